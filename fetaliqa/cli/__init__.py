@@ -1,0 +1,1 @@
+"""The ``fetaliqa`` console command: one module per verb."""

@@ -1,0 +1,57 @@
+"""``fetaliqa VERB``: finds the verb's module, imports only that, and turns errors into one sentence.
+
+A verb is a module ``fetaliqa.cli.VERB`` with ``configure(parser)`` (standard library only, so that
+``fetaliqa --help`` stays fast) and ``run(args) -> int`` (which imports what it needs).
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+from fetaliqa import __version__
+from fetaliqa.errors import FetalIQAError
+
+VERBS = {
+    "score": "assess sweeps: rank frames, outline the anatomy, measure its circumference",
+    "phantom": "make synthetic blind sweeps in the ACOUSLIC-AI folder layout",
+    "weights": "download, import or show the FetalCLIP foundation-model weights",
+    "models": "list, show or verify model bundles",
+    "demo": "train and evaluate the demo model on phantom sweeps",
+}
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="fetaliqa", description="Find, outline and measure the fetal abdomen in blind-sweep ultrasound."
+    )
+    parser.add_argument("--version", action="version", version=f"fetaliqa {__version__}")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    for name, summary in VERBS.items():
+        sub = verbs.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
+        module = importlib.import_module(f"fetaliqa.cli.{name}")
+        module.configure(sub)
+        sub.set_defaults(run=module.run)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code (0 fine, 2 bad input, 130 interrupted)."""
+    args = build_parser().parse_args(argv)
+    try:
+        return int(args.run(args) or 0)
+    except FetalIQAError as error:
+        print(f"fetaliqa {args.verb}: {error}", file=sys.stderr)
+        return error.exit_code
+    except BrokenPipeError:  # `fetaliqa ... | head` is not an error
+        sys.stderr.close()
+        return 0
+    except KeyboardInterrupt:
+        print(f"fetaliqa {args.verb}: interrupted", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

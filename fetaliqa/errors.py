@@ -1,0 +1,36 @@
+"""Errors a user can act on: one sentence that says what, which value, and what to do.
+
+Every entry point (command line, server) shows ``str(error)`` and nothing else: no traceback. The
+``http_status`` and ``exit_code`` class attributes say how each entry point reports the error.
+"""
+
+from __future__ import annotations
+
+
+class FetalIQAError(Exception):
+    """Base of all errors caused by input, settings or files rather than by a bug."""
+
+    http_status = 400
+    exit_code = 2
+
+
+class SweepError(FetalIQAError):
+    """An image file cannot be used as a sweep."""
+
+
+class WeightsError(FetalIQAError):
+    """Foundation-model weights are missing, damaged, or not the ones expected."""
+
+
+class BundleError(FetalIQAError):
+    """A model bundle is missing, damaged, or does not fit the weights at hand."""
+
+
+class NotFoundError(FetalIQAError):
+    """A thing named by the user (image, model, bundle) does not exist."""
+
+    http_status = 404
+
+
+class OptionError(FetalIQAError):
+    """An option has a value outside what it accepts."""

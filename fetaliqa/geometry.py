@@ -1,0 +1,117 @@
+"""Native frame grid <-> the model's square grid, and the exact way back for masks.
+
+Forward, as FetalCLIP's own preprocessing defines it: pad with zeros to a square of side
+``max(H, W)``, centred (``left = (S - W) // 2``, ``top = (S - H) // 2``), then resize to 224 x 224 by
+antialiased bicubic interpolation on 8-bit values. Backward: bilinear interpolation of the model's
+probabilities on the same pixel-centre convention, then crop of the padding.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as functional
+
+GRID = 224  # pixels; FetalCLIP's image_size
+
+
+@dataclass(frozen=True)
+class SquareGrid:
+    """The square a native frame of ``height`` x ``width`` pixels is padded to, and its resampling."""
+
+    height: int
+    width: int
+    size: int = GRID
+
+    @property
+    def side(self) -> int:
+        """Side of the padded square in native pixels."""
+        return max(self.height, self.width)
+
+    @property
+    def top(self) -> int:
+        return (self.side - self.height) // 2
+
+    @property
+    def left(self) -> int:
+        return (self.side - self.width) // 2
+
+    @property
+    def pixel_scale(self) -> float:
+        """Native pixels per grid pixel."""
+        return self.side / self.size
+
+    def _pad(self, frames: torch.Tensor) -> torch.Tensor:
+        right = self.side - self.width - self.left
+        bottom = self.side - self.height - self.top
+        return functional.pad(frames, (self.left, right, self.top, bottom))
+
+    def _checked(self, frames: np.ndarray) -> None:
+        if frames.ndim != 3 or frames.shape[1:] != (self.height, self.width):
+            raise ValueError(
+                f"frames of shape {frames.shape}; this grid takes [N, {self.height}, {self.width}]"
+            )
+
+    def to_square(self, frames: np.ndarray, device: str | torch.device = "cpu") -> torch.Tensor:
+        """Resample frames to the model grid.
+
+        Args:
+            frames: uint8 [N, height, width].
+
+        Returns:
+            uint8 tensor [N, size, size] on ``device``.
+        """
+        self._checked(frames)
+        stack = torch.from_numpy(np.ascontiguousarray(frames)).to(device)[:, None]
+        padded = self._pad(stack)
+        if self.side == self.size:
+            return padded[:, 0]
+        if padded.device.type == "cpu":
+            # torch's uint8 kernel follows Pillow's fixed-point arithmetic and is the fastest path here
+            resized = functional.interpolate(
+                padded, size=(self.size, self.size), mode="bicubic", antialias=True, align_corners=False
+            )
+        else:
+            resized = functional.interpolate(
+                padded.float(), size=(self.size, self.size), mode="bicubic", antialias=True, align_corners=False
+            )
+            resized = resized.round_().clamp_(0, 255).to(torch.uint8)
+        return resized[:, 0]
+
+    def mask_to_square(self, masks: np.ndarray) -> np.ndarray:
+        """Resample binary masks (training targets) to the grid by area share of at least one half.
+
+        Args:
+            masks: any integer or bool [N, height, width]; non-zero is foreground.
+
+        Returns:
+            uint8 [N, size, size] of 0 and 1.
+        """
+        self._checked(masks)
+        stack = torch.from_numpy(np.ascontiguousarray(masks != 0)).float()[:, None]
+        share = functional.interpolate(
+            self._pad(stack), size=(self.size, self.size), mode="bilinear", antialias=True, align_corners=False
+        )
+        return (share[:, 0] >= 0.5).to(torch.uint8).numpy()
+
+    def to_native(self, values: torch.Tensor) -> torch.Tensor:
+        """Resample grid values (probabilities) to the native grid: the inverse of ``to_square``.
+
+        Args:
+            values: float [N, size, size].
+
+        Returns:
+            float [N, height, width] on the same device.
+        """
+        if values.ndim != 3 or values.shape[1:] != (self.size, self.size):
+            raise ValueError(f"values of shape {tuple(values.shape)}; expected [N, {self.size}, {self.size}]")
+        square = functional.interpolate(
+            values.float()[:, None], size=(self.side, self.side), mode="bilinear", align_corners=False
+        )
+        return square[:, 0, self.top : self.top + self.height, self.left : self.left + self.width]
+
+    def masks_to_native(self, probabilities: torch.Tensor, threshold: float = 0.5) -> np.ndarray:
+        """Masks on the native grid, uint8 [N, height, width] of 0 and 1, where p > ``threshold``."""
+        return (self.to_native(probabilities) > threshold).to(torch.uint8).cpu().numpy()
