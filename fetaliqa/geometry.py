@@ -17,6 +17,20 @@ import torch.nn.functional as functional
 GRID = 224  # pixels; FetalCLIP's image_size
 
 
+def _resize_rounding_between_passes(padded: torch.Tensor, size: int) -> torch.Tensor:
+    """Antialiased bicubic resize of uint8 [N, 1, S, S] on devices without a uint8 kernel.
+
+    Columns first, then rows, rounded and clamped to 0-255 after each pass, as Pillow does: clamping only
+    at the end differs by tens of grey levels where bright speckle makes the kernel overshoot.
+    """
+    side = padded.shape[-1]
+    values = padded.float()
+    for shape in ((side, size), (size, size)):
+        values = functional.interpolate(values, size=shape, mode="bicubic", antialias=True, align_corners=False)
+        values = values.round_().clamp_(0, 255)
+    return values.to(torch.uint8)
+
+
 @dataclass(frozen=True)
 class SquareGrid:
     """The square a native frame of ``height`` x ``width`` pixels is padded to, and its resampling."""
@@ -74,27 +88,27 @@ class SquareGrid:
                 padded, size=(self.size, self.size), mode="bicubic", antialias=True, align_corners=False
             )
         else:
-            resized = functional.interpolate(
-                padded.float(), size=(self.size, self.size), mode="bicubic", antialias=True, align_corners=False
-            )
-            resized = resized.round_().clamp_(0, 255).to(torch.uint8)
+            resized = _resize_rounding_between_passes(padded, self.size)
         return resized[:, 0]
 
-    def mask_to_square(self, masks: np.ndarray) -> np.ndarray:
-        """Resample binary masks (training targets) to the grid by area share of at least one half.
+    def share_to_square(self, masks: np.ndarray) -> torch.Tensor:
+        """The share of foreground at each grid pixel: what an ideal model would answer.
 
         Args:
             masks: any integer or bool [N, height, width]; non-zero is foreground.
 
         Returns:
-            uint8 [N, size, size] of 0 and 1.
+            float [N, size, size] from 0 to 1.
         """
         self._checked(masks)
         stack = torch.from_numpy(np.ascontiguousarray(masks != 0)).float()[:, None]
-        share = functional.interpolate(
+        return functional.interpolate(
             self._pad(stack), size=(self.size, self.size), mode="bilinear", antialias=True, align_corners=False
-        )
-        return (share[:, 0] >= 0.5).to(torch.uint8).numpy()
+        )[:, 0]
+
+    def mask_to_square(self, masks: np.ndarray) -> np.ndarray:
+        """Binary masks on the grid (training targets): uint8 [N, size, size], 1 where the share is >= 1/2."""
+        return (self.share_to_square(masks) >= 0.5).to(torch.uint8).numpy()
 
     def to_native(self, values: torch.Tensor) -> torch.Tensor:
         """Resample grid values (probabilities) to the native grid: the inverse of ``to_square``.

@@ -1,0 +1,21 @@
+"""Sweeps on disk: reading frames from any of the formats in use, and masks on the same grid."""
+
+from fetaliqa.sweep.masks import MASK_SUFFIXES, read_masks, write_masks
+from fetaliqa.sweep.ranges import Ranges, SweepsOption, parse_ranges
+from fetaliqa.sweep.reading import SWEEP_SUFFIXES, is_sweep_path, read_sweep
+from fetaliqa.sweep.types import Grid, Sweep, sweep_from_array
+
+__all__ = [
+    "MASK_SUFFIXES",
+    "SWEEP_SUFFIXES",
+    "Grid",
+    "Ranges",
+    "Sweep",
+    "SweepsOption",
+    "is_sweep_path",
+    "parse_ranges",
+    "read_masks",
+    "read_sweep",
+    "sweep_from_array",
+    "write_masks",
+]

@@ -1,0 +1,59 @@
+# Two commands on a fresh machine: `make serve` (server on the sample data) and `make test`.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+HOST ?= 127.0.0.1
+PORT ?= 8000
+STUDIES ?= sample-data
+STAMP := $(VENV)/.installed-$(shell cat pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
+
+.PHONY: help install serve test test-fast test-full-size lint format sample-data demo-model clean
+
+help:
+	@echo "make serve      set everything up and serve sample-data/ on http://$(HOST):$(PORT)"
+	@echo "make test       set everything up and run every check and test"
+	@echo "make test-fast  tests without the full-size model"
+	@echo "make lint       formatting, lint and types"
+	@echo "make demo-model rebuild sample-data/ and train the demo model again (about 25 minutes)"
+
+install: $(STAMP)
+
+$(STAMP):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "Python 3.10 or later is needed; set PYTHON=..."; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { \
+	  echo "installing the venv package"; apt-get update -qq && apt-get install -y -qq python3-venv && $(PYTHON) -m venv $(VENV); }
+	@echo "installing dependencies into $(VENV) (several minutes and about 9 GB the first time)"
+	@$(BIN)/python -m pip install -q --upgrade pip
+	@$(BIN)/python -m pip install -q -c constraints.txt -e '.[server,dev]'
+	@rm -f $(VENV)/.installed-*
+	@touch $@
+
+serve: install
+	$(BIN)/python -m monailabel_app.serve --studies $(STUDIES) --host $(HOST) --port $(PORT)
+
+test: lint test-fast test-full-size
+
+# One torch thread per worker: two workers share the cores instead of fighting over them.
+test-fast: install
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup -m "not full_size" -q
+
+test-full-size: install
+	$(BIN)/python -m pytest -m full_size -q
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: install
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+sample-data: install
+	$(BIN)/fetaliqa demo data
+
+demo-model: install
+	$(BIN)/fetaliqa demo train
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info

@@ -1,0 +1,112 @@
+"""The folder layout of ACOUSLIC-AI: image stacks, mask stacks, and the table of circumferences.
+
+images/stacked_fetal_ultrasound/UUID.mha    uint8 frames (the six sweeps one after the other)
+masks/stacked_fetal_abdomen/UUID.mha        uint8, 1 optimal plane, 2 suboptimal plane
+circumferences/fetal_abdominal_circumferences_per_sweep.csv
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from fetaliqa.atomic import atomic_path, write_text
+from fetaliqa.errors import SweepError
+
+IMAGES = Path("images/stacked_fetal_ultrasound")
+MASKS = Path("masks/stacked_fetal_abdomen")
+CIRCUMFERENCES = Path("circumferences/fetal_abdominal_circumferences_per_sweep.csv")
+MANIFEST = Path("manifest.json")
+
+
+@dataclass(frozen=True)
+class Circumferences:
+    """One row of the table: the AC (mm) of each sweep, None where no plane was annotated."""
+
+    uuid: str
+    subject_id: str
+    ac_mm: tuple[float | None, ...]
+
+
+def write_stack(path: Path, stack: np.ndarray, spacing_mm: tuple[float, float]) -> None:
+    """Write uint8 [T, rows, columns] as a compressed .mha.
+
+    As in ACOUSLIC-AI the third spacing repeats the pixel size; it has no physical meaning.
+    """
+    image = sitk.GetImageFromArray(stack)
+    image.SetSpacing((spacing_mm[1], spacing_mm[0], spacing_mm[0]))
+    with atomic_path(path) as temporary:
+        sitk.WriteImage(image, str(temporary), useCompression=True, compressionLevel=6)
+
+
+def write_case(
+    directory: Path, case_id: str, frames: np.ndarray, masks: np.ndarray, spacing_mm: tuple[float, float]
+) -> dict[str, str]:
+    """Write one case's two stacks; returns relative path -> sha256 (hex) of each file."""
+    hashes = {}
+    for folder, stack in ((IMAGES, frames), (MASKS, masks)):
+        relative = folder / f"{case_id}.mha"
+        write_stack(directory / relative, stack, spacing_mm)
+        hashes[relative.as_posix()] = file_sha256(directory / relative)
+    return hashes
+
+
+def file_sha256(path: Path) -> str:
+    """Sha256 (hex) of a file's bytes."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def write_circumferences(directory: Path, rows: Sequence[Circumferences]) -> None:
+    """Write the table; an absent AC is an empty cell."""
+    sweeps = max((len(row.ac_mm) for row in rows), default=0)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["uuid", "subject_id", *(f"sweep_{k + 1}_ac_mm" for k in range(sweeps))])
+    for row in rows:
+        cells = ["" if value is None else f"{value:.4f}" for value in row.ac_mm]
+        writer.writerow([row.uuid, row.subject_id, *cells])
+    write_text(directory / CIRCUMFERENCES, text.getvalue())
+
+
+def read_circumferences(directory: Path) -> list[Circumferences]:
+    """Read the table of a dataset folder (real or phantom).
+
+    Raises:
+        SweepError: when the table is missing or has other columns.
+    """
+    path = Path(directory) / CIRCUMFERENCES
+    if not path.is_file():
+        raise SweepError(f"{directory}: no {CIRCUMFERENCES.as_posix()}; is this an ACOUSLIC-AI folder?")
+    with open(path, newline="", encoding="utf-8") as stream:
+        reader = csv.DictReader(stream)
+        names = reader.fieldnames or []
+        columns = [name for name in names if name.startswith("sweep_") and name.endswith("_ac_mm")]
+        if "uuid" not in names or "subject_id" not in names or not columns:
+            raise SweepError(f"{path.name}: columns {names}; expected uuid, subject_id, sweep_1_ac_mm, ...")
+        try:
+            return [
+                Circumferences(
+                    row["uuid"], row["subject_id"], tuple(float(row[c]) if row[c] else None for c in columns)
+                )
+                for row in reader
+            ]
+        except (TypeError, ValueError) as error:
+            raise SweepError(f"{path.name}: a circumference is not a number ({error})") from error
+
+
+def case_paths(directory: Path) -> list[tuple[Path, Path]]:
+    """Image and mask path of every case of a dataset folder that has both, by name."""
+    directory = Path(directory)
+    pairs = [(path, directory / MASKS / path.name) for path in sorted((directory / IMAGES).glob("*.mha"))]
+    return [(image, mask) for image, mask in pairs if mask.is_file()]

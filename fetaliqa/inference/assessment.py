@@ -1,0 +1,271 @@
+"""The assessment of a case: every frame's quality, mask and measurement, and the ranking of frames.
+
+The JSON form (``Assessment.as_dict``) is versioned by ``ASSESSMENT_SCHEMA`` and described, field by
+field, in docs/assessment.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+
+from fetaliqa.anatomy import anatomy_named
+from fetaliqa.biometry import OutlineFit, fit_outline
+from fetaliqa.errors import OptionError
+from fetaliqa.geometry import GRID, SquareGrid
+from fetaliqa.inference.options import AssessOptions
+from fetaliqa.inference.predictor import Predictor
+from fetaliqa.models import BundleCard
+from fetaliqa.quality import FrameEvidence, quality_score, rank_frames
+from fetaliqa.sector import field_of_view
+from fetaliqa.sweep import Sweep
+
+ASSESSMENT_SCHEMA = 1
+Progress = Callable[[int, int], None]  # (frames done, frames in all)
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """What was found in a case.
+
+    Attributes:
+        record: the JSON-able assessment (docs/assessment.md).
+        masks: uint8 [T, H, W], 1 inside the outlined anatomy on positive frames, on the native grid.
+    """
+
+    record: dict[str, Any]
+    masks: np.ndarray
+
+    def as_dict(self) -> dict[str, Any]:
+        return self.record
+
+
+def chosen_frames(sweep: Sweep, options: AssessOptions) -> np.ndarray:
+    """Frame numbers to assess: not padding, and inside the chosen sweeps or frame range.
+
+    Raises:
+        OptionError: when a chosen sweep or frame does not exist.
+    """
+    wanted = np.zeros(sweep.frame_count, bool)
+    if options.sweeps is None:
+        wanted[:] = True
+    else:
+        for number in options.sweeps:
+            if number >= len(sweep.ranges):
+                raise OptionError(
+                    f"sweep {number} asked for, but {sweep.case_id} has {len(sweep.ranges)} (counted from 0)"
+                )
+            start, stop = sweep.ranges[number]
+            wanted[start:stop] = True
+    if options.frames is not None:
+        start, stop = options.frames
+        if stop > sweep.frame_count:
+            raise OptionError(
+                f"frames [{start}, {stop}] asked for, but {sweep.case_id} has {sweep.frame_count} frames"
+            )
+        wanted[:start] = False
+        wanted[stop:] = False
+    return np.flatnonzero(wanted & ~sweep.padding)
+
+
+def largest_component(mask: np.ndarray) -> np.ndarray:
+    """The largest 8-connected component of a mask, with its holes filled; uint8 [H, W] of 0 and 1."""
+    contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    filled = np.zeros_like(mask)
+    if contours:
+        cv2.drawContours(filled, [max(contours, key=cv2.contourArea)], -1, 1, cv2.FILLED)
+    return filled
+
+
+class _FrameAssessor:
+    """Turns one frame's probabilities into its part of the assessment."""
+
+    def __init__(self, sweep: Sweep, predictor: Predictor, threshold: float) -> None:
+        self.sweep = sweep
+        self.threshold = threshold
+        self.min_fraction = predictor.card.threshold.min_foreground_fraction
+        self.anatomy = anatomy_named(predictor.card.anatomy)
+        self.grid = SquareGrid(*sweep.frames.shape[1:])
+        self.field_of_view = field_of_view(sweep.frames)
+        self.sector_on_grid = self.grid.mask_to_square(self.field_of_view[None])[0]
+        row, column = sweep.spacing or (None, None)
+        self.grid_pixel_mm = None if row is None else float(np.sqrt(row * column)) * self.grid.pixel_scale
+
+    def segmentation(self, probabilities: torch.Tensor, cls: float | None) -> tuple[dict[str, Any], np.ndarray | None]:
+        """Frame fields and the native mask (None on a negative frame) from grid probabilities [224, 224]."""
+        on_grid = probabilities.cpu().numpy()
+        fraction = float((on_grid > self.threshold).mean())
+        positive = fraction > self.min_fraction
+        mask, fit = None, None
+        if positive:
+            native = self.grid.masks_to_native(probabilities[None], self.threshold)[0]
+            mask = largest_component(native)
+            fit = fit_outline(mask, self.sweep.spacing, self.field_of_view)
+        quality = quality_score(
+            FrameEvidence(
+                probabilities=on_grid,
+                threshold=self.threshold,
+                min_foreground_fraction=self.min_fraction,
+                grid_pixel_mm=self.grid_pixel_mm,
+                sector=self.sector_on_grid,
+                fit=fit,
+                cls_probability=cls,
+                anatomy=self.anatomy,
+            )
+        )
+        fields: dict[str, Any] = {
+            "quality": round(quality.value, 5),
+            "quality_parts": {name: round(value, 4) for name, value in quality.components.items()},
+            "positive": positive,
+            "foreground_fraction": round(fraction, 6),
+        }
+        if cls is not None:
+            fields["cls_probability"] = round(cls, 5)
+        if mask is not None and fit is not None:
+            fields |= self._measured(mask, fit)
+        return fields, mask
+
+    def _measured(self, mask: np.ndarray, fit: OutlineFit) -> dict[str, Any]:
+        pixels = int(mask.sum())
+        row, column = self.sweep.spacing or (None, None)
+        return {
+            "area_px": pixels,
+            "area_mm2": None if row is None or column is None else round(pixels * row * column, 2),
+            "ellipse": None if fit.ellipse is None else {k: round(v, 3) for k, v in asdict(fit.ellipse).items()},
+            "circumference_mm": None if fit.circumference_mm is None else round(fit.circumference_mm, 2),
+            "circumference_absent": fit.absent_reason,
+            "fit_residual": None if fit.residual is None else round(float(fit.residual), 5),
+            "fitted_share": None if fit.fitted_share is None else round(float(fit.fitted_share), 4),
+        }
+
+
+def assess(
+    sweep: Sweep,
+    predictor: Predictor,
+    options: AssessOptions | None = None,
+    *,
+    classifier: Predictor | None = None,
+    progress: Progress | None = None,
+) -> Assessment:
+    """Assess a case.
+
+    Args:
+        sweep: the frames.
+        predictor: a segmentation model, or a classification model (then there are no masks).
+        options: which part, and how.
+        classifier: a classification model whose frame probability joins the quality score.
+        progress: called with (frames done, frames in all) after each batch.
+
+    Raises:
+        OptionError: when the options do not fit the case.
+    """
+    options = options or AssessOptions()
+    indices = chosen_frames(sweep, options)
+    if not len(indices):
+        raise OptionError(
+            f"{sweep.case_id}: every frame of the chosen part is black padding; choose other sweeps or frames"
+        )
+    threshold = options.threshold if options.threshold is not None else predictor.card.threshold.probability
+    masks = np.zeros(sweep.frames.shape, np.uint8)
+    fields: dict[int, dict[str, Any]] = {}
+    done = 0
+    cls_scores = _classifier_scores(sweep, classifier, indices)
+    assessor = _FrameAssessor(sweep, predictor, threshold) if predictor.is_segmentation else None
+    for chunk in predictor.predict(sweep.frames, indices):
+        for position, frame in enumerate(int(index) for index in chunk.indices):
+            if assessor is not None and chunk.probabilities is not None:
+                fields[frame], mask = assessor.segmentation(chunk.probabilities[position], cls_scores.get(frame))
+                if mask is not None:
+                    masks[frame] = mask
+            elif chunk.scores is not None:
+                score = float(chunk.scores[position])
+                fields[frame] = {"quality": round(score, 5), "positive": score > threshold}
+        done += len(chunk.indices)
+        if progress is not None:
+            progress(done, len(indices))
+    record = _record(sweep, predictor, classifier, options, threshold, fields)
+    return Assessment(record, masks)
+
+
+def _classifier_scores(sweep: Sweep, classifier: Predictor | None, indices: np.ndarray) -> dict[int, float]:
+    if classifier is None:
+        return {}
+    return {
+        int(frame): float(score)
+        for chunk in classifier.predict(sweep.frames, indices)
+        if chunk.scores is not None
+        for frame, score in zip(chunk.indices, chunk.scores)
+    }
+
+
+def model_info(card: BundleCard) -> dict[str, Any]:
+    """Name, version, task, anatomy and measurement of a model, from its card."""
+    anatomy = anatomy_named(card.anatomy)
+    return {
+        "name": card.name,
+        "version": card.version,
+        "task": card.task,
+        "anatomy": anatomy.name,
+        "measurement": anatomy.measurement,
+    }
+
+
+def _record(
+    sweep: Sweep,
+    predictor: Predictor,
+    classifier: Predictor | None,
+    options: AssessOptions,
+    threshold: float,
+    fields: dict[int, dict[str, Any]],
+) -> dict[str, Any]:
+    quality = np.full(sweep.frame_count, np.nan)
+    positive = np.zeros(sweep.frame_count, bool)
+    for frame, values in fields.items():
+        quality[frame] = values["quality"]
+        positive[frame] = values["positive"]
+    ranking = rank_frames(quality, positive, sweep.ranges, top_n=options.top_n)
+    padding = sweep.padding
+    frames = [
+        {
+            "index": frame,
+            "sweep": sweep.sweep_of(frame),
+            "padding": bool(padding[frame]),
+            "quality": None,
+            "positive": None,
+        }
+        | fields.get(frame, {})
+        for frame in range(sweep.frame_count)
+    ]
+    return {
+        "schema": ASSESSMENT_SCHEMA,
+        "case_id": sweep.case_id,
+        "content_hash": sweep.content_hash,
+        "shape": [int(size) for size in sweep.frames.shape],
+        "spacing_mm": None if sweep.spacing is None else [float(value) for value in sweep.spacing],
+        "model": model_info(predictor.card),
+        "classifier": None if classifier is None else model_info(classifier.card),
+        "options": options.as_dict(),
+        "threshold": threshold,
+        "min_foreground_fraction": predictor.card.threshold.min_foreground_fraction,
+        "grid": GRID,
+        "best": ranking.best,
+        "reason": ranking.reason,
+        "ranking": [int(frame) for frame in ranking.frames],
+        "sweeps": [
+            {
+                "start": int(part.start),
+                "stop": int(part.stop),
+                "padding": int(padding[part.start : part.stop].sum()),
+                "best": part.best,
+                "ranking": [int(frame) for frame in part.frames],
+            }
+            for part in ranking.sweeps
+        ],
+        "frames": frames,
+        "notes": list(sweep.notes),
+    }

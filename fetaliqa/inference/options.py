@@ -1,0 +1,92 @@
+"""What part of a case to assess, and how: validated once, hashed into the cache key."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from fetaliqa.errors import OptionError
+
+MAX_TOP_N = 100
+MAX_SWEEPS = 1000
+
+
+def _whole(name: str, value: Any, low: int, high: int) -> int:
+    # bool is an int in Python; `"top_n": true` is a mistake, not 1
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise OptionError(f"{name} is {value!r}; it must be a whole number from {low} to {high}")
+    try:
+        number = int(str(value).strip()) if isinstance(value, str) else int(value)
+        exact = float(value) == number
+    except (ValueError, OverflowError):
+        exact = False
+        number = 0
+    if not exact or not low <= number <= high:
+        raise OptionError(f"{name} is {value!r}; it must be a whole number from {low} to {high}")
+    return number
+
+
+@dataclass(frozen=True)
+class AssessOptions:
+    """Options of one assessment.
+
+    Attributes:
+        sweeps: 0-based sweep numbers to assess, or None for all.
+        frames: half-open frame range ``(start, stop)`` to assess, or None for all.
+        top_n: how many different looks to rank per case (1-100).
+        threshold: pixel probability above which a pixel is foreground (between 0 and 1, exclusive), or
+            None for the bundle's own.
+        sweep_count: number of equal sweeps in the stack, or None to infer the borders from the data.
+    """
+
+    sweeps: tuple[int, ...] | None = None
+    frames: tuple[int, int] | None = None
+    top_n: int = 5
+    threshold: float | None = None
+    sweep_count: int | None = None
+
+    @classmethod
+    def from_request(cls, request: Mapping[str, Any]) -> AssessOptions:
+        """Read options from a JSON object sent by a client; keys that are not options are ignored.
+
+        Raises:
+            OptionError: when a value is not of the option's form.
+        """
+        given = {key: request[key] for key in cls.__dataclass_fields__ if request.get(key) is not None}
+        options: dict[str, Any] = {}
+        if "sweeps" in given:
+            sweeps = given["sweeps"]
+            sweeps = sweeps if isinstance(sweeps, list | tuple) else [sweeps]
+            if not sweeps:
+                raise OptionError("sweeps is an empty list; leave it out to assess all sweeps")
+            options["sweeps"] = tuple(sorted({_whole("sweeps", value, 0, MAX_SWEEPS - 1) for value in sweeps}))
+        if "frames" in given:
+            frames = given["frames"]
+            if not isinstance(frames, list | tuple) or len(frames) != 2:
+                raise OptionError(f"frames is {frames!r}; it must be [first, last + 1], for example [0, 140]")
+            start, stop = (_whole("frames", value, 0, 2**31 - 1) for value in frames)
+            if start >= stop:
+                raise OptionError(f"frames is [{start}, {stop}]; the first must be smaller than the second")
+            options["frames"] = (start, stop)
+        if "top_n" in given:
+            options["top_n"] = _whole("top_n", given["top_n"], 1, MAX_TOP_N)
+        if "sweep_count" in given:
+            options["sweep_count"] = _whole("sweep_count", given["sweep_count"], 1, MAX_SWEEPS)
+        if "threshold" in given:
+            try:
+                threshold = float(given["threshold"])
+            except (TypeError, ValueError):
+                threshold = -1.0
+            if isinstance(given["threshold"], bool) or not 0.0 < threshold < 1.0:
+                raise OptionError(
+                    f"threshold is {given['threshold']!r}; it must be a probability between 0 and 1 (0.5 is usual)"
+                )
+            options["threshold"] = threshold
+        return cls(**options)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The options as JSON-able values, in a fixed order."""
+        return {
+            key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()
+        }

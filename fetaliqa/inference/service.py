@@ -1,0 +1,182 @@
+"""Assessments by file, computed once: the model is loaded on first use, results come from the cache."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import platformdirs
+
+from fetaliqa.atomic import atomic_path
+from fetaliqa.errors import BundleError
+from fetaliqa.inference.assessment import ASSESSMENT_SCHEMA, Progress, assess, model_info
+from fetaliqa.inference.cache import DEFAULT_BYTES, AssessmentCache, cache_key, unpack_masks
+from fetaliqa.inference.options import AssessOptions
+from fetaliqa.inference.predictor import Predictor
+from fetaliqa.models import Bundle
+from fetaliqa.models.store import resolve_bundle
+from fetaliqa.sweep import Sweep, read_sweep, write_masks
+
+
+def default_cache_directory() -> Path:
+    """The user's cache folder for assessments."""
+    return Path(platformdirs.user_cache_dir("fetaliqa")) / "assessments"
+
+
+@dataclass
+class AssessmentResult:
+    """One case's assessment, with what it takes to write its masks.
+
+    Attributes:
+        assessment: JSON-able record (docs/assessment.md).
+        cached: True when nothing was computed for this request.
+    """
+
+    assessment: dict[str, Any]
+    cached: bool
+    _path: Path
+    _options: AssessOptions
+    _packed: dict[str, np.ndarray] | None
+    _masks: np.ndarray | None
+    _sweep: Sweep | None
+    _cache: AssessmentCache | None
+    _key: str
+
+    @property
+    def masks(self) -> np.ndarray:
+        """uint8 [T, H, W] on the native grid; 1 inside the outlined anatomy."""
+        if self._masks is None:
+            assert self._packed is not None
+            self._masks = unpack_masks(self._packed)
+        return self._masks
+
+    @property
+    def sweep(self) -> Sweep:
+        """The frames; read again from the file when the result came from the cache."""
+        if self._sweep is None:
+            self._sweep = read_sweep(self._path, sweeps=self._options.sweep_count)
+        return self._sweep
+
+    def write_masks(self, target: Path) -> None:
+        """Write the mask stack to ``target`` on the input's own grid; a written stack is kept for the next time."""
+        target = Path(target)
+        extension = ".nii.gz" if target.name.endswith(".nii.gz") else target.suffix
+        if self._cache is None:
+            write_masks(target, self.masks, self.sweep)
+            return
+        # the key holds the pixels' hash, not the grid: two files of equal pixels may lie elsewhere in space
+        kept = self._cache.file_for(cache_key(self._key, self._grid_key()), extension)
+        try:
+            shutil.copyfile(kept, target)
+        except FileNotFoundError:
+            write_masks(target, self.masks, self.sweep)
+            with atomic_path(kept) as temporary:
+                shutil.copyfile(target, temporary)
+
+    def _grid_key(self) -> list[Any]:
+        identity = self._cache.identity(self._path, self._options.sweep_count) if self._cache else None
+        return [identity or self.sweep.content_hash]
+
+
+class AssessmentService:
+    """Assesses files with one bundle.
+
+    Args:
+        bundle_spec: bundle folder, name, ``name@version`` or ``demo``.
+        classifier_spec: a classification bundle that joins the quality score, or None.
+        device: see :func:`choose_device`.
+        cache_dir: folder of cached assessments; None turns caching off.
+        cache_bytes: bound on that folder's size.
+        weights: foundation-model weights; None uses the user's cache.
+    """
+
+    def __init__(
+        self,
+        bundle_spec: str | Path,
+        *,
+        classifier_spec: str | Path | None = None,
+        device: str = "auto",
+        cache_dir: Path | None = None,
+        cache_bytes: int = DEFAULT_BYTES,
+        weights: str | None = None,
+    ) -> None:
+        self._bundle = Bundle.open(resolve_bundle(bundle_spec))
+        self._classifier_bundle = None if classifier_spec is None else Bundle.open(resolve_bundle(classifier_spec))
+        if self._classifier_bundle is not None and self._classifier_bundle.card.task != "classification":
+            raise BundleError(f"{classifier_spec}: a {self._classifier_bundle.card.task} bundle; a classifier is needed")
+        self._device = device
+        self._weights = weights
+        self._cache = None if cache_dir is None else AssessmentCache(cache_dir, cache_bytes)
+        self._lock = threading.Lock()
+        self._predictor: Predictor | None = None
+        self._classifier: Predictor | None = None
+
+    @property
+    def card(self) -> Any:
+        """The bundle's card."""
+        return self._bundle.card
+
+    def model_info(self) -> dict[str, Any]:
+        """Name, version, task, anatomy and measurement, without loading the model."""
+        return model_info(self._bundle.card)
+
+    def load(self) -> Predictor:
+        """The loaded model; loads it on the first call."""
+        with self._lock:
+            if self._predictor is None:
+                self._predictor = Predictor(self._bundle, self._device, weights=self._weights)
+                if self._classifier_bundle is not None:
+                    self._classifier = Predictor(self._classifier_bundle, self._device, weights=self._weights)
+            return self._predictor
+
+    def _key(self, content_hash: str, options: AssessOptions) -> str:
+        classifier = None if self._classifier_bundle is None else self._classifier_bundle.fingerprint
+        return cache_key(ASSESSMENT_SCHEMA, content_hash, self._bundle.fingerprint, classifier, options.as_dict())
+
+    def assess(
+        self, path: Path, options: AssessOptions | None = None, progress: Progress | None = None
+    ) -> AssessmentResult:
+        """Assess the sweep file (or folder of frames) at ``path``.
+
+        Raises:
+            FetalIQAError: when the file cannot be used, or the options do not fit it.
+        """
+        path, options = Path(path), options or AssessOptions()
+        identity = None
+        if self._cache is not None:
+            identity = self._cache.identity(path, options.sweep_count)
+            known = self._cache.known_content(identity)
+            found = self._found(path, options, *known, None) if known else None
+            if found is not None:
+                return found
+        sweep = read_sweep(path, sweeps=options.sweep_count)
+        if self._cache is not None:
+            self._cache.remember_content(identity, sweep.content_hash, sweep.case_id)
+            found = self._found(path, options, sweep.content_hash, sweep.case_id, sweep)
+            if found is not None:
+                return found
+        predictor = self.load()
+        result = assess(sweep, predictor, options, classifier=self._classifier, progress=progress)
+        key = self._key(sweep.content_hash, options)
+        if self._cache is not None:
+            self._cache.put(key, result.record, result.masks)
+        return AssessmentResult(
+            result.record, False, path, options, None, result.masks, sweep, self._cache, key
+        )
+
+    def _found(
+        self, path: Path, options: AssessOptions, content: str, case_id: str, sweep: Sweep | None
+    ) -> AssessmentResult | None:
+        if self._cache is None:
+            return None
+        key = self._key(content, options)
+        stored = self._cache.get(key)
+        if stored is None:
+            return None
+        record, packed = stored
+        record["case_id"] = case_id  # equal pixels under another name: the same assessment, another case
+        return AssessmentResult(record, True, path, options, packed, None, sweep, self._cache, key)

@@ -1,0 +1,154 @@
+"""Frame metrics: is a frame recognised as showing the anatomy, and how well is it outlined.
+
+Frame quality assessment as in the FetalCLIP work is a binary question per frame; segmentation is judged by
+the Dice coefficient, pooled over all pixels (micro) and as the mean over frames that show the anatomy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class FrameMetrics:
+    """Counts of a binary classification of frames, and the figures made of them.
+
+    A figure with an empty denominator is None: a set without positive frames has no recall.
+    """
+
+    true_positive: int
+    false_positive: int
+    false_negative: int
+    true_negative: int
+
+    @property
+    def accuracy(self) -> float | None:
+        right = self.true_positive + self.true_negative
+        return _ratio(right, right + self.false_positive + self.false_negative)
+
+    @property
+    def precision(self) -> float | None:
+        return _ratio(self.true_positive, self.true_positive + self.false_positive)
+
+    @property
+    def recall(self) -> float | None:
+        return _ratio(self.true_positive, self.true_positive + self.false_negative)
+
+    @property
+    def specificity(self) -> float | None:
+        return _ratio(self.true_negative, self.true_negative + self.false_positive)
+
+    @property
+    def f1(self) -> float | None:
+        return _ratio(2 * self.true_positive, 2 * self.true_positive + self.false_positive + self.false_negative)
+
+    def as_dict(self) -> dict[str, float | int | None]:
+        """All counts and figures by name."""
+        return {
+            "true_positive": self.true_positive,
+            "false_positive": self.false_positive,
+            "false_negative": self.false_negative,
+            "true_negative": self.true_negative,
+            "accuracy": self.accuracy,
+            "precision": self.precision,
+            "recall": self.recall,
+            "specificity": self.specificity,
+            "f1": self.f1,
+        }
+
+    def __add__(self, other: FrameMetrics) -> FrameMetrics:
+        return FrameMetrics(
+            self.true_positive + other.true_positive,
+            self.false_positive + other.false_positive,
+            self.false_negative + other.false_negative,
+            self.true_negative + other.true_negative,
+        )
+
+
+def frame_metrics(predicted: np.ndarray, truth: np.ndarray) -> FrameMetrics:
+    """Compare predicted with true positive frames, bool [N] each.
+
+    Raises:
+        ValueError: when the lengths differ.
+    """
+    if predicted.shape != truth.shape or predicted.ndim != 1:
+        raise ValueError(f"predicted of shape {predicted.shape}, truth of shape {truth.shape}; expected [N] twice")
+    p, t = predicted.astype(bool), truth.astype(bool)
+    return FrameMetrics(int((p & t).sum()), int((p & ~t).sum()), int((~p & t).sum()), int((~p & ~t).sum()))
+
+
+def dice(predicted: np.ndarray, truth: np.ndarray) -> float:
+    """Dice coefficient 2 |P and T| / (|P| + |T|) of two masks of equal shape; 1 when both are empty."""
+    p, t = predicted != 0, truth != 0
+    if p.shape != t.shape:
+        raise ValueError(f"masks of shapes {p.shape} and {t.shape}")
+    both, total = np.count_nonzero(p & t), np.count_nonzero(p) + np.count_nonzero(t)
+    return 2 * both / total if total else 1.0
+
+
+@dataclass(frozen=True)
+class DiceMetrics:
+    """Dice over a set of frames.
+
+    Attributes:
+        micro: from pixel counts pooled over all frames; None when no pixel is set anywhere.
+        positive_mean: mean over frames whose true mask is not empty (an empty prediction there counts 0);
+            None without such frames.
+        positive_frames: how many such frames there are.
+    """
+
+    micro: float | None
+    positive_mean: float | None
+    positive_frames: int
+
+
+def dice_metrics(pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> DiceMetrics:
+    """Dice over (predicted, truth) masks, each [H, W]; read one pair at a time, so a generator is fine."""
+    both = total = 0
+    values = []
+    for predicted, truth in pairs:
+        p, t = predicted != 0, truth != 0
+        frame_both, true_pixels = np.count_nonzero(p & t), np.count_nonzero(t)
+        frame_total = np.count_nonzero(p) + true_pixels
+        both += frame_both
+        total += frame_total
+        if true_pixels:
+            values.append(2 * frame_both / frame_total)
+    return DiceMetrics(_ratio(2 * both, total), float(np.mean(values)) if values else None, len(values))
+
+
+def best_frame_distance(
+    frame: int | None, labels: np.ndarray, ranges: Iterable[tuple[int, int]]
+) -> tuple[int | None, int | None]:
+    """How far a chosen frame is from a frame an expert would choose.
+
+    Args:
+        frame: chosen frame, or None when none was offered.
+        labels: int [T]; 0 no plane, 1 optimal, 2 suboptimal.
+        ranges: half-open frame range of each sweep.
+
+    Returns:
+        Distance in frames to the nearest optimal frame of the same sweep, or to the nearest suboptimal one
+        where that sweep has no optimal frame (None when it has neither, or ``frame`` is None); and the
+        label that was looked for (1, 2 or None).
+
+    Raises:
+        ValueError: when ``frame`` lies in no sweep.
+    """
+    if frame is None:
+        return None, None
+    for start, stop in ranges:
+        if start <= frame < stop:
+            for label in (1, 2):
+                found = np.flatnonzero(labels[start:stop] == label) + start
+                if len(found):
+                    return int(np.abs(found - frame).min()), label
+            return None, None
+    raise ValueError(f"frame {frame} lies in none of the sweeps")
+
+
+def _ratio(part: float, whole: float) -> float | None:
+    return part / whole if whole else None

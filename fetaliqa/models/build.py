@@ -1,0 +1,79 @@
+"""Building models: from weights, or from random values when that is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal, TypeVar
+
+import torch
+
+from fetaliqa.models.architecture import Architecture, load_architecture
+from fetaliqa.models.classification import FetalCLIPCls
+from fetaliqa.models.encoder_model import EncoderModel
+from fetaliqa.models.hashing import tensors_sha256
+from fetaliqa.models.lora import LoraSettings
+from fetaliqa.models.segmentation import FetalCLIPSeg
+from fetaliqa.models.tower import build_tower
+from fetaliqa.models.weights import load_visual
+
+Model = TypeVar("Model", bound=EncoderModel)
+Weights = str | Path | Mapping[str, torch.Tensor] | None
+Encoder = Literal["lora", "full", "frozen"]
+
+
+def build_segmentation(
+    architecture: str | Architecture = "fetalclip",
+    *,
+    weights: Weights = None,
+    random_init: bool = False,
+    encoder: Encoder = "lora",
+    lora: LoraSettings | None = None,
+) -> FetalCLIPSeg:
+    """A segmentation model ready to train, with a fresh decoder.
+
+    Args:
+        architecture: ``"fetalclip"``, ``"demo"``, or sizes.
+        weights: the encoder's weights: a file (published ``.pt`` or imported ``.safetensors``) or its tensors.
+        random_init: start the encoder from random values instead.
+        encoder: what training changes in the encoder: adapters only, everything, or nothing.
+        lora: adapter settings; None for the paper's.
+
+    Raises:
+        WeightsError: when neither or both of ``weights`` and ``random_init`` are given, or the weights do not fit.
+    """
+    return _build(FetalCLIPSeg, architecture, weights, random_init, encoder, lora)
+
+
+def build_classification(
+    architecture: str | Architecture = "fetalclip",
+    *,
+    weights: Weights = None,
+    random_init: bool = False,
+    encoder: Encoder = "lora",
+    lora: LoraSettings | None = None,
+) -> FetalCLIPCls:
+    """A classification model ready to train, with a fresh linear head; arguments as ``build_segmentation``."""
+    return _build(FetalCLIPCls, architecture, weights, random_init, encoder, lora)
+
+
+def _build(
+    kind: type[Model],
+    architecture: str | Architecture,
+    weights: Weights,
+    random_init: bool,
+    encoder: Encoder,
+    lora: LoraSettings | None,
+) -> Model:
+    if isinstance(architecture, str):
+        architecture = load_architecture(architecture)
+    state = load_visual(weights, architecture.vision) if isinstance(weights, str | Path) else weights
+    tower = build_tower(architecture.vision, state=state, random_init=random_init)
+    model = kind(architecture, tower)
+    if state is not None:
+        model.base_sha256 = tensors_sha256(state)
+    if encoder == "lora":
+        model.add_adapters(lora)
+    elif encoder == "frozen":
+        model.visual.requires_grad_(False)
+    return model

@@ -1,0 +1,164 @@
+"""The card of a model bundle: everything needed to know, load and judge a model, as one JSON object."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from fetaliqa.anatomy import ANATOMIES
+from fetaliqa.errors import BundleError
+from fetaliqa.models.architecture import Architecture
+from fetaliqa.models.lora import LoraSettings
+from fetaliqa.models.preprocess import Preprocessing
+from fetaliqa.models.records import from_json, to_json
+
+CARD_FILE = "card.json"
+CARD_SCHEMA = 1
+ADAPTER_FILE = "adapter.safetensors"
+HEAD_FILE = "head.safetensors"
+BASE_FILE = "base.safetensors"
+NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+SHA256_PATTERN = re.compile(r"[0-9a-f]{64}")
+MAX_CARD_BYTES = 1 << 20  # a card is a few kilobytes; anything near this is not a card
+
+
+def valid_name(name: str) -> bool:
+    """Whether a bundle or version may be called so: it becomes a folder name."""
+    return NAME_PATTERN.fullmatch(name) is not None and len(name) <= 100
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """From probabilities to a mask, and from a mask to a positive frame.
+
+    Attributes:
+        probability: a pixel (or, for a classifier, a frame) is positive above this.
+        min_foreground_fraction: a frame is positive when more than this share of the square grid is foreground.
+    """
+
+    probability: float = 0.5
+    min_foreground_fraction: float = 0.01  # FetalCLIP-IQA: 1 % of the image area
+
+    def __post_init__(self) -> None:
+        if not 0 < self.probability < 1:
+            raise ValueError(f"probability is {self.probability}; a value between 0 and 1 is needed")
+        if not 0 <= self.min_foreground_fraction < 1:
+            raise ValueError(
+                f"min_foreground_fraction is {self.min_foreground_fraction}; 0 up to, not including, 1 is accepted"
+            )
+
+    def min_foreground_pixels(self, image_size: int = 224) -> int:
+        """Fewest foreground pixels of a positive frame: 502 on a 224 x 224 grid at 1 %."""
+        return math.floor(self.min_foreground_fraction * image_size**2) + 1
+
+
+@dataclass(frozen=True)
+class BaseReference:
+    """The encoder a bundle builds on.
+
+    Attributes:
+        kind: ``fetalclip`` (found on the user's machine by hash) or ``included`` (in the bundle).
+        sha256: content hash of the encoder's tensors (``hashing.tensors_sha256``).
+    """
+
+    kind: Literal["fetalclip", "included"]
+    sha256: str
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What the model was trained on: a name, a hash of the exact data, a description."""
+
+    name: str
+    hash: str
+    description: str
+
+
+@dataclass(frozen=True)
+class BundleCard:
+    """Contents of ``card.json``. ``files`` and ``base.sha256`` are filled in by ``save_bundle``."""
+
+    name: str
+    version: str
+    task: Literal["segmentation", "classification"]
+    architecture: Architecture
+    lora: LoraSettings | None
+    base: BaseReference
+    anatomy: str
+    training_data: TrainingData
+    licence: str
+    intended_use: str
+    limitations: str
+    metrics: dict[str, Any] = field(default_factory=dict)
+    preprocessing: Preprocessing = field(default_factory=Preprocessing)
+    threshold: Threshold = field(default_factory=Threshold)
+    created: str = ""
+    files: dict[str, str] = field(default_factory=dict)
+    schema: int = CARD_SCHEMA
+
+    def __post_init__(self) -> None:
+        for name in (self.name, self.version):
+            if not valid_name(name):
+                raise ValueError(f"{name!r} is not a usable name; letters, digits, '.', '_' and '-' are")
+        if self.anatomy not in ANATOMIES:
+            raise ValueError(f"anatomy {self.anatomy!r} is not known; known are {', '.join(sorted(ANATOMIES))}")
+        if (self.task == "segmentation") != (self.architecture.decoder is not None):
+            raise ValueError(f"a {self.task} card {'has no' if self.task == 'segmentation' else 'has a'} decoder")
+
+    @property
+    def expected_files(self) -> set[str]:
+        """Names of the files such a bundle consists of, besides the card."""
+        names = {HEAD_FILE}
+        if self.lora is not None:
+            names.add(ADAPTER_FILE)
+        if self.base.kind == "included":
+            names.add(BASE_FILE)
+        return names
+
+    def to_json(self) -> dict[str, Any]:
+        """The card as JSON values, the schema number first."""
+        values = to_json(self)
+        return {"schema": values.pop("schema"), **values}
+
+
+def read_card(folder: Path) -> BundleCard:
+    """Read and check the card of a bundle folder.
+
+    Raises:
+        BundleError: when it is missing, damaged, of another schema, or incomplete; the field is named.
+    """
+    file = Path(folder) / CARD_FILE
+    try:
+        if file.stat().st_size > MAX_CARD_BYTES:
+            raise BundleError(f"{file}: larger than {MAX_CARD_BYTES} bytes; not a bundle card")
+        value = json.loads(file.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        raise BundleError(f"{folder}: no {CARD_FILE} in it, so this is not a model bundle") from None
+    except (OSError, ValueError) as problem:
+        raise BundleError(f"{file}: not a readable JSON file ({problem})") from None
+    return parse_card(value, str(file))
+
+
+def parse_card(value: Any, where: str) -> BundleCard:
+    """Check parsed JSON and build the card from it; ``where`` begins the error sentence.
+
+    Raises:
+        BundleError: naming the first wrong field.
+    """
+    schema = value.get("schema") if isinstance(value, dict) else None
+    if schema != CARD_SCHEMA or isinstance(schema, bool):
+        raise BundleError(f"{where}: card schema {schema!r}; this version of FetalIQA reads schema {CARD_SCHEMA}")
+    card = from_json(BundleCard, value, where, BundleError)
+    if set(card.files) != card.expected_files:
+        raise BundleError(
+            f"{where}: files are {', '.join(sorted(card.files)) or 'none'}; "
+            f"{', '.join(sorted(card.expected_files))} are needed"
+        )
+    for name, sha256 in [*card.files.items(), ("base", card.base.sha256)]:
+        if not (isinstance(sha256, str) and SHA256_PATTERN.fullmatch(sha256)):
+            raise BundleError(f"{where}: the hash of {name} is {sha256!r}; 64 hex digits are needed")
+    return card

@@ -1,0 +1,76 @@
+"""What the segmentation and the classification model share: an encoder with or without adapters."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from fetaliqa.models import lora as adapters
+from fetaliqa.models.architecture import Architecture
+from fetaliqa.models.lora import LoraSettings
+from fetaliqa.models.tower import build_tower
+
+
+class EncoderModel(nn.Module):
+    """An image encoder (``visual``) with a head that subclasses add.
+
+    Attributes:
+        architecture: sizes of encoder and head.
+        lora: settings of the adapters in the encoder; None when there are none (or they are merged).
+        base_sha256: content hash of the encoder's weights before any training, when they were loaded.
+    """
+
+    task: str
+    head_name: str
+
+    def __init__(self, architecture: Architecture, visual: nn.Module) -> None:
+        super().__init__()
+        self.architecture = architecture
+        self.visual = visual
+        self.lora: LoraSettings | None = None
+        self.base_sha256: str | None = None
+
+    @property
+    def head_module(self) -> nn.Module:
+        """The part that is not the encoder."""
+        return getattr(self, self.head_name)
+
+    def add_adapters(self, settings: LoraSettings | None = None) -> None:
+        """Freeze the encoder and put fresh LoRA adapters into it; the head stays trainable.
+
+        Raises:
+            WeightsError: when there are adapters already.
+        """
+        settings = settings or LoraSettings()
+        adapters.inject(self.visual, settings)
+        self.lora = settings
+
+    def merged(self) -> EncoderModel:
+        """A copy for inference, in eval mode, with the adapters folded into the encoder's weights."""
+        state = adapters.base_state(self.visual)
+        if self.lora is not None:
+            state = adapters.merged_state(
+                state, self.architecture.vision, self.lora, adapters.adapter_state(self.visual)
+            )
+        state = {name: tensor.clone() for name, tensor in state.items()}
+        copy = type(self)(self.architecture, build_tower(self.architecture.vision, state=state))
+        copy.head_module.load_state_dict(self.head_module.state_dict())
+        copy.requires_grad_(False)
+        return copy.to(next(self.parameters()).device).eval()
+
+    def _checked(self, images: torch.Tensor) -> torch.Tensor:
+        side = self.architecture.vision.image_size
+        if images.ndim != 4 or tuple(images.shape[1:]) != (3, side, side):
+            # a ViT would need interpolated positions for any other size, which is never done here
+            raise ValueError(f"images of shape {tuple(images.shape)}; [N, 3, {side}, {side}] is needed")
+        return images
+
+
+def trainable_parameters(model: nn.Module) -> list[nn.Parameter]:
+    """The parameters that training changes."""
+    return [parameter for parameter in model.parameters() if parameter.requires_grad]
+
+
+def trainable_count(model: nn.Module) -> int:
+    """Number of scalars that training changes."""
+    return sum(parameter.numel() for parameter in trainable_parameters(model))

@@ -1,0 +1,39 @@
+"""Content hashes of tensors and files."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+
+CHUNK_BYTES = 1 << 20
+SHORT = 12  # hex digits shown to people
+
+
+def tensors_sha256(state: Mapping[str, torch.Tensor]) -> str:
+    """SHA-256 (hex) of named tensors: names, types, shapes and values, independent of the file they came in.
+
+    The same weights give the same hash whether read from a pickle, wrapped or flat, or from safetensors.
+    """
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        tensor = state[name].detach().cpu().contiguous()
+        digest.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 (hex) of a file's bytes."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while chunk := file.read(CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def short(sha256: str) -> str:
+    """The first digits of a hash, for messages."""
+    return sha256[:SHORT]

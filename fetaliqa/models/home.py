@@ -1,0 +1,32 @@
+"""Where the user's weights and published bundles live."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import platformdirs
+
+HOME_VARIABLE = "FETALIQA_HOME"
+DEMO_VARIABLE = "FETALIQA_DEMO_MODEL"
+
+
+def weights_folder() -> Path:
+    """Folder of imported foundation-model weights: ``$FETALIQA_HOME/weights``, else in the user's cache."""
+    home = os.environ.get(HOME_VARIABLE)
+    return Path(home) / "weights" if home else platformdirs.user_cache_path("fetaliqa") / "weights"
+
+
+def models_folder() -> Path:
+    """Folder of published bundles: ``$FETALIQA_HOME/models``, else in the user's data folder.
+
+    Not in the cache: a trained model cannot be downloaded again.
+    """
+    home = os.environ.get(HOME_VARIABLE)
+    return Path(home) / "models" if home else platformdirs.user_data_path("fetaliqa") / "models"
+
+
+def demo_folder() -> Path:
+    """Folder of the demo bundle: ``$FETALIQA_DEMO_MODEL``, else ``sample-data/demo-model`` of the checkout."""
+    chosen = os.environ.get(DEMO_VARIABLE)
+    return Path(chosen) if chosen else Path(__file__).resolve().parents[2] / "sample-data" / "demo-model"

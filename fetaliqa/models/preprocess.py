@@ -1,0 +1,54 @@
+"""From 8-bit square frames to the encoder's input.
+
+Padding and resampling to the square grid are ``fetaliqa.geometry.SquareGrid.to_square``; this is the last step:
+grey replicated to three channels and OpenAI-CLIP normalisation, as FetalCLIP's reference transform does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+
+# OpenAI CLIP's channel statistics (fractions of full scale, RGB), open_clip.constants.OPENAI_DATASET_MEAN/STD
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """What a bundle's model expects to have been done to a frame. Only this one way is implemented."""
+
+    pad: Literal["centred-zero-square"] = "centred-zero-square"
+    interpolation: Literal["bicubic-antialias"] = "bicubic-antialias"
+    mean: tuple[float, float, float] = CLIP_MEAN
+    std: tuple[float, float, float] = CLIP_STD
+
+    def __post_init__(self) -> None:
+        if self.mean != CLIP_MEAN or self.std != CLIP_STD:
+            raise ValueError(
+                f"mean {list(self.mean)} and std {list(self.std)} are not CLIP's, all that this version applies"
+            )
+
+
+def normalise(frames: torch.Tensor | np.ndarray) -> torch.Tensor:
+    """Normalise square 8-bit frames for the encoder.
+
+    Args:
+        frames: uint8 [N, S, S], tensor or array.
+
+    Returns:
+        float32 [N, 3, S, S] on the same device: ``(frame / 255 - mean) / std`` per channel.
+
+    Raises:
+        ValueError: when the frames are not uint8 of three dimensions.
+    """
+    stack = torch.from_numpy(np.ascontiguousarray(frames)) if isinstance(frames, np.ndarray) else frames
+    if stack.dtype != torch.uint8 or stack.ndim != 3:
+        raise ValueError(f"frames are {stack.dtype} {tuple(stack.shape)}; uint8 [N, S, S] is needed")
+    mean = torch.tensor(CLIP_MEAN, device=stack.device).view(1, 3, 1, 1)
+    std = torch.tensor(CLIP_STD, device=stack.device).view(1, 3, 1, 1)
+    fractions = stack[:, None].float() / 255.0
+    return (fractions - mean) / std

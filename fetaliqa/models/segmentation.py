@@ -1,0 +1,57 @@
+"""FetalCLIP_SEG: encoder blocks of four depths, decoded into a mask."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from fetaliqa.errors import OptionError
+from fetaliqa.models.architecture import Architecture
+from fetaliqa.models.decoder import UnetrDecoder
+from fetaliqa.models.encoder_model import EncoderModel
+
+
+class FetalCLIPSeg(EncoderModel):
+    """Image encoder plus UNETR-like decoder.
+
+    Args:
+        architecture: sizes; must name a decoder.
+        visual: the image encoder, from ``build_tower``.
+    """
+
+    task = "segmentation"
+    head_name = "decoder"
+
+    def __init__(self, architecture: Architecture, visual: nn.Module) -> None:
+        super().__init__(architecture, visual)
+        if architecture.decoder is None:
+            raise OptionError(f"architecture {architecture.name!r} has no decoder; segmentation needs one")
+        self.indices = [tap - 1 for tap in architecture.decoder.taps]
+        self.decoder = UnetrDecoder(
+            architecture.vision.width, architecture.decoder.init_filters, architecture.vision.image_size
+        ).to(memory_format=torch.channels_last)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Outline.
+
+        Args:
+            images: float [N, 3, S, S], from ``normalise``.
+
+        Returns:
+            Logits, float [N, 1, S, S].
+        """
+        # channels last: the decoder's depthwise convolutions then take oneDNN's path (measured 1.6 x faster on CPU)
+        images = self._checked(images).contiguous(memory_format=torch.channels_last)
+        output = self.visual.forward_intermediates(  # type: ignore[operator]
+            images,
+            indices=self.indices,
+            stop_early=True,
+            intermediates_only=True,
+            output_fmt="NLC",
+        )
+        return self.decoder(images, [self._as_map(tokens) for tokens in output["image_intermediates"]])
+
+    def _as_map(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Patch tokens [N, G * G, C] as a map [N, C, G, G], channels last without a copy."""
+        grid = self.architecture.vision.grid
+        return tokens.reshape(tokens.shape[0], grid, grid, tokens.shape[-1]).permute(0, 3, 1, 2)

@@ -1,0 +1,141 @@
+"""Published bundles: immutable folders ``models/NAME/VERSION``, and a ``current`` pointer per name."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from fetaliqa.atomic import atomic_directory, write_text
+from fetaliqa.errors import BundleError, NotFoundError
+from fetaliqa.models.bundle import Bundle
+from fetaliqa.models.card import CARD_FILE, read_card, valid_name
+from fetaliqa.models.home import demo_folder, models_folder
+
+CURRENT_FILE = "current"
+DEMO = "demo"
+
+
+def resolve_bundle(spec: str | Path) -> Path:
+    """The folder of the bundle meant by ``spec``.
+
+    Args:
+        spec: ``demo``, a published ``NAME`` (its current version) or ``NAME@VERSION``, or the path of a
+            bundle folder.
+
+    Raises:
+        NotFoundError: when there is no such bundle.
+        BundleError: when a name's current version is not recorded.
+    """
+    text = str(spec)
+    if isinstance(spec, str):
+        if text == DEMO:
+            return _demo()
+        name, at, version = text.partition("@")
+        if valid_name(name) and (not at or valid_name(version)) and (models_folder() / name).is_dir():
+            return _published(name, version or None)
+    folder = Path(spec).expanduser()
+    if (folder / CARD_FILE).is_file():
+        return folder
+    if folder.is_dir():
+        raise NotFoundError(f"{text}: a folder without {CARD_FILE}, so not a model bundle")
+    known = [DEMO, *published_names()]
+    raise NotFoundError(f"no model bundle {text!r}: neither a published one ({', '.join(known)}) nor a folder")
+
+
+def _demo() -> Path:
+    folder = demo_folder()
+    if not (folder / CARD_FILE).is_file():
+        raise NotFoundError(f"no demo bundle in {folder}; build it with `fetaliqa demo train`")
+    return folder
+
+
+def _published(name: str, version: str | None) -> Path:
+    chosen = version or current_version(name)
+    if chosen is None:
+        raise BundleError(f"no version of {name!r} is current; name one: {', '.join(published_versions(name))}")
+    folder = models_folder() / name / chosen
+    if not (folder / CARD_FILE).is_file():
+        versions = ", ".join(published_versions(name)) or "none"
+        raise NotFoundError(f"no version {chosen!r} of {name!r} is published; there are: {versions}")
+    return folder
+
+
+def published_names() -> list[str]:
+    """Names with at least one published version."""
+    folder = models_folder()
+    names = [entry.name for entry in folder.iterdir() if valid_name(entry.name)] if folder.is_dir() else []
+    return sorted(name for name in names if published_versions(name))
+
+
+def published_versions(name: str) -> list[str]:
+    """Versions of ``name``, oldest publication first."""
+    folder = models_folder() / name
+    if not valid_name(name) or not folder.is_dir():
+        return []
+    cards = [entry / CARD_FILE for entry in folder.iterdir() if valid_name(entry.name)]
+    present = [card for card in cards if card.is_file()]
+    return [
+        card.parent.name for card in sorted(present, key=lambda card: (card.stat().st_mtime_ns, card.parent.name))
+    ]
+
+
+def current_version(name: str) -> str | None:
+    """The version of ``name`` in use, or None."""
+    try:
+        version = (models_folder() / name / CURRENT_FILE).read_text(encoding="utf-8").strip()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return version if valid_name(version) else None
+
+
+def list_bundles() -> list[tuple[str, Path]]:
+    """Everything that can be asked for by name: ``(spec, folder)``, the demo first when it is present."""
+    found: list[tuple[str, Path]] = []
+    if (demo_folder() / CARD_FILE).is_file():
+        found.append((DEMO, demo_folder()))
+    for name in published_names():
+        found.extend(
+            (f"{name}@{version}", models_folder() / name / version) for version in published_versions(name)
+        )
+    return found
+
+
+def publish_bundle(directory: str | Path, *, make_current: bool = True) -> Bundle:
+    """Copy a bundle into the store under its card's name and version.
+
+    Args:
+        directory: a complete bundle; its hashes are checked first.
+        make_current: use it from now on when only its name is given.
+
+    Raises:
+        BundleError: when the bundle is damaged, its name is ``demo``, or that version is published already.
+    """
+    source = Bundle.open(directory)
+    source.check_files()
+    name, version = source.card.name, source.card.version
+    if name == DEMO or version == CURRENT_FILE:
+        raise BundleError(f"{name}@{version}: the name {DEMO!r} and the version {CURRENT_FILE!r} are reserved")
+    target = models_folder() / name / version
+    try:
+        with atomic_directory(target) as temporary:
+            for file in (CARD_FILE, *sorted(source.card.files)):
+                shutil.copyfile(source.directory / file, temporary / file)
+            published = Bundle.open(temporary)
+            published.check_files()
+    except FileExistsError:
+        raise BundleError(f"{name}@{version} is published already and never changes; raise the version") from None
+    if make_current:
+        set_current(name, version)
+    return Bundle.open(target)
+
+
+def set_current(name: str, version: str) -> None:
+    """Make a published version the one in use, at once for everybody who resolves the name after this.
+
+    Raises:
+        NotFoundError: when it is not published.
+    """
+    if not valid_name(name) or version not in published_versions(name):
+        raise NotFoundError(f"no published bundle {name}@{version} to make current")
+    read_card(models_folder() / name / version)
+    write_text(models_folder() / name / CURRENT_FILE, version + "\n")

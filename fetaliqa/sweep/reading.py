@@ -1,0 +1,162 @@
+"""Reads a sweep from whatever it is kept in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from fetaliqa.errors import NotFoundError, OptionError, SweepError
+from fetaliqa.sweep import folder as image_folder
+from fetaliqa.sweep.metaimage import open_metaimage
+from fetaliqa.sweep.nifti import open_nifti
+from fetaliqa.sweep.nrrd import open_nrrd
+from fetaliqa.sweep.pixels import to_uint8
+from fetaliqa.sweep.ranges import SweepsOption, checked_ranges, parse_ranges
+from fetaliqa.sweep.types import Sweep, build_sweep
+from fetaliqa.sweep.volume import RANGES_KEY, OpenImage
+
+DICOM_SUFFIXES = (".dcm", ".dicom")
+_OPENERS: dict[str, Callable[[Path], OpenImage]] = {
+    ".mha": open_metaimage,
+    ".mhd": open_metaimage,
+    ".nii": open_nifti,
+    ".nii.gz": open_nifti,
+    ".nrrd": open_nrrd,
+}
+SWEEP_SUFFIXES = (*_OPENERS, *DICOM_SUFFIXES, *image_folder.IMAGE_SUFFIXES)
+"""File name endings, lower case, of the files that can be read as a sweep."""
+
+
+def sweep_suffix(path: Path) -> str | None:
+    """Return the one of ``SWEEP_SUFFIXES`` that ``path`` ends in (the longest), whatever its case."""
+    name = path.name.lower()
+    endings = [suffix for suffix in SWEEP_SUFFIXES if name.endswith(suffix) and len(name) > len(suffix)]
+    return max(endings, key=len, default=None)
+
+
+def case_id_of(path: Path) -> str:
+    """Return the case a file or folder is named after: its name without the suffix."""
+    suffix = sweep_suffix(path)
+    return path.name[: -len(suffix)] if suffix and not path.is_dir() else path.resolve().name
+
+
+def is_sweep_path(path: str | Path) -> bool:
+    """Whether ``path`` is a file of a readable kind, or a folder of frames (images or DICOM).
+
+    Goes by names and the DICOM file mark; the file may still turn out to be damaged. A folder that holds
+    whole sweeps (.mha and the like) is not one itself.
+    """
+    path = Path(path)
+    try:
+        if path.is_dir():
+            return not _volume_files(path) and bool(image_folder.image_files(path) or _dicom_files(path))
+        return path.is_file() and (sweep_suffix(path) is not None or _is_dicom(path))
+    except OSError:
+        return False
+
+
+def _is_dicom(path: Path) -> bool:
+    """By the suffix; failing a known one, by the mark after the preamble of a file (PS3.10 section 7.1)."""
+    suffix = sweep_suffix(path)
+    if suffix is not None:
+        return suffix in DICOM_SUFFIXES
+    with open(path, "rb") as file:
+        return file.read(132)[128:] == b"DICM"
+
+
+def _visible_files(folder: Path) -> list[Path]:
+    files = (path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    return sorted(files, key=image_folder.natural_key)
+
+
+def _volume_files(folder: Path) -> list[Path]:
+    return [path for path in _visible_files(folder) if sweep_suffix(path) in _OPENERS]
+
+
+def _dicom_files(folder: Path) -> list[Path]:
+    return [path for path in _visible_files(folder) if _is_dicom(path)]
+
+
+def _open_folder(path: Path) -> OpenImage:
+    volumes = _volume_files(path)
+    if volumes:
+        raise SweepError(f"{path.name}: a folder of sweeps ({volumes[0].name}, ...); name one of the files in it")
+    images, dicoms = image_folder.image_files(path), _dicom_files(path)
+    if images and dicoms:
+        raise SweepError(
+            f"{path.name}: holds both images and DICOM files; keep the frames of one sweep in a folder"
+        )
+    if not images and not dicoms:
+        raise SweepError(
+            f"{path.name}: the folder holds no PNG, JPEG or DICOM frames; name a sweep file or a folder of frames"
+        )
+    if dicoms:
+        from fetaliqa.sweep.dicom import open_dicom
+
+        return open_dicom(dicoms, path.name)
+    return image_folder.open_images(images, path.name)
+
+
+def _unreadable(path: Path, error: OSError) -> SweepError:
+    if isinstance(error, PermissionError):
+        return SweepError(f"{path.name}: may not be read; change the file's permissions")
+    return SweepError(f"{path.name}: cannot be read ({error.strerror}); check the path and the disk")
+
+
+def open_image(path: Path) -> OpenImage:
+    """Read the header of ``path`` (a file or a folder), whatever its kind.
+
+    Raises:
+        NotFoundError: when there is no such path.
+        SweepError: when it cannot be read.
+    """
+    try:
+        if path.is_dir():
+            return _open_folder(path)
+        if not path.is_file():
+            raise NotFoundError(f"{path}: there is no such file or folder; check the path")
+        if path.stat().st_size == 0:
+            raise SweepError(f"{path.name}: the file is empty; copy or export it again")
+        suffix = sweep_suffix(path)
+        if suffix in _OPENERS:
+            return _OPENERS[suffix](path)
+        if suffix in image_folder.IMAGE_SUFFIXES:
+            return image_folder.open_images([path], path.name)
+        if _is_dicom(path):
+            from fetaliqa.sweep.dicom import open_dicom
+
+            return open_dicom([path], path.name)
+    except OSError as error:
+        raise _unreadable(path, error) from None
+    raise SweepError(f"{path.name}: files of this kind cannot be read; known are {', '.join(SWEEP_SUFFIXES)}")
+
+
+def read_sweep(path: str | Path, *, sweeps: SweepsOption = None) -> Sweep:
+    """Read a sweep.
+
+    Pixels are streamed: peak memory is the uint8 stack and a few MB (for DICOM, also the file's pixel data).
+
+    Args:
+        path: a .mha, .mhd, .nii, .nii.gz, .nrrd, DICOM, PNG or JPEG file, or a folder of PNG, JPEG or
+            single-frame DICOM frames (in natural order of their names, or by instance number).
+        sweeps: how many equal sweeps the frames hold, or the half-open frame range of each; None to take
+            the file's ``SweepRanges`` header field or else infer the ranges from black tails.
+
+    Raises:
+        NotFoundError: when there is no such path.
+        SweepError: when it cannot be read as a sweep.
+        OptionError: when ``sweeps`` does not fit the number of frames.
+    """
+    path = Path(path)
+    image = open_image(path)
+    case_id = case_id_of(path)
+    try:
+        frames, notes = to_uint8(image.pixels, path.name)
+    except OSError as error:
+        raise _unreadable(path, error) from None
+    if sweeps is None and image.ranges is not None:
+        try:
+            sweeps = checked_ranges(parse_ranges(image.ranges), len(frames), case_id)
+        except OptionError as error:
+            raise SweepError(f"{path.name}: its {RANGES_KEY} header field does not fit ({error})") from None
+    return build_sweep(frames, image.spacing, sweeps, grid=image.grid, source=path, case_id=case_id, notes=notes)

@@ -1,0 +1,1 @@
+"""The MONAI Label app: thin adapters between MONAI Label's server and the fetaliqa library."""

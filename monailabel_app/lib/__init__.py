@@ -1,0 +1,1 @@
+"""Parts of the app: settings, ids, guarded datastore, models, batch, HTTP front."""

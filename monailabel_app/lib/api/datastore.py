@@ -1,0 +1,171 @@
+"""``/datastore``: images and labels of the studies folder, as MONAI Label's clients know it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, File, Form, Query, UploadFile
+from fastapi.responses import FileResponse, Response
+from monailabel.utils.others.generic import file_checksum, get_mime_type
+
+from monailabel_app.lib.api.common import ADMIN, ANNOTATOR, USER, json_object, served
+from monailabel_app.lib.api.replies import vanishing_file
+from monailabel_app.lib.ids import check_id
+from monailabel_app.lib.received import (
+    LABEL_SUFFIXES,
+    check_file_name,
+    received_file,
+    suffix_of,
+    sweep_suffixes,
+)
+from monailabel_app.lib.refusal import Refused
+
+router = APIRouter(prefix="/datastore", tags=["Datastore"])
+
+CHECKSUMS = ("SHA256", "SHA512", "MD5")
+
+
+def _sent(path: Path) -> FileResponse:
+    return FileResponse(path, media_type=get_mime_type(path.name), filename=path.name)
+
+
+def _label_path(label: str, tag: str) -> Path:
+    uri = served().datastore().get_label_uri(label, tag)
+    if not uri or not Path(uri).is_file():
+        raise Refused(404, f"image {label!r} has no label with tag {tag!r}")
+    return Path(uri)
+
+
+@router.get("/", summary="Images and labels: counts, training pairs, or everything")
+def get_datastore(output: Literal["train", "stats", "all"] | None = None, user: Any = USER) -> Any:
+    """Counts (``stats``), image and label paths of final labels (``train``), or the index (``all``)."""
+    store = served().datastore()
+    return {"all": store.json, "train": store.datalist}.get(str(output), store.status)()
+
+
+@router.put("/", summary="Upload an image", include_in_schema=False)
+@router.put("/image", summary="Upload an image")
+def put_image(
+    file: Annotated[UploadFile, File()],
+    image: str | None = None,
+    params: Annotated[str, Form()] = "{}",
+    user: Any = ANNOTATOR,
+) -> dict[str, str]:
+    """Store a file that can be read as a sweep, under a new id."""
+    info = {**json_object("params", params), "user": user.username}
+    name = check_file_name(file.filename, sweep_suffixes(), "image")
+    image_id = check_id("image", image or name[: -len(suffix_of(name, sweep_suffixes()) or "")])
+    with received_file(file.file, name) as path:
+        return {"image": served().datastore().add_image(image_id, str(path), info)}
+
+
+@router.delete("/", summary="Remove an image and its labels", include_in_schema=False)
+@router.delete("/image", summary="Remove an image and its labels")
+def delete_image(id: str, user: Any = ADMIN) -> dict[str, Any]:
+    """Remove an image with all its labels from the disk."""
+    served().datastore().remove_image(id)
+    return {}
+
+
+@router.head("/image", summary="Check whether an image exists")
+def head_image(image: str, check_sum: str | None = None, user: Any = USER) -> dict[str, Any]:
+    """200 when the image is here (and has this checksum, ``SHA256:hex``), else 404."""
+    path = served().datastore().image_path(image)
+    if check_sum:
+        algorithm, _, digest = check_sum.rpartition(":")
+        algorithm = algorithm.upper() or CHECKSUMS[0]
+        if algorithm not in CHECKSUMS:
+            raise Refused(400, f"check_sum algorithm {algorithm[:20]!r}: use one of {', '.join(CHECKSUMS)}")
+        if file_checksum(path, algorithm) != f"{algorithm}:{digest.lower()}":
+            raise Refused(404, f"image {image!r} is here, but with another checksum")
+    return {}
+
+
+@router.get("/image", summary="Download an image")
+def get_image(image: str, user: Any = USER) -> FileResponse:
+    """The image file as it is."""
+    return _sent(served().datastore().image_path(image))
+
+
+@router.get("/image/info", summary="What is recorded about an image")
+def get_image_info(image: str, user: Any = USER) -> Any:
+    """The index's record of the image."""
+    served().datastore().image_path(image)
+    return served().datastore().get_image_info(image)
+
+
+@router.put("/image/info", summary="Add to what is recorded about an image")
+def put_image_info(image: str, info: Annotated[str, Form()] = "{}", user: Any = ANNOTATOR) -> Any:
+    """Merge a JSON object into the record."""
+    served().datastore().update_image_info(image, {**json_object("info", info), "user": user.username})
+    return {}
+
+
+@router.put("/label", summary="Save a label")
+def put_label(
+    image: str,
+    label: Annotated[UploadFile, File()],
+    params: Annotated[str, Form()] = "{}",
+    tag: str = "final",
+    user: Any = ANNOTATOR,
+) -> dict[str, Any]:
+    """Save a mask stack that lies on the image's own grid."""
+    app = served()
+    info = {**json_object("params", params), "user": user.username}
+    check_id("tag", tag)
+    app.datastore().image_path(image)
+    name = check_file_name(label.filename, LABEL_SUFFIXES, "label")
+    with received_file(label.file, name) as path:
+        label_id = app.datastore().save_label(image, str(path), tag, info)
+    return {**(app.on_save_label(image, label_id) or {}), "image": image, "label": label_id}
+
+
+@router.delete("/label", summary="Remove a label")
+def delete_label(id: str, tag: str, user: Any = ADMIN) -> dict[str, Any]:
+    """Remove a label from the disk."""
+    served().datastore().remove_label(id, tag)
+    return {}
+
+
+@router.head("/label", summary="Check whether a label exists")
+def head_label(image: str, tag: str, user: Any = USER) -> dict[str, Any]:
+    """200 when the label is here, else 404."""
+    _label_path(image, tag)
+    return {}
+
+
+@router.get("/label", summary="Download a label")
+def get_label(label: str, tag: str, user: Any = USER) -> FileResponse:
+    """The mask file as it is."""
+    return _sent(_label_path(label, tag))
+
+
+@router.get("/label/info", summary="What is recorded about a label")
+def get_label_info(label: str, tag: str, user: Any = USER) -> Any:
+    """The index's record of the label."""
+    _label_path(label, tag)
+    return served().datastore().get_label_info(label, tag)
+
+
+@router.put("/label/info", summary="Add to what is recorded about a label")
+def put_label_info(label: str, tag: str, info: Annotated[str, Form()] = "{}", user: Any = ANNOTATOR) -> Any:
+    """Merge a JSON object into the record."""
+    _label_path(label, tag)
+    served().datastore().update_label_info(label, tag, {**json_object("info", info), "user": user.username})
+    return {}
+
+
+@router.put("/updatelabelinfo", summary="Older name of PUT /datastore/label/info", include_in_schema=False)
+def put_label_info_old(label: str, tag: str, params: Annotated[str, Form()] = "{}", user: Any = ANNOTATOR) -> Any:
+    """As ``PUT /datastore/label/info``."""
+    return put_label_info(label, tag, params, user)
+
+
+@router.get("/dataset", summary="All finally labelled images as one ZIP")
+def get_dataset(limit_cases: Annotated[int | None, Query(ge=1)] = None, user: Any = ANNOTATOR) -> Response:
+    """Images, final labels and the index; 404 while nothing is labelled."""
+    store = served().datastore()
+    if not store.datalist():
+        raise Refused(404, "there is no finally labelled image yet; nothing to put into an archive")
+    return vanishing_file(Path(store.get_dataset_archive(limit_cases)), "dataset.zip")

@@ -1,0 +1,111 @@
+"""``POST /infer/{model}``: MONAI Label's call and answer, in a worker thread, on checked input."""
+
+from __future__ import annotations
+
+import functools
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import anyio
+from fastapi import APIRouter, File, Form, Response, UploadFile
+
+from monailabel_app.lib.api.common import USER, json_object, served
+from monailabel_app.lib.api.replies import mask_reply
+from monailabel_app.lib.ids import check_id
+from monailabel_app.lib.infers import known_task
+from monailabel_app.lib.received import check_file_name, received_file, sweep_suffixes
+from monailabel_app.lib.refusal import Refused
+
+router = APIRouter(prefix="/infer", tags=["Infer"])
+
+# Inferences wait for one another here, not in the pool of threads that serves all other requests
+MAX_INFERENCES = 2
+_limiter: anyio.CapacityLimiter | None = None
+
+Output = Literal["all", "json", "image"]
+SERVER_KEYS = ("image_name", "session", "output")  # set by the server from the query, never by params
+
+
+def _inference_limiter() -> anyio.CapacityLimiter:
+    global _limiter
+    if _limiter is None:
+        _limiter = anyio.CapacityLimiter(MAX_INFERENCES)
+    return _limiter
+
+
+def checked_params(params: str | None, model: str, image: str) -> dict[str, Any]:
+    """The ``params`` form field, which may not redirect the request to another image or model.
+
+    Raises:
+        Refused: 400.
+    """
+    options = json_object("params", params)
+    for key, asked in (("model", model), ("image", image)):
+        if options.pop(key, asked) != asked:
+            raise Refused(400, f"params names another {key} than the address; leave {key} out of params")
+    return {key: value for key, value in options.items() if key not in SERVER_KEYS}
+
+
+@router.post("/{model}", summary="Run a model on an image of the studies folder, or on an uploaded file")
+async def run_inference(
+    model: str,
+    image: str = "",
+    session_id: str = "",
+    params: Annotated[str, Form()] = "{}",
+    file: Annotated[UploadFile | None, File()] = None,
+    label: Annotated[UploadFile | None, File()] = None,
+    output: Output | None = None,
+    user: Any = USER,
+) -> Response:
+    """Answer with masks on the input's grid and the assessment (docs/server.md)."""
+    app = served()
+    known_task(app._infers, model)
+    options = checked_params(params, model, image)
+    if label is not None:
+        raise Refused(400, f"{model} takes no label as input; leave the form field label out")
+    request = {**options, "model": model, "output": output}
+    work = functools.partial(_infer, app, request, image, session_id, file)
+    answer, name = await anyio.to_thread.run_sync(work, limiter=_inference_limiter())
+    if output == "image" and not answer["file"]:
+        raise Refused(400, f"{model} makes no masks; ask for output=json")
+    return mask_reply(answer["file"], answer["params"], output, name)
+
+
+def _infer(
+    app: Any, request: dict[str, Any], image: str, session_id: str, file: UploadFile | None
+) -> tuple[dict[str, Any], str]:
+    """Run the request in this thread; returns the app's answer and a name for the mask file."""
+    if file is not None:
+        name = check_file_name(file.filename, sweep_suffixes(), "image")
+        with received_file(file.file, name) as path:
+            return app.infer_file(path, request), _stem(name)
+    if session_id:
+        path = session_image(app, session_id)
+        return app.infer_file(path, request), _stem(path.name)
+    if image:
+        answer = app.infer({**request, "image": check_id("image", image)})
+        if answer["label"] != answer["file"]:
+            answer["params"]["label"] = {"image": answer["label"], "tag": answer["tag"]}
+        return answer, image
+    raise Refused(400, "name an image (?image=ID), a session (?session_id=ID), or send a file")
+
+
+def session_image(app: Any, session_id: str) -> Path:
+    """The file, or folder of files, of an upload session.
+
+    Raises:
+        Refused: 400 for a bad id, 404 for an unknown or expired session, 406 when sessions are turned off.
+    """
+    check_id("session", session_id)
+    sessions = app.sessions()
+    if sessions is None:
+        raise Refused(406, "upload sessions are turned off on this server")
+    session = sessions.get_session(session_id)
+    if not session:
+        raise Refused(404, f"there is no session {session_id!r} here; it may have expired")
+    return Path(session.image)
+
+
+def _stem(name: str) -> str:
+    return re.split(r"\.", name, maxsplit=1)[0] or "masks"

@@ -1,0 +1,73 @@
+"""Answers that carry a mask file: streamed, and gone from the disk when sent."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from fastapi.responses import JSONResponse, Response, StreamingResponse
+from monailabel.utils.others.generic import get_mime_type
+from requests_toolbelt import MultipartEncoder
+
+from monailabel_app.lib.received import LABEL_SUFFIXES, suffix_of
+
+_CHUNK = 1 << 20  # bytes
+
+
+def _drained(source: Any, file: BinaryIO, path: Path) -> Iterator[bytes]:
+    try:
+        while chunk := source.read(_CHUNK):
+            yield chunk
+    finally:
+        file.close()
+        path.unlink(missing_ok=True)
+
+
+def _opened_and_gone(path: Path) -> BinaryIO:
+    """Open a temporary file and take its name away; where a file in use keeps it, ``_drained`` removes it."""
+    file = open(path, "rb")  # noqa: SIM115 (closed by the generator that sends it)
+    with suppress(OSError):  # POSIX lets the open file live on: nothing stays behind whatever the client does
+        path.unlink()
+    return file
+
+
+def vanishing_file(path: Path, name: str) -> Response:
+    """Send a temporary file under the name ``name`` and remove it."""
+    file = _opened_and_gone(path)
+    headers = {
+        "Content-Length": str(os.fstat(file.fileno()).st_size),
+        "Content-Disposition": f'attachment; filename="{name}"',
+    }
+    return StreamingResponse(_drained(file, file, path), media_type=get_mime_type(name), headers=headers)
+
+
+def mask_reply(path: str | None, params: dict[str, Any], output: str | None, name: str) -> Response:
+    """The answer of an inference.
+
+    Args:
+        path: temporary mask file, removed by the reply; None when there is none.
+        params: JSON part.
+        output: ``json`` (params alone), ``image`` (the file alone), or ``all``/None (multipart of both).
+        name: file name told to the client, without suffix.
+    """
+    if path is None or output == "json":
+        if path is not None:
+            os.unlink(path)
+        return JSONResponse(params)
+    mask = Path(path)
+    file_name = f"{name}{suffix_of(mask.name, LABEL_SUFFIXES)}"
+    if output == "image":
+        return vanishing_file(mask, file_name)
+    file = _opened_and_gone(mask)
+    encoder = MultipartEncoder(
+        fields={
+            "params": (None, json.dumps(params, allow_nan=False), "application/json"),
+            "image": (file_name, file, get_mime_type(file_name)),
+        }
+    )
+    headers = {"Content-Length": str(encoder.len)}
+    return StreamingResponse(_drained(encoder, file, mask), media_type=encoder.content_type, headers=headers)

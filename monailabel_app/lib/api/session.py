@@ -1,0 +1,67 @@
+"""``/session``: files uploaded once and assessed several times, for clients without a shared folder."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import APIRouter, File, UploadFile
+from fastapi.responses import FileResponse
+from monailabel.utils.others.generic import get_mime_type
+
+from monailabel_app.lib.api.common import USER, served
+from monailabel_app.lib.api.infer import session_image
+from monailabel_app.lib.received import check_file_name, check_self_contained, sweep_suffixes
+from monailabel_app.lib.refusal import Refused
+
+router = APIRouter(prefix="/session", tags=["Session"])
+
+
+@router.put("/", summary="Start a session with one or several uploaded files")
+def create_session(
+    files: Annotated[list[UploadFile], File()], uncompress: bool = False, expiry: int = 0, user: Any = USER
+) -> dict[str, Any]:
+    """Keep the files until the session expires; several files are the frames of one sweep."""
+    if uncompress:
+        raise Refused(
+            400, "archives are not unpacked here (uncompress): their members could lead anywhere; send files"
+        )
+    sessions = served().sessions()
+    if sessions is None:
+        raise Refused(406, "upload sessions are turned off on this server")
+    names = [check_file_name(file.filename, sweep_suffixes(), "image") for file in files]
+    if len(set(names)) != len(names):
+        raise Refused(400, "two of the files have the same name; rename one")
+    with tempfile.TemporaryDirectory(prefix="fetaliqa-") as folder:
+        received = Path(folder) / "frames"
+        received.mkdir()
+        for file, name in zip(files, names):
+            with open(received / name, "wb") as target:
+                while chunk := file.file.read(1 << 20):
+                    target.write(chunk)
+        check_self_contained(received)
+        source = received if len(names) > 1 else received / names[0]
+        session_id, session = sessions.add_session(str(source), max(0, expiry))
+    return {"session_id": session_id, "session_info": session.to_json()}
+
+
+@router.get("/{session_id}", summary="What is known about a session, or its file")
+def get_session(session_id: str, update_ts: bool = False, image: bool = False, user: Any = USER) -> Any:
+    """The session's record, or with ``image`` its file."""
+    path = session_image(served(), session_id)
+    if not image:
+        return served().sessions().get_session(session_id, update_ts=update_ts).to_json()
+    if path.is_dir():
+        raise Refused(400, f"session {session_id} holds several files; they cannot be sent as one")
+    return FileResponse(path, media_type=get_mime_type(path.name), filename=path.name)
+
+
+@router.delete("/{session_id}", summary="Remove a session and its files")
+def remove_session(session_id: str, user: Any = USER) -> Any:
+    """Remove the files at once."""
+    session_image(served(), session_id)
+    sessions = served().sessions()
+    record = sessions.get_session(session_id).to_json()
+    sessions.remove_session(session_id)
+    return record

@@ -1,0 +1,70 @@
+"""Assess all sweeps ahead, so that a person who opens one finds its assessment ready."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from monailabel.interfaces.tasks.batch_infer import BatchInferTask
+
+from fetaliqa.errors import FetalIQAError
+from monailabel_app.lib.ids import check_id
+from monailabel_app.lib.refusal import Refused
+
+logger = logging.getLogger(__name__)
+
+Infer = Callable[[Mapping[str, Any], Any], Mapping[str, Any]]
+
+
+def batch_images(request: Mapping[str, Any]) -> list[str] | None:
+    """The image ids a batch request lists itself, or None when it names a set (all, labeled, unlabeled).
+
+    Raises:
+        Refused: 400 for a list with anything but ids.
+    """
+    images = request.get("images")
+    if images is None or isinstance(images, str):
+        return None
+    if not isinstance(images, list):
+        raise Refused(400, f"images is {images!r}; it must be all, labeled, unlabeled or a list of image ids")
+    return [check_id("image", image) for image in images]
+
+
+class AssessAhead(BatchInferTask):
+    """Batch inference that fills the cache and stores no label.
+
+    MONAI Label's own batch saves every result as a label; a proposal that nobody has looked at does not
+    belong there, and the worker process must not rewrite the index while people save into it.
+    """
+
+    def __call__(self, request: Mapping[str, Any], datastore: Any, infer: Infer) -> dict[str, Any]:
+        """Assess each image in turn; one that cannot be used is reported and does not stop the others.
+
+        Returns:
+            Per image id: best frame, seconds and whether it was cached; or the error's sentence.
+        """
+        images = sorted(self.get_images(request, datastore))
+        limit = int(request.get("max_batch_size") or 0)
+        images = images[:limit] if limit > 0 else images
+        outcome: dict[str, Any] = {}
+        logger.info("%d images to assess with %s", len(images), request.get("model"))
+        for number, image in enumerate(images, 1):
+            started = time.perf_counter()
+            try:
+                answer = infer({**request, "image": image, "save_label": False, "output": "all"}, datastore)
+            except FetalIQAError as error:
+                outcome[image] = {"error": str(error)}
+                logger.warning("%d of %d: %s failed: %s", number, len(images), image, error)
+                continue
+            if answer.get("file"):
+                os.unlink(answer["file"])  # the written masks stay in the cache
+            params = answer["params"]
+            seconds = round(time.perf_counter() - started, 2)
+            outcome[image] = {"best": params["fetaliqa"]["best"], "cached": params["cached"], "seconds": seconds}
+            logger.info("%d of %d: %s assessed in %.1f s", number, len(images), image, seconds)
+        failed = sum("error" in value for value in outcome.values())
+        logger.info("assessed %d of %d images, %d failed", len(images) - failed, len(images), failed)
+        return outcome

@@ -1,0 +1,116 @@
+"""Settings of the app: what ``--conf KEY VALUE`` accepts, checked before anything is loaded."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fetaliqa.errors import OptionError
+
+SEG_MODEL = "fetalclip_seg"
+CLS_MODEL = "fetalclip_cls"
+MODELS = (SEG_MODEL, CLS_MODEL)
+MAX_UPLOAD_VARIABLE = "FETALIQA_MAX_UPLOAD_MB"
+DEFAULT_UPLOAD_MB = 2048.0  # MiB; an uncompressed 840 x 562 x 744 case is 335
+DEFAULT_CACHE_GB = 2.0  # GiB
+ORIGIN = re.compile(r"https?://[A-Za-z0-9.\[\]:-]+")
+_MEBIBYTE = 1024**2
+_GIBIBYTE = 1024**3
+
+KEYS = {
+    "models": "comma-separated model names, or all",
+    "bundle": "segmentation bundle: folder, name, name@version or demo",
+    "cls_bundle": "classification bundle: folder, name or name@version",
+    "device": "auto, cpu, cuda or cuda:N",
+    "cache_dir": "folder of cached assessments",
+    "cache_gb": "bound on that folder in GiB, 0 turns the cache off",
+    "max_upload_mb": "largest request body in MiB",
+    "origins": "comma-separated origins of web pages that may call, such as http://viewer.example:3000",
+    "server_mode": "set by MONAI Label itself",
+}
+
+
+def _positive(key: str, text: Any, low: float) -> float:
+    try:
+        value = float(text)
+    except (TypeError, ValueError):
+        value = math.nan
+    if not math.isfinite(value) or value < low:
+        raise OptionError(f"--conf {key} {text}: must be a number of at least {low:g} ({KEYS[key]})")
+    return value
+
+
+@dataclass(frozen=True)
+class ServerConf:
+    """Checked settings.
+
+    Attributes:
+        models: models asked for, or None for every one whose bundle is present.
+        bundle: segmentation bundle, or None for the published one, else the demo.
+        cls_bundle: classification bundle, or None for the published one if there is one.
+        device: torch device name, or auto.
+        cache_dir: folder of cached assessments, or None for the user's cache folder.
+        cache_bytes: bound on that folder; 0 turns caching off.
+        max_upload_bytes: largest request body.
+        origins: origins (scheme, host, port) of web pages that may call.
+    """
+
+    models: tuple[str, ...] | None = None
+    bundle: str | None = None
+    cls_bundle: str | None = None
+    device: str = "auto"
+    cache_dir: Path | None = None
+    cache_bytes: int = int(DEFAULT_CACHE_GB * _GIBIBYTE)
+    max_upload_bytes: int = int(DEFAULT_UPLOAD_MB * _MEBIBYTE)
+    origins: tuple[str, ...] = ()
+
+    @classmethod
+    def from_conf(cls, conf: Mapping[str, Any]) -> ServerConf:
+        """Read ``--conf`` pairs.
+
+        Raises:
+            OptionError: for a key that does not exist, or a value that key does not take.
+        """
+        for key in conf:
+            if key not in KEYS:
+                known = "; ".join(f"{name} ({meaning})" for name, meaning in KEYS.items() if name != "server_mode")
+                raise OptionError(f"--conf {key}: there is no such setting; known: {known}")
+        upload = conf.get("max_upload_mb", os.environ.get(MAX_UPLOAD_VARIABLE, DEFAULT_UPLOAD_MB))
+        cache_dir = str(conf.get("cache_dir") or "").strip()
+        return cls(
+            models=_models(conf.get("models")),
+            bundle=str(conf["bundle"]) if conf.get("bundle") else None,
+            cls_bundle=str(conf["cls_bundle"]) if conf.get("cls_bundle") else None,
+            device=str(conf.get("device") or "auto"),
+            cache_dir=Path(cache_dir).expanduser().resolve() if cache_dir else None,
+            cache_bytes=int(_positive("cache_gb", conf.get("cache_gb", DEFAULT_CACHE_GB), 0.0) * _GIBIBYTE),
+            max_upload_bytes=int(_positive("max_upload_mb", upload, 0.001) * _MEBIBYTE),
+            origins=_origins(conf.get("origins")),
+        )
+
+
+def _models(value: Any) -> tuple[str, ...] | None:
+    names = tuple(dict.fromkeys(name.strip() for name in str(value or "all").split(",") if name.strip()))
+    if names in ((), ("all",)):
+        return None
+    for name in names:
+        if name not in MODELS:
+            raise OptionError(
+                f"--conf models {value}: there is no model {name!r}; known: {', '.join(MODELS)}, all"
+            )
+    return names
+
+
+def _origins(value: Any) -> tuple[str, ...]:
+    origins = tuple(part.strip().rstrip("/") for part in str(value or "").split(",") if part.strip())
+    for origin in origins:
+        if not ORIGIN.fullmatch(origin):
+            raise OptionError(
+                f"--conf origins {value}: {origin!r} is not of the form http://host or https://host:port"
+            )
+    return origins

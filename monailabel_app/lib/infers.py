@@ -1,0 +1,181 @@
+"""The two models as MONAI Label inference tasks. All decisions are made in fetaliqa.inference."""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
+
+from fetaliqa.errors import NotFoundError, OptionError
+from fetaliqa.inference import AssessmentService, AssessOptions
+from fetaliqa.inference.predictor import choose_device
+from fetaliqa.inference.service import default_cache_directory
+from fetaliqa.models.store import DEMO, current_version
+from fetaliqa.sweep import MASK_SUFFIXES
+from monailabel_app.lib.conf import CLS_MODEL, SEG_MODEL, ServerConf
+from monailabel_app.lib.refusal import Refused, as_refusal
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_MASK_SUFFIX = ".nii.gz"  # what MONAI Label's Slicer client asks for when it says nothing
+PROGRESS_SECONDS = 5.0  # between two log lines of one case
+_DESCRIPTIONS = {
+    "segmentation": "Outlines the {anatomy} in a blind sweep, measures {measurement}, ranks the frames",
+    "classification": "Ranks the frames of a blind sweep by the probability that they show the {anatomy}",
+}
+
+
+class SweepTask(InferTask):
+    """One bundle as an inference task: a whole stack of frames in, a mask stack and an assessment out.
+
+    Args:
+        service: assesses files with the bundle.
+    """
+
+    def __init__(self, service: AssessmentService) -> None:
+        self.service = service
+        self.model = service.model_info()
+        self.is_segmentation = self.model["task"] == "segmentation"
+        super().__init__(
+            type=InferType.SEGMENTATION if self.is_segmentation else InferType.CLASSIFICATION,
+            labels={self.model["anatomy"]: 1},
+            dimension=3,
+            description=_DESCRIPTIONS[self.model["task"]].format(**self.model),
+            config={"top_n": AssessOptions().top_n},
+        )
+
+    def info(self) -> dict[str, Any]:
+        return {**super().info(), "fetaliqa": self.model}
+
+    def is_valid(self) -> bool:
+        return True
+
+    def __call__(self, request: Mapping[str, Any]) -> tuple[str | None, dict[str, Any]]:
+        """Assess the sweep at path ``request["image"]``.
+
+        Returns:
+            Path of a temporary mask file the caller removes (None when the task makes no masks or
+            ``request["output"]`` is ``json``), and the params of the answer.
+
+        Raises:
+            Refused: when the file or an option cannot be used.
+        """
+        with as_refusal():
+            return self._assess(Path(request["image"]), request)
+
+    def _assess(self, path: Path, request: Mapping[str, Any]) -> tuple[str | None, dict[str, Any]]:
+        options = AssessOptions.from_request(request)
+        suffix = mask_suffix(request.get("result_extension"))
+        name = str(request.get("image_name") or path.name)
+        started = time.perf_counter()
+        result = self.service.assess(path, options, progress=_progress_log(name))
+        assessed = time.perf_counter()
+        target = None
+        if self.is_segmentation and request.get("output") != "json":
+            target = _write_temporary(result, suffix)
+        finished = time.perf_counter()
+        latencies = {
+            "assess": round(assessed - started, 3),
+            "write": round(finished - assessed, 3),
+            "total": round(finished - started, 3),
+        }
+        logger.info(
+            "%s: cached=%s, best frame %s, %s s", name, result.cached, result.assessment["best"], latencies
+        )
+        return target, {
+            "label_names": dict(self.labels),
+            "cached": result.cached,
+            "latencies": latencies,
+            "fetaliqa": result.assessment,
+        }
+
+
+def _progress_log(name: str) -> Any:
+    """A progress callback that writes a log line now and then (batch runs show these lines to clients)."""
+    last = time.monotonic()
+
+    def progress(done: int, total: int) -> None:
+        nonlocal last
+        if time.monotonic() - last >= PROGRESS_SECONDS:
+            last = time.monotonic()
+            logger.info("%s: %d of %d frames", name, done, total)
+
+    return progress
+
+
+def mask_suffix(value: Any) -> str:
+    """Suffix of the mask file a client asks for by ``result_extension`` (with or without the dot).
+
+    Raises:
+        OptionError: for a format masks are not written in.
+    """
+    if value in (None, ""):
+        return DEFAULT_MASK_SUFFIX
+    suffix = f".{str(value).lstrip('.').lower()}"
+    if suffix not in MASK_SUFFIXES:
+        raise OptionError(f"result_extension is {value!r}; it must be one of {', '.join(MASK_SUFFIXES)}")
+    return suffix
+
+
+def _write_temporary(result: Any, suffix: str) -> str:
+    handle, name = tempfile.mkstemp(prefix="fetaliqa-", suffix=suffix)
+    os.close(handle)
+    written = False
+    try:
+        result.write_masks(Path(name))
+        written = True
+    finally:
+        if not written:
+            os.unlink(name)
+    return name
+
+
+def make_tasks(conf: ServerConf) -> dict[str, SweepTask]:
+    """The models to host: every one whose bundle is present, or those asked for.
+
+    Raises:
+        FetalIQAError: when a bundle that was asked for is missing or unusable.
+    """
+    choose_device(conf.device)
+    seg = conf.bundle or (SEG_MODEL if current_version(SEG_MODEL) else DEMO)
+    cls = conf.cls_bundle or (CLS_MODEL if current_version(CLS_MODEL) else None)
+    wanted = conf.models or ((SEG_MODEL,) if cls is None else (SEG_MODEL, CLS_MODEL))
+    if CLS_MODEL in wanted and cls is None:
+        raise NotFoundError(
+            f"model {CLS_MODEL} was asked for, but there is no classification bundle: --conf cls_bundle"
+        )
+    cache_dir = None
+    if conf.cache_bytes:
+        cache_dir = conf.cache_dir or default_cache_directory()
+    tasks = {}
+    for model in wanted:
+        service = AssessmentService(
+            seg if model == SEG_MODEL else str(cls),
+            classifier_spec=cls if model == SEG_MODEL else None,
+            device=conf.device,
+            cache_dir=cache_dir,
+            cache_bytes=conf.cache_bytes,
+        )
+        task = SweepTask(service)
+        expected = "segmentation" if model == SEG_MODEL else "classification"
+        if task.model["task"] != expected:
+            raise OptionError(f"bundle {task.model['name']} is for {task.model['task']}; {model} needs {expected}")
+        tasks[model] = task
+    return tasks
+
+
+def known_task(tasks: Mapping[str, SweepTask], model: Any) -> SweepTask:
+    """The task of a model.
+
+    Raises:
+        Refused: 404 for a model that is not hosted.
+    """
+    if model not in tasks:
+        raise Refused(404, f"there is no model {str(model)[:80]!r} here; known: {', '.join(tasks)}")
+    return tasks[model]

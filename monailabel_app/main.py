@@ -1,0 +1,153 @@
+"""What ``monailabel start_server --app monailabel_app`` loads: one MONAILabelApp, a thin adapter."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from monailabel.config import settings
+from monailabel.interfaces.app import MONAILabelApp
+from monailabel.interfaces.datastore import DefaultLabelTag
+
+REPOSITORY = str(Path(__file__).resolve().parent.parent)
+if REPOSITORY not in sys.path:  # MONAI Label loads this file by its path, in the server and in its workers
+    sys.path.insert(0, REPOSITORY)
+
+from fetaliqa import __version__  # noqa: E402
+from fetaliqa.errors import FetalIQAError, OptionError  # noqa: E402
+from monailabel_app.lib.batch import AssessAhead, batch_images  # noqa: E402
+from monailabel_app.lib.conf import ServerConf  # noqa: E402
+from monailabel_app.lib.datastore import GuardedDatastore  # noqa: E402
+from monailabel_app.lib.ids import check_id, check_known  # noqa: E402
+from monailabel_app.lib.infers import SweepTask, known_task, make_tasks  # noqa: E402
+from monailabel_app.lib.received import check_self_contained, is_stock_upload  # noqa: E402
+from monailabel_app.lib.refusal import Refused  # noqa: E402
+from monailabel_app.lib.sessions import GuardedSessions  # noqa: E402
+
+logger = logging.getLogger(__name__)
+
+
+class FetalIQAApp(MONAILabelApp):
+    """Hosts ``fetalclip_seg`` and ``fetalclip_cls`` on a folder of blind sweeps."""
+
+    def __init__(self, app_dir: str, studies: str, conf: Mapping[str, Any]) -> None:
+        try:
+            self.server_conf = ServerConf.from_conf(conf or {})
+            super().__init__(
+                app_dir=app_dir,
+                studies=studies,
+                conf=dict(conf or {}),
+                name="FetalIQA",
+                description="Finds, outlines and measures the fetal abdomen in blind-sweep ultrasound",
+                version=__version__,
+            )
+        except FetalIQAError as error:
+            logger.error("the server cannot start: %s", error)
+            raise
+
+    def init_datastore(self) -> GuardedDatastore:
+        if "://" in self.studies:
+            raise OptionError(f"studies {self.studies}: only a folder of this machine can be served")
+        return GuardedDatastore(
+            self.studies,
+            max_file_bytes=self.server_conf.max_upload_bytes,
+            auto_reload=settings.MONAI_LABEL_DATASTORE_AUTO_RELOAD,
+            read_only=settings.MONAI_LABEL_DATASTORE_READ_ONLY,
+        )
+
+    def init_infers(self) -> dict[str, SweepTask]:
+        return make_tasks(self.server_conf)
+
+    def init_batch_infer(self) -> AssessAhead:
+        return AssessAhead()
+
+    def _load_sessions(self, load: bool = False) -> GuardedSessions | None:
+        if not load:
+            return None
+        return GuardedSessions(settings.MONAI_LABEL_SESSION_PATH, settings.MONAI_LABEL_SESSION_EXPIRY)
+
+    def server_mode(self, mode: bool) -> None:
+        super().server_mode(mode)
+        if mode:  # workers inherit this: only the server itself changes the index of the studies folder
+            os.environ["MONAI_LABEL_DATASTORE_READ_ONLY"] = "true"
+            os.environ["MONAI_LABEL_DATASTORE_AUTO_RELOAD"] = "false"
+
+    def bundle_path(self, model: str | None) -> str:
+        """A folder the worker process may import from; MONAI Label asks before it starts any worker.
+
+        The one place where the plain server lets an app refuse an unknown model. Answering with a folder
+        also overrides a ``bundle_path`` from the client, which would otherwise reach the worker's import path.
+        """
+        if model:
+            check_known("model", model, [*self._infers, *self._trainers])
+        return REPOSITORY
+
+    def infer(self, request: Mapping[str, Any], datastore: GuardedDatastore | None = None) -> dict[str, Any]:
+        """Run a model on an image of the studies folder.
+
+        Args:
+            request: ``model``, ``image`` (an id), ``save_label``, ``label_tag`` and the options in docs/server.md.
+            datastore: where the image is; None means the app's own.
+
+        Raises:
+            Refused: with the HTTP status and a sentence.
+        """
+        known_task(self._infers, request.get("model"))
+        store = datastore or self._datastore
+        image = request.get("image")
+        if isinstance(image, str) and is_stock_upload(image, self._sessions and self._sessions.store_path):
+            return self.infer_file(Path(image), request)
+        image_id = check_id("image", image)
+        tag = self._tag_to_save(request)
+        answer = self.infer_file(store.image_path(image_id), {**request, "image_name": image_id}, trusted=True)
+        if tag and answer["file"]:
+            answer["label"] = store.save_label(
+                image_id, answer["file"], tag, _label_info(request, answer["params"])
+            )
+            answer["tag"] = tag
+        return answer
+
+    def infer_file(self, path: Path, request: Mapping[str, Any], *, trusted: bool = False) -> dict[str, Any]:
+        """Run a model on a file; ``trusted`` when it is one of the studies folder's own, not a client's.
+
+        Raises:
+            Refused: with the HTTP status and a sentence.
+        """
+        task = known_task(self._infers, request.get("model"))
+        if not trusted:
+            check_self_contained(path)
+        file, params = task({**request, "image": str(path)})
+        return {"label": file, "tag": DefaultLabelTag.ORIGINAL.value, "file": file, "params": params}
+
+    def _tag_to_save(self, request: Mapping[str, Any]) -> str | None:
+        if request.get("save_label") not in (True, "true"):
+            return None
+        tag = check_id("tag", request.get("label_tag") or DefaultLabelTag.ORIGINAL.value)
+        if tag == DefaultLabelTag.FINAL.value:
+            raise Refused(
+                400, "label_tag final is for labels a person has confirmed; save a proposal as 'original'"
+            )
+        return tag
+
+    def batch_infer(self, request: Mapping[str, Any], datastore: GuardedDatastore | None = None) -> dict[str, Any]:
+        known_task(self._infers, request.get("model"))
+        batch_images(request)
+        return super().batch_infer(request, datastore)
+
+    def infer_wsi(self, request: Mapping[str, Any], datastore: GuardedDatastore | None = None) -> dict[str, Any]:
+        raise Refused(404, "whole-slide inference is not part of this app; use /infer/{model}")
+
+    def next_sample(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        check_known("strategy", str(request.get("strategy") or "random"), self._strategies)
+        return super().next_sample(request)
+
+
+def _label_info(request: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str, Any]:
+    """What the index keeps of a saved proposal: which model and options made it, not 840 frame records."""
+    assessment = params["fetaliqa"]
+    kept = {key: assessment[key] for key in ("schema", "model", "options", "threshold", "best", "ranking")}
+    return {"model": request["model"], "params": {"label_names": params["label_names"], "fetaliqa": kept}}

@@ -1,0 +1,57 @@
+"""Fixtures of the app's tests: bundles with random weights, and one real server for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from app_harness import UPLOAD_LIMIT_MB, VIEWER, Server, fill_studies, free_port, make_bundle, start, stop
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # one worker owns the server when tests are spread over several
+    here = Path(__file__).parent
+    for item in items:
+        if here in Path(item.path).parents:
+            item.add_marker(pytest.mark.xdist_group("app"))
+
+
+@pytest.fixture(scope="session")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A segmentation bundle of the small architecture with random weights."""
+    return make_bundle(tmp_path_factory.mktemp("bundle") / "random-seg", "segmentation")
+
+
+@pytest.fixture(scope="session")
+def cls_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A classification bundle of the small architecture with random weights."""
+    return make_bundle(tmp_path_factory.mktemp("bundle") / "random-cls", "classification")
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory, bundle: Path, cls_bundle: Path) -> Iterator[Server]:
+    """Our front, as ``make serve`` starts it."""
+    root = tmp_path_factory.mktemp("front")
+    fill_studies(root)
+    port = free_port()
+    command = ["-m", "monailabel_app.serve", "--studies", str(root / "studies"), "--port", str(port)]
+    for key, value in (
+        ("bundle", bundle),
+        ("cls_bundle", cls_bundle),
+        ("cache_dir", root / "cache"),
+        ("max_upload_mb", UPLOAD_LIMIT_MB),
+        ("origins", VIEWER),
+    ):
+        command += ["--conf", key, str(value)]
+    running = start(root, command, port)
+    yield running
+    stop(running)
+
+
+@pytest.fixture
+def untouched(server: Server) -> Iterator[None]:
+    """Fails the test when any file under the server's root changed, appeared or went."""
+    before = server.outside()
+    yield
+    assert server.outside() == before

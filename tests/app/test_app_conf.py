@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from app_harness import REPOSITORY, environment
+
+from fetaliqa.errors import FetalIQAError
+from monailabel_app.lib.conf import ServerConf
+from monailabel_app.lib.ids import is_id
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("modles", "all"),
+        ("models", "fetalclip_sge"),
+        ("cache_gb", "many"),
+        ("cache_gb", "-1"),
+        ("max_upload_mb", "nan"),
+        ("origins", "*"),
+    ],
+)
+def test_a_setting_that_cannot_be_used_is_named(key: str, value: str) -> None:
+    with pytest.raises(FetalIQAError, match=key):
+        ServerConf.from_conf({key: value})
+
+
+def test_models_are_a_list_and_sizes_are_in_binary_units() -> None:
+    conf = ServerConf.from_conf(
+        {"models": "fetalclip_cls, fetalclip_seg", "cache_gb": "0.5", "max_upload_mb": "3"}
+    )
+    assert conf.models == ("fetalclip_cls", "fetalclip_seg")
+    assert (conf.cache_bytes, conf.max_upload_bytes) == (512 * 1024**2, 3 * 1024**2)
+
+
+@pytest.mark.parametrize("value", ["case_1", "A", "1.2.840.113", "a-b_c.d"])
+def test_ordinary_names_are_ids(value: str) -> None:
+    assert is_id(value)
+
+
+@pytest.mark.parametrize(
+    "value", ["", ".", "..", "a..b", "../a", "a/b", "-a", "a b", "a\n", "é", None, 3, "a" * 201]
+)
+def test_everything_else_is_not(value: object) -> None:
+    assert not is_id(value)
+
+
+def test_the_command_ends_with_one_sentence_when_it_cannot_start(tmp_path: Path) -> None:
+    for folder in ("temporary", "home", "studies"):
+        (tmp_path / folder).mkdir()
+    ended = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "monailabel_app.serve",
+            "--studies",
+            "studies",
+            "--conf",
+            "bundle",
+            "no-such-bundle",
+        ],
+        cwd=REPOSITORY,
+        env=environment(tmp_path),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.returncode == 2
+    assert ended.stderr.startswith("error: ")
+    assert "no-such-bundle" in ended.stderr
+    assert len(ended.stderr.strip().splitlines()) == 1

@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import hashlib
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from app_harness import Server, write_case, write_mask
+
+
+def put_label(server: Server, path: Path, image: str = "case_a", tag: str = "final", params: str = "{}"):
+    with open(path, "rb") as stream:
+        return server.call(
+            "PUT",
+            f"/datastore/label?image={image}&tag={tag}",
+            files={"label": (path.name, stream)},
+            data={"params": params},
+        )
+
+
+def test_a_mask_on_the_grid_is_saved_listed_and_sent_back(server: Server, tmp_path: Path) -> None:
+    path = write_mask(tmp_path / "mask.nii.gz", server.images / "case_a.mha")
+    answer = put_label(server, path, params='{"frames": {"3": "annotated"}}')
+    assert answer.json() == {"image": "case_a", "label": "case_a"}
+    assert server.raw("GET", "/datastore/label?label=case_a&tag=final").body == path.read_bytes()
+    info = server.raw("GET", "/datastore/label/info?label=case_a&tag=final").json()
+    assert info["frames"] == {"3": "annotated"}
+    assert server.raw("GET", "/datastore/").json()["completed"] == 1
+    assert server.index()["objects"]["case_a"]["labels"]["final"]["ext"] == ".nii.gz"
+    archive = server.raw("GET", "/datastore/dataset")
+    assert archive.body[:2] == b"PK"
+    assert server.leftovers() == []
+
+    other = write_mask(tmp_path / "mask.mha", server.images / "case_a.mha")
+    assert put_label(server, other).status == 200
+    assert [file.name for file in (server.studies / "labels" / "final").iterdir()] == ["case_a.mha"]
+    assert server.raw("DELETE", "/datastore/label?id=case_a&tag=final").status == 200
+    assert server.raw("GET", "/datastore/").json()["completed"] == 0
+
+
+@pytest.mark.usefixtures("untouched")
+def test_labels_that_are_no_mask_on_the_grid_are_refused(server: Server, tmp_path: Path) -> None:
+    image = server.images / "case_a.mha"
+    script = tmp_path / "script.nii.gz"
+    script.write_text("#!/bin/sh\necho stored as a label\n")
+    text = tmp_path / "text.mha"
+    text.write_text("hello")
+    fractional = write_mask(tmp_path / "fractional.mha", image, dtype=np.float32)
+    stack = write_case(tmp_path / "short.mha", 5)
+    assert len(stack) == 5
+    half = tmp_path / "half.mha"
+    import SimpleITK as sitk
+
+    values = sitk.ReadImage(str(fractional)) * 0.5
+    sitk.WriteImage(values, str(half))
+    for path in (
+        script,
+        text,
+        write_mask(tmp_path / "moved.mha", image, shift=2.0),
+        write_mask(tmp_path / "other.mha", server.images / "case_b.mha"),
+        tmp_path / "short.mha",
+        half,
+    ):
+        answer = put_label(server, path)
+        assert answer.status == 400, (path.name, answer.body)
+        assert len(answer.detail.split()) > 4
+    assert put_label(server, fractional, image="nope").status == 404
+    assert put_label(server, fractional, params="[1]").status == 400
+
+
+def test_an_uploaded_sweep_becomes_an_image_once(server: Server, tmp_path: Path) -> None:
+    write_case(tmp_path / "new.mha", 4, seed=20)
+    content = (tmp_path / "new.mha").read_bytes()
+    upload = {"files": {"file": ("new.mha", content)}}
+    assert server.call("PUT", "/datastore/image?image=uploaded.1", **upload).json() == {"image": "uploaded.1"}
+    assert (server.images / "uploaded.1.mha").read_bytes() == content
+    assert server.raw("GET", "/datastore/image?image=uploaded.1").body == content
+    digest = hashlib.sha256(content).hexdigest()
+    assert server.raw("HEAD", f"/datastore/image?image=uploaded.1&check_sum=SHA256:{digest}").status == 200
+    assert server.raw("HEAD", "/datastore/image?image=uploaded.1&check_sum=SHA256:00").status == 404
+    assert server.raw("HEAD", "/datastore/image?image=uploaded.1&check_sum=CRC:00").status == 400
+    assert server.call("PUT", "/datastore/image?image=uploaded.1", **upload).status == 409
+    assert server.infer("image=uploaded.1&output=json").status == 200
+    assert server.call("PUT", "/datastore/image/info?image=uploaded.1", data={"info": '{"site": 4}'}).status == 200
+    assert server.raw("GET", "/datastore/image/info?image=uploaded.1").json()["site"] == 4
+    assert server.raw("DELETE", "/datastore/image?id=uploaded.1").status == 200
+    assert not (server.images / "uploaded.1.mha").exists()
+    assert server.raw("GET", "/datastore/image?image=uploaded.1").status == 404
+
+
+@pytest.mark.usefixtures("untouched")
+def test_an_upload_that_is_no_sweep_is_refused_and_leaves_nothing(server: Server) -> None:
+    answer = server.call("PUT", "/datastore/image?image=junk", files={"file": ("junk.mha", b"not an image")})
+    assert answer.status == 400
+    assert answer.detail
+    assert server.call("PUT", "/datastore/image/info?image=case_a", data={"info": "{"}).status == 400
+
+
+def test_a_file_put_into_the_folder_is_found_without_a_restart(server: Server, tmp_path: Path) -> None:
+    write_case(tmp_path / "dropped.mha", 3, seed=30)
+    target = server.images / "dropped.mha"
+    (tmp_path / "dropped.mha").replace(target)
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline and "dropped" not in server.index()["objects"]:
+        time.sleep(0.05)
+    assert server.infer("image=dropped&output=json", {"top_n": 1}).status == 200
+    target.unlink()
+    while time.monotonic() < deadline and "dropped" in server.index()["objects"]:
+        time.sleep(0.05)
+    assert server.infer("image=dropped&output=json").status == 404

@@ -1,0 +1,25 @@
+"""Fixtures shared by all tests."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder of real ultrasound images kept outside of the project; tests that need it skip without it."""
+    folder = Path(os.environ.get("FETALIQA_REAL_DATA", REPOSITORY.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip("real images not present: set FETALIQA_REAL_DATA to the folder that holds them")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def sample_data() -> Path:
+    """The small phantom cases and the demo model shipped with the project."""
+    return REPOSITORY / "sample-data"

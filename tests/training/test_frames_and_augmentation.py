@@ -1,0 +1,85 @@
+"""Training frames, batches, augmentation and loss."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from fetaliqa.training.augment import augment
+from fetaliqa.training.frames import BalancedBatches, frames_of_case, join
+from fetaliqa.training.losses import outline_loss, smoothed_dice_loss
+
+
+def _disc(center=(112, 112), radius=30, size=224):
+    mask = np.zeros((size, size), np.uint8)
+    cv2.circle(mask, center, radius, 1, cv2.FILLED)
+    return mask
+
+
+def test_frames_keep_their_outline_and_grade():
+    masks = np.stack([_disc() * 2, np.zeros((224, 224), np.uint8), _disc(radius=40)])
+    frames = np.random.default_rng(0).integers(0, 255, masks.shape, dtype=np.uint8)
+    first = frames_of_case(frames, masks, np.array([False, True, False]), case=4)
+    both = join([first, frames_of_case(frames[:1], masks[:1], np.array([False]), case=5)])
+    assert both.grades.tolist() == [2, 0, 1, 2]
+    assert both.cases.tolist() == [4, 4, 4, 5]
+    images, targets = both.batch(np.array([2, 1]))
+    np.testing.assert_array_equal(images.numpy(), frames[[2, 1]])
+    np.testing.assert_array_equal(targets.numpy(), (masks[[2, 1]] > 0).astype(np.float32))
+
+
+def test_half_of_a_batch_shows_the_anatomy_however_rare_it_is():
+    grades = np.zeros(1000, np.uint8)
+    grades[:10] = 1
+    near = np.zeros(1000, bool)
+    near[10:40] = True
+    batches = BalancedBatches(grades, near, 16, seed=0)
+    for _ in range(50):
+        chosen = next(batches)
+        assert (grades[chosen] > 0).sum() == 8
+        assert near[chosen].sum() == 4
+
+
+def test_the_same_seed_gives_the_same_batches():
+    grades, near = np.arange(100) % 5 == 0, np.arange(100) % 2 == 0
+    one, two = (BalancedBatches(grades.astype(np.uint8), near, 8, seed=3) for _ in range(2))
+    assert all(np.array_equal(next(one), next(two)) for _ in range(30))
+
+
+def test_no_frame_with_an_outline_is_an_error():
+    with pytest.raises(ValueError, match="no frame with an outline"):
+        BalancedBatches(np.zeros(10, np.uint8), np.zeros(10, bool), 4, seed=0)
+
+
+def test_augmentation_never_pushes_the_outline_out_of_the_picture():
+    targets = torch.from_numpy(np.stack([_disc((18, 112), 18), _disc((112, 200), 22)] * 100)).float()
+    images = (targets * 200).to(torch.uint8)
+    moved, outlines = augment(images, targets, torch.Generator().manual_seed(0))
+    left = outlines.sum(dim=(1, 2)) / targets.sum(dim=(1, 2))
+    # the zoom of at most 12 % changes areas by at most 1 / 0.88 ** 2; 5 % may be cut off
+    assert left.min() > 0.95 * 1 / 1.13**2
+    # picture and outline move together
+    inside = torch.stack([image[outline > 0].float().mean() for image, outline in zip(moved, outlines)])
+    outside = torch.stack([image[outline == 0].float().mean() for image, outline in zip(moved, outlines)])
+    assert (inside > 10 * outside).all()
+
+
+def test_augmentation_moves_most_frames():
+    targets = torch.from_numpy(np.stack([_disc()] * 50)).float()
+    _, outlines = augment((targets * 200).to(torch.uint8), targets, torch.Generator().manual_seed(0))
+    assert ((outlines != targets).sum(dim=(1, 2)) > 0).float().mean() > 0.9
+
+
+def test_a_batch_without_any_outline_still_gives_gradient():
+    logits = torch.full((2, 224, 224), -1.0, requires_grad=True)
+    smoothed_dice_loss(logits, torch.zeros(2, 224, 224)).backward()
+    assert logits.grad.abs().sum() > 1e-3
+
+
+def test_a_right_answer_costs_less_than_a_wrong_one():
+    targets = torch.from_numpy(_disc()[None]).float()
+    right = outline_loss(targets * 16 - 8, targets)
+    assert right < 0.02
+    assert outline_loss(8 - targets * 16, targets) > 1
