@@ -10,12 +10,11 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 
 from fetaliqa.anatomy import anatomy_named
-from fetaliqa.biometry import OutlineFit, fit_outline
+from fetaliqa.biometry import OutlineFit, fit_outline, main_component
 from fetaliqa.errors import OptionError
 from fetaliqa.geometry import GRID, SquareGrid
 from fetaliqa.inference.options import AssessOptions
@@ -73,15 +72,6 @@ def chosen_frames(sweep: Sweep, options: AssessOptions) -> np.ndarray:
     return np.flatnonzero(wanted & ~sweep.padding)
 
 
-def largest_component(mask: np.ndarray) -> np.ndarray:
-    """The largest 8-connected component of a mask, with its holes filled; uint8 [H, W] of 0 and 1."""
-    contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    filled = np.zeros_like(mask)
-    if contours:
-        cv2.drawContours(filled, [max(contours, key=cv2.contourArea)], -1, 1, cv2.FILLED)
-    return filled
-
-
 class _FrameAssessor:
     """Turns one frame's probabilities into its part of the assessment."""
 
@@ -104,8 +94,8 @@ class _FrameAssessor:
         mask, fit = None, None
         if positive:
             native = self.grid.masks_to_native(probabilities[None], self.threshold)[0]
-            mask = largest_component(native)
-            fit = fit_outline(mask, self.sweep.spacing, self.field_of_view)
+            mask = main_component(native)
+            fit = None if mask is None else fit_outline(mask, self.sweep.spacing, self.field_of_view)
         quality = quality_score(
             FrameEvidence(
                 probabilities=on_grid,
@@ -140,6 +130,7 @@ class _FrameAssessor:
             "circumference_mm": None if fit.circumference_mm is None else round(fit.circumference_mm, 2),
             "circumference_absent": fit.absent_reason,
             "fit_residual": None if fit.residual is None else round(float(fit.residual), 5),
+            "warning": fit.warning(self.anatomy),
             "fitted_share": None if fit.fitted_share is None else round(float(fit.fitted_share), 4),
         }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -32,7 +33,7 @@ from fetaliqa.models.decoder import fuse_batch_norms
 from fetaliqa.models.encoder_model import EncoderModel
 from fetaliqa.models.hashing import file_sha256, short, tensors_sha256
 from fetaliqa.models.segmentation import FetalCLIPSeg
-from fetaliqa.models.tower import build_tower, check_state
+from fetaliqa.models.tower import build_tower, check_state, tower_shapes
 from fetaliqa.models.weights import load_visual
 
 MODELS: dict[str, type[EncoderModel]] = {model.task: model for model in (FetalCLIPSeg, FetalCLIPCls)}
@@ -126,6 +127,19 @@ class Bundle:
                 f"but {origin} has {short(found)}; its adapter would not fit, so it is not loaded"
             )
         return state
+
+    def parameter_counts(self) -> dict[str, int]:
+        """Scalars in ``encoder``, ``adapter`` and ``head``, from the card alone."""
+        architecture = self.card.architecture
+        with torch.device("meta"):
+            head = MODELS[self.card.task](architecture, nn.Identity()).head_module
+        lora = self.card.lora
+        adapter = adapters.adapter_shapes(architecture.vision, lora) if lora is not None else {}
+        return {
+            "encoder": sum(math.prod(shape) for shape in tower_shapes(architecture.vision).values()),
+            "adapter": sum(math.prod(shape) for shape in adapter.values()),
+            "head": sum(parameter.numel() for parameter in head.parameters()),
+        }
 
     def check_files(self) -> None:
         """Hash all files and compare with the card.

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from fetaliqa.anatomy import ANATOMIES
 from fetaliqa.errors import BundleError
 from fetaliqa.models.architecture import Architecture
+from fetaliqa.models.hashing import SHA256_PATTERN
 from fetaliqa.models.lora import LoraSettings
 from fetaliqa.models.preprocess import Preprocessing
 from fetaliqa.models.records import from_json, to_json
@@ -22,7 +23,6 @@ ADAPTER_FILE = "adapter.safetensors"
 HEAD_FILE = "head.safetensors"
 BASE_FILE = "base.safetensors"
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-SHA256_PATTERN = re.compile(r"[0-9a-f]{64}")
 MAX_CARD_BYTES = 1 << 20  # a card is a few kilobytes; anything near this is not a card
 
 

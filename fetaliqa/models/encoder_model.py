@@ -47,12 +47,12 @@ class EncoderModel(nn.Module):
 
     def merged(self) -> EncoderModel:
         """A copy for inference, in eval mode, with the adapters folded into the encoder's weights."""
-        state = adapters.base_state(self.visual)
+        base = adapters.base_state(self.visual)
+        state = base
         if self.lora is not None:
-            state = adapters.merged_state(
-                state, self.architecture.vision, self.lora, adapters.adapter_state(self.visual)
-            )
-        state = {name: tensor.clone() for name, tensor in state.items()}
+            own = adapters.adapter_state(self.visual)
+            state = adapters.merged_state(base, self.architecture.vision, self.lora, own)
+        state = {name: tensor.clone() if tensor is base[name] else tensor for name, tensor in state.items()}
         copy = type(self)(self.architecture, build_tower(self.architecture.vision, state=state))
         copy.head_module.load_state_dict(self.head_module.state_dict())
         copy.requires_grad_(False)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 
 CHUNK_BYTES = 1 << 20
+SHA256_PATTERN = re.compile(r"[0-9a-f]{64}")
 SHORT = 12  # hex digits shown to people
 
 

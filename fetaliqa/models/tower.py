@@ -19,7 +19,7 @@ from torch import nn
 from fetaliqa.errors import WeightsError
 from fetaliqa.models.architecture import VisionConfig
 
-INIT_STD = 0.02  # usual spread of random transformer weights (ViT, arXiv 2010.11929; timm's trunc_normal_ default)
+INIT_STD = 0.02  # spread of random patch and position embeddings (timm's vision transformers)
 
 
 def tower_shapes(vision: VisionConfig, prefix: str = "") -> dict[str, tuple[int, ...]]:
@@ -148,11 +148,24 @@ def _empty_tower(vision: VisionConfig) -> nn.Module:
 
 @torch.no_grad()
 def _initialise(tower: nn.Module) -> None:
-    """Small random weights, zero biases, layer norms at identity; open_clip's own start has sharp attention."""
+    """CLIP's own start (arXiv 2103.00020, reference code), which open_clip leaves out for the image encoder.
+
+    Spreads shrink with the width, and those that write into the residual stream also with the depth.
+    """
+    width, layers = tower.transformer.width, len(tower.transformer.resblocks)  # type: ignore[union-attr, arg-type]
+    spreads = {
+        "in_proj_weight": width**-0.5,
+        "out_proj.weight": width**-0.5 * (2 * layers) ** -0.5,
+        "c_proj.weight": width**-0.5 * (2 * layers) ** -0.5,
+        "c_fc.weight": (2 * width) ** -0.5,
+        "proj": width**-0.5,
+        "conv1.weight": INIT_STD,
+        "embedding": INIT_STD,
+    }
     for name, parameter in tower.named_parameters():
-        if name.endswith(("ln_pre.weight", "ln_post.weight", "ln_1.weight", "ln_2.weight")):
-            parameter.fill_(1.0)
-        elif name.endswith("bias"):
+        if name.endswith("bias"):
             parameter.zero_()
+        elif ".ln_" in f".{name}":
+            parameter.fill_(1.0)
         else:
-            parameter.normal_(std=INIT_STD)
+            parameter.normal_(std=next(std for ending, std in spreads.items() if name.endswith(ending)))

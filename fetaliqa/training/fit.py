@@ -88,13 +88,15 @@ def fit(
     frames: FrameSet,
     settings: FitSettings,
     report: Callable[[StepReport], None] | None = None,
+    loss_function: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] = outline_loss,
 ) -> nn.Module:
     """Fit a segmentation model to frames; parameters that do not require gradients stay as they are.
 
     Args:
-        model: images float [N, 3, 224, 224] -> logits [N, 1, 224, 224]; trained in place.
+        model: images float [N, 3, 224, 224] -> logits [N, 1, G, G]; trained in place.
         frames: the training frames.
         settings: how.
+        loss_function: of logits [N, G, G] and targets [N, 224, 224].
         report: called after every step.
 
     Returns:
@@ -111,7 +113,7 @@ def fit(
         for group in optimizer.param_groups:
             group["lr"] = _learning_rate(step, settings)
         images, targets = (part.to(device) for part in next(batches))
-        loss = outline_loss(model(normalise(images))[:, 0], targets)
+        loss = loss_function(model(normalise(images))[:, 0], targets)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_([p for p in model.parameters() if p.requires_grad], 1.0)

@@ -1,0 +1,140 @@
+"""``fetaliqa models``: which model bundles there are, what they are, and whether they are sound."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fetaliqa.models import BundleCard
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    listing = actions.add_parser("list", help="list the demo bundle and all published ones")
+    show = actions.add_parser("show", help="print a bundle's card")
+    verify = actions.add_parser("verify", help="check hashes, load the model and run it")
+    for action in (show, verify):
+        action.add_argument("name", help="NAME, NAME@VERSION, demo, or the path of a bundle folder")
+    verify.add_argument("--weights", help="FetalCLIP weights file (default: the imported ones)")
+    for action in (listing, show, verify):
+        action.add_argument("--json", action="store_true", help="print JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    if args.action == "list":
+        return _list(args.json)
+    if args.action == "show":
+        return _show(args.name, args.json)
+    return _verify(args.name, args.weights, args.json)
+
+
+def _summary(spec: str, folder: Path, current: bool) -> dict[str, Any]:
+    from fetaliqa.errors import BundleError
+    from fetaliqa.models import Bundle
+
+    summary: dict[str, Any] = {"spec": spec, "path": str(folder), "current": current}
+    try:
+        card = Bundle.open(folder).card
+    except BundleError as problem:  # one damaged bundle must not hide the others
+        return {**summary, "error": str(problem)}
+    return {
+        **summary,
+        "name": card.name,
+        "version": card.version,
+        "task": card.task,
+        "anatomy": card.anatomy,
+        "architecture": card.architecture.name,
+        "base": card.base.kind,
+    }
+
+
+def _list(as_json: bool) -> int:
+    from fetaliqa.models.home import models_folder
+    from fetaliqa.models.store import current_version, list_bundles
+
+    found = []
+    for spec, folder in list_bundles():
+        name, _, version = spec.partition("@")
+        found.append(_summary(spec, folder, bool(version) and current_version(name) == version))
+    if as_json:
+        print(json.dumps(found, indent=2))
+        return 0
+    if not found:
+        print(f"no model bundles in {models_folder()}, and no demo bundle")
+    for entry in found:
+        mark = "*" if entry["current"] else " "
+        told = entry.get("error") or "  ".join(
+            (
+                f"{entry['task']:<14}",
+                f"{entry['anatomy']:<8}",
+                f"{entry['architecture']:<10}",
+                f"base {entry['base']}",
+            )
+        )
+        print(f"{mark} {entry['spec']:<32}  {told}")
+    return 0
+
+
+def _show(name: str, as_json: bool) -> int:
+    from fetaliqa.models import Bundle
+    from fetaliqa.models.store import resolve_bundle
+
+    bundle = Bundle.open(resolve_bundle(name))
+    if as_json:
+        print(json.dumps(bundle.card.to_json(), indent=2))
+        return 0
+    print(f"folder       {bundle.directory}")
+    for label, text in _card_lines(bundle.card):
+        print(f"{label:<12} {text}")
+    for label, count in bundle.parameter_counts().items():
+        print(f"{label:<12} {count:,} parameters")
+    return 0
+
+
+def _card_lines(card: BundleCard) -> list[tuple[str, str]]:
+    threshold = card.threshold
+    pixels = threshold.min_foreground_pixels(card.architecture.vision.image_size)
+    lines = [
+        ("name", f"{card.name} {card.version}, {card.task} of the {card.anatomy}"),
+        ("base", f"{card.base.kind}, sha256 {card.base.sha256}"),
+    ]
+    if card.architecture.decoder is not None:
+        taps = "/".join(map(str, card.architecture.decoder.taps))
+        lines.append(("decoder", f"blocks {taps}, {card.architecture.decoder.init_filters} filters"))
+    if card.lora is not None:
+        lines.append(
+            ("adapter", f"rank {card.lora.rank}, alpha {card.lora.alpha}, on {', '.join(card.lora.targets)}")
+        )
+    lines += [
+        ("threshold", f"p > {threshold.probability}; a frame is positive from {pixels} foreground pixels on"),
+        ("trained on", f"{card.training_data.name} ({card.training_data.description})"),
+        ("metrics", json.dumps(card.metrics) if card.metrics else "none recorded"),
+        ("intended", card.intended_use),
+        ("limits", card.limitations),
+        ("licence", card.licence),
+        ("created", card.created),
+    ]
+    return lines
+
+
+def _verify(name: str, weights: str | None, as_json: bool) -> int:
+    from fetaliqa.models import Bundle
+    from fetaliqa.models.records import to_json
+    from fetaliqa.models.store import resolve_bundle
+    from fetaliqa.models.verify import verify_bundle
+
+    bundle = Bundle.open(resolve_bundle(name))
+    result = verify_bundle(bundle, weights)
+    if as_json:
+        print(
+            json.dumps({"name": bundle.card.name, "version": bundle.card.version, "ok": True, **to_json(result)})
+        )
+        return 0
+    print(f"{bundle.card.name} {bundle.card.version}: sound")
+    print(f"  hashes of {', '.join(result.files)} are the card's")
+    print("  " + ", ".join(f"{label} {count:,}" for label, count in result.parameters.items()) + " parameters")
+    print(f"  forward pass finite, logits {result.logit_range[0]:.3g} to {result.logit_range[1]:.3g}")
+    return 0

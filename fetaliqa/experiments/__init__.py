@@ -1,0 +1,1 @@
+"""Measured results: what a model does on held-out cases."""

@@ -1,0 +1,218 @@
+"""Fetching the published checkpoint: with progress, resumed where it stopped, and never half a file.
+
+Bytes go to ``NAME.part``; beside it ``NAME.part.json`` keeps the server's entity tag, so that a part is continued
+only while the server still has the same file (``If-Range``). The part becomes the file when its length and hash
+are right.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import re
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from fetaliqa.atomic import write_json
+from fetaliqa.errors import WeightsError
+from fetaliqa.models.hashing import CHUNK_BYTES, SHA256_PATTERN, file_sha256, short
+
+# numansaeed/fetalclip-model: where FetalCLIP's README points to since 2026-02-05
+DEFAULT_URL = "https://huggingface.co/numansaeed/fetalclip-model/resolve/main/FetalCLIP_weights.pt"
+URL_VARIABLE = "FETALIQA_WEIGHTS_URL"
+TOKEN_VARIABLE = "HF_TOKEN"
+TIMEOUT_SECONDS = 60.0  # without a byte
+ATTEMPTS = 5  # connections that bring no new byte before giving up
+PART_SUFFIX = ".part"
+CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+)")
+
+Progress = Callable[[int, int | None], None]  # bytes so far, bytes in all (None when the server does not say)
+
+
+@dataclass(frozen=True)
+class _Reply:
+    """What the server said: where its bytes start, how many there are in all, and which file they are of."""
+
+    start: int
+    total: int | None
+    tag: str | None
+    sha256: str | None
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Follows redirects, keeping the hash a model hub states on the way to its storage."""
+
+    linked_hash: str | None = None
+
+    def redirect_request(self, req, fp, code, msg, headers, newurl):  # type: ignore[no-untyped-def]
+        stated = (headers.get("X-Linked-Etag") or "").strip('"')
+        if SHA256_PATTERN.fullmatch(stated):
+            self.linked_hash = stated
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def weights_url() -> str:
+    """The address to download from: ``$FETALIQA_WEIGHTS_URL``, else the authors' public repository."""
+    return os.environ.get(URL_VARIABLE) or DEFAULT_URL
+
+
+def download(
+    url: str,
+    target: Path,
+    *,
+    sha256: str | None = None,
+    progress: Progress | None = None,
+    attempts: int = ATTEMPTS,
+) -> str:
+    """Download ``url`` to ``target``, continuing an earlier part of it.
+
+    Args:
+        url: http(s) address.
+        target: the file to make; replaced when present.
+        sha256: hash the file must have; None to accept what the server states, if it does.
+        progress: called with the bytes so far and in all.
+        attempts: connections without progress before giving up.
+
+    Returns:
+        SHA-256 (hex) of the file.
+
+    Raises:
+        WeightsError: when the server refuses, the connection keeps breaking (the part is kept), or the hash is
+            wrong (the part is removed).
+    """
+    target = Path(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(target.name + PART_SUFFIX)
+    failures, reply, stated = 0, None, None
+    while reply is None or reply.total is None or _size(part) < reply.total:
+        before = _size(part)
+        try:
+            reply = _fetch(url, part, progress)
+            stated = reply.sha256 or stated
+            if reply.total is None:
+                break  # no length stated: the end of the connection is the end of the file
+        except urllib.error.HTTPError as problem:
+            _refused(url, problem)
+        except (urllib.error.URLError, http.client.HTTPException, OSError) as problem:
+            failure = f"{getattr(problem, 'reason', problem)}"
+            failures = failures + 1 if _size(part) <= before else 0
+        else:
+            failure = "the connection closed early"
+            failures = failures + 1 if _size(part) <= before else 0
+        if failures >= attempts:
+            raise WeightsError(
+                f"download of {url} stopped at {_size(part)} bytes ({failure}); run the command again to continue"
+            )
+    return _finish(part, target, url, sha256 or stated)
+
+
+def _finish(part: Path, target: Path, url: str, expected: str | None) -> str:
+    found = file_sha256(part)
+    if expected is not None and found != expected.lower():
+        _discard(part)
+        raise WeightsError(
+            f"{url}: the file has hash {short(found)}, but {short(expected)} was expected; "
+            "it was removed and nothing else changed"
+        )
+    with open(part, "rb") as file:
+        os.fsync(file.fileno())
+    os.replace(part, target)
+    _discard(part)
+    return found
+
+
+def _fetch(url: str, part: Path, progress: Progress | None) -> _Reply:
+    """One connection: appends what it brings to the part."""
+    redirects = _Redirects()
+    opener = urllib.request.build_opener(redirects)
+    have, tag = _resumable(part)
+    request = urllib.request.Request(url, headers={"User-Agent": "fetaliqa"})
+    if have and tag:
+        request.add_header("Range", f"bytes={have}-")
+        request.add_header("If-Range", tag)
+    if token := os.environ.get(TOKEN_VARIABLE):
+        # not carried over redirects: the token is for the hub, not for its storage provider
+        request.add_unredirected_header("Authorization", f"Bearer {token}")
+    try:
+        response = opener.open(request, timeout=TIMEOUT_SECONDS)
+    except urllib.error.HTTPError as problem:
+        if problem.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and have:
+            if problem.headers.get("Content-Range") == f"bytes */{have}":
+                return _Reply(have, have, tag, redirects.linked_hash)  # all of it was there already
+            _discard(part)  # the part is longer than the file: start again
+            return _fetch(url, part, progress)
+        raise
+    with response:
+        reply = _understood(response, redirects.linked_hash)
+        if reply.start not in (0, have):
+            raise WeightsError(f"{url}: the server sent bytes from {reply.start} when {have} were asked for")
+        write_json(_note(part), {"url": url, "tag": reply.tag})
+        with open(part, "r+b" if reply.start else "wb") as file:
+            file.seek(reply.start)
+            file.truncate()
+            done = reply.start
+            while chunk := response.read(CHUNK_BYTES):
+                file.write(chunk)
+                done += len(chunk)
+                if progress:
+                    progress(done, reply.total)
+    return reply
+
+
+def _understood(response: http.client.HTTPResponse, sha256: str | None) -> _Reply:
+    tag = response.headers.get("ETag")
+    if tag and tag.startswith("W/"):
+        tag = None  # a weak tag does not promise the same bytes
+    if response.status == http.HTTPStatus.PARTIAL_CONTENT:
+        match = CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
+        if match is None:
+            raise WeightsError(f"{response.url}: a partial answer without a usable Content-Range")
+        return _Reply(int(match[1]), int(match[2]), tag, sha256)
+    length = response.headers.get("Content-Length")
+    return _Reply(0, int(length) if length and length.isdigit() else None, tag, sha256)
+
+
+def _resumable(part: Path) -> tuple[int, str | None]:
+    try:
+        note = json.loads(_note(part).read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return 0, None
+    tag = note.get("tag") if isinstance(note, dict) else None
+    return (_size(part), tag) if isinstance(tag, str) else (0, None)
+
+
+def _refused(url: str, problem: urllib.error.HTTPError) -> None:
+    code = problem.code
+    if code in (http.HTTPStatus.UNAUTHORIZED, http.HTTPStatus.FORBIDDEN):
+        raise WeightsError(
+            f"{url}: access refused (HTTP {code}); if the repository asks for consent, give it on its page and "
+            f"set {TOKEN_VARIABLE} to your access token, or download the file by hand and import it with "
+            "`fetaliqa weights import FILE`"
+        ) from None
+    if code == http.HTTPStatus.NOT_FOUND:
+        raise WeightsError(
+            f"{url}: no such file (HTTP 404); give its present address with --url or {URL_VARIABLE}"
+        ) from None
+    if code < http.HTTPStatus.INTERNAL_SERVER_ERROR and code != http.HTTPStatus.TOO_MANY_REQUESTS:
+        raise WeightsError(f"{url}: the server refused the download (HTTP {code})") from None
+    raise WeightsError(f"{url}: the server cannot answer now (HTTP {code}); run the command again later") from None
+
+
+def _note(part: Path) -> Path:
+    return part.with_name(part.name + ".json")
+
+
+def _discard(part: Path) -> None:
+    part.unlink(missing_ok=True)
+    _note(part).unlink(missing_ok=True)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0

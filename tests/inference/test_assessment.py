@@ -1,0 +1,200 @@
+"""From frames to an assessment, with a stand-in network whose answer is known."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from fetaliqa.errors import OptionError
+from fetaliqa.inference import AssessmentService, AssessOptions, Predictor, assess, choose_device
+from fetaliqa.models import Threshold
+from fetaliqa.sweep import sweep_from_array, write_masks
+
+HEIGHT, WIDTH, SPACING = 281, 372, 0.56
+AXES = (80, 70)  # native pixels; AC = 0.56 mm x Ramanujan(80, 70) = 264.1 mm
+
+
+class BrightnessModel(torch.nn.Module):
+    """Calls everything brighter than half the range the abdomen: what it outlines is what the test drew."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return (images[:, :1] - 0.1) * 40
+
+
+def brightness_predictor() -> Predictor:
+    predictor = Predictor.__new__(Predictor)
+    predictor.card = SimpleNamespace(
+        name="brightness", version="1", task="segmentation", anatomy="abdomen", threshold=Threshold()
+    )
+    predictor.device, predictor.batch_size = torch.device("cpu"), 16
+    predictor.model, predictor.is_segmentation = BrightnessModel(), True
+    return predictor
+
+
+def drawn_frames(shown: dict[int, tuple[int, int]], count: int = 80, padded: int = 10) -> np.ndarray:
+    """Dim frames, a bright ellipse of the given axes on some, black padding at the end."""
+    frames = np.full((count, HEIGHT, WIDTH), 60, np.uint8)
+    for frame, axes in shown.items():
+        cv2.ellipse(frames[frame], (WIDTH // 2, HEIGHT // 2), axes, 0, 0, 360, 250, cv2.FILLED)
+    frames[count - padded :] = 0
+    return frames
+
+
+@pytest.fixture(scope="module")
+def assessed():
+    shown = {frame: AXES for frame in range(20, 30)} | {5: (6, 5)}  # frame 5: far below 1 % of the area
+    sweep = sweep_from_array(drawn_frames(shown), (SPACING, SPACING), case_id="drawn")
+    return sweep, assess(sweep, brightness_predictor())
+
+
+def test_frames_with_enough_foreground_are_positive_and_only_they_have_a_mask(assessed):
+    _, result = assessed
+    positive = [frame["index"] for frame in result.record["frames"] if frame["positive"]]
+    assert positive == list(range(20, 30))
+    assert np.flatnonzero(result.masks.any(axis=(1, 2))).tolist() == positive
+
+
+def test_circumference_is_measured_in_millimetres_on_the_native_grid(assessed):
+    sweep, result = assessed
+    for frame in range(20, 30):
+        fields = result.record["frames"][frame]
+        assert fields["circumference_mm"] == pytest.approx(264.1, rel=0.015)  # drawn half a pixel too large
+        drawn = (sweep.frames[frame] > 155).sum()
+        assert fields["area_mm2"] == pytest.approx(drawn * SPACING**2, rel=0.005)
+        assert fields["warning"] is None
+
+
+def test_padding_is_never_scored_or_offered(assessed):
+    sweep, result = assessed
+    for frame in np.flatnonzero(sweep.padding):
+        fields = result.record["frames"][frame]
+        assert fields["padding"]
+        assert fields["quality"] is None
+    assert not set(result.record["ranking"]) & set(np.flatnonzero(sweep.padding).tolist())
+
+
+def test_the_best_frame_is_one_that_shows_the_anatomy_and_neighbours_are_not_offered_twice(assessed):
+    _, result = assessed
+    assert result.record["best"] in range(20, 30)
+    assert result.record["ranking"] == [result.record["best"]]
+
+
+def test_the_record_is_plain_json(assessed):
+    _, result = assessed
+    assert json.loads(json.dumps(result.record, allow_nan=False)) == result.record
+
+
+def test_a_case_without_the_anatomy_says_so():
+    sweep = sweep_from_array(drawn_frames({}), (SPACING, SPACING))
+    record = assess(sweep, brightness_predictor()).record
+    assert record["best"] is None
+    assert "no usable frame" in record["reason"].lower()
+
+
+def test_without_spacing_the_circumference_is_absent_with_the_reason():
+    sweep = sweep_from_array(drawn_frames({3: AXES}), None)
+    fields = assess(sweep, brightness_predictor()).record["frames"][3]
+    assert fields["circumference_mm"] is None
+    assert "spacing" in fields["circumference_absent"]
+    assert fields["area_px"] > 0
+
+
+def test_only_the_chosen_part_is_assessed():
+    frames = np.concatenate([drawn_frames({10: AXES}, 40, 8), drawn_frames({12: AXES}, 40, 8)])
+    sweep = sweep_from_array(frames, (SPACING, SPACING), sweeps=2)
+    second = assess(sweep, brightness_predictor(), AssessOptions(sweeps=(1,))).record
+    assert second["best"] == 52
+    assert all(frame["quality"] is None for frame in second["frames"][:40])
+    some = assess(sweep, brightness_predictor(), AssessOptions(frames=(5, 15))).record
+    assert [frame["index"] for frame in some["frames"] if frame["quality"] is not None] == list(range(5, 15))
+
+
+@pytest.mark.parametrize(
+    "options", [AssessOptions(sweeps=(7,)), AssessOptions(frames=(0, 999)), AssessOptions(frames=(72, 80))]
+)
+def test_a_part_that_is_not_there_is_refused(options):
+    sweep = sweep_from_array(drawn_frames({}), None)
+    with pytest.raises(OptionError, match="array"):
+        assess(sweep, brightness_predictor(), options)
+
+
+def test_a_device_that_is_not_there_is_refused():
+    with pytest.raises(OptionError, match="CUDA devices"):
+        choose_device("cuda:99")
+    with pytest.raises(OptionError, match="unknown device"):
+        choose_device("gpu please")
+
+
+@pytest.fixture(scope="module")
+def case_file(tmp_path_factory):
+    frames = np.random.default_rng(0).integers(20, 255, (12, 90, 120), dtype=np.uint8)
+    path = tmp_path_factory.mktemp("case") / "case.mha"
+    write_masks(path, (frames > 0).astype(np.uint8), sweep_from_array(frames, (0.5, 0.5)))  # makes a valid grid
+    import SimpleITK
+
+    image = SimpleITK.GetImageFromArray(frames)
+    image.SetSpacing((0.5, 0.5, 1.0))
+    SimpleITK.WriteImage(image, str(path))
+    return path
+
+
+def test_the_second_request_comes_from_the_cache(random_bundle, case_file, tmp_path):
+    service = AssessmentService(random_bundle.directory, cache_dir=tmp_path, device="cpu")
+    first, second = service.assess(case_file), service.assess(case_file)
+    assert (first.cached, second.cached) == (False, True)
+    assert first.assessment == second.assessment
+    np.testing.assert_array_equal(first.masks, second.masks)
+    other = service.assess(case_file, AssessOptions(top_n=2))
+    assert not other.cached
+    again = AssessmentService(random_bundle.directory, cache_dir=tmp_path, device="cpu")
+    assert again.assess(case_file).cached, "the cache outlives the process"
+
+
+def test_a_changed_file_is_assessed_again(random_bundle, case_file, tmp_path):
+    import SimpleITK
+
+    copy = tmp_path / "copy.mha"
+    copy.write_bytes(case_file.read_bytes())
+    service = AssessmentService(random_bundle.directory, cache_dir=tmp_path / "cache", device="cpu")
+    service.assess(case_file)
+    known = service.assess(copy)
+    assert known.cached, "equal pixels"
+    assert known.assessment["case_id"] == "copy"
+    image = SimpleITK.ReadImage(str(copy))
+    array = SimpleITK.GetArrayFromImage(image)
+    array[3, 4, 5] ^= 1
+    changed = SimpleITK.GetImageFromArray(array)
+    changed.CopyInformation(image)
+    SimpleITK.WriteImage(changed, str(copy))
+    assert not service.assess(copy).cached
+
+
+def test_written_masks_lie_on_the_input_grid_also_from_the_cache(random_bundle, case_file, tmp_path):
+    import SimpleITK
+
+    service = AssessmentService(random_bundle.directory, cache_dir=tmp_path / "cache", device="cpu")
+    service.assess(case_file).write_masks(tmp_path / "one.nii.gz")
+    service.assess(case_file).write_masks(tmp_path / "two.nii.gz")
+    service.assess(case_file).write_masks(tmp_path / "three.nii.gz")
+    assert (tmp_path / "two.nii.gz").read_bytes() == (tmp_path / "three.nii.gz").read_bytes()
+    image, mask = SimpleITK.ReadImage(str(case_file)), SimpleITK.ReadImage(str(tmp_path / "three.nii.gz"))
+    assert mask.GetSize() == image.GetSize()
+    assert mask.GetSpacing() == pytest.approx(image.GetSpacing())
+
+
+def test_a_classifier_ranks_without_masks_and_can_join_the_quality_score(
+    random_bundle, random_classifier, case_file
+):
+    alone = AssessmentService(random_classifier.directory, device="cpu").assess(case_file)
+    assert not alone.masks.any()
+    assert all(0 <= frame["quality"] <= 1 for frame in alone.assessment["frames"])
+    joined = AssessmentService(random_bundle.directory, classifier_spec=random_classifier.directory, device="cpu")
+    frames = joined.assess(case_file).assessment["frames"]
+    assert [frame["cls_probability"] for frame in frames] == pytest.approx(
+        [frame["quality"] for frame in alone.assessment["frames"]], abs=1e-4
+    )
