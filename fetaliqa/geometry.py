@@ -64,9 +64,7 @@ class SquareGrid:
 
     def _checked(self, frames: np.ndarray) -> None:
         if frames.ndim != 3 or frames.shape[1:] != (self.height, self.width):
-            raise ValueError(
-                f"frames of shape {frames.shape}; this grid takes [N, {self.height}, {self.width}]"
-            )
+            raise ValueError(f"frames of shape {frames.shape}; this grid takes [N, {self.height}, {self.width}]")
 
     def to_square(self, frames: np.ndarray, device: str | torch.device = "cpu") -> torch.Tensor:
         """Resample frames to the model grid.

@@ -13,7 +13,9 @@ SAMPLE_DATA = Path(__file__).resolve().parents[2] / "sample-data"
 def configure(parser: argparse.ArgumentParser) -> None:
     steps = parser.add_subparsers(dest="step", metavar="STEP", required=True)
     train = steps.add_parser("train", help="train the demo model on phantoms (about 15 minutes on two cores)")
-    train.add_argument("--out", type=Path, default=SAMPLE_DATA / "demo-model", help="folder to make; must not exist")
+    train.add_argument(
+        "--out", type=Path, default=SAMPLE_DATA / "demo-model", help="folder to make; must not exist"
+    )
     train.add_argument("--cases", type=int, help="training cases (for a quick try)")
     train.add_argument("--steps", type=int, help="optimiser steps of each stage (for a quick try)")
     evaluate = steps.add_parser("evaluate", help="measure a model on held-out phantom cases")

@@ -36,8 +36,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--cls-model", help="classification bundle whose probability joins the quality score")
     parser.add_argument("--weights", help="foundation-model weights (default: the imported ones)")
-    parser.add_argument("--top", type=int, default=5, metavar="N", help="how many different looks to rank (default: 5)")
-    parser.add_argument("--sweeps", type=int, metavar="N", help="number of equal sweeps in the stack (default: found)")
+    parser.add_argument(
+        "--top", type=int, default=5, metavar="N", help="how many different looks to rank (default: 5)"
+    )
+    parser.add_argument(
+        "--sweeps", type=int, metavar="N", help="number of equal sweeps in the stack (default: found)"
+    )
     parser.add_argument("--threshold", type=float, help="pixel probability threshold (default: the bundle's)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
     parser.add_argument(
@@ -63,7 +67,9 @@ def run(args: argparse.Namespace) -> int:
     names = [_case_name(case) for case in cases]
     if args.out and len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
-        raise OptionError(f"two inputs are called {twice!r} and would overwrite each other in {args.out}; run them apart")
+        raise OptionError(
+            f"two inputs are called {twice!r} and would overwrite each other in {args.out}; run them apart"
+        )
     service = AssessmentService(
         args.model,
         classifier_spec=args.cls_model,
@@ -161,7 +167,7 @@ def _print_case(record: dict[str, Any], *, first: bool) -> None:
     measurement = record["model"]["measurement"]
     if first:
         model = record["model"]
-        print(f"model {model['name']} {model['version']}: {model['anatomy']}, {measurement} in mm; not for clinical use")
+        print(f"model {model['name']} {model['version']}: {model['anatomy']}, {measurement}; not for clinical use")
     summary = _summary(record)
     print(
         f"\n{summary['case']}: {summary['frames']} frames in {summary['sweeps']} sweep(s), "

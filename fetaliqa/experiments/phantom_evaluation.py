@@ -79,9 +79,9 @@ def evaluate_on_phantoms(
     return {
         "cases": cases,
         "frames": int(sum(len(part) for part in truth)),
-        "frame_f1": float(frames.f1),
-        "frame_precision": float(frames.precision),
-        "frame_recall": float(frames.recall),
+        "frame_f1": frames.f1,
+        "frame_precision": frames.precision,
+        "frame_recall": frames.recall,
         "dice_on_annotated_frames": float(np.mean(dices)),
         "sweeps_with_annotation": positive_sweeps,
         "best_frame_within_15": near / max(positive_sweeps, 1),

@@ -83,10 +83,13 @@ class _FrameAssessor:
         self.grid = SquareGrid(*sweep.frames.shape[1:])
         self.field_of_view = field_of_view(sweep.frames)
         self.sector_on_grid = self.grid.mask_to_square(self.field_of_view[None])[0]
-        row, column = sweep.spacing or (None, None)
-        self.grid_pixel_mm = None if row is None else float(np.sqrt(row * column)) * self.grid.pixel_scale
+        self.grid_pixel_mm = None
+        if sweep.spacing is not None:
+            self.grid_pixel_mm = float(np.sqrt(sweep.spacing[0] * sweep.spacing[1])) * self.grid.pixel_scale
 
-    def segmentation(self, probabilities: torch.Tensor, cls: float | None) -> tuple[dict[str, Any], np.ndarray | None]:
+    def segmentation(
+        self, probabilities: torch.Tensor, cls: float | None
+    ) -> tuple[dict[str, Any], np.ndarray | None]:
         """Frame fields and the native mask (None on a negative frame) from grid probabilities [224, 224]."""
         on_grid = probabilities.cpu().numpy()
         fraction = float((on_grid > self.threshold).mean())

@@ -37,7 +37,9 @@ def pack_masks(masks: np.ndarray) -> dict[str, np.ndarray]:
     return {
         "mask_shape": np.asarray(masks.shape, np.int64),
         "mask_frames": used.astype(np.int64),
-        "mask_bits": np.packbits(masks[used].astype(bool).reshape(len(used), masks.shape[1] * masks.shape[2]), axis=1),
+        "mask_bits": np.packbits(
+            masks[used].astype(bool).reshape(len(used), masks.shape[1] * masks.shape[2]), axis=1
+        ),
     }
 
 

@@ -87,6 +87,4 @@ class AssessOptions:
 
     def as_dict(self) -> dict[str, Any]:
         """The options as JSON-able values, in a fixed order."""
-        return {
-            key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()
-        }
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}

@@ -33,7 +33,9 @@ def choose_device(name: str = "auto") -> torch.device:
     if device.type == "cuda":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if (device.index or 0) >= count:
-            raise OptionError(f"device {name!r} asked for, but this machine has {count} CUDA devices; use cpu or auto")
+            raise OptionError(
+                f"device {name!r} asked for, but this machine has {count} CUDA devices; use cpu or auto"
+            )
     return device
 
 

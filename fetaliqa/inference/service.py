@@ -62,7 +62,7 @@ class AssessmentResult:
         return self._sweep
 
     def write_masks(self, target: Path) -> None:
-        """Write the mask stack to ``target`` on the input's own grid; a written stack is kept for the next time."""
+        """Write the mask stack to ``target`` on the input's own grid; it is kept for the next time."""
         target = Path(target)
         extension = ".nii.gz" if target.name.endswith(".nii.gz") else target.suffix
         if self._cache is None:
@@ -107,7 +107,9 @@ class AssessmentService:
         self._bundle = Bundle.open(resolve_bundle(bundle_spec))
         self._classifier_bundle = None if classifier_spec is None else Bundle.open(resolve_bundle(classifier_spec))
         if self._classifier_bundle is not None and self._classifier_bundle.card.task != "classification":
-            raise BundleError(f"{classifier_spec}: a {self._classifier_bundle.card.task} bundle; a classifier is needed")
+            raise BundleError(
+                f"{classifier_spec}: a {self._classifier_bundle.card.task} bundle; a classifier is needed"
+            )
         self._device = device
         self._weights = weights
         self._cache = None if cache_dir is None else AssessmentCache(cache_dir, cache_bytes)
@@ -164,9 +166,7 @@ class AssessmentService:
         key = self._key(sweep.content_hash, options)
         if self._cache is not None:
             self._cache.put(key, result.record, result.masks)
-        return AssessmentResult(
-            result.record, False, path, options, None, result.masks, sweep, self._cache, key
-        )
+        return AssessmentResult(result.record, False, path, options, None, result.masks, sweep, self._cache, key)
 
     def _found(
         self, path: Path, options: AssessOptions, content: str, case_id: str, sweep: Sweep | None

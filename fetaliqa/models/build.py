@@ -67,11 +67,15 @@ def _build(
 ) -> Model:
     if isinstance(architecture, str):
         architecture = load_architecture(architecture)
-    state = load_visual(weights, architecture.vision) if isinstance(weights, str | Path) else weights
+    sha256 = None
+    if isinstance(weights, str | Path):
+        state, sha256 = load_visual(weights, architecture.vision)
+    else:
+        state = weights  # type: ignore[assignment]
     tower = build_tower(architecture.vision, state=state, random_init=random_init)
     model = kind(architecture, tower)
     if state is not None:
-        model.base_sha256 = tensors_sha256(state)
+        model.base_sha256 = sha256 or tensors_sha256(state)
     if encoder == "lora":
         model.add_adapters(lora)
     elif encoder == "frozen":

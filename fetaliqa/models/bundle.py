@@ -115,12 +115,13 @@ class Bundle:
         base = self.card.base
         if base.kind == "included":
             state, origin = self._tensors(BASE_FILE), BASE_FILE
+            found = tensors_sha256(state)
         elif isinstance(weights, Mapping):
             state, origin = dict(weights), "the weights given"
+            found = tensors_sha256(state)
         else:
-            state = load_visual(weights, self.card.architecture.vision)
+            state, found = load_visual(weights, self.card.architecture.vision)
             origin = str(weights) if weights is not None else "the FetalCLIP weights imported on this machine"
-        found = tensors_sha256(state)
         if found != base.sha256:
             raise BundleError(
                 f"{self.directory}: this bundle was trained on an image encoder with hash {short(base.sha256)}, "
@@ -212,7 +213,7 @@ def save_bundle(model: EncoderModel, card: BundleCard, directory: str | Path) ->
     directory = Path(directory)
     if directory.exists():
         raise BundleError(f"{directory} exists already; a bundle is never overwritten, choose another folder")
-    base = _on_cpu(adapters.base_state(model.visual))
+    base = adapters.base_state(model.visual)
     base_sha256 = tensors_sha256(base)
     if card.base.kind == "fetalclip":
         _check_untouched(model.architecture, model.base_sha256, base_sha256)
@@ -220,7 +221,7 @@ def save_bundle(model: EncoderModel, card: BundleCard, directory: str | Path) ->
     if model.lora is not None:
         parts[ADAPTER_FILE] = _on_cpu(adapters.adapter_state(model.visual))
     if card.base.kind == "included":
-        parts[BASE_FILE] = base
+        parts[BASE_FILE] = _on_cpu(base)
     _check_finite(parts)
     architecture = model.architecture
     if model.task == "classification":

@@ -91,8 +91,8 @@ def check_state(
         if name not in shapes:
             raise WeightsError(f"{what}: the tensor {name!r} is not part of this model ({len(shapes)} tensors)")
     for name in shapes:
-        # the sum of finite float32 values in float64 is finite, and needs no mask the size of the tensor
-        if not bool(torch.isfinite(state[name].sum(dtype=torch.float64))):
+        # one pass without a mask the size of the tensor; both extremes are NaN when any value is
+        if state[name].numel() and not bool(torch.isfinite(torch.stack(torch.aminmax(state[name]))).all()):
             raise WeightsError(f"{what}: {name!r} holds values that are not finite numbers")
 
 
@@ -118,41 +118,41 @@ def build_tower(
     if state is not None and random_init:
         raise WeightsError("weights and random initialisation were both asked for; choose one")
     if state is None:
-        tower = _empty_tower(vision)
-        _initialise(tower)
+        tower = empty_tower(vision).to_empty(device="cpu")
+        _initialise(tower, vision.width, vision.layers)
         return tower
     check_state(state, tower_shapes(vision), "image encoder")
-    with torch.device("meta"):
-        tower = _empty_tower(vision)
+    tower = empty_tower(vision)
     tower.load_state_dict(dict(state), strict=True, assign=True)
     return tower
 
 
-def _empty_tower(vision: VisionConfig) -> nn.Module:
+def empty_tower(vision: VisionConfig) -> nn.Module:
+    """The encoder without any values (on the meta device)."""
     # imported here: open_clip takes seconds to import, and reading a bundle's card does not need it
     from open_clip.transformer import LayerNorm, VisionTransformer
 
-    return VisionTransformer(
-        image_size=vision.image_size,
-        patch_size=vision.patch_size,
-        width=vision.width,
-        layers=vision.layers,
-        heads=vision.heads,
-        mlp_ratio=vision.mlp_ratio,
-        output_dim=vision.embed_dim,
-        act_layer=nn.GELU,  # FetalCLIP's config has no quick_gelu; no file says which, a wrong one loads silently
-        norm_layer=LayerNorm,
-        block_type="custom",
-    )
+    with torch.device("meta"):
+        return VisionTransformer(
+            image_size=vision.image_size,
+            patch_size=vision.patch_size,
+            width=vision.width,
+            layers=vision.layers,
+            heads=vision.heads,
+            mlp_ratio=vision.mlp_ratio,
+            output_dim=vision.embed_dim,
+            act_layer=nn.GELU,  # FetalCLIP has no quick_gelu; no file says which, and a wrong one loads silently
+            norm_layer=LayerNorm,
+            block_type="custom",
+        )
 
 
 @torch.no_grad()
-def _initialise(tower: nn.Module) -> None:
+def _initialise(tower: nn.Module, width: int, layers: int) -> None:
     """CLIP's own start (arXiv 2103.00020, reference code), which open_clip leaves out for the image encoder.
 
     Spreads shrink with the width, and those that write into the residual stream also with the depth.
     """
-    width, layers = tower.transformer.width, len(tower.transformer.resblocks)  # type: ignore[union-attr, arg-type]
     spreads = {
         "in_proj_weight": width**-0.5,
         "out_proj.weight": width**-0.5 * (2 * layers) ** -0.5,

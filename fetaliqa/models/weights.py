@@ -101,8 +101,10 @@ def read_record(folder: Path | None = None) -> WeightsRecord | None:
     return from_json(WeightsRecord, value, str(file), WeightsError)
 
 
-def load_visual(path: str | Path | None = None, vision: VisionConfig | None = None) -> dict[str, torch.Tensor]:
-    """The image encoder's tensors, checked.
+def load_visual(
+    path: str | Path | None = None, vision: VisionConfig | None = None
+) -> tuple[dict[str, torch.Tensor], str]:
+    """The image encoder's tensors, checked, and their content hash.
 
     Args:
         path: a published checkpoint or an imported file; None for the user's imported weights.
@@ -113,7 +115,8 @@ def load_visual(path: str | Path | None = None, vision: VisionConfig | None = No
     """
     vision = vision or load_architecture("fetalclip").vision
     if path is not None:
-        return read_visual(Path(path), vision, fetalclip_text())
+        state = read_visual(Path(path), vision, fetalclip_text())
+        return state, tensors_sha256(state)
     folder = weights_folder()
     record = read_record(folder)
     if record is None:
@@ -127,4 +130,4 @@ def load_visual(path: str | Path | None = None, vision: VisionConfig | None = No
             f"{folder / VISUAL_FILE} has changed since its import (hash {short(found)}, recorded "
             f"{short(record.visual_sha256)}); import the weights again"
         )
-    return state
+    return state, found

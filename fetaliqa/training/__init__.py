@@ -1,0 +1,1 @@
+"""Training: frames, augmentation, losses, fitting, and the demo model's recipe."""

@@ -38,6 +38,8 @@ from fetaliqa.training.phantom_frames import phantom_frames
 
 TRAIN_SEED, VALIDATION_SEED, TEST_SEED, SAMPLE_SEED = 10_000, 20_000, 30_000, 40_000
 PHANTOM = PhantomSettings(scale="half")
+ENCODER = FitSettings(steps=1500, batch_size=16, learning_rate=1e-3, warmup_steps=100, seed=1)
+ADAPTERS = FitSettings(steps=300, batch_size=16, learning_rate=3e-3, warmup_steps=20, seed=2)
 THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7)
 LIMITATIONS = (
     "Trained on synthetic phantom sweeps only. Its figures say how well it reads phantoms, not ultrasound of "
@@ -63,8 +65,8 @@ class DemoRecipe:
     validation_cases: int = 24
     near: int = 4
     far: int = 3
-    encoder: FitSettings = FitSettings(steps=1500, batch_size=16, learning_rate=1e-3, warmup_steps=100, seed=1)
-    adapters: FitSettings = FitSettings(steps=300, batch_size=16, learning_rate=3e-3, warmup_steps=20, seed=2)
+    encoder: FitSettings = ENCODER
+    adapters: FitSettings = ADAPTERS
     lora_dropout: float = 0.0  # the adapters see each frame about once; dropping inputs would only slow them
     version: str = "1.0"
 
@@ -99,7 +101,9 @@ def train_demo(directory: Path, recipe: DemoRecipe, report: Report, processes: i
     )
     fitted = fit(model, train, recipe.adapters, _steps("train adapters and decoder", report))
     assert isinstance(fitted, FetalCLIPSeg)
-    validation = _render("render validation frames", VALIDATION_SEED, recipe.validation_cases, recipe, report, processes)
+    validation = _render(
+        "render validation frames", VALIDATION_SEED, recipe.validation_cases, recipe, report, processes
+    )
     threshold, scores = choose_threshold(fitted.merged(), validation)
     card = replace(_card(recipe, train), threshold=Threshold(probability=threshold), metrics=scores)
     return save_bundle(fitted, card, directory)
@@ -153,7 +157,7 @@ def choose_threshold(model: nn.Module, frames: FrameSet) -> tuple[float, dict[st
 def _card(recipe: DemoRecipe, train: FrameSet) -> BundleCard:
     digest = hashlib.sha256()
     for array in (train.images, train.outline_bits):
-        digest.update(np.ascontiguousarray(array))
+        digest.update(np.ascontiguousarray(array).data)
     return BundleCard(
         name="demo",
         version=recipe.version,

@@ -92,7 +92,11 @@ class BalancedBatches:
         positive = np.flatnonzero(grades > 0)
         hard = np.flatnonzero((grades == 0) & near)
         easy = np.flatnonzero((grades == 0) & ~near)
-        pools = [(positive, batch_size // 2), (hard, batch_size // 4), (easy, batch_size - batch_size // 2 - batch_size // 4)]
+        pools = [
+            (positive, batch_size // 2),
+            (hard, batch_size // 4),
+            (easy, batch_size - batch_size // 2 - batch_size // 4),
+        ]
         self._pools = [(pool, count) for pool, count in pools if len(pool)]
         if not len(positive):
             raise ValueError("no frame with an outline to train on")

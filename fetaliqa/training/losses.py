@@ -11,9 +11,7 @@ import torch.nn.functional as functional
 SMOOTH_PIXELS = 502.0
 
 
-def smoothed_dice_loss(
-    logits: torch.Tensor, targets: torch.Tensor, smooth: float = SMOOTH_PIXELS
-) -> torch.Tensor:
+def smoothed_dice_loss(logits: torch.Tensor, targets: torch.Tensor, smooth: float = SMOOTH_PIXELS) -> torch.Tensor:
     """Mean over frames of ``1 - (2 |P T| + s) / (|P| + |T| + s)``.
 
     Args:

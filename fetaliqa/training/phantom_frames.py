@@ -75,7 +75,9 @@ def phantom_frames(
     parts = []
     # spawned, not forked: a fork of a process whose torch threads run can hang
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, mp_context=context, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+    with ProcessPoolExecutor(
+        processes, mp_context=context, initializer=torch.set_num_threads, initargs=(1,)
+    ) as pool:
         for part in pool.map(one, seeds):
             parts.append(part)
             if progress is not None:

@@ -47,7 +47,7 @@ def drawn_frames(shown: dict[int, tuple[int, int]], count: int = 80, padded: int
 
 @pytest.fixture(scope="module")
 def assessed():
-    shown = {frame: AXES for frame in range(20, 30)} | {5: (6, 5)}  # frame 5: far below 1 % of the area
+    shown = dict.fromkeys(range(20, 30), AXES) | {5: (6, 5)}  # frame 5: far below 1 % of the area
     sweep = sweep_from_array(drawn_frames(shown), (SPACING, SPACING), case_id="drawn")
     return sweep, assess(sweep, brightness_predictor())
 

@@ -42,7 +42,14 @@ def test_a_wrong_option_is_refused_by_name(request_):
 
 def test_options_are_read_and_other_keys_ignored():
     options = AssessOptions.from_request(
-        {"sweeps": [2, "1", 1], "frames": [0, 140], "top_n": 3, "threshold": "0.4", "label_tag": "x", "sweep_count": 6}
+        {
+            "sweeps": [2, "1", 1],
+            "frames": [0, 140],
+            "top_n": 3,
+            "threshold": "0.4",
+            "label_tag": "x",
+            "sweep_count": 6,
+        }
     )
     assert options == AssessOptions((1, 2), (0, 140), 3, 0.4, 6)
     assert json.dumps(options.as_dict())

@@ -24,7 +24,7 @@ from fetaliqa.models import (
 from fetaliqa.models.architecture import fetalclip_text
 from fetaliqa.models.checkpoint import checkpoint_shapes
 from fetaliqa.models.decoder import UnetrDecoder, fuse_batch_norms
-from fetaliqa.models.tower import _empty_tower, build_tower
+from fetaliqa.models.tower import build_tower, empty_tower
 
 STAGES = {  # parameters per stage, facts of the published decoder
     "up_deepest": 267_520,
@@ -42,7 +42,7 @@ STAGES = {  # parameters per stage, facts of the published decoder
 def _meta(kind: type) -> FetalCLIPSeg | FetalCLIPCls:
     architecture = load_architecture("fetalclip")
     with torch.device("meta"):
-        model = kind(architecture, _empty_tower(architecture.vision))
+        model = kind(architecture, empty_tower(architecture.vision))
         model.add_adapters()
     return model
 
@@ -145,8 +145,7 @@ def test_images_of_another_size_are_refused(tiny_model, side):
 @pytest.mark.parametrize("name", ["fetalclip", "demo"])
 def test_activations_are_plain_gelu(name):
     vision = load_architecture(name).vision
-    with torch.device("meta"):
-        tower = _empty_tower(vision)
+    tower = empty_tower(vision)
     activations = [module for path, module in tower.named_modules() if path.endswith(".gelu")]
     assert len(activations) == vision.layers
     assert all(type(module) is nn.GELU and module.approximate == "none" for module in activations)
