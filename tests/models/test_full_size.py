@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -53,6 +54,13 @@ def images() -> torch.Tensor:
 def expected(model, images) -> torch.Tensor:
     with torch.inference_mode():
         return model(images)
+
+
+@pytest.fixture
+def scratch() -> Iterator[Path]:
+    """A folder removed at once: pytest would keep gigabytes of its own temporary folders."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
 
 
 def _wake(model: EncoderModel) -> None:
@@ -129,29 +137,29 @@ def whole(visual) -> Iterator[dict[str, torch.Tensor]]:
 
 
 def test_published_file_through_import_load_bundle_and_reload(
-    whole, model, images, expected, tmp_path, monkeypatch
+    whole, model, images, expected, scratch, monkeypatch
 ):
-    monkeypatch.setenv("FETALIQA_HOME", str(tmp_path / "home"))
-    file = tmp_path / "FetalCLIP_weights.pt"
+    monkeypatch.setenv("FETALIQA_HOME", str(scratch / "home"))
+    file = scratch / "FetalCLIP_weights.pt"
     torch.save({"epoch": 20, "state_dict": {f"module.{name}": tensor for name, tensor in whole.items()}}, file)
     record = import_checkpoint(file)
     assert record.tensor_count == 446
     assert record.visual_sha256 == model.base_sha256
     file.unlink()
 
-    bundle = save_bundle(model, _card(model, "fetalclip"), tmp_path / "bundle")
+    bundle = save_bundle(model, _card(model, "fetalclip"), scratch / "bundle")
     assert not (bundle.directory / "base.safetensors").exists()
     assert sum(entry.stat().st_size for entry in bundle.directory.iterdir()) < 20_000_000
     with torch.inference_mode():
         assert torch.equal(bundle.load_model(merge=False)(images), expected)
 
 
-def test_flat_published_file_is_used_in_place_and_another_is_refused(whole, model, images, expected, tmp_path):
-    bundle = save_bundle(model, _card(model, "fetalclip"), tmp_path / "bundle")
-    file: Path = tmp_path / "FetalCLIP_weights.pt"
+def test_flat_published_file_is_used_in_place_and_another_is_refused(whole, model, scratch):
+    bundle = save_bundle(model, _card(model, "fetalclip"), scratch / "bundle")
+    file: Path = scratch / "FetalCLIP_weights.pt"
     torch.save(whole, file)
-    with torch.inference_mode():
-        assert (bundle.load_model(file)(images) - expected).abs().max() < 1e-5
+    loaded = bundle.load_model(file, merge=False).state_dict()
+    assert all(torch.equal(tensor, loaded[name]) for name, tensor in model.state_dict().items())
     changed = {name.removeprefix("visual."): t for name, t in whole.items() if name.startswith("visual.")}
     changed["ln_post.bias"] = changed["ln_post.bias"] + 1
     with pytest.raises(BundleError, match="its adapter would not fit"):

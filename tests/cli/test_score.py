@@ -1,0 +1,103 @@
+"""``fetaliqa score`` as a user runs it: real files, real demo model, wrong input."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+
+import pytest
+import SimpleITK
+from PIL import Image
+
+from fetaliqa.cli.main import main
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+
+
+@pytest.fixture
+def sample_case(sample_data):
+    return sorted((sample_data / "images" / "stacked_fetal_ultrasound").glob("*.mha"))[0]
+
+
+def test_a_sample_case_gives_masks_table_json_and_contact_sheet(sample_case, tmp_path, capsys):
+    assert main(["score", str(sample_case), "--out", str(tmp_path), "--quiet"]) == 0
+    assert "not for clinical use" in capsys.readouterr().out
+    folder = tmp_path / sample_case.stem
+    record = json.loads((folder / "assessment.json").read_text())
+    assert record["schema"] == 1
+    assert record["model"]["name"] == "demo"
+    assert len(record["sweeps"]) == 2
+    with open(folder / "frames.csv", newline="") as stream:
+        assert len(list(csv.DictReader(stream))) == record["shape"][0]
+    image, mask = SimpleITK.ReadImage(str(sample_case)), SimpleITK.ReadImage(str(folder / "masks.mha"))
+    assert (mask.GetSize(), mask.GetSpacing()) == (image.GetSize(), image.GetSpacing())
+    with Image.open(folder / "contact_sheet.png") as picture:
+        assert min(picture.size) > 400
+
+
+def test_the_demo_model_finds_the_abdomen_of_a_sample_case(sample_case, sample_data, capsys):
+    """Phantom accuracy only: the outline overlaps the truth on annotated frames."""
+    from fetaliqa.inference import AssessmentService
+    from fetaliqa.metrics.frames import dice
+
+    result = AssessmentService("demo", device="cpu").assess(sample_case)
+    truth = SimpleITK.GetArrayFromImage(
+        SimpleITK.ReadImage(str(sample_data / "masks" / "stacked_fetal_abdomen" / sample_case.name))
+    )
+    annotated = [frame for frame in range(len(truth)) if truth[frame].any()]
+    scores = [dice(result.masks[frame], truth[frame]) for frame in annotated]
+    assert len(scores) >= 2
+    assert sum(scores) / len(scores) > 0.6
+
+
+def test_json_is_one_object_per_case(sample_case, capsys):
+    assert main(["score", str(sample_case), "--json", "--quiet"]) == 0
+    assert json.loads(capsys.readouterr().out)["case_id"] == sample_case.stem
+
+
+def test_wrong_input_is_one_sentence_and_the_others_are_still_assessed(sample_case, tmp_path, capsys):
+    wrong = tmp_path / "notes.mha"
+    wrong.write_text("this is not an image\n")
+    assert main(["score", str(wrong), str(sample_case), "--quiet"]) == 2
+    captured = capsys.readouterr()
+    assert "notes.mha" in captured.err
+    assert "Traceback" not in captured.err
+    assert sample_case.stem in captured.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["nowhere.mha"], "no such file"),
+        (["--top", "0", "."], "top_n"),
+        (["--threshold", "7", "."], "threshold"),
+        (["--model", "no-such-model", "CASE"], "no-such-model"),
+        (["--device", "cuda:77", "--no-cache", "CASE"], "cuda:77"),
+    ],
+)
+def test_a_wrong_argument_is_named_and_exits_with_2(arguments, said, sample_case, capsys):
+    arguments = [str(sample_case) if argument == "CASE" else argument for argument in arguments]
+    assert main(["score", *arguments, "--quiet"]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_real_single_frame_is_assessed_without_pretending_to_know_millimetres(shared_data, capsys):
+    """A software check: the demo model knows phantoms only."""
+    path = shared_data / "acouslic" / "native_frame_A.png"
+    assert main(["score", str(path), "--json", "--quiet"]) == 0
+    (frame,) = json.loads(capsys.readouterr().out)["frames"]
+    assert 0 <= frame["quality"] <= 1
+    assert frame.get("circumference_mm") is None
+
+
+def test_help_imports_neither_torch_nor_simpleitk():
+    code = (
+        "import sys; from fetaliqa.cli.main import build_parser; build_parser().format_help(); "
+        "sys.exit(any(name in sys.modules for name in ('torch', 'SimpleITK', 'open_clip', 'monai')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
