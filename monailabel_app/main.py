@@ -65,6 +65,10 @@ class FetalIQAApp(MONAILabelApp):
     def init_batch_infer(self) -> AssessAhead:
         return AssessAhead()
 
+    def _session_folder(self) -> str | None:
+        # not `self._sessions and ...`: a session store without sessions has length 0 and counts as false
+        return None if self._sessions is None else self._sessions.store_path
+
     def _load_sessions(self, load: bool = False) -> GuardedSessions | None:
         if not load:
             return None
@@ -99,7 +103,7 @@ class FetalIQAApp(MONAILabelApp):
         known_task(self._infers, request.get("model"))
         store = datastore or self._datastore
         image = request.get("image")
-        if isinstance(image, str) and is_stock_upload(image, self._sessions and self._sessions.store_path):
+        if isinstance(image, str) and is_stock_upload(image, self._session_folder()):
             return self.infer_file(Path(image), request)
         image_id = check_id("image", image)
         tag = self._tag_to_save(request)

@@ -276,6 +276,11 @@ def _centre_logits(model: Any) -> None:
 
     pixels = case_pixels(6, seed=1)
     with torch.no_grad():
+        # batch statistics of these pictures: with the initial ones a random decoder's signal dies out
+        model.train()
+        for _ in range(60):
+            model(normalise(SquareGrid(*pixels.shape[1:]).to_square(pixels)))
+        model.eval()
         logits = model(normalise(SquareGrid(*pixels.shape[1:]).to_square(pixels)))
         last = model.decoder.head[-1]
         last.bias -= logits.median()
