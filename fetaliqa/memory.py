@@ -2,7 +2,7 @@
 
 glibc serves large requests with fresh pages and returns them on free, so every large activation is paid
 for in page faults. Where faults are dear (virtual machines above all), that costs more than the
-arithmetic; docs/performance.md has the figures.
+arithmetic.
 """
 
 from __future__ import annotations
