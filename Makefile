@@ -14,12 +14,12 @@ help:
 	@echo "make test       set everything up and run every check and test"
 	@echo "make test-fast  tests without the full-size model"
 	@echo "make lint       formatting, lint and types"
-	@echo "make demo-model rebuild sample-data/ and train the demo model again (about 25 minutes)"
+	@echo "make demo-model rebuild sample-data/ and train the demo model again (about 20 minutes)"
 
 install: $(STAMP)
 
 $(STAMP):
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "Python 3.10 or later is needed; set PYTHON=..."; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] < (3, 11))' || { echo "Python 3.11 or later is needed (3.11 is tested); set PYTHON=..."; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { \
 	  echo "installing the venv package"; apt-get update -qq && apt-get install -y -qq python3-venv && $(PYTHON) -m venv $(VENV); }
 	@echo "installing dependencies into $(VENV) (several minutes and about 9 GB the first time)"

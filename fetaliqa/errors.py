@@ -21,9 +21,13 @@ class SweepError(FetalIQAError):
 class WeightsError(FetalIQAError):
     """Foundation-model weights are missing, damaged, or not the ones expected."""
 
+    http_status = 503  # of the server's making, not of the request's
+
 
 class BundleError(FetalIQAError):
     """A model bundle is missing, damaged, or does not fit the weights at hand."""
+
+    http_status = 503
 
 
 class NotFoundError(FetalIQAError):

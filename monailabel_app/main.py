@@ -90,6 +90,17 @@ class FetalIQAApp(MONAILabelApp):
             check_known("model", model, [*self._infers, *self._trainers])
         return REPOSITORY
 
+    def cached_infer(self, request: Mapping[str, Any]) -> dict[str, Any] | None:
+        """The answer to :meth:`infer` when nothing has to be computed for it, else None.
+
+        Raises:
+            Refused: as :meth:`infer`.
+        """
+        image_id = check_id("image", request.get("image"))
+        path = self._datastore.image_path(image_id)
+        answer = known_task(self._infers, request.get("model")).cached(path, {**request, "image_name": image_id})
+        return None if answer is None else self._finished(request, image_id, *answer, store=self._datastore)
+
     def infer(self, request: Mapping[str, Any], datastore: GuardedDatastore | None = None) -> dict[str, Any]:
         """Run a model on an image of the studies folder.
 
@@ -106,26 +117,44 @@ class FetalIQAApp(MONAILabelApp):
         if isinstance(image, str) and is_stock_upload(image, self._session_folder()):
             return self.infer_file(Path(image), request)
         image_id = check_id("image", image)
-        tag = self._tag_to_save(request)
-        answer = self.infer_file(store.image_path(image_id), {**request, "image_name": image_id}, trusted=True)
-        if tag and answer["file"]:
-            answer["label"] = store.save_label(
-                image_id, answer["file"], tag, _label_info(request, answer["params"])
-            )
-            answer["tag"] = tag
+        self._tag_to_save(request)  # refused before anything is computed
+        path = store.image_path(image_id)
+        file, params = known_task(self._infers, request.get("model"))(
+            {**request, "image": str(path), "image_name": image_id}
+        )
+        return self._finished(request, image_id, file, params, store=store)
+
+    def _finished(
+        self,
+        request: Mapping[str, Any],
+        image_id: str,
+        file: str | None,
+        params: dict[str, Any],
+        *,
+        store: GuardedDatastore,
+    ) -> dict[str, Any]:
+        """The answer, once its mask file is stored as a label where that was asked for."""
+        answer = _answer(file, params)
+        try:
+            tag = self._tag_to_save(request)
+            if tag and file:
+                answer["label"] = store.save_label(image_id, file, tag, _label_info(request, params))
+                answer["tag"] = tag
+        except BaseException:
+            if file:
+                os.unlink(file)
+            raise
         return answer
 
-    def infer_file(self, path: Path, request: Mapping[str, Any], *, trusted: bool = False) -> dict[str, Any]:
-        """Run a model on a file; ``trusted`` when it is one of the studies folder's own, not a client's.
+    def infer_file(self, path: Path, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Run a model on a client's file.
 
         Raises:
             Refused: with the HTTP status and a sentence.
         """
         task = known_task(self._infers, request.get("model"))
-        if not trusted:
-            check_self_contained(path)
-        file, params = task({**request, "image": str(path)})
-        return {"label": file, "tag": DefaultLabelTag.ORIGINAL.value, "file": file, "params": params}
+        check_self_contained(path)
+        return _answer(*task({**request, "image": str(path)}))
 
     def _tag_to_save(self, request: Mapping[str, Any]) -> str | None:
         if request.get("save_label") not in (True, "true"):
@@ -148,6 +177,10 @@ class FetalIQAApp(MONAILabelApp):
     def next_sample(self, request: Mapping[str, Any]) -> dict[str, Any]:
         check_known("strategy", str(request.get("strategy") or "random"), self._strategies)
         return super().next_sample(request)
+
+
+def _answer(file: str | None, params: dict[str, Any]) -> dict[str, Any]:
+    return {"label": file, "tag": DefaultLabelTag.ORIGINAL.value, "file": file, "params": params}
 
 
 def _label_info(request: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str, Any]:

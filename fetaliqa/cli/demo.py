@@ -12,7 +12,7 @@ SAMPLE_DATA = Path(__file__).resolve().parents[2] / "sample-data"
 
 def configure(parser: argparse.ArgumentParser) -> None:
     steps = parser.add_subparsers(dest="step", metavar="STEP", required=True)
-    train = steps.add_parser("train", help="train the demo model on phantoms (about 15 minutes on two cores)")
+    train = steps.add_parser("train", help="train the demo model on phantoms (about 20 minutes on two cores)")
     train.add_argument(
         "--out", type=Path, default=SAMPLE_DATA / "demo-model", help="folder to make; must not exist"
     )
@@ -22,12 +22,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
     evaluate.add_argument("--model", default="demo", help="bundle (default: demo)")
     evaluate.add_argument("--cases", type=int, default=20, help="held-out cases (default: 20)")
     evaluate.add_argument("--json", action="store_true", help="print one JSON object")
+    images = steps.add_parser("images", help="what a model does on a folder of single images")
+    images.add_argument("images", type=Path, metavar="DIR", help="folder of PNG or JPEG images")
+    images.add_argument(
+        "--masks", type=Path, metavar="DIR", help="masks of the same names (or NAME_mask_gt.png), for Dice"
+    )
+    images.add_argument("--model", default="demo", help="bundle (default: demo)")
+    images.add_argument("--json", action="store_true", help="print one JSON object")
     data = steps.add_parser("data", help="make the sample cases again")
     data.add_argument("--out", type=Path, default=SAMPLE_DATA, help="folder (default: sample-data)")
 
 
 def run(args: argparse.Namespace) -> int:
-    return {"train": _train, "evaluate": _evaluate, "data": _data}[args.step](args)
+    return {"train": _train, "evaluate": _evaluate, "images": _images, "data": _data}[args.step](args)
 
 
 def _train(args: argparse.Namespace) -> int:
@@ -49,6 +56,7 @@ def _train(args: argparse.Namespace) -> int:
             recipe,
             encoder=replace(recipe.encoder, steps=args.steps),
             adapters=replace(recipe.adapters, steps=args.steps),
+            whole=replace(recipe.whole, steps=args.steps),
         )
     bars: dict[str, tqdm] = {}
 
@@ -84,6 +92,29 @@ def _evaluate(args: argparse.Namespace) -> int:
         print("on synthetic phantom cases the model has not seen (no clinical meaning):")
         for name, value in result.items():
             print(f"  {name:<42} {value:.4f}" if isinstance(value, float) else f"  {name:<42} {value}")
+    return 0
+
+
+def _images(args: argparse.Namespace) -> int:
+    from tqdm import tqdm
+
+    from fetaliqa.experiments.still_images import evaluate_on_images, image_pairs
+    from fetaliqa.inference import Predictor
+    from fetaliqa.models import Bundle
+    from fetaliqa.models.store import resolve_bundle
+
+    pairs = image_pairs(args.images, args.masks)
+    predictor = Predictor(Bundle.open(resolve_bundle(args.model)))
+    with tqdm(total=len(pairs), desc="images", file=sys.stderr) as bar:
+        result = evaluate_on_images(predictor, pairs, lambda: bar.update())
+    if args.json:
+        print(json.dumps(result))
+        return 0
+    for row in result["each"]:
+        overlap = f"Dice {row['dice']:.3f}" if "dice" in row else ""
+        print(f"  {row['image']:<52} {'positive' if row['positive'] else 'negative'}  {overlap}")
+    print(f"{result['called_positive']} of {result['images']} images called positive", end="")
+    print("" if result["mean_dice"] is None else f"; mean Dice {result['mean_dice']:.3f}")
     return 0
 
 

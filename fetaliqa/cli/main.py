@@ -48,6 +48,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `fetaliqa ... | head` is not an error
         sys.stderr.close()
         return 0
+    except OSError as problem:
+        where = f"{problem.filename}: " if problem.filename else ""
+        what = problem.strerror or str(problem)
+        print(
+            f"fetaliqa {args.verb}: {where}{what.lower()}; check the path, its permissions and the disk",
+            file=sys.stderr,
+        )
+        return 2
     except KeyboardInterrupt:
         print(f"fetaliqa {args.verb}: interrupted", file=sys.stderr)
         return 130

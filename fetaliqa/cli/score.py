@@ -21,6 +21,7 @@ FRAME_COLUMNS = (
     "area_mm2",
     "circumference_mm",
     "circumference_absent",
+    "warning",
     "fit_residual",
     "fitted_share",
     "cls_probability",
@@ -59,12 +60,13 @@ def run(args: argparse.Namespace) -> int:
     from fetaliqa.inference import AssessmentService, AssessOptions
     from fetaliqa.inference.cases import expand_cases
     from fetaliqa.inference.service import default_cache_directory
+    from fetaliqa.sweep import case_id_of
 
     options = AssessOptions.from_request(
         {"top_n": args.top, "sweep_count": args.sweeps, "threshold": args.threshold}
     )
     cases = [case for path in args.paths for case in expand_cases(path, each=args.each)]
-    names = [_case_name(case) for case in cases]
+    names = [case_id_of(case) for case in cases]
     if args.out and len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise OptionError(
@@ -98,14 +100,6 @@ def run(args: argparse.Namespace) -> int:
         print(f"fetaliqa score: {failed} of {len(cases)} inputs could not be assessed", file=sys.stderr)
         return 2
     return 0
-
-
-def _case_name(path: Path) -> str:
-    name = path.name
-    for suffix in (".nii.gz", path.suffix):
-        if suffix and name.endswith(suffix):
-            return name[: -len(suffix)]
-    return name
 
 
 def _one_case(service: Any, case: Path, name: str, options: Any, args: argparse.Namespace) -> dict[str, Any]:
@@ -159,7 +153,7 @@ def _summary(record: dict[str, Any]) -> dict[str, Any]:
         "best_sweep": best.get("sweep"),
         "quality": best.get("quality"),
         f"{record['model']['measurement'].lower()}_mm": best.get("circumference_mm"),
-        "note": record["reason"] or best.get("circumference_absent") or "",
+        "note": record["reason"] or best.get("circumference_absent") or best.get("warning") or "",
     }
 
 
@@ -182,7 +176,7 @@ def _print_case(record: dict[str, Any], *, first: bool) -> None:
     for rank, index in enumerate(record["ranking"], start=1):
         frame = record["frames"][index]
         value = frame.get("circumference_mm")
-        remark = frame.get("circumference_absent") or ""
+        remark = frame.get("circumference_absent") or frame.get("warning") or ""
         print(
             f"  {rank:>4} {index:>6} {frame['sweep'] + 1:>6} {frame['quality']:>8.3f} "
             f"{'-' if value is None else format(value, '.1f'):>8}  {remark}"

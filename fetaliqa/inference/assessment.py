@@ -1,6 +1,6 @@
 """The assessment of a case: every frame's quality, mask and measurement, and the ranking of frames.
 
-The JSON form (``Assessment.as_dict``) is versioned by ``ASSESSMENT_SCHEMA`` and described, field by
+Its JSON form (``Assessment.record``) is versioned by ``ASSESSMENT_SCHEMA`` and described, field by
 field, in docs/assessment.md.
 """
 
@@ -39,9 +39,6 @@ class Assessment:
 
     record: dict[str, Any]
     masks: np.ndarray
-
-    def as_dict(self) -> dict[str, Any]:
-        return self.record
 
 
 def chosen_frames(sweep: Sweep, options: AssessOptions) -> np.ndarray:

@@ -9,19 +9,26 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import json
 import os
+import re
 import time
-import zipfile
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from fetaliqa.atomic import atomic_path
+from fetaliqa.sweep import is_self_contained
 
 DEFAULT_BYTES = 2 * 1024**3
-ENTRY_SUFFIX = ".assessment.npz"
+ENTRY_SUFFIX = ".assessment"
+DIGEST_BYTES = 32  # an entry is the SHA-256 of an npz archive, then the archive
+# Only files of these names are ever removed: the folder is the user's choice and may hold other things.
+OWN_FILE = re.compile(r"[0-9a-f]{64}\.(assessment|masks\.(mha|nii\.gz|nrrd)|identity\.json)")
+OWN_TEMPORARY = re.compile(r"\.[0-9a-f]{40}\.[a-z0-9_]+(\.[a-z.]+)?")
 STALE_SECONDS = 3600  # a temporary file older than this was left by a process that died
 
 
@@ -54,6 +61,21 @@ def unpack_masks(packed: Any) -> np.ndarray:
     return masks
 
 
+@dataclass(frozen=True)
+class KnownContent:
+    """What a file is known to hold: the hash of its pixels, its case id, and the notes of reading it."""
+
+    content_hash: str
+    case_id: str
+    notes: tuple[str, ...] = ()
+
+
+def used(path: Path) -> None:
+    """Mark a file of the cache as just used."""
+    with contextlib.suppress(OSError):
+        os.utime(path)
+
+
 class AssessmentCache:
     """A folder of cached assessments.
 
@@ -73,23 +95,27 @@ class AssessmentCache:
         """The stored JSON object and packed masks of ``key``, or None when there is no usable entry."""
         path = self._entry(key)
         try:
-            with np.load(path, allow_pickle=False) as stored:
-                record = json.loads(bytes(stored["record"]))
-                packed = {name: stored[name] for name in ("mask_shape", "mask_frames", "mask_bits")}
-        except FileNotFoundError:
+            content = path.read_bytes()
+        except OSError:
             return None
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-            path.unlink(missing_ok=True)  # damaged: drop it, it will be computed again
+        digest, archive = content[:DIGEST_BYTES], content[DIGEST_BYTES:]
+        if hashlib.sha256(archive).digest() != digest:  # checked first: damaged archives fail in many ways
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)  # it will be computed again
             return None
-        with contextlib.suppress(OSError):
-            os.utime(path)
+        with np.load(io.BytesIO(archive), allow_pickle=False) as stored:
+            record = json.loads(bytes(stored["record"]))
+            packed = {name: stored[name] for name in ("mask_shape", "mask_frames", "mask_bits")}
+        used(path)
         return record, packed
 
     def put(self, key: str, record: dict[str, Any], masks: np.ndarray) -> None:
         """Store a JSON object and masks uint8 [T, H, W] under ``key``, then keep the folder in bounds."""
         text = np.frombuffer(json.dumps(record, allow_nan=False).encode(), np.uint8)
-        with atomic_path(self._entry(key)) as temporary, open(temporary, "wb") as stream:
-            np.savez_compressed(stream, record=text, **pack_masks(masks))
+        archive = io.BytesIO()
+        np.savez_compressed(archive, record=text, **pack_masks(masks))
+        with atomic_path(self._entry(key)) as temporary:
+            temporary.write_bytes(hashlib.sha256(archive.getbuffer()).digest() + archive.getvalue())
         self.trim()
 
     def file_for(self, key: str, extension: str) -> Path:
@@ -97,48 +123,53 @@ class AssessmentCache:
         return self.directory / f"{key}.masks{extension}"
 
     def trim(self) -> None:
-        """Remove the longest unused files until the folder is within its bound."""
+        """Remove the cache's longest unused files until they are within the bound."""
         entries = []
         for path in self.directory.iterdir():
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(OSError):
                 status = path.stat()
-                if path.name.startswith("."):
-                    if time.time() - status.st_mtime > STALE_SECONDS:
-                        path.unlink(missing_ok=True)
-                    continue
-                entries.append((status.st_mtime, status.st_size, path))
+                if OWN_FILE.fullmatch(path.name):
+                    entries.append((status.st_mtime, status.st_size, path))
+                elif OWN_TEMPORARY.fullmatch(path.name) and time.time() - status.st_mtime > STALE_SECONDS:
+                    path.unlink(missing_ok=True)
         total = sum(size for _, size, _ in entries)
         for _, size, path in sorted(entries, key=lambda entry: entry[0]):
             if total <= self.max_bytes:
                 return
-            path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
             total -= size
 
     # -- which file on disk has which content: spares reading a 351 MB stack to know that it is cached --
 
     def identity(self, path: Path, sweep_count: int | None) -> str | None:
-        """A key of this very file (path, size, times, inode); None for a folder, whose times say little.
+        """A key of this very file (path, size, times, inode).
 
+        None for what the times of one file do not describe: a folder, or a header whose pixels lie elsewhere.
         Take it before reading the file: a file replaced while being read then gets no false record.
         """
-        if not path.is_file():
+        if not path.is_file() or not is_self_contained(path):
             return None
         status = path.stat()
         times = (status.st_mtime_ns, status.st_ctime_ns)
         return cache_key("file", str(path.resolve()), status.st_size, times, status.st_ino, sweep_count)
 
-    def known_content(self, identity: str | None) -> tuple[str, str] | None:
-        """The (content hash, case id) recorded for a file identity, or None."""
+    def known_content(self, identity: str | None) -> KnownContent | None:
+        """What is recorded for a file identity, or None."""
         if identity is None:
             return None
+        path = self.directory / f"{identity}.identity.json"
         try:
-            recorded = json.loads((self.directory / f"{identity}.identity.json").read_text())
-            return str(recorded["content_hash"]), str(recorded["case_id"])
+            recorded = json.loads(path.read_text())
+            notes = tuple(str(note) for note in recorded["notes"])
+            content = KnownContent(str(recorded["content_hash"]), str(recorded["case_id"]), notes)
+            used(path)
+            return content
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
-    def remember_content(self, identity: str | None, content_hash: str, case_id: str) -> None:
+    def remember_content(self, identity: str | None, content: KnownContent) -> None:
         """Record what the file of this identity holds."""
         if identity is not None:
             with atomic_path(self.directory / f"{identity}.identity.json") as temporary:
-                temporary.write_text(json.dumps({"content_hash": content_hash, "case_id": case_id}))
+                temporary.write_text(json.dumps(asdict(content)))

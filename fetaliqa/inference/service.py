@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 import platformdirs
 
+from fetaliqa import __version__
 from fetaliqa.atomic import atomic_path
 from fetaliqa.errors import BundleError
 from fetaliqa.inference.assessment import ASSESSMENT_SCHEMA, Progress, assess, model_info
-from fetaliqa.inference.cache import DEFAULT_BYTES, AssessmentCache, cache_key, unpack_masks
+from fetaliqa.inference.cache import DEFAULT_BYTES, AssessmentCache, KnownContent, cache_key, unpack_masks, used
 from fetaliqa.inference.options import AssessOptions
-from fetaliqa.inference.predictor import Predictor
+from fetaliqa.inference.predictor import Predictor, choose_device
 from fetaliqa.models import Bundle
 from fetaliqa.models.store import resolve_bundle
 from fetaliqa.sweep import Sweep, read_sweep, write_masks
@@ -72,10 +73,12 @@ class AssessmentResult:
         kept = self._cache.file_for(cache_key(self._key, self._grid_key()), extension)
         try:
             shutil.copyfile(kept, target)
+            used(kept)
         except FileNotFoundError:
             write_masks(target, self.masks, self.sweep)
             with atomic_path(kept) as temporary:
                 shutil.copyfile(target, temporary)
+            self._cache.trim()
 
     def _grid_key(self) -> list[Any]:
         identity = self._cache.identity(self._path, self._options.sweep_count) if self._cache else None
@@ -126,18 +129,41 @@ class AssessmentService:
         """Name, version, task, anatomy and measurement, without loading the model."""
         return model_info(self._bundle.card)
 
+    def check(self) -> None:
+        """Check that the foundation-model weights the bundles need are here, without loading them.
+
+        Raises:
+            WeightsError: when there are none.
+            BundleError: when they are others.
+        """
+        for bundle in (self._bundle, self._classifier_bundle):
+            if bundle is not None and self._weights is None:
+                bundle.check_base()
+
     def load(self) -> Predictor:
         """The loaded model; loads it on the first call."""
         with self._lock:
             if self._predictor is None:
-                self._predictor = Predictor(self._bundle, self._device, weights=self._weights)
+                classifier = None
                 if self._classifier_bundle is not None:
-                    self._classifier = Predictor(self._classifier_bundle, self._device, weights=self._weights)
+                    classifier = Predictor(self._classifier_bundle, self._device, weights=self._weights)
+                predictor = Predictor(self._bundle, self._device, weights=self._weights)
+                self._predictor, self._classifier = predictor, classifier  # both, or neither
             return self._predictor
 
     def _key(self, content_hash: str, options: AssessOptions) -> str:
         classifier = None if self._classifier_bundle is None else self._classifier_bundle.fingerprint
-        return cache_key(ASSESSMENT_SCHEMA, content_hash, self._bundle.fingerprint, classifier, options.as_dict())
+        # a version may measure otherwise, and a GPU computes in another precision
+        how = (ASSESSMENT_SCHEMA, __version__, choose_device(self._device).type)
+        return cache_key(*how, content_hash, self._bundle.fingerprint, classifier, options.as_dict())
+
+    def cached(self, path: Path, options: AssessOptions | None = None) -> AssessmentResult | None:
+        """The assessment of a file that is known and was assessed before; else None. Reads no pixels."""
+        path, options = Path(path), options or AssessOptions()
+        if self._cache is None:
+            return None
+        known = self._cache.known_content(self._cache.identity(path, options.sweep_count))
+        return self._found(path, options, known, None) if known else None
 
     def assess(
         self, path: Path, options: AssessOptions | None = None, progress: Progress | None = None
@@ -148,17 +174,16 @@ class AssessmentService:
             FetalIQAError: when the file cannot be used, or the options do not fit it.
         """
         path, options = Path(path), options or AssessOptions()
-        identity = None
-        if self._cache is not None:
-            identity = self._cache.identity(path, options.sweep_count)
-            known = self._cache.known_content(identity)
-            found = self._found(path, options, *known, None) if known else None
-            if found is not None:
-                return found
+        found = self.cached(path, options)
+        if found is not None:
+            return found
+        # before reading: a file replaced meanwhile gets no false record
+        identity = None if self._cache is None else self._cache.identity(path, options.sweep_count)
         sweep = read_sweep(path, sweeps=options.sweep_count)
         if self._cache is not None:
-            self._cache.remember_content(identity, sweep.content_hash, sweep.case_id)
-            found = self._found(path, options, sweep.content_hash, sweep.case_id, sweep)
+            content = KnownContent(sweep.content_hash, sweep.case_id, tuple(sweep.notes))
+            self._cache.remember_content(identity, content)
+            found = self._found(path, options, content, sweep)
             if found is not None:
                 return found
         predictor = self.load()
@@ -169,14 +194,15 @@ class AssessmentService:
         return AssessmentResult(result.record, False, path, options, None, result.masks, sweep, self._cache, key)
 
     def _found(
-        self, path: Path, options: AssessOptions, content: str, case_id: str, sweep: Sweep | None
+        self, path: Path, options: AssessOptions, content: KnownContent, sweep: Sweep | None
     ) -> AssessmentResult | None:
         if self._cache is None:
             return None
-        key = self._key(content, options)
+        key = self._key(content.content_hash, options)
         stored = self._cache.get(key)
         if stored is None:
             return None
         record, packed = stored
-        record["case_id"] = case_id  # equal pixels under another name: the same assessment, another case
+        # equal pixels in another file: the same assessment, another case, read in its own way
+        record["case_id"], record["notes"] = content.case_id, list(content.notes)
         return AssessmentResult(record, True, path, options, packed, None, sweep, self._cache, key)

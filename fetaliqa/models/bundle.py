@@ -34,7 +34,7 @@ from fetaliqa.models.encoder_model import EncoderModel
 from fetaliqa.models.hashing import file_sha256, short, tensors_sha256
 from fetaliqa.models.segmentation import FetalCLIPSeg
 from fetaliqa.models.tower import build_tower, check_state, tower_shapes
-from fetaliqa.models.weights import load_visual
+from fetaliqa.models.weights import load_visual, read_record
 
 MODELS: dict[str, type[EncoderModel]] = {model.task: model for model in (FetalCLIPSeg, FetalCLIPCls)}
 
@@ -111,6 +111,31 @@ class Bundle:
             fuse_batch_norms(model.head_module)
         return model.to(device)
 
+    def check_base(self) -> None:
+        """Check, without loading them, that the weights imported on this machine are those of this bundle.
+
+        Raises:
+            WeightsError: when there are none.
+            BundleError: when they are others.
+        """
+        if self.card.base.kind == "included":
+            return
+        record = read_record()
+        if record is None:
+            raise WeightsError(
+                f"{self.directory} needs the FetalCLIP weights, and none are imported on this machine; "
+                "run `fetaliqa weights download` or `fetaliqa weights import FILE`"
+            )
+        self._check_base_hash(record.visual_sha256, "the FetalCLIP weights imported on this machine")
+
+    def _check_base_hash(self, found: str, origin: str) -> None:
+        expected = self.card.base.sha256
+        if found != expected:
+            raise BundleError(
+                f"{self.directory}: this bundle was trained on an image encoder with hash {short(expected)}, "
+                f"but {origin} has {short(found)}; its adapter would not fit, so it is not loaded"
+            )
+
     def _base_state(self, weights: str | Path | Mapping[str, torch.Tensor] | None) -> dict[str, torch.Tensor]:
         base = self.card.base
         if base.kind == "included":
@@ -122,11 +147,7 @@ class Bundle:
         else:
             state, found = load_visual(weights, self.card.architecture.vision)
             origin = str(weights) if weights is not None else "the FetalCLIP weights imported on this machine"
-        if found != base.sha256:
-            raise BundleError(
-                f"{self.directory}: this bundle was trained on an image encoder with hash {short(base.sha256)}, "
-                f"but {origin} has {short(found)}; its adapter would not fit, so it is not loaded"
-            )
+        self._check_base_hash(found, origin)
         return state
 
     def parameter_counts(self) -> dict[str, int]:

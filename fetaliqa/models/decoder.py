@@ -79,12 +79,10 @@ class UnetrDecoder(nn.Module):
     Args:
         width: channels of the encoder's tokens.
         init_filters: channels F at full resolution.
-        image_size: side of the image in pixels, a multiple of 16.
     """
 
-    def __init__(self, width: int, init_filters: int, image_size: int) -> None:
+    def __init__(self, width: int, init_filters: int) -> None:
         super().__init__()
-        self.grid = image_size // DECODER_STRIDE
         f1, f2, f4, f8 = (init_filters * factor for factor in (1, 2, 4, 8))
         self.up_deepest = _up(width, f8)
         self.skip_deep = _deconv(width, f8)
@@ -100,20 +98,27 @@ class UnetrDecoder(nn.Module):
         """Decode.
 
         Args:
-            images: float [N, 3, S, S], normalised.
-            features: four float [N, width, G, G], from the shallowest tap to the deepest, G the patch grid.
+            images: float [N, 3, S, S], normalised; or a window of the whole images, of a side that is a
+                multiple of 16.
+            features: four float [N, width, G, G], from the shallowest tap to the deepest, G the patch grid;
+                for a window of the images, the same window of ``on_decoder_grid``'s maps.
 
         Returns:
             Logits, float [N, 1, S, S].
         """
-        shallow, middle, deep, deepest = (self._on_decoder_grid(feature) for feature in features)
+        shallow, middle, deep, deepest = on_decoder_grid(features, images.shape[-1] // DECODER_STRIDE)
         merged = self.merge_deep(torch.cat([self.skip_deep(deep), self.up_deepest(deepest)], dim=1))
         merged = self.merge_middle(torch.cat([self.skip_middle(middle), merged], dim=1))
         merged = self.merge_shallow(torch.cat([self.skip_shallow(shallow), merged], dim=1))
         return self.head(torch.cat([self.skip_image(images), merged], dim=1))
 
-    def _on_decoder_grid(self, feature: torch.Tensor) -> torch.Tensor:
-        # 16 x 16 patches of 14 pixels -> 14 x 14 cells of 16 pixels, which four doublings bring to 224
-        if feature.shape[-1] == self.grid:
-            return feature
-        return functional.interpolate(feature, size=(self.grid, self.grid), mode="bilinear", align_corners=False)
+
+def on_decoder_grid(features: Sequence[torch.Tensor], grid: int) -> list[torch.Tensor]:
+    """Feature maps [N, C, G, G] resampled to [N, C, grid, grid], the coarsest grid of the decoder."""
+    # 16 x 16 patches of 14 pixels -> 14 x 14 cells of 16 pixels, which four doublings bring to 224
+    return [
+        feature
+        if feature.shape[-1] == grid
+        else functional.interpolate(feature, size=(grid, grid), mode="bilinear", align_corners=False)
+        for feature in features
+    ]

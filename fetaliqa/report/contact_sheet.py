@@ -205,7 +205,10 @@ def _captions(axes: Axes, item: _Shown, assessment: dict[str, Any]) -> None:
     axes.text(0, -0.02, f"quality {item.fields['quality']:.{digits}f}", color=TEXT, va="top", **style)
     millimetres = item.fields.get("circumference_mm")
     measurement = str(assessment["model"].get("measurement") or "circumference")
-    if millimetres is not None:
+    if millimetres is not None and item.fields.get("warning"):
+        line = f"{measurement} {millimetres:.0f} mm: implausible"
+        axes.text(1, -0.02, line, color=WARN, ha="right", va="top", **style)
+    elif millimetres is not None:
         axes.text(1, -0.02, f"{measurement} {millimetres:.0f} mm", color=MEASURE, ha="right", va="top", **style)
     elif item.usable:
         axes.text(1, -0.02, f"no {measurement} in mm", color=MUTED, ha="right", va="top", **style)

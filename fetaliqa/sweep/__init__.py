@@ -2,16 +2,26 @@
 
 from fetaliqa.sweep.masks import MASK_SUFFIXES, read_masks, write_masks
 from fetaliqa.sweep.ranges import Ranges, SweepsOption, parse_ranges
-from fetaliqa.sweep.reading import SWEEP_SUFFIXES, is_sweep_path, read_sweep
+from fetaliqa.sweep.reading import (
+    DETACHED_SUFFIXES,
+    SWEEP_SUFFIXES,
+    case_id_of,
+    is_self_contained,
+    is_sweep_path,
+    read_sweep,
+)
 from fetaliqa.sweep.types import Grid, Sweep, sweep_from_array
 
 __all__ = [
+    "DETACHED_SUFFIXES",
     "MASK_SUFFIXES",
     "SWEEP_SUFFIXES",
     "Grid",
     "Ranges",
     "Sweep",
     "SweepsOption",
+    "case_id_of",
+    "is_self_contained",
     "is_sweep_path",
     "parse_ranges",
     "read_masks",

@@ -79,6 +79,13 @@ def _numbers(fields: dict[str, str], key: str, count: int, name: str) -> list[fl
     return values
 
 
+def _whole(fields: dict[str, str], key: str, default: int, name: str) -> int:
+    word = fields.get(key, str(default)).strip()
+    if not re.fullmatch(r"-?\d{1,12}", word):
+        raise SweepError(f"{name}: header line '{key} = {word[:60]}'; a whole number is expected there")
+    return int(word)
+
+
 def _true(fields: dict[str, str], *keys: str) -> bool:
     return any(fields.get(key, "").lower() in ("true", "1") for key in keys)
 
@@ -111,10 +118,20 @@ def _locate(path: Path, fields: dict[str, str], header_bytes: int, block_bytes: 
         )
     local = written.upper() == "LOCAL"
     data = path if local else data_file_beside(path, written)
-    skip = int(_numbers(fields, "HeaderSize", 1, path.name)[0]) if "HeaderSize" in fields else 0
+    skip = _whole(fields, "HeaderSize", 0, path.name)
     if skip == -1:  # the pixels are the last bytes of the file, whatever comes before
         return data, max(0, data.stat().st_size - block_bytes)
     return data, (header_bytes if local else 0) + max(0, skip)
+
+
+def is_local(path: Path) -> bool:
+    """Whether a MetaImage's pixels follow its header in the same file.
+
+    Raises:
+        SweepError: when it is no MetaImage.
+    """
+    with open(path, "rb") as file:
+        return _read_fields(file, path.name)["ElementDataFile"].upper() == "LOCAL"
 
 
 def open_metaimage(path: Path) -> OpenImage:
@@ -144,9 +161,7 @@ def open_metaimage(path: Path) -> OpenImage:
         deflated=_true(fields, "CompressedData"),
         dtype=_dtype(fields, name),
         shape=shape,
-        channels=int(_numbers(fields, "ElementNumberOfChannels", 1, name)[0])
-        if "ElementNumberOfChannels" in fields
-        else 1,
+        channels=_whole(fields, "ElementNumberOfChannels", 1, name),
     )
     data, offset = _locate(path, fields, header_bytes, block.total_bytes)
     block = RawBlock(**{**vars(block), "path": data, "offset": offset})

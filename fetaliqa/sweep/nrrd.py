@@ -109,6 +109,17 @@ def _locate(path: Path, fields: dict[str, str], header_bytes: int) -> tuple[Path
     return data_file_beside(path, written), int(skip)
 
 
+def is_local(path: Path) -> bool:
+    """Whether an NRRD file's pixels follow its header in the same file.
+
+    Raises:
+        SweepError: when it is no NRRD file.
+    """
+    with open(path, "rb") as file:
+        fields = _read_fields(file, path.name)
+    return "data file" not in fields and "datafile" not in fields
+
+
 def open_nrrd(path: Path) -> OpenImage:
     """Open a .nrrd file.
 

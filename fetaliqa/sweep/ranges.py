@@ -80,7 +80,7 @@ def equal_ranges(sweeps: int, count: int, name: str) -> Ranges:
     if count % sweeps:
         raise OptionError(
             f"sweeps = {sweeps}: the {count} frames of {name} do not divide into {sweeps} equal sweeps; "
-            "give the frame ranges, as in 0:140,140:280"
+            "give a number that divides them, or none to find the borders from black padding"
         )
     length = count // sweeps
     return tuple((index * length, (index + 1) * length) for index in range(sweeps))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from fetaliqa.errors import NotFoundError, OptionError, SweepError
 from fetaliqa.sweep import folder as image_folder
+from fetaliqa.sweep import metaimage, nrrd
 from fetaliqa.sweep.metaimage import open_metaimage
 from fetaliqa.sweep.nifti import open_nifti
 from fetaliqa.sweep.nrrd import open_nrrd
@@ -15,6 +16,7 @@ from fetaliqa.sweep.ranges import SweepsOption, checked_ranges, parse_ranges
 from fetaliqa.sweep.types import Sweep, build_sweep
 from fetaliqa.sweep.volume import RANGES_KEY, OpenImage
 
+DETACHED_SUFFIXES = (".mhd", ".nhdr")  # headers that name other files for their pixels
 DICOM_SUFFIXES = (".dcm", ".dicom")
 _OPENERS: dict[str, Callable[[Path], OpenImage]] = {
     ".mha": open_metaimage,
@@ -38,6 +40,18 @@ def case_id_of(path: Path) -> str:
     """Return the case a file or folder is named after: its name without the suffix."""
     suffix = sweep_suffix(path)
     return path.name[: -len(suffix)] if suffix and not path.is_dir() else path.resolve().name
+
+
+def is_self_contained(path: Path) -> bool:
+    """Whether a file holds its own pixels; False for a header that points to other files, or cannot be read."""
+    suffix = path.suffix.lower()
+    if suffix in DETACHED_SUFFIXES:
+        return False
+    readers = {".mha": metaimage.is_local, ".nrrd": nrrd.is_local}
+    try:
+        return readers[suffix](path) if suffix in readers else path.is_file()
+    except (OSError, SweepError):
+        return False
 
 
 def is_sweep_path(path: str | Path) -> bool:

@@ -11,23 +11,38 @@ import torch.nn.functional as functional
 SMOOTH_PIXELS = 502.0
 
 
-def smoothed_dice_loss(logits: torch.Tensor, targets: torch.Tensor, smooth: float = SMOOTH_PIXELS) -> torch.Tensor:
+def smoothed_dice_loss(
+    logits: torch.Tensor,
+    targets: torch.Tensor,
+    smooth: float = SMOOTH_PIXELS,
+    weights: torch.Tensor | None = None,
+) -> torch.Tensor:
     """Mean over frames of ``1 - (2 |P T| + s) / (|P| + |T| + s)``.
 
     Args:
         logits: float [N, H, W].
         targets: float [N, H, W], from 0 to 1.
         smooth: s, in pixels of the given size.
+        weights: float [N], of the frames in the mean; None: all 1.
     """
     probabilities = torch.sigmoid(logits)
     overlap = (probabilities * targets).sum(dim=(1, 2))
     total = probabilities.sum(dim=(1, 2)) + targets.sum(dim=(1, 2))
-    return (1 - (2 * overlap + smooth) / (total + smooth)).mean()
+    losses = 1 - (2 * overlap + smooth) / (total + smooth)
+    return losses.mean() if weights is None else (losses * weights).mean()
 
 
-def outline_loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """Pixel cross-entropy plus smoothed Dice; gradient on every frame, with or without an outline."""
-    return functional.binary_cross_entropy_with_logits(logits, targets) + smoothed_dice_loss(logits, targets)
+def outline_loss(logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor | None = None) -> torch.Tensor:
+    """Pixel cross-entropy plus smoothed Dice; gradient on every frame, with or without an outline.
+
+    Args:
+        logits: float [N, H, W].
+        targets: float [N, H, W], 0 or 1.
+        weights: float [N], of the frames in the mean; None: all 1.
+    """
+    by_frame = None if weights is None else weights[:, None, None]
+    pixels = functional.binary_cross_entropy_with_logits(logits, targets, by_frame)
+    return pixels + smoothed_dice_loss(logits, targets, weights=weights)
 
 
 def coarse_outline_loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -12,52 +13,71 @@ import torch
 
 from fetaliqa.datasets.phantom import PhantomSettings
 from fetaliqa.datasets.phantom.generate import CaseRenderer
-from fetaliqa.training.frames import NEAR_FRAMES, FrameSet, frames_of_case, join
+from fetaliqa.datasets.phantom.truth import SweepTruth
+from fetaliqa.training.frames import FrameSet, frames_of_case, join
 
 
-def frames_to_render(grades: np.ndarray, random: np.random.Generator, near: int, far: int) -> np.ndarray:
-    """All annotated frames of a sweep and some others: frame numbers, sorted.
+@dataclass(frozen=True)
+class Sampling:
+    """How many frames of each sweep are rendered, at most; few of many cases teach more than many of few.
 
-    Args:
-        grades: uint8 [L], 0 where a frame is not annotated.
-        random: draws the others.
-        near: how many unannotated frames within ``NEAR_FRAMES`` of an annotated one.
-        far: how many of the rest.
+    Attributes:
+        annotated: annotated frames.
+        hard: negatives whose plane cuts the fetal trunk.
+        easy: other negatives.
     """
-    annotated = np.flatnonzero(grades > 0)
-    close = near_annotated(grades)
-    pools = ((np.flatnonzero(close), near), (np.flatnonzero((grades == 0) & ~close), far))
-    others = [random.choice(pool, min(count, len(pool)), replace=False) for pool, count in pools]
-    return np.sort(np.concatenate([annotated, *others]).astype(np.int64))
+
+    annotated: int
+    hard: int
+    easy: int
 
 
-def near_annotated(grades: np.ndarray) -> np.ndarray:
-    """bool [L]: unannotated frames within ``NEAR_FRAMES`` of an annotated frame of the same sweep."""
-    close = np.zeros(len(grades), bool)
-    for frame in np.flatnonzero(grades > 0):
-        close[max(0, frame - NEAR_FRAMES) : frame + NEAR_FRAMES + 1] = True
-    return close & (grades == 0)
+def sample_sweep(
+    truth: SweepTruth, sampling: Sampling, random: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Frame numbers of a sweep to render, sorted; which of them are hard negatives; how many each stands for.
+
+    Returns:
+        int [N], bool [N], float [N].
+    """
+    negative = truth.grade == 0
+    cuts_trunk = truth.semi[:, 0] > 0
+    pools = (
+        (np.flatnonzero(~negative), sampling.annotated, False),
+        (np.flatnonzero(negative & cuts_trunk), sampling.hard, True),
+        (np.flatnonzero(negative & ~cuts_trunk), sampling.easy, False),
+    )
+    rows = []
+    for pool, wanted, hard in pools:
+        count = min(wanted, len(pool))
+        chosen = random.choice(pool, count, replace=False)
+        rows += [(int(frame), hard, len(pool) / count) for frame in chosen]
+    rows.sort()
+    return (
+        np.array([row[0] for row in rows], np.int64),
+        np.array([row[1] for row in rows], bool),
+        np.array([row[2] for row in rows], np.float32),
+    )
 
 
-def case_frames(seed: int, settings: PhantomSettings, near: int, far: int) -> FrameSet:
-    """The training frames of one phantom case; ``near`` and ``far`` are per sweep."""
+def case_frames(seed: int, settings: PhantomSettings, sampling: Sampling) -> FrameSet:
+    """The training frames of one phantom case."""
     renderer = CaseRenderer(seed, settings)
-    random = np.random.default_rng([seed, near, far])
+    random = np.random.default_rng([seed, sampling.annotated, sampling.hard, sampling.easy])
     parts = []
     for sweep, truth in enumerate(renderer.plan.truths):
-        chosen = frames_to_render(truth.grade, random, near, far)
+        chosen, hard, weights = sample_sweep(truth, sampling, random)
         if len(chosen):
-            pictures, masks = renderer.render(sweep, chosen)
-            parts.append(frames_of_case(pictures, masks, near_annotated(truth.grade)[chosen], seed))
+            pictures, masks, tissues = renderer.render_with_tissues(sweep, chosen)
+            parts.append(frames_of_case(pictures, masks, hard=hard, case=seed, weights=weights, tissues=tissues))
     return join(parts)
 
 
 def phantom_frames(
     seeds: Sequence[int],
     settings: PhantomSettings,
+    sampling: Sampling,
     *,
-    near: int,
-    far: int,
     processes: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> FrameSet:
@@ -66,12 +86,11 @@ def phantom_frames(
     Args:
         seeds: one phantom case each.
         settings: scale and layout of the phantom.
-        near: hard negatives per sweep (see :func:`frames_to_render`).
-        far: other negatives per sweep.
+        sampling: which frames of each sweep.
         processes: cases rendered at the same time.
         progress: called with (cases done, cases in all).
     """
-    one = partial(case_frames, settings=settings, near=near, far=far)
+    one = partial(case_frames, settings=settings, sampling=sampling)
     parts = []
     # spawned, not forked: a fork of a process whose torch threads run can hang
     context = multiprocessing.get_context("spawn")

@@ -6,8 +6,10 @@ place. Everything a client can reach passes through this class, on our front and
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
+import os
 import shutil
 import threading
 import time
@@ -62,16 +64,24 @@ class GuardedDatastore(LocalDatastore):
         return (file[: -len(suffix)], file[-len(suffix) :]) if suffix else (file, "")
 
     def _list_files(self, path: str, patterns: Any) -> dict[str, str]:
-        listed = {}
+        listed: dict[str, str] = {}
+        ids: dict[str, str] = {}
         for name in sorted(child.name for child in Path(path).iterdir()):
             if name.startswith(".") or suffix_of(name, sweep_suffixes()) is None:
                 continue
-            if is_id(self._to_id(name)[0]):
+            image_id = self._to_id(name)[0]
+            if not is_id(image_id):
+                self._not_offered(name, "rename it to letters, digits, dot, underscore, hyphen")
+            elif ids.setdefault(image_id, name) != name:
+                self._not_offered(name, f"{ids[image_id]} has the same id; rename one of them")
+            else:
                 listed[name] = name
-            elif name not in self._ignored:
-                self._ignored.add(name)
-                logger.warning("%s is not offered: rename it to letters, digits, dot, underscore, hyphen", name)
         return listed
+
+    def _not_offered(self, name: str, why: str) -> None:
+        if name not in self._ignored:
+            self._ignored.add(name)
+            logger.warning("%s is not offered: %s", name, why)
 
     def _on_moved(self, event: Any) -> None:
         if event.dest_path == self._datastore_config_path:
@@ -162,9 +172,12 @@ class GuardedDatastore(LocalDatastore):
 
     # -- writing ------------------------------------------------------------------------------------
 
-    def _check_writable(self, path: Path) -> None:
+    def _check_not_read_only(self) -> None:
         if self._read_only:
             raise Refused(403, "the studies folder is open for reading only in this process")
+
+    def _check_writable(self, path: Path) -> None:
+        self._check_not_read_only()
         if path.stat().st_size > self._max_file_bytes:
             raise Refused(
                 413,
@@ -187,11 +200,16 @@ class GuardedDatastore(LocalDatastore):
         with as_refusal():
             read_sweep(received)
         name = self._filename(image_id, extension.lower())
-        with self._guard, FileLock(self._lock_file):
-            if image_id in self._datastore.objects:
-                raise Refused(409, f"image {image_id}: there is one of this id already; delete it first")
+        with contextlib.ExitStack() as locked:
             with atomic_path(Path(self._datastore.image_path()) / name) as temporary:
+                # gigabytes are copied and flushed before the lock is taken: others need not wait for them
                 shutil.copyfile(received, temporary)
+                with open(temporary, "rb") as written:
+                    os.fsync(written.fileno())
+                locked.enter_context(self._guard)
+                locked.enter_context(FileLock(self._lock_file))
+                if image_id in self._datastore.objects:
+                    raise Refused(409, f"image {image_id}: there is one of this id already; delete it first")
             info = {**(image_info or {}), "ts": int(time.time()), "name": name}
             self._datastore.objects[image_id] = ImageLabelModel(image=DataModel(info=info, ext=extension.lower()))
             self._update_datastore_file(lock=False)
@@ -233,12 +251,14 @@ class GuardedDatastore(LocalDatastore):
         return image_id
 
     def remove_image(self, image_id: str) -> None:
+        self._check_not_read_only()
         self.image_path(image_id)
         with self._guard:
             super().remove_image(image_id)
             self.refresh()
 
     def remove_label(self, label_id: str, label_tag: str) -> None:
+        self._check_not_read_only()
         if not self.has_label(label_id, label_tag):
             raise Refused(404, f"image {label_id} has no label with tag {label_tag!r}")
         with self._guard:
@@ -246,11 +266,13 @@ class GuardedDatastore(LocalDatastore):
             self.refresh()
 
     def update_image_info(self, image_id: str, info: dict[str, Any]) -> None:
+        self._check_not_read_only()
         self.image_path(image_id)
         with self._guard:
             super().update_image_info(image_id, info)
 
     def update_label_info(self, label_id: str, label_tag: str, info: dict[str, Any]) -> None:
+        self._check_not_read_only()
         if not self.has_label(label_id, label_tag):
             raise Refused(404, f"image {label_id} has no label with tag {label_tag!r}")
         with self._guard:

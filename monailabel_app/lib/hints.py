@@ -19,7 +19,7 @@ def hints(address: str, images: Sequence[str], models: Iterable[str]) -> str:
     lines = [
         "",
         f"  FetalIQA is serving {len(images)} image(s) with {', '.join(names) or 'no model'} at {address}",
-        f"  In 3D Slicer: module FetalIQA (or MONAI Label), server address {address}",
+        f"  In 3D Slicer: extension MONAI Label, module MONAI Label, server address {address}",
     ]
     if images and names:
         lines += [

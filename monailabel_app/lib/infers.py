@@ -13,7 +13,7 @@ from typing import Any
 from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 
 from fetaliqa.errors import NotFoundError, OptionError
-from fetaliqa.inference import AssessmentService, AssessOptions
+from fetaliqa.inference import AssessmentResult, AssessmentService, AssessOptions
 from fetaliqa.inference.predictor import choose_device
 from fetaliqa.inference.service import default_cache_directory
 from fetaliqa.models.store import DEMO, current_version
@@ -69,12 +69,30 @@ class SweepTask(InferTask):
         with as_refusal():
             return self._assess(Path(request["image"]), request)
 
+    def cached(self, path: Path, request: Mapping[str, Any]) -> tuple[str | None, dict[str, Any]] | None:
+        """As calling the task, when nothing has to be computed; else None.
+
+        Raises:
+            Refused: when an option cannot be used.
+        """
+        with as_refusal():
+            started = time.perf_counter()
+            result = self.service.cached(path, AssessOptions.from_request(request))
+            return None if result is None else self._reply(path, request, result, started)
+
     def _assess(self, path: Path, request: Mapping[str, Any]) -> tuple[str | None, dict[str, Any]]:
         options = AssessOptions.from_request(request)
-        suffix = mask_suffix(request.get("result_extension"))
+        mask_suffix(request.get("result_extension"))  # refused before anything is computed
         name = str(request.get("image_name") or path.name)
         started = time.perf_counter()
         result = self.service.assess(path, options, progress=_progress_log(name))
+        return self._reply(path, request, result, started)
+
+    def _reply(
+        self, path: Path, request: Mapping[str, Any], result: AssessmentResult, started: float
+    ) -> tuple[str | None, dict[str, Any]]:
+        suffix = mask_suffix(request.get("result_extension"))
+        name = str(request.get("image_name") or path.name)
         assessed = time.perf_counter()
         target = None
         if self.is_segmentation and request.get("output") != "json":
@@ -162,6 +180,7 @@ def make_tasks(conf: ServerConf) -> dict[str, SweepTask]:
             cache_dir=cache_dir,
             cache_bytes=conf.cache_bytes,
         )
+        service.check()
         task = SweepTask(service)
         expected = "segmentation" if model == SEG_MODEL else "classification"
         if task.model["task"] != expected:

@@ -10,14 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from fetaliqa.sweep import MASK_SUFFIXES, SWEEP_SUFFIXES
+from fetaliqa.sweep import DETACHED_SUFFIXES, MASK_SUFFIXES, SWEEP_SUFFIXES, is_self_contained
 from monailabel_app.lib.ids import check_id
 from monailabel_app.lib.refusal import Refused
 
-# These name other files to read the pixels from; a client must not choose which files of the server those are.
-DETACHED_SUFFIXES = (".mhd", ".nhdr")
 LABEL_SUFFIXES = (*MASK_SUFFIXES, ".nii")
-_HEADER_BYTES = 1 << 20  # the text headers of MetaImage and NRRD are a few hundred bytes; 1 MiB is plenty
 # MONAI Label's own infer endpoint stores an upload under such a name in the temporary folder
 _STOCK_UPLOAD = re.compile(r"tmp[a-z0-9_]{8}(\.[A-Za-z0-9._-]*)?")
 
@@ -53,22 +50,12 @@ def check_self_contained(path: Path) -> None:
         for child in path.iterdir():
             check_self_contained(child)
         return
-    name = path.name.lower()
-    sentence = f"{path.name}: the header does not say that its pixels follow in this file; send one complete file"
-    if suffix_of(name, DETACHED_SUFFIXES):
-        raise Refused(400, sentence)
-    if name.endswith((".mha", ".nrrd")):
-        with open(path, "rb") as stream:
-            header = stream.read(_HEADER_BYTES)
-        if name.endswith(".mha"):
-            # the first such line ends the header: what follows are pixels
-            field = re.search(rb"(?m)^[ \t]*ElementDataFile[ \t]*=[ \t]*([^\r\n]*)", header)
-            if field is None or field[1].strip().upper() != b"LOCAL":
-                raise Refused(400, sentence)
-        else:
-            lines, *rest = re.split(rb"\r?\n\r?\n", header, maxsplit=1)
-            if not rest or re.search(rb"(?im)^[ \t]*data ?file[ \t]*:", lines):
-                raise Refused(400, sentence)
+    # the readers' own view of the header decides: another parser could be told another story
+    if not is_self_contained(path):
+        raise Refused(
+            400,
+            f"{path.name}: the header does not say that its pixels follow in this file; send one complete file",
+        )
 
 
 @contextlib.contextmanager

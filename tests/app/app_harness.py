@@ -229,13 +229,12 @@ def fill_studies(root: Path) -> None:
 def make_bundle(folder: Path, task: str) -> Path:
     """A bundle of a tiny architecture with random weights: real code, real files, no skill."""
     import torch
+    from bundle_cards import a_card
 
     from fetaliqa.models import (
         Architecture,
         BaseReference,
-        BundleCard,
         DecoderConfig,
-        TrainingData,
         VisionConfig,
         build_classification,
         build_segmentation,
@@ -250,20 +249,7 @@ def make_bundle(folder: Path, task: str) -> Path:
     model = build(architecture, random_init=True, encoder="full").eval()
     if task == "segmentation":
         _centre_logits(model)
-    card = BundleCard(
-        name=f"random-{task}",
-        version="1",
-        task=task,  # type: ignore[arg-type]
-        architecture=architecture,
-        lora=None,
-        base=BaseReference("included", ""),
-        anatomy="abdomen",
-        training_data=TrainingData("none", "", "random weights"),
-        licence="Apache-2.0",
-        intended_use="tests",
-        limitations="random weights",
-    )
-    save_bundle(model, card, folder)
+    save_bundle(model, a_card(model, name=f"random-{task}", base=BaseReference("included", "")), folder)
     return folder
 
 

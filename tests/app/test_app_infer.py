@@ -192,6 +192,39 @@ def test_a_proposal_is_saved_as_original_when_asked(server: Server) -> None:
     assert not (server.studies / "labels" / "original" / "case_b.nii.gz").exists()
 
 
+def test_a_proposal_that_cannot_be_saved_leaves_no_file_behind(server: Server) -> None:
+    target = server.studies / "labels" / "blocked"
+    target.parent.mkdir(exist_ok=True)
+    target.write_text("a file where the folder of the tag should be")
+    try:
+        asked = {"save_label": True, "label_tag": "blocked", "frames": [0, 3]}
+        assert server.infer("image=case_b&output=all", asked).status == 500
+        assert server.leftovers() == []
+    finally:
+        target.unlink()
+
+
+def test_a_known_case_does_not_wait_for_long_inferences(server: Server) -> None:
+    assert server.infer("image=case_a").status == 200
+    running = [
+        threading.Thread(
+            target=server.infer, args=("image=long&output=json", {"frames": [number, LONG_PART + number]})
+        )
+        for number in (1, 2)  # as many as run at once
+    ]
+    for thread in running:
+        thread.start()
+    time.sleep(0.5)
+    started = time.perf_counter()
+    answer = server.infer("image=case_a")
+    waited = time.perf_counter() - started
+    assert all(thread.is_alive() for thread in running), "too short to show anything; use more frames"
+    assert answer.parts()[0]["cached"]
+    assert waited < 1.0
+    for thread in running:
+        thread.join()
+
+
 def test_other_clients_are_answered_within_a_second_during_a_long_inference(server: Server) -> None:
     answers: dict[str, float] = {}
 

@@ -10,14 +10,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from bundle_cards import a_card
 
 from fetaliqa.cli.main import main
 from fetaliqa.models import (
     Architecture,
-    BaseReference,
-    BundleCard,
     DecoderConfig,
-    TrainingData,
     VisionConfig,
     build_segmentation,
     save_bundle,
@@ -51,20 +49,7 @@ def checkpoint(home, tmp_path) -> Path:
 @pytest.fixture
 def published(home, tmp_path) -> str:
     model = build_segmentation(TINY, random_init=True)
-    card = BundleCard(
-        name="tiny",
-        version="1.0",
-        task="segmentation",
-        architecture=TINY,
-        lora=model.lora,
-        base=BaseReference("included", "0" * 64),
-        anatomy="abdomen",
-        training_data=TrainingData("noise", "none", "random numbers"),
-        licence="Apache-2.0",
-        intended_use="tests",
-        limitations="knows nothing",
-    )
-    publish_bundle(save_bundle(model, card, tmp_path / "made").directory)
+    publish_bundle(save_bundle(model, a_card(model, name="tiny", version="1.0"), tmp_path / "made").directory)
     return "tiny"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from types import SimpleNamespace
 
 import cv2
@@ -10,10 +11,10 @@ import numpy as np
 import pytest
 import torch
 
-from fetaliqa.errors import OptionError
+from fetaliqa.errors import BundleError, OptionError
 from fetaliqa.inference import AssessmentService, AssessOptions, Predictor, assess, choose_device
 from fetaliqa.models import Threshold
-from fetaliqa.sweep import sweep_from_array, write_masks
+from fetaliqa.sweep import sweep_from_array
 
 HEIGHT, WIDTH, SPACING = 281, 372, 0.56
 AXES = (80, 70)  # native pixels; AC = 0.56 mm x Ramanujan(80, 70) = 264.1 mm
@@ -134,7 +135,6 @@ def test_a_device_that_is_not_there_is_refused():
 def case_file(tmp_path_factory):
     frames = np.random.default_rng(0).integers(20, 255, (12, 90, 120), dtype=np.uint8)
     path = tmp_path_factory.mktemp("case") / "case.mha"
-    write_masks(path, (frames > 0).astype(np.uint8), sweep_from_array(frames, (0.5, 0.5)))  # makes a valid grid
     import SimpleITK
 
     image = SimpleITK.GetImageFromArray(frames)
@@ -172,6 +172,59 @@ def test_a_changed_file_is_assessed_again(random_bundle, case_file, tmp_path):
     changed.CopyInformation(image)
     SimpleITK.WriteImage(changed, str(copy))
     assert not service.assess(copy).cached
+
+
+def test_new_pixels_behind_an_old_header_are_assessed_again(random_bundle, tmp_path):
+    import SimpleITK
+
+    frames = np.random.default_rng(1).integers(20, 255, (4, 60, 80), dtype=np.uint8)
+    header = tmp_path / "case.mhd"
+    SimpleITK.WriteImage(SimpleITK.GetImageFromArray(frames), str(header))
+    service = AssessmentService(random_bundle.directory, cache_dir=tmp_path / "cache", device="cpu")
+    first = service.assess(header)
+    (tmp_path / "case.raw").write_bytes(frames[::-1].tobytes())
+    second = service.assess(header)
+    assert not second.cached
+    assert second.assessment["content_hash"] != first.assessment["content_hash"]
+
+
+def test_equal_pixels_read_in_another_way_keep_their_own_notes(random_bundle, tmp_path):
+    frames = np.random.default_rng(2).integers(20, 255, (1, 60, 80), dtype=np.uint8)
+    cv2.imwrite(str(tmp_path / "grey.png"), frames[0])
+    cv2.imwrite(str(tmp_path / "colour.png"), np.repeat(frames[0][..., None], 3, axis=2))
+    service = AssessmentService(random_bundle.directory, cache_dir=tmp_path / "cache", device="cpu")
+    assert service.assess(tmp_path / "grey.png").assessment["notes"] == []
+    for _ in range(2):  # by its pixels, then by its identity
+        colour = service.assess(tmp_path / "colour.png")
+        assert colour.cached
+        assert "luma" in " ".join(colour.assessment["notes"])
+    assert service.cached(tmp_path / "grey.png").assessment["notes"] == []
+
+
+def test_only_what_was_assessed_before_is_answered_without_computing(random_bundle, case_file, tmp_path):
+    service = AssessmentService(random_bundle.directory, cache_dir=tmp_path / "cache", device="cpu")
+    assert service.cached(case_file) is None
+    done = service.assess(case_file)
+    known = service.cached(case_file)
+    assert known is not None
+    assert known.assessment == done.assessment
+    assert service.cached(case_file, AssessOptions(top_n=2)) is None
+    assert AssessmentService(random_bundle.directory, device="cpu").cached(case_file) is None
+
+
+def test_a_classifier_that_cannot_be_loaded_is_an_error_every_time(
+    random_bundle, random_classifier, case_file, tmp_path
+):
+    damaged = tmp_path / "cls"
+    shutil.copytree(random_classifier.directory, damaged)
+    head = damaged / "head.safetensors"
+    head.write_bytes(head.read_bytes()[:-1] + b"x")
+    service = AssessmentService(
+        random_bundle.directory, classifier_spec=damaged, device="cpu", cache_dir=tmp_path / "cache"
+    )
+    for _ in range(2):
+        with pytest.raises(BundleError, match="damaged or was changed"):
+            service.assess(case_file)
 
 
 def test_written_masks_lie_on_the_input_grid_also_from_the_cache(random_bundle, case_file, tmp_path):

@@ -5,12 +5,20 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import time
 
 import numpy as np
 import pytest
 
 from fetaliqa.errors import OptionError
-from fetaliqa.inference.cache import AssessmentCache, cache_key, pack_masks, unpack_masks
+from fetaliqa.inference.cache import (
+    STALE_SECONDS,
+    AssessmentCache,
+    KnownContent,
+    cache_key,
+    pack_masks,
+    unpack_masks,
+)
 from fetaliqa.inference.options import AssessOptions
 
 
@@ -72,48 +80,95 @@ def test_an_entry_comes_back_as_it_was_stored(tmp_path):
     assert cache.get("b" * 64) is None
 
 
-@pytest.mark.parametrize("damage", [b"", b"not an archive", None])
+@pytest.mark.parametrize("damage", [lambda _: b"", lambda _: b"not an archive", lambda content: content[:-30]])
 def test_a_damaged_entry_is_a_miss_and_goes_away(tmp_path, damage):
     cache = AssessmentCache(tmp_path)
     cache.put("k", {"x": 1}, np.ones((1, 4, 4), np.uint8))
     path = cache._entry("k")
-    path.write_bytes(path.read_bytes()[:-30] if damage is None else damage)
+    path.write_bytes(damage(path.read_bytes()))
     assert cache.get("k") is None
     assert not path.exists()
+
+
+def test_no_flipped_byte_inside_an_entry_is_more_than_a_miss(tmp_path):
+    cache = AssessmentCache(tmp_path)
+    record, masks = {"x": list(range(300))}, np.random.default_rng(0).integers(0, 2, (3, 40, 40), dtype=np.uint8)
+    cache.put("k", record, masks)
+    path = cache._entry("k")
+    whole = path.read_bytes()
+    for place in range(0, len(whole), 7):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0x55]) + whole[place + 1 :])
+        found = cache.get("k")
+        assert found is None
 
 
 def test_the_longest_unused_entry_goes_first_when_the_folder_is_full(tmp_path):
     cache = AssessmentCache(tmp_path)
     noise = np.random.default_rng(0).integers(0, 2, (4, 256, 256), dtype=np.uint8)
-    for age, key in enumerate(("old", "middle", "new")):
+    keys = [cache_key(name) for name in ("old", "middle", "new")]
+    for age, key in enumerate(keys):
         cache.put(key, {}, noise)
         os.utime(cache._entry(key), (1000 + age, 1000 + age))
-    cache.get("old")  # used again: now the freshest
-    size = cache._entry("new").stat().st_size
+    cache.get(keys[0])  # used again: now the freshest
+    size = cache._entry(keys[2]).stat().st_size
     cache.max_bytes = int(2.5 * size)
     cache.trim()
-    assert [cache.get(key) is not None for key in ("old", "middle", "new")] == [True, False, True]
+    assert [cache.get(key) is not None for key in keys] == [True, False, True]
+
+
+def test_files_that_are_not_the_cache_s_own_are_never_removed(tmp_path):
+    """A user may name any folder as the cache folder, a home folder too."""
+    foreign = [tmp_path / name for name in (".bashrc", ".profile.bak", "case.mha", "results.assessment", "a" * 64)]
+    for path in foreign:
+        path.write_bytes(b"mine")
+        os.utime(path, (1000, 1000))
+    (tmp_path / f"{'b' * 64}.masks.mha").mkdir()
+    (tmp_path / ".ssh").mkdir()
+    left_by_a_dead_process = tmp_path / f".{'c' * 40}.x1y2_z.assessment"
+    left_by_a_dead_process.write_bytes(b"half")
+    os.utime(left_by_a_dead_process, (time.time() - STALE_SECONDS - 9,) * 2)
+    cache = AssessmentCache(tmp_path, max_bytes=1)
+    cache.put(cache_key("new"), {}, np.zeros((1, 4, 4), np.uint8))
+    assert all(path.read_bytes() == b"mine" for path in foreign)
+    assert (tmp_path / ".ssh").is_dir()
+    assert not left_by_a_dead_process.exists()
+    assert cache.get(cache_key("new")) is None
 
 
 def test_a_file_is_known_again_until_it_changes(tmp_path):
     cache = AssessmentCache(tmp_path / "cache")
     path = tmp_path / "case.mha"
-    path.write_bytes(b"one")
+    path.write_bytes(b"ElementDataFile = LOCAL\none")
     identity = cache.identity(path, None)
     assert cache.known_content(identity) is None
-    cache.remember_content(identity, "hash", "case")
-    assert cache.known_content(cache.identity(path, None)) == ("hash", "case")
+    content = KnownContent("hash", "case", ("a note",))
+    cache.remember_content(identity, content)
+    assert cache.known_content(cache.identity(path, None)) == content
     assert cache.known_content(cache.identity(path, 6)) is None
-    path.write_bytes(b"two")
+    path.write_bytes(b"ElementDataFile = LOCAL\ntwo")
     assert cache.known_content(cache.identity(path, None)) is None
     assert cache.identity(tmp_path, None) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("case.mhd", b"ElementDataFile = LOCAL\n"),
+        ("case.mha", b"ElementDataFile = case.raw\n"),
+        ("case.nrrd", b"NRRD0004\ndata file: case.raw\n\n"),
+        ("case.nrrd", b"no header"),
+    ],
+)
+def test_a_header_whose_pixels_may_lie_elsewhere_is_never_taken_for_known(tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    assert AssessmentCache(tmp_path / "cache").identity(tmp_path / name, None) is None
 
 
 def _hammer(directory, number):
     cache = AssessmentCache(directory, max_bytes=60_000)
     random = np.random.default_rng(number)
     for _ in range(40):
-        key = f"k{random.integers(6)}"
+        key = cache_key(int(random.integers(6)))
         found = cache.get(key)
         if found is not None and found[0] != {"key": key}:
             os._exit(3)
@@ -130,6 +185,9 @@ def test_two_processes_can_share_a_small_cache(tmp_path):
         worker.join(60)
     assert [worker.exitcode for worker in workers] == [0, 0]
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+    AssessmentCache(tmp_path, max_bytes=60_000).trim()
+    sizes = [path.stat().st_size for path in tmp_path.iterdir()]
+    assert 0 < sum(sizes) <= 60_000
 
 
 def test_keys_depend_on_every_part():

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 import torch
+from bundle_cards import a_card
 
 from fetaliqa.models import (
     Architecture,
@@ -14,7 +15,6 @@ from fetaliqa.models import (
     DecoderConfig,
     EncoderModel,
     FetalCLIPSeg,
-    TrainingData,
     VisionConfig,
     build_segmentation,
 )
@@ -58,20 +58,8 @@ def tiny_model(tiny: Architecture) -> FetalCLIPSeg:
 @pytest.fixture
 def card_for() -> Callable[..., BundleCard]:
     def make(model: EncoderModel, kind: str = "included", **changes: object) -> BundleCard:
-        fields: dict = {
-            "name": "tiny",
-            "version": "1.0.0",
-            "task": model.task,
-            "architecture": TINY if model.task == "segmentation" else Architecture("tiny", TINY.vision, None),
-            "lora": model.lora,
-            "base": BaseReference(kind, "0" * 64),  # type: ignore[arg-type]
-            "anatomy": "abdomen",
-            "training_data": TrainingData("noise", "none", "random numbers"),
-            "licence": "Apache-2.0",
-            "intended_use": "tests",
-            "limitations": "knows nothing",
-            "metrics": {"frame_f1": 0.5},
-        }
-        return BundleCard(**{**fields, **changes})
+        base = BaseReference(kind, "0" * 64)  # type: ignore[arg-type]
+        kept = {"name": "tiny", "version": "1.0.0", "base": base, "metrics": {"frame_f1": 0.5}}
+        return a_card(model, **{**kept, **changes})
 
     return make

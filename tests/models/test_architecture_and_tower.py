@@ -60,7 +60,7 @@ def test_classification_trains_the_published_number_of_parameters():
 
 
 def test_every_decoder_stage_has_the_published_size():
-    decoder = UnetrDecoder(1024, 32, 224)
+    decoder = UnetrDecoder(1024, 32)
     assert {name: sum(p.numel() for p in stage.parameters()) for name, stage in decoder.named_children()} == STAGES
 
 

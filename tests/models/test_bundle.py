@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from fetaliqa.errors import BundleError
+from fetaliqa.errors import BundleError, WeightsError
 from fetaliqa.models import (
     BaseReference,
     Bundle,
@@ -23,7 +23,9 @@ from fetaliqa.models import (
 )
 from fetaliqa.models import lora as adapters
 from fetaliqa.models.hashing import file_sha256
+from fetaliqa.models.tower import build_tower
 from fetaliqa.models.verify import verify_bundle
+from fetaliqa.models.weights import WeightsRecord
 
 
 @pytest.fixture
@@ -223,6 +225,24 @@ def test_bundle_on_fetalclip_holds_no_base_and_refuses_other_weights(tiny, card_
     assert bundle.card.base.sha256[:12] in sentence
     assert "other.safetensors has " in sentence
     assert "adapter would not fit" in sentence
+
+
+def test_a_server_learns_without_loading_that_its_weights_are_not_here(tiny, card_for, tmp_path, monkeypatch):
+    monkeypatch.setenv("FETALIQA_HOME", str(tmp_path / "home"))
+    base = build_tower(tiny.vision, random_init=True).state_dict()
+    model = build_segmentation(tiny, weights=base)
+    bundle = _fetalclip_bundle(model, card_for, tmp_path / "bundle", monkeypatch)
+    with pytest.raises(WeightsError, match="none are imported on this machine"):
+        bundle.check_base()
+    record = WeightsRecord("FetalCLIP_weights.pt", "0" * 64, "1" * 64, "2" * 64, 446, "2026-01-01T00:00:00+00:00")
+    monkeypatch.setattr("fetaliqa.models.bundle.read_record", lambda: record)
+    with pytest.raises(BundleError, match="its adapter would not fit"):
+        bundle.check_base()
+    fitting = replace(record, visual_sha256=bundle.card.base.sha256)
+    monkeypatch.setattr("fetaliqa.models.bundle.read_record", lambda: fitting)
+    bundle.check_base()
+    with pytest.raises(WeightsError, match="no FetalCLIP weights"):
+        bundle.load_model()  # the record alone is not the weights
 
 
 def test_bundle_on_fetalclip_needs_an_encoder_that_was_loaded_and_left_alone(

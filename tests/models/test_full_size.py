@@ -8,13 +8,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from bundle_cards import a_card
 
 from fetaliqa.errors import BundleError
 from fetaliqa.models import (
     BaseReference,
-    BundleCard,
     EncoderModel,
-    TrainingData,
     build_classification,
     build_segmentation,
     load_architecture,
@@ -68,22 +67,6 @@ def _wake(model: EncoderModel) -> None:
         for name, parameter in model.visual.named_parameters():
             if ".lora_B." in name:
                 parameter.normal_(std=0.01)
-
-
-def _card(model: EncoderModel, kind: str) -> BundleCard:
-    return BundleCard(
-        name="full",
-        version="1",
-        task=model.task,  # type: ignore[arg-type]
-        architecture=model.architecture,
-        lora=model.lora,
-        base=BaseReference(kind, "0" * 64),  # type: ignore[arg-type]
-        anatomy="abdomen",
-        training_data=TrainingData("none", "none", "random weights"),
-        licence="Apache-2.0",
-        intended_use="tests",
-        limitations="random weights",
-    )
 
 
 def _check_gradients(model: EncoderModel, images: torch.Tensor) -> None:
@@ -147,7 +130,7 @@ def test_published_file_through_import_load_bundle_and_reload(
     assert record.visual_sha256 == model.base_sha256
     file.unlink()
 
-    bundle = save_bundle(model, _card(model, "fetalclip"), scratch / "bundle")
+    bundle = save_bundle(model, a_card(model, base=BaseReference("fetalclip", "0" * 64)), scratch / "bundle")
     assert not (bundle.directory / "base.safetensors").exists()
     assert sum(entry.stat().st_size for entry in bundle.directory.iterdir()) < 20_000_000
     with torch.inference_mode():
@@ -155,7 +138,7 @@ def test_published_file_through_import_load_bundle_and_reload(
 
 
 def test_flat_published_file_is_used_in_place_and_another_is_refused(whole, model, scratch):
-    bundle = save_bundle(model, _card(model, "fetalclip"), scratch / "bundle")
+    bundle = save_bundle(model, a_card(model, base=BaseReference("fetalclip", "0" * 64)), scratch / "bundle")
     file: Path = scratch / "FetalCLIP_weights.pt"
     torch.save(whole, file)
     loaded = bundle.load_model(file, merge=False).state_dict()

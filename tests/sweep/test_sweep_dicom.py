@@ -1,255 +1,28 @@
-"""Ultrasound DICOM files, written here with pydicom in the encodings scanners use."""
+"""Ultrasound DICOM files: calibration, folders of files, privacy, and files that cannot be used."""
 
 from __future__ import annotations
 
 import io
-import struct
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pydicom
 import pytest
+from dicom_files import a_dataset, a_region, encapsulated, saved
 from PIL import Image
-from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
-from pydicom.encaps import encapsulate
+from pydicom.dataset import FileDataset
 from pydicom.sequence import Sequence
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
-    ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
     JPEG2000Lossless,
     JPEGBaseline8Bit,
-    JPEGLosslessP14,
-    JPEGLosslessSV1,
     RLELossless,
-    UltrasoundMultiFrameImageStorage,
-    generate_uid,
 )
 
 from fetaliqa.errors import SweepError
 from fetaliqa.sweep import is_sweep_path, read_masks, read_sweep, write_masks
-
-PATIENT = "DOE^JANE"
-
-
-def a_dataset(
-    pixels: np.ndarray, interpretation: str = "MONOCHROME2", syntax: str = ExplicitVRLittleEndian
-) -> FileDataset:
-    """pixels: [T, H, W] or [T, H, W, 3]."""
-    meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = UltrasoundMultiFrameImageStorage
-    meta.MediaStorageSOPInstanceUID = generate_uid()
-    meta.TransferSyntaxUID = syntax
-    dataset = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
-    dataset.is_little_endian = syntax != ExplicitVRBigEndian
-    dataset.is_implicit_VR = syntax == ImplicitVRLittleEndian
-    dataset.SOPClassUID = meta.MediaStorageSOPClassUID
-    dataset.SOPInstanceUID = meta.MediaStorageSOPInstanceUID
-    dataset.SeriesInstanceUID = "1.2.3.4"
-    dataset.PatientName = PATIENT
-    dataset.PatientID = "4711"
-    dataset.Modality = "US"
-    dataset.NumberOfFrames, dataset.Rows, dataset.Columns = pixels.shape[:3]
-    dataset.SamplesPerPixel = 3 if pixels.ndim == 4 else 1
-    if pixels.ndim == 4:
-        dataset.PlanarConfiguration = 0
-    dataset.PhotometricInterpretation = interpretation
-    dataset.BitsAllocated = dataset.BitsStored = pixels.dtype.itemsize * 8
-    dataset.HighBit = dataset.BitsStored - 1
-    dataset.PixelRepresentation = int(pixels.dtype.kind == "i")
-    data = pixels.astype(pixels.dtype.newbyteorder(">")) if syntax == ExplicitVRBigEndian else pixels
-    dataset.PixelData = data.tobytes() + b"\0" * (data.nbytes % 2)
-    dataset["PixelData"].VR = "OB" if pixels.dtype.itemsize == 1 else "OW"
-    return dataset
-
-
-def a_region(delta_x: float, delta_y: float, units: int = 3, size: int = 100, kind: int = 1) -> Dataset:
-    region = Dataset()
-    region.RegionSpatialFormat = kind
-    region.RegionLocationMinX0, region.RegionLocationMinY0 = 0, 0
-    region.RegionLocationMaxX1, region.RegionLocationMaxY1 = size, size
-    region.PhysicalUnitsXDirection = region.PhysicalUnitsYDirection = units
-    region.PhysicalDeltaX, region.PhysicalDeltaY = delta_x, delta_y
-    return region
-
-
-def saved(dataset: FileDataset, path: Path) -> Path:
-    dataset.save_as(path, write_like_original=False)
-    return path
-
-
-def encapsulated(dataset: FileDataset, frames: list[bytes], syntax: str) -> FileDataset:
-    dataset.file_meta.TransferSyntaxUID = syntax
-    dataset.PixelData = encapsulate(frames)
-    dataset["PixelData"].is_undefined_length = True
-    return dataset
-
-
-def smooth(frames: np.ndarray) -> np.ndarray:
-    """Frames a JPEG codec can follow."""
-    return np.stack([cv2.resize(frame[:6, :8], (48, 32), interpolation=cv2.INTER_CUBIC) for frame in frames])
-
-
-@pytest.mark.parametrize(
-    "syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian]
-)
-def test_uncompressed_frames_are_read(tmp_path, frames, syntax):
-    deep = syntax == ExplicitVRBigEndian
-    pixels = frames.astype(np.uint16) if deep else frames
-    sweep = read_sweep(saved(a_dataset(pixels, syntax=syntax), tmp_path / "case.dcm"))
-    assert np.array_equal(sweep.frames, frames)
-    assert sweep.spacing is None
-    assert sweep.shape == frames.shape
-
-
-def test_frames_of_an_odd_number_of_bytes_are_read(tmp_path, frames):
-    odd = np.ascontiguousarray(frames[:3, :29, :39])
-    assert np.array_equal(read_sweep(saved(a_dataset(odd), tmp_path / "case.dcm")).frames, odd)
-
-
-def test_rle_frames_are_read(tmp_path, frames):
-    dataset = a_dataset(frames)
-    dataset.compress(RLELossless)
-    assert np.array_equal(read_sweep(saved(dataset, tmp_path / "case.dcm")).frames, frames)
-
-
-def test_colour_rle_frames_are_reduced_to_luma(tmp_path, frames):
-    colour = np.stack([frames[:4], frames[4:8], frames[8:]], axis=-1)
-    dataset = a_dataset(colour, "RGB")
-    dataset.compress(RLELossless)
-    sweep = read_sweep(saved(dataset, tmp_path / "case.dcm"))
-    assert np.abs(sweep.frames - colour @ np.array([0.299, 0.587, 0.114])).max() <= 0.51
-    assert any("luma" in note for note in sweep.notes)
-
-
-@pytest.mark.parametrize("planar", [0, 1])
-def test_rgb_frames_are_reduced_to_luma(tmp_path, frames, planar):
-    colour = np.stack([frames[:4], frames[4:8], frames[8:]], axis=-1)
-    dataset = a_dataset(colour, "RGB")
-    dataset.PlanarConfiguration = planar
-    if planar:
-        dataset.PixelData = np.ascontiguousarray(colour.transpose(0, 3, 1, 2)).tobytes()
-    sweep = read_sweep(saved(dataset, tmp_path / "case.dcm"))
-    assert np.abs(sweep.frames - colour @ np.array([0.299, 0.587, 0.114])).max() <= 0.51
-
-
-def test_the_luma_of_ybr_full_frames_is_taken_as_it_is(tmp_path, frames):
-    ybr = np.stack([frames[:4], frames[4:8], frames[8:]], axis=-1)
-    assert np.array_equal(read_sweep(saved(a_dataset(ybr, "YBR_FULL"), tmp_path / "case.dcm")).frames, frames[:4])
-
-
-def test_ybr_full_422_frames_are_read(tmp_path, frames):
-    luma, chroma = frames[:4], np.full((4, 30, 20, 2), 128, np.uint8)
-    packed = np.concatenate([luma.reshape(4, 30, 20, 2), chroma], axis=-1)  # Y1 Y2 Cb Cr
-    dataset = a_dataset(np.repeat(luma[..., None], 3, axis=-1), "YBR_FULL_422")
-    dataset.PixelData = packed.tobytes()
-    assert np.array_equal(read_sweep(saved(dataset, tmp_path / "case.dcm")).frames, luma)
-
-
-@pytest.mark.parametrize("interpretation", ["YBR_FULL_422", "YBR_FULL"])
-def test_colour_jpeg_baseline_frames_are_read_as_luma(tmp_path, frames, interpretation):
-    grey = smooth(frames)
-    colour = np.stack([grey, grey // 2, 255 - grey], axis=-1)
-    encoded = []
-    for frame in colour:
-        buffer = io.BytesIO()
-        subsampling = "4:2:2" if interpretation == "YBR_FULL_422" else "4:4:4"
-        Image.fromarray(frame).save(buffer, "JPEG", quality=98, subsampling=subsampling)
-        encoded.append(buffer.getvalue())
-    dataset = encapsulated(a_dataset(colour, interpretation), encoded, JPEGBaseline8Bit)
-    sweep = read_sweep(saved(dataset, tmp_path / "case.dcm"))
-    assert np.abs(sweep.frames - colour @ np.array([0.299, 0.587, 0.114])).mean() < 1.5
-
-
-def test_grey_jpeg_baseline_frames_are_read(tmp_path, frames):
-    grey = smooth(frames)
-    encoded = [cv2.imencode(".jpg", frame, [cv2.IMWRITE_JPEG_QUALITY, 98])[1].tobytes() for frame in grey]
-    dataset = encapsulated(a_dataset(grey), encoded, JPEGBaseline8Bit)
-    sweep = read_sweep(saved(dataset, tmp_path / "case.dcm"))
-    assert np.abs(sweep.frames.astype(int) - grey).mean() < 1.5
-
-
-def test_jpeg_baseline_frames_stored_as_rgb_are_not_transformed(tmp_path, frames):
-    grey = smooth(frames)
-    colour = np.stack([grey, grey // 2, 255 - grey], axis=-1)
-    encoded = []
-    for frame in colour:
-        buffer = io.BytesIO()
-        Image.fromarray(frame).save(buffer, "JPEG", quality=98, keep_rgb=True)
-        encoded.append(buffer.getvalue())
-    dataset = encapsulated(a_dataset(colour, "RGB"), encoded, JPEGBaseline8Bit)
-    sweep = read_sweep(saved(dataset, tmp_path / "case.dcm"))
-    assert np.abs(sweep.frames - colour @ np.array([0.299, 0.587, 0.114])).mean() < 1.5
-
-
-@pytest.mark.parametrize("colour", [False, True])
-def test_jpeg_2000_frames_are_read_without_loss(tmp_path, frames, colour):
-    pixels = np.stack([frames[:4], frames[4:8], frames[8:]], axis=-1) if colour else frames
-    encoded = []
-    for frame in pixels:
-        buffer = io.BytesIO()
-        Image.fromarray(frame).save(buffer, "JPEG2000", no_jp2=True, irreversible=False, mct=int(colour))
-        encoded.append(buffer.getvalue())
-    dataset = encapsulated(a_dataset(pixels, "YBR_RCT" if colour else "MONOCHROME2"), encoded, JPEG2000Lossless)
-    sweep = read_sweep(saved(dataset, tmp_path / "case.dcm"))
-    expected = pixels @ np.array([0.299, 0.587, 0.114]) if colour else pixels
-    assert np.abs(sweep.frames - expected).max() <= 0.51
-
-
-def lossless_jpeg(frame: np.ndarray) -> bytes:
-    """Encode uint8 [H, W] as JPEG Lossless, first-order prediction (ITU-T T.81 annex H, predictor 1).
-
-    Difference categories 0 to 8 get the 4-bit Huffman codes 0 to 8.
-    """
-    height, width = frame.shape
-    grey = frame.astype(int)
-    predicted = np.concatenate([np.full((height, 1), 128), grey[:, :-1]], axis=1)
-    predicted[1:, 0] = grey[:-1, 0]
-    bits = []
-    for difference in (grey - predicted).ravel().tolist():
-        size = abs(difference).bit_length()
-        bits.append(f"{size:04b}")
-        if size:
-            bits.append(f"{difference if difference > 0 else difference + (1 << size) - 1:0{size}b}")
-    text = "".join(bits)
-    text += "1" * (-len(text) % 8)
-    scan = int(text, 2).to_bytes(len(text) // 8, "big").replace(b"\xff", b"\xff\x00")
-    start = b"\xff\xc3" + struct.pack(">HBHHBBBB", 11, 8, height, width, 1, 1, 0x11, 0)
-    huffman = b"\xff\xc4" + struct.pack(">HB", 2 + 1 + 16 + 9, 0) + bytes([0, 0, 0, 9, *[0] * 12, *range(9)])
-    scan_header = b"\xff\xda" + struct.pack(">HBBBBBB", 8, 1, 1, 0, 1, 0, 0)
-    return b"\xff\xd8" + start + huffman + scan_header + scan + b"\xff\xd9"
-
-
-@pytest.mark.parametrize("syntax", [JPEGLosslessSV1, JPEGLosslessP14])
-def test_lossless_jpeg_frames_are_read_without_loss(tmp_path, frames, syntax):
-    dataset = encapsulated(a_dataset(frames), [lossless_jpeg(frame) for frame in frames], syntax)
-    assert np.array_equal(read_sweep(saved(dataset, tmp_path / "case.dcm")).frames, frames)
-
-
-@pytest.mark.parametrize("bits", [8, 16])
-def test_palette_colours_are_looked_up(tmp_path, frames, bits):
-    dataset = a_dataset(frames, "PALETTE COLOR")
-    table = np.arange(256)[::-1] * (257 if bits == 16 else 1)
-    for colour in ("Red", "Green", "Blue"):
-        dataset.add_new(f"{colour}PaletteColorLookupTableDescriptor", "US", [256, 0, bits])
-        dataset.add_new(f"{colour}PaletteColorLookupTableData", "OW", table.astype(f"<u{bits // 8}").tobytes())
-    sweep = read_sweep(saved(dataset, tmp_path / "case.dcm"))
-    assert np.array_equal(sweep.frames, 255 - frames)
-
-
-def test_monochrome1_is_inverted_and_said_so(tmp_path, frames):
-    sweep = read_sweep(saved(a_dataset(frames, "MONOCHROME1"), tmp_path / "case.dcm"))
-    assert np.array_equal(sweep.frames, 255 - frames)
-    assert any("MONOCHROME1" in note for note in sweep.notes)
-
-
-def test_16_bit_frames_are_windowed(tmp_path, frames):
-    deep = frames.astype(np.uint16) * 16
-    sweep = read_sweep(saved(a_dataset(deep), tmp_path / "case.dcm"))
-    assert np.abs(sweep.frames.astype(int) - frames).max() <= 1
-    assert any("windowed" in note for note in sweep.notes)
 
 
 def test_the_ultrasound_region_gives_the_spacing(tmp_path, frames):

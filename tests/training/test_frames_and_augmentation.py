@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from fetaliqa.training.augment import augment
-from fetaliqa.training.frames import BalancedBatches, frames_of_case, join
+from fetaliqa.training.frames import BalancedBatches, Batch, FrameSet, frames_of_case, join
 from fetaliqa.training.losses import outline_loss, smoothed_dice_loss
 
 
@@ -18,45 +18,63 @@ def _disc(center=(112, 112), radius=30, size=224):
     return mask
 
 
+def _frame_set(grades, hard):
+    count = len(grades)
+    empty = np.zeros((count, 0, 0), np.uint8)
+    return FrameSet(empty, empty, grades, hard, np.ones(count), np.zeros(count), empty)
+
+
 def test_frames_keep_their_outline_and_grade():
     masks = np.stack([_disc() * 2, np.zeros((224, 224), np.uint8), _disc(radius=40)])
     frames = np.random.default_rng(0).integers(0, 255, masks.shape, dtype=np.uint8)
-    first = frames_of_case(frames, masks, np.array([False, True, False]), case=4)
-    both = join([first, frames_of_case(frames[:1], masks[:1], np.array([False]), case=5)])
+    first = frames_of_case(frames, masks, hard=np.array([False, True, False]), case=4)
+    both = join([first, frames_of_case(frames[:1], masks[:1], hard=np.array([False]), case=5)])
     assert both.grades.tolist() == [2, 0, 1, 2]
     assert both.cases.tolist() == [4, 4, 4, 5]
-    images, targets = both.batch(np.array([2, 1]))
-    np.testing.assert_array_equal(images.numpy(), frames[[2, 1]])
-    np.testing.assert_array_equal(targets.numpy(), (masks[[2, 1]] > 0).astype(np.float32))
+    batch = both.batch(np.array([2, 1]))
+    np.testing.assert_array_equal(batch.images.numpy(), frames[[2, 1]])
+    np.testing.assert_array_equal(batch.outlines.numpy(), (masks[[2, 1]] > 0).astype(np.float32))
+    assert batch.tissues is None
 
 
-def test_half_of_a_batch_shows_the_anatomy_however_rare_it_is():
+def test_tissues_lie_where_they_lie_in_the_picture():
+    tissues = np.zeros((1, 100, 200), np.uint8)
+    tissues[0, :50, 100:] = 7  # of the square's 200 rows, the picture is the middle half
+    frames = np.zeros((1, 100, 200), np.uint8)
+    both = frames_of_case(frames, frames, hard=np.array([True]), case=0, tissues=tissues)
+    expected = np.zeros((56, 56), np.int64)
+    expected[14:28, 28:] = 7
+    np.testing.assert_array_equal(both.batch(np.array([0])).tissues[0].numpy(), expected)
+
+
+def test_batches_hold_fixed_shares_however_rare_the_anatomy_is():
     grades = np.zeros(1000, np.uint8)
     grades[:10] = 1
-    near = np.zeros(1000, bool)
-    near[10:40] = True
-    batches = BalancedBatches(grades, near, 16, seed=0)
+    hard = np.zeros(1000, bool)
+    hard[10:40] = True
+    batches = BalancedBatches(_frame_set(grades, hard), 16, seed=0)
     for _ in range(50):
         chosen = next(batches)
         assert (grades[chosen] > 0).sum() == 8
-        assert near[chosen].sum() == 4
+        assert hard[chosen].sum() == 4
 
 
 def test_the_same_seed_gives_the_same_batches():
-    grades, near = np.arange(100) % 5 == 0, np.arange(100) % 2 == 0
-    one, two = (BalancedBatches(grades.astype(np.uint8), near, 8, seed=3) for _ in range(2))
+    frames = _frame_set((np.arange(100) % 5 == 0).astype(np.uint8), np.arange(100) % 2 == 0)
+    one, two = (BalancedBatches(frames, 8, seed=3) for _ in range(2))
     assert all(np.array_equal(next(one), next(two)) for _ in range(30))
 
 
 def test_no_frame_with_an_outline_is_an_error():
     with pytest.raises(ValueError, match="no frame with an outline"):
-        BalancedBatches(np.zeros(10, np.uint8), np.zeros(10, bool), 4, seed=0)
+        BalancedBatches(_frame_set(np.zeros(10, np.uint8), np.zeros(10, bool)), 4, seed=0)
 
 
 def test_augmentation_never_pushes_the_outline_out_of_the_picture():
     targets = torch.from_numpy(np.stack([_disc((18, 112), 18), _disc((112, 200), 22)] * 100)).float()
     images = (targets * 200).to(torch.uint8)
-    moved, outlines = augment(images, targets, torch.Generator().manual_seed(0))
+    batch = augment(Batch(images, targets), torch.Generator().manual_seed(0))
+    moved, outlines = batch.images, batch.outlines
     left = outlines.sum(dim=(1, 2)) / targets.sum(dim=(1, 2))
     # the zoom of at most 12 % changes areas by at most 1 / 0.88 ** 2; 5 % may be cut off
     assert left.min() > 0.95 * 1 / 1.13**2
@@ -68,8 +86,26 @@ def test_augmentation_never_pushes_the_outline_out_of_the_picture():
 
 def test_augmentation_moves_most_frames():
     targets = torch.from_numpy(np.stack([_disc()] * 50)).float()
-    _, outlines = augment((targets * 200).to(torch.uint8), targets, torch.Generator().manual_seed(0))
-    assert ((outlines != targets).sum(dim=(1, 2)) > 0).float().mean() > 0.9
+    batch = augment(Batch((targets * 200).to(torch.uint8), targets), torch.Generator().manual_seed(0))
+    assert ((batch.outlines != targets).sum(dim=(1, 2)) > 0).float().mean() > 0.9
+
+
+@pytest.mark.parametrize("moves", [True, False])
+def test_picture_outline_and_tissues_move_together(moves):
+    targets = torch.from_numpy(np.stack([_disc((80, 100), 40)] * 30)).float()
+    tissues = torch.nn.functional.avg_pool2d(targets[:, None], 4)[:, 0].round().long() * 3
+    batch = augment(
+        Batch((targets * 200).to(torch.uint8), targets, tissues), torch.Generator().manual_seed(1), moves=moves
+    )
+    assert batch.tissues is not None
+    cells = torch.nn.functional.avg_pool2d(batch.outlines[:, None], 4)[:, 0] >= 0.5
+    assert ((batch.tissues == 3) == cells).float().mean() > 0.98
+    assert set(batch.tissues.unique().tolist()) == {0, 3}
+    mirrored = batch.outlines[:, :, :112].sum(dim=(1, 2)) < batch.outlines[:, :, 112:].sum(dim=(1, 2))
+    assert 5 < int(mirrored.sum()) < 25
+    if not moves:
+        flipped = torch.where(mirrored[:, None, None], targets.flip(-1), targets)
+        torch.testing.assert_close(batch.outlines, flipped)
 
 
 def test_a_batch_without_any_outline_still_gives_gradient():

@@ -65,11 +65,28 @@ async def run_inference(
     if label is not None:
         raise Refused(400, f"{model} takes no label as input; leave the form field label out")
     request = {**options, "model": model, "output": output}
-    work = functools.partial(_infer, app, request, image, session_id, file)
-    answer, name = await anyio.to_thread.run_sync(work, limiter=_inference_limiter())
+    found = None
+    if file is None and not session_id and image:  # what is known already does not wait for what is not
+        found = await anyio.to_thread.run_sync(_known, app, request, image)
+    if found is None:
+        work = functools.partial(_infer, app, request, image, session_id, file)
+        found = await anyio.to_thread.run_sync(work, limiter=_inference_limiter())
+    answer, name = found
     if output == "image" and not answer["file"]:
         raise Refused(400, f"{model} makes no masks; ask for output=json")
     return mask_reply(answer["file"], answer["params"], output, name)
+
+
+def _known(app: Any, request: dict[str, Any], image: str) -> tuple[dict[str, Any], str] | None:
+    """The answer to a request that was computed before, in this thread; else None."""
+    answer = app.cached_infer({**request, "image": image})
+    return None if answer is None else (_with_label(answer), image)
+
+
+def _with_label(answer: dict[str, Any]) -> dict[str, Any]:
+    if answer["label"] != answer["file"]:
+        answer["params"]["label"] = {"image": answer["label"], "tag": answer["tag"]}
+    return answer
 
 
 def _infer(
@@ -84,10 +101,7 @@ def _infer(
         path = session_image(app, session_id)
         return app.infer_file(path, request), _stem(path.name)
     if image:
-        answer = app.infer({**request, "image": check_id("image", image)})
-        if answer["label"] != answer["file"]:
-            answer["params"]["label"] = {"image": answer["label"], "tag": answer["tag"]}
-        return answer, image
+        return _with_label(app.infer({**request, "image": check_id("image", image)})), image
     raise Refused(400, "name an image (?image=ID), a session (?session_id=ID), or send a file")
 
 

@@ -1,0 +1,82 @@
+"""The Muon optimiser (Jordan 2024), for the matrices inside of transformer blocks.
+
+An update is the momentum, with all its singular values brought near 1 by five Newton-Schulz steps. Its size is
+scaled to that of AdamW (arXiv 2502.16982), so that both take the same learning rates. ``torch.optim.Muon``
+does the same in bfloat16, which crawls on CPUs without bfloat16 arithmetic; here it is done in the parameters'
+own type, for all matrices of one shape at once.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import nn
+
+NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # coefficients and number of steps as published
+NEWTON_SCHULZ_STEPS = 5
+ADAM_RMS = 0.2  # usual root mean square of AdamW's update per unit of learning rate
+
+
+def orthogonalised(matrices: torch.Tensor) -> torch.Tensor:
+    """Matrices [K, rows, columns] with their singular values brought to between 0.7 and 1.2, roughly."""
+    first, second, third = NEWTON_SCHULZ
+    tall = matrices.shape[1] > matrices.shape[2]
+    result = matrices.mT if tall else matrices
+    result = result / (torch.linalg.matrix_norm(result, keepdim=True) + 1e-7)
+    for _ in range(NEWTON_SCHULZ_STEPS):
+        gram = result @ result.mT
+        polynomial = torch.baddbmm(gram, gram, gram, beta=second, alpha=third)
+        result = torch.baddbmm(result, polynomial, result, beta=first)
+    return result.mT if tall else result
+
+
+class Muon(torch.optim.Optimizer):
+    """Muon with Nesterov momentum and decoupled weight decay.
+
+    Args:
+        params: matrices only.
+        lr: learning rate, on AdamW's scale.
+        momentum: share of the old momentum that is kept.
+        weight_decay: decoupled, per unit of learning rate.
+
+    Raises:
+        ValueError: when a parameter is not a matrix.
+    """
+
+    def __init__(
+        self, params: Iterable[nn.Parameter], lr: float, momentum: float = 0.95, weight_decay: float = 0.0
+    ) -> None:
+        super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.ndim != 2:
+                    raise ValueError(f"a parameter of shape {tuple(parameter.shape)}; Muon takes matrices")
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        if closure is not None:
+            raise ValueError("Muon takes no closure")
+        for group in self.param_groups:
+            alike = defaultdict(list)
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    alike[parameter.shape].append(parameter)
+            for shape, parameters in alike.items():
+                self._step(parameters, group, max(shape))
+
+    def _step(self, parameters: list[nn.Parameter], group: dict[str, Any], longest: int) -> None:
+        kept = group["momentum"]
+        ahead = []
+        for parameter in parameters:
+            state = self.state[parameter]
+            if not state:
+                state["momentum"] = torch.zeros_like(parameter)
+            state["momentum"].lerp_(parameter.grad, 1 - kept)
+            ahead.append(parameter.grad.lerp(state["momentum"], kept))  # type: ignore[union-attr]
+        updates = orthogonalised(torch.stack(ahead))
+        for parameter, update in zip(parameters, updates):
+            parameter.mul_(1 - group["lr"] * group["weight_decay"])
+            parameter.add_(update, alpha=-group["lr"] * ADAM_RMS * longest**0.5)
