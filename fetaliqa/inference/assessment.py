@@ -94,6 +94,7 @@ class _FrameAssessor:
         mask, fit = None, None
         if positive:
             native = self.grid.masks_to_native(probabilities[None], self.threshold)[0]
+            native[self.field_of_view == 0] = 0  # nothing is outlined where nothing is seen
             mask = main_component(native)
             fit = None if mask is None else fit_outline(mask, self.sweep.spacing, self.field_of_view)
         quality = quality_score(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from fetaliqa.errors import NotFoundError, SweepError
-from fetaliqa.sweep import is_sweep_path
+from fetaliqa.sweep import is_single_frame_dicom, is_sweep_path
 
 STILL_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 ACOUSLIC_IMAGES = Path("images") / "stacked_fetal_ultrasound"
@@ -19,8 +19,8 @@ def expand_cases(path: Path, *, each: bool = False) -> list[Path]:
     """The cases a path stands for.
 
     A file is one case. A folder with sweep files holds one case per file; an ACOUSLIC-AI root stands for
-    its ``images/stacked_fetal_ultrasound``; a folder of still images only is one sweep whose frames they
-    are, or, with ``each``, one single-frame case per image.
+    its ``images/stacked_fetal_ultrasound``; a folder of still images only, or of single-frame DICOM files
+    only, is one sweep whose frames they are, or, with ``each``, one single-frame case per image.
 
     Raises:
         NotFoundError: when the path does not exist.
@@ -36,6 +36,8 @@ def expand_cases(path: Path, *, each: bool = False) -> list[Path]:
     files = sorted(child for child in path.iterdir() if child.is_file() and not child.name.startswith("."))
     stills = [child for child in files if _is_still(child)]
     stacks = [child for child in files if not _is_still(child) and is_sweep_path(child)]
+    if len(stacks) > 1 and not stills and not each and all(map(is_single_frame_dicom, stacks)):
+        return [path]
     if stacks:
         return sorted(stacks + stills) if each else stacks
     if stills:

@@ -7,6 +7,7 @@ from fetaliqa.sweep.reading import (
     SWEEP_SUFFIXES,
     case_id_of,
     is_self_contained,
+    is_single_frame_dicom,
     is_sweep_path,
     read_sweep,
 )
@@ -22,6 +23,7 @@ __all__ = [
     "SweepsOption",
     "case_id_of",
     "is_self_contained",
+    "is_single_frame_dicom",
     "is_sweep_path",
     "parse_ranges",
     "read_masks",

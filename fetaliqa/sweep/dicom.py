@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from pydicom import dcmread
 from pydicom.dataset import FileDataset
+from pydicom.errors import InvalidDicomError
 from pydicom.uid import UID
 
 from fetaliqa.errors import SweepError
@@ -25,6 +27,15 @@ from fetaliqa.sweep.dicom_pixels import (
 from fetaliqa.sweep.pixels import LUMA_NOTE, Pixels
 from fetaliqa.sweep.types import Grid
 from fetaliqa.sweep.volume import OpenImage, check_spacing
+
+
+def holds_one_frame(path: Path) -> bool:
+    """Whether a DICOM file holds one frame, by its header; False when that cannot be read."""
+    try:
+        header = dcmread(path, stop_before_pixels=True, specific_tags=["NumberOfFrames"])
+        return int(header.get("NumberOfFrames") or 1) == 1
+    except (InvalidDicomError, OSError, *DAMAGE_ERRORS):
+        return False
 
 
 def _checked_size(dataset: FileDataset, name: str) -> tuple[int, int]:

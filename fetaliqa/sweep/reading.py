@@ -78,6 +78,18 @@ def _is_dicom(path: Path) -> bool:
         return file.read(132)[128:] == b"DICM"
 
 
+def is_single_frame_dicom(path: Path) -> bool:
+    """Whether a file is DICOM and says that it holds one frame."""
+    try:
+        if not _is_dicom(path):
+            return False
+    except OSError:
+        return False
+    from fetaliqa.sweep.dicom import holds_one_frame
+
+    return holds_one_frame(path)
+
+
 def _visible_files(folder: Path) -> list[Path]:
     files = (path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
     return sorted(files, key=image_folder.natural_key)

@@ -174,6 +174,27 @@ def test_a_changed_file_is_assessed_again(random_bundle, case_file, tmp_path):
     assert not service.assess(copy).cached
 
 
+def test_nothing_is_outlined_outside_of_the_field_of_view():
+    """A sector of 60 degrees, and a model that outlines everything on the right, the black corner too."""
+    rows, columns = np.mgrid[:HEIGHT, :WIDTH]
+    fan = np.abs(columns - WIDTH / 2) < 20 + rows * 0.55
+    frames = np.where(fan, 60, 0).astype(np.uint8)[None].repeat(8, axis=0)
+    frames[:, 100:200, WIDTH // 2 :][:, fan[100:200, WIDTH // 2 :]] = 250
+
+    class RightSideModel(torch.nn.Module):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            logits = torch.full_like(images[:, :1], -9.0)
+            logits[:, :, 85:145, 112:] = 9.0
+            return logits
+
+    predictor = brightness_predictor()
+    predictor.model = RightSideModel()
+    masks = assess(sweep_from_array(frames, (SPACING, SPACING)), predictor).masks
+    assert masks.any()
+    # the field of view is found from the pixels, to about a pixel; without it nearly half would be outside
+    assert masks[:, ~fan].sum() < 0.02 * masks.sum()
+
+
 def test_new_pixels_behind_an_old_header_are_assessed_again(random_bundle, tmp_path):
     import SimpleITK
 

@@ -22,6 +22,7 @@ from pydicom.uid import (
 )
 
 from fetaliqa.errors import SweepError
+from fetaliqa.inference.cases import expand_cases
 from fetaliqa.sweep import is_sweep_path, read_masks, read_sweep, write_masks
 
 
@@ -84,6 +85,21 @@ def test_a_folder_of_single_frames_is_sorted_by_instance_number(tmp_path, frames
         saved(dataset, tmp_path / f"IM{index}")
     assert is_sweep_path(tmp_path)
     assert np.array_equal(read_sweep(tmp_path).frames, frames[::-1])
+
+
+def test_single_frame_files_in_a_folder_are_one_case_and_cine_loops_are_one_each(tmp_path, frames):
+    singles, loops = tmp_path / "singles", tmp_path / "loops"
+    for folder in (singles, loops):
+        folder.mkdir()
+    for index, frame in enumerate(frames[:4]):
+        saved(a_dataset(frame[None]), singles / f"{index}.dcm")
+    for index in range(2):
+        saved(a_dataset(frames), loops / f"{index}.dcm")
+    assert expand_cases(singles) == [singles]
+    assert len(expand_cases(singles, each=True)) == 4
+    assert [path.name for path in expand_cases(loops)] == ["0.dcm", "1.dcm"]
+    (loops / "2.dcm").write_bytes(b"not DICOM")
+    assert len(expand_cases(loops)) == 3  # named when it is read
 
 
 def test_a_folder_of_two_series_is_refused(tmp_path, frames):
