@@ -97,9 +97,10 @@ class FetalIQAApp(MONAILabelApp):
             Refused: as :meth:`infer`.
         """
         image_id = check_id("image", request.get("image"))
+        tag = self._tag_to_save(request)
         path = self._datastore.image_path(image_id)
         answer = known_task(self._infers, request.get("model")).cached(path, {**request, "image_name": image_id})
-        return None if answer is None else self._finished(request, image_id, *answer, store=self._datastore)
+        return None if answer is None else self._finished(request, image_id, tag, *answer, store=self._datastore)
 
     def infer(self, request: Mapping[str, Any], datastore: GuardedDatastore | None = None) -> dict[str, Any]:
         """Run a model on an image of the studies folder.
@@ -111,32 +112,30 @@ class FetalIQAApp(MONAILabelApp):
         Raises:
             Refused: with the HTTP status and a sentence.
         """
-        known_task(self._infers, request.get("model"))
+        task = known_task(self._infers, request.get("model"))
         store = datastore or self._datastore
         image = request.get("image")
         if isinstance(image, str) and is_stock_upload(image, self._session_folder()):
             return self.infer_file(Path(image), request)
         image_id = check_id("image", image)
-        self._tag_to_save(request)  # refused before anything is computed
+        tag = self._tag_to_save(request)  # refused before anything is computed
         path = store.image_path(image_id)
-        file, params = known_task(self._infers, request.get("model"))(
-            {**request, "image": str(path), "image_name": image_id}
-        )
-        return self._finished(request, image_id, file, params, store=store)
+        file, params = task({**request, "image": str(path), "image_name": image_id})
+        return self._finished(request, image_id, tag, file, params, store=store)
 
     def _finished(
         self,
         request: Mapping[str, Any],
         image_id: str,
+        tag: str | None,
         file: str | None,
         params: dict[str, Any],
         *,
         store: GuardedDatastore,
     ) -> dict[str, Any]:
-        """The answer, once its mask file is stored as a label where that was asked for."""
+        """The answer, once its mask file is stored as a label under ``tag``, where there are both."""
         answer = _answer(file, params)
         try:
-            tag = self._tag_to_save(request)
             if tag and file:
                 answer["label"] = store.save_label(image_id, file, tag, _label_info(request, params))
                 answer["tag"] = tag

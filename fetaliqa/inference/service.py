@@ -159,11 +159,15 @@ class AssessmentService:
 
     def cached(self, path: Path, options: AssessOptions | None = None) -> AssessmentResult | None:
         """The assessment of a file that is known and was assessed before; else None. Reads no pixels."""
-        path, options = Path(path), options or AssessOptions()
+        return self._known(Path(path), options or AssessOptions())[1]
+
+    def _known(self, path: Path, options: AssessOptions) -> tuple[str | None, AssessmentResult | None]:
+        """The file's identity in the cache, and its assessment when it is known and was assessed before."""
         if self._cache is None:
-            return None
-        known = self._cache.known_content(self._cache.identity(path, options.sweep_count))
-        return self._found(path, options, known, None) if known else None
+            return None, None
+        identity = self._cache.identity(path, options.sweep_count)
+        known = self._cache.known_content(identity)
+        return identity, self._found(path, options, known, None) if known else None
 
     def assess(
         self, path: Path, options: AssessOptions | None = None, progress: Progress | None = None
@@ -174,11 +178,10 @@ class AssessmentService:
             FetalIQAError: when the file cannot be used, or the options do not fit it.
         """
         path, options = Path(path), options or AssessOptions()
-        found = self.cached(path, options)
+        # the identity is taken before reading: a file replaced meanwhile gets no false record
+        identity, found = self._known(path, options)
         if found is not None:
             return found
-        # before reading: a file replaced meanwhile gets no false record
-        identity = None if self._cache is None else self._cache.identity(path, options.sweep_count)
         sweep = read_sweep(path, sweeps=options.sweep_count)
         if self._cache is not None:
             content = KnownContent(sweep.content_hash, sweep.case_id, tuple(sweep.notes))

@@ -109,6 +109,10 @@ def _dtype(fields: dict[str, str], name: str) -> np.dtype:
     return np.dtype(order + ELEMENT_TYPES[element])
 
 
+def _is_local(fields: dict[str, str]) -> bool:
+    return fields["ElementDataFile"].upper() == "LOCAL"
+
+
 def _locate(path: Path, fields: dict[str, str], header_bytes: int, block_bytes: int) -> tuple[Path, int]:
     """File and offset of the pixels."""
     written = fields["ElementDataFile"]
@@ -116,7 +120,7 @@ def _locate(path: Path, fields: dict[str, str], header_bytes: int, block_bytes: 
         raise SweepError(
             f"{path.name}: its pixels are spread over several files ({written[:60]!r}); export it as one .mha"
         )
-    local = written.upper() == "LOCAL"
+    local = _is_local(fields)
     data = path if local else data_file_beside(path, written)
     skip = _whole(fields, "HeaderSize", 0, path.name)
     if skip == -1:  # the pixels are the last bytes of the file, whatever comes before
@@ -131,7 +135,7 @@ def is_local(path: Path) -> bool:
         SweepError: when it is no MetaImage.
     """
     with open(path, "rb") as file:
-        return _read_fields(file, path.name)["ElementDataFile"].upper() == "LOCAL"
+        return _is_local(_read_fields(file, path.name))
 
 
 def open_metaimage(path: Path) -> OpenImage:

@@ -94,6 +94,11 @@ def _spacing(fields: dict[str, str], name: str) -> tuple[float, float] | None:
     return (lengths[1], lengths[0]) if len(lengths) >= 2 else None
 
 
+def _data_file(fields: dict[str, str]) -> str | None:
+    """The other file that the header names for the pixels, None when they follow it."""
+    return fields.get("data file", fields.get("datafile"))
+
+
 def _locate(path: Path, fields: dict[str, str], header_bytes: int) -> tuple[Path, int]:
     """File and offset of the pixels."""
     if fields.get("line skip", "0") != "0":
@@ -101,7 +106,7 @@ def _locate(path: Path, fields: dict[str, str], header_bytes: int) -> tuple[Path
     skip = fields.get("byte skip", "0")
     if not re.fullmatch(r"\d{1,12}", skip):
         raise SweepError(f"{path.name}: NRRD files with byte skip {skip[:20]} cannot be read; export as .mha")
-    written = fields.get("data file", fields.get("datafile"))
+    written = _data_file(fields)
     if written is None:
         return path, header_bytes + int(skip)
     if written.upper().startswith("LIST") or "%" in written:
@@ -116,8 +121,7 @@ def is_local(path: Path) -> bool:
         SweepError: when it is no NRRD file.
     """
     with open(path, "rb") as file:
-        fields = _read_fields(file, path.name)
-    return "data file" not in fields and "datafile" not in fields
+        return _data_file(_read_fields(file, path.name)) is None
 
 
 def open_nrrd(path: Path) -> OpenImage:

@@ -8,7 +8,6 @@ outline on the same cells, and from its pooled output whether the frame is a mea
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +18,7 @@ from torch import nn
 from fetaliqa.datasets.phantom.tissue import TISSUES
 from fetaliqa.models import normalise
 from fetaliqa.models.architecture import VisionConfig
+from fetaliqa.training.fit import Objective
 from fetaliqa.training.frames import TISSUE_GRID, Batch
 from fetaliqa.training.losses import coarse_outline_loss
 
@@ -97,7 +97,7 @@ def sector_patches(images: np.ndarray, patch_size: int) -> np.ndarray:
     return np.flatnonzero(seen.ravel() > 0)
 
 
-def anatomy_objective(tissues: np.ndarray) -> Callable[[nn.Module, Batch, float], torch.Tensor]:
+def anatomy_objective(tissues: np.ndarray) -> Objective:
     """The loss of an :class:`AnatomyReader` on a batch.
 
     Args:

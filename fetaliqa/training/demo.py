@@ -120,8 +120,8 @@ def train_demo(directory: Path, recipe: DemoRecipe, report: Report, processes: i
         "demo", weights=pretrained, encoder="lora", lora=LoraSettings(dropout=recipe.lora_dropout)
     )
     in_windows = windowed_objective(recipe.adapters.seed)
-    fitted = fit(model, train, recipe.adapters, _steps("train adapters and decoder", report), in_windows)
-    fitted = fit(fitted, train, recipe.whole, _steps("train on whole frames", report), sweep_objective)
+    fitted = fit(model, train, recipe.adapters, in_windows, _steps("train adapters and decoder", report))
+    fitted = fit(fitted, train, recipe.whole, sweep_objective, _steps("train on whole frames", report))
     assert isinstance(fitted, FetalCLIPSeg)
     validation = _render(
         "render validation frames", VALIDATION_SEED, recipe.validation_cases, recipe, report, processes
@@ -150,7 +150,7 @@ def _pretrained_encoder(train: FrameSet, recipe: DemoRecipe, report: Report) -> 
     vision = start.architecture.vision
     informed_start(start.visual, vision, recipe.encoder.seed)
     reader = AnatomyReader(start.visual, vision, sector_patches(train.images, vision.patch_size))
-    fitted = fit(reader, train, recipe.encoder, _steps("train encoder", report), anatomy_objective(train.tissues))
+    fitted = fit(reader, train, recipe.encoder, anatomy_objective(train.tissues), _steps("train encoder", report))
     return {name: tensor.detach().clone() for name, tensor in fitted.visual.state_dict().items()}  # type: ignore
 
 

@@ -101,13 +101,10 @@ def _batches(frames: FrameSet, settings: FitSettings) -> Iterator[Batch]:
 Objective = Callable[[nn.Module, Batch, float], torch.Tensor]  # loss of a model on a batch; progress 0 to 1
 
 
-def outline_objective(model: nn.Module, batch: Batch, _: float) -> torch.Tensor:
-    """:func:`outline_loss` of a segmentation model, images float [N, 3, S, S] -> logits [N, 1, S, S]."""
-    return outline_loss(model(normalise(batch.images))[:, 0], batch.outlines)
-
-
 def sweep_objective(model: nn.Module, batch: Batch, _: float) -> torch.Tensor:
-    """As :func:`outline_objective`, each frame weighing as much as such frames do in sweeps.
+    """:func:`outline_loss` of a segmentation model, images float [N, 3, S, S] -> logits [N, 1, S, S].
+
+    Each frame weighs as much as such frames do in sweeps.
 
     A model trained on batches with many positives takes doubtful frames for positives; this one takes
     them for what they more often are.
@@ -128,8 +125,8 @@ def fit(
     model: nn.Module,
     frames: FrameSet,
     settings: FitSettings,
+    objective: Objective,
     report: Callable[[StepReport], None] | None = None,
-    objective: Objective = outline_objective,
 ) -> nn.Module:
     """Fit a model to frames; parameters that do not require gradients stay as they are.
 
@@ -147,12 +144,12 @@ def fit(
     device = next(model.parameters()).device
     averaged = copy.deepcopy(model).eval()
     optimizers = _optimizers(model, settings)
-    peaks = [group["lr"] for optimizer in optimizers for group in optimizer.param_groups]
+    groups = [group for optimizer in optimizers for group in optimizer.param_groups]
+    peaks = [group["lr"] for group in groups]
     started, running = time.monotonic(), float("nan")
     batches = _batches(frames, settings)
     model.train()
     for step in range(settings.steps):
-        groups = [group for optimizer in optimizers for group in optimizer.param_groups]
         for group, peak in zip(groups, peaks):
             group["lr"] = peak * _schedule(step, settings)
         loss = objective(model, next(batches).to(device), step / settings.steps)

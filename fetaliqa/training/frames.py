@@ -138,6 +138,10 @@ class BalancedBatches:
         seed: makes the sequence repeatable.
         positive_share: share of frames with an outline.
         hard_share: share of hard negatives; the rest are other negatives.
+
+    Attributes:
+        weights: float [batch_size], for each place in a batch how much more often such frames occur in sweeps;
+            their mean is 1.
     """
 
     def __init__(
@@ -164,17 +168,12 @@ class BalancedBatches:
 
         drawn = sum(count for _, count in self._pools)
         stand_for = [float(frames.weights[pool].sum()) for pool, _ in self._pools]
-        self._weights = np.concatenate(
+        self.weights = np.concatenate(
             [
                 np.full(count, part / sum(stand_for) * drawn / count)
                 for part, (_, count) in zip(stand_for, self._pools)
             ]
         )
-
-    @property
-    def weights(self) -> np.ndarray:
-        """For each place in a batch, how much more often such frames occur in sweeps; their mean is 1."""
-        return self._weights
 
     def __next__(self) -> np.ndarray:
         chosen = []

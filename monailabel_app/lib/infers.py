@@ -76,22 +76,21 @@ class SweepTask(InferTask):
             Refused: when an option cannot be used.
         """
         with as_refusal():
+            options, suffix = _options(request)
             started = time.perf_counter()
-            result = self.service.cached(path, AssessOptions.from_request(request))
-            return None if result is None else self._reply(path, request, result, started)
+            result = self.service.cached(path, options)
+            return None if result is None else self._reply(path, request, suffix, result, started)
 
     def _assess(self, path: Path, request: Mapping[str, Any]) -> tuple[str | None, dict[str, Any]]:
-        options = AssessOptions.from_request(request)
-        mask_suffix(request.get("result_extension"))  # refused before anything is computed
+        options, suffix = _options(request)
         name = str(request.get("image_name") or path.name)
         started = time.perf_counter()
         result = self.service.assess(path, options, progress=_progress_log(name))
-        return self._reply(path, request, result, started)
+        return self._reply(path, request, suffix, result, started)
 
     def _reply(
-        self, path: Path, request: Mapping[str, Any], result: AssessmentResult, started: float
+        self, path: Path, request: Mapping[str, Any], suffix: str, result: AssessmentResult, started: float
     ) -> tuple[str | None, dict[str, Any]]:
-        suffix = mask_suffix(request.get("result_extension"))
         name = str(request.get("image_name") or path.name)
         assessed = time.perf_counter()
         target = None
@@ -112,6 +111,11 @@ class SweepTask(InferTask):
             "latencies": latencies,
             "fetaliqa": result.assessment,
         }
+
+
+def _options(request: Mapping[str, Any]) -> tuple[AssessOptions, str]:
+    """What to assess, and the suffix of the mask file; refused before anything is computed."""
+    return AssessOptions.from_request(request), mask_suffix(request.get("result_extension"))
 
 
 def _progress_log(name: str) -> Any:
