@@ -24,7 +24,7 @@ $(STAMP):
 	  echo "installing the venv package"; apt-get update -qq && apt-get install -y -qq python3-venv && $(PYTHON) -m venv $(VENV); }
 	@echo "installing dependencies into $(VENV) (several minutes and about 9 GB the first time)"
 	@$(BIN)/python -m pip install -q --upgrade pip
-	@$(BIN)/python -m pip install -q -c constraints.txt -e '.[server,dev]'
+	@$(BIN)/python -m pip install -q -c constraints.txt -e '.[server,train,dev]'
 	@rm -f $(VENV)/.installed-*
 	@touch $@
 
