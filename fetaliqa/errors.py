@@ -38,3 +38,10 @@ class NotFoundError(FetalIQAError):
 
 class OptionError(FetalIQAError):
     """An option has a value outside what it accepts."""
+
+
+class TrainingError(FetalIQAError):
+    """Training cannot go on: out of memory, or diverged."""
+
+    http_status = 500
+    exit_code = 1

@@ -19,6 +19,9 @@ VERBS = {
     "phantom": "make synthetic blind sweeps in the ACOUSLIC-AI folder layout",
     "weights": "download, import or show the FetalCLIP foundation-model weights",
     "models": "list, show or verify model bundles",
+    "data": "check, fetch and split labelled data sets",
+    "train": "train models by a recipe, from any labelled data set",
+    "evaluate": "measure a run or a bundle on labelled cases; tables and an HTML report",
     "demo": "train and evaluate the demo model on phantom sweeps",
 }
 

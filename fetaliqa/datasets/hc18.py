@@ -93,8 +93,7 @@ class HC18:
         found = []
         for name in self._rows:
             if self._image(name).is_file() and self._annotation(name).is_file():
-                number = PATIENT.match(name)
-                found.append(CaseEntry(name, number.group(1) if number else name))
+                found.append(CaseEntry(name, _patient(name)))
         return found
 
     def read(self, case_id: str) -> LabelledCase:
@@ -109,10 +108,10 @@ class HC18:
         outline = fit_ellipse(np.stack([columns, rows], axis=1).astype(float))
         if outline is None:
             raise SweepError(f"{self._annotation(case_id).name}: its line is not an ellipse")
-        mask = draw_ellipse(outline, image.shape)[None]
+        mask = draw_ellipse(outline, (image.shape[0], image.shape[1]))[None]
         return LabelledCase(
             case_id=case_id,
-            subject_id=next(entry.subject_id for entry in self.entries() if entry.case_id == case_id),
+            subject_id=_patient(case_id),
             frames=image[None],
             masks=mask,
             known=np.ones(1, bool),
@@ -127,6 +126,11 @@ class HC18:
             for path in (self._image(entry.case_id), self._annotation(entry.case_id)):
                 digest.update(hashlib.sha256(path.read_bytes()).digest())
         return digest.hexdigest()
+
+
+def _patient(name: str) -> str:
+    number = PATIENT.match(name)
+    return number.group(1) if number else name
 
 
 def _grey(path: Path) -> np.ndarray:

@@ -16,7 +16,7 @@ import torch
 from fetaliqa.anatomy import anatomy_named
 from fetaliqa.biometry import OutlineFit, fit_outline, main_component
 from fetaliqa.errors import OptionError
-from fetaliqa.geometry import GRID, SquareGrid
+from fetaliqa.geometry import SquareGrid
 from fetaliqa.inference.options import AssessOptions
 from fetaliqa.inference.predictor import Predictor
 from fetaliqa.models import BundleCard
@@ -77,7 +77,7 @@ class _FrameAssessor:
         self.threshold = threshold
         self.min_fraction = predictor.card.threshold.min_foreground_fraction
         self.anatomy = anatomy_named(predictor.card.anatomy)
-        self.grid = SquareGrid(*sweep.frames.shape[1:])
+        self.grid = SquareGrid(sweep.frames.shape[1], sweep.frames.shape[2], predictor.image_size)
         self.field_of_view = field_of_view(sweep.frames)
         self.sector_on_grid = self.grid.mask_to_square(self.field_of_view[None])[0]
         self.grid_pixel_mm = None
@@ -244,7 +244,7 @@ def _record(
         "options": options.as_dict(),
         "threshold": threshold,
         "min_foreground_fraction": predictor.card.threshold.min_foreground_fraction,
-        "grid": GRID,
+        "grid": predictor.image_size,
         "best": ranking.best,
         "reason": ranking.reason,
         "ranking": [int(frame) for frame in ranking.frames],

@@ -45,7 +45,7 @@ class ChunkPrediction:
 
     Attributes:
         indices: frame numbers in the stack, int [N].
-        probabilities: float32 [N, 224, 224] on the square grid (segmentation), else None.
+        probabilities: float32 [N, S, S] on the model's square grid (segmentation), else None.
         scores: float32 [N] frame probability (classification), else None.
     """
 
@@ -73,6 +73,7 @@ class Predictor:
         self.batch_size = batch_size or (CUDA_BATCH if self.device.type == "cuda" else CPU_BATCH)
         self.model = bundle.load_model(weights=weights, device=self.device)
         self.is_segmentation = self.card.task == "segmentation"
+        self.image_size = self.card.architecture.vision.image_size
 
     @torch.inference_mode()
     def _forward(self, squares: torch.Tensor) -> torch.Tensor:
@@ -92,7 +93,7 @@ class Predictor:
         Yields:
             One ChunkPrediction per batch, in the order of ``indices``.
         """
-        grid = SquareGrid(int(frames.shape[1]), int(frames.shape[2]))
+        grid = SquareGrid(int(frames.shape[1]), int(frames.shape[2]), self.image_size)
         for start in range(0, len(indices), self.batch_size):
             chunk = indices[start : start + self.batch_size]
             output = self._forward(grid.to_square(frames[chunk], self.device))

@@ -91,8 +91,8 @@ class Bundle:
         """
         card = self.card
         base = self._base_state(weights)
-        head = self._tensors(HEAD_FILE)
-        adapter = self._tensors(ADAPTER_FILE) if card.lora is not None else None
+        head = self.tensors(HEAD_FILE)
+        adapter = self.tensors(ADAPTER_FILE) if card.lora is not None else None
         vision = card.architecture.vision
         try:
             if card.lora is not None and adapter is not None and merge:
@@ -139,7 +139,7 @@ class Bundle:
     def _base_state(self, weights: str | Path | Mapping[str, torch.Tensor] | None) -> dict[str, torch.Tensor]:
         base = self.card.base
         if base.kind == "included":
-            state, origin = self._tensors(BASE_FILE), BASE_FILE
+            state, origin = self.tensors(BASE_FILE), BASE_FILE
             found = tensors_sha256(state)
         elif isinstance(weights, Mapping):
             state, origin = dict(weights), "the weights given"
@@ -176,7 +176,12 @@ class Bundle:
                 raise BundleError(f"{self.directory / name}: not readable ({problem.strerror})") from None
             _check_hash(self.directory / name, found, expected)
 
-    def _tensors(self, name: str) -> dict[str, torch.Tensor]:
+    def tensors(self, name: str) -> dict[str, torch.Tensor]:
+        """The tensors of one of the bundle's files, checked against the card's hash.
+
+        Raises:
+            BundleError: when the file is not readable or its hash is another.
+        """
         file = self.directory / name
         try:
             content = file.read_bytes()  # read once: what is hashed is what is used

@@ -34,6 +34,25 @@ Progress = Callable[[int, int | None], None]  # bytes so far, bytes in all (None
 
 
 @dataclass(frozen=True)
+class Advice:
+    """What to tell the user when a server refuses; by default, about the weights.
+
+    Attributes:
+        url_variable: environment variable that changes the address.
+        by_hand: how to go on with a file downloaded by hand.
+        token_variable: environment variable that holds an access token; None when the server takes none, which
+            is then sent none.
+    """
+
+    url_variable: str = URL_VARIABLE
+    by_hand: str = "import it with `fetaliqa weights import FILE`"
+    token_variable: str | None = TOKEN_VARIABLE
+
+
+WEIGHTS = Advice()
+
+
+@dataclass(frozen=True)
 class _Reply:
     """What the server said: where its bytes start, how many there are in all, and which file they are of."""
 
@@ -67,6 +86,7 @@ def download(
     sha256: str | None = None,
     progress: Progress | None = None,
     attempts: int = ATTEMPTS,
+    advice: Advice = WEIGHTS,
 ) -> str:
     """Download ``url`` to ``target``, continuing an earlier part of it.
 
@@ -76,6 +96,7 @@ def download(
         sha256: hash the file must have; None to accept what the server states, if it does.
         progress: called with the bytes so far and in all.
         attempts: connections without progress before giving up.
+        advice: what refusals tell the user.
 
     Returns:
         SHA-256 (hex) of the file.
@@ -91,12 +112,12 @@ def download(
     while reply is None or reply.total is None or _size(part) < reply.total:
         before = _size(part)
         try:
-            reply = _fetch(url, part, progress)
+            reply = _fetch(url, part, progress, advice.token_variable)
             stated = reply.sha256 or stated
             if reply.total is None:
                 break  # no length stated: the end of the connection is the end of the file
         except urllib.error.HTTPError as problem:
-            _refused(url, problem)
+            _refused(url, problem, advice)
         except (urllib.error.URLError, http.client.HTTPException, OSError) as problem:
             failure = f"{getattr(problem, 'reason', problem)}"
             failures = failures + 1 if _size(part) <= before else 0
@@ -125,7 +146,7 @@ def _finish(part: Path, target: Path, url: str, expected: str | None) -> str:
     return found
 
 
-def _fetch(url: str, part: Path, progress: Progress | None) -> _Reply:
+def _fetch(url: str, part: Path, progress: Progress | None, token_variable: str | None) -> _Reply:
     """One connection: appends what it brings to the part."""
     redirects = _Redirects()
     opener = urllib.request.build_opener(redirects)
@@ -134,7 +155,7 @@ def _fetch(url: str, part: Path, progress: Progress | None) -> _Reply:
     if have and tag:
         request.add_header("Range", f"bytes={have}-")
         request.add_header("If-Range", tag)
-    if token := os.environ.get(TOKEN_VARIABLE):
+    if token_variable and (token := os.environ.get(token_variable)):
         # not carried over redirects: the token is for the hub, not for its storage provider
         request.add_unredirected_header("Authorization", f"Bearer {token}")
     try:
@@ -144,7 +165,7 @@ def _fetch(url: str, part: Path, progress: Progress | None) -> _Reply:
             if problem.headers.get("Content-Range") == f"bytes */{have}":
                 return _Reply(have, have, tag, redirects.linked_hash)  # all of it was there already
             _discard(part)  # the part is longer than the file: start again
-            return _fetch(url, part, progress)
+            return _fetch(url, part, progress, token_variable)
         raise
     with response:
         reply = _understood(response, redirects.linked_hash)
@@ -185,17 +206,17 @@ def _resumable(part: Path) -> tuple[int, str | None]:
     return (_size(part), tag) if isinstance(tag, str) else (0, None)
 
 
-def _refused(url: str, problem: urllib.error.HTTPError) -> None:
+def _refused(url: str, problem: urllib.error.HTTPError, advice: Advice) -> None:
     code = problem.code
     if code in (http.HTTPStatus.UNAUTHORIZED, http.HTTPStatus.FORBIDDEN):
+        token = f" and set {advice.token_variable} to your access token" if advice.token_variable else ""
         raise WeightsError(
-            f"{url}: access refused (HTTP {code}); if the repository asks for consent, give it on its page and "
-            f"set {TOKEN_VARIABLE} to your access token, or download the file by hand and import it with "
-            "`fetaliqa weights import FILE`"
+            f"{url}: access refused (HTTP {code}); if the repository asks for consent, give it on its page{token}"
+            f", or download the file by hand and {advice.by_hand}"
         ) from None
     if code == http.HTTPStatus.NOT_FOUND:
         raise WeightsError(
-            f"{url}: no such file (HTTP 404); give its present address with --url or {URL_VARIABLE}"
+            f"{url}: no such file (HTTP 404); give its present address with --url or {advice.url_variable}"
         ) from None
     if code < http.HTTPStatus.INTERNAL_SERVER_ERROR and code != http.HTTPStatus.TOO_MANY_REQUESTS:
         raise WeightsError(f"{url}: the server refused the download (HTTP {code})") from None

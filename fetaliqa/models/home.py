@@ -30,3 +30,9 @@ def demo_folder() -> Path:
     """Folder of the demo bundle: ``$FETALIQA_DEMO_MODEL``, else ``sample-data/demo-model`` of the checkout."""
     chosen = os.environ.get(DEMO_VARIABLE)
     return Path(chosen) if chosen else Path(__file__).resolve().parents[2] / "sample-data" / "demo-model"
+
+
+def frames_folder() -> Path:
+    """Folder of prepared training frames and features: ``$FETALIQA_HOME/frames``, else in the user's cache."""
+    home = os.environ.get(HOME_VARIABLE)
+    return Path(home) / "frames" if home else platformdirs.user_cache_path("fetaliqa") / "frames"

@@ -11,6 +11,7 @@ from typing import Literal
 
 import numpy as np
 import torch
+from torch import nn
 
 # OpenAI CLIP's channel statistics (fractions of full scale, RGB), open_clip.constants.OPENAI_DATASET_MEAN/STD
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -52,3 +53,9 @@ def normalise(frames: torch.Tensor | np.ndarray) -> torch.Tensor:
     std = torch.tensor(CLIP_STD, device=stack.device).view(1, 3, 1, 1)
     fractions = stack[:, None].float() / 255.0
     return (fractions - mean) / std
+
+
+def model_inputs(model: nn.Module, frames: torch.Tensor) -> torch.Tensor:
+    """uint8 frames [N, S, S] as a model takes them: by its own ``normalise`` where it has one, else as above."""
+    own = getattr(model, "normalise", None)
+    return own(frames) if own is not None else normalise(frames)

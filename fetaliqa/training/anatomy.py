@@ -142,7 +142,8 @@ def informed_start(tower: nn.Module, vision: VisionConfig, seed: int) -> None:
     # the lowest frequencies answer most; they are turned down so that no channel drowns the others
     share = np.minimum(1.0, 0.15 + 0.25 * np.hypot(*np.array(frequencies).T))
     scaled = torch.from_numpy(FILTER_STD * share[:, None, None] * filters).float()
-    tower.conv1.weight.copy_(scaled[:, None].expand(-1, 3, -1, -1))  # type: ignore[union-attr,operator]
+    # a patch of fewer pixels than channels leaves the last channels as they are
+    tower.conv1.weight[: len(scaled)] = scaled[:, None].expand(-1, 3, -1, -1)  # type: ignore[union-attr,operator,index]
     quarter = width // 4
     omega = POSITION_PERIOD ** (-np.arange(quarter) / quarter)
     rows, columns = (axis.ravel()[:, None] * omega for axis in np.indices((vision.grid, vision.grid)))

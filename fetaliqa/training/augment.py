@@ -1,77 +1,168 @@
 """Augmentation of a batch on the square grid, on whatever device the batch is.
 
-A positive frame keeps its outline: a shift or rotation that would push more than ``MAX_LOST`` of the
-outline out of the picture is not applied to that frame, so no label is ever flipped silently.
+A positive frame keeps its outline: a move that would push more than a small share of the outline out of the
+picture is not applied to that frame, so no label is ever flipped silently. (The released code of FetalCLIP-IQA
+shifts frames by up to 20 % without looking again.)
+
+Drawing and applying are apart, so that several processes can draw for the whole batch and apply their part of it.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as functional
 
 from fetaliqa.training.frames import Batch
 
-MAX_ROTATION = 12.0  # degrees; the probe is held roughly upright in a blind sweep
-MAX_SHIFT = 0.05  # share of the picture side
-MAX_ZOOM = 0.12  # +- share
-MAX_LOST = 0.05  # share of the outline's area that a shift may cut off
-GAMMA = 0.3  # +- of the exponent (log2)
-GAIN = 0.25  # +- share of the brightness
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How far frames are changed.
+
+    Attributes:
+        rotation_deg: largest rotation either way; the probe is held roughly upright in a blind sweep.
+        shift: largest shift, as a share of the picture's side.
+        zoom: largest change of size, as a share.
+        mirror: whether half of the frames are mirrored left to right.
+        flip: whether half of the frames are turned upside down.
+        gamma: largest change of the exponent of the grey levels, either way (log2).
+        gain: largest change of the brightness, as a share.
+        max_lost: share of the outline's area that a move may cut off; else the frame stays where it is.
+    """
+
+    rotation_deg: float = 12.0
+    shift: float = 0.05
+    zoom: float = 0.12
+    mirror: bool = True
+    flip: bool = False
+    gamma: float = 0.3
+    gain: float = 0.25
+    max_lost: float = 0.05
+
+    def __post_init__(self) -> None:
+        for name in ("rotation_deg", "shift", "zoom", "gamma", "gain", "max_lost"):
+            if not 0 <= getattr(self, name) <= (180 if name == "rotation_deg" else 1):
+                raise ValueError(f"{name} is {getattr(self, name)}; 0 to {180 if name == 'rotation_deg' else 1}")
+
+    @property
+    def moves(self) -> bool:
+        """Whether frames are turned, shifted or zoomed."""
+        return bool(self.rotation_deg or self.shift or self.zoom)
 
 
-def _thetas(count: int, generator: torch.Generator) -> torch.Tensor:
+STILL = Augmentation(rotation_deg=0.0, shift=0.0, zoom=0.0)  # the sector stays where it is
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What was drawn for n frames.
+
+    Attributes:
+        thetas: float [n, 2, 3], sampling matrices of ``affine_grid`` (mirroring included).
+        mirrored: bool [n].
+        flipped: bool [n].
+        exponents: float [n], of the grey levels.
+        gains: float [n].
+    """
+
+    thetas: torch.Tensor
+    mirrored: torch.Tensor
+    flipped: torch.Tensor
+    exponents: torch.Tensor
+    gains: torch.Tensor
+
+    def part(self, first: int, step: int) -> Changes:
+        """Those of every ``step``-th frame from ``first`` on: one process's part."""
+        chosen = slice(first, None, step)
+        return Changes(
+            self.thetas[chosen],
+            self.mirrored[chosen],
+            self.flipped[chosen],
+            self.exponents[chosen],
+            self.gains[chosen],
+        )
+
+    def to(self, device: torch.device) -> Changes:
+        """The changes on a device."""
+        return Changes(
+            self.thetas.to(device),
+            self.mirrored.to(device),
+            self.flipped.to(device),
+            self.exponents.to(device),
+            self.gains.to(device),
+        )
+
+
+def draw_changes(count: int, generator: torch.Generator, settings: Augmentation) -> Changes:
+    """Draw changes for ``count`` frames; the same state of the (CPU) generator gives the same changes."""
+
     def draw(limit: float) -> torch.Tensor:
         return (torch.rand(count, generator=generator) * 2 - 1) * limit
 
-    angle, zoom = draw(math.radians(MAX_ROTATION)), 1 + draw(MAX_ZOOM)
-    mirrored = torch.where(torch.rand(count, generator=generator) < 0.5, -1.0, 1.0)
-    cosine, sine = torch.cos(angle) * zoom, torch.sin(angle) * zoom
-    top = torch.stack([cosine * mirrored, -sine, draw(2 * MAX_SHIFT)], dim=1)
-    bottom = torch.stack([sine * mirrored, cosine, draw(2 * MAX_SHIFT)], dim=1)
-    return torch.stack([top, bottom], dim=1)
+    def coin(wanted: bool) -> torch.Tensor:
+        return torch.rand(count, generator=generator) < 0.5 if wanted else torch.zeros(count, dtype=torch.bool)
+
+    if settings.moves:
+        angle, zoom = draw(math.radians(settings.rotation_deg)), 1 + draw(settings.zoom)
+        mirrored, flipped = coin(settings.mirror), coin(settings.flip)
+        across, down = (1 - 2 * side.float() for side in (mirrored, flipped))
+        cosine, sine = torch.cos(angle) * zoom, torch.sin(angle) * zoom
+        top = torch.stack([cosine * across, -sine * down, draw(2 * settings.shift)], dim=1)
+        bottom = torch.stack([sine * across, cosine * down, draw(2 * settings.shift)], dim=1)
+        thetas = torch.stack([top, bottom], dim=1)
+    else:
+        mirrored, flipped = coin(settings.mirror), coin(settings.flip)
+        thetas = torch.zeros(count, 2, 3)
+    exponents = torch.exp2(draw(settings.gamma))
+    return Changes(thetas, mirrored, flipped, exponents, 1 + draw(settings.gain))
 
 
-def augment(batch: Batch, generator: torch.Generator, *, moves: bool = True) -> Batch:
-    """Random mirror, gamma and gain and, with ``moves``, rotation, shift and zoom.
+def augment(batch: Batch, generator: torch.Generator, settings: Augmentation = STILL) -> Batch:
+    """Draw and apply changes to a batch."""
+    return apply_changes(batch, draw_changes(len(batch.images), generator, settings), settings)
 
-    Outlines and tissues move with the picture.
+
+def apply_changes(batch: Batch, changes: Changes, settings: Augmentation) -> Batch:
+    """Apply drawn changes; outlines and tissues move with the picture.
 
     Args:
-        batch: frames of side S.
-        generator: CPU random generator; the same state gives the same batch.
-        moves: without, the sector stays where it is.
+        batch: n frames of side S.
+        changes: of n frames.
+        settings: those that the changes were drawn with.
     """
-    moved = _moved(batch, generator) if moves else _mirrored(batch, generator)
-    count, device = len(moved.images), moved.images.device
-    exponent = torch.exp2((torch.rand(count, generator=generator) * 2 - 1) * GAMMA).to(device)
-    gain = (1 + (torch.rand(count, generator=generator) * 2 - 1) * GAIN).to(device)
-    brightness = (moved.images / 255).clamp_(0, 1) ** exponent[:, None, None] * gain[:, None, None]
+    moved = _moved(batch, changes, settings.max_lost) if settings.moves else _mirrored(batch, changes)
+    device = moved.images.device
+    exponents, gains = (part.to(device)[:, None, None] for part in (changes.exponents, changes.gains))
+    brightness = (moved.images / 255).clamp_(0, 1) ** exponents * gains
     return replace(moved, images=(brightness.clamp_(0, 1) * 255).round_().to(torch.uint8))
 
 
-def _mirrored(batch: Batch, generator: torch.Generator) -> Batch:
-    turned = (torch.rand(len(batch.images), generator=generator) < 0.5).to(batch.images.device)[:, None, None]
+def _mirrored(batch: Batch, changes: Changes) -> Batch:
+    sides = [(changes.mirrored, -1), (changes.flipped, -2)]
 
-    def mirror(maps: torch.Tensor) -> torch.Tensor:
-        return torch.where(turned, maps.flip(-1), maps)
+    def turn(maps: torch.Tensor) -> torch.Tensor:
+        for chosen, axis in sides:
+            if chosen.any():
+                maps = torch.where(chosen.to(maps.device)[:, None, None], maps.flip(axis), maps)
+        return maps
 
-    tissues = None if batch.tissues is None else mirror(batch.tissues)
-    return Batch(mirror(batch.images), mirror(batch.outlines), tissues)
+    tissues = None if batch.tissues is None else turn(batch.tissues)
+    return Batch(turn(batch.images), turn(batch.outlines), tissues)
 
 
-def _moved(batch: Batch, generator: torch.Generator) -> Batch:
+def _moved(batch: Batch, changes: Changes, max_lost: float) -> Batch:
     images, targets, tissues = batch.images, batch.outlines, batch.tissues
-    thetas = _thetas(len(images), generator).to(images.device)
+    thetas = changes.thetas.to(images.device)
     pixels = images[:, None].float()
     field = functional.affine_grid(thetas, list(pixels.shape), align_corners=False)
     both = functional.grid_sample(torch.cat([pixels, targets[:, None]], dim=1), field, align_corners=False)
     outlines = (both[:, 1] >= 0.5).float()
     # areas scale by 1 / det(theta); compare what is left with what there should be
     expected = targets.sum(dim=(1, 2)) / torch.linalg.det(thetas[:, :, :2]).abs()
-    cut = (outlines.sum(dim=(1, 2)) < (1 - MAX_LOST) * expected)[:, None, None]
+    cut = (outlines.sum(dim=(1, 2)) < (1 - max_lost) * expected)[:, None, None]
     if tissues is not None:
         cells = tissues[:, None].float()
         field = functional.affine_grid(thetas, list(cells.shape), align_corners=False)

@@ -9,14 +9,11 @@ disjoint seeds.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import torch
-from torch import nn
 
 from fetaliqa.datasets.phantom import PhantomSettings
 from fetaliqa.memory import keep_freed_memory
@@ -29,13 +26,13 @@ from fetaliqa.models import (
     Threshold,
     TrainingData,
     build_segmentation,
-    normalise,
     save_bundle,
 )
 from fetaliqa.training.anatomy import AnatomyReader, anatomy_objective, informed_start, sector_patches
 from fetaliqa.training.fit import FitSettings, StepReport, fit, sweep_objective
 from fetaliqa.training.frames import FrameSet
 from fetaliqa.training.phantom_frames import Sampling, phantom_frames
+from fetaliqa.training.threshold import choose_threshold
 from fetaliqa.training.windows import windowed_objective
 
 TRAIN_SEED, VALIDATION_SEED, TEST_SEED, SAMPLE_SEED = 10_000, 20_000, 30_000, 40_000
@@ -47,7 +44,7 @@ ENCODER = FitSettings(
     muon_learning_rate=2e-3,
     warmup_steps=100,
     ema_decay=0.995,
-    moves=False,  # phantoms turn, shift and grow by themselves, and the sector stays where it is
+    # no moves: phantoms turn, shift and grow by themselves, and the sector stays where it is
     seed=1,
 )
 ADAPTERS = FitSettings(
@@ -57,7 +54,6 @@ ADAPTERS = FitSettings(
     muon_learning_rate=3e-3,
     warmup_steps=20,
     ema_decay=0.97,
-    moves=False,
     seed=2,
 )
 WHOLE = FitSettings(
@@ -67,16 +63,11 @@ WHOLE = FitSettings(
     muon_learning_rate=1e-3,
     warmup_steps=5,
     ema_decay=0.95,
-    moves=False,
     seed=3,
     positive_share=0.25,
     hard_share=0.5625,
 )
-# F1 on two dozen cases is not known better than this; among thresholds as good as the best, the one nearest to 0.5
-# leaves outlines at their proper size.
-F1_MARGIN = 0.01
 SAMPLING = Sampling(annotated=5, hard=3, easy=1)
-THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(5, 20))  # 0.25 to 0.95
 LIMITATIONS = (
     "Trained on synthetic phantom sweeps only. Its figures say how well it reads phantoms, not ultrasound of "
     "patients; on real images its answers are mostly wrong. It shows that the software works."
@@ -154,37 +145,7 @@ def _pretrained_encoder(train: FrameSet, recipe: DemoRecipe, report: Report) -> 
     return {name: tensor.detach().clone() for name, tensor in fitted.visual.state_dict().items()}  # type: ignore
 
 
-@torch.inference_mode()
-def choose_threshold(model: nn.Module, frames: FrameSet) -> tuple[float, dict[str, float]]:
-    """The probability threshold nearest to 0.5 whose frame F1 on validation frames is within 0.01 of the best.
-
-    Negatives are sampled and count for as many frames of their sweep as they stand for.
-
-    Returns:
-        The threshold, and F1 at each threshold by name. It is for choosing; the figures to report come from
-        whole cases (``fetaliqa demo evaluate``).
-    """
-    minimum = Threshold().min_foreground_pixels()
-    counts = []
-    for start in range(0, len(frames), 64):
-        batch = frames.batch(np.arange(start, min(start + 64, len(frames))))
-        probabilities = torch.sigmoid(model(normalise(batch.images))[:, 0])
-        counts.append(torch.stack([(probabilities > t).sum(dim=(1, 2)) for t in THRESHOLDS], dim=1))
-    predicted = torch.cat(counts).numpy() >= minimum
-    truth, weights = (frames.grades > 0)[:, None], frames.weights[:, None]
-    hits = ((predicted & truth) * weights).sum(axis=0)
-    misses = ((predicted != truth) * weights).sum(axis=0)
-    f1 = 2 * hits / np.maximum(2 * hits + misses, 1)
-    good = [threshold for threshold, value in zip(THRESHOLDS, f1) if value >= f1.max() - F1_MARGIN]
-    return min(good, key=lambda threshold: abs(threshold - 0.5)), {
-        f"validation_f1_at_{t}": round(float(v), 4) for t, v in zip(THRESHOLDS, f1)
-    }
-
-
 def _card(recipe: DemoRecipe, train: FrameSet) -> BundleCard:
-    digest = hashlib.sha256()
-    for array in (train.images, train.outline_bits):
-        digest.update(np.ascontiguousarray(array).data)
     return BundleCard(
         name="demo",
         version=recipe.version,
@@ -195,7 +156,7 @@ def _card(recipe: DemoRecipe, train: FrameSet) -> BundleCard:
         anatomy="abdomen",
         training_data=TrainingData(
             name="FetalIQA phantom sweeps",
-            hash=digest.hexdigest(),
+            hash=train.content_hash(),
             description=f"{len(train)} frames of {recipe.train_cases} synthetic cases; recipe {asdict(recipe)}",
         ),
         licence="Apache-2.0",

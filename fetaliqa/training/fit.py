@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from fetaliqa.models import normalise
-from fetaliqa.training.augment import augment
+from fetaliqa.training.augment import STILL, Augmentation, augment
 from fetaliqa.training.frames import BalancedBatches, Batch, FrameSet
 from fetaliqa.training.losses import outline_loss
 from fetaliqa.training.muon import Muon
@@ -31,7 +31,7 @@ class FitSettings:
         weight_decay: on matrices only.
         warmup_steps: linear warm-up.
         ema_decay: decay per step of the averaged weights, which are the result.
-        moves: whether augmentation turns, shifts and zooms frames; they are always mirrored and dimmed.
+        augmentation: how frames are changed.
         seed: of batches and augmentation.
         positive_share: share of a batch with an outline.
         hard_share: share of a batch that is hard negatives.
@@ -44,7 +44,7 @@ class FitSettings:
     weight_decay: float = 0.02
     warmup_steps: int = 50
     ema_decay: float = 0.99
-    moves: bool = True
+    augmentation: Augmentation = STILL
     seed: int = 0
     positive_share: float = 0.375
     hard_share: float = 0.4375
@@ -94,7 +94,7 @@ def _batches(frames: FrameSet, settings: FitSettings) -> Iterator[Batch]:
     generator = torch.Generator().manual_seed(settings.seed)
     weights = torch.from_numpy(chosen.weights).float()
     while True:
-        batch = augment(frames.batch(next(chosen)), generator, moves=settings.moves)
+        batch = augment(frames.batch(next(chosen)), generator, settings.augmentation)
         yield replace(batch, weights=weights)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 
@@ -19,8 +20,8 @@ class Batch:
     """Frames and what is known of them.
 
     Attributes:
-        images: uint8 [n, 224, 224] on the square grid.
-        outlines: float [n, 224, 224], 1 inside the outline.
+        images: uint8 [n, S, S] on the square grid.
+        outlines: float [n, S, S], 1 inside the outline.
         tissues: int64 [n, 56, 56] tissue numbers, or None where they are not known.
         weights: float [n], how much more often such frames occur in sweeps than in batches; None: as often.
     """
@@ -42,8 +43,8 @@ class FrameSet:
     """Frames with their outlines, ready to be batched.
 
     Attributes:
-        images: uint8 [N, 224, 224] on the square grid.
-        outline_bits: uint8 [N, 224 * 28], the target masks, one bit per pixel.
+        images: uint8 [N, S, S] on the square grid; S is 224 for FetalCLIP.
+        outline_bits: uint8 [N, S * S / 8], the target masks, one bit per pixel.
         grades: uint8 [N]: 0 no outline, 1 optimal plane, 2 suboptimal plane.
         hard: bool [N]: a negative that is easily taken for a positive.
         weights: float [N]: how many frames of its sweep a frame stands for, where negatives were sampled.
@@ -62,9 +63,21 @@ class FrameSet:
     def __len__(self) -> int:
         return len(self.images)
 
+    @property
+    def size(self) -> int:
+        """Side S of the square grid."""
+        return int(self.images.shape[-1])
+
+    def content_hash(self) -> str:
+        """SHA-256 (hex) of pictures and outlines."""
+        digest = hashlib.sha256()
+        for array in (self.images, self.outline_bits):
+            digest.update(np.ascontiguousarray(array).data)
+        return digest.hexdigest()
+
     def outlines(self, chosen: np.ndarray) -> np.ndarray:
-        """Target masks uint8 [n, 224, 224] of the chosen frames."""
-        return np.unpackbits(self.outline_bits[chosen], axis=1).reshape(-1, GRID, GRID)
+        """Target masks uint8 [n, S, S] of the chosen frames."""
+        return np.unpackbits(self.outline_bits[chosen], axis=1).reshape(-1, self.size, self.size)
 
     def batch(self, chosen: np.ndarray) -> Batch:
         """The chosen frames."""
@@ -82,6 +95,7 @@ def frames_of_case(
     case: int,
     weights: np.ndarray | None = None,
     tissues: np.ndarray | None = None,
+    size: int = GRID,
 ) -> FrameSet:
     """A FrameSet from native frames.
 
@@ -92,10 +106,11 @@ def frames_of_case(
         case: case number.
         weights: float [N], see :class:`FrameSet`; 1 by default.
         tissues: uint8 [N, H, W] tissue numbers, when known.
+        size: side of the square grid, pixels; a multiple of 4.
     """
-    grid = SquareGrid(frames.shape[1], frames.shape[2])
-    images = np.empty((len(frames), GRID, GRID), np.uint8)
-    bits = np.empty((len(frames), GRID * GRID // 8), np.uint8)
+    grid = SquareGrid(frames.shape[1], frames.shape[2], size)
+    images = np.empty((len(frames), size, size), np.uint8)
+    bits = np.empty((len(frames), size * size // 8), np.uint8)
     for start in range(0, len(frames), CONVERT_CHUNK):
         part = slice(start, start + CONVERT_CHUNK)
         images[part] = grid.to_square(frames[part]).numpy()

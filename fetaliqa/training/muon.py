@@ -49,7 +49,11 @@ class Muon(torch.optim.Optimizer):
     def __init__(
         self, params: Iterable[nn.Parameter], lr: float, momentum: float = 0.95, weight_decay: float = 0.0
     ) -> None:
-        super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
+        params = list(params)
+        # a group to work on may be given later, by an optimiser that this one is a part of
+        super().__init__(
+            params or [{"params": []}], {"lr": lr, "momentum": momentum, "weight_decay": weight_decay}
+        )
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter.ndim != 2:
@@ -80,3 +84,51 @@ class Muon(torch.optim.Optimizer):
         for parameter, update in zip(parameters, updates):
             parameter.mul_(1 - group["lr"] * group["weight_decay"])
             parameter.add_(update, alpha=-group["lr"] * ADAM_RMS * longest**0.5)
+
+
+class MuonWithAdamW(torch.optim.Optimizer):
+    """Muon for some parameters and AdamW for the others, as one optimiser.
+
+    A trainer that resumes, schedules and counts steps wants one optimiser; a group's ``method`` says which it is.
+
+    Args:
+        groups: parameter groups with ``params``, ``method`` ("muon" or "adamw"), ``lr`` and ``weight_decay``.
+        betas: AdamW's.
+    """
+
+    def __init__(self, groups: list[dict[str, Any]], betas: tuple[float, float] = (0.9, 0.999)) -> None:
+        muon = [{**group, "momentum": 0.95} for group in groups if group["method"] == "muon"]
+        adamw = [group for group in groups if group["method"] == "adamw"]
+        self._parts: list[torch.optim.Optimizer] = []
+        super().__init__([*muon, *adamw], {})
+        if muon:
+            self._parts.append(Muon([], lr=1.0))
+        if adamw:
+            self._parts.append(torch.optim.AdamW(adamw, betas=betas))
+        self._share()
+
+    def _share(self) -> None:
+        """Let the parts work on this optimiser's own groups and state."""
+        for part in self._parts:
+            method = "muon" if isinstance(part, Muon) else "adamw"
+            if method == "adamw":  # AdamW's own settings (betas, eps, ...) belong into the groups
+                for own in self.param_groups:
+                    if own["method"] == method:
+                        for key, value in part.defaults.items():
+                            own.setdefault(key, value)
+            part.param_groups = [group for group in self.param_groups if group["method"] == method]
+            part.state = self.state
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> Any:  # type: ignore[override]
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for part in self._parts:
+            part.step()
+        return loss
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        super().load_state_dict(state_dict)
+        self._share()

@@ -14,6 +14,7 @@ import torch
 from fetaliqa.datasets.phantom import PhantomSettings
 from fetaliqa.datasets.phantom.generate import CaseRenderer
 from fetaliqa.datasets.phantom.truth import SweepTruth
+from fetaliqa.geometry import GRID
 from fetaliqa.training.frames import FrameSet, frames_of_case, join
 
 
@@ -60,7 +61,7 @@ def sample_sweep(
     )
 
 
-def case_frames(seed: int, settings: PhantomSettings, sampling: Sampling) -> FrameSet:
+def case_frames(seed: int, settings: PhantomSettings, sampling: Sampling, size: int = GRID) -> FrameSet:
     """The training frames of one phantom case."""
     renderer = CaseRenderer(seed, settings)
     random = np.random.default_rng([seed, sampling.annotated, sampling.hard, sampling.easy])
@@ -69,7 +70,9 @@ def case_frames(seed: int, settings: PhantomSettings, sampling: Sampling) -> Fra
         chosen, hard, weights = sample_sweep(truth, sampling, random)
         if len(chosen):
             pictures, masks, tissues = renderer.render_with_tissues(sweep, chosen)
-            parts.append(frames_of_case(pictures, masks, hard=hard, case=seed, weights=weights, tissues=tissues))
+            parts.append(
+                frames_of_case(pictures, masks, hard=hard, case=seed, weights=weights, tissues=tissues, size=size)
+            )
     return join(parts)
 
 
@@ -78,6 +81,7 @@ def phantom_frames(
     settings: PhantomSettings,
     sampling: Sampling,
     *,
+    size: int = GRID,
     processes: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> FrameSet:
@@ -87,10 +91,11 @@ def phantom_frames(
         seeds: one phantom case each.
         settings: scale and layout of the phantom.
         sampling: which frames of each sweep.
+        size: side of the square grid, pixels.
         processes: cases rendered at the same time.
         progress: called with (cases done, cases in all).
     """
-    one = partial(case_frames, settings=settings, sampling=sampling)
+    one = partial(case_frames, settings=settings, sampling=sampling, size=size)
     parts = []
     # spawned, not forked: a fork of a process whose torch threads run can hang
     context = multiprocessing.get_context("spawn")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from fetaliqa.training.augment import augment
+from fetaliqa.training.augment import STILL, Augmentation, apply_changes, augment, draw_changes
 from fetaliqa.training.frames import BalancedBatches, Batch, FrameSet, frames_of_case, join
 from fetaliqa.training.losses import outline_loss, smoothed_dice_loss
 
@@ -73,7 +73,7 @@ def test_no_frame_with_an_outline_is_an_error():
 def test_augmentation_never_pushes_the_outline_out_of_the_picture():
     targets = torch.from_numpy(np.stack([_disc((18, 112), 18), _disc((112, 200), 22)] * 100)).float()
     images = (targets * 200).to(torch.uint8)
-    batch = augment(Batch(images, targets), torch.Generator().manual_seed(0))
+    batch = augment(Batch(images, targets), torch.Generator().manual_seed(0), Augmentation())
     moved, outlines = batch.images, batch.outlines
     left = outlines.sum(dim=(1, 2)) / targets.sum(dim=(1, 2))
     # the zoom of at most 12 % changes areas by at most 1 / 0.88 ** 2; 5 % may be cut off
@@ -86,7 +86,8 @@ def test_augmentation_never_pushes_the_outline_out_of_the_picture():
 
 def test_augmentation_moves_most_frames():
     targets = torch.from_numpy(np.stack([_disc()] * 50)).float()
-    batch = augment(Batch((targets * 200).to(torch.uint8), targets), torch.Generator().manual_seed(0))
+    drawn = Batch((targets * 200).to(torch.uint8), targets)
+    batch = augment(drawn, torch.Generator().manual_seed(0), Augmentation())
     assert ((batch.outlines != targets).sum(dim=(1, 2)) > 0).float().mean() > 0.9
 
 
@@ -94,9 +95,9 @@ def test_augmentation_moves_most_frames():
 def test_picture_outline_and_tissues_move_together(moves):
     targets = torch.from_numpy(np.stack([_disc((80, 100), 40)] * 30)).float()
     tissues = torch.nn.functional.avg_pool2d(targets[:, None], 4)[:, 0].round().long() * 3
-    batch = augment(
-        Batch((targets * 200).to(torch.uint8), targets, tissues), torch.Generator().manual_seed(1), moves=moves
-    )
+    settings = Augmentation() if moves else STILL
+    drawn = Batch((targets * 200).to(torch.uint8), targets, tissues)
+    batch = augment(drawn, torch.Generator().manual_seed(1), settings)
     assert batch.tissues is not None
     cells = torch.nn.functional.avg_pool2d(batch.outlines[:, None], 4)[:, 0] >= 0.5
     assert ((batch.tissues == 3) == cells).float().mean() > 0.98
@@ -106,6 +107,33 @@ def test_picture_outline_and_tissues_move_together(moves):
     if not moves:
         flipped = torch.where(mirrored[:, None, None], targets.flip(-1), targets)
         torch.testing.assert_close(batch.outlines, flipped)
+
+
+def test_flipped_and_mirrored_frames_keep_their_size():
+    targets = torch.from_numpy(np.stack([_disc((80, 60), 30)] * 40)).float()
+    settings = Augmentation(rotation_deg=0, shift=0, zoom=0, flip=True)
+    batch = augment(Batch((targets * 200).to(torch.uint8), targets), torch.Generator().manual_seed(2), settings)
+    torch.testing.assert_close(batch.outlines.sum(dim=(1, 2)), targets.sum(dim=(1, 2)))
+    low = batch.outlines[:, 112:].sum(dim=(1, 2)) > batch.outlines[:, :112].sum(dim=(1, 2))
+    assert 8 < int(low.sum()) < 32
+
+
+def test_two_processes_apply_what_one_would():
+    targets = torch.from_numpy(np.stack([_disc((80, 100), radius) for radius in range(20, 28)])).float()
+    whole = Batch((targets * 200).to(torch.uint8), targets)
+    settings = Augmentation(flip=True)
+    changes = draw_changes(8, torch.Generator().manual_seed(3), settings)
+    together = apply_changes(whole, changes, settings)
+    for rank in range(2):
+        own = Batch(whole.images[rank::2], whole.outlines[rank::2])
+        part = apply_changes(own, changes.part(rank, 2), settings)
+        assert torch.equal(part.images, together.images[rank::2])
+        assert torch.equal(part.outlines, together.outlines[rank::2])
+
+
+def test_impossible_augmentation_is_refused():
+    with pytest.raises(ValueError, match=r"zoom is 1\.5; 0 to 1"):
+        Augmentation(zoom=1.5)
 
 
 def test_a_batch_without_any_outline_still_gives_gradient():

@@ -1,0 +1,224 @@
+"""``fetaliqa evaluate``: how good a bundle, or every trial of a training run, is on labelled cases."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fetaliqa.datasets.labelled import LabelledData
+    from fetaliqa.experiments.evaluation import EvaluationResult
+    from fetaliqa.experiments.evaluation_run import RunEvaluation
+
+METRICS_FILE = "metrics.json"
+REPORT_FILE = "report.html"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "model", metavar="RUN|BUNDLE", help="training run, or bundle folder, name, or name@version"
+    )
+    parser.add_argument("data", type=Path, metavar="DATA", help="folder of a labelled data set")
+    parser.add_argument("--kind", default="auto", help="kind of the data set (default: auto, found out)")
+    parser.add_argument(
+        "--split", type=Path, metavar="FILE", help="split to choose cases by (default: the run's own)"
+    )
+    parser.add_argument(
+        "--part",
+        choices=("train", "validation", "test", "all"),
+        help="part of the split to evaluate (default: test; without a split: all)",
+    )
+    parser.add_argument(
+        "--labels",
+        choices=("any", "optimal"),
+        help="what makes a frame positive: any outline, or optimal planes only (default: as the run was trained)",
+    )
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
+    parser.add_argument("--weights", help="foundation-model weights (default: the imported ones)")
+    parser.add_argument(
+        "--bootstrap", type=int, default=1000, metavar="N", help="draws for the intervals (default: 1000; 0: none)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of the draws (default: 0)")
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="folder for the results (default: evaluation-NAME in this folder)"
+    )
+    parser.add_argument("--force", action="store_true", help="replace results that are in the folder already")
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
+
+
+def run(args: argparse.Namespace) -> int:
+    from fetaliqa.experiments.evaluation_run import is_run, trial_bundles
+    from fetaliqa.models import Bundle
+    from fetaliqa.models.store import resolve_bundle
+
+    _check_extra()
+    folder = Path(args.model)
+    bundle = None if is_run(folder) else Bundle.open(resolve_bundle(args.model))
+    card = Bundle.open(trial_bundles(folder)[0]).card if bundle is None else bundle.card
+    out = args.out or Path(f"evaluation-{folder.resolve().name if bundle is None else bundle.card.name}")
+    _check_free(out, args.force)
+    data = _open(args.data, args.kind, card.anatomy)
+    if bundle is None:
+        whole = _evaluate_run(folder, data, args)
+        name, shown = next(iter(whole.trials.items()))
+        _write(out, args, shown, data, folder / name / "bundle", whole)
+    else:
+        shown = _evaluate_bundle(bundle, data, args)
+        _write(out, args, shown, data, bundle.directory, None)
+    return 0
+
+
+def _open(path: Path, kind: str, anatomy: str) -> LabelledData:
+    from fetaliqa.datasets.opening import open_labelled
+    from fetaliqa.datasets.studies import Studies
+
+    data = open_labelled(path, kind=kind)
+    # a studies folder does not say what is outlined in it: the model's anatomy, or the comparison has no sense
+    return open_labelled(path, kind="studies", anatomy=anatomy) if isinstance(data, Studies) else data
+
+
+def _check_extra() -> None:
+    """Say what to install, before anything is computed."""
+    from importlib.util import find_spec
+
+    from fetaliqa.errors import OptionError
+
+    missing = [
+        package for module, package in (("sklearn", "scikit-learn"), ("jinja2", "jinja2")) if not find_spec(module)
+    ]
+    if missing:
+        raise OptionError(f"{' and '.join(missing)} not installed; evaluation needs `pip install fetaliqa[train]`")
+
+
+def _check_free(out: Path, force: bool) -> None:
+    from fetaliqa.errors import OptionError
+
+    if out.exists() and not out.is_dir():
+        raise OptionError(f"{out}: a file is there; choose another folder with --out")
+    taken = [name for name in (METRICS_FILE, REPORT_FILE) if (out / name).exists()]
+    if taken and not force:
+        raise OptionError(f"{out}: {taken[0]} is there already; choose another folder with --out, or add --force")
+
+
+def _evaluate_run(folder: Path, data: LabelledData, args: argparse.Namespace) -> RunEvaluation:
+    from fetaliqa.experiments.evaluation_run import evaluate_run
+
+    with _Bar() as bar:
+        return evaluate_run(
+            folder,
+            data,
+            args.part,
+            split=_split(args),
+            labels=args.labels,
+            bootstrap=args.bootstrap,
+            seed=args.seed,
+            device=args.device,
+            weights=args.weights,
+            progress=bar.show,
+        )
+
+
+def _evaluate_bundle(bundle: Any, data: LabelledData, args: argparse.Namespace) -> EvaluationResult:
+    from fetaliqa.datasets.splits import read_split
+    from fetaliqa.experiments.evaluation import evaluate
+    from fetaliqa.experiments.evaluation_run import SPLIT_FILE, choose_cases, run_labels, run_of
+
+    home = run_of(bundle.directory)
+    trained = None if home is None else read_split(home / SPLIT_FILE)
+    chosen = choose_cases(data, args.part, split=_split(args), trained=trained)
+    labels = args.labels or ("any" if home is None else run_labels(home))
+    with _Bar() as bar:
+        return evaluate(
+            bundle,
+            data,
+            chosen.case_ids,
+            labels=labels,
+            bootstrap=args.bootstrap,
+            seed=args.seed,
+            device=args.device,
+            weights=args.weights,
+            about=chosen.about,
+            notes=chosen.notes,
+            progress=lambda done, total: bar.show(bundle.card.name, done, total),
+        )
+
+
+def _split(args: argparse.Namespace) -> Any:
+    from fetaliqa.datasets.splits import read_split
+
+    return None if args.split is None else read_split(args.split)
+
+
+def _write(
+    out: Path,
+    args: argparse.Namespace,
+    shown: EvaluationResult,
+    data: LabelledData,
+    bundle: Path,
+    whole: RunEvaluation | None,
+) -> None:
+    from fetaliqa.atomic import write_json
+    from fetaliqa.experiments.examples import choose_examples
+    from fetaliqa.experiments.scorers import BundleScorer
+    from fetaliqa.inference import Predictor
+    from fetaliqa.models import Bundle
+    from fetaliqa.report.evaluation_html import write_report
+
+    found = shown.to_json() if whole is None else whole.to_json()
+    # the figures first: they have cost the time, and a report can be made again
+    write_json(out / METRICS_FILE, found)
+    scorer = BundleScorer(Predictor(Bundle.open(bundle), args.device, weights=args.weights))
+    examples = choose_examples(scorer, data, shown.case_ids, shown.table)
+    write_report(out / REPORT_FILE, shown, examples, whole)
+    if args.json:
+        print(json.dumps(found, allow_nan=False))
+    else:
+        _print(shown, whole)
+    print(f"written to {out}: {METRICS_FILE}, {REPORT_FILE}", file=sys.stderr)
+
+
+def _print(shown: EvaluationResult, whole: RunEvaluation | None) -> None:
+    from fetaliqa.report.evaluation_tables import figure_tables, summary_rows
+
+    model, about = shown.model, shown.data
+    size = f"{about['cases']} case(s), {len(shown.table)} frames"
+    print(f"{model['name']} {model['version']} on {about['name']}: {size}")
+    for note in shown.notes:
+        print(f"  note: {note}")
+    if whole is not None:
+        print(f"\nmean ± standard deviation over {len(whole.trials)} trial(s)")
+        for part in summary_rows(whole):
+            print(f"  {part['group']}")
+            for name, text in part["rows"]:
+                print(f"    {name:<30} {text}")
+        return
+    for table in figure_tables(shown):
+        print(f"\n{table['title']:<32}" + "".join(f"{column:<30}" for column in table["columns"]).rstrip())
+        for row in table["rows"]:
+            cells = "".join(
+                f"{value + (f' ({interval})' if interval else ''):<30}" for value, interval in row["cells"]
+            )
+            print(f"  {row['name']:<30}{cells}".rstrip())
+
+
+class _Bar:
+    """One progress bar per model."""
+
+    def __enter__(self) -> _Bar:
+        self._bars: dict[str, Any] = {}
+        return self
+
+    def show(self, name: str, done: float, total: int) -> None:
+        from tqdm import tqdm
+
+        if name not in self._bars:
+            form = "{desc}: {percentage:3.0f}%|{bar}| {n:.1f}/{total} cases [{elapsed}<{remaining}]"
+            self._bars[name] = tqdm(desc=name, total=total, bar_format=form, disable=None, file=sys.stderr)
+        self._bars[name].update(done - self._bars[name].n)
+
+    def __exit__(self, *_: object) -> None:
+        for bar in self._bars.values():
+            bar.close()

@@ -1,0 +1,256 @@
+"""``fetaliqa train``: train models by a recipe, one or more independent trials, into a run folder."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fetaliqa.datasets.labelled import LabelledData
+    from fetaliqa.datasets.splits import Split
+    from fetaliqa.training.base import Base
+    from fetaliqa.training.recipe import Recipe
+    from fetaliqa.training.run import RunRequest
+    from fetaliqa.training.trainer import Machine
+
+FOLDER_VARIABLE = "FETALIQA_RUN_FOLDER"  # tells the processes that a run starts which folder is its own
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("data", nargs="?", type=Path, metavar="DATA", help="folder of a labelled data set")
+    parser.add_argument("--resume", type=Path, metavar="RUN", help="go on with a run that was interrupted")
+    parser.add_argument("--out", type=Path, metavar="RUN", help="run folder to make (default: runs/RECIPE-TIME)")
+    parser.add_argument(
+        "--kind", default="auto", help="of the data set: auto, acouslic, hc18, studies (default auto)"
+    )
+    what = parser.add_argument_group("what is trained")
+    what.add_argument("--recipe", default="fetaliqa", help="paper, released-code, fetaliqa, hc18, or a JSON file")
+    what.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="change one recipe field")
+    what.add_argument("--task", choices=("segmentation", "classification"), default=None, help="of a named recipe")
+    what.add_argument(
+        "--base",
+        default="fetalclip",
+        help="encoder to start from: fetalclip, a bundle that includes one (demo), or scratch:ARCHITECTURE",
+    )
+    what.add_argument("--weights", help="FetalCLIP weights file (default: the imported ones)")
+    what.add_argument("--split", type=Path, metavar="FILE", help="split file (default: by subject, 70/10/20)")
+    what.add_argument("--trials", type=int, default=1, metavar="N", help="independent trials (the paper: 5)")
+    what.add_argument("--seed", type=int, default=0, metavar="S", help="of split and first trial (default 0)")
+    what.add_argument("--name", help="of the bundles (default: the recipe's)")
+    what.add_argument("--no-feature-cache", action="store_true", help="run a frozen encoder again in every epoch")
+    how = parser.add_argument_group("where and how it is computed")
+    how.add_argument("--accelerator", choices=("auto", "cpu", "cuda"), default="auto")
+    how.add_argument("--devices", type=int, default=1, metavar="N", help="devices on each node (default 1)")
+    how.add_argument("--num-nodes", type=int, default=1, metavar="N", help="nodes (default 1)")
+    how.add_argument("--strategy", default="auto", help="auto, ddp, ... as Lightning names them")
+    how.add_argument(
+        "--precision",
+        choices=("bf16-mixed", "16-mixed", "32-true"),
+        help="default: the recipe's on CUDA, else 32-true",
+    )
+    how.add_argument("--workers", type=int, default=0, metavar="N", help="loader processes (default 0)")
+    how.add_argument(
+        "--nondeterministic", action="store_true", help="allow faster kernels that are not repeatable"
+    )
+    how.add_argument("--processes", type=int, default=1, metavar="N", help="to prepare frames with (default 1)")
+    how.add_argument(
+        "--frames", type=Path, metavar="DIR", help="where prepared frames are kept (default: the cache)"
+    )
+    parser.add_argument("--no-test", action="store_true", help="do not evaluate on the test part at the end")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def run(args: argparse.Namespace) -> int:
+    from fetaliqa.datasets.opening import open_labelled
+    from fetaliqa.errors import OptionError
+    from fetaliqa.training.base import open_base
+    from fetaliqa.training.quiet import quiet_lightning
+    from fetaliqa.training.run import execute, main_process, open_run
+
+    quiet_lightning()
+    if (args.data is None) == (args.resume is None):
+        raise OptionError("give the folder of a data set to train on, or --resume RUN, one of the two")
+    machine = _machine(args)
+    if args.resume is not None:
+        folder = args.resume
+        request, recipe, split = open_run(folder)
+        data = open_labelled(Path(request.data), kind=request.kind)
+        base = open_base(request.base, request.weights)
+    else:
+        folder, request, recipe, split, data, base = _new_run(args)
+    if request.trials > 1 and machine.devices * machine.num_nodes > 1 and "TORCHELASTIC_RUN_ID" not in os.environ:
+        raise OptionError(
+            f"{request.trials} trials on several devices: start with torchrun, or train one trial per command"
+        )
+    with _Bars() as bars:
+        summary = execute(folder, data, base, request, recipe, split, machine, bars.report, args.processes)
+    if not main_process():
+        return 0
+    tested = None if args.no_test or not split.test else _test(folder, data, request.weights, args.accelerator)
+    if args.json:
+        print(json.dumps({"run": str(folder), **summary, "test": tested}))
+        return 0
+    _print(folder, summary, tested)
+    return 0
+
+
+def _new_run(args: argparse.Namespace) -> tuple[Path, RunRequest, Recipe, Split, LabelledData, Base]:
+    from fetaliqa.datasets.opening import open_labelled
+    from fetaliqa.datasets.splits import custom, subject_split
+    from fetaliqa.models.home import frames_folder
+    from fetaliqa.training.base import open_base
+    from fetaliqa.training.run import start_run
+
+    recipe = _recipe(args.recipe, args.task, args.set)
+    data = open_labelled(args.data, kind=args.kind)
+    entries = data.entries()
+    if args.split is not None:
+        split = custom(args.split, entries)
+    else:
+        split = subject_split(entries, seed=args.seed)
+    request = _request(
+        data=str(Path(args.data).resolve()),
+        kind=args.kind,
+        base=args.base,
+        weights=args.weights,
+        trials=args.trials,
+        seed=args.seed,
+        name=args.name or recipe.name,
+        feature_cache=not args.no_feature_cache,
+        frames=str((args.frames or frames_folder()).resolve()),
+    )
+    base = open_base(request.base, request.weights)
+    base.check(recipe)  # before the folder is made: a wrong base leaves nothing behind
+    folder = _folder(args.out, recipe.name)
+    start_run(folder, request, recipe, split, data)
+    return folder, request, recipe, split, data, base
+
+
+def _folder(out: Path | None, recipe: str) -> Path:
+    """The run's folder; processes started by this one take the same."""
+    from datetime import datetime
+
+    from fetaliqa.errors import OptionError
+    from fetaliqa.training.run import main_process
+
+    chosen = out or os.environ.get(FOLDER_VARIABLE)
+    if chosen is None:
+        if not main_process():
+            raise OptionError("several processes train together; name one folder for all of them with --out")
+        chosen = Path("runs") / f"{recipe}-{datetime.now():%Y%m%d-%H%M%S}"
+    os.environ[FOLDER_VARIABLE] = str(chosen)
+    return Path(chosen)
+
+
+def _request(**values: Any) -> RunRequest:
+    from fetaliqa.errors import OptionError
+    from fetaliqa.training.run import RunRequest
+
+    try:
+        return RunRequest(**values)
+    except ValueError as problem:
+        raise OptionError(str(problem)) from None
+
+
+def _recipe(name: str, task: str | None, settings: list[str]) -> Recipe:
+    from fetaliqa.errors import OptionError
+    from fetaliqa.training.recipe import RECIPE_NAMES, changed, recipe_from_json, recipe_named
+
+    file = Path(name)
+    if name not in RECIPE_NAMES and file.is_file():
+        try:
+            recipe = recipe_from_json(json.loads(file.read_text(encoding="utf-8")), str(file))
+        except ValueError as problem:
+            raise OptionError(f"{file}: not readable JSON ({problem})") from None
+        if task is not None and task != recipe.task:
+            raise OptionError(f"{file}: its task is {recipe.task!r}, --task says {task!r}; change one of them")
+    else:
+        recipe = recipe_named(name, task or "segmentation")
+    changes = {}
+    for setting in settings:
+        field, separator, text = setting.partition("=")
+        if not separator:
+            raise OptionError(f"--set {setting!r}: write FIELD=VALUE, for example --set epochs=10")
+        try:
+            changes[field] = json.loads(text)
+        except ValueError:
+            changes[field] = text
+    return changed(recipe, changes) if changes else recipe
+
+
+def _machine(args: argparse.Namespace) -> Machine:
+    from fetaliqa.errors import OptionError
+    from fetaliqa.inference.predictor import choose_device
+    from fetaliqa.training.trainer import Machine
+
+    choose_device(args.accelerator)
+    for name in ("devices", "num_nodes"):
+        if getattr(args, name) < 1:
+            raise OptionError(f"--{name.replace('_', '-')} is {getattr(args, name)}; 1 or more is needed")
+    return Machine(
+        accelerator=args.accelerator,
+        devices=args.devices,
+        num_nodes=args.num_nodes,
+        strategy=args.strategy,
+        precision=args.precision,
+        workers=args.workers,
+        deterministic=not args.nondeterministic,
+        progress=sys.stderr.isatty(),
+    )
+
+
+class _Bars:
+    """One progress bar after the other, on standard error."""
+
+    def __init__(self) -> None:
+        self._bars: dict[str, Any] = {}
+
+    def __enter__(self) -> _Bars:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for bar in self._bars.values():
+            bar.close()
+
+    def report(self, stage: str, done: int, total: int) -> None:
+        from tqdm import tqdm
+
+        if stage not in self._bars:
+            self._bars[stage] = tqdm(total=total, desc=stage, file=sys.stderr, mininterval=1, disable=None)
+        self._bars[stage].update(done - self._bars[stage].n)
+
+
+def _test(folder: Path, data: LabelledData, weights: str | None, accelerator: str) -> dict[str, Any]:
+    """Figures on the test part, by ``fetaliqa evaluate``'s own code; also written to ``evaluation.json``."""
+    from fetaliqa.atomic import write_json
+    from fetaliqa.experiments.evaluation_run import evaluate_run
+
+    with _Bars() as bars:
+        result = evaluate_run(
+            folder,
+            data,
+            "test",
+            weights=weights,
+            device=accelerator,
+            progress=lambda trial, done, total: bars.report(f"evaluate {trial}", int(done), total),
+        ).to_json()
+    write_json(folder / "evaluation.json", result)
+    return result
+
+
+def _print(folder: Path, summary: dict[str, Any], tested: dict[str, Any] | None) -> None:
+    trials = summary["trials"]
+    print(f"{len(trials)} trial(s) in {folder}")
+    for number, trial in enumerate(trials):
+        figures = "  ".join(f"{name} {value:.4g}" for name, value in trial.items() if name.startswith("val_"))
+        print(f"  trial {number}: {figures}  bundle {folder / f'trial-{number}' / 'bundle'}")
+    if tested is not None:
+        print(f"on the test part (all figures: {folder / 'evaluation.json'}):")
+        for group, figures in tested["summary"].items():
+            shown = [f"{name} {value['mean']:.4g}" for name, value in figures.items() if value]
+            print(f"  {group}: " + ", ".join(shown))
+    print(f"see `fetaliqa evaluate {folder} DATA` for tables and pictures")

@@ -1,0 +1,163 @@
+"""What is in a folder of the ACOUSLIC-AI layout before any pixel is read: table, manifest, paths, sweep ranges."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import statistics
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from fetaliqa.anatomy import ABDOMEN
+from fetaliqa.datasets.acouslic_layout import (
+    CIRCUMFERENCES,
+    IMAGES,
+    MANIFEST,
+    MASKS,
+    Circumferences,
+    read_circumferences,
+)
+from fetaliqa.errors import NotFoundError, OptionError, SweepError
+from fetaliqa.sweep import Ranges, Sweep, read_sweep
+from fetaliqa.sweep.reading import open_image
+
+# The 553 values of version 1.1: mean 232.0, median 229.5, range 140.9-350.6 mm. Version 1.0 has exactly twice
+# each: median 459.1, up to 701.1 mm.
+IMPOSSIBLE_AC_MM = ABDOMEN.plausible_mm[1]  # 450; no fetus is larger
+DOUBLED_MEDIAN_MM = 400.0  # between the two medians; no set of real fetuses has its median here
+FIX = "use version 1.1 (Zenodo 10.5281/zenodo.12697994)"
+
+
+def doubled(values: Iterable[float | None]) -> str | None:
+    """Why the AC values of a table (mm) must be the doubled ones of version 1.0, or None when they need not be."""
+    present = [value for value in values if value is not None]
+    if not present:
+        return None
+    highest, median = max(present), statistics.median(present)
+    if highest > IMPOSSIBLE_AC_MM:
+        return f"AC {highest:.0f} mm, and no fetus exceeds {IMPOSSIBLE_AC_MM:.0f} mm"
+    if median > DOUBLED_MEDIAN_MM:
+        return f"the median AC is {median:.0f} mm, and about 230 mm is expected"
+    return None
+
+
+def doubled_sentence(reason: str) -> str:
+    """The sentence about a doubled table, naming the way out."""
+    return f"{CIRCUMFERENCES.name}: {reason}; version 1.0 of this table is doubled, {FIX}"
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The content of ``manifest.json``; empty when there is none.
+
+    Raises:
+        SweepError: when it is no JSON object.
+    """
+    path = Path(folder) / MANIFEST
+    if not path.is_file():
+        return {}
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as problem:
+        raise SweepError(f"{path.name}: not JSON ({problem}); restore it, or remove it for real data") from None
+    if not isinstance(content, dict):
+        raise SweepError(f"{path.name}: a JSON {type(content).__name__}; an object is expected")
+    return content
+
+
+class AcouslicFolder:
+    """Table, manifest and paths of a folder in the ACOUSLIC-AI layout.
+
+    Attributes:
+        folder: its root.
+        rows: the table, in its order; a value that is no number (``nan``) counts as absent.
+        manifest: content of ``manifest.json``, empty without one.
+        synthetic: whether the manifest says so.
+
+    Raises:
+        SweepError: when there is no table, or table or manifest cannot be used.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = Path(folder)
+        self.rows = [_cleaned(row) for row in read_circumferences(self.folder)]
+        for row in self.rows:
+            if Path(row.uuid).name != row.uuid or row.uuid in ("", ".", ".."):
+                raise SweepError(f"{CIRCUMFERENCES.name}: {row.uuid!r} is no case name; correct the table")
+        self.manifest = read_manifest(self.folder)
+        self.synthetic = self.manifest.get("synthetic") is True
+        counts = Counter(row.uuid for row in self.rows)
+        self.duplicates = sorted(uuid for uuid, count in counts.items() if count > 1)
+
+    def image(self, case_id: str) -> Path:
+        """Path of a case's frames."""
+        return self.folder / IMAGES / f"{case_id}.mha"
+
+    def mask(self, case_id: str) -> Path:
+        """Path of a case's masks."""
+        return self.folder / MASKS / f"{case_id}.mha"
+
+    def row(self, case_id: str) -> Circumferences:
+        """A case's row.
+
+        Raises:
+            NotFoundError: when the table has none.
+            SweepError: when it has several.
+        """
+        found = [row for row in self.rows if row.uuid == case_id]
+        if not found:
+            raise NotFoundError(f"{case_id}: no such case in {CIRCUMFERENCES.name}")
+        if len(found) > 1:
+            raise SweepError(f"{case_id}: {len(found)} rows in {CIRCUMFERENCES.name}; keep one of them")
+        return found[0]
+
+    def read_frames(self, case_id: str) -> Sweep:
+        """A case's frames, with the sweep ranges of its file, else of the manifest, else equal ones.
+
+        Equal ones: a sweep for each AC column of the table (6), of frame count // 6 slots each as in the paper;
+        the last has what remains.
+
+        Raises:
+            NotFoundError: when the file is missing.
+            SweepError: when it cannot be used or the manifest's ranges do not fit.
+        """
+        path = self.image(case_id)
+        opened = open_image(path)
+        if opened.ranges is not None:
+            return read_sweep(path)
+        stated = self.manifest.get("sweep_ranges")
+        count = opened.pixels.shape[0]
+        try:
+            ranges = _equal_ranges(count, len(self.rows[0].ac_mm)) if stated is None else stated
+            return read_sweep(path, sweeps=ranges)
+        except (OptionError, TypeError) as problem:
+            raise SweepError(f"{path.name}: the ranges of {MANIFEST} do not fit ({problem})") from None
+
+
+def circumferences_of(row: Circumferences, ranges: Ranges) -> tuple[float | None, ...]:
+    """AC (mm) of each sweep of a case.
+
+    Raises:
+        SweepError: when the row gives an AC for a sweep that the case does not have.
+    """
+    values = row.ac_mm[: len(ranges)] + (None,) * (len(ranges) - len(row.ac_mm))
+    beyond = [number for number, value in enumerate(row.ac_mm, start=1) if value and number > len(ranges)]
+    if beyond:
+        raise SweepError(
+            f"{row.uuid}: the table has an AC for sweep {beyond[0]}, but the case has {len(ranges)} sweeps"
+        )
+    return values
+
+
+def _cleaned(row: Circumferences) -> Circumferences:
+    return replace(row, ac_mm=tuple(None if v is None or math.isnan(v) else v for v in row.ac_mm))
+
+
+def _equal_ranges(count: int, sweeps: int) -> Ranges:
+    if count < sweeps:
+        raise OptionError(f"{count} frames are too few for {sweeps} sweeps")
+    borders = [number * (count // sweeps) for number in range(sweeps)] + [count]
+    return tuple(itertools.pairwise(borders))

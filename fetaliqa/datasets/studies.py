@@ -1,0 +1,219 @@
+"""A researcher's own labelled studies: MONAI Label's studies folder, or plain folders of images and masks.
+
+::
+
+    datastore_v2.json, images, labels/final/ID.ext       MONAI Label; the frame record is in the label's info
+    images/NAME.ext  labels/NAME.ext (or masks/)         plain; the frame record is labels/NAME.frames.json
+    subjects.csv                                         optional in both: case_id, subject_id
+
+**A frame nobody looked at is never training truth.** With a frame record, known frames are those that it calls
+``annotated`` or ``empty``; a ``proposed`` one never is. Without a record only frames with a mask are: an empty
+mask may mean that nobody looked. Where record and mask contradict each other the frame is unknown, and
+``problems`` says so.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from fetaliqa.anatomy import anatomy_named
+from fetaliqa.datasets.acouslic_folder import read_manifest
+from fetaliqa.datasets.fingerprint import files_signature
+from fetaliqa.datasets.frame_record import FrameState, parse_frame_record
+from fetaliqa.datasets.labelled import CaseEntry, LabelledCase, fill_outlines
+from fetaliqa.datasets.studies_folder import Study, find_studies
+from fetaliqa.errors import FetalIQAError, NotFoundError, SweepError
+from fetaliqa.sweep import Sweep, read_masks, read_sweep
+
+HIGHEST_LABEL = 2  # 1 optimal plane, 2 suboptimal
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass
+class Survey:
+    """What was found in a folder of studies.
+
+    Attributes:
+        cases: that could be read.
+        frames: slots of them; known optimal, suboptimal and empty ones.
+        problems: one sentence each.
+    """
+
+    cases: int = 0
+    frames: dict[str, int] = field(default_factory=lambda: {"slots": 0, "optimal": 0, "suboptimal": 0, "empty": 0})
+    problems: list[str] = field(default_factory=list)
+
+    def add(self, case: LabelledCase) -> None:
+        """Count a case in."""
+        grades = case.grades()[case.known]
+        self.cases += 1
+        self.frames["slots"] += len(case.frames)
+        for name, grade in (("optimal", 1), ("suboptimal", 2), ("empty", 0)):
+            self.frames[name] += int((grades == grade).sum())
+
+
+class Studies:
+    """Studies with a person's labels.
+
+    There is no table of reference circumferences, so ``circumferences_mm`` of a case is all None, and
+    ``measured()`` all False: a recipe that keeps only sweeps with a reference AC, as the paper's does, keeps
+    nothing here.
+
+    Args:
+        folder: see the module's text; read once, so labels that arrive later need a new object.
+        anatomy: name of what is outlined.
+
+    Raises:
+        NotFoundError: when it is no studies folder.
+        SweepError: when its index, manifest or table of subjects cannot be used.
+        OptionError: when no such anatomy is known.
+    """
+
+    name = "studies"
+
+    def __init__(self, folder: Path, anatomy: str = "abdomen") -> None:
+        self.folder = Path(folder)
+        self.anatomy = anatomy_named(anatomy)
+        self.synthetic = read_manifest(self.folder).get("synthetic") is True
+        self._studies = {study.case_id: study for study in find_studies(self.folder)}
+
+    def entries(self) -> list[CaseEntry]:
+        """Cases with a label, by name; without those whose files are missing or whose record tells of no frame."""
+        return [CaseEntry(s.case_id, s.subject_id) for s in self._studies.values() if _usable(s)]
+
+    def read(self, case_id: str) -> LabelledCase:
+        """A case. Its masks carry the plane of the record: 1 optimal, 2 suboptimal; else their own value.
+
+        Raises:
+            NotFoundError: when there is no such case or a file of it is missing.
+            SweepError: when a file or the record cannot be used, or a mask has other values than 0, 1 and 2 in a
+                frame whose plane the record does not give.
+        """
+        return self._read(self._study(case_id))[0]
+
+    def problems(self, progress: Progress | None = None) -> list[str]:
+        """What is missing or contradicts itself, one sentence each; reads every case."""
+        return self.survey(progress).problems
+
+    def survey(self, progress: Progress | None = None) -> Survey:
+        """Read every case, and count its frames.
+
+        Args:
+            progress: called with cases done and cases in all.
+        """
+        survey = Survey()
+        for done, study in enumerate(self._studies.values(), start=1):
+            try:
+                case, problems = self._read(study)
+            except FetalIQAError as problem:
+                text = str(problem)
+                survey.problems.append(text if text.startswith(study.case_id) else f"{study.case_id}: {text}")
+            else:
+                survey.add(case)
+                survey.problems += problems
+            if progress is not None:
+                progress(done, len(self._studies))
+        return survey
+
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) over cases, subjects, state and plane of each frame, and the files of ``entries``.
+
+        Large files count with name, size and both ends, see ``file_signature``. Who labelled, and when, does not.
+        """
+        digest = hashlib.sha256(self.anatomy.name.encode())
+        paths: list[Path] = []
+        for study in (self._studies[entry.case_id] for entry in self.entries()):
+            states = sorted((frame, s.state, s.label) for frame, s in (_states(study) or {}).items())
+            digest.update(json.dumps([study.case_id, study.subject_id, study.record is not None, states]).encode())
+            paths += [path for path in (study.image, study.mask) if path is not None]
+        digest.update(files_signature(self.folder, paths).encode())
+        return digest.hexdigest()
+
+    def _study(self, case_id: str) -> Study:
+        try:
+            return self._studies[case_id]
+        except KeyError:
+            raise NotFoundError(f"{case_id}: no labelled case of this name in {self.folder}") from None
+
+    def _read(self, study: Study) -> tuple[LabelledCase, list[str]]:
+        states = _states(study)
+        sweep = read_sweep(study.image)
+        if study.mask is not None:
+            masks = read_masks(study.mask, sweep)
+        elif any(state.state == "annotated" for state in (states or {}).values()):
+            raise NotFoundError(f"{study.case_id}: its record has annotated frames, but there is no mask file")
+        else:
+            masks = np.zeros(sweep.shape, np.uint8)
+        masks, known, problems = _reconciled(study.case_id, sweep, masks, states)
+        case = LabelledCase(
+            case_id=study.case_id,
+            subject_id=study.subject_id,
+            frames=sweep.frames,
+            masks=fill_outlines(masks),
+            known=known,
+            spacing=sweep.spacing,
+            ranges=sweep.ranges,
+            circumferences_mm=(None,) * len(sweep.ranges),
+        )
+        return case, problems
+
+
+def _states(study: Study) -> dict[int, FrameState] | None:
+    return None if study.record is None else parse_frame_record(study.record, study.case_id)
+
+
+def _usable(study: Study) -> bool:
+    if not study.image.exists() or (study.mask is not None and not study.mask.is_file()):
+        return False
+    try:
+        states = _states(study)
+    except SweepError:
+        return False
+    if states is None:
+        return study.mask is not None
+    told = {state.state for state in states.values()}
+    return ("annotated" in told and study.mask is not None) or told & {"annotated", "empty"} == {"empty"}
+
+
+def _reconciled(
+    case_id: str, sweep: Sweep, masks: np.ndarray, states: dict[int, FrameState] | None
+) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Masks that hold known frames only, which those are (bool [T]), and what contradicts itself."""
+    drawn = masks.reshape(len(masks), -1).any(axis=1)
+    if states is None:
+        states = {int(frame): FrameState("annotated", None) for frame in np.flatnonzero(drawn)}
+    beyond = [frame for frame in states if frame >= len(masks)]
+    if beyond:
+        raise SweepError(f"{case_id}: its record names frame {beyond[0]}; its frames are 0 to {len(masks) - 1}")
+    result, known, problems = np.zeros_like(masks), np.zeros(len(masks), bool), []
+    for frame, state in sorted(states.items()):
+        if state.state == "proposed":
+            continue
+        if sweep.padding[frame]:
+            problems.append(f"{case_id}: frame {frame} is black, but was called {state.state}")
+        elif state.state == "empty" and drawn[frame]:
+            problems.append(f"{case_id}: frame {frame} was called empty, but has a mask")
+        elif state.state == "annotated" and not drawn[frame]:
+            problems.append(f"{case_id}: frame {frame} was called annotated, but its mask is empty")
+        else:
+            known[frame] = True
+            result[frame] = _graded(case_id, frame, masks[frame], state.label)
+    return result, known, problems
+
+
+def _graded(case_id: str, frame: int, mask: np.ndarray, label: int | None) -> np.ndarray:
+    if label is not None:
+        return np.where(mask > 0, np.uint8(label), np.uint8(0))
+    if mask.max() > HIGHEST_LABEL:
+        raise SweepError(
+            f"{case_id}: the mask of frame {frame} holds the value {mask.max()}; use 1 (optimal) and 2 "
+            "(suboptimal), or give the plane in the frame record"
+        )
+    return mask

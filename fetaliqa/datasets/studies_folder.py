@@ -1,0 +1,126 @@
+"""Which image, mask and frame record belong together in a folder of one's own studies."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fetaliqa.datasets.frame_record import read_record_file, record_in_info
+from fetaliqa.errors import NotFoundError, SweepError
+from fetaliqa.sweep import MASK_SUFFIXES, case_id_of, is_sweep_path
+
+INDEX = "datastore_v2.json"  # of MONAI Label's studies folder
+FINAL = "final"  # tag of labels that a person submitted; others are a model's
+IMAGES = "images"
+LABELS = ("labels", "masks")
+RECORD_SUFFIX = ".frames.json"
+SUBJECTS = "subjects.csv"
+LABEL_SUFFIXES = (*MASK_SUFFIXES, ".nii", ".mhd", ".png")
+
+
+@dataclass(frozen=True)
+class Study:
+    """A labelled case on disk; ``record`` is its frame record as JSON gave it, None when there is none."""
+
+    case_id: str
+    subject_id: str
+    image: Path
+    mask: Path | None
+    record: Any
+
+
+def is_studies(folder: Path) -> bool:
+    """Whether a folder looks like MONAI Label's studies or has ``images`` beside ``labels`` or ``masks``."""
+    folder = Path(folder)
+    beside = (folder / IMAGES).is_dir() and any((folder / name).is_dir() for name in LABELS)
+    return (folder / INDEX).is_file() or beside
+
+
+def find_studies(folder: Path) -> list[Study]:
+    """The cases of a folder that have a final label, by name.
+
+    Raises:
+        NotFoundError: when it is no studies folder.
+        SweepError: when its index or its table of subjects cannot be used.
+    """
+    folder = Path(folder)
+    if not is_studies(folder):
+        raise NotFoundError(f"{folder}: neither {INDEX} nor {IMAGES}/ beside {' or '.join(LABELS)}/ in it")
+    subjects = _subjects(folder)
+    found = _indexed(folder, subjects) if (folder / INDEX).is_file() else _plain(folder, subjects)
+    return sorted(found, key=lambda study: study.case_id)
+
+
+def _indexed(folder: Path, subjects: dict[str, str]) -> Iterator[Study]:
+    """Cases in the order of MONAI Label's index."""
+    try:
+        index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+        objects = index["objects"].items()
+        images, labels = (_below(folder, index.get(key) or ".") for key in ("images_dir", "labels_dir"))
+        for case_id, entry in objects:
+            label = entry["labels"].get(FINAL)
+            if label is None:
+                continue
+            image = images / _plain_name(f"{case_id}{entry['image']['ext']}")
+            mask = labels / FINAL / _plain_name(f"{case_id}{label['ext']}")
+            record = record_in_info(label.get("info") or {})
+            yield Study(case_id, subjects.get(case_id, case_id), image, mask, record)
+    except (ValueError, KeyError, AttributeError, TypeError) as problem:
+        raise SweepError(
+            f"{INDEX}: not an index of MONAI Label ({problem}); let the server write it again"
+        ) from None
+
+
+def _plain(folder: Path, subjects: dict[str, str]) -> Iterator[Study]:
+    labels = next(folder / name for name in LABELS if (folder / name).is_dir())
+    seen: dict[str, Path] = {}
+    for image in sorted((folder / IMAGES).iterdir()):
+        if image.name.startswith(".") or not is_sweep_path(image):
+            continue
+        case_id = case_id_of(image)
+        if case_id in seen:
+            raise SweepError(f"{image.name}: {seen[case_id].name} is of the same name; rename one of them")
+        seen[case_id] = image
+        mask = next((p for suffix in LABEL_SUFFIXES if (p := labels / f"{case_id}{suffix}").is_file()), None)
+        record = labels / f"{case_id}{RECORD_SUFFIX}"
+        if mask is None and not record.is_file():
+            continue
+        content = read_record_file(record) if record.is_file() else None
+        yield Study(case_id, subjects.get(case_id, case_id), image, mask, content)
+
+
+def _subjects(folder: Path) -> dict[str, str]:
+    """Subject of each case in ``subjects.csv``; empty without that file."""
+    path = folder / SUBJECTS
+    if not path.is_file():
+        return {}
+    subjects: dict[str, str] = {}
+    with open(path, newline="", encoding="utf-8-sig") as stream:
+        reader = csv.DictReader(stream)
+        if not {"case_id", "subject_id"} <= set(reader.fieldnames or ()):
+            raise SweepError(f"{SUBJECTS}: columns {reader.fieldnames}; case_id and subject_id are needed")
+        for row in reader:
+            case_id, subject_id = ((row[key] or "").strip() for key in ("case_id", "subject_id"))
+            if not case_id or not subject_id:
+                raise SweepError(f"{SUBJECTS}, line {reader.line_num}: case_id and subject_id must both be given")
+            if subjects.setdefault(case_id, subject_id) != subject_id:
+                raise SweepError(f"{SUBJECTS}: case {case_id} has two subjects; keep one")
+    return subjects
+
+
+def _below(folder: Path, name: str) -> Path:
+    """A folder named by the index, which must lie in the studies folder."""
+    path = folder / name
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise ValueError(f"{name!r} lies outside of the studies folder")
+    return path
+
+
+def _plain_name(name: str) -> str:
+    if Path(name).name != name or name.startswith("."):
+        raise ValueError(f"{name!r} is no plain file name")
+    return name

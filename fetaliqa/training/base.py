@@ -1,0 +1,110 @@
+"""What a run starts from: FetalCLIP's encoder, the encoder of a bundle, or random values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+
+from fetaliqa.errors import OptionError
+from fetaliqa.models import (
+    Architecture,
+    Bundle,
+    EncoderModel,
+    build_classification,
+    build_segmentation,
+    load_architecture,
+)
+from fetaliqa.models.architecture import architecture_names
+from fetaliqa.models.card import BASE_FILE
+from fetaliqa.models.store import resolve_bundle
+from fetaliqa.training.anatomy import informed_start
+from fetaliqa.training.recipe import Recipe
+
+FETALCLIP = "fetalclip"
+SCRATCH = "scratch:"
+
+
+@dataclass
+class Base:
+    """An encoder to start from, and how to build a fresh model on it.
+
+    Attributes:
+        name: what the user asked for.
+        architecture: of the model.
+        kind: of the bundle's base, see ``BaseReference``.
+        synthetic: whether the encoder learnt from phantoms.
+        weights: its tensors or their file; None: random values.
+    """
+
+    name: str
+    architecture: Architecture
+    kind: Literal["fetalclip", "included"]
+    synthetic: bool
+    weights: Any
+
+    def check(self, recipe: Recipe) -> None:
+        """Refuse a recipe that cannot start from here.
+
+        Raises:
+            OptionError: when the recipe trains only part of an encoder that has learnt nothing.
+        """
+        if self.name.startswith(SCRATCH) and recipe.encoder != "full":
+            raise OptionError(
+                f"base {self.name!r} is random, and recipe {recipe.name!r} trains its encoder "
+                f"{'through adapters only' if recipe.encoder == 'lora' else 'not at all'}; "
+                "use --set encoder=full, or another base"
+            )
+
+    def build(self, recipe: Recipe, seed: int) -> EncoderModel:
+        """A fresh model: the same seed, the same values.
+
+        Raises:
+            OptionError: see :meth:`check`.
+        """
+        self.check(recipe)
+        torch.manual_seed(seed)
+        scratch = self.name.startswith(SCRATCH)
+        build = build_segmentation if recipe.task == "segmentation" else build_classification
+        model: EncoderModel = build(
+            self.architecture,
+            weights=None if scratch else self.weights,
+            random_init=scratch,
+            encoder=recipe.encoder,
+            lora=recipe.lora,
+        )
+        if scratch:
+            informed_start(model.visual, self.architecture.vision, seed)
+        return model
+
+
+def open_base(name: str, weights: str | None = None) -> Base:
+    """The base called ``name``: ``fetalclip``, ``scratch:ARCHITECTURE``, or a bundle that includes its encoder.
+
+    Args:
+        name: see above.
+        weights: FetalCLIP's weights file; None for the imported ones.
+
+    Raises:
+        OptionError: when there is no such base, or the bundle does not include its encoder.
+    """
+    if name == FETALCLIP:
+        from fetaliqa.models.weights import load_visual
+
+        architecture = load_architecture(FETALCLIP)
+        state, _ = load_visual(weights, architecture.vision)
+        return Base(name, architecture, "fetalclip", False, state)
+    if name.startswith(SCRATCH):
+        architecture = load_architecture(name.removeprefix(SCRATCH))
+        return Base(name, architecture, "included", False, None)
+    if name in architecture_names() and name != "demo":
+        raise OptionError(f"base {name!r} is an architecture without weights; use {SCRATCH}{name} to start anew")
+    bundle = Bundle.open(resolve_bundle(name))
+    if bundle.card.base.kind != "included":
+        raise OptionError(f"{name}: this bundle has no encoder of its own; use --base {FETALCLIP}")
+    architecture = bundle.card.architecture
+    if architecture.decoder is None:
+        raise OptionError(f"{name}: a classifier's bundle names no decoder; use a segmentation bundle as the base")
+    state = bundle.tensors(BASE_FILE)
+    return Base(name, architecture, "included", "phantom" in bundle.card.training_data.name.lower(), state)

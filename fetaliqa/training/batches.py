@@ -1,0 +1,184 @@
+"""Which frames make a batch: a pure function of seed, step and process, so that a killed run goes on exactly.
+
+A step's batch is drawn for all processes together; process r of w takes every w-th frame of it from r on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from fetaliqa.errors import OptionError
+from fetaliqa.training.augment import draw_changes
+from fetaliqa.training.frames import FrameSet
+from fetaliqa.training.recipe import Recipe
+
+Item = dict[str, Any]
+
+
+@lru_cache(maxsize=16)
+def _permutation(seed: int, pool: int, turn: int, count: int) -> np.ndarray:
+    return np.random.default_rng([seed, pool, turn]).permutation(count)
+
+
+def _drawn(members: np.ndarray, seed: int, pool: int, first: int, count: int) -> np.ndarray:
+    """Positions ``first`` to ``first + count`` of an endless sequence of shuffled passes over ``members``."""
+    places = np.arange(first, first + count)
+    turns = places // len(members)
+    chosen = [
+        _permutation(seed, pool, int(turn), len(members))[place % len(members)]
+        for turn, place in zip(turns, places)
+    ]
+    return members[np.array(chosen, np.int64)]
+
+
+@dataclass(frozen=True)
+class Order:
+    """The frames of every step.
+
+    Attributes:
+        pools: members of each pool (frame indices), and how many of them are in a batch.
+        steps: per epoch.
+        seed: of the shuffling.
+        weights: float [batch], of each place in a batch; their mean is 1.
+    """
+
+    pools: tuple[tuple[np.ndarray, int], ...]
+    steps: int
+    seed: int
+    weights: np.ndarray
+
+    def batch(self, step: int) -> np.ndarray:
+        """Frame indices of a step, counted over all epochs."""
+        if len(self.pools) == 1:  # every epoch is one pass; the last frames that fill no batch are left out
+            members, count = self.pools[0]
+            epoch, place = divmod(step, self.steps)
+            order = _permutation(self.seed, 0, epoch, len(members))
+            return members[order[place * count : (place + 1) * count]]
+        return np.concatenate(
+            [
+                _drawn(members, self.seed, pool, step * count, count)
+                for pool, (members, count) in enumerate(self.pools)
+            ]
+        )
+
+
+def make_order(frames: FrameSet, recipe: Recipe, seed: int) -> Order:
+    """The order of training frames by a recipe.
+
+    Raises:
+        OptionError: when there is nothing with an outline, or less than a batch.
+    """
+    size = min(recipe.batch_size, len(frames))
+    positive = frames.grades > 0
+    if not positive.any():
+        raise OptionError("no training frame has an outline; check labels, split and filters")
+    steps = max(1, len(frames) // size)
+    if recipe.sampling == "shuffle" or positive.all():
+        return Order(((np.arange(len(frames)), size),), steps, seed, np.ones(size))
+    near = ~positive & frames.hard
+    far = ~positive & ~frames.hard
+    wanted = [round(size * recipe.positive_share), round(size * recipe.hard_share)]
+    if not near.any():
+        wanted[1] = 0
+    if not far.any():
+        wanted[1] = size - wanted[0]
+    wanted.append(size - sum(wanted))
+    pools = tuple((np.flatnonzero(mask), count) for mask, count in zip((positive, near, far), wanted) if count)
+    if recipe.sweep_weights:
+        stand_for = np.array([frames.weights[members].sum() for members, _ in pools])
+        parts = [np.full(count, part) for part, (_, count) in zip(stand_for, pools)]
+        weights = np.concatenate([part / len(part) for part in parts])
+        weights *= len(weights) / weights.sum()
+    else:
+        weights = np.ones(size)
+    return Order(pools, steps, seed, weights)
+
+
+class StepBatches(Dataset[Item]):
+    """Training batches by step number, counted over all epochs.
+
+    An item holds uint8 images [n, S, S], uint8 outlines [n, S, S], int64 indices [n], float weights [n] and, with
+    online augmentation, the drawn changes of this process's part.
+
+    Args:
+        frames: to take from.
+        order: which frames when.
+        recipe: for its online augmentation.
+        seed: of the augmentation.
+        rank, world: of the process.
+    """
+
+    def __init__(self, frames: FrameSet, order: Order, recipe: Recipe, seed: int, rank: int = 0, world: int = 1):
+        self.frames, self.order, self.recipe, self.seed = frames, order, recipe, seed
+        self.rank, self.world = rank, world
+
+    def __len__(self) -> int:
+        return self.order.steps * self.recipe.epochs
+
+    def __getitem__(self, step: int) -> Item:
+        whole = self.order.batch(step)
+        own = slice(self.rank, None, self.world)
+        item = frame_item(self.frames, whole[own])
+        item["weights"] = torch.from_numpy(self.order.weights[own].astype(np.float32))
+        if self.recipe.online is not None:
+            generator = torch.Generator().manual_seed(
+                int(np.random.SeedSequence([self.seed, step]).generate_state(1)[0])
+            )
+            item["changes"] = draw_changes(len(whole), generator, self.recipe.online).part(self.rank, self.world)
+        return item
+
+
+def frame_item(frames: FrameSet, chosen: np.ndarray) -> Item:
+    """Frames as an item, without changes and of equal weight."""
+    return {
+        "images": torch.from_numpy(np.array(frames.images[chosen])),
+        "outlines": torch.from_numpy(frames.outlines(chosen)),
+        "indices": torch.from_numpy(np.asarray(chosen, np.int64)),
+        "weights": torch.ones(len(chosen)),
+    }
+
+
+class StepSampler(Sampler[int]):
+    """Step numbers of one epoch; ``done`` says how many steps were taken before it.
+
+    Asked at the start of each epoch, so that a resumed run goes on within one.
+    """
+
+    def __init__(self, steps: int, done: Any) -> None:
+        self.steps, self._done = steps, done
+
+    def __iter__(self) -> Iterator[int]:
+        first = int(self._done())
+        return iter(range(first, (first // self.steps + 1) * self.steps))
+
+    def __len__(self) -> int:
+        return self.steps
+
+
+class OrderedBatches(Dataset[Item]):
+    """All frames in their order, in batches; process r of w takes every w-th frame of each."""
+
+    def __init__(self, frames: FrameSet, batch_size: int, rank: int = 0, world: int = 1) -> None:
+        self.frames, self.batch_size, self.rank, self.world = frames, batch_size, rank, world
+
+    def __len__(self) -> int:
+        return -(-len(self.frames) // self.batch_size)
+
+    def __getitem__(self, index: int) -> Item:
+        first = index * self.batch_size
+        chosen = np.arange(first, min(first + self.batch_size, len(self.frames)))
+        return frame_item(self.frames, chosen[self.rank :: self.world])
+
+
+def loader(batches: Dataset[Item], sampler: Sampler[int] | None, workers: int) -> DataLoader[Item]:
+    """A loader of ready-made batches."""
+    return DataLoader(
+        batches, batch_size=None, sampler=sampler, num_workers=workers, persistent_workers=False, pin_memory=False
+    )

@@ -1,0 +1,132 @@
+"""What a frozen encoder says of each training frame, computed once and mapped from disk.
+
+Exact where the encoder gets the same picture each time: without adapters, and without online augmentation (copies
+drawn before training are frames of their own). There, training from the store is the same computation as without
+it, up to the rounding of other batch sizes. With online augmentation or adapters there is nothing to store, and
+``can_cache`` says no. Features are kept in float32.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from filelock import FileLock
+from torch import nn
+
+from fetaliqa.atomic import atomic_directory, write_json
+from fetaliqa.errors import OptionError
+from fetaliqa.models import FetalCLIPSeg, normalise
+from fetaliqa.models.architecture import DECODER_STRIDE
+from fetaliqa.models.decoder import on_decoder_grid
+from fetaliqa.models.encoder_model import EncoderModel
+from fetaliqa.models.hashing import tensors_sha256
+from fetaliqa.models.lora import base_state
+from fetaliqa.training.recipe import Recipe
+from fetaliqa.training.store import FrameStore
+
+MAX_BYTES = 40 << 30  # of one store; 2,000 frames of FetalCLIP's four depths are 6.4 GB
+CHUNK = 16  # frames
+
+
+def can_cache(recipe: Recipe) -> bool:
+    """Whether each frame's features stay the same through training."""
+    return recipe.encoder == "frozen" and recipe.online is None
+
+
+@dataclass
+class FeatureStore:
+    """Features of the frames of a store.
+
+    Attributes:
+        maps: float32 [N, K, C, G, G] (segmentation: K = 4 depths on the decoder's coarsest grid) or [N, 1, C].
+    """
+
+    maps: np.ndarray
+
+    def read(self, indices: torch.Tensor, device: torch.device) -> tuple[torch.Tensor, ...]:
+        """The features of some frames: K tensors [n, C, G, G], or one of [n, C]."""
+        held = torch.from_numpy(self.maps[indices.cpu().numpy()]).to(device)
+        parts = held.unbind(dim=1)
+        if held.ndim == 5:
+            return tuple(part.contiguous(memory_format=torch.channels_last) for part in parts)
+        return tuple(parts)
+
+
+def _shape(model: EncoderModel) -> tuple[int, ...]:
+    vision = model.architecture.vision
+    if isinstance(model, FetalCLIPSeg):
+        side = vision.image_size // DECODER_STRIDE
+        return (len(model.indices), vision.width, side, side)
+    return (1, vision.embed_dim)
+
+
+@torch.no_grad()
+def _features(model: EncoderModel, images: torch.Tensor) -> torch.Tensor:
+    inputs = normalise(images)
+    if isinstance(model, FetalCLIPSeg):
+        inputs = inputs.contiguous(memory_format=torch.channels_last)
+        side = model.architecture.vision.image_size // DECODER_STRIDE
+        return torch.stack(on_decoder_grid(model.features(inputs), side), dim=1)
+    return model.visual(inputs)[:, None]
+
+
+def prepare_features(
+    model: nn.Module,
+    store: FrameStore,
+    folder: Path,
+    *,
+    device: torch.device | str = "cpu",
+    max_bytes: int = MAX_BYTES,
+    progress: Callable[[int, int], None] | None = None,
+) -> FeatureStore:
+    """The features of all frames of a store, from ``folder`` when they were computed before.
+
+    The folder is named by the frames, the encoder's weights and the depths read, so other weights never find it.
+
+    Raises:
+        OptionError: when they would take more than ``max_bytes``.
+    """
+    assert isinstance(model, EncoderModel), "only FetalCLIP's family of encoders is cached"
+    shape = (len(store.frames), *_shape(model))
+    needed = int(np.prod(shape)) * 4
+    if needed > max_bytes:
+        raise OptionError(
+            f"the features of {shape[0]} frames take {needed / 1e9:.0f} GB, above the limit of "
+            f"{max_bytes / 1e9:.0f} GB; raise frame_step, use fewer copies, or train without the feature cache"
+        )
+    decided = [store.key, tensors_sha256(base_state(model.visual)), list(shape), getattr(model, "indices", [])]
+    key = hashlib.sha256(json.dumps(decided).encode()).hexdigest()
+    target = folder / f"features-{key[:24]}"
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(str(target) + ".lock"):
+        if not target.is_dir():
+            with atomic_directory(target) as temporary:
+                _compute(model, store, temporary / "features.f32", shape, torch.device(device), progress)
+                write_json(temporary / "record.json", {"key": key, "shape": list(shape)})
+    return FeatureStore(np.memmap(target / "features.f32", np.float32, "r", shape=shape))
+
+
+def _compute(
+    model: EncoderModel,
+    store: FrameStore,
+    file: Path,
+    shape: tuple[int, ...],
+    device: torch.device,
+    progress: Callable[[int, int], None] | None,
+) -> None:
+    training, home = model.training, next(model.parameters()).device
+    model.to(device).eval()
+    with open(file, "wb") as written:
+        for start in range(0, shape[0], CHUNK):
+            images = torch.from_numpy(np.array(store.frames.images[start : start + CHUNK]))
+            found = _features(model, images.to(device)).float().cpu().contiguous()
+            written.write(found.numpy().data)
+            if progress is not None:
+                progress(min(start + CHUNK, shape[0]), shape[0])
+    model.to(home).train(training)

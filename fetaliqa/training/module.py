@@ -1,0 +1,202 @@
+"""A model and a recipe as a Lightning module: losses, optimiser, schedule, validation."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+import torch.nn.functional as functional
+from torch import nn
+
+from fetaliqa.errors import TrainingError
+from fetaliqa.models import FetalCLIPSeg, Threshold
+from fetaliqa.models.lora import has_adapters
+from fetaliqa.models.preprocess import model_inputs
+from fetaliqa.training.augment import apply_changes
+from fetaliqa.training.features import FeatureStore
+from fetaliqa.training.frames import Batch
+from fetaliqa.training.losses import outline_loss
+from fetaliqa.training.muon import MuonWithAdamW
+from fetaliqa.training.recipe import Recipe
+
+FINAL_RATE = 0.01  # of the peak learning rate, at the end of a cosine schedule
+DICE_EPS = 1e-7  # of the paper's loss (segmentation_models_pytorch's DiceLoss with smooth 0)
+
+
+def batch_dice_loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """Dice loss over all pixels of a batch together; 0 without gradient where no target has a pixel.
+
+    The loss of FetalCLIP-IQA's released code, reproduced from its description.
+
+    Args:
+        logits: float [N, H, W].
+        targets: float [N, H, W], 0 or 1.
+    """
+    probabilities = torch.sigmoid(logits)
+    overlap, total = (probabilities * targets).sum(), (probabilities + targets).sum()
+    loss = 1 - 2 * overlap / total.clamp(min=DICE_EPS)
+    return loss * (targets.sum() > 0).to(loss.dtype)
+
+
+class FrameModule(pl.LightningModule):
+    """What Lightning trains.
+
+    Args:
+        model: maps normalised frames [N, 3, S, S] to logits [N, 1, S, S] (segmentation) or [N].
+        recipe: how.
+        steps: optimiser steps in all.
+        seed: of dropout; each step is seeded by it, so that a resumed run goes on exactly.
+        features: what a frozen encoder says of each training frame, when it was computed before.
+    """
+
+    def __init__(
+        self, model: nn.Module, recipe: Recipe, steps: int, seed: int, features: FeatureStore | None = None
+    ) -> None:
+        super().__init__()
+        self.model, self.recipe, self.steps, self.seed = model, recipe, steps, seed
+        self._features = features
+        self._sums = torch.zeros(8, dtype=torch.float64)
+        self.figures: dict[str, float] = {}  # of the last validation
+
+    # -- the loss -----------------------------------------------------------------------------------
+
+    def _logits(self, batch: Batch, indices: torch.Tensor | None) -> torch.Tensor:
+        images = model_inputs(self.model, batch.images)
+        if self._features is not None and indices is not None:
+            held = self._features.read(indices, images.device)
+            if isinstance(self.model, FetalCLIPSeg):
+                return self.model.decoder(images.contiguous(memory_format=torch.channels_last), list(held))[:, 0]
+            return self.model.classifier(held[0])[:, 0]  # type: ignore[operator]
+        logits = self.model(images)
+        return logits[:, 0] if logits.ndim == 4 else logits
+
+    def loss_of(self, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """The recipe's loss of logits [N, S, S] or [N]."""
+        logits = logits.float()
+        if self.recipe.loss == "bce":
+            positive = (batch.outlines.amax(dim=(1, 2)) > 0).float()
+            return functional.binary_cross_entropy_with_logits(logits, positive, batch.weights)
+        if self.recipe.loss == "batch-dice":
+            return batch_dice_loss(logits, batch.outlines)
+        smooth = float(Threshold().min_foreground_pixels(logits.shape[-1]))
+        return outline_loss(logits, batch.outlines, batch.weights, smooth=smooth)
+
+    # -- training -----------------------------------------------------------------------------------
+
+    def train(self, mode: bool = True) -> FrameModule:
+        """Training mode, except for an encoder that does not train: its dropout and statistics stay still."""
+        super().train(mode)
+        encoder = getattr(self.model, "visual", None)
+        if self.recipe.encoder == "frozen" and isinstance(encoder, nn.Module):
+            encoder.eval()
+        return self
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        torch.manual_seed(hash((self.seed, self.global_step, self.global_rank)) % 2**63)
+
+    def training_step(self, item: dict[str, Any], _: int) -> torch.Tensor:
+        batch = Batch(item["images"], item["outlines"].float(), weights=item["weights"])
+        if "changes" in item and self.recipe.online is not None:
+            changed = apply_changes(batch, item["changes"], self.recipe.online)
+            batch = Batch(changed.images, changed.outlines, weights=batch.weights)
+        loss = self.loss_of(self._logits(batch, item["indices"]), batch)
+        if not bool(torch.isfinite(loss)):
+            raise TrainingError(
+                f"the loss became {float(loss.detach())} at step {self.global_step}; lower learning_rate "
+                f"(now {self.recipe.learning_rate}) or set clip_norm"
+            )
+        self.log("train_loss", loss, on_step=True, on_epoch=False, prog_bar=True, batch_size=len(batch.images))
+        return loss
+
+    def configure_optimizers(self) -> Any:
+        recipe = self.recipe
+        named = {name: parameter for name, parameter in self.model.named_parameters() if parameter.requires_grad}
+        groups: list[dict[str, Any]] = []
+        if recipe.optimizer == "muon":
+            matrices = [name for name, parameter in named.items() if ".resblocks." in name and parameter.ndim == 2]
+            groups.append(
+                _group("muon", [named.pop(name) for name in matrices], recipe, recipe.muon_learning_rate)
+            )
+            # biases and norms are not decayed; the paper's plain AdamW decays everything
+            vectors = [name for name, parameter in named.items() if parameter.ndim < 2]
+            groups.append(
+                _group("adamw", [named.pop(name) for name in vectors], recipe, recipe.learning_rate, 0.0)
+            )
+        groups.append(_group("adamw", list(named.values()), recipe, recipe.learning_rate))
+        optimizer = MuonWithAdamW([group for group in groups if group["params"]])
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._rate)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _rate(self, step: int) -> float:
+        """Share of the peak learning rate at a step."""
+        warmup = round(self.recipe.warmup_share * self.steps)
+        if step < warmup:
+            return (step + 1) / warmup
+        if self.recipe.schedule == "constant":
+            return 1.0
+        share = min(1.0, (step - warmup) / max(1, self.steps - warmup))
+        return FINAL_RATE + (1 - FINAL_RATE) * 0.5 * (1 + math.cos(math.pi * share))
+
+    # -- validation: sums over frames, added up over processes once, at the end -----------------------
+
+    def on_validation_epoch_start(self) -> None:
+        self._sums = torch.zeros(8, dtype=torch.float64)
+
+    def validation_step(self, item: dict[str, Any], _: int) -> None:
+        batch = Batch(item["images"], item["outlines"].float())
+        if not len(batch.images):
+            return
+        logits = self._logits(batch, None)
+        truth = batch.outlines.amax(dim=(1, 2)) > 0
+        loss = self.loss_of(logits, batch)
+        probabilities = torch.sigmoid(logits.float())
+        if logits.ndim == 3:
+            mask = probabilities > 0.5
+            predicted = mask.sum(dim=(1, 2)) >= Threshold().min_foreground_pixels(mask.shape[-1])
+            pixels = [(mask * batch.outlines).sum(), mask.sum() + batch.outlines.sum()]
+        else:
+            predicted, pixels = probabilities > 0.5, [loss.new_zeros(()), loss.new_zeros(())]
+        count = len(batch.images)
+        values = [
+            loss * count,
+            loss.new_tensor(count),
+            (predicted & truth).sum(),
+            (predicted & ~truth).sum(),
+            (~predicted & truth).sum(),
+            *pixels,
+        ]
+        self._sums[:7] += torch.stack([value.detach().double().cpu() for value in values])
+
+    def on_validation_epoch_end(self) -> None:
+        sums = self.trainer.strategy.reduce(self._sums.to(self.device), reduce_op="sum").tolist()
+        loss, count, hits, false, missed, overlap, pixels = sums[:7]
+        figures = {"val_loss": loss / max(count, 1), "val_f1": 2 * hits / max(2 * hits + false + missed, 1)}
+        if self.recipe.task == "segmentation":
+            figures["val_dice"] = 2 * overlap / max(pixels, 1)
+        self.figures = figures
+        self.log_dict(figures, prog_bar=True)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["figures"] = dict(self.figures)
+
+
+def _group(
+    method: str, parameters: list[nn.Parameter], recipe: Recipe, rate: float, decay: float | None = None
+) -> dict[str, Any]:
+    weight_decay = recipe.weight_decay if decay is None else decay
+    return {"method": method, "params": parameters, "lr": rate, "weight_decay": weight_decay}
+
+
+def check_trainable(model: nn.Module, recipe: Recipe) -> None:
+    """Refuse a recipe whose adapters are missing from the model.
+
+    Raises:
+        TrainingError: when there is nothing to train.
+    """
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise TrainingError(f"recipe {recipe.name!r} leaves nothing of the model to train")
+    encoder = getattr(model, "visual", None)
+    if recipe.encoder == "lora" and isinstance(encoder, nn.Module) and not has_adapters(encoder):
+        raise TrainingError(f"recipe {recipe.name!r} trains adapters, but the model's encoder has none")

@@ -1,0 +1,224 @@
+"""Training recipes as data: the paper's, the released code's, and ours.
+
+Sources: He, Wang & Yaqub, arXiv 2507.22802, and the settings of its released code (FetalCLIP-IQA, commit fbcbdd2).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal, get_args
+
+from fetaliqa.errors import OptionError
+from fetaliqa.models.lora import LoraSettings
+from fetaliqa.models.records import from_json, to_json
+from fetaliqa.training.augment import Augmentation
+
+Task = Literal["segmentation", "classification"]
+Encoder = Literal["lora", "frozen", "full"]
+Labels = Literal["any", "optimal"]
+Loss = Literal["bce", "batch-dice", "outline"]
+Sampling = Literal["shuffle", "balanced"]
+Optimizer = Literal["adamw", "muon"]
+Schedule = Literal["constant", "cosine"]
+Precision = Literal["bf16-mixed", "16-mixed", "32-true"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides a training run, besides data, split, base weights and seed.
+
+    Attributes:
+        name: of the recipe.
+        task: what the model answers: a mask, or one number per frame.
+        encoder: what training changes in the encoder: adapters, nothing, or everything.
+        lora: of the adapters, when there are any.
+        labels: ``any`` mask makes a frame positive (the paper), or ``optimal`` planes only; suboptimal frames then
+            count as negative.
+        measured_sweeps_only: leave out sweeps without a reference circumference, for training and validation.
+        frame_step: every how many frames one without outline is used; 1: all. Frames with outline are all used.
+        copies: augmented copies per training frame, drawn once before training (the paper: 2).
+        online: augmentation drawn anew each time a frame is used; None for none.
+        sampling: ``shuffle`` all frames each epoch, or ``balanced`` batches.
+        positive_share, hard_share: of a balanced batch: with outline; without, but within 15 frames of one.
+        sweep_weights: weigh the loss of each frame by how much rarer such frames are in batches than in sweeps.
+        loss: ``bce`` on frames; ``batch-dice``: Dice over all pixels of a batch, which is 0 without gradient when
+            no frame of it has an outline; ``outline``: pixel cross-entropy plus smoothed Dice per frame.
+        optimizer: AdamW for all, or Muon for the matrices inside of the encoder.
+        learning_rate: AdamW's, at the peak.
+        muon_learning_rate: Muon's, at the peak.
+        weight_decay: decoupled.
+        epochs: passes over the training frames (of balanced batches: as many steps).
+        batch_size: frames per step, over all devices.
+        warmup_share: share of all steps with a growing learning rate.
+        schedule: of the learning rate after that.
+        ema_decay: of averaged weights, which are then validated and kept; None for none.
+        clip_norm: largest norm of the gradient; None for no limit.
+        precision: on CUDA; CPUs without bfloat16 arithmetic train in float32 whatever is said here.
+        patience: epochs without a better validation loss before training stops.
+        choose_threshold: choose the probability threshold by F1 on the validation frames, instead of 0.5.
+    """
+
+    name: str
+    task: Task = "segmentation"
+    encoder: Encoder = "lora"
+    lora: LoraSettings = field(default_factory=LoraSettings)
+    labels: Labels = "any"
+    measured_sweeps_only: bool = True
+    frame_step: int = 1
+    copies: int = 2
+    online: Augmentation | None = None
+    sampling: Sampling = "shuffle"
+    positive_share: float = 0.375
+    hard_share: float = 0.25
+    sweep_weights: bool = False
+    loss: Loss = "batch-dice"
+    optimizer: Optimizer = "adamw"
+    learning_rate: float = 3e-4
+    muon_learning_rate: float = 3e-3
+    weight_decay: float = 0.01
+    epochs: int = 5
+    batch_size: int = 32
+    warmup_share: float = 0.0
+    schedule: Schedule = "constant"
+    ema_decay: float | None = None
+    clip_norm: float | None = None
+    precision: Precision = "bf16-mixed"
+    patience: int = 5
+    choose_threshold: bool = False
+
+    def __post_init__(self) -> None:
+        least = {"frame_step": 1, "copies": 0, "epochs": 1, "batch_size": 1, "patience": 1}
+        for name, low in least.items():
+            if getattr(self, name) < low:
+                raise ValueError(f"{name} is {getattr(self, name)}; {low} or more is needed")
+        for name in ("learning_rate", "muon_learning_rate"):
+            if not 0 < getattr(self, name) <= 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; above 0 and up to 1 is accepted")
+        for name in ("positive_share", "hard_share", "warmup_share", "weight_decay"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; 0 to 1 is accepted")
+        if self.positive_share + self.hard_share > 1:
+            raise ValueError(
+                f"positive_share {self.positive_share} and hard_share {self.hard_share} add up to more than 1"
+            )
+        if self.ema_decay is not None and not 0 < self.ema_decay < 1:
+            raise ValueError(f"ema_decay is {self.ema_decay}; a value between 0 and 1, or none, is needed")
+        if self.clip_norm is not None and not self.clip_norm > 0:
+            raise ValueError(f"clip_norm is {self.clip_norm}; a positive value, or none, is needed")
+        if (self.loss == "bce") != (self.task == "classification"):
+            losses = "bce" if self.task == "classification" else "batch-dice or outline"
+            raise ValueError(f"loss {self.loss!r} for {self.task}; {losses} is needed")
+        if self.sweep_weights and self.loss == "batch-dice":
+            raise ValueError("sweep_weights need a loss per frame, which batch-dice is not")
+
+    def to_json(self) -> dict[str, Any]:
+        """The recipe as JSON values."""
+        return to_json(self)
+
+
+PAPER = Recipe(name="paper")
+
+# FetalCLIP-IQA's segmentation encoder runs without gradient, so its adapters never learn: only the decoder does.
+# Its classifier's adapters do learn, those of the attention output excepted, which PyTorch never calls.
+RELEASED_CODE = replace(PAPER, name="released-code", encoder="frozen")
+RELEASED_CODE_CLS = replace(
+    PAPER,
+    name="released-code",
+    task="classification",
+    loss="bce",
+    lora=LoraSettings(targets=("c_fc", "c_proj")),
+)
+
+# What each deviation from the paper is worth: docs/training.md, by ablation on phantoms.
+FETALIQA = replace(
+    PAPER,
+    name="fetaliqa",
+    measured_sweeps_only=False,
+    copies=0,
+    online=Augmentation(),
+    sampling="balanced",
+    loss="outline",
+    optimizer="muon",
+    learning_rate=3e-3,
+    warmup_share=0.05,
+    schedule="cosine",
+    ema_decay=0.99,
+    clip_norm=1.0,
+    choose_threshold=True,
+)
+
+# For a small encoder that starts from random values on few single images: docs/hc18.md.
+HC18 = replace(
+    FETALIQA,
+    name="hc18",
+    encoder="full",
+    online=Augmentation(rotation_deg=25.0, shift=0.1, zoom=0.2, flip=True, gamma=0.4, max_lost=0.15),
+    sampling="shuffle",
+    muon_learning_rate=2e-3,
+    epochs=150,
+    batch_size=16,
+    warmup_share=0.02,
+    ema_decay=0.995,
+    patience=150,
+    choose_threshold=False,
+)
+
+_NAMED: dict[tuple[str, str], Recipe] = {
+    ("paper", "segmentation"): PAPER,
+    ("paper", "classification"): replace(PAPER, task="classification", loss="bce"),
+    ("released-code", "segmentation"): RELEASED_CODE,
+    ("released-code", "classification"): RELEASED_CODE_CLS,
+    ("fetaliqa", "segmentation"): FETALIQA,
+    ("hc18", "segmentation"): HC18,
+    ("fetaliqa", "classification"): replace(FETALIQA, task="classification", loss="bce"),
+}
+RECIPE_NAMES = tuple(dict.fromkeys(name for name, _ in _NAMED))
+
+
+def recipe_named(name: str, task: str = "segmentation") -> Recipe:
+    """The recipe called ``name`` for a task.
+
+    Raises:
+        OptionError: when there is none.
+    """
+    if task not in get_args(Task):
+        raise OptionError(f"unknown task {task!r}; known: {', '.join(get_args(Task))}")
+    if (name, task) not in _NAMED:
+        raise OptionError(f"unknown recipe {name!r}; known: {', '.join(RECIPE_NAMES)}, or the path of a JSON file")
+    return _NAMED[name, task]
+
+
+def recipe_from_json(value: Any, where: str) -> Recipe:
+    """A recipe from parsed JSON; fields that are left out keep the paper's value, except the name.
+
+    Raises:
+        OptionError: naming the first wrong field.
+    """
+    if not isinstance(value, dict):
+        raise OptionError(f"{where}: a recipe is an object with named fields")
+    if "name" not in value:
+        raise OptionError(f"{where}: the field 'name' is missing")
+    classifies = value.get("task") == "classification"
+    defaults = recipe_named("paper", "classification" if classifies else "segmentation").to_json()
+    return from_json(Recipe, {**defaults, **value}, where, OptionError)
+
+
+def changed(recipe: Recipe, settings: dict[str, Any]) -> Recipe:
+    """A recipe with some fields changed; ``{"online.zoom": 0.2}`` reaches into ``online`` and ``lora``.
+
+    Raises:
+        OptionError: naming the first wrong field.
+    """
+    value = recipe.to_json()
+    known = {one.name for one in fields(Recipe)}
+    for key, new in settings.items():
+        name, _, inner = key.partition(".")
+        if name not in known:
+            raise OptionError(f"recipe has no field {name!r}; known: {', '.join(sorted(known))}")
+        if not inner:
+            value[name] = new
+        elif isinstance(value[name], dict):
+            value[name] = {**value[name], inner: new}
+        else:
+            raise OptionError(f"the recipe's {name} is {value[name]!r}, so it has no {inner!r}")
+    return from_json(Recipe, value, "recipe", OptionError)

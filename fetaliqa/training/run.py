@@ -1,0 +1,308 @@
+"""A training run: one folder with everything that decided it and everything it made.
+
+run.json, recipe.json, split.json, data.json, environment.json      what was asked, of what, with what
+trial-0/bundle/, metrics.json, checkpoints/, logs/, tensorboard/    one independent trial
+metrics.json                                                        mean and spread over the trials
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fetaliqa.atomic import write_json
+from fetaliqa.datasets.labelled import LabelledData
+from fetaliqa.datasets.splits import Split, leak_report, read_split, write_split
+from fetaliqa.errors import OptionError
+from fetaliqa.models import BaseReference, BundleCard, EncoderModel, Threshold, TrainingData, save_bundle
+from fetaliqa.models.records import from_json, to_json
+from fetaliqa.training.base import Base
+from fetaliqa.training.environment import environment
+from fetaliqa.training.features import FeatureStore, can_cache, prepare_features
+from fetaliqa.training.recipe import Recipe, recipe_from_json
+from fetaliqa.training.store import FrameStore, StoreRequest, prepare_frames
+from fetaliqa.training.threshold import choose_threshold
+from fetaliqa.training.trainer import Machine, fit_model
+
+SCHEMA = 1
+SUMMARY = "metrics.json"
+NON_COMMERCIAL = "CC BY-NC 4.0 (builds on the FetalCLIP weights)"
+PHANTOM_LIMITS = (
+    "Trained on synthetic phantom sweeps. Its figures say how well it reads phantoms, not ultrasound of patients."
+)
+REAL_LIMITS = "Research use. Not validated for any clinical decision."
+
+Report = Callable[[str, int, int], None]  # stage, done, in all
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """What was asked for, beside recipe and split.
+
+    Attributes:
+        data: folder of the data set.
+        kind: of the data set, see ``open_labelled``.
+        base: see ``open_base``.
+        weights: FetalCLIP's weights file; None for the imported ones.
+        trials: independent trials, each with a fresh model and seed.
+        seed: of the first trial; the next have the numbers after it.
+        name: of the bundles.
+        feature_cache: compute a frozen encoder's features once, where that is exact.
+        frames: folder that prepared frames and features are kept in.
+    """
+
+    data: str
+    kind: str
+    base: str
+    weights: str | None
+    trials: int
+    seed: int
+    name: str
+    feature_cache: bool
+    frames: str
+    schema: int = SCHEMA
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.trials <= 100:
+            raise ValueError(f"trials is {self.trials}; 1 to 100 is accepted")
+        if self.seed < 0:
+            raise ValueError(f"seed is {self.seed}; 0 or more is needed")
+
+
+def main_process() -> bool:
+    """Whether this is the process that writes, of those that train together."""
+    names = ("RANK", "SLURM_PROCID", "LOCAL_RANK")
+    return int(next((os.environ[name] for name in names if name in os.environ), "0")) == 0
+
+
+def start_run(folder: Path, request: RunRequest, recipe: Recipe, split: Split, data: LabelledData) -> None:
+    """Make the run's folder and record what was asked for.
+
+    Raises:
+        OptionError: when the folder exists.
+    """
+    if not main_process():
+        return
+    if folder.exists():
+        raise OptionError(
+            f"{folder} exists already; choose another folder with --out, or go on with --resume {folder}"
+        )
+    folder.mkdir(parents=True)
+    write_json(folder / "recipe.json", recipe.to_json())
+    write_split(folder / "split.json", split)
+    write_json(folder / "environment.json", environment())
+    leaks = leak_report(split, data.entries())
+    described = {
+        "name": data.name,
+        "synthetic": data.synthetic,
+        "anatomy": data.anatomy.name,
+        "sha256": data.fingerprint(),
+        "labels": recipe.labels,
+        "masks": "filled",
+        "cases": {part: len(split.part(part)) for part in ("train", "validation", "test")},
+        "leaks": leaks,
+    }
+    write_json(folder / "data.json", described)
+    write_json(folder / "run.json", asdict(request))  # last: a folder with it is complete enough to go on
+
+
+def open_run(folder: Path) -> tuple[RunRequest, Recipe, Split]:
+    """What a run's folder says was asked for.
+
+    Raises:
+        OptionError: when it is not a run's folder.
+    """
+    values = {}
+    for name in ("run", "recipe"):
+        file = folder / f"{name}.json"
+        try:
+            values[name] = json.loads(file.read_text(encoding="utf-8"))
+        except OSError:
+            raise OptionError(f"{folder}: no {file.name} in it, so this is not the folder of a run") from None
+        except ValueError as problem:
+            raise OptionError(f"{file}: not readable JSON ({problem})") from None
+    request = from_json(RunRequest, values["run"], str(folder / "run.json"), OptionError)
+    return (
+        request,
+        recipe_from_json(values["recipe"], str(folder / "recipe.json")),
+        read_split(folder / "split.json"),
+    )
+
+
+def store_requests(recipe: Recipe, size: int, seed: int) -> tuple[StoreRequest, StoreRequest]:
+    """Which frames a recipe trains on and which it validates on."""
+    train = StoreRequest(
+        size,
+        recipe.labels,
+        recipe.measured_sweeps_only,
+        recipe.frame_step,
+        recipe.copies,
+        seed if recipe.copies else 0,
+    )
+    return train, replace(train, copies=0, seed=0)
+
+
+def execute(
+    folder: Path,
+    data: LabelledData,
+    base: Base,
+    request: RunRequest,
+    recipe: Recipe,
+    split: Split,
+    machine: Machine,
+    report: Report = lambda *_: None,
+    processes: int = 1,
+) -> dict[str, Any]:
+    """Run all trials that are not done yet; what a killed run left is gone on with.
+
+    Returns:
+        What ``metrics.json`` holds: the validation figures of each trial, their mean and spread.
+
+    Raises:
+        TrainingError, OptionError, SweepError, WeightsError: see the parts.
+    """
+    size = base.architecture.vision.image_size
+    wanted, checked = store_requests(recipe, size, request.seed)
+    frames = Path(request.frames)
+
+    def prepare(stage: str, part: str, store: StoreRequest) -> FrameStore:
+        return prepare_frames(
+            data,
+            split.part(part),
+            store,
+            frames,
+            processes=processes,
+            progress=lambda done, total: report(stage, done, total),
+        )
+
+    train = prepare("prepare training frames", "train", wanted)
+    validation = prepare("prepare validation frames", "validation", checked)
+    trials = []
+    for number in range(request.trials):
+        trial = folder / f"trial-{number}"
+        if not (trial / SUMMARY).is_file():
+            model = base.build(recipe, request.seed + number)
+            features = None
+            if request.feature_cache and can_cache(recipe):
+                features = _cached(model, train, frames, machine, report)
+            _trial(
+                trial,
+                model,
+                base,
+                data,
+                request,
+                recipe,
+                train,
+                validation,
+                request.seed + number,
+                machine,
+                features,
+            )
+        if (trial / SUMMARY).is_file():
+            trials.append(json.loads((trial / SUMMARY).read_text(encoding="utf-8")))
+    if not main_process():
+        return {}
+    summary = {"trials": trials, "train": train.summary(), "validation": validation.summary(), **_spread(trials)}
+    write_json(folder / SUMMARY, summary)
+    return summary
+
+
+def _cached(
+    model: EncoderModel, train: FrameStore, folder: Path, machine: Machine, report: Report
+) -> FeatureStore:
+    device = "cuda" if machine.uses_cuda() else "cpu"
+    return prepare_features(
+        model,
+        train,
+        folder,
+        device=device,
+        progress=lambda done, total: report("compute encoder features", done, total),
+    )
+
+
+def _trial(
+    folder: Path,
+    model: EncoderModel,
+    base: Base,
+    data: LabelledData,
+    request: RunRequest,
+    recipe: Recipe,
+    train: FrameStore,
+    validation: FrameStore,
+    seed: int,
+    machine: Machine,
+    features: FeatureStore | None,
+) -> None:
+    scores = fit_model(model, recipe, train, validation, folder, seed=seed, machine=machine, features=features)
+    if not main_process():
+        return
+    model.cpu().eval()
+    threshold, by_threshold = 0.5, dict[str, float]()
+    if recipe.choose_threshold:
+        threshold, by_threshold = choose_threshold(model, validation.frames)
+    card = make_card(base, data, request, recipe, train, threshold, {**scores, **by_threshold})
+    if (folder / "bundle").exists():  # saved, but the run was killed before it could say so
+        shutil.rmtree(folder / "bundle")
+    save_bundle(model, card, folder / "bundle")
+    write_json(folder / SUMMARY, {"seed": seed, "threshold": threshold, **scores})
+
+
+def make_card(
+    base: Base,
+    data: LabelledData,
+    request: RunRequest,
+    recipe: Recipe,
+    train: FrameStore,
+    threshold: float,
+    metrics: dict[str, Any],
+) -> BundleCard:
+    """The card of a trained model."""
+    synthetic = data.synthetic or base.synthetic
+    kind = "included" if recipe.encoder == "full" else base.kind
+    counts = train.summary()
+    return BundleCard(
+        name=request.name,
+        version="1.0",
+        task=recipe.task,
+        architecture=base.architecture
+        if recipe.task == "segmentation"
+        else replace(base.architecture, decoder=None),
+        lora=recipe.lora if recipe.encoder == "lora" else None,
+        base=BaseReference(kind, ""),  # type: ignore[arg-type]
+        anatomy=data.anatomy.name,
+        training_data=TrainingData(
+            name="FetalIQA phantom sweeps" if data.synthetic else data.name,
+            hash=train.key,
+            description=(
+                f"{counts['frames']} frames of {counts['cases']} cases, {counts['positive_frames']} with outline; "
+                f"recipe {recipe.name}, base {base.name}: {json.dumps(to_json(recipe), sort_keys=True)}"
+            ),
+        ),
+        licence=NON_COMMERCIAL if base.kind == "fetalclip" else "Apache-2.0",
+        intended_use="Research on frame selection in fetal ultrasound. Not for any clinical use.",
+        limitations=PHANTOM_LIMITS if synthetic else REAL_LIMITS,
+        metrics=metrics,
+        threshold=Threshold(probability=threshold),
+    )
+
+
+def _spread(trials: list[dict[str, Any]]) -> dict[str, Any]:
+    """Mean and sample standard deviation over trials of each figure that all of them have."""
+    result: dict[str, Any] = {}
+    for name in trials[0] if trials else {}:
+        values = [trial[name] for trial in trials if isinstance(trial.get(name), int | float)]
+        if name == "seed" or len(values) < len(trials):
+            continue
+        spread = float(np.std(values, ddof=1)) if len(values) > 1 else None
+        result[name] = {
+            "mean": round(float(np.mean(values)), 6),
+            "std": None if spread is None else round(spread, 6),
+        }
+    return result

@@ -1,0 +1,248 @@
+"""One training run of one model: Lightning's trainer with our batches, checkpoints and clear ends."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, TQDMProgressBar, WeightAveraging
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from torch import nn
+
+from fetaliqa.errors import OptionError, TrainingError
+from fetaliqa.training.batches import OrderedBatches, StepBatches, StepSampler, loader, make_order
+from fetaliqa.training.features import FeatureStore
+from fetaliqa.training.module import FrameModule, check_trainable
+from fetaliqa.training.recipe import Recipe
+from fetaliqa.training.store import FrameStore
+
+CHECKPOINT_MINUTES = 5.0  # between checkpoints within an epoch: what a kill costs at most
+LAST, BEST = "last.ckpt", "best.ckpt"
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where and how a run is computed; nothing here changes what it computes, up to rounding.
+
+    Attributes:
+        accelerator: ``auto``, ``cpu`` or ``cuda``.
+        devices: processes on each node, one device each.
+        num_nodes: nodes.
+        strategy: Lightning's name of it; ``auto``, ``ddp``, ...
+        precision: in place of the recipe's; None: the recipe's on CUDA, float32 on a CPU.
+        workers: loader processes.
+        deterministic: only deterministic kernels.
+        progress: whether to show a progress bar.
+    """
+
+    accelerator: str = "auto"
+    devices: int = 1
+    num_nodes: int = 1
+    strategy: str = "auto"
+    precision: str | None = None
+    workers: int = 0
+    deterministic: bool = True
+    progress: bool = True
+
+    def uses_cuda(self) -> bool:
+        """Whether the run is on CUDA devices."""
+        return self.accelerator in ("cuda", "gpu") or (self.accelerator == "auto" and torch.cuda.is_available())
+
+    def precision_of(self, recipe: Recipe) -> str:
+        """The precision in Lightning's words."""
+        return self.precision or (recipe.precision if self.uses_cuda() else "32-true")
+
+
+class _Averaging(WeightAveraging):
+    """Exponential moving average of weights and statistics; a decay that grows forgets the random start."""
+
+    def __init__(self, decay: float) -> None:
+        def average(kept: torch.Tensor, new: torch.Tensor, count: torch.Tensor | int) -> torch.Tensor:
+            if not kept.dtype.is_floating_point:
+                return new
+            steps = float(count)
+            return kept.lerp(new, 1 - min(decay, (1 + steps) / (10 + steps)))
+
+        super().__init__(use_buffers=True, avg_fn=average)
+
+
+def fit_model(
+    model: nn.Module,
+    recipe: Recipe,
+    train: FrameStore,
+    validation: FrameStore,
+    folder: Path,
+    *,
+    seed: int,
+    machine: Machine | None = None,
+    features: FeatureStore | None = None,
+    callbacks: tuple[Callback, ...] = (),
+) -> dict[str, Any]:
+    """Train ``model`` in place; it ends with the weights of the best validation loss.
+
+    Checkpoints are written to ``folder/checkpoints``: ``last.ckpt`` every few minutes and after each epoch,
+    ``best.ckpt`` when the validation loss fell. Where there is a ``last.ckpt``, training goes on from it, with the
+    same result as without the interruption.
+
+    Returns:
+        The figures of the best epoch (``val_loss``, ...), and how many epochs were run.
+
+    Raises:
+        TrainingError: when memory ran out or the loss is not finite; the checkpoints stay.
+        OptionError: when the devices asked for are not there.
+    """
+    machine = machine or Machine()
+    check_trainable(model, recipe)
+    checkpoints = folder / "checkpoints"
+    order = make_order(train.frames, recipe, seed)
+    module = FrameModule(model, recipe, order.steps * recipe.epochs, seed, features)
+    best = ModelCheckpoint(
+        checkpoints, filename="best", monitor="val_loss", mode="min", save_top_k=1, enable_version_counter=False
+    )
+    trainer = _trainer(recipe, folder, machine, (best, *_always(recipe, checkpoints, machine), *callbacks))
+    data = _Frames(train, validation, recipe, order, seed, machine.workers)
+    last = checkpoints / LAST
+    message = f"the last checkpoint is {last}" if last.is_file() else "no checkpoint was written yet"
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+            warnings.filterwarnings("ignore", message=".*exists and is not empty.*")
+            warnings.filterwarnings("ignore", message=".*is smaller than the logging interval.*")
+            # our loader starts at the step that the trainer has come to
+            warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")
+            trainer.fit(module, data, ckpt_path=str(last) if last.is_file() else None, weights_only=True)
+    except TrainingError as problem:
+        raise TrainingError(f"{problem}; {_kept(checkpoints)}") from None
+    except torch.OutOfMemoryError:
+        raise _out_of_memory(recipe, checkpoints) from None
+    except RuntimeError as problem:
+        if "out of memory" in str(problem) or "can't allocate memory" in str(problem):
+            raise _out_of_memory(recipe, checkpoints) from None
+        raise
+    if trainer.interrupted:
+        raise KeyboardInterrupt(message)
+    _load_best(module, checkpoints / BEST)
+    scores = {key: round(float(value), 6) for key, value in best_scores(checkpoints / BEST).items()}
+    return {**scores, "epochs_run": int(trainer.current_epoch), "steps_run": int(trainer.global_step)}
+
+
+def _trainer(recipe: Recipe, folder: Path, machine: Machine, callbacks: tuple[Callback, ...]) -> pl.Trainer:
+    from lightning.pytorch.utilities.exceptions import MisconfigurationException
+
+    # the paper's float32_matmul_precision; no effect on a CPU
+    torch.set_float32_matmul_precision("high")
+    try:
+        return pl.Trainer(
+            accelerator=machine.accelerator,
+            devices=machine.devices,
+            num_nodes=machine.num_nodes,
+            strategy=machine.strategy,
+            precision=machine.precision_of(recipe),  # type: ignore[arg-type]
+            max_epochs=recipe.epochs,
+            gradient_clip_val=recipe.clip_norm,
+            deterministic="warn" if machine.deterministic else False,
+            sync_batchnorm=machine.uses_cuda() and machine.devices * machine.num_nodes > 1,
+            use_distributed_sampler=False,
+            num_sanity_val_steps=0,
+            log_every_n_steps=10,
+            enable_model_summary=False,
+            enable_progress_bar=machine.progress,
+            logger=[CSVLogger(str(folder), "logs", ""), TensorBoardLogger(str(folder), "tensorboard", "")],
+            callbacks=list(callbacks),
+        )
+    except (MisconfigurationException, ValueError) as problem:
+        what = " ".join(str(problem).split())
+        raise OptionError(
+            f"accelerator {machine.accelerator!r} with {machine.devices} devices cannot be used here ({what})"
+        ) from None
+
+
+def _always(recipe: Recipe, checkpoints: Path, machine: Machine) -> list[Callback]:
+    found: list[Callback] = [
+        ModelCheckpoint(
+            checkpoints,
+            filename="last",
+            train_time_interval=timedelta(minutes=CHECKPOINT_MINUTES),
+            enable_version_counter=False,
+        ),
+        ModelCheckpoint(
+            checkpoints,
+            filename="last",
+            monitor=None,
+            save_top_k=1,
+            every_n_epochs=1,
+            save_on_train_epoch_end=True,
+            enable_version_counter=False,
+        ),
+        EarlyStopping("val_loss", patience=recipe.patience, mode="min", check_finite=True),
+    ]
+    if recipe.ema_decay is not None:
+        found.append(_Averaging(recipe.ema_decay))
+    if machine.progress:
+        found.append(TQDMProgressBar(refresh_rate=1))
+    return found
+
+
+class _Frames(pl.LightningDataModule):
+    """Loaders of this process's part of every batch."""
+
+    def __init__(
+        self, train: FrameStore, validation: FrameStore, recipe: Recipe, order: Any, seed: int, workers: int
+    ) -> None:
+        super().__init__()
+        self._train, self._validation, self._recipe = train, validation, recipe
+        self._order, self._seed, self._workers = order, seed, workers
+
+    def _processes(self) -> tuple[int, int]:
+        assert self.trainer is not None
+        return self.trainer.global_rank, self.trainer.world_size
+
+    def train_dataloader(self) -> Any:
+        trainer = self.trainer
+        assert trainer is not None
+        batches = StepBatches(self._train.frames, self._order, self._recipe, self._seed, *self._processes())
+        return loader(batches, StepSampler(self._order.steps, lambda: trainer.global_step), self._workers)
+
+    def val_dataloader(self) -> Any:
+        return loader(
+            OrderedBatches(self._validation.frames, self._recipe.batch_size, *self._processes()),
+            None,
+            self._workers,
+        )
+
+
+def _kept(checkpoints: Path) -> str:
+    for name in (BEST, LAST):
+        if (checkpoints / name).is_file():
+            return f"the last good checkpoint is kept at {checkpoints / name}"
+    return "no checkpoint was written yet"
+
+
+def _out_of_memory(recipe: Recipe, checkpoints: Path) -> TrainingError:
+    return TrainingError(
+        f"memory ran out with batches of {recipe.batch_size} frames; lower batch_size; {_kept(checkpoints)}"
+    )
+
+
+def _read(checkpoint: Path) -> dict[str, Any]:
+    return torch.load(checkpoint, map_location="cpu", weights_only=True)
+
+
+def _load_best(module: FrameModule, checkpoint: Path) -> None:
+    """The weights of the best epoch (averaged ones, where the recipe averages)."""
+    module.load_state_dict(_read(checkpoint)["state_dict"])
+    module.model.eval()
+
+
+def best_scores(checkpoint: Path) -> dict[str, float]:
+    """The validation figures that a checkpoint of ours carries."""
+    return _read(checkpoint).get("figures", {})
+
+
+Report = Callable[[str, int, int], None]  # stage, done, in all

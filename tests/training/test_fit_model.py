@@ -1,0 +1,231 @@
+"""Training by Lightning: learns, goes on after a kill with the same result, and ends with a clear sentence."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from disc_data import TINY
+from lightning.pytorch.callbacks import Callback
+
+from fetaliqa.errors import OptionError, TrainingError
+from fetaliqa.models import build_classification, build_segmentation
+from fetaliqa.models.lora import base_state
+from fetaliqa.training.features import can_cache, prepare_features
+from fetaliqa.training.trainer import Machine, fit_model
+
+QUIET = Machine(progress=False, accelerator="cpu")
+
+
+def a_model(recipe, seed=0):
+    torch.manual_seed(seed)
+    build = build_segmentation if recipe.task == "segmentation" else build_classification
+    return build(TINY, random_init=True, encoder=recipe.encoder, lora=recipe.lora)
+
+
+def state(model):
+    return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+
+
+def same(one, two):
+    assert one.keys() == two.keys()
+    return all(torch.equal(one[name], two[name]) for name in one)
+
+
+@pytest.mark.parametrize("name", ["paper", "fetaliqa"])
+def test_a_recipe_learns_to_find_discs(name, stores, a_recipe, tmp_path):
+    recipe = a_recipe(name, epochs=6)
+    model = a_model(recipe)
+    scores = fit_model(model, recipe, *stores, tmp_path / "run", seed=1, machine=QUIET)
+    assert scores["val_f1"] > 0.9
+    assert scores["val_dice"] > 0.7
+    header = (tmp_path / "run/logs/metrics.csv").read_text().splitlines()[0]
+    assert "train_loss" in header
+    assert "val_loss" in header
+    assert list((tmp_path / "run/tensorboard").glob("events*"))
+
+
+def test_the_same_seed_gives_the_same_model_and_another_seed_another(stores, a_recipe, tmp_path):
+    recipe = a_recipe()
+    models = []
+    for number, seed in enumerate((1, 1, 2)):
+        model = a_model(recipe)
+        fit_model(model, recipe, *stores, tmp_path / str(number), seed=seed, machine=QUIET)
+        models.append(state(model))
+    assert same(models[0], models[1])
+    assert not same(models[0], models[2])
+
+
+class _Kill(Callback):
+    """Ends the fit the hard way at a step, after writing a checkpoint there as the timed one would."""
+
+    def __init__(self, step, folder):
+        self.step, self.folder = step, folder
+
+    def on_train_batch_end(self, trainer, *_):
+        if trainer.global_step == self.step:
+            trainer.save_checkpoint(self.folder / "checkpoints/last.ckpt")
+            raise RuntimeError("killed")
+
+
+@pytest.mark.parametrize("step", [3, 11, 14])  # within the first epoch of 11 steps, at its end, within the second
+def test_a_run_killed_at_any_step_goes_on_with_the_same_result(stores, a_recipe, tmp_path, step):
+    recipe = a_recipe(epochs=2)
+    whole = a_model(recipe)
+    scores = fit_model(whole, recipe, *stores, tmp_path / "whole", seed=5, machine=QUIET)
+    assert scores["steps_run"] == 22
+    folder = tmp_path / "killed"
+    with pytest.raises(RuntimeError, match="killed"):
+        fit_model(
+            a_model(recipe), recipe, *stores, folder, seed=5, machine=QUIET, callbacks=(_Kill(step, folder),)
+        )
+    resumed = a_model(recipe, seed=99)  # its own values do not matter: the checkpoint has them
+    again = fit_model(resumed, recipe, *stores, folder, seed=5, machine=QUIET)
+    assert again == scores
+    trained = {name: tensor for name, tensor in state(resumed).items() if "base_layer" not in name}
+    reference = {name: tensor for name, tensor in state(whole).items() if "base_layer" not in name}
+    assert same(trained, reference)
+
+
+def test_a_loss_that_is_not_finite_ends_with_a_sentence_and_keeps_the_checkpoint(stores, a_recipe, tmp_path):
+    class Spoil(Callback):
+        def on_train_batch_start(self, trainer, module, batch, index):
+            if trainer.current_epoch == 1:
+                batch["weights"].fill_(float("nan"))
+
+    recipe = a_recipe()
+    with pytest.raises(
+        TrainingError, match=r"loss became nan at step 11; lower learning_rate .*kept at .*best.ckpt"
+    ):
+        fit_model(a_model(recipe), recipe, *stores, tmp_path, seed=1, machine=QUIET, callbacks=(Spoil(),))
+    assert (tmp_path / "checkpoints/best.ckpt").is_file()
+
+
+def test_memory_running_out_ends_with_a_sentence(stores, a_recipe, tmp_path):
+    class Exhaust(Callback):
+        def on_train_batch_start(self, *_):
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
+
+    recipe = a_recipe()
+    with pytest.raises(
+        TrainingError, match="memory ran out with batches of 8 frames; lower batch_size; no checkpoint"
+    ):
+        fit_model(a_model(recipe), recipe, *stores, tmp_path, seed=1, machine=QUIET, callbacks=(Exhaust(),))
+
+
+def test_training_stops_when_validation_no_longer_improves(stores, a_recipe, tmp_path):
+    recipe = a_recipe(epochs=40, patience=2, learning_rate=0.5, muon_learning_rate=0.5, warmup_share=0.0)
+    scores = fit_model(a_model(recipe), recipe, *stores, tmp_path, seed=1, machine=QUIET)
+    assert scores["epochs_run"] < 40
+
+
+def test_devices_that_are_not_there_are_refused(stores, a_recipe, tmp_path):
+    if torch.cuda.is_available():
+        pytest.skip("this machine has CUDA")
+    recipe = a_recipe()
+    with pytest.raises(OptionError, match="accelerator 'cuda' with 1 devices cannot be used here"):
+        fit_model(a_model(recipe), recipe, *stores, tmp_path, seed=1, machine=Machine("cuda", progress=False))
+
+
+def test_adapters_learn_and_a_frozen_encoder_stays_as_it_was(stores, a_recipe, tmp_path):
+    for encoder in ("lora", "frozen"):
+        recipe = a_recipe("paper", encoder=encoder)
+        model = a_model(recipe)
+        before = {name: tensor.clone() for name, tensor in base_state(model.visual).items()}
+        fit_model(model, recipe, *stores, tmp_path / encoder, seed=1, machine=QUIET)
+        assert same(before, dict(base_state(model.visual)))
+        adapters = [p for name, p in model.named_parameters() if ".lora_B." in name]
+        assert len(adapters) == (12 if encoder == "lora" else 0)
+        assert all(p.abs().max() > 0 for p in adapters)
+
+
+@pytest.mark.parametrize("task", ["segmentation", "classification"])
+def test_cached_features_train_the_same_model(task, stores, a_recipe, tmp_path):
+    recipe = a_recipe("paper", task, encoder="frozen")
+    assert can_cache(recipe)
+    models = []
+    for cached in (False, True):
+        model = a_model(recipe)
+        features = prepare_features(model, stores[0], tmp_path / "features") if cached else None
+        fit_model(model, recipe, *stores, tmp_path / str(cached), seed=3, machine=QUIET, features=features)
+        models.append(state(model))
+    for name, tensor in models[0].items():
+        torch.testing.assert_close(tensor, models[1][name], rtol=1e-3, atol=1e-5)
+
+
+def test_features_of_other_weights_are_not_taken_for_these(stores, a_recipe, tmp_path):
+    recipe = a_recipe("released-code")
+    one = prepare_features(a_model(recipe, 0), stores[0], tmp_path)
+    two = prepare_features(a_model(recipe, 1), stores[0], tmp_path)
+    again = prepare_features(a_model(recipe, 0), stores[0], tmp_path)
+    assert not (one.maps == two.maps).all()
+    assert (one.maps == again.maps).all()
+
+
+def test_a_feature_store_above_its_bound_is_refused(stores, a_recipe, tmp_path):
+    with pytest.raises(OptionError, match="above the limit"):
+        prepare_features(a_model(a_recipe("released-code")), stores[0], tmp_path, max_bytes=1000)
+    assert not list(tmp_path.glob("features-*/"))
+
+
+def test_nothing_is_cached_where_frames_change_or_the_encoder_learns(a_recipe):
+    assert can_cache(a_recipe("released-code"))
+    assert not can_cache(a_recipe("paper"))
+    assert not can_cache(a_recipe("fetaliqa", encoder="frozen"))
+
+
+SCRIPT = """
+import json, sys
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+import torch
+torch.set_num_threads(1)
+from disc_data import DiscData, TINY
+from fetaliqa.models import build_classification, build_segmentation
+from fetaliqa.training.quiet import quiet_lightning
+from fetaliqa.training.recipe import changed, recipe_named
+from fetaliqa.training.run import main_process
+from fetaliqa.training.store import StoreRequest, prepare_frames
+from fetaliqa.training.trainer import Machine, fit_model
+quiet_lightning()
+task, devices, folder = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])
+recipe = changed(recipe_named("fetaliqa", task), {{"epochs": 2, "batch_size": 8, "lora.dropout": 0.0}})
+data = DiscData()
+ids = [entry.case_id for entry in data.entries()]
+stores = [prepare_frames(data, part, StoreRequest(size=32), folder / "s") for part in (ids[:4], ids[4:])]
+torch.manual_seed(0)
+build = build_segmentation if task == "segmentation" else build_classification
+model = build(TINY, random_init=True, encoder="lora")
+machine = Machine("cpu", devices, strategy="ddp" if devices > 1 else "auto", progress=False)
+scores = fit_model(model, recipe, *stores, folder, seed=1, machine=machine)
+if main_process():
+    (folder / "scores.json").write_text(json.dumps(scores))
+"""
+
+
+def _run_script(folder, task, devices):
+    folder.mkdir()
+    script = folder / "train.py"
+    script.write_text(SCRIPT.format(tests=str(Path(__file__).parent)))
+    done = subprocess.run(
+        [sys.executable, str(script), task, str(devices), str(folder)],
+        capture_output=True,
+        text=True,
+        timeout=240,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return json.loads((folder / "scores.json").read_text())
+
+
+@pytest.mark.parametrize(("task", "tolerance"), [("classification", 5e-3), ("segmentation", 0.15)])
+def test_two_processes_reach_the_loss_of_one(task, tolerance, tmp_path):
+    # a classifier has no batch statistics: the same up to rounding. The decoder's are of half a batch in each
+    # process (synchronised on CUDA only), so its losses are near, not equal.
+    one, two = (_run_script(tmp_path / str(devices), task, devices) for devices in (1, 2))
+    assert two["val_loss"] == pytest.approx(one["val_loss"], rel=tolerance)
+    assert two["val_f1"] == pytest.approx(one["val_f1"], abs=0.2 if task == "segmentation" else 1e-6)
+    assert two["steps_run"] == one["steps_run"]

@@ -1,0 +1,256 @@
+"""Recipes are data; stores hold what a recipe asks for; batches follow from seed and step."""
+
+import numpy as np
+import pytest
+import torch
+
+from fetaliqa.errors import OptionError, SweepError
+from fetaliqa.models import build_classification, build_segmentation, load_architecture
+from fetaliqa.models.encoder_model import trainable_count
+from fetaliqa.training.batches import OrderedBatches, StepBatches, StepSampler, make_order
+from fetaliqa.training.losses import outline_loss
+from fetaliqa.training.module import batch_dice_loss
+from fetaliqa.training.muon import MuonWithAdamW
+from fetaliqa.training.recipe import RECIPE_NAMES, changed, recipe_from_json, recipe_named
+from fetaliqa.training.store import StoreRequest, open_store, prepare_frames
+
+
+def test_the_paper_recipe_holds_the_papers_figures():
+    paper = recipe_named("paper")
+    assert (paper.learning_rate, paper.epochs, paper.batch_size, paper.copies) == (3e-4, 5, 32, 2)
+    assert (paper.optimizer, paper.schedule, paper.loss, paper.precision) == (
+        "adamw",
+        "constant",
+        "batch-dice",
+        "bf16-mixed",
+    )
+    assert (paper.lora.rank, paper.lora.alpha, paper.lora.dropout) == (8, 16, 0.1)
+    assert recipe_named("paper", "classification").loss == "bce"
+    assert recipe_named("released-code").encoder == "frozen"
+
+
+@pytest.mark.parametrize("name", RECIPE_NAMES)
+def test_named_recipes_survive_json(name):
+    recipe = recipe_named(name)
+    assert recipe_from_json(recipe.to_json(), "x") == recipe
+
+
+@pytest.mark.full_size
+def test_trainable_parameters_of_the_named_recipes_are_the_papers():
+    architecture = load_architecture("fetalclip")
+    counts = {}
+    for name, build in (("cls", build_classification), ("seg", build_segmentation)):
+        counts[name] = trainable_count(build(architecture, random_init=True, encoder="lora"))
+    counts["released seg"] = trainable_count(build_segmentation(architecture, random_init=True, encoder="frozen"))
+    assert counts == {"cls": 2_360_065, "seg": 3_951_237, "released seg": 1_591_941}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"epochs": 0}, "epochs is 0; 1 or more"),
+        ({"learning_rate": 2}, "learning_rate is 2.0; above 0"),
+        ({"loss": "bce"}, "loss 'bce' for segmentation"),
+        ({"positive_share": 0.9, "hard_share": 0.3}, "add up to more than 1"),
+        ({"optimiser": "adamw"}, "recipe has no field 'optimiser'; known: batch_size"),
+        ({"sweep_weights": True, "loss": "batch-dice"}, "sweep_weights need a loss per frame"),
+        ({"online.zoom": 3}, "zoom is 3.0; 0 to 1"),
+        ({"epochs.x": 3}, "the recipe's epochs is 5, so it has no 'x'"),
+        ({"ema_decay": 1.0}, "ema_decay is 1.0"),
+    ],
+)
+def test_a_wrong_field_is_named(change, message):
+    with pytest.raises(OptionError, match=message.replace(".", r"\.")):
+        changed(recipe_named("fetaliqa"), change)
+
+
+def test_unknown_recipes_name_the_known_ones():
+    with pytest.raises(OptionError, match="unknown recipe 'papers'; known: paper, released-code, fetaliqa, hc18"):
+        recipe_named("papers")
+
+
+# -- prepared frames -------------------------------------------------------------------------------
+
+
+def test_only_frames_somebody_looked_at_are_taken(discs, tmp_path):
+    store = prepare_frames(discs, ["case-0"], StoreRequest(size=32), tmp_path)
+    assert 11 not in store.numbers
+    assert len(store.frames) == 23
+    assert store.frames.grades[store.numbers == 3].tolist() == [1]
+    assert store.frames.grades[store.numbers == 6].tolist() == [2]
+    assert store.frames.grades.astype(bool).sum() == 4
+
+
+def test_optimal_labels_make_suboptimal_frames_negative(discs, tmp_path):
+    store = prepare_frames(discs, ["case-0"], StoreRequest(size=32, labels="optimal"), tmp_path)
+    suboptimal = np.isin(store.numbers, (5, 6))
+    assert not store.frames.grades[suboptimal].any()
+    assert not store.frames.outlines(np.flatnonzero(suboptimal)).any()
+    assert store.frames.grades[np.isin(store.numbers, (3, 4))].tolist() == [1, 1]
+
+
+def test_the_papers_filter_drops_sweeps_without_circumference(discs, tmp_path):
+    store = prepare_frames(discs, ["case-0"], StoreRequest(size=32, measured_sweeps_only=True), tmp_path)
+    assert store.numbers.max() == 10
+
+
+def test_sampled_negatives_stand_for_those_left_out(discs, tmp_path):
+    store = prepare_frames(discs, ["case-0"], StoreRequest(size=32, frame_step=4), tmp_path)
+    negative = store.frames.grades == 0
+    assert (~negative).sum() == 4
+    assert negative.sum() < 8
+    assert set(store.frames.weights[negative]) == {4.0}
+    assert set(store.frames.weights[~negative]) == {1.0}
+
+
+def test_copies_are_seeded_and_counted(discs, tmp_path):
+    stores = [
+        prepare_frames(discs, ["case-0"], StoreRequest(size=32, copies=2, seed=seed), tmp_path / str(place))
+        for place, seed in enumerate((1, 1, 2))
+    ]
+    assert stores[0].summary()["augmented_copies"] == 46
+    assert (stores[0].frames.images == stores[1].frames.images).all()
+    assert (stores[0].frames.images != stores[2].frames.images).any()
+    original = stores[0].copies == 0
+    assert (stores[0].frames.images[original] == stores[2].frames.images[original]).all()
+
+
+def test_the_same_request_finds_what_was_prepared(discs, tmp_path, monkeypatch):
+    one = prepare_frames(discs, ["case-0"], StoreRequest(size=32), tmp_path)
+    monkeypatch.setattr(type(discs), "read", None)
+    two = prepare_frames(discs, ["case-0"], StoreRequest(size=32), tmp_path)
+    assert one.key == two.key
+    assert (one.frames.images == two.frames.images).all()
+
+
+def test_several_processes_prepare_the_same_frames(discs, tmp_path):
+    ids = ["case-0", "case-1"]
+    one = prepare_frames(discs, ids, StoreRequest(size=32, copies=1), tmp_path / "1")
+    two = prepare_frames(discs, ids, StoreRequest(size=32, copies=1), tmp_path / "2", processes=2)
+    assert (one.frames.images == two.frames.images).all()
+
+
+def test_a_failure_leaves_no_half_of_a_store(discs, tmp_path):
+    with pytest.raises(Exception, match="no such case"):
+        prepare_frames(discs, ["case-0", "case-99"], StoreRequest(size=32), tmp_path)
+    assert [path for path in tmp_path.iterdir() if path.is_dir()] == []
+
+
+def test_a_damaged_store_is_refused(discs, tmp_path):
+    store = prepare_frames(discs, ["case-0"], StoreRequest(size=32), tmp_path)
+    folder = next(path for path in tmp_path.iterdir() if path.is_dir())
+    with open(folder / "images.u8", "ab") as file:
+        file.write(b"x")
+    with pytest.raises(SweepError, match=r"images\.u8 is damaged"):
+        open_store(folder, store.key)
+
+
+# -- the order of batches --------------------------------------------------------------------------
+
+
+def test_every_epoch_of_shuffled_frames_is_one_pass(stores, a_recipe):
+    recipe = a_recipe("paper", epochs=3)
+    order = make_order(stores[0].frames, recipe, seed=1)
+    epochs = [[order.batch(epoch * order.steps + step) for step in range(order.steps)] for epoch in range(2)]
+    for epoch in epochs:
+        taken = np.concatenate(epoch)
+        assert len(taken) == len(set(taken.tolist())) == order.steps * 8
+    assert not np.array_equal(epochs[0][0], epochs[1][0])
+
+
+def test_balanced_batches_hold_their_shares_and_use_every_frame(stores, a_recipe):
+    recipe = a_recipe("fetaliqa", positive_share=0.5, hard_share=0.25)
+    frames = stores[0].frames
+    order = make_order(frames, recipe, seed=1)
+    for step in (0, 7, 1000):
+        chosen = order.batch(step)
+        assert (frames.grades[chosen] > 0).sum() == 4
+        assert frames.hard[chosen].sum() == 2
+    used = np.concatenate([order.batch(step) for step in range(40)])
+    assert set(used.tolist()) == set(range(len(frames)))
+
+
+def test_sweep_weights_undo_the_balance(stores, a_recipe):
+    frames = stores[0].frames
+    order = make_order(frames, a_recipe("fetaliqa", sweep_weights=True), seed=1)
+    chosen = order.batch(0)
+    weighed = order.weights[frames.grades[chosen] > 0].sum() / order.weights.sum()
+    assert weighed == pytest.approx((frames.grades > 0).mean())
+    assert order.weights.mean() == pytest.approx(1)
+
+
+def test_processes_share_a_batch_without_overlap(stores, a_recipe):
+    recipe = a_recipe("fetaliqa")
+    order = make_order(stores[0].frames, recipe, seed=1)
+    whole = StepBatches(stores[0].frames, order, recipe, 1)[5]
+    parts = [StepBatches(stores[0].frames, order, recipe, 1, rank, 2)[5] for rank in range(2)]
+    for rank, part in enumerate(parts):
+        assert torch.equal(part["images"], whole["images"][rank::2])
+        assert torch.equal(part["changes"].thetas, whole["changes"].thetas[rank::2])
+    held = [OrderedBatches(stores[1].frames, 8, rank, 2) for rank in range(2)]
+    indices = torch.cat([batches[step]["indices"] for batches in held for step in range(len(batches))])
+    assert sorted(indices.tolist()) == list(range(len(stores[1].frames)))
+
+
+def test_a_sampler_goes_on_within_an_epoch():
+    assert list(StepSampler(10, lambda: 13)) == list(range(13, 20))
+    assert list(StepSampler(10, lambda: 20)) == list(range(20, 30))
+
+
+def test_training_without_any_outline_is_refused(discs, tmp_path, a_recipe):
+    store = prepare_frames(discs, ["case-0"], StoreRequest(size=32), tmp_path)
+    store.frames.grades[:] = 0
+    with pytest.raises(OptionError, match="no training frame has an outline"):
+        make_order(store.frames, a_recipe(), seed=0)
+
+
+# -- losses and optimiser --------------------------------------------------------------------------
+
+
+def test_batch_dice_gives_no_gradient_without_an_outline_and_ours_does():
+    empty = torch.zeros(2, 32, 32)
+    for loss, learns in ((batch_dice_loss, False), (outline_loss, True)):
+        logits = torch.zeros(2, 32, 32, requires_grad=True)
+        value = loss(logits, empty)
+        value.backward()
+        assert bool(logits.grad.abs().sum() > 0) == learns
+    assert float(batch_dice_loss(torch.zeros(2, 32, 32), empty)) == 0
+
+
+def test_batch_dice_pools_the_pixels_of_the_batch():
+    logits = torch.full((2, 1, 4), -50.0)
+    logits[0, 0, :2] = 50.0  # two pixels predicted in the first frame, none in the second
+    targets = torch.tensor([[[1.0, 0, 0, 0]], [[1.0, 1, 0, 0]]])
+    assert float(batch_dice_loss(logits, targets)) == pytest.approx(1 - 2 * 1 / (2 + 3))
+
+
+def test_the_joint_optimiser_does_what_its_parts_do_and_survives_saving():
+    def problem():
+        torch.manual_seed(0)
+        return torch.nn.Parameter(torch.randn(6, 4)), torch.nn.Parameter(torch.randn(5))
+
+    def groups(matrix, vector):
+        return [
+            {"method": "muon", "params": [matrix], "lr": 0.01, "weight_decay": 0.1},
+            {"method": "adamw", "params": [vector], "lr": 0.02, "weight_decay": 0.1},
+        ]
+
+    def steps(optimizer, parameters, count):
+        for _ in range(count):
+            optimizer.zero_grad()
+            sum((parameter**2).sum() for parameter in parameters).backward()
+            optimizer.step()
+
+    parameters = problem()
+    steps(MuonWithAdamW(groups(*parameters)), parameters, 6)
+    alone = problem()
+    steps(torch.optim.AdamW([alone[1]], lr=0.02, weight_decay=0.1), alone[1:], 6)
+    torch.testing.assert_close(parameters[1], alone[1])
+    interrupted = problem()
+    first = MuonWithAdamW(groups(*interrupted))
+    steps(first, interrupted, 3)
+    second = MuonWithAdamW(groups(*interrupted))
+    second.load_state_dict(first.state_dict())
+    steps(second, interrupted, 3)
+    torch.testing.assert_close(interrupted[0], parameters[0])
+    torch.testing.assert_close(interrupted[1], parameters[1])
