@@ -22,6 +22,7 @@ VERBS = {
     "data": "check, fetch and split labelled data sets",
     "train": "train models by a recipe, from any labelled data set",
     "evaluate": "measure a run or a bundle on labelled cases; tables and an HTML report",
+    "experiment": "the paper's tables and figures, ours beside them",
     "demo": "train and evaluate the demo model on phantom sweeps",
 }
 

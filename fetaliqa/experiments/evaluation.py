@@ -213,7 +213,7 @@ def _notes(
     if scorer.card.anatomy != data.anatomy.name:
         wanted = anatomy_named(scorer.card.anatomy).name
         notes.append(
-            f"The model outlines the {wanted}, the data set the {data.anatomy.name}: figures do not compare."
+            f"The model outlines the {wanted}, the data set the {data.anatomy.name}: the figures mean little."
         )
     if len(case_ids) < FEW_CASES:
         notes.append(f"Only {len(case_ids)} case(s): intervals from so few are too narrow.")

@@ -106,7 +106,10 @@ def _facts(result: EvaluationResult, run: RunEvaluation | None) -> list[tuple[st
         ("fingerprint", model["fingerprint"][:16]),
         ("called positive", threshold),
         ("data set", f"{data['name']}, {data['fingerprint'][:16]}"),
-        ("cases", f"{part}: {data['cases']} of {data['subjects']} subject(s), {len(result.table)} judged frames"),
+        (
+            "cases",
+            f"{part}: {data['cases']} case(s) of {data['subjects']} subject(s), {len(result.table)} judged frames",
+        ),
         ("truly positive", positive),
         ("intervals", f"{settings['level']:.0%}, {settings['bootstrap']} draws of cases, seed {settings['seed']}"),
     ]
@@ -125,7 +128,7 @@ def _curves(result: EvaluationResult) -> list[dict[str, str]]:
         (
             f"Agreement of the {measurement} (Bland-Altman)",
             agreement_plot(result.measurements(), measurement),
-            "One point per sweep with a reference: measured on the frame that the model chose.",
+            "One point per measured sweep (or image): measured minus reference against their mean.",
         ),
     ]
     return [

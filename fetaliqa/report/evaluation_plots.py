@@ -80,7 +80,7 @@ def reliability_plot(result: EvaluationResult) -> bytes:
     upper.plot(bins.mean_score[held], bins.positive_share[held], color=ACCENT, linewidth=1, alpha=0.6, zorder=3)
     upper.scatter(bins.mean_score[held], bins.positive_share[held], s=area, color=ACCENT, zorder=4)
     value = _value(result, ALL_SWEEPS, "ece")
-    upper.text(0.03, 0.95, f"ECE {value}", color=TEXT, fontsize=10, va="top", transform=upper.transAxes)
+    upper.text(0.97, 0.06, f"ECE {value}", color=TEXT, fontsize=10, ha="right", transform=upper.transAxes)
     width = float(np.diff(bins.edges)[0])
     lower.bar(bins.edges[:-1], bins.counts, width=0.9 * width, align="edge", color=MUTED)
     lower.set_yscale("log")

@@ -20,6 +20,7 @@ GROUPS = {
     "circumference": "circumference",
     "images": "single images",
 }
+CHALLENGE = ("challenge_official", "challenge_corrected")
 # name, decimals, what it is
 FIGURES: dict[str, tuple[str, int, str]] = {
     "accuracy": ("accuracy", 4, "share of frames called rightly"),
@@ -62,7 +63,10 @@ def group_name(name: str) -> str:
 
 def shown_value(name: str, value: float | None) -> str:
     """A figure's value as text."""
-    return "-" if value is None else f"{value:.{FIGURES[name][1]}f}"
+    if value is None:
+        return "-"
+    decimals = FIGURES[name][1]
+    return f"{round(value, decimals) + 0.0:.{decimals}f}"  # + 0.0: no minus before zero
 
 
 def shown_interval(name: str, figure: Figure) -> str:
@@ -94,7 +98,7 @@ def figure_tables(result: EvaluationResult) -> list[dict[str, Any]]:
             "ACOUSLIC-AI challenge",
             "One frame and mask per case, as the challenge asks. Official keeps the quirks of the organisers' "
             "code; corrected does what its description says.",
-            [name for name in ("challenge_official", "challenge_corrected") if name in groups],
+            [name for name in CHALLENGE if name in groups],
         ),
         (f"Circumference ({measurement})", _circumference_text(result), ["circumference"]),
         ("Single images", _images_text(result), ["images"]),
@@ -109,6 +113,8 @@ def _circumference_text(result: EvaluationResult) -> str:
     if found is None:
         return ""
     measured, sweeps = found["measured"], found["sweeps"]
+    if result.challenge is None and result.images is not None:
+        return f"{measured} of {sweeps} images with a reference were measured."
     return f"{measured} of {sweeps} sweeps with a reference were measured, on the frame that the model chose."
 
 
@@ -136,7 +142,7 @@ def summary_rows(run: RunEvaluation) -> list[dict[str, Any]]:
     """Mean and spread over trials: ``group`` and ``rows`` of (name, text)."""
     return [
         {
-            "group": group_name(group),
+            "group": f"challenge, {group_name(group)}" if group in CHALLENGE else group_name(group),
             "rows": [
                 (
                     figure_name(name),

@@ -35,7 +35,9 @@ class Recipe:
         labels: ``any`` mask makes a frame positive (the paper), or ``optimal`` planes only; suboptimal frames then
             count as negative.
         measured_sweeps_only: leave out sweeps without a reference circumference, for training and validation.
-        frame_step: every how many frames one without outline is used; 1: all. Frames with outline are all used.
+        frame_step: every how many frames of a case one is used, with outline or without; 1: all. Neighbouring
+            frames are much alike, and the share of positives stays what it is.
+        keep_positives: use all frames with outline all the same; the others then stand for those left out.
         copies: augmented copies per training frame, drawn once before training (the paper: 2).
         online: augmentation drawn anew each time a frame is used; None for none.
         sampling: ``shuffle`` all frames each epoch, or ``balanced`` batches.
@@ -65,6 +67,7 @@ class Recipe:
     labels: Labels = "any"
     measured_sweeps_only: bool = True
     frame_step: int = 1
+    keep_positives: bool = False
     copies: int = 2
     online: Augmentation | None = None
     sampling: Sampling = "shuffle"
@@ -134,6 +137,7 @@ FETALIQA = replace(
     PAPER,
     name="fetaliqa",
     measured_sweeps_only=False,
+    keep_positives=True,
     copies=0,
     online=Augmentation(),
     sampling="balanced",

@@ -143,6 +143,7 @@ def store_requests(recipe: Recipe, size: int, seed: int) -> tuple[StoreRequest, 
         recipe.labels,
         recipe.measured_sweeps_only,
         recipe.frame_step,
+        recipe.keep_positives,
         recipe.copies,
         seed if recipe.copies else 0,
     )

@@ -40,7 +40,8 @@ class StoreRequest:
         size: side of the square grid, pixels.
         labels: ``any`` or ``optimal``, see ``Recipe``.
         measured_sweeps_only: leave out sweeps without a reference circumference.
-        frame_step: every how many frames one without outline is taken.
+        frame_step: every how many frames one is taken.
+        keep_positives: take all frames with outline all the same.
         copies: augmented copies of each frame.
         seed: of the copies.
     """
@@ -49,6 +50,7 @@ class StoreRequest:
     labels: str = "any"
     measured_sweeps_only: bool = False
     frame_step: int = 1
+    keep_positives: bool = False
     copies: int = 0
     seed: int = 0
 
@@ -218,13 +220,12 @@ def _case_part(data: LabelledData, case_id: str, index: int, request: StoreReque
     chosen = _chosen(case, grades, request)
     if not len(chosen):
         return None
-    weights = np.where(grades[chosen] > 0, 1, request.frame_step).astype(np.float32)
     originals = frames_of_case(
         case.frames[chosen],
         masks[chosen],
         hard=_near_annotated(case, grades)[chosen],
         case=index,
-        weights=weights,
+        weights=_stand_for(grades[chosen], request),
         size=request.size,
     )
     parts, copies = [originals], [np.zeros(len(chosen), np.int64)]
@@ -242,12 +243,21 @@ def _case_part(data: LabelledData, case_id: str, index: int, request: StoreReque
 
 
 def _chosen(case: LabelledCase, grades: np.ndarray, request: StoreRequest) -> np.ndarray:
-    """Frame numbers to take: known, not black, of the sweeps wanted; all with outline, every n-th without."""
+    """Frame numbers to take: known, not black, of the sweeps wanted, every n-th."""
     usable = case.known & ~black_slots(case.frames)
     if request.measured_sweeps_only:
         usable &= case.measured()
     numbers = np.flatnonzero(usable)
-    return numbers[(grades[numbers] > 0) | (numbers % request.frame_step == 0)]
+    taken = numbers % request.frame_step == 0
+    if request.keep_positives:
+        taken |= grades[numbers] > 0
+    return numbers[taken]
+
+
+def _stand_for(grades: np.ndarray, request: StoreRequest) -> np.ndarray:
+    """float [n]: how many frames of its case each frame taken stands for."""
+    alone = (grades > 0) & request.keep_positives
+    return np.where(alone, 1, request.frame_step).astype(np.float32)
 
 
 def _near_annotated(case: LabelledCase, grades: np.ndarray) -> np.ndarray:

@@ -31,7 +31,7 @@ def choose_threshold(model: nn.Module, frames: FrameSet) -> tuple[float, dict[st
         The threshold, and F1 at each threshold by name. It is for choosing; the figures to report come from
         whole cases of the test part.
     """
-    device = next(model.parameters()).device
+    device = next(model.parameters(), torch.empty(0)).device
     counts = []
     for start in range(0, len(frames), CHUNK):
         images = torch.from_numpy(np.array(frames.images[start : start + CHUNK])).to(device)

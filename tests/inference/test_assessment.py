@@ -13,7 +13,7 @@ import torch
 
 from fetaliqa.errors import BundleError, OptionError
 from fetaliqa.inference import AssessmentService, AssessOptions, Predictor, assess, choose_device
-from fetaliqa.models import Threshold
+from fetaliqa.models import Threshold, load_architecture
 from fetaliqa.sweep import sweep_from_array
 
 HEIGHT, WIDTH, SPACING = 281, 372, 0.56
@@ -30,10 +30,16 @@ class BrightnessModel(torch.nn.Module):
 def brightness_predictor() -> Predictor:
     predictor = Predictor.__new__(Predictor)
     predictor.card = SimpleNamespace(
-        name="brightness", version="1", task="segmentation", anatomy="abdomen", threshold=Threshold()
+        name="brightness",
+        version="1",
+        task="segmentation",
+        anatomy="abdomen",
+        threshold=Threshold(),
+        architecture=load_architecture("demo"),
     )
     predictor.device, predictor.batch_size = torch.device("cpu"), 16
     predictor.model, predictor.is_segmentation = BrightnessModel(), True
+    predictor.image_size = 224
     return predictor
 
 

@@ -94,13 +94,16 @@ def test_the_papers_filter_drops_sweeps_without_circumference(discs, tmp_path):
     assert store.numbers.max() == 10
 
 
-def test_sampled_negatives_stand_for_those_left_out(discs, tmp_path):
+def test_every_nth_frame_is_taken(discs, tmp_path):
     store = prepare_frames(discs, ["case-0"], StoreRequest(size=32, frame_step=4), tmp_path)
-    negative = store.frames.grades == 0
-    assert (~negative).sum() == 4
-    assert negative.sum() < 8
-    assert set(store.frames.weights[negative]) == {4.0}
-    assert set(store.frames.weights[~negative]) == {1.0}
+    assert store.numbers.tolist() == [0, 4, 8, 12, 16, 20]
+    assert store.frames.grades.tolist() == [0, 1, 0, 0, 0, 0]
+
+
+def test_negatives_stand_for_those_left_out_where_all_positives_are_kept(discs, tmp_path):
+    store = prepare_frames(discs, ["case-0"], StoreRequest(size=32, frame_step=4, keep_positives=True), tmp_path)
+    assert store.numbers.tolist() == [0, 3, 4, 5, 6, 8, 12, 16, 20]
+    assert store.frames.weights.tolist() == [4, 1, 1, 1, 1, 4, 4, 4, 4]
 
 
 def test_copies_are_seeded_and_counted(discs, tmp_path):

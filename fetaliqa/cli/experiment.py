@@ -1,0 +1,209 @@
+"""``fetaliqa experiment``: the paper's tables and figures, run anew on a data set or, reduced, on phantoms."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fetaliqa.experiments.tables import Outcome, Study
+
+# as in fetaliqa.experiments.tables, which is slow to import
+NAMES = ("table1", "table2", "table3", "table4", "fig2", "fig3", "classic", "parameters", "recipes")
+EPILOG = """\
+table1      the eight models of the paper
+table2      FetalCLIP_SEG against FetalCLIP_CLS; any outline, or optimal planes only
+table3      linear probe, full training and LoRA
+table4      what the encoder learnt before
+fig2        PCA and t-SNE of penultimate features
+fig3        outlines beside the experts'
+classic     measures of picture quality that were not made for ultrasound
+parameters  trainable parameters beside the paper's
+recipes     the paper's, the released code's and our way of training, and what each part of ours is worth
+all         all of these
+
+The numbering is ours: the paper's full text was not to be had. What is done is kept in the work folder: the same
+command goes on where it was stopped, and several may run at a time."""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = EPILOG
+    parser.add_argument("name", metavar="NAME", choices=(*NAMES, "all"), help=f"{', '.join(NAMES)}, or all")
+    parser.add_argument(
+        "data",
+        nargs="?",
+        type=Path,
+        metavar="DATA",
+        help="labelled data set (with --reduced: phantoms by default)",
+    )
+    parser.add_argument(
+        "--work", type=Path, required=True, metavar="DIR", help="folder for everything that is made"
+    )
+    parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the report (default: WORK/report)")
+    parser.add_argument(
+        "--reduced", action="store_true", help="small models with random weights, a stand-in for FetalCLIP"
+    )
+    parser.add_argument("--kind", default="auto", help="of the data set (default: auto, found out)")
+    parser.add_argument(
+        "--split", type=Path, metavar="FILE", help="split file (default: the paper's; reduced: by subject)"
+    )
+    parser.add_argument("--seeds", type=int, metavar="N", help="trials of each model (default: 5; reduced: 3)")
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="of the first trial (default 0)")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="FIELD=VALUE", help="change a field of every recipe"
+    )
+    parser.add_argument("--as-released", action="store_true", help="train as the released code does")
+    parser.add_argument("--weights", metavar="FILE", help="FetalCLIP weights (default: the imported ones)")
+    parser.add_argument(
+        "--weights-dir",
+        type=Path,
+        metavar="DIR",
+        help="weights of the comparison models: densenet.safetensors, ...",
+    )
+    parser.add_argument(
+        "--stand-in", type=Path, metavar="BUNDLE", help="encoder for --reduced (default: trained, once)"
+    )
+    parser.add_argument("--cases", type=int, default=60, metavar="N", help="phantom cases to make (default 60)")
+    parser.add_argument("--accelerator", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--processes", type=int, default=1, metavar="N", help="to prepare frames with (default 1)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run experiments and write the report; 1 when nothing of them could be run."""
+    from fetaliqa.errors import OptionError
+    from fetaliqa.experiments.paper.experiments import run_experiment
+    from fetaliqa.experiments.paper.report import report_json, write_report
+    from fetaliqa.training.quiet import quiet_lightning
+
+    quiet_lightning()
+    if args.processes < 1 or args.seed < 0 or args.cases < 1:
+        raise OptionError(
+            f"--processes {args.processes}, --cases {args.cases}, --seed {args.seed}; at least 1, 1 and 0 needed"
+        )
+    out = args.out or args.work / "report"
+    if out.exists() and not out.is_dir():
+        raise OptionError(f"{out}: a file is there; choose another folder with --out")
+    outcomes: list[Outcome] = []
+    with _Stages() as stages:
+        study = _study(args, stages)
+        for name in NAMES if args.name == "all" else (args.name,):
+            stages.say(name)
+            outcomes.append(run_experiment(study, name))
+            # after each, so that hours of work can be looked at before the last is done
+            readme = write_report(outcomes, out, study, _command(args))
+    if args.json:
+        print(json.dumps(report_json(outcomes, study, _command(args)), allow_nan=False))
+    else:
+        _print(outcomes, readme)
+    return 0 if any(outcome.ran for outcome in outcomes) else 1
+
+
+def _study(args: argparse.Namespace, stages: _Stages) -> Study:
+    from fetaliqa.experiments.paper.opening import open_study
+    from fetaliqa.inference.predictor import choose_device
+    from fetaliqa.training.recipe import changed, recipe_named
+    from fetaliqa.training.trainer import Machine
+
+    choose_device(args.accelerator)
+    settings = _settings(args.set)
+    changed(recipe_named("paper"), settings)  # a misspelt field is refused before hours of work
+    return open_study(
+        args.data,
+        args.work,
+        reduced=args.reduced,
+        kind=args.kind,
+        split=args.split,
+        seeds=args.seeds,
+        first_seed=args.seed,
+        settings=settings,
+        as_released=args.as_released,
+        weights=args.weights,
+        weights_dir=args.weights_dir,
+        stand_in=args.stand_in,
+        cases=args.cases,
+        machine=Machine(accelerator=args.accelerator, progress=False),
+        processes=args.processes,
+        report=stages.report,
+    )
+
+
+def _settings(texts: list[str]) -> dict[str, Any]:
+    from fetaliqa.errors import OptionError
+
+    found = {}
+    for setting in texts:
+        field, separator, text = setting.partition("=")
+        if not separator:
+            raise OptionError(f"--set {setting!r}: write FIELD=VALUE, for example --set epochs=1")
+        try:
+            found[field] = json.loads(text)
+        except ValueError:
+            found[field] = text
+    return found
+
+
+def _command(args: argparse.Namespace) -> str:
+    """The command with placeholders for folders, which mean nothing on another machine."""
+    words = ["fetaliqa", "experiment", args.name]
+    words += ["DATA"] if args.data is not None else []
+    words += ["--work", "WORK"]
+    for name in ("split", "weights", "weights_dir", "stand_in"):
+        if getattr(args, name) is not None:
+            words += [f"--{name.replace('_', '-')}", name.upper()]
+    words += [f"--{name.replace('_', '-')}" for name in ("reduced", "as_released") if getattr(args, name)]
+    for name, usual in (("seeds", None), ("seed", 0), ("cases", 60)):
+        if getattr(args, name) != usual:
+            words += [f"--{name}", str(getattr(args, name))]
+    for setting in args.set:
+        words += ["--set", setting]
+    return " ".join(words)
+
+
+def _print(outcomes: list[Outcome], readme: Path) -> None:
+    for outcome in outcomes:
+        if outcome.table is not None:
+            print(outcome.table.to_markdown())
+        elif outcome.picture is not None:
+            for label, reason in outcome.picture.not_run.items():
+                print(f"{outcome.name}: {label}: not run: {reason}")
+    print(f"report: {readme}")
+
+
+class _Stages:
+    """Progress on standard error: bars on a terminal, else a line when a stage begins."""
+
+    def __init__(self) -> None:
+        self._bars: dict[str, Any] = {}
+        self._said: set[str] = set()
+        self._started = time.monotonic()
+
+    def __enter__(self) -> _Stages:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for bar in self._bars.values():
+            bar.close()
+
+    def say(self, stage: str) -> None:
+        """Note the beginning of a stage, with the seconds since the start."""
+        print(f"[{time.monotonic() - self._started:7.0f} s] {stage}", file=sys.stderr, flush=True)
+
+    def report(self, stage: str, done: int, total: int) -> None:
+        if not sys.stderr.isatty():
+            if stage not in self._said:
+                self._said.add(stage)
+                self.say(f"{stage} ({total})")
+            return
+        from tqdm import tqdm
+
+        if stage not in self._bars:
+            self._bars[stage] = tqdm(total=total, desc=stage, file=sys.stderr, mininterval=1, leave=False)
+        self._bars[stage].update(done - self._bars[stage].n)
+        if done >= total:
+            self._bars.pop(stage).close()

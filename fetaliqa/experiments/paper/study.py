@@ -1,0 +1,141 @@
+"""What all experiments share: data, split, seeds, the encoder to start from, and a folder for what is done."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fetaliqa.datasets.labelled import LabelledData
+from fetaliqa.datasets.splits import Split
+from fetaliqa.errors import WeightsError
+from fetaliqa.experiments.paper.held_out import HeldOut, held_out_frames
+from fetaliqa.geometry import GRID
+from fetaliqa.models.baselines import baseline_named
+from fetaliqa.models.baselines.reduced import REDUCED_SIZE
+from fetaliqa.training.base import Base
+from fetaliqa.training.recipe import Recipe, changed, recipe_named
+from fetaliqa.training.run import store_requests
+from fetaliqa.training.store import FrameStore, StoreRequest, prepare_frames
+from fetaliqa.training.trainer import Machine
+
+PAPER_DATA = "acouslic"
+Report = Callable[[str, int, int], None]  # stage, done, in all
+# So that eight models train on a processor: half of the frames without outline, one pass over each of a frame's
+# three versions instead of five.
+REDUCED_SETTINGS: dict[str, Any] = {"frame_step": 2, "epochs": 1}
+REDUCED_RECIPE_SETTINGS: dict[str, Any] = {"epochs": 1}  # of `recipes`, where the share of positives matters
+WEIGHT_ENDINGS = (".safetensors", ".pth", ".pt", ".bin")
+ABSOLUTE_PATH = re.compile(r"(?<![\w.])/(?:[^\s/:;,'\"]+/)+")
+
+
+@dataclass
+class Study:
+    """The setting of a set of experiments.
+
+    Attributes:
+        data: labelled cases.
+        split: which of them train, validate and test.
+        work: folder for prepared frames and for every result; what is in it is not computed again.
+        seeds: of the trials.
+        reduced: small stand-ins with random weights instead of the paper's models.
+        base: FetalCLIP's encoder or its stand-in; None: there is none, for ``base_reason``.
+        base_reason: see ``base``.
+        base_key: what tells this encoder from others.
+        settings: changes of every recipe, as ``--set`` gives them.
+        as_released: train as the released code does, where it differs from the paper.
+        weights_dir: folder of the comparison models' weights; None: timm's hub.
+        machine: where models train.
+        processes: to prepare frames with.
+        report: called with stage, done, in all.
+    """
+
+    data: LabelledData
+    split: Split
+    work: Path
+    seeds: tuple[int, ...]
+    reduced: bool = False
+    base: Base | None = None
+    base_reason: str = "no encoder was given"
+    base_key: str = ""
+    settings: dict[str, Any] = field(default_factory=dict)
+    as_released: bool = False
+    weights_dir: Path | None = None
+    machine: Machine = field(default_factory=lambda: Machine(progress=False))
+    processes: int = 1
+    report: Report = lambda *_: None
+
+    @property
+    def comparable(self) -> bool:
+        """Whether a difference to the paper's figures means anything: its models, on its data."""
+        return not self.reduced and not self.data.synthetic and self.data.name == PAPER_DATA
+
+    @property
+    def ours(self) -> str:
+        """What our figures are, for headings."""
+        what = "reduced stand-in" if self.reduced else "ours"
+        return f"{what} on phantoms" if self.data.synthetic else what
+
+    @property
+    def size(self) -> int:
+        """Side of the square grid that frames are prepared on, pixels."""
+        if self.base is not None:
+            return self.base.architecture.vision.image_size
+        return REDUCED_SIZE if self.reduced else GRID
+
+    def require_base(self) -> Base:
+        """The encoder.
+
+        Raises:
+            WeightsError: when there is none, saying why.
+        """
+        if self.base is None:
+            raise WeightsError(self.base_reason)
+        return self.base
+
+    def recipe(self, task: str) -> Recipe:
+        """The recipe that tables are made with: the paper's, or the released code's, with the study's changes."""
+        recipe = recipe_named("released-code" if self.as_released else "paper", task)
+        return changed(recipe, {**(REDUCED_SETTINGS if self.reduced else {}), **self.settings})
+
+    def weights_of(self, key: str) -> Path | None:
+        """The file of a comparison model's weights; None: ask timm's hub.
+
+        Raises:
+            WeightsError: when there is a folder of weights without that model.
+        """
+        if self.weights_dir is None:
+            return None
+        baseline = baseline_named(key)
+        names = [f"{stem}{ending}" for stem in (key, baseline.timm_id) for ending in WEIGHT_ENDINGS]
+        found = next((self.weights_dir / name for name in names if (self.weights_dir / name).is_file()), None)
+        if found is None:
+            raise WeightsError(f"no weights of {baseline.label} in {self.weights_dir}; put {names[0]} there")
+        return found
+
+    def stores(self, recipe: Recipe) -> tuple[FrameStore, FrameStore]:
+        """Frames to train and to validate on."""
+        train, validation = store_requests(recipe, self.size, self.seeds[0])
+        return self._store("train", train), self._store("validation", validation)
+
+    def held_out(self) -> HeldOut:
+        """All frames of the test part."""
+        store = self._store("test", StoreRequest(self.size))
+        return held_out_frames(self.data, self.split.test, store, self.work / "frames", self.report)
+
+    def _store(self, part: str, request: StoreRequest) -> FrameStore:
+        return prepare_frames(
+            self.data,
+            self.split.part(part),
+            request,
+            self.work / "frames",
+            processes=self.processes,
+            progress=lambda done, total: self.report(f"prepare {part} frames", done, total),
+        )
+
+
+def without_folders(text: str) -> str:
+    """A sentence with absolute paths cut to their last part, for files that others read."""
+    return ABSOLUTE_PATH.sub("", text)
