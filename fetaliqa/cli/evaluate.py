@@ -39,6 +39,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
     parser.add_argument("--weights", help="foundation-model weights (default: the imported ones)")
     parser.add_argument(
+        "--views",
+        type=int,
+        choices=(1, 2, 4),
+        default=1,
+        help="pictures per frame to average over: 2 adds the mirrored one, 4 also both upside down (default 1)",
+    )
+    parser.add_argument(
         "--bootstrap", type=int, default=1000, metavar="N", help="draws for the intervals (default: 1000; 0: none)"
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of the draws (default: 0)")
@@ -117,6 +124,7 @@ def _evaluate_run(folder: Path, data: LabelledData, args: argparse.Namespace) ->
             seed=args.seed,
             device=args.device,
             weights=args.weights,
+            views=args.views,
             progress=bar.show,
         )
 
@@ -140,6 +148,7 @@ def _evaluate_bundle(bundle: Any, data: LabelledData, args: argparse.Namespace) 
             seed=args.seed,
             device=args.device,
             weights=args.weights,
+            views=args.views,
             about=chosen.about,
             notes=chosen.notes,
             progress=lambda done, total: bar.show(bundle.card.name, done, total),
@@ -170,7 +179,7 @@ def _write(
     found = shown.to_json() if whole is None else whole.to_json()
     # the figures first: they have cost the time, and a report can be made again
     write_json(out / METRICS_FILE, found)
-    scorer = BundleScorer(Predictor(Bundle.open(bundle), args.device, weights=args.weights))
+    scorer = BundleScorer(Predictor(Bundle.open(bundle), args.device, weights=args.weights, views=args.views))
     examples = choose_examples(scorer, data, shown.case_ids, shown.table)
     write_report(out / REPORT_FILE, shown, examples, whole)
     if args.json:

@@ -105,13 +105,14 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _study(args: argparse.Namespace, stages: _Stages) -> Study:
+    from fetaliqa.cli.settings import parse_settings
     from fetaliqa.experiments.paper.opening import open_study
     from fetaliqa.inference.predictor import choose_device
     from fetaliqa.training.recipe import changed, recipe_named
     from fetaliqa.training.trainer import Machine
 
     choose_device(args.accelerator)
-    settings = _settings(args.set)
+    settings = parse_settings(args.set)
     changed(recipe_named("paper"), settings)  # a misspelt field is refused before hours of work
     return open_study(
         args.data,
@@ -131,21 +132,6 @@ def _study(args: argparse.Namespace, stages: _Stages) -> Study:
         processes=args.processes,
         report=stages.report,
     )
-
-
-def _settings(texts: list[str]) -> dict[str, Any]:
-    from fetaliqa.errors import OptionError
-
-    found = {}
-    for setting in texts:
-        field, separator, text = setting.partition("=")
-        if not separator:
-            raise OptionError(f"--set {setting!r}: write FIELD=VALUE, for example --set epochs=1")
-        try:
-            found[field] = json.loads(text)
-        except ValueError:
-            found[field] = text
-    return found
 
 
 def _command(args: argparse.Namespace) -> str:

@@ -65,29 +65,39 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from lightning.fabric.plugins.environments import SLURMEnvironment
+
     from fetaliqa.datasets.opening import open_labelled
     from fetaliqa.errors import OptionError
     from fetaliqa.training.base import open_base
     from fetaliqa.training.quiet import quiet_lightning
-    from fetaliqa.training.run import execute, main_process, open_run
+    from fetaliqa.training.run import check_unchanged, execute, main_process, open_run
 
     quiet_lightning()
     if (args.data is None) == (args.resume is None):
         raise OptionError("give the folder of a data set to train on, or --resume RUN, one of the two")
     machine = _machine(args)
     if args.resume is not None:
+        if args.set or args.out or args.split:
+            raise OptionError("--resume goes on with what the run began with; leave out --set, --out and --split")
         folder = args.resume
         request, recipe, split = open_run(folder)
         data = open_labelled(Path(request.data), kind=request.kind)
         base = open_base(request.base, request.weights)
+        check_unchanged(folder, data, base)
     else:
         folder, request, recipe, split, data, base = _new_run(args)
-    if request.trials > 1 and machine.devices * machine.num_nodes > 1 and "TORCHELASTIC_RUN_ID" not in os.environ:
+    external = "TORCHELASTIC_RUN_ID" in os.environ or SLURMEnvironment.detect()
+    if request.trials > 1 and machine.devices * machine.num_nodes > 1 and not external:
         raise OptionError(
             f"{request.trials} trials on several devices: start with torchrun, or train one trial per command"
         )
-    with _Bars() as bars:
-        summary = execute(folder, data, base, request, recipe, split, machine, bars.report, args.processes)
+    try:
+        with _Bars() as bars:
+            summary = execute(folder, data, base, request, recipe, split, machine, bars.report, args.processes)
+    except KeyboardInterrupt:
+        print(f"fetaliqa train: go on with `fetaliqa train --resume {folder}`", file=sys.stderr)
+        raise
     if not main_process():
         return 0
     tested = None if args.no_test or not split.test else _test(folder, data, request.weights, args.accelerator)
@@ -126,7 +136,7 @@ def _new_run(args: argparse.Namespace) -> tuple[Path, RunRequest, Recipe, Split,
     base = open_base(request.base, request.weights)
     base.check(recipe)  # before the folder is made: a wrong base leaves nothing behind
     folder = _folder(args.out, recipe.name)
-    start_run(folder, request, recipe, split, data)
+    start_run(folder, request, recipe, split, data, base)
     return folder, request, recipe, split, data, base
 
 
@@ -157,6 +167,7 @@ def _request(**values: Any) -> RunRequest:
 
 
 def _recipe(name: str, task: str | None, settings: list[str]) -> Recipe:
+    from fetaliqa.cli.settings import parse_settings
     from fetaliqa.errors import OptionError
     from fetaliqa.training.recipe import RECIPE_NAMES, changed, recipe_from_json, recipe_named
 
@@ -170,15 +181,7 @@ def _recipe(name: str, task: str | None, settings: list[str]) -> Recipe:
             raise OptionError(f"{file}: its task is {recipe.task!r}, --task says {task!r}; change one of them")
     else:
         recipe = recipe_named(name, task or "segmentation")
-    changes = {}
-    for setting in settings:
-        field, separator, text = setting.partition("=")
-        if not separator:
-            raise OptionError(f"--set {setting!r}: write FIELD=VALUE, for example --set epochs=10")
-        try:
-            changes[field] = json.loads(text)
-        except ValueError:
-            changes[field] = text
+    changes = parse_settings(settings)
     return changed(recipe, changes) if changes else recipe
 
 

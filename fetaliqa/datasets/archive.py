@@ -130,8 +130,9 @@ def fetch_archive(
         raise OptionError(f"{folder} exists already; name a new folder, or leave out the download to check it")
     archive = folder.parent / _file_name(source.url)
     advice = Advice(URL_VARIABLE, "unzip it yourself, then name its folder without --download", None)
+    found = archive.is_file()
     try:
-        if archive.is_file():
+        if found:
             sha256 = _digests(archive, ("sha256",))["sha256"]
             if source.sha256 and sha256 != source.sha256.lower():
                 raise WeightsError(f"{archive}: not the archive expected (its sha256 is another); move it away")
@@ -139,7 +140,7 @@ def fetch_archive(
             sha256 = download(source.url, archive, sha256=source.sha256, progress=progress, advice=advice)
     except WeightsError as problem:
         raise ArchiveError(str(problem)) from None
-    _check_md5(archive, source.md5)
+    _check_md5(archive, source.md5, keep=found)
     try:
         unpack(archive, folder, unpacked)
     except ValueError as problem:
@@ -155,11 +156,16 @@ def _check_hash(kind: str, value: str | None, digits: int) -> None:
         raise OptionError(f"--{kind} {value!r} is not a hash; {digits} hex digits are needed")
 
 
-def _check_md5(archive: Path, expected: str | None) -> None:
+def _check_md5(archive: Path, expected: str | None, *, keep: bool) -> None:
+    """Refuse an archive of another hash; ``keep``: it was here before, so it is not ours to delete."""
     if expected is None:
         return
     found = _digests(archive, ("md5",))["md5"]
     if found != expected.lower():
+        if keep:
+            raise ArchiveError(
+                f"{archive}: not the archive expected (its MD5 is {found}, not {expected.lower()}); move it away"
+            )
         archive.unlink()
         raise ArchiveError(
             f"{archive.name}: its MD5 is {found}, but {expected.lower()} was expected; it was removed, "

@@ -89,8 +89,14 @@ def case_outcome(case: LabelledCase, number: int, reader: CaseReader) -> CaseOut
     )
 
 
+CHALLENGE_NOTE = (
+    "Challenge scores clip masks by each case's own field of view and take the file's pixel size; the organisers "
+    "use one field of view and 0.28 mm for all cases."
+)
+
+
 def _challenge(case: LabelledCase, assessment: Assessment, mode: Mode) -> CaseScore:
-    # the organisers clip by one field of view for all cases; here it is each case's own
+    # CHALLENGE_NOTE says to the reader how this differs from the organisers'
     truth = CaseTruth(case.masks, case.circumferences_mm, case.ranges, field_of_view(case.frames))
     best = assessment.record["best"]
     mask = np.zeros(case.frames.shape[1:], np.uint8) if best is None else assessment.masks[best]

@@ -10,6 +10,7 @@ from fetaliqa.anatomy import anatomy_named
 from fetaliqa.datasets.labelled import LabelledCase, LabelledData
 from fetaliqa.errors import OptionError
 from fetaliqa.experiments.case_scores import (
+    CHALLENGE_NOTE,
     CaseOutcome,
     Measurement,
     case_outcome,
@@ -99,6 +100,7 @@ def evaluate(
     challenge: bool = True,
     device: str = "auto",
     weights: str | None = None,
+    views: int = 1,
     about: dict[str, Any] | None = None,
     notes: Sequence[str] = (),
     progress: CaseProgress | None = None,
@@ -116,6 +118,7 @@ def evaluate(
             only. Challenge scores and circumferences do not depend on ``labels``.
         device: where a bundle is loaded.
         weights: foundation-model weights for a bundle; None: the user's imported ones.
+        views: of each frame for a bundle, see ``Predictor``.
         about: more for ``settings``: ``part`` and ``split`` of the cases.
         notes: more for ``notes``.
         progress: called with the cases done and how many there are.
@@ -136,7 +139,9 @@ def evaluate(
     if len(set(case_ids)) < len(case_ids):
         twice = next(case_id for number, case_id in enumerate(case_ids) if case_id in case_ids[:number])
         raise OptionError(f"{data.name}: case {twice} is to be evaluated twice; name each case once")
-    scorer = BundleScorer(Predictor(model, device, weights=weights)) if isinstance(model, Bundle) else model
+    scorer: FrameScorer = model  # type: ignore[assignment]
+    if isinstance(model, Bundle):
+        scorer = BundleScorer(Predictor(model, device, weights=weights, views=views))
     outcomes: list[CaseOutcome] = []
     numbers = {case_id: number for number, case_id in enumerate(case_ids)}
 
@@ -158,6 +163,7 @@ def evaluate(
             "part": "all",
             "split": None,
             "labels": labels,
+            "views": views,
             "bootstrap": bootstrap,
             "seed": seed,
             "level": LEVEL,
@@ -223,6 +229,7 @@ def _notes(
             "did not make it a probability of the frame, so its calibration error is descriptive."
         )
     if scores is not None:
+        notes.append(CHALLENGE_NOTE)
         counted = sum(outcome.scores is not None for outcome in outcomes)
         if counted < len(case_ids):
             notes.append(

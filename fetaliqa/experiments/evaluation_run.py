@@ -180,6 +180,7 @@ def evaluate_run(
     challenge: bool = True,
     device: str = "auto",
     weights: str | None = None,
+    views: int = 1,
     progress: TrialProgress | None = None,
 ) -> RunEvaluation:
     """Evaluate each trial of a training run.
@@ -190,7 +191,7 @@ def evaluate_run(
         part: part of the split, by default ``test``; see :func:`choose_cases`.
         split: another split than the run's own, to choose the cases by.
         labels: None: as the run was trained.
-        bootstrap, seed, challenge, device, weights: see ``evaluate``. All trials see the same draws.
+        bootstrap, seed, challenge, device, weights, views: see ``evaluate``. All trials see the same draws.
         progress: called with the trial's name, the cases done and how many there are.
 
     Raises:
@@ -216,6 +217,7 @@ def evaluate_run(
             challenge=challenge,
             device=device,
             weights=weights,
+            views=views,
             about=chosen.about,
             notes=chosen.notes,
             progress=_of_trial(progress, name),

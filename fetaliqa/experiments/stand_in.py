@@ -12,8 +12,8 @@ from pathlib import Path
 
 from fetaliqa.datasets.phantom import PhantomSettings
 from fetaliqa.models import BaseReference, BundleCard, TrainingData, build_segmentation, save_bundle
-from fetaliqa.training.anatomy import AnatomyReader, anatomy_objective, informed_start, sector_patches
-from fetaliqa.training.fit import FitSettings, fit
+from fetaliqa.training.anatomy import teach_anatomy
+from fetaliqa.training.fit import FitSettings
 from fetaliqa.training.phantom_frames import Sampling, phantom_frames
 
 ARCHITECTURE = "study"
@@ -60,16 +60,14 @@ def train_stand_in(
         processes=processes,
         progress=lambda done, total: report("render frames for the stand-in encoder", done, total),
     )
-    informed_start(start.visual, vision, lesson.seed)
-    reader = AnatomyReader(start.visual, vision, sector_patches(frames.images, vision.patch_size))
-    fitted = fit(
-        reader,
+    state = teach_anatomy(
+        start.visual,
+        vision,
         frames,
         lesson,
-        anatomy_objective(frames.tissues),
         lambda step: report("train the stand-in encoder", step.step, step.steps),
     )
-    start.visual.load_state_dict(fitted.visual.state_dict())  # type: ignore[union-attr,operator]
+    start.visual.load_state_dict(state)
     card = BundleCard(
         name="stand-in",
         version="1.0",

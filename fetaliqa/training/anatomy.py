@@ -8,6 +8,7 @@ outline on the same cells, and from its pooled output whether the frame is a mea
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,8 +19,8 @@ from torch import nn
 from fetaliqa.datasets.phantom.tissue import TISSUES
 from fetaliqa.models import normalise
 from fetaliqa.models.architecture import VisionConfig
-from fetaliqa.training.fit import Objective
-from fetaliqa.training.frames import TISSUE_GRID, Batch
+from fetaliqa.training.fit import FitSettings, Objective, StepReport, fit
+from fetaliqa.training.frames import TISSUE_GRID, Batch, FrameSet
 from fetaliqa.training.losses import coarse_outline_loss
 
 FRAME_WEIGHT = 0.5  # of the frame's cross-entropy beside those of its cells
@@ -117,6 +118,31 @@ def anatomy_objective(tissues: np.ndarray) -> Objective:
         return cells + coarse_outline_loss(reading.outline, batch.outlines) + FRAME_WEIGHT * frame
 
     return objective
+
+
+def teach_anatomy(
+    visual: nn.Module,
+    vision: VisionConfig,
+    frames: FrameSet,
+    settings: FitSettings,
+    report: Callable[[StepReport], None],
+) -> dict[str, torch.Tensor]:
+    """Give an encoder the lesson, from an informed start.
+
+    Args:
+        visual: the encoder; its values are replaced.
+        vision: its sizes.
+        frames: phantom frames with tissue maps.
+        settings: of the fit.
+        report: called after every step.
+
+    Returns:
+        The encoder's tensors, averaged over the last steps.
+    """
+    informed_start(visual, vision, settings.seed)
+    reader = AnatomyReader(visual, vision, sector_patches(frames.images, vision.patch_size))
+    fitted = fit(reader, frames, settings, anatomy_objective(frames.tissues), report)
+    return {name: tensor.detach().clone() for name, tensor in fitted.visual.state_dict().items()}  # type: ignore
 
 
 FILTER_STD = 0.06  # spread of a patch filter's answer, before its share below

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 
@@ -18,12 +18,14 @@ from fetaliqa.models import (
 )
 from fetaliqa.models.architecture import architecture_names
 from fetaliqa.models.card import BASE_FILE
+from fetaliqa.models.hashing import tensors_sha256
 from fetaliqa.models.store import resolve_bundle
 from fetaliqa.training.anatomy import informed_start
 from fetaliqa.training.recipe import Recipe
 
 FETALCLIP = "fetalclip"
 SCRATCH = "scratch:"
+FETALCLIP_LICENCE = "CC BY-NC 4.0 (builds on the FetalCLIP weights)"
 
 
 @dataclass
@@ -35,14 +37,20 @@ class Base:
         architecture: of the model.
         kind: of the bundle's base, see ``BaseReference``.
         synthetic: whether the encoder learnt from phantoms.
-        weights: its tensors or their file; None: random values.
+        weights: its tensors by name; None: random values.
+        licence: its terms.
     """
 
     name: str
     architecture: Architecture
     kind: Literal["fetalclip", "included"]
     synthetic: bool
-    weights: Any
+    weights: dict[str, torch.Tensor] | None
+    licence: str
+
+    def sha256(self) -> str | None:
+        """Content hash of the weights; None for random values."""
+        return None if self.weights is None else tensors_sha256(self.weights)
 
     def check(self, recipe: Recipe) -> None:
         """Refuse a recipe that cannot start from here.
@@ -66,16 +74,25 @@ class Base:
         self.check(recipe)
         torch.manual_seed(seed)
         scratch = self.name.startswith(SCRATCH)
+        weights = self.weights
+        if recipe.encoder == "full" and weights is not None:
+            # a model's parameters are the tensors it is given; training must not change those of the next trial
+            weights = {name: tensor.clone() for name, tensor in weights.items()}
         build = build_segmentation if recipe.task == "segmentation" else build_classification
         model: EncoderModel = build(
             self.architecture,
-            weights=None if scratch else self.weights,
+            weights=None if scratch else weights,
             random_init=scratch,
             encoder=recipe.encoder,
             lora=recipe.lora,
         )
         if scratch:
             informed_start(model.visual, self.architecture.vision, seed)
+        if recipe.task == "segmentation":
+            # never reached by the decoder: left trainable, processes that train together would wait for them
+            for name, parameter in model.visual.named_parameters():
+                if name == "proj" or name.startswith("ln_post."):
+                    parameter.requires_grad_(False)
         return model
 
 
@@ -94,10 +111,10 @@ def open_base(name: str, weights: str | None = None) -> Base:
 
         architecture = load_architecture(FETALCLIP)
         state, _ = load_visual(weights, architecture.vision)
-        return Base(name, architecture, "fetalclip", False, state)
+        return Base(name, architecture, "fetalclip", False, state, FETALCLIP_LICENCE)
     if name.startswith(SCRATCH):
         architecture = load_architecture(name.removeprefix(SCRATCH))
-        return Base(name, architecture, "included", False, None)
+        return Base(name, architecture, "included", False, None, "Apache-2.0")
     if name in architecture_names() and name != "demo":
         raise OptionError(f"base {name!r} is an architecture without weights; use {SCRATCH}{name} to start anew")
     bundle = Bundle.open(resolve_bundle(name))
@@ -107,4 +124,5 @@ def open_base(name: str, weights: str | None = None) -> Base:
     if architecture.decoder is None:
         raise OptionError(f"{name}: a classifier's bundle names no decoder; use a segmentation bundle as the base")
     state = bundle.tensors(BASE_FILE)
-    return Base(name, architecture, "included", "phantom" in bundle.card.training_data.name.lower(), state)
+    synthetic = "phantom" in bundle.card.training_data.name.lower()
+    return Base(name, architecture, "included", synthetic, state, bundle.card.licence)

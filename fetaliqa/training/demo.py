@@ -28,7 +28,7 @@ from fetaliqa.models import (
     build_segmentation,
     save_bundle,
 )
-from fetaliqa.training.anatomy import AnatomyReader, anatomy_objective, informed_start, sector_patches
+from fetaliqa.training.anatomy import teach_anatomy
 from fetaliqa.training.fit import FitSettings, StepReport, fit, sweep_objective
 from fetaliqa.training.frames import FrameSet
 from fetaliqa.training.phantom_frames import Sampling, phantom_frames
@@ -138,11 +138,8 @@ def _steps(stage: str, report: Report) -> Callable[[StepReport], None]:
 
 def _pretrained_encoder(train: FrameSet, recipe: DemoRecipe, report: Report) -> dict[str, torch.Tensor]:
     start = build_segmentation("demo", random_init=True, encoder="full")
-    vision = start.architecture.vision
-    informed_start(start.visual, vision, recipe.encoder.seed)
-    reader = AnatomyReader(start.visual, vision, sector_patches(train.images, vision.patch_size))
-    fitted = fit(reader, train, recipe.encoder, anatomy_objective(train.tissues), _steps("train encoder", report))
-    return {name: tensor.detach().clone() for name, tensor in fitted.visual.state_dict().items()}  # type: ignore
+    steps = _steps("train encoder", report)
+    return teach_anatomy(start.visual, start.architecture.vision, train, recipe.encoder, steps)
 
 
 def _card(recipe: DemoRecipe, train: FrameSet) -> BundleCard:

@@ -49,23 +49,30 @@ class FrameModule(pl.LightningModule):
         steps: optimiser steps in all.
         seed: of dropout; each step is seeded by it, so that a resumed run goes on exactly.
         features: what a frozen encoder says of each training frame, when it was computed before.
+        validation_features: the same of each validation frame.
     """
 
     def __init__(
-        self, model: nn.Module, recipe: Recipe, steps: int, seed: int, features: FeatureStore | None = None
+        self,
+        model: nn.Module,
+        recipe: Recipe,
+        steps: int,
+        seed: int,
+        features: FeatureStore | None = None,
+        validation_features: FeatureStore | None = None,
     ) -> None:
         super().__init__()
         self.model, self.recipe, self.steps, self.seed = model, recipe, steps, seed
-        self._features = features
+        self._features, self._validation_features = features, validation_features
         self._sums = torch.zeros(8, dtype=torch.float64)
         self.figures: dict[str, float] = {}  # of the last validation
 
     # -- the loss -----------------------------------------------------------------------------------
 
-    def _logits(self, batch: Batch, indices: torch.Tensor | None) -> torch.Tensor:
+    def _logits(self, batch: Batch, indices: torch.Tensor, features: FeatureStore | None) -> torch.Tensor:
         images = model_inputs(self.model, batch.images)
-        if self._features is not None and indices is not None:
-            held = self._features.read(indices, images.device)
+        if features is not None:
+            held = features.read(indices, images.device)
             if isinstance(self.model, FetalCLIPSeg):
                 return self.model.decoder(images.contiguous(memory_format=torch.channels_last), list(held))[:, 0]
             return self.model.classifier(held[0])[:, 0]  # type: ignore[operator]
@@ -99,9 +106,11 @@ class FrameModule(pl.LightningModule):
     def training_step(self, item: dict[str, Any], _: int) -> torch.Tensor:
         batch = Batch(item["images"], item["outlines"].float(), weights=item["weights"])
         if "changes" in item and self.recipe.online is not None:
-            changed = apply_changes(batch, item["changes"], self.recipe.online)
+            # in full precision: sampling positions rounded to bfloat16 are off by up to half a pixel
+            with torch.autocast(self.device.type, enabled=False):
+                changed = apply_changes(batch, item["changes"], self.recipe.online)
             batch = Batch(changed.images, changed.outlines, weights=batch.weights)
-        loss = self.loss_of(self._logits(batch, item["indices"]), batch)
+        loss = self.loss_of(self._logits(batch, item["indices"], self._features), batch)
         if not bool(torch.isfinite(loss)):
             raise TrainingError(
                 f"the loss became {float(loss.detach())} at step {self.global_step}; lower learning_rate "
@@ -148,7 +157,7 @@ class FrameModule(pl.LightningModule):
         batch = Batch(item["images"], item["outlines"].float())
         if not len(batch.images):
             return
-        logits = self._logits(batch, None)
+        logits = self._logits(batch, item["indices"], self._validation_features)
         truth = batch.outlines.amax(dim=(1, 2)) > 0
         loss = self.loss_of(logits, batch)
         probabilities = torch.sigmoid(logits.float())
@@ -172,6 +181,11 @@ class FrameModule(pl.LightningModule):
     def on_validation_epoch_end(self) -> None:
         sums = self.trainer.strategy.reduce(self._sums.to(self.device), reduce_op="sum").tolist()
         loss, count, hits, false, missed, overlap, pixels = sums[:7]
+        if not math.isfinite(loss):  # by hand: early stopping would take it for the end
+            raise TrainingError(
+                f"the validation loss became {loss} after step {self.global_step}; lower learning_rate "
+                f"(now {self.recipe.learning_rate}) or set clip_norm"
+            )
         figures = {"val_loss": loss / max(count, 1), "val_f1": 2 * hits / max(2 * hits + false + missed, 1)}
         if self.recipe.task == "segmentation":
             figures["val_dice"] = 2 * overlap / max(pixels, 1)

@@ -29,11 +29,15 @@ from fetaliqa.training.features import FeatureStore, can_cache, prepare_features
 from fetaliqa.training.recipe import Recipe, recipe_from_json
 from fetaliqa.training.store import FrameStore, StoreRequest, prepare_frames
 from fetaliqa.training.threshold import choose_threshold
-from fetaliqa.training.trainer import Machine, fit_model
+from fetaliqa.training.trainer import LAST, Machine, fit_model
 
 SCHEMA = 1
 SUMMARY = "metrics.json"
-NON_COMMERCIAL = "CC BY-NC 4.0 (builds on the FetalCLIP weights)"
+DATA_LICENCES = {  # of data sets that ask for it
+    "acouslic": "trained on ACOUSLIC-AI (CC BY-NC-SA 4.0)",
+    "hc18": "trained on HC18 (CC BY 4.0)",
+    "studies": "trained on data whose owner sets the terms",
+}
 PHANTOM_LIMITS = (
     "Trained on synthetic phantom sweeps. Its figures say how well it reads phantoms, not ultrasound of patients."
 )
@@ -78,11 +82,22 @@ class RunRequest:
 
 def main_process() -> bool:
     """Whether this is the process that writes, of those that train together."""
-    names = ("RANK", "SLURM_PROCID", "LOCAL_RANK")
-    return int(next((os.environ[name] for name in names if name in os.environ), "0")) == 0
+    from lightning.fabric.plugins.environments import SLURMEnvironment
+
+    def number(name: str) -> int:
+        return int(os.environ.get(name, "0"))
+
+    if "RANK" in os.environ:  # torchrun
+        return number("RANK") == 0
+    if "LOCAL_RANK" not in os.environ and SLURMEnvironment.detect():
+        return number("SLURM_PROCID") == 0
+    # started by Lightning: an interactive SLURM job hands its own SLURM_PROCID to every process
+    return number("LOCAL_RANK") == 0 and number("NODE_RANK") == 0
 
 
-def start_run(folder: Path, request: RunRequest, recipe: Recipe, split: Split, data: LabelledData) -> None:
+def start_run(
+    folder: Path, request: RunRequest, recipe: Recipe, split: Split, data: LabelledData, base: Base
+) -> None:
     """Make the run's folder and record what was asked for.
 
     Raises:
@@ -104,6 +119,7 @@ def start_run(folder: Path, request: RunRequest, recipe: Recipe, split: Split, d
         "synthetic": data.synthetic,
         "anatomy": data.anatomy.name,
         "sha256": data.fingerprint(),
+        "base_sha256": base.sha256(),
         "labels": recipe.labels,
         "masks": "filled",
         "cases": {part: len(split.part(part)) for part in ("train", "validation", "test")},
@@ -134,6 +150,23 @@ def open_run(folder: Path) -> tuple[RunRequest, Recipe, Split]:
         recipe_from_json(values["recipe"], str(folder / "recipe.json")),
         read_split(folder / "split.json"),
     )
+
+
+def check_unchanged(folder: Path, data: LabelledData, base: Base) -> None:
+    """Refuse to go on with a run on other data or from other weights than it began with.
+
+    Raises:
+        OptionError: saying which of them changed.
+    """
+    recorded = json.loads((folder / "data.json").read_text(encoding="utf-8"))
+    if recorded["sha256"] != data.fingerprint():
+        raise OptionError(
+            f"{folder}: images or labels of the data set changed since this run began; start a new run"
+        )
+    if recorded["base_sha256"] != base.sha256():
+        raise OptionError(
+            f"{folder}: base {base.name!r} has other weights than when this run began; start a new run"
+        )
 
 
 def store_requests(recipe: Recipe, size: int, seed: int) -> tuple[StoreRequest, StoreRequest]:
@@ -190,9 +223,9 @@ def execute(
         trial = folder / f"trial-{number}"
         if not (trial / SUMMARY).is_file():
             model = base.build(recipe, request.seed + number)
-            features = None
+            features: list[FeatureStore | None] = [None, None]
             if request.feature_cache and can_cache(recipe):
-                features = _cached(model, train, frames, machine, report)
+                features = [_cached(model, store, frames, machine, report) for store in (train, validation)]
             _trial(
                 trial,
                 model,
@@ -239,20 +272,41 @@ def _trial(
     validation: FrameStore,
     seed: int,
     machine: Machine,
-    features: FeatureStore | None,
+    features: list[FeatureStore | None],
 ) -> None:
-    scores = fit_model(model, recipe, train, validation, folder, seed=seed, machine=machine, features=features)
+    scores = fit_model(
+        model,
+        recipe,
+        train,
+        validation,
+        folder,
+        seed=seed,
+        machine=machine,
+        features=features[0],
+        validation_features=features[1],
+    )
     if not main_process():
         return
-    model.cpu().eval()
+    model.eval()
     threshold, by_threshold = 0.5, dict[str, float]()
     if recipe.choose_threshold:
-        threshold, by_threshold = choose_threshold(model, validation.frames)
+        device = "cuda" if machine.uses_cuda() else "cpu"
+        threshold, by_threshold = choose_threshold(model, validation.frames, device=device)
+    model.cpu()
     card = make_card(base, data, request, recipe, train, threshold, {**scores, **by_threshold})
     if (folder / "bundle").exists():  # saved, but the run was killed before it could say so
         shutil.rmtree(folder / "bundle")
     save_bundle(model, card, folder / "bundle")
     write_json(folder / SUMMARY, {"seed": seed, "threshold": threshold, **scores})
+    # of use to a run that goes on only, and as large as the whole encoder
+    (folder / "checkpoints" / LAST).unlink(missing_ok=True)
+
+
+def licence(base: Base, data: LabelledData) -> str:
+    """The terms of a model: its encoder's, and those of the data where they ask for it."""
+    asked = DATA_LICENCES.get(data.name)
+    parts = [base.licence, *([asked] if asked is not None and asked not in base.licence else [])]
+    return "; ".join(parts)
 
 
 def make_card(
@@ -286,7 +340,7 @@ def make_card(
                 f"recipe {recipe.name}, base {base.name}: {json.dumps(to_json(recipe), sort_keys=True)}"
             ),
         ),
-        licence=NON_COMMERCIAL if base.kind == "fetalclip" else "Apache-2.0",
+        licence=licence(base, data),
         intended_use="Research on frame selection in fetal ultrasound. Not for any clinical use.",
         limitations=PHANTOM_LIMITS if synthetic else REAL_LIMITS,
         metrics=metrics,

@@ -18,24 +18,30 @@ CHUNK = 64  # frames
 
 
 @torch.no_grad()
-def choose_threshold(model: nn.Module, frames: FrameSet) -> tuple[float, dict[str, float]]:
+def choose_threshold(
+    model: nn.Module, frames: FrameSet, *, device: str | torch.device = "cpu"
+) -> tuple[float, dict[str, float]]:
     """The probability threshold for the best frame F1 on validation frames.
 
     Negatives may be sampled and count for as many frames of their sweep as they stand for (``frames.weights``).
 
     Args:
-        model: in eval mode; logits [N, 1, S, S] or [N].
+        model: in eval mode; logits [N, 1, S, S] or [N]. Moved to the device, and left there.
         frames: validation frames.
+        device: where to compute; on CUDA in bfloat16, as inference does.
 
     Returns:
         The threshold, and F1 at each threshold by name. It is for choosing; the figures to report come from
         whole cases of the test part.
     """
-    device = next(model.parameters(), torch.empty(0)).device
+    device = torch.device(device)
+    model.to(device)
     counts = []
     for start in range(0, len(frames), CHUNK):
         images = torch.from_numpy(np.array(frames.images[start : start + CHUNK])).to(device)
-        probabilities = torch.sigmoid(model(model_inputs(model, images)).float())
+        with torch.autocast("cuda", dtype=torch.bfloat16, enabled=device.type == "cuda"):
+            logits = model(model_inputs(model, images))
+        probabilities = torch.sigmoid(logits.float())
         if probabilities.ndim == 4:
             passed = [(probabilities[:, 0] > t).sum(dim=(1, 2)) for t in THRESHOLDS]
         else:

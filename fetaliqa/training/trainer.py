@@ -16,6 +16,7 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from torch import nn
 
 from fetaliqa.errors import OptionError, TrainingError
+from fetaliqa.inference.predictor import choose_device
 from fetaliqa.training.batches import OrderedBatches, StepBatches, StepSampler, loader, make_order
 from fetaliqa.training.features import FeatureStore
 from fetaliqa.training.module import FrameModule, check_trainable
@@ -52,7 +53,7 @@ class Machine:
 
     def uses_cuda(self) -> bool:
         """Whether the run is on CUDA devices."""
-        return self.accelerator in ("cuda", "gpu") or (self.accelerator == "auto" and torch.cuda.is_available())
+        return self.accelerator == "cuda" or (self.accelerator == "auto" and torch.cuda.is_available())
 
     def precision_of(self, recipe: Recipe) -> str:
         """The precision in Lightning's words."""
@@ -82,6 +83,7 @@ def fit_model(
     seed: int,
     machine: Machine | None = None,
     features: FeatureStore | None = None,
+    validation_features: FeatureStore | None = None,
     callbacks: tuple[Callback, ...] = (),
 ) -> dict[str, Any]:
     """Train ``model`` in place; it ends with the weights of the best validation loss.
@@ -98,17 +100,17 @@ def fit_model(
         OptionError: when the devices asked for are not there.
     """
     machine = machine or Machine()
+    choose_device(machine.accelerator)
     check_trainable(model, recipe)
     checkpoints = folder / "checkpoints"
     order = make_order(train.frames, recipe, seed)
-    module = FrameModule(model, recipe, order.steps * recipe.epochs, seed, features)
+    module = FrameModule(model, recipe, order.steps * recipe.epochs, seed, features, validation_features)
     best = ModelCheckpoint(
         checkpoints, filename="best", monitor="val_loss", mode="min", save_top_k=1, enable_version_counter=False
     )
     trainer = _trainer(recipe, folder, machine, (best, *_always(recipe, checkpoints, machine), *callbacks))
     data = _Frames(train, validation, recipe, order, seed, machine.workers)
     last = checkpoints / LAST
-    message = f"the last checkpoint is {last}" if last.is_file() else "no checkpoint was written yet"
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*does not have many workers.*")
@@ -117,6 +119,8 @@ def fit_model(
             # our loader starts at the step that the trainer has come to
             warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")
             trainer.fit(module, data, ckpt_path=str(last) if last.is_file() else None, weights_only=True)
+    except SystemExit:  # Lightning's answer to an interrupt
+        raise KeyboardInterrupt from None
     except TrainingError as problem:
         raise TrainingError(f"{problem}; {_kept(checkpoints)}") from None
     except torch.OutOfMemoryError:
@@ -125,9 +129,8 @@ def fit_model(
         if "out of memory" in str(problem) or "can't allocate memory" in str(problem):
             raise _out_of_memory(recipe, checkpoints) from None
         raise
-    if trainer.interrupted:
-        raise KeyboardInterrupt(message)
     _load_best(module, checkpoints / BEST)
+    trainer.strategy.barrier("trial done")  # nobody starts the next trial while another still reads this one
     scores = {key: round(float(value), 6) for key, value in best_scores(checkpoints / BEST).items()}
     return {**scores, "epochs_run": int(trainer.current_epoch), "steps_run": int(trainer.global_step)}
 
@@ -139,7 +142,7 @@ def _trainer(recipe: Recipe, folder: Path, machine: Machine, callbacks: tuple[Ca
     torch.set_float32_matmul_precision("high")
     try:
         return pl.Trainer(
-            accelerator=machine.accelerator,
+            accelerator="cuda" if machine.uses_cuda() else "cpu",
             devices=machine.devices,
             num_nodes=machine.num_nodes,
             strategy=machine.strategy,
@@ -180,7 +183,7 @@ def _always(recipe: Recipe, checkpoints: Path, machine: Machine) -> list[Callbac
             save_on_train_epoch_end=True,
             enable_version_counter=False,
         ),
-        EarlyStopping("val_loss", patience=recipe.patience, mode="min", check_finite=True),
+        EarlyStopping("val_loss", patience=recipe.patience, mode="min"),
     ]
     if recipe.ema_decay is not None:
         found.append(_Averaging(recipe.ema_decay))

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -159,6 +160,26 @@ def test_a_run_is_never_overwritten(data_folder, base_bundle, tmp_path, capsys):
     (tmp_path / "run").mkdir()
     assert main(quick(data_folder, base_bundle, tmp_path / "run")) == 2
     assert "exists already; choose another folder with --out, or go on with --resume" in capsys.readouterr().err
+
+
+def test_a_run_does_not_go_on_with_changed_labels_or_other_settings(data_folder, base_bundle, tmp_path, capsys):
+    data = tmp_path / "data"
+    shutil.copytree(data_folder, data)
+    out = tmp_path / "run"
+    assert main(quick(data, base_bundle, out, "--set", "epochs=1", "--no-test")) == 0
+    assert main(["train", "--resume", str(out), "--set", "epochs=3"]) == 2
+    assert "leave out --set, --out and --split" in capsys.readouterr().err
+    table = data / "circumferences/fetal_abdominal_circumferences_per_sweep.csv"
+    table.write_text(table.read_text().replace("87.96", "90.00"))
+    assert main(["train", "--resume", str(out), "--no-test"]) == 2
+    assert "images or labels of the data set changed since this run began" in capsys.readouterr().err
+
+
+def test_a_model_carries_the_terms_of_its_data_and_base(data_folder, base_bundle, tmp_path):
+    out = tmp_path / "run"
+    assert main(quick(data_folder, base_bundle, out, "--set", "epochs=1", "--no-test")) == 0
+    assert "ACOUSLIC-AI (CC BY-NC-SA 4.0)" in Bundle.open(out / "trial-0/bundle").card.licence
+    assert not (out / "trial-0/checkpoints/last.ckpt").exists()
 
 
 def test_only_the_folder_of_a_run_can_be_resumed(tmp_path, capsys):

@@ -131,6 +131,15 @@ def test_a_wrong_hash_leaves_nothing(server, zipped, tmp_path):
         assert list(tmp_path.iterdir()) == []
 
 
+def test_an_archive_that_was_there_before_is_never_deleted(server, tmp_path):
+    own = tmp_path / NAME
+    own.write_bytes(b"mine")
+    for source in (Source(f"{server.url}/{NAME}", md5="0" * 32), Source(f"{server.url}/{NAME}", sha256="0" * 64)):
+        with pytest.raises(ArchiveError, match="move it away"):
+            fetch_archive(source, tmp_path / "data")
+        assert own.read_bytes() == b"mine"
+
+
 def test_a_missing_file_names_the_variable_and_no_access_token_is_sent(server, tmp_path, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "secret")
     with pytest.raises(ArchiveError, match="FETALIQA_ACOUSLIC_URL"):

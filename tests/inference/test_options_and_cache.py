@@ -9,8 +9,10 @@ import time
 
 import numpy as np
 import pytest
+import torch
 
 from fetaliqa.errors import OptionError
+from fetaliqa.inference import Predictor
 from fetaliqa.inference.cache import (
     STALE_SECONDS,
     AssessmentCache,
@@ -193,3 +195,20 @@ def test_two_processes_can_share_a_small_cache(tmp_path):
 def test_keys_depend_on_every_part():
     assert cache_key(1, "a") != cache_key(1, "b") != cache_key("1", "b")
     assert cache_key({"a": 1, "b": 2}) == cache_key({"b": 2, "a": 1})
+
+
+def test_views_are_averaged_and_any_other_number_is_refused(random_bundle):
+    frames = np.random.default_rng(0).integers(0, 255, (2, 40, 40)).astype(np.uint8)
+    numbers = np.arange(2)
+
+    def answer(views, pictures):
+        predictor = Predictor(random_bundle, "cpu", views=views)
+        return next(predictor.predict(np.ascontiguousarray(pictures), numbers)).probabilities
+
+    one, two, four = (answer(views, frames) for views in (1, 2, 4))
+    mirrored = answer(1, frames[:, :, ::-1]).flip(-1)
+    torch.testing.assert_close(two, (one + mirrored) / 2)
+    upside = answer(2, frames[:, ::-1]).flip(-2)
+    torch.testing.assert_close(four, (two + upside) / 2)
+    with pytest.raises(OptionError, match="3 views of a frame; 1, 2, 4 are possible"):
+        Predictor(random_bundle, "cpu", views=3)

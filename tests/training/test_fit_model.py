@@ -1,5 +1,6 @@
 """Training by Lightning: learns, goes on after a kill with the same result, and ends with a clear sentence."""
 
+import copy
 import json
 import os
 import subprocess
@@ -14,7 +15,11 @@ from lightning.pytorch.callbacks import Callback
 from fetaliqa.errors import OptionError, TrainingError
 from fetaliqa.models import build_classification, build_segmentation
 from fetaliqa.models.lora import base_state
+from fetaliqa.training.base import Base
+from fetaliqa.training.batches import StepBatches, make_order
 from fetaliqa.training.features import can_cache, prepare_features
+from fetaliqa.training.module import FrameModule
+from fetaliqa.training.run import main_process
 from fetaliqa.training.trainer import Machine, fit_model
 
 QUIET = Machine(progress=False, accelerator="cpu")
@@ -104,6 +109,89 @@ def test_a_loss_that_is_not_finite_ends_with_a_sentence_and_keeps_the_checkpoint
     assert (tmp_path / "checkpoints/best.ckpt").is_file()
 
 
+def test_a_validation_loss_that_is_not_finite_is_an_error_not_an_early_stop(stores, a_recipe, tmp_path):
+    class Spoil(Callback):
+        def on_validation_start(self, trainer, module):
+            if trainer.current_epoch == 1:
+                module.model.decoder.head[-1].bias.data.fill_(float("nan"))
+
+    recipe = a_recipe(epochs=3, ema_decay=None)
+    with pytest.raises(TrainingError, match=r"validation loss became nan after step 22; .*kept at .*best\.ckpt"):
+        fit_model(a_model(recipe), recipe, *stores, tmp_path, seed=1, machine=QUIET, callbacks=(Spoil(),))
+
+
+def test_trials_from_one_base_do_not_learn_from_each_other(stores, a_recipe, tmp_path):
+    start = a_model(a_recipe("paper", encoder="full"))
+    weights = {name: tensor.clone() for name, tensor in start.visual.state_dict().items()}
+    base = Base("tiny", TINY, "included", True, weights, "Apache-2.0")
+    recipe = a_recipe("paper", encoder="full")
+    first = base.build(recipe, 0)
+    begun = state(first)
+    fit_model(first, recipe, *stores, tmp_path, seed=0, machine=QUIET)
+    assert not same(begun, state(first))
+    assert same(begun, state(base.build(recipe, 0)))
+
+
+def test_augmentation_is_not_rounded_by_mixed_precision(stores, a_recipe):
+    recipe = a_recipe()
+    order = make_order(stores[0].frames, recipe, 1)
+    item = StepBatches(stores[0].frames, order, recipe, 1)[0]
+    seen = []
+
+    class Recorder(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.scale = torch.nn.Parameter(torch.ones(()))
+
+        def forward(self, images):
+            seen.append(images)
+            return self.scale * images[:, :1]
+
+    module = FrameModule(Recorder(), recipe, 10, 0)
+    module.log = lambda *_, **__: None
+    for mixed in (False, True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
+            module.training_step(item, 0)
+    assert torch.equal(*seen)
+
+
+def test_a_copied_model_reads_the_same_features_file(stores, a_recipe, tmp_path):
+    features = prepare_features(a_model(a_recipe("released-code")), stores[0], tmp_path)
+    assert copy.deepcopy(features) is features
+    file = next(tmp_path.glob("features-*/features.f32"))
+    file.write_bytes(file.read_bytes()[:-4])
+    with pytest.raises(OptionError, match=r"features\.f32 is damaged"):
+        prepare_features(a_model(a_recipe("released-code")), stores[0], tmp_path)
+
+
+def test_every_trainable_parameter_of_a_full_encoder_gets_a_gradient(a_recipe):
+    # else processes that train together wait for gradients that never come
+    recipe = a_recipe("hc18")
+    model = Base("scratch:tiny", TINY, "included", False, None, "Apache-2.0").build(recipe, 0).train()
+    model(torch.randn(2, 3, 32, 32)).square().mean().backward()
+    assert [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None] == []
+
+
+@pytest.mark.parametrize(
+    ("environment", "main"),
+    [
+        ({}, True),
+        ({"RANK": "1", "LOCAL_RANK": "0"}, False),
+        ({"LOCAL_RANK": "1"}, False),
+        ({"LOCAL_RANK": "1", "SLURM_PROCID": "0", "SLURM_NTASKS": "1", "SLURM_JOB_NAME": "bash"}, False),
+        ({"SLURM_PROCID": "1", "SLURM_NTASKS": "2", "SLURM_JOB_NAME": "train"}, False),
+        ({"SLURM_PROCID": "0", "SLURM_NTASKS": "2", "SLURM_JOB_NAME": "train"}, True),
+        ({"NODE_RANK": "1"}, False),
+    ],
+)
+def test_one_process_writes_whatever_started_them(environment, main, monkeypatch):
+    for name in ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID", "SLURM_NTASKS", "SLURM_JOB_NAME"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert main_process() == main
+
+
 def test_memory_running_out_ends_with_a_sentence(stores, a_recipe, tmp_path):
     class Exhaust(Callback):
         def on_train_batch_start(self, *_):
@@ -117,16 +205,26 @@ def test_memory_running_out_ends_with_a_sentence(stores, a_recipe, tmp_path):
 
 
 def test_training_stops_when_validation_no_longer_improves(stores, a_recipe, tmp_path):
-    recipe = a_recipe(epochs=40, patience=2, learning_rate=0.5, muon_learning_rate=0.5, warmup_share=0.0)
-    scores = fit_model(a_model(recipe), recipe, *stores, tmp_path, seed=1, machine=QUIET)
-    assert scores["epochs_run"] < 40
+    class NoBetter(Callback):
+        """Wrong answers from the second validation on."""
+
+        def on_validation_start(self, trainer, module):
+            if trainer.current_epoch:
+                module.model.decoder.head[-1].bias.data.fill_(50.0)
+
+        def on_validation_end(self, trainer, module):
+            module.model.decoder.head[-1].bias.data.fill_(0.0)
+
+    recipe = a_recipe(epochs=40, patience=2, ema_decay=None)
+    scores = fit_model(a_model(recipe), recipe, *stores, tmp_path, seed=1, machine=QUIET, callbacks=(NoBetter(),))
+    assert scores["epochs_run"] == 3
 
 
 def test_devices_that_are_not_there_are_refused(stores, a_recipe, tmp_path):
     if torch.cuda.is_available():
         pytest.skip("this machine has CUDA")
     recipe = a_recipe()
-    with pytest.raises(OptionError, match="accelerator 'cuda' with 1 devices cannot be used here"):
+    with pytest.raises(OptionError, match="device 'cuda' asked for, but this machine has 0 CUDA devices"):
         fit_model(a_model(recipe), recipe, *stores, tmp_path, seed=1, machine=Machine("cuda", progress=False))
 
 
@@ -149,8 +247,14 @@ def test_cached_features_train_the_same_model(task, stores, a_recipe, tmp_path):
     models = []
     for cached in (False, True):
         model = a_model(recipe)
-        features = prepare_features(model, stores[0], tmp_path / "features") if cached else None
-        fit_model(model, recipe, *stores, tmp_path / str(cached), seed=3, machine=QUIET, features=features)
+        held = [prepare_features(model, store, tmp_path / "features") if cached else None for store in stores]
+        fit_model(
+            *(model, recipe, *stores, tmp_path / str(cached)),
+            seed=3,
+            machine=QUIET,
+            features=held[0],
+            validation_features=held[1],
+        )
         models.append(state(model))
     for name, tensor in models[0].items():
         torch.testing.assert_close(tensor, models[1][name], rtol=1e-3, atol=1e-5)

@@ -114,7 +114,7 @@ def _split(data: LabelledData, file: Path | None, reduced: bool) -> Split:
     entries = data.entries()
     if file is not None:
         return custom(file, entries)
-    if reduced:
+    if reduced or data.name != "acouslic":  # the paper's seed means something for its own data only
         return subject_split(entries)
     rows = data.table_entries() if isinstance(data, Acouslic) else entries
     return paper_split(rows).restricted(entry.case_id for entry in entries)

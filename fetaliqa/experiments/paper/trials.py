@@ -186,7 +186,8 @@ def _train(
         machine=study.machine,
         callbacks=(Budget(total, lambda done, count: study.report(f"train {stage}", done, count)),),
     )
-    threshold, _ = choose_threshold(model, stores[1].frames)
+    device = "cuda" if study.machine.uses_cuda() else "cpu"
+    threshold, _ = choose_threshold(model, stores[1].frames, device=device)
     tables = judged_tables(
         model,
         study.held_out(),
