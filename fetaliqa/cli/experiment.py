@@ -70,6 +70,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--cases", type=int, default=60, metavar="N", help="phantom cases to make (default 60)")
     parser.add_argument("--accelerator", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--only-done", action="store_true", help="report what was done before; train nothing")
     parser.add_argument("--processes", type=int, default=1, metavar="N", help="to prepare frames with (default 1)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
@@ -130,6 +131,7 @@ def _study(args: argparse.Namespace, stages: _Stages) -> Study:
         cases=args.cases,
         machine=Machine(accelerator=args.accelerator, progress=False),
         processes=args.processes,
+        only_done=args.only_done,
         report=stages.report,
     )
 

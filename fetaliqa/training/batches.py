@@ -163,7 +163,7 @@ class StepSampler(Sampler[int]):
 
 
 class OrderedBatches(Dataset[Item]):
-    """All frames in their order, in batches; process r of w takes every w-th frame of each."""
+    """All frames in their order, in batches, weighted by what they stand for; process r of w takes every w-th."""
 
     def __init__(self, frames: FrameSet, batch_size: int, rank: int = 0, world: int = 1) -> None:
         self.frames, self.batch_size, self.rank, self.world = frames, batch_size, rank, world
@@ -174,7 +174,10 @@ class OrderedBatches(Dataset[Item]):
     def __getitem__(self, index: int) -> Item:
         first = index * self.batch_size
         chosen = np.arange(first, min(first + self.batch_size, len(self.frames)))
-        return frame_item(self.frames, chosen[self.rank :: self.world])
+        own = chosen[self.rank :: self.world]
+        item = frame_item(self.frames, own)
+        item["weights"] = torch.from_numpy(np.array(self.frames.weights[own], np.float32))
+        return item
 
 
 def loader(batches: Dataset[Item], sampler: Sampler[int] | None, workers: int) -> DataLoader[Item]:

@@ -64,7 +64,7 @@ class FrameModule(pl.LightningModule):
         super().__init__()
         self.model, self.recipe, self.steps, self.seed = model, recipe, steps, seed
         self._features, self._validation_features = features, validation_features
-        self._sums = torch.zeros(8, dtype=torch.float64)
+        self._sums = torch.zeros(7, dtype=torch.float64)
         self.figures: dict[str, float] = {}  # of the last validation
 
     # -- the loss -----------------------------------------------------------------------------------
@@ -151,12 +151,14 @@ class FrameModule(pl.LightningModule):
     # -- validation: sums over frames, added up over processes once, at the end -----------------------
 
     def on_validation_epoch_start(self) -> None:
-        self._sums = torch.zeros(8, dtype=torch.float64)
+        self._sums = torch.zeros(7, dtype=torch.float64)
 
     def validation_step(self, item: dict[str, Any], _: int) -> None:
-        batch = Batch(item["images"], item["outlines"].float())
-        if not len(batch.images):
+        weights = item["weights"]  # how many frames of its case each stands for
+        if not len(weights):
             return
+        share = weights / weights.mean()
+        batch = Batch(item["images"], item["outlines"].float(), weights=share)
         logits = self._logits(batch, item["indices"], self._validation_features)
         truth = batch.outlines.amax(dim=(1, 2)) > 0
         loss = self.loss_of(logits, batch)
@@ -164,23 +166,24 @@ class FrameModule(pl.LightningModule):
         if logits.ndim == 3:
             mask = probabilities > 0.5
             predicted = mask.sum(dim=(1, 2)) >= Threshold().min_foreground_pixels(mask.shape[-1])
-            pixels = [(mask * batch.outlines).sum(), mask.sum() + batch.outlines.sum()]
+            overlap = ((mask * batch.outlines).sum(dim=(1, 2)) * weights).sum()
+            pixels = ((mask.sum(dim=(1, 2)) + batch.outlines.sum(dim=(1, 2))) * weights).sum()
         else:
-            predicted, pixels = probabilities > 0.5, [loss.new_zeros(()), loss.new_zeros(())]
-        count = len(batch.images)
+            predicted, overlap, pixels = probabilities > 0.5, loss.new_zeros(()), loss.new_zeros(())
         values = [
-            loss * count,
-            loss.new_tensor(count),
-            (predicted & truth).sum(),
-            (predicted & ~truth).sum(),
-            (~predicted & truth).sum(),
-            *pixels,
+            loss * weights.sum(),
+            weights.sum(),
+            (weights * (predicted & truth)).sum(),
+            (weights * (predicted & ~truth)).sum(),
+            (weights * (~predicted & truth)).sum(),
+            overlap,
+            pixels,
         ]
-        self._sums[:7] += torch.stack([value.detach().double().cpu() for value in values])
+        self._sums += torch.stack([value.detach().double().cpu() for value in values])
 
     def on_validation_epoch_end(self) -> None:
         sums = self.trainer.strategy.reduce(self._sums.to(self.device), reduce_op="sum").tolist()
-        loss, count, hits, false, missed, overlap, pixels = sums[:7]
+        loss, count, hits, false, missed, overlap, pixels = sums
         if not math.isfinite(loss):  # by hand: early stopping would take it for the end
             raise TrainingError(
                 f"the validation loss became {loss} after step {self.global_step}; lower learning_rate "

@@ -86,11 +86,11 @@ def fit_model(
     validation_features: FeatureStore | None = None,
     callbacks: tuple[Callback, ...] = (),
 ) -> dict[str, Any]:
-    """Train ``model`` in place; it ends with the weights of the best validation loss.
+    """Train ``model`` in place; it ends with the weights of the best epoch by the recipe's ``monitor``.
 
     Checkpoints are written to ``folder/checkpoints``: ``last.ckpt`` every few minutes and after each epoch,
-    ``best.ckpt`` when the validation loss fell. Where there is a ``last.ckpt``, training goes on from it, with the
-    same result as without the interruption.
+    ``best.ckpt`` when the recipe's ``monitor`` got better. Where there is a ``last.ckpt``, training goes on from
+    it, with the same result as without the interruption.
 
     Returns:
         The figures of the best epoch (``val_loss``, ...), and how many epochs were run.
@@ -106,7 +106,12 @@ def fit_model(
     order = make_order(train.frames, recipe, seed)
     module = FrameModule(model, recipe, order.steps * recipe.epochs, seed, features, validation_features)
     best = ModelCheckpoint(
-        checkpoints, filename="best", monitor="val_loss", mode="min", save_top_k=1, enable_version_counter=False
+        checkpoints,
+        filename="best",
+        monitor=recipe.monitor,
+        mode=_better(recipe),
+        save_top_k=1,
+        enable_version_counter=False,
     )
     trainer = _trainer(recipe, folder, machine, (best, *_always(recipe, checkpoints, machine), *callbacks))
     data = _Frames(train, validation, recipe, order, seed, machine.workers)
@@ -166,6 +171,10 @@ def _trainer(recipe: Recipe, folder: Path, machine: Machine, callbacks: tuple[Ca
         ) from None
 
 
+def _better(recipe: Recipe) -> str:
+    return "min" if recipe.monitor == "val_loss" else "max"
+
+
 def _always(recipe: Recipe, checkpoints: Path, machine: Machine) -> list[Callback]:
     found: list[Callback] = [
         ModelCheckpoint(
@@ -183,7 +192,7 @@ def _always(recipe: Recipe, checkpoints: Path, machine: Machine) -> list[Callbac
             save_on_train_epoch_end=True,
             enable_version_counter=False,
         ),
-        EarlyStopping("val_loss", patience=recipe.patience, mode="min"),
+        EarlyStopping(recipe.monitor, patience=recipe.patience, mode=_better(recipe)),
     ]
     if recipe.ema_decay is not None:
         found.append(_Averaging(recipe.ema_decay))

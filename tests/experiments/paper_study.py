@@ -23,7 +23,7 @@ def tiny_base():
     torch.manual_seed(0)
     model = build_segmentation(TINY, random_init=True, encoder="full")
     state = {name: tensor.detach().clone() for name, tensor in base_state(model.visual).items()}
-    return Base("tiny", TINY, "included", True, state)
+    return Base("tiny", TINY, "included", True, state, "Apache-2.0")
 
 
 def a_study(work, **changes):

@@ -72,6 +72,12 @@ def test_a_row_is_trained_with_each_seed_and_what_is_there_is_read(tmp_path):
     again = run_row(study, CLS)  # that trial alone, with the same result
     assert again.trials[0] == first.trials[0]
     assert again.trials[1].figures == first.trials[1].figures
+    next((tmp_path / "trials").glob("fetalclip_cls-any-1-*.json")).unlink()
+    stages.clear()
+    left = run_row(replace(study, only_done=True), CLS)
+    assert left.trials == first.trials[:1]
+    assert left.reason == "seed 1 was not trained yet; run the same command without --only-done"
+    assert not any(stage.startswith("train") for stage in stages)
 
 
 def test_rows_of_other_recipes_and_encoders_do_not_share_results(shared):
@@ -178,7 +184,7 @@ def test_ablations_change_one_part_each_and_all_together_are_the_other_recipe():
     found = ablations()
     assert set(found) == {
         "augmentation", "loss", "sampling", "optimiser", "schedule", "averaging", "clipping", "threshold",
-        "sweeps",
+        "selection", "sweeps",
     }  # fmt: skip
     assert described_change(found["averaging"], FETALIQA) == "ema_decay None"
     together = FETALIQA

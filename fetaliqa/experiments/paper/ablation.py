@@ -24,6 +24,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "schedule": ("warmup_share", "schedule"),
     "averaging": ("ema_decay",),
     "clipping": ("clip_norm",),
+    "selection": ("monitor",),
     "threshold": ("choose_threshold",),
     "sweeps": ("measured_sweeps_only",),
     "encoder": ("encoder", "lora"),

@@ -49,6 +49,7 @@ class Study:
         weights_dir: folder of the comparison models' weights; None: timm's hub.
         machine: where models train.
         processes: to prepare frames with.
+        only_done: train nothing; what was not done before is said to be not run.
         report: called with stage, done, in all.
     """
 
@@ -65,6 +66,7 @@ class Study:
     weights_dir: Path | None = None
     machine: Machine = field(default_factory=lambda: Machine(progress=False))
     processes: int = 1
+    only_done: bool = False
     report: Report = lambda *_: None
 
     @property

@@ -123,6 +123,8 @@ def run_trial(
     result.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(str(result) + ".lock"):
         if not result.is_file() or (keep and not kept.is_file()):
+            if study.only_done:
+                raise OptionError(f"seed {seed} was not trained yet; run the same command without --only-done")
             model = row.build(study, recipe, seed)
             write_json(
                 result, _train(study, row, model, recipe, seed, stores, steps, stem, kept if keep else None)
