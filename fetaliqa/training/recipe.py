@@ -16,7 +16,7 @@ from fetaliqa.training.augment import Augmentation
 Task = Literal["segmentation", "classification"]
 Encoder = Literal["lora", "frozen", "full"]
 Labels = Literal["any", "optimal"]
-Loss = Literal["bce", "batch-dice", "outline"]
+Loss = Literal["bce", "batch-dice", "outline", "sparse-outline"]
 Sampling = Literal["shuffle", "balanced"]
 Optimizer = Literal["adamw", "muon"]
 Schedule = Literal["constant", "cosine"]
@@ -45,7 +45,8 @@ class Recipe:
         positive_share, hard_share: of a balanced batch: with outline; without, but within 15 frames of one.
         sweep_weights: weigh the loss of each frame by how much rarer such frames are in batches than in sweeps.
         loss: ``bce`` on frames; ``batch-dice``: Dice over all pixels of a batch, which is 0 without gradient when
-            no frame of it has an outline; ``outline``: pixel cross-entropy plus smoothed Dice per frame.
+            no frame of it has an outline; ``outline``: pixel cross-entropy plus smoothed Dice per frame;
+            ``sparse-outline``: the same from a decoder that starts by expecting few outlined pixels.
         optimizer: AdamW for all, or Muon for the matrices inside of the encoder.
         learning_rate: AdamW's, at the peak.
         muon_learning_rate: Muon's, at the peak.
@@ -113,7 +114,7 @@ class Recipe:
         if self.clip_norm is not None and not self.clip_norm > 0:
             raise ValueError(f"clip_norm is {self.clip_norm}; a positive value, or none, is needed")
         if (self.loss == "bce") != (self.task == "classification"):
-            losses = "bce" if self.task == "classification" else "batch-dice or outline"
+            losses = "bce" if self.task == "classification" else "batch-dice, outline or sparse-outline"
             raise ValueError(f"loss {self.loss!r} for {self.task}; {losses} is needed")
         if self.monitor == "val_dice" and self.task == "classification":
             raise ValueError("monitor is 'val_dice', which a classifier has not; val_loss or val_f1 is needed")
@@ -147,7 +148,7 @@ FETALIQA = replace(
     copies=0,
     online=Augmentation(),
     sampling="balanced",
-    loss="outline",
+    loss="sparse-outline",
     optimizer="muon",
     learning_rate=1e-2,
     warmup_share=0.05,
@@ -165,6 +166,7 @@ HC18 = replace(
     encoder="full",
     online=Augmentation(rotation_deg=25.0, shift=0.1, zoom=0.2, flip=True, gamma=0.4, max_lost=0.15),
     sampling="shuffle",
+    loss="outline",
     learning_rate=3e-3,
     muon_learning_rate=2e-3,
     epochs=150,

@@ -333,3 +333,16 @@ def test_two_processes_reach_the_loss_of_one(task, tolerance, tmp_path):
     assert two["val_loss"] == pytest.approx(one["val_loss"], rel=tolerance)
     assert two["val_f1"] == pytest.approx(one["val_f1"], abs=0.2 if task == "segmentation" else 1e-6)
     assert two["steps_run"] == one["steps_run"]
+
+
+def test_a_decoder_for_sparse_outlines_starts_by_expecting_few(a_recipe):
+    models = {
+        loss: Base("scratch:tiny", TINY, "included", False, None, "Apache-2.0").build(
+            a_recipe("hc18", loss=loss), 0
+        )
+        for loss in ("outline", "sparse-outline")
+    }
+    images = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    shares = {loss: float(torch.sigmoid(model.eval()(images)).mean()) for loss, model in models.items()}
+    assert 0.02 < shares["sparse-outline"] < 0.12
+    assert 0.3 < shares["outline"] < 0.7

@@ -9,7 +9,7 @@ from fetaliqa.models import build_classification, build_segmentation, load_archi
 from fetaliqa.models.encoder_model import trainable_count
 from fetaliqa.training.batches import OrderedBatches, StepBatches, StepSampler, make_order
 from fetaliqa.training.losses import outline_loss
-from fetaliqa.training.module import batch_dice_loss
+from fetaliqa.training.module import FrameModule, batch_dice_loss
 from fetaliqa.training.muon import MuonWithAdamW
 from fetaliqa.training.recipe import RECIPE_NAMES, changed, recipe_from_json, recipe_named
 from fetaliqa.training.store import StoreRequest, open_store, prepare_frames
@@ -257,3 +257,46 @@ def test_the_joint_optimiser_does_what_its_parts_do_and_survives_saving():
     steps(second, interrupted, 3)
     torch.testing.assert_close(interrupted[0], parameters[0])
     torch.testing.assert_close(interrupted[1], parameters[1])
+
+
+# -- validation ------------------------------------------------------------------------------------
+
+
+class _Answers(torch.nn.Module):
+    """Says what it is told to, frame by frame."""
+
+    def __init__(self, logits):
+        super().__init__()
+        self.logits = logits
+
+    def forward(self, images):
+        return self.logits[:, None]
+
+
+def test_validation_weighs_frames_by_what_they_stand_for(a_recipe):
+    outline = torch.zeros(32, 32)
+    outline[:10, :10] = 1
+    wrong = torch.zeros(32, 32)
+    wrong[20:30, 20:30] = 1
+    predicted = torch.stack([outline, wrong, torch.zeros(32, 32)])  # one hit, one false alarm, one rightly empty
+    item = {
+        "images": torch.zeros(3, 32, 32, dtype=torch.uint8),
+        "outlines": torch.stack([outline, torch.zeros(32, 32), torch.zeros(32, 32)]).to(torch.uint8),
+        "indices": torch.arange(3),
+        "weights": torch.tensor([1.0, 4.0, 4.0]),
+    }
+    module = FrameModule(_Answers(predicted * 40 - 20), a_recipe(), 1, 0)
+    module.on_validation_epoch_start()
+    module.validation_step(item, 0)
+    loss, count, hits, false, missed, overlap, pixels = module._sums.tolist()
+    assert (count, hits, false, missed) == (9, 1, 4, 0)
+    assert (overlap, pixels) == (100, 200 + 4 * 100)
+    even = dict(item, weights=torch.ones(3))
+    module.on_validation_epoch_start()
+    module.validation_step(even, 0)
+    assert loss / count > module._sums[0] / module._sums[1]  # the false alarm counts for more
+
+
+def test_a_classifier_cannot_be_chosen_by_dice():
+    with pytest.raises(OptionError, match="monitor is 'val_dice', which a classifier has not"):
+        changed(recipe_named("fetaliqa", "classification"), {"monitor": "val_dice"})

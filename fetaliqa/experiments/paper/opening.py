@@ -15,7 +15,6 @@ from fetaliqa.errors import FetalIQAError, OptionError
 from fetaliqa.experiments.paper.study import Report, Study
 from fetaliqa.experiments.stand_in import train_stand_in
 from fetaliqa.models import Bundle
-from fetaliqa.models.hashing import tensors_sha256
 from fetaliqa.training.base import FETALCLIP, Base, open_base
 from fetaliqa.training.trainer import Machine
 
@@ -136,4 +135,4 @@ def _base(
         base = open_base(FETALCLIP, weights)
     except FetalIQAError as problem:
         return None, str(problem), ""
-    return base, "", tensors_sha256(base.weights)
+    return base, "", base.sha256() or ""
