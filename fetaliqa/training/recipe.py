@@ -139,7 +139,7 @@ RELEASED_CODE_CLS = replace(
     lora=LoraSettings(targets=("c_fc", "c_proj")),
 )
 
-# What each deviation from the paper is worth: docs/training.md, by ablation on phantoms.
+# What the deviations from the paper are worth, as far as it was measured on phantoms: docs/training.md.
 FETALIQA = replace(
     PAPER,
     name="fetaliqa",
