@@ -77,9 +77,7 @@ class _FrameAssessor:
         self.threshold = threshold
         self.min_fraction = predictor.card.threshold.min_foreground_fraction
         self.anatomy = anatomy_named(predictor.card.anatomy)
-        self.grid = SquareGrid(
-            sweep.frames.shape[1], sweep.frames.shape[2], predictor.card.architecture.vision.image_size
-        )
+        self.grid = SquareGrid(sweep.frames.shape[1], sweep.frames.shape[2], predictor.image_size)
         self.field_of_view = field_of_view(sweep.frames)
         self.sector_on_grid = self.grid.mask_to_square(self.field_of_view[None])[0]
         self.grid_pixel_mm = None
@@ -246,7 +244,7 @@ def _record(
         "options": options.as_dict(),
         "threshold": threshold,
         "min_foreground_fraction": predictor.card.threshold.min_foreground_fraction,
-        "grid": predictor.card.architecture.vision.image_size,
+        "grid": predictor.image_size,
         "best": ranking.best,
         "reason": ranking.reason,
         "ranking": [int(frame) for frame in ranking.frames],

@@ -70,6 +70,8 @@ class Predictor:
         OptionError: when the device does not exist here, or ``views`` is another number.
     """
 
+    views = VIEWS[1]
+
     def __init__(
         self,
         bundle: Bundle,

@@ -27,6 +27,7 @@ class KnowingPredictor:
     """Answers with masks it was given, by the frames' content."""
 
     is_segmentation = True
+    image_size = 224
     card = SimpleNamespace(
         name="knowing", version="1", task="segmentation", anatomy="abdomen", threshold=Threshold()
     )
