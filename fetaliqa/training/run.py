@@ -251,12 +251,11 @@ def execute(
 def _cached(
     model: EncoderModel, train: FrameStore, folder: Path, machine: Machine, report: Report
 ) -> FeatureStore:
-    device = "cuda" if machine.uses_cuda() else "cpu"
     return prepare_features(
         model,
         train,
         folder,
-        device=device,
+        device=machine.device,
         progress=lambda done, total: report("compute encoder features", done, total),
     )
 
@@ -290,8 +289,7 @@ def _trial(
     model.eval()
     threshold, by_threshold = 0.5, dict[str, float]()
     if recipe.choose_threshold:
-        device = "cuda" if machine.uses_cuda() else "cpu"
-        threshold, by_threshold = choose_threshold(model, validation.frames, device=device)
+        threshold, by_threshold = choose_threshold(model, validation.frames, device=machine.device)
     model.cpu()
     card = make_card(base, data, request, recipe, train, threshold, {**scores, **by_threshold})
     if (folder / "bundle").exists():  # saved, but the run was killed before it could say so

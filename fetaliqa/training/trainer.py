@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -54,6 +53,11 @@ class Machine:
     def uses_cuda(self) -> bool:
         """Whether the run is on CUDA devices."""
         return self.accelerator == "cuda" or (self.accelerator == "auto" and torch.cuda.is_available())
+
+    @property
+    def device(self) -> str:
+        """``cuda`` or ``cpu``, for what is computed beside the trainer."""
+        return "cuda" if self.uses_cuda() else "cpu"
 
     def precision_of(self, recipe: Recipe) -> str:
         """The precision in Lightning's words."""
@@ -134,9 +138,11 @@ def fit_model(
         if "out of memory" in str(problem) or "can't allocate memory" in str(problem):
             raise _out_of_memory(recipe, checkpoints) from None
         raise
-    _load_best(module, checkpoints / BEST)
+    best_epoch = torch.load(checkpoints / BEST, map_location="cpu", weights_only=True)
+    module.load_state_dict(best_epoch["state_dict"])  # averaged weights, where the recipe averages
+    module.model.eval()
     trainer.strategy.barrier("trial done")  # nobody starts the next trial while another still reads this one
-    scores = {key: round(float(value), 6) for key, value in best_scores(checkpoints / BEST).items()}
+    scores = {key: round(float(value), 6) for key, value in best_epoch["figures"].items()}
     return {**scores, "epochs_run": int(trainer.current_epoch), "steps_run": int(trainer.global_step)}
 
 
@@ -147,7 +153,7 @@ def _trainer(recipe: Recipe, folder: Path, machine: Machine, callbacks: tuple[Ca
     torch.set_float32_matmul_precision("high")
     try:
         return pl.Trainer(
-            accelerator="cuda" if machine.uses_cuda() else "cpu",
+            accelerator=machine.device,
             devices=machine.devices,
             num_nodes=machine.num_nodes,
             strategy=machine.strategy,
@@ -240,21 +246,3 @@ def _out_of_memory(recipe: Recipe, checkpoints: Path) -> TrainingError:
     return TrainingError(
         f"memory ran out with batches of {recipe.batch_size} frames; lower batch_size; {_kept(checkpoints)}"
     )
-
-
-def _read(checkpoint: Path) -> dict[str, Any]:
-    return torch.load(checkpoint, map_location="cpu", weights_only=True)
-
-
-def _load_best(module: FrameModule, checkpoint: Path) -> None:
-    """The weights of the best epoch (averaged ones, where the recipe averages)."""
-    module.load_state_dict(_read(checkpoint)["state_dict"])
-    module.model.eval()
-
-
-def best_scores(checkpoint: Path) -> dict[str, float]:
-    """The validation figures that a checkpoint of ours carries."""
-    return _read(checkpoint).get("figures", {})
-
-
-Report = Callable[[str, int, int], None]  # stage, done, in all

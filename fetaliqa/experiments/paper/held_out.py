@@ -98,7 +98,7 @@ def judged_tables(
         device: see ``choose_device``.
         progress: called with frames done and in all.
     """
-    place = choose_device("cuda" if device == "gpu" else device)
+    place = choose_device(device)
     model.to(place).eval()
     scores: list[np.ndarray] = []
     predicted: list[np.ndarray] = []

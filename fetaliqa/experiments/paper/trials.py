@@ -188,14 +188,13 @@ def _train(
         machine=study.machine,
         callbacks=(Budget(total, lambda done, count: study.report(f"train {stage}", done, count)),),
     )
-    device = "cuda" if study.machine.uses_cuda() else "cpu"
-    threshold, _ = choose_threshold(model, stores[1].frames, device=device)
+    threshold, _ = choose_threshold(model, stores[1].frames, device=study.machine.device)
     tables = judged_tables(
         model,
         study.held_out(),
         (0.5, threshold),
         recipe.labels,
-        device=study.machine.accelerator,
+        device=study.machine.device,
         progress=lambda done, count: study.report(f"test {stage}", done, count),
     )
     masks = recipe.task == "segmentation"
