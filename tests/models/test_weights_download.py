@@ -39,15 +39,15 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         server = self.behaviour
         self.close_connection = True
+        # before any answer: the client may follow a redirect faster than this thread goes on
+        server.requests.append({"path": self.path, **dict(self.headers)})
         if self.path == "/linked":
             self.send_response(302)
             self.send_header("X-Linked-Etag", f'"{server.redirect_hash}"')
             self.send_header("Location", "/file")
             self.send_header("Content-Length", "0")
             self.end_headers()
-            server.requests.append({"path": self.path, **dict(self.headers)})
             return
-        server.requests.append({"path": self.path, **dict(self.headers)})
         if server.status is not None:
             self.send_error(server.status)
             return
