@@ -58,9 +58,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from fetaliqa.experiments.evaluation_run import is_run, trial_bundles
+    from fetaliqa.memory import keep_freed_memory
     from fetaliqa.models import Bundle
     from fetaliqa.models.store import resolve_bundle
 
+    keep_freed_memory()
     _check_extra()
     folder = Path(args.model)
     bundle = None if is_run(folder) else Bundle.open(resolve_bundle(args.model))

@@ -80,8 +80,10 @@ def run(args: argparse.Namespace) -> int:
     from fetaliqa.errors import OptionError
     from fetaliqa.experiments.paper.experiments import run_experiment
     from fetaliqa.experiments.paper.report import report_json, write_report
+    from fetaliqa.memory import keep_freed_memory
     from fetaliqa.training.quiet import quiet_lightning
 
+    keep_freed_memory()
     quiet_lightning()
     if args.processes < 1 or args.seed < 0 or args.cases < 1:
         raise OptionError(

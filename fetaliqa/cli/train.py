@@ -69,10 +69,12 @@ def run(args: argparse.Namespace) -> int:
 
     from fetaliqa.datasets.opening import open_labelled
     from fetaliqa.errors import OptionError
+    from fetaliqa.memory import keep_freed_memory
     from fetaliqa.training.base import open_base
     from fetaliqa.training.quiet import quiet_lightning
     from fetaliqa.training.run import check_unchanged, execute, main_process, open_run
 
+    keep_freed_memory()
     quiet_lightning()
     if (args.data is None) == (args.resume is None):
         raise OptionError("give the folder of a data set to train on, or --resume RUN, one of the two")
