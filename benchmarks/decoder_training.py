@@ -26,7 +26,6 @@ def measure(encoder: str, memory: str, batch: int, steps: int, threads: int) -> 
 
     from fetaliqa.memory import keep_freed_memory
     from fetaliqa.models import build_segmentation
-    from fetaliqa.models.decoder import on_decoder_grid
 
     if memory == "kept":
         keep_freed_memory()
@@ -42,7 +41,7 @@ def measure(encoder: str, memory: str, batch: int, steps: int, threads: int) -> 
             features = [part.contiguous(memory_format=torch.channels_last) for part in maps]
         else:
             with torch.no_grad():
-                features = on_decoder_grid(model.features(images), 14)
+                features = model.features(images)
         model.decoder(images, features).square().mean().backward()
         model.zero_grad(set_to_none=True)
 

@@ -70,8 +70,6 @@ class Predictor:
         OptionError: when the device does not exist here, or ``views`` is another number.
     """
 
-    views = VIEWS[1]
-
     def __init__(
         self,
         bundle: Bundle,

@@ -13,6 +13,7 @@ import torch
 
 from fetaliqa.errors import BundleError, OptionError
 from fetaliqa.inference import AssessmentService, AssessOptions, Predictor, assess, choose_device
+from fetaliqa.inference.predictor import VIEWS
 from fetaliqa.models import Threshold, load_architecture
 from fetaliqa.sweep import sweep_from_array
 
@@ -39,7 +40,7 @@ def brightness_predictor() -> Predictor:
     )
     predictor.device, predictor.batch_size = torch.device("cpu"), 16
     predictor.model, predictor.is_segmentation = BrightnessModel(), True
-    predictor.image_size = 224
+    predictor.image_size, predictor.views = 224, VIEWS[1]
     return predictor
 
 
