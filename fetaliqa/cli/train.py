@@ -28,7 +28,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--kind", default="auto", help="of the data set: auto, acouslic, hc18, studies (default auto)"
     )
     what = parser.add_argument_group("what is trained")
-    what.add_argument("--recipe", default="fetaliqa", help="paper, released-code, fetaliqa, hc18, or a JSON file")
+    what.add_argument(
+        "--recipe", default="fetaliqa", help="paper, released-code, fetaliqa, decoder, hc18, or a JSON file"
+    )
     what.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="change one recipe field")
     what.add_argument("--task", choices=("segmentation", "classification"), default=None, help="of a named recipe")
     what.add_argument(

@@ -104,8 +104,9 @@ def make_order(frames: FrameSet, recipe: Recipe, seed: int) -> Order:
 class StepBatches(Dataset[Item]):
     """Training batches by step number, counted over all epochs.
 
-    An item holds uint8 images [n, S, S], uint8 outlines [n, S, S], int64 indices [n], float weights [n] and, with
-    online augmentation, the drawn changes of this process's part.
+    An item holds uint8 images [n, S, S], uint8 outlines [n, S, S], int64 indices [n], float weights [n] and, where
+    the recipe asks for them, of this process's part: the drawn changes of online augmentation, and float places
+    [n, 2] of windows.
 
     Args:
         frames: to take from.
@@ -128,11 +129,15 @@ class StepBatches(Dataset[Item]):
         item = frame_item(self.frames, whole[own])
         item["weights"] = torch.from_numpy(self.order.weights[own].astype(np.float32))
         if self.recipe.online is not None:
-            generator = torch.Generator().manual_seed(
-                int(np.random.SeedSequence([self.seed, step]).generate_state(1)[0])
-            )
+            generator = _generator(self.seed, step)
             item["changes"] = draw_changes(len(whole), generator, self.recipe.online).part(self.rank, self.world)
+        if self.recipe.window is not None:
+            item["places"] = torch.rand(len(whole), 2, generator=_generator(self.seed, step, 1))[own]
         return item
+
+
+def _generator(*entropy: int) -> torch.Generator:
+    return torch.Generator().manual_seed(int(np.random.SeedSequence(entropy).generate_state(1)[0]))
 
 
 def frame_item(frames: FrameSet, chosen: np.ndarray) -> Item:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import lightning.pytorch as pl
@@ -12,6 +13,7 @@ from torch import nn
 
 from fetaliqa.errors import TrainingError
 from fetaliqa.models import FetalCLIPSeg, Threshold
+from fetaliqa.models.architecture import DECODER_STRIDE
 from fetaliqa.models.lora import has_adapters
 from fetaliqa.models.preprocess import model_inputs
 from fetaliqa.training.augment import apply_changes
@@ -20,6 +22,7 @@ from fetaliqa.training.frames import Batch
 from fetaliqa.training.losses import outline_loss
 from fetaliqa.training.muon import MuonWithAdamW
 from fetaliqa.training.recipe import Recipe
+from fetaliqa.training.windows import cut, decode_windows, outline_windows
 
 FINAL_RATE = 0.01  # of the peak learning rate, at the end of a cosine schedule
 DICE_EPS = 1e-7  # of the paper's loss (segmentation_models_pytorch's DiceLoss with smooth 0)
@@ -79,15 +82,35 @@ class FrameModule(pl.LightningModule):
         logits = self.model(images)
         return logits[:, 0] if logits.ndim == 4 else logits
 
+    def _in_windows(self) -> bool:
+        """Whether the decoder learns from windows at this step."""
+        if self.recipe.window is None or not isinstance(self.model, FetalCLIPSeg):
+            return False
+        fits = self.recipe.window < self.model.architecture.vision.image_size // DECODER_STRIDE
+        return fits and self.global_step < round(self.steps * (1 - self.recipe.whole_share))
+
+    def _window_loss(self, batch: Batch, places: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
+        assert isinstance(self.model, FetalCLIPSeg)
+        assert self.recipe.window is not None
+        images = model_inputs(self.model, batch.images)
+        if self._features is None:
+            maps = self.model.features(images.contiguous(memory_format=torch.channels_last))
+        else:
+            maps = list(self._features.read(indices, images.device))
+        first = outline_windows(batch.outlines, places, self.recipe.window)
+        logits = decode_windows(self.model, images, maps, first, self.recipe.window)
+        outlines = cut(batch.outlines, first * DECODER_STRIDE, logits.shape[-1])
+        return self.loss_of(logits, replace(batch, outlines=outlines))
+
     def loss_of(self, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
-        """The recipe's loss of logits [N, S, S] or [N]."""
+        """The recipe's loss of logits: [N], or [N, h, w] of the whole frames or windows of ``batch.outlines``."""
         logits = logits.float()
         if self.recipe.loss == "bce":
             positive = (batch.outlines.amax(dim=(1, 2)) > 0).float()
             return functional.binary_cross_entropy_with_logits(logits, positive, batch.weights)
         if self.recipe.loss == "batch-dice":
             return batch_dice_loss(logits, batch.outlines)
-        smooth = float(Threshold().min_foreground_pixels(logits.shape[-1]))
+        smooth = float(Threshold().min_foreground_pixels(batch.images.shape[-1]))
         return outline_loss(logits, batch.outlines, batch.weights, smooth=smooth)
 
     # -- training -----------------------------------------------------------------------------------
@@ -110,7 +133,10 @@ class FrameModule(pl.LightningModule):
             with torch.autocast(self.device.type, enabled=False):
                 changed = apply_changes(batch, item["changes"], self.recipe.online)
             batch = Batch(changed.images, changed.outlines, weights=batch.weights)
-        loss = self.loss_of(self._logits(batch, item["indices"], self._features), batch)
+        if self._in_windows():
+            loss = self._window_loss(batch, item["places"], item["indices"])
+        else:
+            loss = self.loss_of(self._logits(batch, item["indices"], self._features), batch)
         if not bool(torch.isfinite(loss)):
             raise TrainingError(
                 f"the loss became {float(loss.detach())} at step {self.global_step}; lower learning_rate "

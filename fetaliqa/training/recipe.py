@@ -47,6 +47,10 @@ class Recipe:
         loss: ``bce`` on frames; ``batch-dice``: Dice over all pixels of a batch, which is 0 without gradient when
             no frame of it has an outline; ``outline``: pixel cross-entropy plus smoothed Dice per frame;
             ``sparse-outline``: the same from a decoder that starts by expecting few outlined pixels.
+        window: side, in cells of 16 pixels, of the windows of the frames that the decoder learns from; one that
+            leaves no room is the whole frame. None: whole frames.
+        whole_share: share of the steps, the last ones, that take whole frames all the same: the statistics of
+            batch norm are others there.
         optimizer: AdamW for all, or Muon for the matrices inside of the encoder.
         learning_rate: AdamW's, at the peak.
         muon_learning_rate: Muon's, at the peak.
@@ -79,6 +83,8 @@ class Recipe:
     hard_share: float = 0.25
     sweep_weights: bool = False
     loss: Loss = "batch-dice"
+    window: int | None = None
+    whole_share: float = 0.2
     optimizer: Optimizer = "adamw"
     learning_rate: float = 3e-4
     muon_learning_rate: float = 3e-3
@@ -102,7 +108,7 @@ class Recipe:
         for name in ("learning_rate", "muon_learning_rate"):
             if not 0 < getattr(self, name) <= 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; above 0 and up to 1 is accepted")
-        for name in ("positive_share", "hard_share", "warmup_share", "weight_decay"):
+        for name in ("positive_share", "hard_share", "whole_share", "warmup_share", "weight_decay"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; 0 to 1 is accepted")
         if self.positive_share + self.hard_share > 1:
@@ -116,6 +122,10 @@ class Recipe:
         if (self.loss == "bce") != (self.task == "classification"):
             losses = "bce" if self.task == "classification" else "batch-dice, outline or sparse-outline"
             raise ValueError(f"loss {self.loss!r} for {self.task}; {losses} is needed")
+        if self.window is not None and self.window < 1:
+            raise ValueError(f"window is {self.window}; 1 or more cells, or none, is needed")
+        if self.window is not None and self.task == "classification":
+            raise ValueError(f"window is {self.window} for classification, which sees whole frames; use none")
         if self.monitor == "val_dice" and self.task == "classification":
             raise ValueError("monitor is 'val_dice', which a classifier has not; val_loss or val_f1 is needed")
         if self.sweep_weights and self.loss == "batch-dice":
@@ -159,6 +169,10 @@ FETALIQA = replace(
     choose_threshold=True,
 )
 
+# Retraining on a laptop: the frozen encoder sees each frame once, and the decoder learns from windows of it.
+# Validation is on whole frames, so before the last steps it may well get worse: no early stop.
+DECODER = replace(FETALIQA, name="decoder", encoder="frozen", online=None, window=8, patience=1000)
+
 # For a small encoder that starts from random values on few single images: docs/hc18.md.
 HC18 = replace(
     FETALIQA,
@@ -185,6 +199,7 @@ _NAMED: dict[tuple[str, str], Recipe] = {
     ("released-code", "segmentation"): RELEASED_CODE,
     ("released-code", "classification"): RELEASED_CODE_CLS,
     ("fetaliqa", "segmentation"): FETALIQA,
+    ("decoder", "segmentation"): DECODER,
     ("hc18", "segmentation"): HC18,
     ("fetaliqa", "classification"): replace(
         FETALIQA, task="classification", loss="bce", learning_rate=3e-3, monitor="val_f1"

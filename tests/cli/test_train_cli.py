@@ -136,7 +136,7 @@ def test_the_cache_of_features_changes_no_figure(data_folder, base_bundle, tmp_p
 @pytest.mark.parametrize(
     ("more", "sentence"),
     [
-        (["--recipe", "best"], "unknown recipe 'best'; known: paper, released-code, fetaliqa, hc18"),
+        (["--recipe", "best"], "unknown recipe 'best'; known: paper, released-code, fetaliqa, decoder, hc18"),
         (["--set", "epochs"], "--set 'epochs': write FIELD=VALUE"),
         (["--set", "epochs=many"], "recipe: epochs is 'many'; int is needed"),
         (["--base", "scratch:tiniest"], "unknown architecture 'tiniest'"),

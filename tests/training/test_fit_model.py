@@ -76,9 +76,13 @@ class _Kill(Callback):
             raise RuntimeError("killed")
 
 
-@pytest.mark.parametrize("step", [3, 11, 14])  # within the first epoch of 11 steps, at its end, within the second
-def test_a_run_killed_at_any_step_goes_on_with_the_same_result(stores, a_recipe, tmp_path, step):
-    recipe = a_recipe(epochs=2)
+@pytest.mark.parametrize(
+    ("name", "step"),
+    # within the first epoch of 11 steps, at its end, within the second; while the decoder learns from windows
+    [("fetaliqa", 3), ("fetaliqa", 11), ("fetaliqa", 14), ("decoder", 14)],
+)
+def test_a_run_killed_at_any_step_goes_on_with_the_same_result(stores, a_recipe, tmp_path, name, step):
+    recipe = a_recipe(name, epochs=2, **({"window": 1} if name == "decoder" else {}))
     whole = a_model(recipe)
     scores = fit_model(whole, recipe, *stores, tmp_path / "whole", seed=5, machine=QUIET)
     assert scores["steps_run"] == 22
@@ -240,9 +244,12 @@ def test_adapters_learn_and_a_frozen_encoder_stays_as_it_was(stores, a_recipe, t
         assert all(p.abs().max() > 0 for p in adapters)
 
 
-@pytest.mark.parametrize("task", ["segmentation", "classification"])
-def test_cached_features_train_the_same_model(task, stores, a_recipe, tmp_path):
-    recipe = a_recipe("paper", task, encoder="frozen")
+@pytest.mark.parametrize(
+    ("name", "task", "window"),
+    [("paper", "segmentation", None), ("paper", "classification", None), ("decoder", "segmentation", 1)],
+)
+def test_cached_features_train_the_same_model(name, task, window, stores, a_recipe, tmp_path):
+    recipe = a_recipe(name, task, encoder="frozen", window=window)
     assert can_cache(recipe)
     models = []
     for cached in (False, True):
@@ -258,6 +265,34 @@ def test_cached_features_train_the_same_model(task, stores, a_recipe, tmp_path):
         models.append(state(model))
     for name, tensor in models[0].items():
         torch.testing.assert_close(tensor, models[1][name], rtol=1e-3, atol=1e-5)
+
+
+def test_the_decoder_recipe_learns_from_windows_and_at_last_from_whole_frames(stores, a_recipe, tmp_path):
+    recipe = a_recipe("decoder", epochs=16, window=1)
+    model, sides = a_model(recipe), []
+    model.decoder.register_forward_hook(
+        lambda decoder, _, logits: sides.append(logits.shape[-1]) if decoder.training else None
+    )
+    held = [prepare_features(model, store, tmp_path / "features") for store in stores]
+    scores = fit_model(
+        *(model, recipe, *stores, tmp_path / "run"),
+        seed=1,
+        machine=QUIET,
+        features=held[0],
+        validation_features=held[1],
+    )
+    assert sides == [16] * 141 + [32] * 35  # a fifth of 176 steps
+    assert scores["val_dice"] > 0.7
+
+
+def test_a_window_as_large_as_the_frame_is_the_frame(stores, a_recipe, tmp_path):
+    models = []
+    for window in (None, 8):  # TINY's frames are of 2 x 2 cells
+        recipe = a_recipe("decoder", epochs=1, window=window)
+        model = a_model(recipe)
+        fit_model(model, recipe, *stores, tmp_path / str(window), seed=1, machine=QUIET)
+        models.append(state(model))
+    assert same(*models)
 
 
 def test_features_of_other_weights_are_not_taken_for_these(stores, a_recipe, tmp_path):

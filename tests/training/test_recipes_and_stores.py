@@ -57,6 +57,8 @@ def test_trainable_parameters_of_the_named_recipes_are_the_papers():
         ({"online.zoom": 3}, "zoom is 3.0; 0 to 1"),
         ({"epochs.x": 3}, "the recipe's epochs is 5, so it has no 'x'"),
         ({"ema_decay": 1.0}, "ema_decay is 1.0"),
+        ({"window": 0}, "window is 0; 1 or more cells"),
+        ({"whole_share": 1.5}, "whole_share is 1.5; 0 to 1"),
     ],
 )
 def test_a_wrong_field_is_named(change, message):
@@ -65,7 +67,9 @@ def test_a_wrong_field_is_named(change, message):
 
 
 def test_unknown_recipes_name_the_known_ones():
-    with pytest.raises(OptionError, match="unknown recipe 'papers'; known: paper, released-code, fetaliqa, hc18"):
+    with pytest.raises(
+        OptionError, match="unknown recipe 'papers'; known: paper, released-code, fetaliqa, decoder, hc18"
+    ):
         recipe_named("papers")
 
 

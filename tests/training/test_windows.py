@@ -8,7 +8,15 @@ import torch
 from fetaliqa.datasets.phantom.tissue import TISSUES
 from fetaliqa.models import build_segmentation
 from fetaliqa.training.frames import Batch
-from fetaliqa.training.windows import JITTER, WINDOW, body_windows, windowed_objective
+from fetaliqa.training.windows import (
+    JITTER,
+    WINDOW,
+    body_windows,
+    cut,
+    decode_windows,
+    outline_windows,
+    windowed_objective,
+)
 
 HEAD, FLUID = TISSUES.index("head"), TISSUES.index("fluid")
 
@@ -57,3 +65,49 @@ def test_windows_reach_encoder_adapters_and_decoder():
     windowed_objective(0)(model, _batch(), 0.0).backward()
     without = [n for n, p in model.named_parameters() if p.requires_grad and p.grad is None]
     assert without == []
+
+
+def _outline(row: slice, column: slice) -> torch.Tensor:
+    outline = torch.zeros(1, 224, 224)
+    outline[0, row, column] = 1
+    return outline
+
+
+@pytest.mark.parametrize(
+    ("row", "column", "rows", "columns"),
+    [
+        (slice(80, 130), slice(100, 101), range(1, 6), range(0, 7)),  # cells 5 to 8, and cell 6
+        (slice(0, 224), slice(220, 224), range(0, 7), range(6, 7)),  # longer than a window: it fills it
+        (slice(16, 16), slice(16, 16), range(0, 7), range(0, 7)),  # no outline: anywhere
+    ],
+)
+def test_an_outline_lies_in_its_window_wherever_that_can_be(row, column, rows, columns):
+    steps = torch.linspace(0, 1, 21)
+    places = torch.cartesian_prod(steps, steps)
+    first = outline_windows(_outline(row, column).expand(len(places), -1, -1), places, WINDOW)
+    assert first[:, 0].unique().tolist() == list(rows)
+    assert first[:, 1].unique().tolist() == list(columns)
+    if row != slice(0, 224):
+        inside = cut(_outline(row, column).expand(len(places), -1, -1), first * 16, WINDOW * 16)
+        assert (inside.sum(dim=(1, 2)) == _outline(row, column).sum()).all()
+
+
+def test_the_whole_outline_decides_where_a_long_ones_window_may_lie():
+    first = outline_windows(_outline(slice(30, 200), slice(0, 16)), torch.tensor([[0.0, 0.0]]), WINDOW)
+    last = outline_windows(_outline(slice(30, 200), slice(0, 16)), torch.tensor([[1.0, 1.0]]), WINDOW)
+    assert (int(first[0, 0]), int(last[0, 0])) == (1, 13 - WINDOW)  # cells 1 to 12: never beside it
+
+
+def test_a_window_of_the_whole_frame_gives_the_logits_of_the_frame():
+    torch.manual_seed(0)
+    model = build_segmentation("demo", random_init=True, encoder="frozen").eval()
+    images = torch.randn(2, 3, 224, 224)
+    with torch.no_grad():
+        whole = model(images)[:, 0]
+        window = decode_windows(model, images, model.features(images), torch.zeros(2, 2, dtype=torch.long), 14)
+        torch.testing.assert_close(window, whole)
+        first = torch.tensor([[0, 6], [3, 2]])
+        inner = decode_windows(model, images, model.features(images), first, WINDOW)
+    # away from its border a window has the logits of the frame there
+    expected = cut(whole, first * 16, WINDOW * 16)
+    torch.testing.assert_close(inner[:, 60:68, 60:68], expected[:, 60:68, 60:68], rtol=1e-3, atol=1e-4)
