@@ -57,6 +57,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--set", action="append", default=[], metavar="FIELD=VALUE", help="change a field of every recipe"
     )
+    parser.add_argument(
+        "--parts",
+        metavar="A,B",
+        help="for recipes: leave out these parts of ours only, one at a time; 'none' for none (default: each)",
+    )
     parser.add_argument("--as-released", action="store_true", help="train as the released code does")
     parser.add_argument("--weights", metavar="FILE", help="FetalCLIP weights (default: the imported ones)")
     parser.add_argument(
@@ -133,9 +138,24 @@ def _study(args: argparse.Namespace, stages: _Stages) -> Study:
         cases=args.cases,
         machine=Machine(accelerator=args.accelerator, progress=False),
         processes=args.processes,
+        parts=_parts(args.parts),
         only_done=args.only_done,
         report=stages.report,
     )
+
+
+def _parts(text: str | None) -> tuple[str, ...] | None:
+    from fetaliqa.errors import OptionError
+    from fetaliqa.experiments.paper.ablation import ablations
+
+    if text is None:
+        return None
+    names = tuple(name for name in text.split(",") if name != "none")
+    known = tuple(ablations())
+    for name in names:
+        if name not in known:
+            raise OptionError(f"--parts: unknown part {name!r}; known: {', '.join(known)}, or none")
+    return names
 
 
 def _command(args: argparse.Namespace) -> str:
@@ -152,6 +172,7 @@ def _command(args: argparse.Namespace) -> str:
             words += [f"--{name}", str(getattr(args, name))]
     for setting in args.set:
         words += ["--set", setting]
+    words += ["--parts", args.parts] if args.parts is not None else []
     return " ".join(words)
 
 

@@ -135,6 +135,13 @@ class Recipe:
         """The recipe as JSON values."""
         return to_json(self)
 
+    def decided(self) -> dict[str, Any]:
+        """What decides the training, as JSON values: the same for two recipes that differ in words only.
+
+        The name is left out, and ``keep_positives`` where all frames are used anyway.
+        """
+        return replace(self, name="", keep_positives=self.keep_positives and self.frame_step > 1).to_json()
+
 
 PAPER = Recipe(name="paper")
 

@@ -20,7 +20,8 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "augmentation": ("online", "copies"),
     "loss": ("loss", "sweep_weights"),
     "windows": ("window", "whole_share"),
-    "sampling": ("sampling", "positive_share", "hard_share", "frame_step", "keep_positives"),
+    "sampling": ("sampling", "positive_share", "hard_share"),
+    "thinning": ("frame_step", "keep_positives"),
     "optimiser": ("optimizer", "learning_rate", "muon_learning_rate", "weight_decay"),
     "schedule": ("warmup_share", "schedule"),
     "averaging": ("ema_decay",),
@@ -49,8 +50,9 @@ def ablations(recipe: Recipe = FETALIQA, against: Recipe = PAPER) -> dict[str, R
     found = {}
     for part, names in GROUPS.items():
         values = {name: getattr(against, name) for name in names}
-        if any(getattr(recipe, name) != value for name, value in values.items()):
-            found[part] = replace(recipe, **values, name=f"{recipe.name} without its {part}")
+        changed_recipe = replace(recipe, **values, name=f"{recipe.name} without its {part}")
+        if changed_recipe.decided() != recipe.decided():
+            found[part] = changed_recipe
     return found
 
 
@@ -77,7 +79,10 @@ def recipes_table(study: Study) -> tuple[Table, list[RowResult]]:
     settings = {**(REDUCED_RECIPE_SETTINGS if study.reduced else {}), **study.settings}
     paper, released, own = (changed(recipe, settings) for recipe in (PAPER, RELEASED_CODE, FETALIQA))
     row = fetalclip_row("segmentation")
-    recipes = {"paper": paper, "released-code": released, "fetaliqa": own, **ablations(own, paper)}
+    left_out = ablations(own, paper)
+    if study.parts is not None:
+        left_out = {part: recipe for part, recipe in left_out.items() if part in study.parts}
+    recipes = {"paper": paper, "released-code": released, "fetaliqa": own, **left_out}
     results: list[RowResult] = []
     try:
         steps = paper_steps(study, paper)
@@ -118,6 +123,8 @@ def _table(study: Study, results: Sequence[RowResult], own: Recipe, steps: int) 
         "ap_all": "AP, all sweeps",
         "dice_all": "micro Dice, all sweeps",
         "positive_dice": "mean Dice of positive frames, all sweeps",
+        "frames": "training frames",
+        "positives": "of them with outline",
         "parameters": "parameters of what ran",
         "steps": "steps",
         "passes": "epochs begun",
@@ -132,9 +139,9 @@ def _table(study: Study, results: Sequence[RowResult], own: Recipe, steps: int) 
         (
             ("changed", "f1", "f1_all", "gain"),
             ("precision_all", "recall_all", "ap_all", "dice_all", "positive_dice"),
-            ("parameters", "steps", "passes", "seconds"),
+            ("frames", "positives", "parameters", "steps", "passes", "seconds"),
         ),
-        tuple(_cells(one, own, reference, columns) for one in results),
+        tuple(_cells(study, one, own, reference, columns) for one in results),
         {_name(one): one.reason for one in results if one.reason is not None},
         (
             NUMBERING_NOTE,
@@ -153,7 +160,7 @@ def _name(result: RowResult) -> str:
 
 
 def _cells(
-    result: RowResult, own: Recipe, reference: RowResult | None, columns: dict[str, str]
+    study: Study, result: RowResult, own: Recipe, reference: RowResult | None, columns: dict[str, str]
 ) -> dict[str, Cell]:
     cells = {"recipe": Cell(_name(result)), "reason": Cell(result.reason or "-")}
     if result.recipe is not None:
@@ -176,6 +183,10 @@ def _cells(
         gain = figure_cell(gaps)
         cells["gain"] = replace(gain, text=gain.text if gain.mean is None or gain.mean < 0 else f"+{gain.text}")
     first = result.trials[0]
+    if result.recipe is not None:
+        counts = study.stores(result.recipe)[0].summary()
+        cells["frames"] = Cell(f"{counts['frames']:,}", counts["frames"])
+        cells["positives"] = Cell(f"{counts['positive_frames']:,}", counts["positive_frames"])
     cells["parameters"] = Cell(f"{first.parameters:,}", first.parameters)
     cells["steps"] = Cell(str(first.fit["steps_run"]))
     cells["passes"] = Cell(str(result.recipe.epochs if result.recipe is not None else "-"))

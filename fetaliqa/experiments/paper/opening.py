@@ -40,6 +40,7 @@ def open_study(
     cases: int = PHANTOM_CASES,
     machine: Machine | None = None,
     processes: int = 1,
+    parts: tuple[str, ...] | None = None,
     only_done: bool = False,
     report: Report = lambda *_: None,
 ) -> Study:
@@ -61,7 +62,7 @@ def open_study(
         cases: phantom cases to make.
         machine: where models train.
         processes: to render phantoms and prepare frames with.
-        only_done: see ``Study``.
+        parts, only_done: see ``Study``.
         report: called with stage, done, in all.
 
     Raises:
@@ -93,6 +94,7 @@ def open_study(
         weights_dir=weights_dir,
         machine=machine or Machine(progress=False),
         processes=processes,
+        parts=parts,
         only_done=only_done,
         report=report,
     )

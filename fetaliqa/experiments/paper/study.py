@@ -21,7 +21,7 @@ from fetaliqa.training.run import store_requests
 from fetaliqa.training.store import FrameStore, StoreRequest, prepare_frames
 from fetaliqa.training.trainer import Machine
 
-PAPER_DATA = "acouslic"
+PAPER_DATA, PAPER_SPLIT, PAPER_PARTS, PAPER_TRIALS = "acouslic", "paper", (210, 30, 60), 5
 Report = Callable[[str, int, int], None]  # stage, done, in all
 # So that eight models train on a processor: half of the frames without outline, one pass over each of a frame's
 # three versions instead of five.
@@ -49,6 +49,7 @@ class Study:
         weights_dir: folder of the comparison models' weights; None: timm's hub.
         machine: where models train.
         processes: to prepare frames with.
+        parts: what ``recipes`` leaves out of ours, one at a time: keys of ``ablation.GROUPS``; None: each of them.
         only_done: train nothing; what was not done before is said to be not run.
         report: called with stage, done, in all.
     """
@@ -66,13 +67,26 @@ class Study:
     weights_dir: Path | None = None
     machine: Machine = field(default_factory=lambda: Machine(progress=False))
     processes: int = 1
+    parts: tuple[str, ...] | None = None
     only_done: bool = False
     report: Report = lambda *_: None
 
     @property
-    def comparable(self) -> bool:
-        """Whether a difference to the paper's figures means anything: its models, on its data."""
-        return not self.reduced and not self.data.synthetic and self.data.name == PAPER_DATA
+    def incomparable(self) -> str | None:
+        """Why a difference to the paper's figures would mean nothing; None: trained and tested as the paper's."""
+        if self.reduced:
+            return "these are other models, on other data" if self.data.synthetic else "these are other models"
+        if self.data.synthetic or self.data.name != PAPER_DATA:
+            return "the data are not the paper's"
+        parts = tuple(len(self.split.part(name)) for name in ("train", "validation", "test"))
+        if self.split.name != PAPER_SPLIT or parts != PAPER_PARTS:
+            cases = ", ".join(map(str, parts))
+            return f"the split is {self.split.name!r} of {cases} cases, not the paper's of 210, 30 and 60"
+        if self.settings:
+            return f"the recipe was changed ({', '.join(self.settings)})"
+        if len(self.seeds) < PAPER_TRIALS:
+            return f"there are {len(self.seeds)} trials, not the paper's {PAPER_TRIALS}"
+        return None
 
     @property
     def ours(self) -> str:

@@ -23,8 +23,9 @@ FIGURES = (*PUBLISHED_FIGURES, "roc_auc", "average_precision", "micro_dice", "po
 NAMES = {"accuracy": "accuracy", "f1": "F1", "precision": "precision", "recall": "recall"}
 PROTOCOL_NOTE = (
     "Figures are on frames of sweeps with a reference circumference, as the paper's; 'all sweeps' counts the "
-    "others too, as in use. Black slots that pad a sweep are left out, while the released code counts them as "
-    "negatives: accuracies here are a little lower for the same decisions, F1 is not touched. "
+    "others too, as in use. Black slots that pad a sweep are left out, while the released code trains and tests "
+    "on them as negatives: accuracies here are lower for the same decisions, F1 is the same where no black slot "
+    "is called positive. "
     "Means ± sample standard deviation over trials."
 )
 COLUMN_NOTE = "Parameters are those that get a gradient; 'full size' is counted on the paper's own architectures."
@@ -105,12 +106,8 @@ def _columns(study: Study, overlaps: bool) -> tuple[dict[str, str], tuple[tuple[
 def _notes(study: Study, name: str) -> tuple[str, ...]:
     notes = list(READING_NOTES)
     notes += [f"Recipe: {study.recipe('segmentation').name}; trials: {len(study.seeds)}."]
-    if not study.comparable:
-        notes.append(
-            "Differences to the paper are not computed: these are other models, on other data."
-            if study.reduced
-            else "Differences to the paper are not computed: the data are not the paper's."
-        )
+    if study.incomparable is not None:
+        notes.append(f"Differences to the paper are not computed: {study.incomparable}.")
     if name == "table3":
         notes.append(
             "LoRA on DenseNet is our own choice of layers: the released targets match none (docs/baselines.md)."
@@ -145,7 +142,7 @@ def _cells(study: Study, label: str, result: RowResult, columns: dict[str, str])
         cells[f"{name}_all"] = figure_cell(result.values(name, ALL_SWEEPS))
     for name in PUBLISHED_FIGURES:
         paper = known.figures[name][0] if known and name in known.figures else None
-        cells[f"{name}_difference"] = difference_cell(cells[name], paper, study.comparable)
+        cells[f"{name}_difference"] = difference_cell(cells[name], paper, study.incomparable is None)
     cells["steps"] = Cell(str(first.fit["steps_run"]))
     cells["seconds"] = figure_cell([trial.seconds for trial in result.trials], 0)
     return {key: cell for key, cell in cells.items() if key in columns}

@@ -7,6 +7,7 @@ import json
 import shutil
 import time
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from fetaliqa.experiments.paper.rows import Row
 from fetaliqa.experiments.paper.study import Study, without_folders
 from fetaliqa.experiments.paper.weights import load_trained, save_trained
 from fetaliqa.models import trainable_count
+from fetaliqa.models.hashing import file_sha256
 from fetaliqa.training.recipe import Recipe
 from fetaliqa.training.store import FrameStore
 from fetaliqa.training.threshold import choose_threshold
@@ -137,8 +139,8 @@ def trial_name(
     study: Study, row: Row, recipe: Recipe, seed: int, stores: tuple[FrameStore, FrameStore], steps: int | None
 ) -> str:
     """A name that no other training has: row, seed, and a hash of all that decides the result."""
-    # neither the recipe's name nor how its threshold is found changes the training; both thresholds are judged
-    trained = replace(recipe, name="", choose_threshold=False).to_json()
+    # how the threshold is found does not change the training, and both thresholds are judged
+    trained = replace(recipe, choose_threshold=False).decided()
     start = study.base_key if row.baseline is None else _weights_key(study, row)
     decided = [
         SCHEMA,
@@ -151,6 +153,7 @@ def trial_name(
         start,
         study.reduced,
         study.as_released,
+        study.machine.precision_of(recipe),
     ]
     digest = hashlib.sha256(json.dumps(decided, sort_keys=True).encode()).hexdigest()
     return f"{row.key}-{seed}-{digest[:16]}"
@@ -159,7 +162,12 @@ def trial_name(
 def _weights_key(study: Study, row: Row) -> list[Any]:
     assert row.baseline is not None
     file = None if study.reduced else study.weights_of(row.baseline)
-    return [] if file is None else [file.name, file.stat().st_size]
+    return [] if file is None else [_content(file, file.stat().st_size, file.stat().st_mtime_ns)]
+
+
+@lru_cache(maxsize=64)
+def _content(file: Path, _size: int, _changed: int) -> str:
+    return file_sha256(file)
 
 
 def _train(
