@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 KINDS = ("auto", "acouslic", "hc18", "studies")  # as in fetaliqa.datasets.opening, which is slow to import
+NO_CASE = "no case can be used: there is none with both image and label"
 SHOWN_PROBLEMS = 20  # lines; --json has all
 
 
@@ -131,6 +132,8 @@ def _hc18(args: argparse.Namespace) -> int:
 
     data = HC18(args.folder)
     entries, problems = data.entries(), data.problems()
+    if not entries:
+        problems.append(NO_CASE)
     with _bar("image") as show:
         for done, entry in enumerate(entries, start=1):
             try:
@@ -161,6 +164,8 @@ def _folder(args: argparse.Namespace) -> int:
     with _bar("case") as show:
         survey = data.survey(show)
     entries = data.entries()
+    if not entries:
+        survey.problems.append(NO_CASE)
     subjects = len({entry.subject_id for entry in entries})
     if args.json:
         counts = {"cases": len(entries), "subjects": subjects, "frames": survey.frames}

@@ -39,6 +39,10 @@ def run(args: argparse.Namespace) -> int:
     for file, split in zip(files, splits):
         write_split(file, split)
     leaks = [leak_report(split, entries) for split in splits]
+    for split in splits:
+        empty = [part for part in ("train", "validation", "test") if not split.part(part)]
+        if empty:
+            notes.append(f"split {split.name} has no {' and no '.join(empty)} case; more cases are needed")
     if args.json:
         shown = [_described(*each) for each in zip(files, splits, leaks)]
         about = {"data": data.name, "synthetic": data.synthetic, "notes": notes, "splits": shown}

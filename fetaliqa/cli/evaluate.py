@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fetaliqa.cli.extras import require_extra
+
 if TYPE_CHECKING:
     from fetaliqa.datasets.labelled import LabelledData
     from fetaliqa.experiments.evaluation import EvaluationResult
@@ -63,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
     from fetaliqa.models.store import resolve_bundle
 
     keep_freed_memory()
-    _check_extra()
+    require_extra("train", "evaluation", {"sklearn": "scikit-learn", "jinja2": "jinja2"})
     folder = Path(args.model)
     bundle = None if is_run(folder) else Bundle.open(resolve_bundle(args.model))
     card = Bundle.open(trial_bundles(folder)[0]).card if bundle is None else bundle.card
@@ -87,19 +89,6 @@ def _open(path: Path, kind: str, anatomy: str) -> LabelledData:
     data = open_labelled(path, kind=kind)
     # a studies folder does not say what is outlined in it: the model's anatomy, or the comparison has no sense
     return open_labelled(path, kind="studies", anatomy=anatomy) if isinstance(data, Studies) else data
-
-
-def _check_extra() -> None:
-    """Say what to install, before anything is computed."""
-    from importlib.util import find_spec
-
-    from fetaliqa.errors import OptionError
-
-    missing = [
-        package for module, package in (("sklearn", "scikit-learn"), ("jinja2", "jinja2")) if not find_spec(module)
-    ]
-    if missing:
-        raise OptionError(f"{' and '.join(missing)} not installed; evaluation needs `pip install fetaliqa[train]`")
 
 
 def _check_free(out: Path, force: bool) -> None:

@@ -9,6 +9,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fetaliqa.cli.extras import require_extra
+
 if TYPE_CHECKING:
     from fetaliqa.experiments.tables import Outcome, Study
 
@@ -49,6 +51,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--reduced", action="store_true", help="small models with random weights, a stand-in for FetalCLIP"
     )
     parser.add_argument("--kind", default="auto", help="of the data set (default: auto, found out)")
+    parser.add_argument("--anatomy", help="what is outlined, in a folder of studies (default abdomen)")
     parser.add_argument(
         "--split", type=Path, metavar="FILE", help="split file (default: the paper's; reduced: by subject)"
     )
@@ -82,6 +85,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run experiments and write the report; 1 when nothing of them could be run."""
+    require_extra("train", "experimenting", {"lightning": "lightning", "sklearn": "scikit-learn"})
     from fetaliqa.errors import OptionError
     from fetaliqa.experiments.paper.experiments import run_experiment
     from fetaliqa.experiments.paper.report import report_json, write_report
@@ -127,6 +131,7 @@ def _study(args: argparse.Namespace, stages: _Stages) -> Study:
         args.work,
         reduced=args.reduced,
         kind=args.kind,
+        anatomy=args.anatomy,
         split=args.split,
         seeds=args.seeds,
         first_seed=args.seed,
@@ -163,6 +168,7 @@ def _command(args: argparse.Namespace) -> str:
     words = ["fetaliqa", "experiment", args.name]
     words += ["DATA"] if args.data is not None else []
     words += ["--work", "WORK"]
+    words += ["--anatomy", args.anatomy] if args.anatomy is not None else []
     for name in ("split", "weights", "weights_dir", "stand_in"):
         if getattr(args, name) is not None:
             words += [f"--{name.replace('_', '-')}", name.upper()]

@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fetaliqa.cli.extras import require_extra
+
 if TYPE_CHECKING:
     from fetaliqa.datasets.labelled import LabelledData
     from fetaliqa.datasets.splits import Split
@@ -17,6 +19,12 @@ if TYPE_CHECKING:
     from fetaliqa.training.run import RunRequest
     from fetaliqa.training.trainer import Machine
 
+# What a run began with, and goes on with: options by their attribute, with what they are when they are not given.
+DECIDED: dict[str, Any] = {
+    "out": None, "split": None, "kind": "auto", "anatomy": None, "recipe": "fetaliqa", "set": [], "task": None,
+    "base": "fetalclip", "weights": None, "trials": 1, "seed": 0, "name": None, "no_feature_cache": False,
+    "frames": None,
+}  # fmt: skip
 FOLDER_VARIABLE = "FETALIQA_RUN_FOLDER"  # tells the processes that a run starts which folder is its own
 
 
@@ -27,6 +35,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--kind", default="auto", help="of the data set: auto, acouslic, hc18, studies (default auto)"
     )
+    parser.add_argument("--anatomy", help="what is outlined, in a folder of studies (default abdomen)")
     what = parser.add_argument_group("what is trained")
     what.add_argument(
         "--recipe", default="fetaliqa", help="paper, released-code, fetaliqa, decoder, hc18, or a JSON file"
@@ -67,6 +76,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    require_extra("train", "training", {"lightning": "lightning"})
     from lightning.fabric.plugins.environments import SLURMEnvironment
 
     from fetaliqa.datasets.opening import open_labelled
@@ -74,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
     from fetaliqa.memory import keep_freed_memory
     from fetaliqa.training.base import open_base
     from fetaliqa.training.quiet import quiet_lightning
-    from fetaliqa.training.run import check_unchanged, execute, main_process, open_run
+    from fetaliqa.training.run import check_unchanged, execute, main_process, open_run, remove_unused
 
     keep_freed_memory()
     quiet_lightning()
@@ -82,11 +92,12 @@ def run(args: argparse.Namespace) -> int:
         raise OptionError("give the folder of a data set to train on, or --resume RUN, one of the two")
     machine = _machine(args)
     if args.resume is not None:
-        if args.set or args.out or args.split:
-            raise OptionError("--resume goes on with what the run began with; leave out --set, --out and --split")
+        given = [f"--{name.replace('_', '-')}" for name, usual in DECIDED.items() if getattr(args, name) != usual]
+        if given:
+            raise OptionError(f"--resume goes on with what the run began with; leave out {', '.join(given)}")
         folder = args.resume
         request, recipe, split = open_run(folder)
-        data = open_labelled(Path(request.data), kind=request.kind)
+        data = open_labelled(Path(request.data), kind=request.kind, anatomy=request.anatomy)
         base = open_base(request.base, request.weights)
         check_unchanged(folder, data, base)
     else:
@@ -99,6 +110,10 @@ def run(args: argparse.Namespace) -> int:
     try:
         with _Bars() as bars:
             summary = execute(folder, data, base, request, recipe, split, machine, bars.report, args.processes)
+    except OptionError:
+        if args.resume is None and main_process():
+            remove_unused(folder)
+        raise
     except KeyboardInterrupt:
         print(f"fetaliqa train: go on with `fetaliqa train --resume {folder}`", file=sys.stderr)
         raise
@@ -120,7 +135,7 @@ def _new_run(args: argparse.Namespace) -> tuple[Path, RunRequest, Recipe, Split,
     from fetaliqa.training.run import start_run
 
     recipe = _recipe(args.recipe, args.task, args.set)
-    data = open_labelled(args.data, kind=args.kind)
+    data = open_labelled(args.data, kind=args.kind, anatomy=args.anatomy)
     entries = data.entries()
     if args.split is not None:
         split = custom(args.split, entries)
@@ -136,6 +151,7 @@ def _new_run(args: argparse.Namespace) -> tuple[Path, RunRequest, Recipe, Split,
         name=args.name or recipe.name,
         feature_cache=not args.no_feature_cache,
         frames=str((args.frames or frames_folder()).resolve()),
+        anatomy=args.anatomy,
     )
     base = open_base(request.base, request.weights)
     base.check(recipe)  # before the folder is made: a wrong base leaves nothing behind
@@ -195,9 +211,9 @@ def _machine(args: argparse.Namespace) -> Machine:
     from fetaliqa.training.trainer import Machine
 
     choose_device(args.accelerator)
-    for name in ("devices", "num_nodes"):
-        if getattr(args, name) < 1:
-            raise OptionError(f"--{name.replace('_', '-')} is {getattr(args, name)}; 1 or more is needed")
+    for name, least in {"devices": 1, "num_nodes": 1, "processes": 1, "workers": 0}.items():
+        if getattr(args, name) < least:
+            raise OptionError(f"--{name.replace('_', '-')} is {getattr(args, name)}; {least} or more is needed")
     return Machine(
         accelerator=args.accelerator,
         devices=args.devices,

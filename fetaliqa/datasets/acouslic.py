@@ -15,7 +15,7 @@ import numpy as np
 from fetaliqa.anatomy import ABDOMEN
 from fetaliqa.datasets.acouslic_folder import AcouslicFolder, circumferences_of, doubled, doubled_sentence
 from fetaliqa.datasets.acouslic_layout import CIRCUMFERENCES, MANIFEST
-from fetaliqa.datasets.acouslic_verify import Problem, Report, verify
+from fetaliqa.datasets.acouslic_verify import Problem, Report, doubled_by_masks, verify
 from fetaliqa.datasets.fingerprint import files_signature
 from fetaliqa.datasets.labelled import CaseEntry, LabelledCase, fill_outlines
 from fetaliqa.errors import SweepError
@@ -34,7 +34,8 @@ class Acouslic:
 
     Raises:
         SweepError: when there is no table, when it cannot be read, or when its AC values are doubled
-            (one above 450 mm, or a median above 400 mm; the real ones are 140.9 to 350.6 mm, mean 232.0, n = 553).
+            (one above 450 mm, or a median above 400 mm; the real ones are 140.9 to 350.6 mm, mean 232.0, n = 553;
+            or all from 280 mm on and about twice those of the first cases' masks).
     """
 
     anatomy = ABDOMEN
@@ -44,7 +45,7 @@ class Acouslic:
         self.folder = self._files.folder
         self.synthetic = self._files.synthetic
         self.name = "phantom" if self.synthetic else "acouslic"
-        reason = doubled(value for row in self._files.rows for value in row.ac_mm)
+        reason = doubled(value for row in self._files.rows for value in row.ac_mm) or doubled_by_masks(self._files)
         if reason:
             raise SweepError(doubled_sentence(reason))
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import itertools
 import json
-import math
 import statistics
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +81,7 @@ class AcouslicFolder:
 
     def __init__(self, folder: Path) -> None:
         self.folder = Path(folder)
-        self.rows = [_cleaned(row) for row in read_circumferences(self.folder)]
+        self.rows = read_circumferences(self.folder)
         for row in self.rows:
             if Path(row.uuid).name != row.uuid or row.uuid in ("", ".", ".."):
                 raise SweepError(f"{CIRCUMFERENCES.name}: {row.uuid!r} is no case name; correct the table")
@@ -150,10 +148,6 @@ def circumferences_of(row: Circumferences, ranges: Ranges) -> tuple[float | None
             f"{row.uuid}: the table has an AC for sweep {beyond[0]}, but the case has {len(ranges)} sweeps"
         )
     return values
-
-
-def _cleaned(row: Circumferences) -> Circumferences:
-    return replace(row, ac_mm=tuple(None if v is None or math.isnan(v) else v for v in row.ac_mm))
 
 
 def _equal_ranges(count: int, sweeps: int) -> Ranges:

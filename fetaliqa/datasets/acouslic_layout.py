@@ -10,14 +10,17 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
 
 from fetaliqa.atomic import atomic_path, write_text
+from fetaliqa.datasets.csv_text import csv_text
 from fetaliqa.errors import SweepError
 
 IMAGES = Path("images/stacked_fetal_ultrasound")
@@ -88,21 +91,26 @@ def read_circumferences(directory: Path) -> list[Circumferences]:
     path = Path(directory) / CIRCUMFERENCES
     if not path.is_file():
         raise SweepError(f"{directory}: no {CIRCUMFERENCES.as_posix()}; is this an ACOUSLIC-AI folder?")
-    with open(path, newline="", encoding="utf-8") as stream:
-        reader = csv.DictReader(stream)
-        names = reader.fieldnames or []
-        columns = [name for name in names if name.startswith("sweep_") and name.endswith("_ac_mm")]
-        if "uuid" not in names or "subject_id" not in names or not columns:
-            raise SweepError(f"{path.name}: columns {names}; expected uuid, subject_id, sweep_1_ac_mm, ...")
-        try:
-            return [
-                Circumferences(
-                    row["uuid"], row["subject_id"], tuple(float(row[c]) if row[c] else None for c in columns)
-                )
-                for row in reader
-            ]
-        except (TypeError, ValueError) as error:
-            raise SweepError(f"{path.name}: a circumference is not a number ({error})") from error
+    reader = csv.DictReader(csv_text(path))
+    names = reader.fieldnames or []
+    columns = [name for name in names if name.startswith("sweep_") and name.endswith("_ac_mm")]
+    if "uuid" not in names or "subject_id" not in names or not columns:
+        raise SweepError(f"{path.name}: columns {names}; expected uuid, subject_id, sweep_1_ac_mm, ...")
+    return [
+        Circumferences(row["uuid"], row["subject_id"], tuple(_number(path, row, column) for column in columns))
+        for row in reader
+    ]
+
+
+def _number(path: Path, row: dict[str, Any], column: str) -> float | None:
+    """A cell's AC (mm); None where it is empty or ``nan``."""
+    try:
+        value = float(row[column]) if row[column] else math.nan
+    except ValueError:
+        value = math.inf
+    if math.isinf(value):
+        raise SweepError(f"{path.name}, case {row['uuid']}: {column} is {row[column]!r}; a number is needed")
+    return None if math.isnan(value) else value
 
 
 def case_paths(directory: Path) -> list[tuple[Path, Path]]:

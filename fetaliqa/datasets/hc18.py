@@ -27,6 +27,7 @@ import numpy as np
 
 from fetaliqa.anatomy import HEAD
 from fetaliqa.biometry import draw_ellipse, fit_ellipse
+from fetaliqa.datasets.csv_text import csv_text
 from fetaliqa.datasets.labelled import CaseEntry, LabelledCase
 from fetaliqa.errors import NotFoundError, SweepError
 
@@ -143,7 +144,7 @@ def _grey(path: Path) -> np.ndarray:
 
 
 def _read_table(path: Path) -> list[_Row]:
-    with open(path, newline="", encoding="utf-8-sig") as stream:
+    with csv_text(path) as stream:
         reader = csv.reader(stream)
         header = [cell.strip().lower() for cell in next(reader, [])]
         if len(header) < 3 or header[0] != "filename" or "pixel size" not in header[1]:

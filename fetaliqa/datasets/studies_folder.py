@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fetaliqa.datasets.csv_text import csv_text
 from fetaliqa.datasets.frame_record import read_record_file, record_in_info
 from fetaliqa.errors import NotFoundError, SweepError
 from fetaliqa.sweep import MASK_SUFFIXES, case_id_of, is_sweep_path
@@ -99,7 +100,7 @@ def _subjects(folder: Path) -> dict[str, str]:
     if not path.is_file():
         return {}
     subjects: dict[str, str] = {}
-    with open(path, newline="", encoding="utf-8-sig") as stream:
+    with csv_text(path) as stream:
         reader = csv.DictReader(stream)
         if not {"case_id", "subject_id"} <= set(reader.fieldnames or ()):
             raise SweepError(f"{SUBJECTS}: columns {reader.fieldnames}; case_id and subject_id are needed")

@@ -36,6 +36,7 @@ class Recipe:
         labels: ``any`` mask makes a frame positive (the paper), or ``optimal`` planes only; suboptimal frames then
             count as negative.
         measured_sweeps_only: leave out sweeps without a reference circumference, for training and validation.
+        black_slots: use the black slots that pad a sweep as frames without outline.
         frame_step: every how many frames of a case one is used, with outline or without; 1: all. Neighbouring
             frames are much alike, and the share of positives stays what it is.
         keep_positives: use all frames with outline all the same; the others then stand for those left out.
@@ -74,6 +75,7 @@ class Recipe:
     lora: LoraSettings = field(default_factory=LoraSettings)
     labels: Labels = "any"
     measured_sweeps_only: bool = True
+    black_slots: bool = False
     frame_step: int = 1
     keep_positives: bool = False
     copies: int = 2
@@ -146,11 +148,12 @@ class Recipe:
 PAPER = Recipe(name="paper")
 
 # FetalCLIP-IQA's segmentation encoder runs without gradient, so its adapters never learn: only the decoder does.
-# Its classifier's adapters do learn, those of the attention output excepted, which PyTorch never calls.
-RELEASED_CODE = replace(PAPER, name="released-code", encoder="frozen")
+# Its classifier's adapters do learn, those of the attention output excepted, which PyTorch never calls. It takes
+# all 140 slots of a sweep, the black ones at its end too.
+RELEASED_CODE = replace(PAPER, name="released-code", encoder="frozen", black_slots=True)
 RELEASED_CODE_CLS = replace(
-    PAPER,
-    name="released-code",
+    RELEASED_CODE,
+    encoder="lora",
     task="classification",
     loss="bce",
     lora=LoraSettings(targets=("c_fc", "c_proj")),
@@ -223,6 +226,9 @@ def recipe_named(name: str, task: str = "segmentation") -> Recipe:
     """
     if task not in get_args(Task):
         raise OptionError(f"unknown task {task!r}; known: {', '.join(get_args(Task))}")
+    if (name, task) not in _NAMED and name in RECIPE_NAMES:
+        others = ", ".join(known for known, of in _NAMED if of == task)
+        raise OptionError(f"recipe {name!r} is not for {task}; for it there are {others}, or a JSON file")
     if (name, task) not in _NAMED:
         raise OptionError(f"unknown recipe {name!r}; known: {', '.join(RECIPE_NAMES)}, or the path of a JSON file")
     return _NAMED[name, task]

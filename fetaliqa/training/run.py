@@ -22,6 +22,7 @@ from fetaliqa.datasets.labelled import LabelledData
 from fetaliqa.datasets.splits import Split, leak_report, read_split, write_split
 from fetaliqa.errors import OptionError
 from fetaliqa.models import BaseReference, BundleCard, EncoderModel, Threshold, TrainingData, save_bundle
+from fetaliqa.models.card import valid_name
 from fetaliqa.models.records import from_json, to_json
 from fetaliqa.training.base import Base
 from fetaliqa.training.environment import environment
@@ -60,6 +61,7 @@ class RunRequest:
         name: of the bundles.
         feature_cache: compute a frozen encoder's features once, where that is exact.
         frames: folder that prepared frames and features are kept in.
+        anatomy: what is outlined, where the data set does not say so itself.
     """
 
     data: str
@@ -71,6 +73,7 @@ class RunRequest:
     name: str
     feature_cache: bool
     frames: str
+    anatomy: str | None = None
     schema: int = SCHEMA
 
     def __post_init__(self) -> None:
@@ -78,6 +81,10 @@ class RunRequest:
             raise ValueError(f"trials is {self.trials}; 1 to 100 is accepted")
         if self.seed < 0:
             raise ValueError(f"seed is {self.seed}; 0 or more is needed")
+        if not valid_name(self.name):
+            raise ValueError(
+                f"the bundles' name is {self.name!r}; letters, digits, '.', '_' and '-' are accepted: give --name"
+            )
 
 
 def main_process() -> bool:
@@ -101,8 +108,13 @@ def start_run(
     """Make the run's folder and record what was asked for.
 
     Raises:
-        OptionError: when the folder exists.
+        OptionError: when the folder exists, or the split has no case to train or to validate on.
     """
+    for part in ("train", "validation"):
+        if not split.part(part):
+            raise OptionError(
+                f"split {split.name!r} has no {part} case; label more cases, or give another --split"
+            )
     if not main_process():
         return
     if folder.exists():
@@ -129,6 +141,12 @@ def start_run(
     write_json(folder / "run.json", asdict(request))  # last: a folder with it is complete enough to go on
 
 
+def remove_unused(folder: Path) -> None:
+    """Remove a run's folder in which nothing was trained yet, so that its name can be used again."""
+    if not any(folder.glob("trial-*/checkpoints/*")):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def open_run(folder: Path) -> tuple[RunRequest, Recipe, Split]:
     """What a run's folder says was asked for.
 
@@ -144,7 +162,10 @@ def open_run(folder: Path) -> tuple[RunRequest, Recipe, Split]:
             raise OptionError(f"{folder}: no {file.name} in it, so this is not the folder of a run") from None
         except ValueError as problem:
             raise OptionError(f"{file}: not readable JSON ({problem})") from None
-    request = from_json(RunRequest, values["run"], str(folder / "run.json"), OptionError)
+    asked = values["run"]
+    if isinstance(asked, dict):
+        asked = {"anatomy": None, **asked}  # which runs of before do not name
+    request = from_json(RunRequest, asked, str(folder / "run.json"), OptionError)
     return (
         request,
         recipe_from_json(values["recipe"], str(folder / "recipe.json")),
@@ -158,7 +179,14 @@ def check_unchanged(folder: Path, data: LabelledData, base: Base) -> None:
     Raises:
         OptionError: saying which of them changed.
     """
-    recorded = json.loads((folder / "data.json").read_text(encoding="utf-8"))
+    file = folder / "data.json"
+    try:
+        recorded = json.loads(file.read_text(encoding="utf-8"))
+        recorded = {name: recorded[name] for name in ("sha256", "base_sha256")}
+    except (OSError, ValueError, KeyError, TypeError):
+        raise OptionError(
+            f"{file}: missing or damaged, so whether the data are still the same cannot be told; start a new run"
+        ) from None
     if recorded["sha256"] != data.fingerprint():
         raise OptionError(
             f"{folder}: images or labels of the data set changed since this run began; start a new run"
@@ -179,6 +207,7 @@ def store_requests(recipe: Recipe, size: int, seed: int) -> tuple[StoreRequest, 
         recipe.keep_positives,
         recipe.copies,
         seed if recipe.copies else 0,
+        recipe.black_slots,
     )
     return train, replace(train, copies=0, seed=0)
 
@@ -291,11 +320,12 @@ def _trial(
     if recipe.choose_threshold:
         threshold, by_threshold = choose_threshold(model, validation.frames, device=machine.device)
     model.cpu()
-    card = make_card(base, data, request, recipe, train, threshold, {**scores, **by_threshold})
+    card = make_card(base, data, request, recipe, train, threshold, {**scores, **by_threshold}, machine)
     if (folder / "bundle").exists():  # saved, but the run was killed before it could say so
         shutil.rmtree(folder / "bundle")
     save_bundle(model, card, folder / "bundle")
-    write_json(folder / SUMMARY, {"seed": seed, "threshold": threshold, **scores})
+    computed = machine.described(recipe)
+    write_json(folder / SUMMARY, {"seed": seed, "threshold": threshold, **scores, "computed": computed})
     # of use to a run that goes on only, and as large as the whole encoder
     (folder / "checkpoints" / LAST).unlink(missing_ok=True)
 
@@ -315,6 +345,7 @@ def make_card(
     train: FrameStore,
     threshold: float,
     metrics: dict[str, Any],
+    machine: Machine,
 ) -> BundleCard:
     """The card of a trained model."""
     synthetic = data.synthetic or base.synthetic
@@ -335,6 +366,7 @@ def make_card(
             hash=train.key,
             description=(
                 f"{counts['frames']} frames of {counts['cases']} cases, {counts['positive_frames']} with outline; "
+                f"computed in {machine.precision_of(recipe)} on {machine.device}; "
                 f"recipe {recipe.name}, base {base.name}: {json.dumps(to_json(recipe), sort_keys=True)}"
             ),
         ),

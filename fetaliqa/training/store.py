@@ -44,6 +44,7 @@ class StoreRequest:
         keep_positives: take all frames with outline all the same.
         copies: augmented copies of each frame.
         seed: of the copies.
+        black_slots: take the black slots that pad a sweep too, as frames without outline.
     """
 
     size: int = GRID
@@ -53,6 +54,7 @@ class StoreRequest:
     keep_positives: bool = False
     copies: int = 0
     seed: int = 0
+    black_slots: bool = False
 
 
 @dataclass
@@ -182,6 +184,8 @@ def _write(
                 count += len(part.frames)
             if progress is not None:
                 progress(done, len(case_ids))
+    if not case_ids:
+        raise OptionError(f"{data.name}: a part of the split has no case; make another split")
     if not count:
         raise OptionError(
             f"{data.name}: no frame of the {len(case_ids)} cases is left to train on; check labels and filters"
@@ -243,8 +247,9 @@ def _case_part(data: LabelledData, case_id: str, index: int, request: StoreReque
 
 
 def _chosen(case: LabelledCase, grades: np.ndarray, request: StoreRequest) -> np.ndarray:
-    """Frame numbers to take: known, not black, of the sweeps wanted, every n-th."""
-    usable = case.known & ~black_slots(case.frames)
+    """Frame numbers to take: known, black ones only when asked for, of the sweeps wanted, every n-th."""
+    black = black_slots(case.frames)
+    usable = case.known | black if request.black_slots else case.known & ~black
     if request.measured_sweeps_only:
         usable &= case.measured()
     numbers = np.flatnonzero(usable)

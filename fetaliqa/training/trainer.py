@@ -63,6 +63,17 @@ class Machine:
         """The precision in Lightning's words."""
         return self.precision or (recipe.precision if self.uses_cuda() else "32-true")
 
+    def described(self, recipe: Recipe) -> dict[str, Any]:
+        """How a run is really computed, whatever the recipe wishes, as JSON values."""
+        return {
+            "device": self.device,
+            "devices": self.devices,
+            "num_nodes": self.num_nodes,
+            "strategy": self.strategy,
+            "precision": self.precision_of(recipe),
+            "deterministic": self.deterministic,
+        }
+
 
 class _Averaging(WeightAveraging):
     """Exponential moving average of weights and statistics; a decay that grows forgets the random start."""
@@ -173,7 +184,8 @@ def _trainer(recipe: Recipe, folder: Path, machine: Machine, callbacks: tuple[Ca
     except (MisconfigurationException, ValueError) as problem:
         what = " ".join(str(problem).split())
         raise OptionError(
-            f"accelerator {machine.accelerator!r} with {machine.devices} devices cannot be used here ({what})"
+            f"accelerator {machine.accelerator!r} with {machine.devices} device(s) and strategy "
+            f"{machine.strategy!r} cannot be used here ({what})"
         ) from None
 
 

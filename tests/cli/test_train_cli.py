@@ -83,6 +83,10 @@ def test_a_run_folder_says_everything(data_folder, base_bundle, tmp_path, capsys
     assert printed["run"] == str(out)
     assert [trial["seed"] for trial in printed["trials"]] == [0, 1]
     assert set(printed["val_loss"]) == {"mean", "std"}
+    assert printed["trials"][0]["computed"] == {
+        "device": "cpu", "devices": 1, "num_nodes": 1, "strategy": "auto", "precision": "32-true",
+        "deterministic": True,
+    }  # fmt: skip
     for name in ("run", "recipe", "split", "environment", "data", "metrics", "evaluation"):
         assert json.loads((out / f"{name}.json").read_text())
     split = json.loads((out / "split.json").read_text())
@@ -143,6 +147,12 @@ def test_the_cache_of_features_changes_no_figure(data_folder, base_bundle, tmp_p
         (["--base", "scratch:study"], "use --set encoder=full"),
         (["--trials", "0"], "trials is 0; 1 to 100 is accepted"),
         (["--devices", "0"], "--devices is 0; 1 or more is needed"),
+        (["--processes", "0"], "--processes is 0; 1 or more is needed"),
+        (["--workers", "-1"], "--workers is -1; 0 or more is needed"),
+        (["--name", "my model"], "the bundles' name is 'my model'; letters, digits"),
+        (["--strategy", "dpd"], "1 device(s) and strategy 'dpd' cannot be used here"),
+        (["--task", "classification", "--recipe", "decoder"], "recipe 'decoder' is not for classification"),
+        (["--anatomy", "head"], "shows the abdomen, not the head"),
         (["--accelerator", "cuda"], "device 'cuda' asked for, but this machine has"),
         (["--split", "nowhere.json"], "nowhere.json: no such split file"),
         (["--base", "fetalclip"], "FetalCLIP weights"),
@@ -156,6 +166,44 @@ def test_wrong_input_is_one_sentence(data_folder, base_bundle, tmp_path, capsys,
     assert not (tmp_path / "run").exists()
 
 
+def test_a_split_without_validation_is_refused_before_anything_is_made(data_folder, base_bundle, tmp_path, capsys):
+    ids = [f"case-{number}" for number in range(10)]
+    split = {"name": "mine", "unit": "case", "seed": None, "train": ids[:9], "validation": [], "test": ids[9:]}
+    (tmp_path / "split.json").write_text(json.dumps({**split, "schema": 1}))
+    assert main(quick(data_folder, base_bundle, tmp_path / "run", "--split", str(tmp_path / "split.json"))) == 2
+    assert "split 'mine' has no validation case" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_without_its_extra_the_command_says_what_to_install(
+    data_folder, base_bundle, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert main(quick(data_folder, base_bundle, tmp_path / "run")) == 2
+    assert "lightning not installed; training needs `pip install fetaliqa[train]`" in capsys.readouterr().err
+
+
+def test_torchrun_trains_one_model_with_two_processes(data_folder, base_bundle, tmp_path):
+    out = tmp_path / "run"
+    asked = quick(data_folder, base_bundle, out, "--devices", "2", "--strategy", "ddp", "--json")
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29611"]
+    done = subprocess.run(
+        [*command, "-m", "fetaliqa.cli.main", *asked],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env=dict(os.environ),
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    printed = [line for line in done.stdout.splitlines() if line.startswith("{")]
+    assert len(printed) == 1  # one of the two speaks
+    summary = json.loads(printed[0])
+    assert summary["trials"][0]["computed"]["devices"] == 2
+    assert summary["trials"][0]["steps_run"] > 0
+    assert summary["test"]["summary"]
+    Bundle.open(out / "trial-0/bundle").load_model()
+
+
 def test_a_run_is_never_overwritten(data_folder, base_bundle, tmp_path, capsys):
     (tmp_path / "run").mkdir()
     assert main(quick(data_folder, base_bundle, tmp_path / "run")) == 2
@@ -167,8 +215,13 @@ def test_a_run_does_not_go_on_with_changed_labels_or_other_settings(data_folder,
     shutil.copytree(data_folder, data)
     out = tmp_path / "run"
     assert main(quick(data, base_bundle, out, "--set", "epochs=1", "--no-test")) == 0
-    assert main(["train", "--resume", str(out), "--set", "epochs=3"]) == 2
-    assert "leave out --set, --out and --split" in capsys.readouterr().err
+    assert main(["train", "--resume", str(out), "--set", "epochs=3", "--trials", "5", "--base", "demo"]) == 2
+    assert "leave out --set, --base, --trials" in capsys.readouterr().err
+    recorded = (out / "data.json").read_text()
+    (out / "data.json").write_text("{")
+    assert main(["train", "--resume", str(out), "--no-test"]) == 2
+    assert "data.json: missing or damaged" in capsys.readouterr().err
+    (out / "data.json").write_text(recorded)
     table = data / "circumferences/fetal_abdominal_circumferences_per_sweep.csv"
     table.write_text(table.read_text().replace("87.96", "90.00"))
     assert main(["train", "--resume", str(out), "--no-test"]) == 2

@@ -189,11 +189,42 @@ def test_a_doubled_table_is_found_by_the_masks_where_no_value_is_impossible(fold
         Circumferences("b", "1", (None, twice, *NONE[2:])),
     ]
     write_circumferences(folder, rows)
-    Acouslic(folder)
+    with pytest.raises(SweepError, match=r"its AC is [\d.]+ times that of the masks; version 1.0 .* is doubled"):
+        Acouslic(folder)  # so nothing trains on it
     report = verify(folder)
     assert report.table_over_masks["median"] > 1.7
     assert [p.kind for p in report.problems] == ["doubled"]
     assert "version 1.1" in report.problems[0].sentence
+
+
+def test_a_few_large_fetuses_are_not_taken_for_doubled_ones(folder, monkeypatch):
+    monkeypatch.setattr("fetaliqa.datasets.acouslic_verify.LOWEST_DOUBLED_AC_MM", AC_MM - 1)
+    write_circumferences(folder, [Circumferences("a", "0", (AC_MM, None, AC_MM, *NONE[3:]))])
+    Acouslic(folder)  # its masks were asked, and say the same
+
+
+@pytest.mark.parametrize("cell", ["inf", "-Infinity", "large"])
+def test_an_ac_that_is_no_number_is_named(folder, cell):
+    write_circumferences(folder, [Circumferences("a", "0", (AC_MM, *NONE[1:]))])
+    table = folder / CIRCUMFERENCES
+    table.write_text(table.read_text().replace(f"{AC_MM:.4f}", cell))
+    with pytest.raises(SweepError, match=rf"case a: sweep_1_ac_mm is '{cell}'; a number is needed"):
+        Acouslic(folder)
+
+
+def test_a_table_in_another_encoding_is_refused(folder):
+    table = folder / CIRCUMFERENCES
+    table.write_bytes(table.read_bytes() + "é".encode("latin-1"))
+    with pytest.raises(SweepError, match=r"per_sweep\.csv: byte \d+ is not UTF-8; save the table"):
+        Acouslic(folder)
+
+
+def test_a_table_without_rows_is_a_problem(folder):
+    table = folder / CIRCUMFERENCES
+    table.write_text(table.read_text().splitlines()[0] + "\n")
+    report = verify(folder)
+    assert "empty" in [problem.kind for problem in report.problems]
+    assert not report.sound
 
 
 def test_a_wrong_pixel_size_is_found_by_the_masks(folder):

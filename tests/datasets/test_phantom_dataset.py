@@ -126,7 +126,7 @@ def test_a_folder_without_a_table_and_a_table_with_words_are_refused(tmp_path):
     target = tmp_path / CIRCUMFERENCES
     target.parent.mkdir(parents=True)
     target.write_text("uuid,subject_id,sweep_1_ac_mm\na,000,large\n")
-    with pytest.raises(SweepError, match="not a number"):
+    with pytest.raises(SweepError, match=r"sweep_1_ac_mm is .large.; a number is needed"):
         read_circumferences(tmp_path)
 
 

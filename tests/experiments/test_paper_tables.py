@@ -9,8 +9,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from paper_study import SPLIT, a_study
+from paper_study import SPLIT, DiscData, a_study
 
+from fetaliqa.datasets.splits import Split
 from fetaliqa.errors import OptionError, WeightsError
 from fetaliqa.experiments.figures import chosen_frames
 from fetaliqa.experiments.frame_table import collect
@@ -29,7 +30,16 @@ from fetaliqa.inference import Predictor
 from fetaliqa.models import BaseReference, Bundle, BundleCard, TrainingData, save_bundle
 from fetaliqa.training.quiet import quiet_lightning
 from fetaliqa.training.recipe import FETALIQA, PAPER, Recipe
+from fetaliqa.training.trainer import Machine
 
+PAPER_SPLIT = Split(
+    "paper",
+    "case",
+    "0",
+    tuple(f"a{number}" for number in range(210)),
+    tuple(f"b{number}" for number in range(30)),
+    tuple(f"c{number}" for number in range(60)),
+)
 CLS, SEG = fetalclip_row("classification"), fetalclip_row("segmentation")
 
 
@@ -96,8 +106,24 @@ def test_rows_of_other_recipes_and_encoders_do_not_share_results(shared):
         name(study=a_study(shared, seeds=(0,), as_released=True)),
     ]
     assert len({name(), *others}) == 6
+    bfloat = Machine("cpu", progress=False, precision="bf16-mixed")
+    assert name(study=a_study(shared, seeds=(0,), machine=bfloat)) != name()
+    # where all frames are used, all positives are
+    assert name(recipe=replace(recipe, frame_step=1, keep_positives=True)) == name(
+        recipe=replace(recipe, frame_step=1)
+    )
     # the threshold is found after training, and figures are kept for both
     assert name(recipe=replace(recipe, name="x", choose_threshold=True)) == name()
+
+
+def test_other_weights_of_the_same_size_are_another_trial(shared, tmp_path):
+    study = a_study(shared, seeds=(0,), reduced=False, weights_dir=tmp_path)
+    row, names = baseline_row("vit"), set()
+    for content in (b"one", b"two"):
+        (tmp_path / "vit.safetensors").write_bytes(content)
+        recipe = row.recipe(study)
+        names.add(trials.trial_name(study, row, recipe, 0, study.stores(recipe), None))
+    assert len(names) == 2
 
 
 def test_training_ends_after_the_given_steps_within_an_epoch_and_is_validated(tmp_path):
@@ -181,6 +207,9 @@ def test_every_recipe_field_belongs_to_one_part():
 
 
 def test_ablations_change_one_part_each_and_all_together_are_the_other_recipe():
+    thinned = replace(FETALIQA, frame_step=2)
+    assert set(ablations(thinned)) - set(ablations()) == {"thinning"}  # which frames of each case are used
+    assert ablations(thinned)["thinning"].keep_positives is False
     found = ablations()
     assert set(found) == {
         "augmentation", "loss", "sampling", "optimiser", "schedule", "averaging", "clipping", "threshold",
@@ -190,7 +219,7 @@ def test_ablations_change_one_part_each_and_all_together_are_the_other_recipe():
     together = FETALIQA
     for part in found:
         together = replace(together, **{name: getattr(PAPER, name) for name in GROUPS[part]})
-    assert replace(together, name="paper", epochs=PAPER.epochs, patience=PAPER.patience) == PAPER
+    assert replace(together, epochs=PAPER.epochs, patience=PAPER.patience).decided() == PAPER.decided()
 
 
 def test_ablations_of_another_task_are_refused():
@@ -198,16 +227,16 @@ def test_ablations_of_another_task_are_refused():
         ablations(FETALIQA, replace(PAPER, task="classification", loss="bce"))
 
 
-def test_all_recipes_have_as_many_steps_as_the_papers(shared, monkeypatch):
-    few = {name: GROUPS[name] for name in ("threshold", "sweeps")}
-    monkeypatch.setattr("fetaliqa.experiments.paper.ablation.GROUPS", few)
-    study = a_study(shared, seeds=(0,))
+def test_all_recipes_have_as_many_steps_as_the_papers(shared):
+    study = a_study(shared, seeds=(0,), parts=("threshold", "sweeps"))
     table, results = recipes_table(study)
     assert [row["recipe"].text for row in table.rows] == [
         "paper", "released-code", "fetaliqa", "without its threshold", "without its sweeps",
     ]  # fmt: skip
     steps = paper_steps(study, replace(PAPER, epochs=1, batch_size=8, copies=1))
     assert {trial.fit["steps_run"] for result in results for trial in result.trials} == {steps}
+    assert int(table.rows[0]["positives"].mean) <= int(table.rows[0]["frames"].mean)
+    assert table.rows[2]["frames"].mean == len(study.stores(results[2].recipe)[0].frames)
     fetaliqa, threshold = results[2].trials[0], results[3].trials[0]
     assert fetaliqa.figure("average_precision") == threshold.figure("average_precision")
     assert fetaliqa.figure("f1") == fetaliqa.figure("f1", decision="chosen")
@@ -232,6 +261,27 @@ def test_reduced_figures_are_called_so_and_never_subtracted_from_the_papers(shar
     markdown = outcome.table.to_markdown()
     assert "The numbering of tables and figures is ours" in markdown
     assert re.search(r"\| FetalCLIP_CLS \| LoRA \| 2.4 \| 2,360,065 \| [\d,]+ \|", markdown)
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({}, None),
+        ({"reduced": True}, "these are other models"),
+        ({"name": "studies"}, "the data are not the paper's"),
+        ({"synthetic": True}, "the data are not the paper's"),
+        ({"split": replace(PAPER_SPLIT, name="subject")}, "the split is 'subject' of 210, 30, 60 cases"),
+        ({"split": replace(PAPER_SPLIT, test=PAPER_SPLIT.test[:59])}, "the split is 'paper' of 210, 30, 59 cases"),
+        ({"settings": {"epochs": 1}}, r"the recipe was changed \(epochs\)"),
+        ({"seeds": (0, 1, 2)}, "there are 3 trials, not the paper's 5"),
+    ],
+)
+def test_a_difference_to_the_paper_needs_its_data_split_recipe_and_trials(tmp_path, changes, why):
+    data = DiscData()
+    data.name, data.synthetic = changes.pop("name", "acouslic"), changes.pop("synthetic", False)
+    whole = {"data": data, "split": PAPER_SPLIT, "settings": {}, "seeds": (0, 1, 2, 3, 4), "reduced": False}
+    found = a_study(tmp_path, **{**whole, **changes}).incomparable
+    assert found is None if why is None else re.search(why, found)
 
 
 def test_rows_without_weights_say_not_run_and_why_and_the_rest_is_shown(tmp_path, monkeypatch, no_counting):

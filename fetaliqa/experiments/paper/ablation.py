@@ -29,6 +29,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "selection": ("monitor",),
     "threshold": ("choose_threshold",),
     "sweeps": ("measured_sweeps_only",),
+    "slots": ("black_slots",),
     "encoder": ("encoder", "lora"),
     "labels": ("labels",),
     "precision": ("precision", "batch_size"),

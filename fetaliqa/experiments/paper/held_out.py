@@ -33,7 +33,7 @@ Figures = dict[str, dict[str, float | None]]  # by protocol and figure
 
 @dataclass(frozen=True, eq=False)
 class HeldOut:
-    """Frames that no model has seen: all that are known and not padding.
+    """Frames that no model has seen: all that are known; with or without the black slots that pad sweeps.
 
     Attributes:
         store: pictures and outlines.

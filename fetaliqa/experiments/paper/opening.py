@@ -29,6 +29,7 @@ def open_study(
     *,
     reduced: bool = False,
     kind: str = "auto",
+    anatomy: str | None = None,
     split: Path | None = None,
     seeds: int | None = None,
     first_seed: int = 0,
@@ -50,7 +51,7 @@ def open_study(
         data: folder of a labelled data set.
         work: folder for whatever is made.
         reduced: small models; their encoder is ``stand_in``, or is trained in ``work``, once.
-        kind: see ``open_labelled``.
+        kind, anatomy: see ``open_labelled``.
         split: split file; None: the paper's split, or by subject when reduced.
         seeds: number of trials; None: 5, or 3 when reduced.
         first_seed: of the trials and of what is drawn once for all.
@@ -78,7 +79,7 @@ def open_study(
         raise OptionError("a stand-in encoder belongs to --reduced; add it, or leave the stand-in out")
     if reduced and (weights is not None or weights_dir is not None):
         raise OptionError("--reduced trains small models without pretrained weights; leave weights out")
-    opened = open_labelled(data, kind=kind) if data is not None else _phantoms(work, cases, processes, report)
+    opened = open_labelled(data, kind, anatomy) if data is not None else _phantoms(work, cases, processes, report)
     base, reason, key = _base(work, reduced, weights, stand_in, processes, report)
     return Study(
         data=opened,

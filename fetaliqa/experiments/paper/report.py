@@ -12,7 +12,7 @@ from fetaliqa.datasets.splits import leak_report
 from fetaliqa.experiments.figures import Picture
 from fetaliqa.experiments.paper.experiments import Outcome
 from fetaliqa.experiments.paper.study import Study
-from fetaliqa.experiments.paper.tables import READING_NOTES
+from fetaliqa.experiments.paper.tables import reading_notes
 from fetaliqa.training.environment import environment
 
 README = "README.md"
@@ -38,14 +38,15 @@ def write_report(outcomes: Sequence[Outcome], out: Path, study: Study, command: 
     Returns:
         The README's path.
     """
+    said = reading_notes(study)
     lines = ["# The paper's comparisons, run anew", ""]
     if banner := _banner(study):
         lines += [banner, ""]
-    lines += [*_about(study, command), "", *(f"- {note}" for note in READING_NOTES), "", *_times(outcomes), ""]
+    lines += [*_about(study, command), "", *(f"- {note}" for note in said), "", *_times(outcomes), ""]
     for outcome in outcomes:
         if outcome.table is not None:
             outcome.table.write(out)
-            lines += [outcome.table.to_markdown(said=READING_NOTES)]
+            lines += [outcome.table.to_markdown(said=said)]
         if outcome.picture is not None:
             lines += [_picture(outcome.picture, out)]
     write_json(out / "report.json", report_json(outcomes, study, command))

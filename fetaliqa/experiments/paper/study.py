@@ -137,8 +137,8 @@ class Study:
         return self._store("train", train), self._store("validation", validation)
 
     def held_out(self) -> HeldOut:
-        """All frames of the test part."""
-        store = self._store("test", StoreRequest(self.size))
+        """All frames of the test part; as released, the black slots that pad its sweeps too."""
+        store = self._store("test", StoreRequest(self.size, black_slots=self.as_released))
         return held_out_frames(self.data, self.split.test, store, self.work / "frames", self.report)
 
     def _store(self, part: str, request: StoreRequest) -> FrameStore:

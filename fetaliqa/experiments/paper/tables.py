@@ -23,13 +23,21 @@ FIGURES = (*PUBLISHED_FIGURES, "roc_auc", "average_precision", "micro_dice", "po
 NAMES = {"accuracy": "accuracy", "f1": "F1", "precision": "precision", "recall": "recall"}
 PROTOCOL_NOTE = (
     "Figures are on frames of sweeps with a reference circumference, as the paper's; 'all sweeps' counts the "
-    "others too, as in use. Black slots that pad a sweep are left out, while the released code trains and tests "
-    "on them as negatives: accuracies here are lower for the same decisions, F1 is the same where no black slot "
-    "is called positive. "
-    "Means ± sample standard deviation over trials."
+    "others too, as in use. Means ± sample standard deviation over trials."
 )
+WITHOUT_SLOTS_NOTE = (
+    "Black slots that pad a sweep are left out, while the released code trains and tests on them as negatives "
+    "(--as-released does): accuracies here are lower for the same decisions, F1 is the same where no black slot "
+    "is called positive."
+)
+WITH_SLOTS_NOTE = "Black slots that pad a sweep count as frames without outline, in training and in the test."
 COLUMN_NOTE = "Parameters are those that get a gradient; 'full size' is counted on the paper's own architectures."
-READING_NOTES = (NUMBERING_NOTE, PROTOCOL_NOTE, COLUMN_NOTE, f"Paper: {published_source()}")
+
+
+def reading_notes(study: Study) -> tuple[str, ...]:
+    """What the reader of any table must know, one sentence or two each."""
+    slots = WITH_SLOTS_NOTE if study.as_released else WITHOUT_SLOTS_NOTE
+    return (NUMBERING_NOTE, PROTOCOL_NOTE, slots, COLUMN_NOTE, f"Paper: {published_source()}")
 
 
 def make_table(study: Study, name: str) -> tuple[Table, list[RowResult]]:
@@ -104,7 +112,7 @@ def _columns(study: Study, overlaps: bool) -> tuple[dict[str, str], tuple[tuple[
 
 
 def _notes(study: Study, name: str) -> tuple[str, ...]:
-    notes = list(READING_NOTES)
+    notes = list(reading_notes(study))
     notes += [f"Recipe: {study.recipe('segmentation').name}; trials: {len(study.seeds)}."]
     if study.incomparable is not None:
         notes.append(f"Differences to the paper are not computed: {study.incomparable}.")

@@ -1,0 +1,22 @@
+"""The text of a CSV file."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+from fetaliqa.errors import SweepError
+
+
+def csv_text(path: Path) -> io.StringIO:
+    """A table's text, UTF-8 with or without byte order mark, ready for ``csv``.
+
+    Raises:
+        SweepError: when it is in another encoding.
+    """
+    try:
+        return io.StringIO(path.read_bytes().decode("utf-8-sig"), newline="")
+    except UnicodeDecodeError as problem:
+        raise SweepError(
+            f"{path.name}: byte {problem.start} is not UTF-8; save the table as CSV in UTF-8"
+        ) from None
