@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
-from disc_data import TINY, DiscData
+from disc_data import TINY, DiscData, PaddedDiscs
 
 from fetaliqa.datasets.splits import Split
 from fetaliqa.experiments.tables import Study
@@ -14,6 +14,8 @@ from fetaliqa.models import build_segmentation
 from fetaliqa.models.lora import base_state
 from fetaliqa.training.base import Base
 from fetaliqa.training.trainer import Machine
+
+__all__ = ["SPLIT", "DiscData", "PaddedDiscs", "a_study"]
 
 CASES = [f"case-{number}" for number in range(6)]
 SPLIT = Split("by-hand", "case", None, tuple(CASES[:3]), tuple(CASES[3:4]), tuple(CASES[4:]))

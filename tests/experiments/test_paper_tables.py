@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from paper_study import SPLIT, DiscData, a_study
+from paper_study import SPLIT, DiscData, PaddedDiscs, a_study
 
 from fetaliqa.datasets.splits import Split
 from fetaliqa.errors import OptionError, WeightsError
@@ -114,6 +114,16 @@ def test_rows_of_other_recipes_and_encoders_do_not_share_results(shared):
     )
     # the threshold is found after training, and figures are kept for both
     assert name(recipe=replace(recipe, name="x", choose_threshold=True)) == name()
+
+
+def test_as_released_black_slots_are_tested_too(tmp_path):
+    without, within = (
+        a_study(tmp_path, data=PaddedDiscs(), as_released=as_released).held_out() for as_released in (False, True)
+    )
+    cases = len(SPLIT.test)
+    assert (len(without), len(within)) == (21 * cases, 23 * cases)
+    assert not within.grade[np.isin(within.store.numbers, (10, 23))].any()
+    assert within.measured[within.store.numbers == 10].all()
 
 
 def test_other_weights_of_the_same_size_are_another_trial(shared, tmp_path):

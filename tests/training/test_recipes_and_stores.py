@@ -1,8 +1,11 @@
 """Recipes are data; stores hold what a recipe asks for; batches follow from seed and step."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+from disc_data import PaddedDiscs
 
 from fetaliqa.errors import OptionError, SweepError
 from fetaliqa.models import build_classification, build_segmentation, load_architecture
@@ -96,6 +99,21 @@ def test_optimal_labels_make_suboptimal_frames_negative(discs, tmp_path):
 def test_the_papers_filter_drops_sweeps_without_circumference(discs, tmp_path):
     store = prepare_frames(discs, ["case-0"], StoreRequest(size=32, measured_sweeps_only=True), tmp_path)
     assert store.numbers.max() == 10
+
+
+def test_black_slots_count_where_the_released_code_counts_them_only(tmp_path):
+    assert recipe_named("released-code").black_slots
+    assert recipe_named("released-code", "classification").black_slots
+    assert not recipe_named("paper").black_slots
+    # slot 11 is grey, and nobody looked at it
+    with_slots = StoreRequest(size=32, measured_sweeps_only=True, black_slots=True)
+    assert prepare_frames(PaddedDiscs(), ["case-0"], with_slots, tmp_path).numbers.tolist() == list(range(11))
+    without = replace(with_slots, black_slots=False)
+    assert prepare_frames(PaddedDiscs(), ["case-0"], without, tmp_path).numbers.tolist() == list(range(10))
+    everywhere = StoreRequest(size=32, black_slots=True)
+    store = prepare_frames(PaddedDiscs(), ["case-0"], everywhere, tmp_path)
+    assert store.numbers.tolist() == [number for number in range(24) if number != 11]
+    assert not store.frames.grades[np.isin(store.numbers, (10, 23))].any()
 
 
 def test_every_nth_frame_is_taken(discs, tmp_path):
