@@ -45,3 +45,13 @@ class TrainingError(FetalIQAError):
 
     http_status = 500
     exit_code = 1
+
+
+class LabelError(FetalIQAError):
+    """A label cannot be used, or cannot be saved."""
+
+
+class LabelConflict(LabelError):
+    """A label was changed by another since the writer loaded it."""
+
+    http_status = 409

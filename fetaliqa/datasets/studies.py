@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,10 +25,10 @@ import numpy as np
 from fetaliqa.anatomy import anatomy_named
 from fetaliqa.datasets.acouslic_folder import read_manifest
 from fetaliqa.datasets.fingerprint import files_signature
-from fetaliqa.datasets.frame_record import FrameState, parse_frame_record
 from fetaliqa.datasets.labelled import CaseEntry, LabelledCase, fill_outlines
 from fetaliqa.datasets.studies_folder import Study, find_studies
-from fetaliqa.errors import FetalIQAError, NotFoundError, SweepError
+from fetaliqa.errors import FetalIQAError, LabelError, NotFoundError, SweepError
+from fetaliqa.labels import FrameLabel, parse_record
 from fetaliqa.sweep import Sweep, read_masks, read_sweep
 
 HIGHEST_LABEL = 2  # 1 optimal plane, 2 suboptimal
@@ -165,8 +165,8 @@ class Studies:
         return case, problems
 
 
-def _states(study: Study) -> dict[int, FrameState] | None:
-    return None if study.record is None else parse_frame_record(study.record, study.case_id)
+def _states(study: Study) -> Mapping[int, FrameLabel] | None:
+    return None if study.record is None else parse_record(study.record, study.case_id).frames
 
 
 def _usable(study: Study) -> bool:
@@ -174,7 +174,7 @@ def _usable(study: Study) -> bool:
         return False
     try:
         states = _states(study)
-    except SweepError:
+    except LabelError:
         return False
     if states is None:
         return study.mask is not None
@@ -183,12 +183,12 @@ def _usable(study: Study) -> bool:
 
 
 def _reconciled(
-    case_id: str, sweep: Sweep, masks: np.ndarray, states: dict[int, FrameState] | None
+    case_id: str, sweep: Sweep, masks: np.ndarray, states: Mapping[int, FrameLabel] | None
 ) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """Masks that hold known frames only, which those are (bool [T]), and what contradicts itself."""
     drawn = masks.reshape(len(masks), -1).any(axis=1)
     if states is None:
-        states = {int(frame): FrameState("annotated", None) for frame in np.flatnonzero(drawn)}
+        states = {int(frame): FrameLabel("annotated") for frame in np.flatnonzero(drawn)}
     beyond = [frame for frame in states if frame >= len(masks)]
     if beyond:
         raise SweepError(f"{case_id}: its record names frame {beyond[0]}; its frames are 0 to {len(masks) - 1}")

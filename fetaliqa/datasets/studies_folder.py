@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from fetaliqa.datasets.csv_text import csv_text
-from fetaliqa.datasets.frame_record import read_record_file, record_in_info
 from fetaliqa.errors import NotFoundError, SweepError
+from fetaliqa.labels.record import read_record_file, record_in_info
 from fetaliqa.sweep import MASK_SUFFIXES, case_id_of, is_sweep_path
 
 INDEX = "datastore_v2.json"  # of MONAI Label's studies folder

@@ -12,7 +12,7 @@ from acouslic_files import SPACING, ellipse_mask, stacks
 from fetaliqa.datasets.acouslic_layout import write_stack
 from fetaliqa.datasets.opening import open_labelled
 from fetaliqa.datasets.studies import Studies
-from fetaliqa.errors import NotFoundError, OptionError, SweepError
+from fetaliqa.errors import FetalIQAError, NotFoundError, OptionError, SweepError
 
 
 def record(**frames) -> dict:
@@ -174,14 +174,14 @@ def test_the_fingerprint_changes_with_a_state_and_not_with_who_gave_it(tmp_path)
     [
         ({"schema": 2, "frames": {}}, "a frame record is"),
         ({"schema": 1, "frames": {"x": {}}}, "frame 'x'"),
-        ({"schema": 1, "frames": {"1": {"state": "done"}}}, "state 'done' of frame 1"),
+        ({"schema": 1, "frames": {"1": {"state": "done"}}}, "frame 1 in its record: state 'done'"),
         ({"schema": 1, "frames": {"1": {"state": "empty", "plane": "good"}}}, "plane 'good'"),
         ({"schema": 1, "frames": {"24": {"state": "annotated"}}}, "names frame 24; its frames are 0 to 23"),
     ],
 )
 def test_records_of_another_form_are_one_sentence(tmp_path, told, sentence):
     data = Studies(plain(tmp_path, {1: 1}, told))
-    with pytest.raises(SweepError, match=sentence):
+    with pytest.raises(FetalIQAError, match=sentence):
         data.read("p")
     assert len(data.problems()) == 1
 

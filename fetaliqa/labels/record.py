@@ -1,0 +1,160 @@
+"""What was said about which frame of a case: the part of a label that its mask stack cannot hold.
+
+``{"schema": 1, "frames": {"57": {"state": "annotated", "plane": "optimal", "rater": ..., "time": ...}}}``
+
+An all-zero mask may mean "no anatomy here" or "nobody looked"; the record tells the two apart. Only ``annotated``
+and ``empty`` frames are truth; a ``proposed`` one is a model's answer that nobody confirmed.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from fetaliqa.errors import LabelError
+
+SCHEMA = 1
+STATES = ("annotated", "empty", "proposed")
+PLANES = {"optimal": 1, "suboptimal": 2}  # and their label in a mask
+KEY = "frame_record"  # in a label's info of MONAI Label
+MAX_TEXT = 200  # characters of a rater's or a model's name
+
+
+@dataclass(frozen=True)
+class FrameLabel:
+    """What is said of one frame.
+
+    Attributes:
+        state: ``annotated`` (a mask drawn or confirmed), ``empty`` (looked at, nothing there) or ``proposed``.
+        plane: ``optimal`` or ``suboptimal``; None when not graded.
+        rater: who looked; None for a model.
+        time: when, ISO 8601 or seconds since 1970.
+        model, model_version: whose proposal the rater was shown; None when none was.
+        seconds: spent on the frame.
+
+    Raises:
+        ValueError: naming the field at fault.
+    """
+
+    state: str
+    plane: str | None = None
+    rater: str | None = None
+    time: str | float | None = None
+    model: str | None = None
+    model_version: str | None = None
+    seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.state not in STATES:
+            raise ValueError(f"state {self.state!r}; it must be one of {', '.join(STATES)}")
+        if self.plane is not None and self.plane not in PLANES:
+            raise ValueError(f"plane {self.plane!r}; it must be optimal, suboptimal or null")
+        for name in ("rater", "model", "model_version"):
+            value = getattr(self, name)
+            if value is not None and not (isinstance(value, str) and 0 < len(value) <= MAX_TEXT):
+                raise ValueError(f"{name} {value!r}; text of 1 to {MAX_TEXT} characters, or null, is needed")
+        if self.time is not None and not (_is_seconds(self.time) or _is_iso(self.time)):
+            raise ValueError(f"time {self.time!r}; ISO 8601, such as 2026-01-31T14:05:00+00:00, is needed")
+        if self.seconds is not None and not _is_seconds(self.seconds):
+            raise ValueError(f"seconds {self.seconds!r}; a number from 0 on, or null, is needed")
+
+    @property
+    def known(self) -> bool:
+        """Whether somebody looked, so that the frame may train and test."""
+        return self.state != "proposed"
+
+    @property
+    def label(self) -> int | None:
+        """The plane's label in a mask; None when not graded."""
+        return None if self.plane is None else PLANES[self.plane]
+
+    def to_json(self) -> dict[str, Any]:
+        """The entry as JSON values."""
+        return {one.name: getattr(self, one.name) for one in fields(self)}
+
+
+def _is_seconds(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
+
+
+def _is_iso(value: object) -> bool:
+    try:
+        return isinstance(value, str) and bool(datetime.fromisoformat(value))
+    except ValueError:
+        return False
+
+
+@dataclass(frozen=True)
+class FrameRecord:
+    """Frame labels by frame number, from 0."""
+
+    frames: Mapping[int, FrameLabel] = field(default_factory=dict)
+
+    def known(self) -> list[int]:
+        """Numbers of the frames that somebody looked at."""
+        return sorted(frame for frame, label in self.frames.items() if label.known)
+
+    def to_json(self) -> dict[str, Any]:
+        """The record as JSON values, frames in their order."""
+        return {
+            "schema": SCHEMA,
+            "frames": {str(frame): self.frames[frame].to_json() for frame in sorted(self.frames)},
+        }
+
+
+def parse_record(record: Any, where: str, frame_count: int | None = None) -> FrameRecord:
+    """Read a frame record. Fields of a frame that this version does not know are left out.
+
+    Args:
+        record: the record, as JSON gave it.
+        where: file and case, for messages.
+        frame_count: of the case, when it is known.
+
+    Raises:
+        LabelError: when the record has another form, naming the entry at fault.
+    """
+    if (
+        not isinstance(record, dict)
+        or record.get("schema") != SCHEMA
+        or not isinstance(record.get("frames"), dict)
+    ):
+        raise LabelError(f'{where}: a frame record is {{"schema": {SCHEMA}, "frames": {{...}}}}; write it again')
+    names = {one.name for one in fields(FrameLabel)}
+    frames = {}
+    for key, entry in record["frames"].items():
+        if not (isinstance(key, str) and key.isascii() and key.isdigit()) or not isinstance(entry, dict):
+            raise LabelError(f"{where}: frame {key!r} in its record; a frame number with an object is expected")
+        if frame_count is not None and int(key) >= frame_count:
+            raise LabelError(f"{where}: its record names frame {key}; its frames are 0 to {frame_count - 1}")
+        try:
+            frames[int(key)] = FrameLabel(
+                **{"state": None, **{name: value for name, value in entry.items() if name in names}}
+            )
+        except ValueError as problem:
+            raise LabelError(f"{where}: frame {key} in its record: {problem}") from None
+    return FrameRecord(frames)
+
+
+def record_in_info(info: Mapping[str, Any]) -> Any:
+    """The frame record in a label's info of MONAI Label, there or under its ``params``; None without one."""
+    if KEY in info:
+        return info[KEY]
+    parameters = info.get("params")
+    return parameters.get(KEY) if isinstance(parameters, dict) else None
+
+
+def read_record_file(path: Path) -> Any:
+    """The content of a ``NAME.frames.json``.
+
+    Raises:
+        LabelError: when it is not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as problem:
+        raise LabelError(f"{path.name}: not JSON ({problem}); write it again") from None
