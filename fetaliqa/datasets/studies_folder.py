@@ -11,7 +11,9 @@ from typing import Any
 
 from fetaliqa.datasets.csv_text import csv_text
 from fetaliqa.errors import NotFoundError, SweepError
+from fetaliqa.labels import LabelStore
 from fetaliqa.labels.record import read_record_file, record_in_info
+from fetaliqa.labels.store import FOLDER
 from fetaliqa.sweep import MASK_SUFFIXES, case_id_of, is_sweep_path
 
 INDEX = "datastore_v2.json"  # of MONAI Label's studies folder
@@ -62,11 +64,18 @@ def _indexed(folder: Path, subjects: dict[str, str]) -> Iterator[Study]:
         index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
         objects = index["objects"].items()
         images, labels = (_below(folder, index.get(key) or ".") for key in ("images_dir", "labels_dir"))
+        store = LabelStore(folder / FOLDER)
         for case_id, entry in objects:
+            image = images / _plain_name(f"{case_id}{entry['image']['ext']}")
+            if store.latest(case_id, FINAL):  # the index follows from the versions, and may be behind
+                version = store.current(case_id, FINAL)
+                if version is not None:
+                    told = None if version.record is None else version.record.to_json()
+                    yield Study(case_id, subjects.get(case_id, case_id), image, version.mask, told)
+                continue
             label = entry["labels"].get(FINAL)
             if label is None:
                 continue
-            image = images / _plain_name(f"{case_id}{entry['image']['ext']}")
             mask = labels / FINAL / _plain_name(f"{case_id}{label['ext']}")
             record = record_in_info(label.get("info") or {})
             yield Study(case_id, subjects.get(case_id, case_id), image, mask, record)

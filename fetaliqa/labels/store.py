@@ -34,6 +34,7 @@ from fetaliqa.errors import LabelConflict, LabelError, NotFoundError
 from fetaliqa.labels.record import FrameRecord, parse_record
 
 SCHEMA = 1
+FOLDER = "label-versions"  # in a folder of studies
 LABEL, MASK, REVIEWS, LOCK = "label.json", "mask", "reviews", ".lock"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 VERSION = re.compile(r"[0-9]{6}")
@@ -111,6 +112,15 @@ class LabelStore:
         versions = self._versions(case, tag)
         last = self._read(case, tag, versions[-1]) if versions else None
         return None if last is None or last.removed else last
+
+    def latest(self, case: str, tag: str) -> int:
+        """Number of the last version, whatever it holds; 0 when there is none. Reads no file."""
+        versions = self._versions(case, tag)
+        return versions[-1] if versions else 0
+
+    def known_tags(self, case: str) -> list[str]:
+        """Tags of a case that have a version, the removed ones included."""
+        return [tag for tag in _names(self._below(case)) if self.latest(case, tag)]
 
     def history(self, case: str, tag: str) -> list[LabelVersion]:
         """All versions, the first one first.
@@ -250,8 +260,7 @@ class LabelStore:
         removed: bool = False,
     ) -> LabelVersion:
         with self._writing(case, tag) as folder:
-            versions = self._versions(case, tag)
-            last = versions[-1] if versions else 0
+            last = self.latest(case, tag)
             ended = last > 0 and self._read(case, tag, last).removed
             if based_on is not None and based_on != last and not (ended and based_on == 0):
                 raise LabelConflict(self._conflict(case, tag, based_on, last))

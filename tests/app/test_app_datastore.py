@@ -22,7 +22,7 @@ def put_label(server: Server, path: Path, image: str = "case_a", tag: str = "fin
 def test_a_mask_on_the_grid_is_saved_listed_and_sent_back(server: Server, tmp_path: Path) -> None:
     path = write_mask(tmp_path / "mask.nii.gz", server.images / "case_a.mha")
     answer = put_label(server, path, params='{"frames": {"3": "annotated"}}')
-    assert answer.json() == {"image": "case_a", "label": "case_a"}
+    assert answer.json() == {"image": "case_a", "label": "case_a", "version": 1}
     assert server.raw("GET", "/datastore/label?label=case_a&tag=final").body == path.read_bytes()
     info = server.raw("GET", "/datastore/label/info?label=case_a&tag=final").json()
     assert info["frames"] == {"3": "annotated"}

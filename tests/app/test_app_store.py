@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import errno
+import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+import SimpleITK as sitk
 from app_harness import write_case, write_mask
 
+from fetaliqa.datasets.studies import Studies
 from monailabel_app.lib.datastore import GuardedDatastore
 from monailabel_app.lib.refusal import Refused
 
@@ -45,6 +50,138 @@ def test_a_store_opened_for_reading_refuses_every_change(studies: Path, tmp_path
         assert refused.value.status_code == 403
     assert _content(studies) == before
     assert store.get_label_info("case_a", "final")["who"] == "a rater"
+
+
+def _opened(studies: Path, **options) -> GuardedDatastore:
+    return GuardedDatastore(str(studies), max_file_bytes=LIMIT, auto_reload=False, **options)
+
+
+def _saved(store: GuardedDatastore, studies: Path, tmp_path: Path, **info) -> int:
+    mask = write_mask(tmp_path / "next.nii.gz", studies / "case_a.mha")
+    return store.save_version("case_a", str(mask), "final", info).version
+
+
+def test_a_worker_with_an_old_copy_of_the_index_loses_no_label(studies: Path, tmp_path: Path) -> None:
+    server, worker = _opened(studies), _opened(studies)  # the worker has read the index
+    assert _saved(server, studies, tmp_path, who="somebody else") == 2
+    worker.update_image_info("case_a", {"scored": 0.5})  # and now writes it
+    assert _opened(studies).get_label_info("case_a", "final")["who"] == "somebody else"
+    server.update_image_info("case_a", {"seen": True})
+    assert _opened(studies).get_image_info("case_a")["scored"] == 0.5
+
+
+def test_what_another_program_dropped_from_the_index_is_made_again(
+    studies: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    index = studies / "datastore_v2.json"
+    old = index.read_text()
+    server = _opened(studies)
+    assert _saved(server, studies, tmp_path, who="second") == 2
+    index.write_text(old.replace('"final"', '"finally"'))  # a stale writer that knows nothing of our lock
+    (studies / "labels/final/case_a.nii.gz").unlink()
+    server.refresh()
+    assert server.get_label_info("case_a", "final")["who"] == "second"
+    assert server.get_label_info("case_a", "final")["version"] == 2
+    assert (studies / "labels/final/case_a.nii.gz").read_bytes() == (tmp_path / "next.nii.gz").read_bytes()
+    assert "label final of case_a: made again from version 2" in caplog.text
+    index.unlink()
+    assert _opened(studies).get_label_info("case_a", "final")["who"] == "second"
+
+
+def test_a_label_of_before_there_were_versions_becomes_the_first(studies: Path, tmp_path: Path) -> None:
+    before = (studies / "labels/final/case_a.nii.gz").read_bytes()
+    shutil.rmtree(studies / "label-versions")
+    store = _opened(studies)
+    assert _saved(store, studies, tmp_path, who="second") == 2
+    first = store.labels.version("case_a", "final", 1)
+    assert first.mask.read_bytes() == before
+    assert first.info["who"] == "a rater"
+
+
+def test_a_save_from_an_outdated_version_is_refused(studies: Path, tmp_path: Path) -> None:
+    store = _opened(studies)
+    assert _saved(store, studies, tmp_path, who="bo", user="bo", based_on=1) == 2
+    with pytest.raises(
+        Refused, match=r"based on version 1, but version 2 was saved meanwhile .* by bo"
+    ) as refused:
+        _saved(store, studies, tmp_path, who="anna", based_on=1)
+    assert refused.value.status_code == 409
+    with pytest.raises(Refused, match="based_on is 'x'; the number of a version") as refused:
+        _saved(store, studies, tmp_path, based_on="x")
+    assert refused.value.status_code == 400
+    assert store.get_label_info("case_a", "final")["who"] == "bo"
+    assert "based_on" not in store.get_label_info("case_a", "final")
+
+
+@pytest.mark.parametrize(
+    ("frames", "sentence"),
+    [
+        ({"99": {"state": "empty"}}, "its record names frame 99; its frames are 0 to 3"),
+        ({"0": {"state": "seen"}}, "state 'seen'; it must be one of"),
+        ({"0": {"state": "annotated"}}, "frame 0 is called annotated, but its mask is empty"),
+        ({"2": {"state": "empty"}}, "frame 2 is called empty, but has a mask"),
+    ],
+)
+def test_a_record_that_contradicts_its_masks_is_refused(studies, tmp_path, frames, sentence) -> None:
+    store = _opened(studies)
+    image = sitk.ReadImage(str(studies / "case_a.mha"))
+    drawn = np.zeros(image.GetSize()[::-1], np.uint8)
+    drawn[2, 5:9, 5:9] = 1
+    mask = sitk.GetImageFromArray(drawn)
+    mask.CopyInformation(image)
+    sitk.WriteImage(mask, str(tmp_path / "drawn.nii.gz"))
+    record = {"schema": 1, "frames": frames}
+    with pytest.raises(Refused, match=sentence) as refused:
+        store.save_label("case_a", str(tmp_path / "drawn.nii.gz"), "final", {"frame_record": record})
+    assert refused.value.status_code == 400
+    assert store.labels.latest("case_a", "final") == 1
+    fine = {"schema": 1, "frames": {"2": {"state": "annotated", "plane": "optimal"}, "0": {"state": "empty"}}}
+    store.save_label("case_a", str(tmp_path / "drawn.nii.gz"), "final", {"frame_record": fine})
+    assert store.labels.current("case_a", "final").record.known() == [0, 2]
+    case = Studies(studies).read("case_a")  # what training reads
+    assert np.flatnonzero(case.known).tolist() == [0, 2]
+    assert np.flatnonzero(case.grades()).tolist() == [2]
+
+
+def test_a_removed_label_can_be_restored_and_is_no_truth_meanwhile(studies: Path, tmp_path: Path) -> None:
+    store = _opened(studies)
+    store.remove_label("case_a", "final")
+    assert not store.has_label("case_a", "final")
+    assert not (studies / "labels/final/case_a.nii.gz").exists()
+    assert Studies(studies).entries() == []
+    store.refresh()
+    assert not store.has_label("case_a", "final")
+    assert store.restore_label("case_a", "final", 1, {"user": "bo"}).version == 3
+    assert _opened(studies).get_label_info("case_a", "final")["who"] == "a rater"
+    with pytest.raises(Refused, match="there is no version 9"):
+        store.restore_label("case_a", "final", 9, {})
+
+
+def test_what_is_added_to_a_label_is_a_version_too(studies: Path) -> None:
+    store = _opened(studies)
+    store.update_label_info("case_a", "final", {"remark": "check again"})
+    assert store.get_label_info("case_a", "final")["remark"] == "check again"
+    assert store.get_label_info("case_a", "final")["who"] == "a rater"
+    assert [found.info.get("remark") for found in store.labels.history("case_a", "final")] == [None, "check again"]
+
+
+def test_a_full_disk_is_reported_and_loses_nothing(studies: Path, tmp_path: Path, monkeypatch) -> None:
+    def full(source, target):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    store = _opened(studies)
+    before = _content(studies)
+    monkeypatch.setattr("fetaliqa.labels.store._copy", full)
+    with pytest.raises(Refused, match="not saved, and nothing changed: the disk is full"):
+        _saved(store, studies, tmp_path)
+    assert {name: data for name, data in _content(studies).items() if name in before} == before
+    assert store.get_label_info("case_a", "final")["who"] == "a rater"
+    monkeypatch.undo()
+    # saved, but the copy that MONAI Label's clients see cannot be written: it is made later
+    monkeypatch.setattr("monailabel_app.lib.index.write_text", full)
+    assert _saved(store, studies, tmp_path, who="second") == 2
+    monkeypatch.undo()
+    assert _opened(studies).get_label_info("case_a", "final")["who"] == "second"
 
 
 def test_of_two_files_with_one_id_the_first_is_offered_and_the_other_named(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -9,6 +11,7 @@ from fastapi import APIRouter, File, Form, Query, UploadFile
 from fastapi.responses import FileResponse, Response
 from monailabel.utils.others.generic import file_checksum, get_mime_type
 
+from fetaliqa.labels import LabelVersion
 from monailabel_app.lib.api.common import ADMIN, ANNOTATOR, USER, json_object, served
 from monailabel_app.lib.api.replies import vanishing_file
 from monailabel_app.lib.ids import check_id
@@ -19,7 +22,7 @@ from monailabel_app.lib.received import (
     suffix_of,
     sweep_suffixes,
 )
-from monailabel_app.lib.refusal import Refused
+from monailabel_app.lib.refusal import Refused, as_refusal
 
 router = APIRouter(prefix="/datastore", tags=["Datastore"])
 
@@ -117,8 +120,8 @@ def put_label(
     app.datastore().image_path(image)
     name = check_file_name(label.filename, LABEL_SUFFIXES, "label")
     with received_file(label.file, name) as path:
-        label_id = app.datastore().save_label(image, str(path), tag, info)
-    return {**(app.on_save_label(image, label_id) or {}), "image": image, "label": label_id}
+        version = app.datastore().save_version(image, str(path), tag, info)
+    return {**(app.on_save_label(image, image) or {}), "image": image, "label": image, "version": version.version}
 
 
 @router.delete("/label", summary="Remove a label")
@@ -139,6 +142,64 @@ def head_label(image: str, tag: str, user: Any = USER) -> dict[str, Any]:
 def get_label(label: str, tag: str, user: Any = USER) -> FileResponse:
     """The mask file as it is."""
     return _sent(_label_path(label, tag))
+
+
+@router.get("/label/history", summary="All versions of a label")
+def get_label_history(label: str, tag: str, user: Any = USER) -> list[dict[str, Any]]:
+    """The first version first: who saved it when, on what it is based, and what a reviewer said."""
+    served().datastore().image_path(label)
+    with as_refusal():
+        return [
+            _described(version) for version in served().datastore().labels.history(label, check_id("tag", tag))
+        ]
+
+
+@router.get("/label/version", summary="Download a version of a label")
+def get_label_version(label: str, tag: str, version: int, user: Any = USER) -> FileResponse:
+    """The mask file of one version."""
+    with as_refusal():
+        found = served().datastore().labels.version(check_id("label", label), check_id("tag", tag), version)
+    if found.mask is None:
+        raise Refused(404, f"image {label!r}: version {version} of its label {tag!r} has no mask")
+    return _sent(found.mask)
+
+
+@router.post("/label/restore", summary="Make an earlier version the label again")
+def restore_label(label: str, tag: str, version: int, user: Any = ANNOTATOR) -> dict[str, Any]:
+    """The earlier version becomes a new one; nothing is overwritten."""
+    return _described(served().datastore().restore_label(label, tag, version, {"user": user.username}))
+
+
+@router.post("/label/review", summary="Accept a version of a label, or send it back")
+def review_label(
+    label: str,
+    tag: str,
+    version: int,
+    state: Annotated[str, Form()],
+    comment: Annotated[str, Form()] = "",
+    user: Any = ANNOTATOR,
+) -> dict[str, Any]:
+    """``accepted``, or ``returned`` with a comment that says what to change."""
+    store = served().datastore()
+    with as_refusal():
+        reviewed = store.labels.review(
+            check_id("label", label), check_id("tag", tag), version, state, user.username, comment
+        )
+    return _described(reviewed)
+
+
+def _described(version: LabelVersion) -> dict[str, Any]:
+    frames = version.record.frames.values() if version.record is not None else ()
+    return {
+        "version": version.version,
+        "saved": version.saved,
+        "user": version.info.get("user"),
+        "based_on": version.based_on,
+        "restored_from": version.restored_from,
+        "removed": version.removed,
+        "frames": None if version.record is None else dict(Counter(frame.state for frame in frames)),
+        "review": None if version.review is None else asdict(version.review),
+    }
 
 
 @router.get("/label/info", summary="What is recorded about a label")

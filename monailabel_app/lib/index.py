@@ -1,0 +1,136 @@
+"""The index of a studies folder: which files are offered, and one way to change it.
+
+MONAI Label's LocalDatastore rewrites the index in place, in worker processes from a copy that may be old, and so
+loses what others saved meanwhile. Here each change re-reads the index under one lock of all processes, and
+replaces it whole.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+from monailabel.datastore.local import LocalDatastore, LocalDatastoreModel
+
+from fetaliqa.atomic import write_text
+from monailabel_app.lib.ids import is_id
+from monailabel_app.lib.received import suffix_of, sweep_suffixes
+
+logger = logging.getLogger(__name__)
+
+
+class LockedIndex(LocalDatastore):
+    """A folder of sweeps with its index.
+
+    Args:
+        studies: the folder.
+        images: folder of the images in it.
+        auto_reload: follow changes of the folder.
+        read_only: never write the index.
+    """
+
+    def __init__(self, studies: str, images: str, *, auto_reload: bool, read_only: bool) -> None:
+        self._guard = threading.RLock()  # endpoints run in threads, and the folder's observer in one of its own
+        # one lock object, so that whoever holds it may take it again
+        self._file_lock = FileLock(Path(studies) / ".lock", thread_local=False)
+        self._seen: tuple[int, int, int] | None = None  # the index as it was last read or written
+        self._read_only = read_only
+        self._ignored: set[str] = set()
+        extensions = [f"*{suffix}" for suffix in sweep_suffixes()]
+        super().__init__(
+            studies, images_dir=images, extensions=extensions, auto_reload=auto_reload, read_only=read_only
+        )
+        if auto_reload:
+            self._handler.on_moved = self._on_moved  # files that arrive by rename, the index included
+
+    # -- what is found in the folder --------------------------------------------------------------
+
+    def _to_id(self, file: str) -> tuple[str, str]:
+        suffix = suffix_of(file, sweep_suffixes()) or Path(file).suffix
+        return (file[: -len(suffix)], file[-len(suffix) :]) if suffix else (file, "")
+
+    def _list_files(self, path: str, patterns: Any) -> dict[str, str]:
+        listed: dict[str, str] = {}
+        ids: dict[str, str] = {}
+        for name in sorted(child.name for child in Path(path).iterdir()):
+            if name.startswith(".") or suffix_of(name, sweep_suffixes()) is None:
+                continue
+            image_id = self._to_id(name)[0]
+            if not is_id(image_id):
+                self._not_offered(name, "rename it to letters, digits, dot, underscore, hyphen")
+            elif ids.setdefault(image_id, name) != name:
+                self._not_offered(name, f"{ids[image_id]} has the same id; rename one of them")
+            else:
+                listed[name] = name
+        return listed
+
+    def _not_offered(self, name: str, why: str) -> None:
+        if name not in self._ignored:
+            self._ignored.add(name)
+            logger.warning("%s is not offered: %s", name, why)
+
+    def _on_moved(self, event: Any) -> None:
+        if event.dest_path == self._datastore_config_path:
+            with self._guard:
+                self._init_from_datastore_file()
+        else:
+            self.refresh()
+
+    # -- the index: read again before each change, under one lock of all processes ------------------
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        """The index as it is on disk now, and nobody else's to change until the block ends."""
+        with self._guard, self._file_lock:
+            self._reload()
+            yield
+
+    def _reload(self) -> None:
+        index = Path(self._datastore_config_path)
+        seen = _signature(index)
+        if seen is None or seen == self._seen:
+            return
+        self._datastore = LocalDatastoreModel.model_validate_json(index.read_text(encoding="utf-8"))
+        self._datastore.base_path = self._datastore_path
+        self._seen = seen
+        self._index_was_read()
+
+    def _index_was_read(self) -> None:
+        """Called after another's index was read, the lock held."""
+
+    def refresh(self) -> None:
+        with self._locked():
+            super().refresh()
+
+    def _init_from_datastore_file(self, throw_exception: bool = False) -> None:
+        try:
+            with self._locked():
+                pass
+        except ValueError as error:
+            logger.error("%s: not readable as an index (%s)", self._datastore_config_path, error)
+            if throw_exception:
+                raise
+
+    def _update_datastore_file(self, lock: bool = True) -> None:
+        if self._read_only:
+            return
+        with self._guard, self._file_lock:
+            index = Path(self._datastore_config_path)
+            content = self._datastore.model_dump(exclude={"base_path"})
+            write_text(index, json.dumps(content, indent=2, default=str))
+            self._seen = _signature(index)
+
+
+def _signature(path: Path) -> tuple[int, int, int] | None:
+    """What tells one writing of the index from the next."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
