@@ -51,6 +51,13 @@ class LabelError(FetalIQAError):
     """A label cannot be used, or cannot be saved."""
 
 
+class LabelStorageError(LabelError):
+    """The disk does not take a label; what was there before stands."""
+
+    http_status = 507
+    exit_code = 1
+
+
 class LabelConflict(LabelError):
     """A label was changed by another since the writer loaded it."""
 

@@ -30,7 +30,7 @@ from typing import Any
 from filelock import FileLock
 
 from fetaliqa.atomic import atomic_directory, write_json
-from fetaliqa.errors import LabelConflict, LabelError, NotFoundError
+from fetaliqa.errors import LabelConflict, LabelError, LabelStorageError, NotFoundError
 from fetaliqa.labels.record import FrameRecord, parse_record
 
 SCHEMA = 1
@@ -184,7 +184,8 @@ class LabelStore:
 
         Raises:
             LabelConflict: when ``based_on`` is not the current version; nothing is saved.
-            LabelError: on names that cannot be used, or when the disk does not take it; nothing is saved.
+            LabelStorageError: when the disk does not take it; nothing is saved.
+            LabelError: on names that cannot be used.
         """
         return self._append(case, tag, mask, record, info or {}, based_on=based_on)
 
@@ -306,7 +307,7 @@ class LabelStore:
                     shutil.rmtree(left, ignore_errors=True)
                 yield folder
         except OSError as problem:
-            raise LabelError(f"{case}, {tag}: not saved, and nothing changed: {_why(problem)}") from None
+            raise LabelStorageError(f"{case}, {tag}: not saved, and nothing changed: {_why(problem)}") from None
 
     def _below(self, *names: str) -> Path:
         """A folder of the store; names lead nowhere else."""

@@ -14,11 +14,12 @@ import logging
 import os
 import shutil
 import time
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from monailabel.datastore.local import DataModel, ImageLabelModel
+from monailabel.interfaces.datastore import DefaultLabelTag
 
 from fetaliqa.atomic import atomic_path
 from fetaliqa.errors import LabelError
@@ -33,6 +34,7 @@ from monailabel_app.lib.received import LABEL_SUFFIXES, check_self_contained, su
 from monailabel_app.lib.refusal import Refused, as_refusal
 
 logger = logging.getLogger(__name__)
+PROPOSALS = DefaultLabelTag.ORIGINAL.value
 
 
 class GuardedDatastore(LockedIndex):
@@ -99,7 +101,7 @@ class GuardedDatastore(LockedIndex):
         previous = entry.labels.pop(version.tag, None)
         name = None
         if version.mask is not None and not version.removed:
-            extension = version.mask.name.removeprefix("mask")
+            extension = str(suffix_of(version.mask.name, LABEL_SUFFIXES))
             name = self._filename(version.case, extension)
             with atomic_path(folder / name) as temporary:
                 shutil.copyfile(version.mask, temporary)
@@ -112,7 +114,7 @@ class GuardedDatastore(LockedIndex):
     def _adopt(self, image_id: str, tag: str) -> None:
         """Make a label of before there were versions the first one, so that it is not lost by the next."""
         label = self._datastore.objects[image_id].labels.get(tag)
-        if label is None or self.labels.latest(image_id, tag):
+        if tag == PROPOSALS or label is None or self.labels.latest(image_id, tag):
             return
         file = Path(self._datastore.label_path(tag)) / self._filename(image_id, label.ext)
         if file.is_file():
@@ -246,7 +248,10 @@ class GuardedDatastore(LockedIndex):
     def save_version(
         self, image_id: str, label_filename: str, label_tag: str, label_info: dict[str, Any] | None
     ) -> LabelVersion:
-        """As ``save_label``; returns the version."""
+        """As ``save_label``; returns the version.
+
+        A model's proposal (tag ``original``) is no annotation: only the newest is kept, as version 0.
+        """
         tag = check_id("tag", getattr(label_tag, "value", label_tag))
         image = self.image_path(image_id)
         received = Path(label_filename)
@@ -266,6 +271,12 @@ class GuardedDatastore(LockedIndex):
         with self._locked():
             if image_id not in self._datastore.objects:
                 raise Refused(404, f"image {image_id}: it was removed meanwhile")
+            if tag == PROPOSALS:
+                now = datetime.now(UTC).isoformat(timespec="seconds")
+                version = LabelVersion(image_id, tag, 0, now, received, None, record, info)
+                self._show(version)
+                self._update_datastore_file()
+                return version
             self._adopt(image_id, tag)
             with as_refusal():
                 version = self.labels.save(image_id, tag, received, record, info, based_on=based_on)

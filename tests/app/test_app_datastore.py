@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import time
 from pathlib import Path
 
@@ -37,6 +38,45 @@ def test_a_mask_on_the_grid_is_saved_listed_and_sent_back(server: Server, tmp_pa
     assert [file.name for file in (server.studies / "labels" / "final").iterdir()] == ["case_a.mha"]
     assert server.raw("DELETE", "/datastore/label?id=case_a&tag=final").status == 200
     assert server.raw("GET", "/datastore/").json()["completed"] == 0
+
+
+def test_two_annotators_do_not_overwrite_each_other(server: Server, tmp_path: Path) -> None:
+    image = server.images / "case_b.mha"
+    paths = [write_mask(tmp_path / f"{name}.nii.gz", image) for name in ("one", "two")]
+    paths[1].write_bytes(write_mask(tmp_path / "other.nii.gz", image, dtype=np.uint16).read_bytes())
+
+    def put(path: Path, **params):
+        return put_label(server, path, image="case_b", tag="shared", params=json.dumps(params))
+
+    record = {
+        "schema": 1,
+        "frames": {"0": {"state": "annotated", "plane": "optimal", "rater": "anna", "seconds": 9}},
+    }
+    assert put(paths[0], based_on=0, frame_record=record).json()["version"] == 1
+    assert put(paths[1], based_on=1).json()["version"] == 2
+    late = put(paths[0], based_on=1)
+    assert late.status == 409
+    assert "version 2 was saved meanwhile" in late.detail
+    assert put(paths[0], based_on=0.5).status == 400
+    label = "label=case_b&tag=shared"
+    assert server.raw("GET", f"/datastore/label?{label}").body == paths[1].read_bytes()
+    assert server.raw("GET", f"/datastore/label/version?{label}&version=1").body == paths[0].read_bytes()
+    assert server.raw("GET", f"/datastore/label/version?{label}&version=7").status == 404
+    history = server.raw("GET", f"/datastore/label/history?{label}").json()
+    assert [one["version"] for one in history] == [1, 2]
+    assert history[0]["frames"] == {"annotated": 1}
+
+    review = f"/datastore/label/review?{label}&version=1"
+    assert server.call("POST", review, data={"state": "returned"}).status == 400
+    told = server.call("POST", review, data={"state": "returned", "comment": "too small"}).json()
+    assert told["review"]["comment"] == "too small"
+    assert server.raw("POST", f"/datastore/label/restore?{label}&version=1").json()["restored_from"] == 1
+    assert server.raw("GET", f"/datastore/label?{label}").body == paths[0].read_bytes()
+    assert server.raw("GET", f"/datastore/label/info?{label}").json()["version"] == 3
+    assert server.raw("GET", "/datastore/label/history?label=nope&tag=shared").status == 404
+    assert server.raw("GET", "/datastore/label/history?label=case_b&tag=..%2Fx").status == 400
+    assert server.raw("DELETE", "/datastore/label?id=case_b&tag=shared").status == 200
+    assert server.leftovers() == []
 
 
 @pytest.mark.usefixtures("untouched")

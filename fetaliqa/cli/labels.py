@@ -1,0 +1,172 @@
+"""``fetaliqa labels``: versions of the labels in a studies folder, and how far raters agree."""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import json
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fetaliqa.labels import LabelStore, LabelVersion
+
+FINAL = "final"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    listing = actions.add_parser("list", help="the labels of all cases, or all versions of one")
+    listing.add_argument("case", nargs="?", metavar="CASE")
+    restore = actions.add_parser("restore", help="make an earlier version the label again, as a new version")
+    restore.add_argument("case", metavar="CASE")
+    restore.add_argument("version", type=int, metavar="VERSION")
+    agreement = actions.add_parser("agreement", help="Dice, AC difference and kappa of two raters")
+    agreement.add_argument("case", metavar="CASE")
+    agreement.add_argument("first", metavar="TAG")
+    agreement.add_argument("second", metavar="TAG")
+    check = actions.add_parser("check", help="whether every version is whole")
+    for action in (listing, restore, agreement, check):
+        action.add_argument(
+            "--studies", type=Path, required=True, metavar="DIR", help="folder that the server serves"
+        )
+        action.add_argument("--json", action="store_true", help="print JSON")
+    for action in (listing, restore):
+        action.add_argument("--tag", default=FINAL, help="rater, or final (the default)")
+
+
+def run(args: argparse.Namespace) -> int:
+    from fetaliqa.errors import NotFoundError
+    from fetaliqa.labels import LabelStore
+    from fetaliqa.labels.store import FOLDER
+
+    folder = args.studies / FOLDER
+    if not args.studies.is_dir():
+        raise NotFoundError(f"{args.studies}: no such folder; check the path")
+    if not folder.is_dir():
+        raise NotFoundError(f"{args.studies}: no label was saved by a FetalIQA server here yet")
+    store = LabelStore(folder)
+    return {"list": _list, "restore": _restore, "agreement": _agreement, "check": _check}[args.action](args, store)
+
+
+def _list(args: argparse.Namespace, store: LabelStore) -> int:
+    from fetaliqa.errors import NotFoundError
+
+    if args.case is None:
+        found = [
+            version
+            for case in store.cases()
+            for tag in store.tags(case)
+            if (version := store.current(case, tag)) is not None
+        ]
+    else:
+        found = store.history(args.case, args.tag)
+        if not found:
+            tags = _shown(store, args.case)
+            raise NotFoundError(f"{args.case}: no label with tag {args.tag!r}; its tags: {tags}")
+    if args.json:
+        print(json.dumps([_described(version) for version in found], indent=2))
+        return 0
+    for version in found:
+        told = _described(version)
+        counts = told["frames"]
+        frames = "no frame record" if counts is None else ", ".join(f"{n} {state}" for state, n in counts.items())
+        remarks = [f"repeats {version.restored_from}"] if version.restored_from else []
+        remarks += ["removed"] if version.removed else []
+        remarks += [f"{version.review.state} by {version.review.reviewer}"] if version.review else []
+        what = "; ".join([frames, *remarks])
+        print(f"{version.case}  {version.tag}  {version.version}  {version.saved}  {told['user'] or '-'}  {what}")
+    return 0
+
+
+def _restore(args: argparse.Namespace, store: LabelStore) -> int:
+    saved = store.restore(args.case, args.tag, args.version, {"user": getpass.getuser()})
+    if args.json:
+        print(json.dumps(_described(saved), indent=2))
+    else:
+        print(f"{saved.case}, {saved.tag}: version {saved.version} repeats version {args.version}")
+    return 0
+
+
+def _agreement(args: argparse.Namespace, store: LabelStore) -> int:
+    import numpy as np
+
+    from fetaliqa.errors import LabelError, NotFoundError
+    from fetaliqa.labels.agreement import agreement
+    from fetaliqa.sector import field_of_view
+    from fetaliqa.sweep import read_masks, read_sweep
+
+    sweep = read_sweep(_image(args.studies, args.case))
+    sides = []
+    for tag in (args.first, args.second):
+        version = store.current(args.case, tag)
+        if version is None:
+            raise NotFoundError(f"{args.case}: no label with tag {tag!r}; its tags: {_shown(store, args.case)}")
+        if version.record is None:
+            raise LabelError(
+                f"{args.case}, {tag}: saved without a frame record, so which frames were looked at is unknown"
+            )
+        masks = np.zeros(sweep.shape, np.uint8) if version.mask is None else read_masks(version.mask, sweep)
+        sides.append((masks, version.record))
+    found = agreement(sides[0], sides[1], sweep.spacing, field_of_view(sweep.frames))
+    if args.json:
+        print(json.dumps({"case": args.case, "tags": [args.first, args.second], **found.to_json()}))
+        return 0
+    print(
+        f"{args.case}: {args.first} and {args.second} both looked at {found.frames} frames, both outlined "
+        f"{found.outlined_by_both}"
+    )
+    for name, value, unit in (
+        ("Dice", found.dice, ""),
+        ("AC difference", found.ac_difference_mm, " mm"),
+        ("AC bias", found.ac_bias_mm, " mm"),
+        ("kappa of the plane", found.kappa, ""),
+    ):
+        print(f"  {name}: {'undefined' if value is None else f'{value:.3f}{unit}'}")
+    return 0
+
+
+def _image(studies: Path, case: str) -> Path:
+    """The image file of a case."""
+    from fetaliqa.errors import NotFoundError
+    from fetaliqa.inference.cases import ACOUSLIC_IMAGES
+    from fetaliqa.sweep import case_id_of, is_sweep_path
+
+    folder = studies / ACOUSLIC_IMAGES if (studies / ACOUSLIC_IMAGES).is_dir() else studies
+    for path in sorted(folder.iterdir()):
+        if not path.name.startswith(".") and is_sweep_path(path) and case_id_of(path) == case:
+            return path
+    raise NotFoundError(f"{case}: no image of this name in {folder}")
+
+
+def _check(args: argparse.Namespace, store: LabelStore) -> int:
+    problems = store.check()
+    if args.json:
+        print(json.dumps({"problems": problems}))
+    else:
+        print("\n".join(f"problem  {problem}" for problem in problems) or "every version is whole")
+    return 1 if problems else 0
+
+
+def _shown(store: LabelStore, case: str) -> str:
+    return ", ".join(store.known_tags(case)) or "none"
+
+
+def _described(version: LabelVersion) -> dict[str, Any]:
+    frames = None
+    if version.record is not None:
+        frames = dict(Counter(label.state for label in version.record.frames.values()))
+    review = version.review
+    return {
+        "case": version.case,
+        "tag": version.tag,
+        "version": version.version,
+        "saved": version.saved,
+        "user": version.info.get("user"),
+        "based_on": version.based_on,
+        "restored_from": version.restored_from,
+        "removed": version.removed,
+        "frames": frames,
+        "review": None if review is None else vars(review),
+    }
