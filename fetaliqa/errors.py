@@ -51,6 +51,13 @@ class LabelError(FetalIQAError):
     """A label cannot be used, or cannot be saved."""
 
 
+class LabelDamaged(LabelError):
+    """Files of a saved label are missing or unreadable."""
+
+    http_status = 500
+    exit_code = 1
+
+
 class LabelStorageError(LabelError):
     """The disk does not take a label; what was there before stands."""
 

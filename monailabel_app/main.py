@@ -159,9 +159,9 @@ class FetalIQAApp(MONAILabelApp):
         if request.get("save_label") not in (True, "true"):
             return None
         tag = check_id("tag", request.get("label_tag") or DefaultLabelTag.ORIGINAL.value)
-        if tag == DefaultLabelTag.FINAL.value:
+        if tag != DefaultLabelTag.ORIGINAL.value:
             raise Refused(
-                400, "label_tag final is for labels a person has confirmed; save a proposal as 'original'"
+                400, f"label_tag {tag} is for labels a person has confirmed; a proposal is saved as 'original'"
             )
         return tag
 

@@ -6,6 +6,7 @@ import argparse
 import getpass
 import json
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,7 +82,7 @@ def _list(args: argparse.Namespace, store: LabelStore) -> int:
 
 
 def _restore(args: argparse.Namespace, store: LabelStore) -> int:
-    saved = store.restore(args.case, args.tag, args.version, {"user": getpass.getuser()})
+    saved = store.restore(args.case, args.tag, args.version, {"user": _user()})
     if args.json:
         print(json.dumps(_described(saved), indent=2))
     else:
@@ -149,6 +150,13 @@ def _check(args: argparse.Namespace, store: LabelStore) -> int:
     return 1 if problems else 0
 
 
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a user id without a name, as in containers
+        return "unknown"
+
+
 def _shown(store: LabelStore, case: str) -> str:
     return ", ".join(store.known_tags(case)) or "none"
 
@@ -157,7 +165,6 @@ def _described(version: LabelVersion) -> dict[str, Any]:
     frames = None
     if version.record is not None:
         frames = dict(Counter(label.state for label in version.record.frames.values()))
-    review = version.review
     return {
         "case": version.case,
         "tag": version.tag,
@@ -168,5 +175,5 @@ def _described(version: LabelVersion) -> dict[str, Any]:
         "restored_from": version.restored_from,
         "removed": version.removed,
         "frames": frames,
-        "review": None if review is None else vars(review),
+        "reviews": [asdict(review) for review in version.reviews],
     }

@@ -27,8 +27,9 @@ from fetaliqa.datasets.acouslic_folder import read_manifest
 from fetaliqa.datasets.fingerprint import files_signature
 from fetaliqa.datasets.labelled import CaseEntry, LabelledCase, fill_outlines
 from fetaliqa.datasets.studies_folder import Study, find_studies
-from fetaliqa.errors import FetalIQAError, LabelError, NotFoundError, SweepError
+from fetaliqa.errors import FetalIQAError, LabelDamaged, LabelError, NotFoundError, SweepError
 from fetaliqa.labels import FrameLabel, parse_record
+from fetaliqa.labels.store import pixels_sha256
 from fetaliqa.sweep import Sweep, read_masks, read_sweep
 
 HIGHEST_LABEL = 2  # 1 optimal plane, 2 suboptimal
@@ -143,8 +144,14 @@ class Studies:
             raise NotFoundError(f"{case_id}: no labelled case of this name in {self.folder}") from None
 
     def _read(self, study: Study) -> tuple[LabelledCase, list[str]]:
+        if study.problem is not None:
+            raise LabelDamaged(study.problem)
         states = _states(study)
         sweep = read_sweep(study.image)
+        if study.pixels is not None and study.pixels != pixels_sha256(sweep.frames):
+            raise LabelError(
+                f"{study.case_id}: its label was made for other pixels than {study.image.name} has; label it again"
+            )
         if study.mask is not None:
             masks = read_masks(study.mask, sweep)
         elif any(state.state == "annotated" for state in (states or {}).values()):
@@ -170,6 +177,8 @@ def _states(study: Study) -> Mapping[int, FrameLabel] | None:
 
 
 def _usable(study: Study) -> bool:
+    if study.problem is not None:
+        return False
     if not study.image.exists() or (study.mask is not None and not study.mask.is_file()):
         return False
     try:

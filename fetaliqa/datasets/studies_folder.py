@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from fetaliqa.datasets.csv_text import csv_text
-from fetaliqa.errors import NotFoundError, SweepError
+from fetaliqa.errors import LabelDamaged, NotFoundError, SweepError
 from fetaliqa.labels import LabelStore
 from fetaliqa.labels.record import read_record_file, record_in_info
-from fetaliqa.labels.store import FOLDER
+from fetaliqa.labels.store import FOLDER, usable_name
 from fetaliqa.sweep import MASK_SUFFIXES, case_id_of, is_sweep_path
 
 INDEX = "datastore_v2.json"  # of MONAI Label's studies folder
@@ -27,13 +27,23 @@ LABEL_SUFFIXES = (*MASK_SUFFIXES, ".nii", ".mhd", ".png")
 
 @dataclass(frozen=True)
 class Study:
-    """A labelled case on disk; ``record`` is its frame record as JSON gave it, None when there is none."""
+    """A labelled case on disk.
+
+    Attributes:
+        case_id, subject_id: names.
+        image, mask: files.
+        record: its frame record as JSON gave it, None when there is none.
+        pixels: which pixels were labelled (``pixels_sha256``), None when not known.
+        problem: why the label cannot be used.
+    """
 
     case_id: str
     subject_id: str
     image: Path
     mask: Path | None
     record: Any
+    pixels: str | None = None
+    problem: str | None = None
 
 
 def is_studies(folder: Path) -> bool:
@@ -67,11 +77,9 @@ def _indexed(folder: Path, subjects: dict[str, str]) -> Iterator[Study]:
         store = LabelStore(folder / FOLDER)
         for case_id, entry in objects:
             image = images / _plain_name(f"{case_id}{entry['image']['ext']}")
-            if store.latest(case_id, FINAL):  # the index follows from the versions, and may be behind
-                version = store.current(case_id, FINAL)
-                if version is not None:
-                    told = None if version.record is None else version.record.to_json()
-                    yield Study(case_id, subjects.get(case_id, case_id), image, version.mask, told)
+            if usable_name(case_id) and store.latest(case_id, FINAL):
+                # the index follows from the versions, and may be behind
+                yield from _versioned(store, case_id, subjects.get(case_id, case_id), image)
                 continue
             label = entry["labels"].get(FINAL)
             if label is None:
@@ -83,6 +91,17 @@ def _indexed(folder: Path, subjects: dict[str, str]) -> Iterator[Study]:
         raise SweepError(
             f"{INDEX}: not an index of MONAI Label ({problem}); let the server write it again"
         ) from None
+
+
+def _versioned(store: LabelStore, case_id: str, subject_id: str, image: Path) -> Iterator[Study]:
+    try:
+        version = store.current(case_id, FINAL)
+    except LabelDamaged as problem:
+        yield Study(case_id, subject_id, image, None, None, problem=str(problem))
+        return
+    if version is not None:
+        told = None if version.record is None else version.record.to_json()
+        yield Study(case_id, subject_id, image, version.mask, told, pixels=version.image)
 
 
 def _plain(folder: Path, subjects: dict[str, str]) -> Iterator[Study]:

@@ -22,6 +22,7 @@ SCHEMA = 1
 STATES = ("annotated", "empty", "proposed")
 PLANES = {"optimal": 1, "suboptimal": 2}  # and their label in a mask
 KEY = "frame_record"  # in a label's info of MONAI Label
+MAX_DIGITS = 6  # of a frame number
 MAX_TEXT = 200  # characters of a rater's or a model's name
 
 
@@ -50,9 +51,9 @@ class FrameLabel:
     seconds: float | None = None
 
     def __post_init__(self) -> None:
-        if self.state not in STATES:
+        if not isinstance(self.state, str) or self.state not in STATES:
             raise ValueError(f"state {self.state!r}; it must be one of {', '.join(STATES)}")
-        if self.plane is not None and self.plane not in PLANES:
+        if self.plane is not None and not (isinstance(self.plane, str) and self.plane in PLANES):
             raise ValueError(f"plane {self.plane!r}; it must be optimal, suboptimal or null")
         for name in ("rater", "model", "model_version"):
             value = getattr(self, name)
@@ -76,6 +77,13 @@ class FrameLabel:
     def to_json(self) -> dict[str, Any]:
         """The entry as JSON values."""
         return {one.name: getattr(self, one.name) for one in fields(self)}
+
+
+def _is_frame(key: object) -> bool:
+    """Whether a key is a frame number as JSON objects have it, in its one way of writing."""
+    if not isinstance(key, str) or len(key) > MAX_DIGITS or not key.isascii() or not key.isdigit():
+        return False
+    return str(int(key)) == key
 
 
 def _is_seconds(value: object) -> bool:
@@ -127,7 +135,7 @@ def parse_record(record: Any, where: str, frame_count: int | None = None) -> Fra
     names = {one.name for one in fields(FrameLabel)}
     frames = {}
     for key, entry in record["frames"].items():
-        if not (isinstance(key, str) and key.isascii() and key.isdigit()) or not isinstance(entry, dict):
+        if not _is_frame(key) or not isinstance(entry, dict):
             raise LabelError(f"{where}: frame {key!r} in its record; a frame number with an object is expected")
         if frame_count is not None and int(key) >= frame_count:
             raise LabelError(f"{where}: its record names frame {key}; its frames are 0 to {frame_count - 1}")

@@ -4,7 +4,8 @@
 
     FOLDER/CASE/TAG/000001/label.json  mask.nii.gz      one version, complete or not there, never changed
     FOLDER/CASE/TAG/000002/...
-    FOLDER/CASE/TAG/reviews/000001.json                 what a reviewer said of it
+    FOLDER/CASE/TAG/reviews/000001.json                 what reviewers said of it
+    FOLDER/.retired/CASE-TIME/...                       labels of an image that was removed
 
 A tag is one line of labels of a case: one rater's, or the final one. The highest version is the label. Saving
 makes a new version by renaming a folder that is complete; so a kill at any moment leaves the old or the new label
@@ -22,15 +23,16 @@ import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from filelock import FileLock
 
 from fetaliqa.atomic import atomic_directory, write_json
-from fetaliqa.errors import LabelConflict, LabelError, LabelStorageError, NotFoundError
+from fetaliqa.errors import LabelConflict, LabelDamaged, LabelError, LabelStorageError, NotFoundError
 from fetaliqa.labels.record import FrameRecord, parse_record
 
 SCHEMA = 1
@@ -63,10 +65,11 @@ class LabelVersion:
         mask_sha256: of that file, hex.
         record: what is said of each frame; None when the writer said nothing, as clients do that know no records.
         info: whatever else was saved with it, as JSON values.
+        image: SHA-256 (hex) of the pixels that were labelled, see ``pixels_sha256``; None when not said.
         based_on: version that the writer had before them; None when they did not say.
         restored_from: version that this one repeats.
         removed: whether the label ends here.
-        review: the last one.
+        reviews: what reviewers said of it, the first one first.
     """
 
     case: str
@@ -77,10 +80,16 @@ class LabelVersion:
     mask_sha256: str | None
     record: FrameRecord | None
     info: Mapping[str, Any] = field(default_factory=dict)
+    image: str | None = None
     based_on: int | None = None
     restored_from: int | None = None
     removed: bool = False
-    review: Review | None = None
+    reviews: tuple[Review, ...] = ()
+
+    @property
+    def review(self) -> Review | None:
+        """The last review."""
+        return self.reviews[-1] if self.reviews else None
 
 
 class LabelStore:
@@ -100,14 +109,14 @@ class LabelStore:
         return _names(self.folder)
 
     def tags(self, case: str) -> list[str]:
-        """Tags of a case that have a label now, by name."""
-        return [tag for tag in _names(self._below(case)) if self.current(case, tag) is not None]
+        """Tags of a case that have a label now, by name; one whose files are damaged is one."""
+        return [tag for tag in self.known_tags(case) if not self._ended(case, tag)]
 
     def current(self, case: str, tag: str) -> LabelVersion | None:
         """The label; None when there is none, or it was removed.
 
         Raises:
-            LabelError: when the files of its last version are damaged.
+            LabelDamaged: when the files of its last version are damaged.
         """
         versions = self._versions(case, tag)
         last = self._read(case, tag, versions[-1]) if versions else None
@@ -126,7 +135,7 @@ class LabelStore:
         """All versions, the first one first.
 
         Raises:
-            LabelError: when the files of one are damaged.
+            LabelDamaged: when the files of one are damaged.
         """
         return [self._read(case, tag, version) for version in self._versions(case, tag)]
 
@@ -135,7 +144,7 @@ class LabelStore:
 
         Raises:
             NotFoundError: when there is none of this number.
-            LabelError: when its files are damaged.
+            LabelDamaged: when its files are damaged.
         """
         versions = self._versions(case, tag)
         if version not in versions:
@@ -170,6 +179,7 @@ class LabelStore:
         record: FrameRecord | None,
         info: Mapping[str, Any] | None = None,
         *,
+        image: str | None = None,
         based_on: int | None = None,
     ) -> LabelVersion:
         """Save a label as the next version.
@@ -179,6 +189,7 @@ class LabelStore:
             mask: mask stack, copied; None when no frame has an outline.
             record: what is said of each frame.
             info: whatever else belongs to it, JSON values.
+            image: of the pixels that were labelled, see ``pixels_sha256``.
             based_on: version that the writer had before them, 0 for none; None when they do not say, as clients
                 that know no versions: theirs becomes the label, and the one before stays in the history.
 
@@ -187,7 +198,7 @@ class LabelStore:
             LabelStorageError: when the disk does not take it; nothing is saved.
             LabelError: on names that cannot be used.
         """
-        return self._append(case, tag, mask, record, info or {}, based_on=based_on)
+        return self._append(case, tag, mask, record, info or {}, image=image, based_on=based_on)
 
     def restore(self, case: str, tag: str, version: int, info: Mapping[str, Any] | None = None) -> LabelVersion:
         """Make an earlier version the label again, as a new version.
@@ -199,7 +210,8 @@ class LabelStore:
         old = self.version(case, tag, version)
         if old.removed:
             raise LabelError(f"{case}, {tag}: version {version} removed the label; restore an earlier one")
-        return self._append(case, tag, old.mask, old.record, {**old.info, **(info or {})}, restored_from=version)
+        told = {**old.info, **(info or {})}
+        return self._append(case, tag, old.mask, old.record, told, image=old.image, restored_from=version)
 
     def remove(self, case: str, tag: str, info: Mapping[str, Any] | None = None) -> LabelVersion:
         """End a label; its versions stay and can be restored.
@@ -207,7 +219,7 @@ class LabelStore:
         Raises:
             NotFoundError: when there is no such label.
         """
-        if self.current(case, tag) is None:
+        if self._ended(case, tag):
             raise NotFoundError(f"{case}: there is no label with tag {tag!r}")
         return self._append(case, tag, None, None, info or {}, removed=True)
 
@@ -227,9 +239,9 @@ class LabelStore:
         if state == "returned" and not comment.strip():
             raise LabelError("a label is sent back with a comment that says what to change")
         self.version(case, tag, version)
-        told = {"state": state, "reviewer": reviewer, "time": _now(), "comment": comment}
         with self._writing(case, tag) as folder:
-            write_json(folder / REVIEWS / f"{version:06d}.json", told)
+            said = (*self._reviews_of(case, tag, version), Review(state, reviewer, _now(), comment))
+            write_json(folder / REVIEWS / f"{version:06d}.json", [asdict(one) for one in said])
         return self.version(case, tag, version)
 
     def pick(self, case: str, tag: str, version: int, final: str, reviewer: str) -> LabelVersion:
@@ -244,7 +256,26 @@ class LabelStore:
             raise LabelError(f"{case}, {tag}: version {version} removed the label; pick an earlier one")
         self.review(case, tag, version, "accepted", reviewer)
         origin = {"picked_from": {"tag": tag, "version": version, "reviewer": reviewer}}
-        return self._append(case, final, chosen.mask, chosen.record, {**chosen.info, **origin})
+        told = {**chosen.info, **origin}
+        return self._append(case, final, chosen.mask, chosen.record, told, image=chosen.image)
+
+    def retire(self, case: str) -> None:
+        """Put all labels of a case aside, so that an image of the same name does not inherit them.
+
+        They stay on disk, in ``.retired``, under the name and the time.
+
+        Raises:
+            LabelStorageError: when the disk does not take it.
+        """
+        folder = self._below(case)
+        if not folder.is_dir():
+            return
+        try:
+            target = self.folder / ".retired" / f"{case}-{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
+            target.parent.mkdir(exist_ok=True)
+            os.rename(folder, target)
+        except OSError as problem:
+            raise LabelStorageError(f"{case}: its labels were not put aside: {_why(problem)}") from None
 
     # -- parts --------------------------------------------------------------------------------------
 
@@ -256,19 +287,19 @@ class LabelStore:
         record: FrameRecord | None,
         info: Mapping[str, Any],
         *,
+        image: str | None = None,
         based_on: int | None = None,
         restored_from: int | None = None,
         removed: bool = False,
     ) -> LabelVersion:
         with self._writing(case, tag) as folder:
             last = self.latest(case, tag)
-            ended = last > 0 and self._read(case, tag, last).removed
-            if based_on is not None and based_on != last and not (ended and based_on == 0):
+            if based_on is not None and based_on != last and not (based_on == 0 and self._ended(case, tag)):
                 raise LabelConflict(self._conflict(case, tag, based_on, last))
-            with atomic_directory(folder / f"{last + 1:06d}") as temporary:
+            with self._made(folder / f"{last + 1:06d}") as temporary:
                 name = None
                 if mask is not None:
-                    name = MASK + "".join(Path(mask).suffixes[-2:] if mask.name.endswith(".gz") else [mask.suffix])
+                    name = MASK + _suffix(mask.name)
                     _copy(mask, temporary / name)
                 write_json(
                     temporary / LABEL,
@@ -279,6 +310,7 @@ class LabelStore:
                         "mask_sha256": None if name is None else _sha256(temporary / name),
                         "record": None if record is None else record.to_json(),
                         "info": dict(info),
+                        "image": image,
                         "based_on": based_on,
                         "restored_from": restored_from,
                         "removed": removed,
@@ -287,9 +319,15 @@ class LabelStore:
         return self._read(case, tag, last + 1)
 
     def _conflict(self, case: str, tag: str, based_on: int, last: int) -> str:
-        if last == 0:
-            return f"{case}, {tag}: the save is based on version {based_on}, but there is none; save it as new"
-        now = self._read(case, tag, last)
+        if self._ended(case, tag):
+            return (
+                f"{case}, {tag}: the save is based on version {based_on}, but there is no such label any more; "
+                "save it as new (based on 0)"
+            )
+        try:
+            now = self._read(case, tag, last)
+        except LabelDamaged as problem:
+            return f"{case}, {tag}: the save is based on version {based_on}, but the last is {last} ({problem})"
         who = now.info.get("user") or now.info.get("rater")
         return (
             f"{case}, {tag}: the save is based on version {based_on}, but version {last} was saved meanwhile "
@@ -309,10 +347,32 @@ class LabelStore:
         except OSError as problem:
             raise LabelStorageError(f"{case}, {tag}: not saved, and nothing changed: {_why(problem)}") from None
 
+    @contextlib.contextmanager
+    def _made(self, target: Path) -> Iterator[Path]:
+        """A folder that becomes ``target``; when the disk fails after that, the error says so."""
+        try:
+            with atomic_directory(target) as temporary:
+                yield temporary
+        except OSError as problem:
+            if not target.is_dir():
+                raise
+            raise LabelStorageError(
+                f"{target.parent.parent.name}, {target.parent.name}: saved as version {int(target.name)}, but the "
+                f"disk did not confirm it ({problem.strerror or problem}); check the disk"
+            ) from None
+
+    def _ended(self, case: str, tag: str) -> bool:
+        """Whether there is no label: none was saved, or it was removed. A damaged one is one."""
+        last = self.latest(case, tag)
+        try:
+            return last == 0 or self._read(case, tag, last).removed
+        except LabelDamaged:
+            return False
+
     def _below(self, *names: str) -> Path:
         """A folder of the store; names lead nowhere else."""
         for name in names:
-            if NAME.fullmatch(name) is None or ".." in name:
+            if not usable_name(name):
                 raise LabelError(f"{name[:80]!r} cannot name a case or tag; letters, digits, '.', '_' and '-' can")
         return self.folder.joinpath(*names)
 
@@ -338,26 +398,45 @@ class LabelStore:
                 told["mask_sha256"],
                 record,
                 dict(told["info"]),
+                told["image"],
                 told["based_on"],
                 told["restored_from"],
                 bool(told["removed"]),
-                self._review_of(case, tag, version),
+                self._reviews_of(case, tag, version),
             )
-        except (OSError, ValueError, KeyError, TypeError) as problem:
-            raise LabelError(f"{where}: damaged ({problem}); restore an earlier version") from None
+        except (OSError, ValueError, KeyError, TypeError, LabelError) as problem:
+            raise LabelDamaged(f"{where}: damaged ({problem}); restore an earlier version") from None
         if mask is not None and not mask.is_file():
-            raise LabelError(f"{where}: its mask {mask.name} is missing; restore an earlier version")
+            raise LabelDamaged(f"{where}: its mask {mask.name} is missing; restore an earlier version")
         return found
 
-    def _review_of(self, case: str, tag: str, version: int) -> Review | None:
+    def _reviews_of(self, case: str, tag: str, version: int) -> tuple[Review, ...]:
         file = self._below(case, tag) / REVIEWS / f"{version:06d}.json"
-        return Review(**json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else None
+        said = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else []
+        return tuple(Review(**one) for one in said)
+
+
+def usable_name(name: str) -> bool:
+    """Whether a case or tag may be called so: it becomes a folder name."""
+    return NAME.fullmatch(name) is not None and ".." not in name
 
 
 def _names(folder: Path) -> list[str]:
     if not folder.is_dir():
         return []
     return sorted(child.name for child in folder.iterdir() if child.is_dir() and NAME.fullmatch(child.name))
+
+
+def _suffix(name: str) -> str:
+    lower = name.lower()
+    return ".nii.gz" if lower.endswith(".nii.gz") else Path(lower).suffix
+
+
+def pixels_sha256(frames: np.ndarray) -> str:
+    """SHA-256 (hex) of frames, uint8 [T, H, W], and their shape: which image a label belongs to."""
+    digest = hashlib.sha256(repr(frames.shape).encode())
+    digest.update(np.ascontiguousarray(frames).data)
+    return digest.hexdigest()
 
 
 def _sha256(path: Path) -> str:

@@ -11,6 +11,7 @@ import contextlib
 import json
 import logging
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from monailabel.datastore.local import LocalDatastore, LocalDatastoreModel
 from fetaliqa.atomic import write_text
 from monailabel_app.lib.ids import is_id
 from monailabel_app.lib.received import suffix_of, sweep_suffixes
+from monailabel_app.lib.refusal import Refused
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +48,10 @@ class LockedIndex(LocalDatastore):
         super().__init__(
             studies, images_dir=images, extensions=extensions, auto_reload=auto_reload, read_only=read_only
         )
+        if not read_only:
+            with self._locked():  # so nobody is writing: these are of killed writers
+                for left in Path(studies).glob(f".{Path(self._datastore_config_path).name}.*"):
+                    left.unlink(missing_ok=True)
         if auto_reload:
             self._handler.on_moved = self._on_moved  # files that arrive by rename, the index included
 
@@ -75,31 +81,62 @@ class LockedIndex(LocalDatastore):
             self._ignored.add(name)
             logger.warning("%s is not offered: %s", name, why)
 
+    # what the folder's observer calls: its thread must outlive every error
+
     def _on_moved(self, event: Any) -> None:
-        if event.dest_path == self._datastore_config_path:
-            with self._guard:
+        with _logged():
+            if event.dest_path == self._datastore_config_path:
                 self._init_from_datastore_file()
-        else:
-            self.refresh()
+            else:
+                self.refresh()
+
+    def _on_any_event(self, event: Any) -> None:
+        with _logged():
+            super()._on_any_event(event)
+
+    def _on_modify_event(self, event: Any) -> None:
+        with _logged():
+            super()._on_modify_event(event)
 
     # -- the index: read again before each change, under one lock of all processes ------------------
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
         """The index as it is on disk now, and nobody else's to change until the block ends."""
-        with self._guard, self._file_lock:
-            self._reload()
-            yield
+        try:
+            with self._guard, self._file_lock:
+                self._reload()
+                yield
+        except OSError as problem:
+            raise Refused(
+                507,
+                f"the studies folder does not take it: {problem.strerror or problem}; check disk and permissions",
+            ) from problem
 
     def _reload(self) -> None:
         index = Path(self._datastore_config_path)
         seen = _signature(index)
         if seen is None or seen == self._seen:
             return
-        self._datastore = LocalDatastoreModel.model_validate_json(index.read_text(encoding="utf-8"))
+        try:
+            found = LocalDatastoreModel.model_validate_json(index.read_bytes())
+        except ValueError as error:
+            self._set_aside(index, seen, error)
+            return
+        self._datastore = found
         self._datastore.base_path = self._datastore_path
         self._seen = seen
         self._index_was_read()
+
+    def _set_aside(self, index: Path, seen: tuple[int, int, int], error: ValueError) -> None:
+        """Go on without an index that nobody can read: it follows from the files and can be made again."""
+        if not self._read_only:
+            aside = index.with_name(f"{index.name}.damaged-{time.strftime('%Y%m%dT%H%M%S')}")
+            index.replace(aside)
+            logger.error("%s cannot be read (%s); kept as %s and made again", index, error, aside.name)
+        else:
+            logger.error("%s cannot be read (%s)", index, error)
+            self._seen = seen
 
     def _index_was_read(self) -> None:
         """Called after another's index was read, the lock held."""
@@ -109,13 +146,8 @@ class LockedIndex(LocalDatastore):
             super().refresh()
 
     def _init_from_datastore_file(self, throw_exception: bool = False) -> None:
-        try:
-            with self._locked():
-                pass
-        except ValueError as error:
-            logger.error("%s: not readable as an index (%s)", self._datastore_config_path, error)
-            if throw_exception:
-                raise
+        with self._locked():
+            pass
 
     def _update_datastore_file(self, lock: bool = True) -> None:
         if self._read_only:
@@ -123,8 +155,16 @@ class LockedIndex(LocalDatastore):
         with self._guard, self._file_lock:
             index = Path(self._datastore_config_path)
             content = self._datastore.model_dump(exclude={"base_path"})
-            write_text(index, json.dumps(content, indent=2, default=str))
+            write_text(index, json.dumps(content, default=str))  # indented, 300 cases take seconds
             self._seen = _signature(index)
+
+
+@contextlib.contextmanager
+def _logged() -> Iterator[None]:
+    try:
+        yield
+    except Exception:
+        logger.exception("a change of the studies folder could not be followed; the next one will be")
 
 
 def _signature(path: Path) -> tuple[int, int, int] | None:

@@ -3,19 +3,52 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from fetaliqa.errors import LabelError
 from fetaliqa.labels import FrameRecord, parse_record
-from fetaliqa.labels.record import record_in_info
+from fetaliqa.labels.record import KEY, record_in_info
+
+MAX_DEPTH = 50  # of objects within objects; the index is read by a parser that gives up at about 200
+ADDED = ("ts", "name", "version")  # by the index itself
 
 
 def plain(info: dict[str, Any]) -> dict[str, Any]:
-    """Info as JSON values, without what the index adds by itself."""
-    values = json.loads(json.dumps(info, default=str))
-    return {name: value for name, value in values.items() if name not in ("ts", "name", "version")}
+    """Info as values that the index can hold and give back, without what the index adds by itself.
+
+    Raises:
+        LabelError: for infinite numbers, text that is no Unicode, or objects nested too deep.
+    """
+    try:
+        text = json.dumps(info, default=str, allow_nan=False, ensure_ascii=False)
+        text.encode("utf-8")
+        deep = _depth(json.loads(text)) > MAX_DEPTH
+    except RecursionError:
+        deep = True
+    except ValueError as problem:  # UnicodeEncodeError is one
+        raise LabelError(f"the information sent along cannot be stored ({problem}); send plain JSON") from None
+    if deep:
+        raise LabelError(f"the information sent along is nested deeper than {MAX_DEPTH} levels; send it flat")
+    return {name: value for name, value in json.loads(text).items() if name not in ADDED}
+
+
+def without_record(info: Mapping[str, Any]) -> dict[str, Any]:
+    """Info without its frame record, which is kept with the version: hundreds of them would slow the index."""
+    told = {name: value for name, value in info.items() if name != KEY}
+    if isinstance(told.get("params"), dict) and KEY in told["params"]:
+        told["params"] = {name: value for name, value in told["params"].items() if name != KEY}
+    return told
+
+
+def _depth(value: Any) -> int:
+    if isinstance(value, dict):
+        return 1 + max(map(_depth, value.values()), default=0)
+    if isinstance(value, list):
+        return 1 + max(map(_depth, value), default=0)
+    return 0
 
 
 def record_of(image_id: str, info: dict[str, Any], frame_count: int | None = None) -> FrameRecord | None:

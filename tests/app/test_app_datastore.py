@@ -58,8 +58,17 @@ def test_two_annotators_do_not_overwrite_each_other(server: Server, tmp_path: Pa
     assert late.status == 409
     assert "version 2 was saved meanwhile" in late.detail
     assert put(paths[0], based_on=0.5).status == 400
+    for bad in ('{"a": 1e999}', '{"a": "\\ud800"}', '{"a":' * 250 + "1" + "}" * 250):
+        answer = put_label(server, paths[0], image="case_b", tag="shared", params=bad)
+        assert answer.status == 400, bad[:20]
+        assert "cannot be stored" in answer.detail or "nested deeper" in answer.detail
+        assert server.call("PUT", "/datastore/image/info?image=case_b", data={"info": bad}).status == 400
+    for record in ({"9" * 5000: {"state": "empty"}}, {"01": {"state": "empty"}}, {"1": {"state": []}}):
+        told = {"schema": 1, "frames": record}
+        assert put(paths[0], frame_record=told).status == 400
     label = "label=case_b&tag=shared"
-    assert server.raw("GET", f"/datastore/label?{label}").body == paths[1].read_bytes()
+    sent = server.raw("GET", f"/datastore/label?{label}")
+    assert (sent.body, sent.headers["label-version"]) == (paths[1].read_bytes(), "2")
     assert server.raw("GET", f"/datastore/label/version?{label}&version=1").body == paths[0].read_bytes()
     assert server.raw("GET", f"/datastore/label/version?{label}&version=7").status == 404
     history = server.raw("GET", f"/datastore/label/history?{label}").json()
@@ -69,10 +78,17 @@ def test_two_annotators_do_not_overwrite_each_other(server: Server, tmp_path: Pa
     review = f"/datastore/label/review?{label}&version=1"
     assert server.call("POST", review, data={"state": "returned"}).status == 400
     told = server.call("POST", review, data={"state": "returned", "comment": "too small"}).json()
-    assert told["review"]["comment"] == "too small"
+    assert [one["comment"] for one in told["reviews"]] == ["too small"]
     assert server.raw("POST", f"/datastore/label/restore?{label}&version=1").json()["restored_from"] == 1
     assert server.raw("GET", f"/datastore/label?{label}").body == paths[0].read_bytes()
     assert server.raw("GET", f"/datastore/label/info?{label}").json()["version"] == 3
+    picked = server.raw("POST", f"/datastore/label/pick?{label}&version=2&final=agreed").json()
+    assert picked["picked_from"] == {"tag": "shared", "version": 2, "reviewer": "admin"}
+    assert server.raw("GET", "/datastore/label?label=case_b&tag=agreed").body == paths[1].read_bytes()
+    assert server.raw("DELETE", "/datastore/label?id=case_b&tag=agreed").status == 200
+    info = server.raw("GET", f"/datastore/label/info?{label}").json()
+    assert info["frame_record"]["frames"]["0"]["rater"] == "anna"
+    assert "frame_record" not in server.index()["objects"]["case_b"]["labels"]["shared"]["info"]
     assert server.raw("GET", "/datastore/label/history?label=nope&tag=shared").status == 404
     assert server.raw("GET", "/datastore/label/history?label=case_b&tag=..%2Fx").status == 400
     assert server.raw("DELETE", "/datastore/label?id=case_b&tag=shared").status == 200

@@ -12,6 +12,8 @@ import SimpleITK as sitk
 from app_harness import write_case, write_mask
 
 from fetaliqa.datasets.studies import Studies
+from fetaliqa.errors import LabelError
+from fetaliqa.labels import LabelStore
 from monailabel_app.lib.datastore import GuardedDatastore
 from monailabel_app.lib.refusal import Refused
 
@@ -206,3 +208,100 @@ def test_an_image_that_arrives_twice_at_once_is_kept_once(studies: Path, tmp_pat
     assert len(first) == 3
     assert (studies / "new.mha").read_bytes() == kept
     assert not [path for path in studies.iterdir() if path.name.startswith(".new")]
+
+
+def test_another_image_of_the_same_id_inherits_no_label(studies: Path, tmp_path: Path) -> None:
+    store = _opened(studies)
+    store.labels.pick("case_a", "final", 1, "agreed", "carla")  # which the index has not seen yet
+    store.remove_image("case_a")
+    write_case(tmp_path / "case_a.mha", 4, seed=9)
+    store.add_image("case_a", str(tmp_path / "case_a.mha"), {})
+    assert not store.has_label("case_a", "final")
+    assert not store.has_label("case_a", "agreed")
+    assert Studies(studies).entries() == []
+    assert list((studies / "label-versions" / ".retired").iterdir())
+
+
+def test_labels_of_other_pixels_are_no_truth(studies: Path, tmp_path: Path) -> None:
+    mask = write_mask(tmp_path / "of_these.nii.gz", studies / "case_a.mha")
+    store = _opened(studies)
+    store.save_label("case_a", str(mask), "final", {})
+    assert Studies(studies).read("case_a")
+    write_case(studies / "case_a.mha", 4, seed=9)  # by hand, in place
+    with pytest.raises(LabelError, match="its label was made for other pixels"):
+        Studies(studies).read("case_a")
+    with pytest.raises(Refused, match="was made for other pixels"):
+        store.restore_label("case_a", "final", 1, {})
+    write_case(studies / "case_a.mha", 7, seed=9)
+    with pytest.raises(Refused) as refused:
+        store.restore_label("case_a", "final", 1, {})
+    assert refused.value.status_code == 400
+
+
+def test_a_label_that_another_program_put_there_becomes_a_version(studies: Path, tmp_path: Path) -> None:
+    from monailabel.datastore.local import LocalDatastore
+
+    theirs = write_mask(tmp_path / "theirs.nii.gz", studies / "case_a.mha", dtype=np.uint16)
+    stock = LocalDatastore(str(studies), extensions=("*.mha", "*.nii.gz"))
+    stock.save_label("case_a", str(theirs), "final", {"who": "another program"})
+    store = _opened(studies)
+    raters = [found.info.get("who") for found in store.labels.history("case_a", "final")]
+    assert raters == ["a rater", "another program"]
+    assert store.get_label_info("case_a", "final")["who"] == "another program"
+    assert store.current_label("case_a", "final")[0].read_bytes() == theirs.read_bytes()
+    store.remove_label("case_a", "final")
+    by_hand = write_mask(tmp_path / "x.mha", studies / "case_a.mha")
+    shutil.copy(by_hand, studies / "labels/final/case_a.mha")
+    again = _opened(studies)
+    assert again.has_label("case_a", "final")
+    assert again.labels.latest("case_a", "final") == 4
+
+
+def test_an_index_that_nobody_can_read_is_put_aside_and_made_again(studies: Path) -> None:
+    (studies / "datastore_v2.json").write_text('{"name": ')
+    store = _opened(studies)
+    assert store.get_label_info("case_a", "final")["who"] == "a rater"
+    assert [path.name for path in studies.glob("datastore_v2.json.damaged-*")]
+    (studies / "datastore_v2.json").write_text("")  # while it runs
+    store.update_image_info("case_a", {"x": 1})
+    assert store.get_label_info("case_a", "final")["who"] == "a rater"
+    assert _opened(studies).get_image_info("case_a")["x"] == 1
+
+
+def test_a_version_made_beside_the_server_is_followed(studies: Path, tmp_path: Path) -> None:
+    server = _opened(studies)
+    assert _saved(server, studies, tmp_path, who="second") == 2
+    LabelStore(studies / "label-versions").restore("case_a", "final", 1)  # as fetaliqa labels does
+    assert server.get_label_info("case_a", "final")["version"] == 3
+    assert _saved(server, studies, tmp_path, based_on=3) == 4
+
+
+def test_what_is_added_to_a_label_is_checked_like_a_label(studies: Path) -> None:
+    store = _opened(studies)
+    record = {"schema": 1, "frames": {"99": {"state": "empty"}}}
+    with pytest.raises(Refused, match="names frame 99"):
+        store.update_label_info("case_a", "final", {"frame_record": record})
+    with pytest.raises(Refused, match="based on version 7"):
+        store.update_label_info("case_a", "final", {"based_on": 7})
+    assert store.labels.latest("case_a", "final") == 1
+
+
+def test_reviews_and_restoring_need_a_writable_folder(studies: Path) -> None:
+    store = _opened(studies, read_only=True)
+    for change in (
+        lambda: store.review_label("case_a", "final", 1, "accepted", "carla", ""),
+        lambda: store.restore_label("case_a", "final", 1, {}),
+        lambda: store.pick_label("case_a", "final", 1, "agreed", {}),
+    ):
+        with pytest.raises(Refused, match="for reading only"):
+            change()
+
+
+def test_an_image_copied_in_meanwhile_is_not_overwritten(studies: Path, tmp_path: Path) -> None:
+    store = _opened(studies)
+    write_case(studies / "new.mha", 3, seed=5)  # not in the index yet
+    kept = (studies / "new.mha").read_bytes()
+    write_case(tmp_path / "new.mha", 4, seed=6)
+    with pytest.raises(Refused, match="there is one of this id already"):
+        store.add_image("new", str(tmp_path / "new.mha"), {})
+    assert (studies / "new.mha").read_bytes() == kept

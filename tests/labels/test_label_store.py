@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from fetaliqa.errors import LabelConflict, LabelError, NotFoundError
+from fetaliqa.errors import LabelConflict, LabelDamaged, LabelError, NotFoundError
 from fetaliqa.labels import FrameLabel, FrameRecord, LabelStore
 
 KILLS = 12
@@ -87,7 +87,7 @@ def test_a_save_from_an_outdated_version_is_a_conflict_and_changes_nothing(store
     assert caught.value.http_status == 409
     with pytest.raises(LabelConflict):
         store.save("case-1", "final", mask("three"), record(1), based_on=0)
-    with pytest.raises(LabelConflict, match="based on version 4, but there is none"):
+    with pytest.raises(LabelConflict, match="based on version 4, but there is no such label"):
         store.save("case-2", "final", mask("three"), record(1), based_on=4)
     assert store.current("case-1", "final").mask.read_text() == "two"
     assert len(store.history("case-1", "final")) == 2
@@ -135,10 +135,13 @@ def test_reviews_belong_to_a_version(store, mask):
     store.save("case-1", "anna", mask("one"), record(1))
     returned = store.review("case-1", "anna", 1, "returned", "carla", "the outline cuts the stomach")
     assert returned.review.comment == "the outline cuts the stomach"
+    again = store.review("case-1", "anna", 1, "accepted", "dora")
+    assert [one.reviewer for one in again.reviews] == ["carla", "dora"]
+    assert again.review.state == "accepted"
     store.save("case-1", "anna", mask("two"), record(1), based_on=1)
     assert store.current("case-1", "anna").review is None  # nobody said anything of this one
     assert store.review("case-1", "anna", 2, "accepted", "carla").review.state == "accepted"
-    assert store.version("case-1", "anna", 1).review.state == "returned"
+    assert store.version("case-1", "anna", 1).reviews[0].state == "returned"
     for state, reviewer, comment, sentence in (
         ("fine", "carla", "", "review 'fine'"),
         ("accepted", " ", "", "reviewer's name"),
@@ -179,6 +182,34 @@ def test_damage_is_found_and_named(store, mask):
     assert "changed after it was saved" in problems[0]
     with pytest.raises(LabelError, match=r"its mask mask\.nii\.gz is missing; restore an earlier version"):
         store.current("case-2", "final")
+
+
+def test_a_damaged_last_version_does_not_lock_the_label(store, mask):
+    for text in ("one", "two"):
+        store.save("case-1", "final", mask(text), record(1))
+    (store.folder / "case-1/final/000002/label.json").write_text("{")
+    with pytest.raises(LabelDamaged):
+        store.current("case-1", "final")
+    assert store.tags("case-1") == ["final"]
+    with pytest.raises(LabelConflict, match=r"the last is 2 \(.*damaged"):
+        store.save("case-1", "final", mask("three"), record(1), based_on=1)
+    assert store.restore("case-1", "final", 1).version == 3
+    assert store.current("case-1", "final").mask.read_text() == "one"
+
+
+def test_the_suffix_is_kept_whatever_its_case(store, mask):
+    assert store.save("case-1", "final", mask("one", "M.NII.GZ"), None).mask.name == "mask.nii.gz"
+    assert store.save("case-1", "final", mask("one", "m.1.MHA"), None).mask.name == "mask.mha"
+
+
+def test_labels_of_a_removed_image_are_put_aside(store, mask):
+    store.save("case-1", "final", mask("one"), record(1))
+    store.retire("case-1")
+    store.retire("case-2")  # had none
+    assert store.cases() == []
+    assert store.save("case-1", "final", mask("new"), None, based_on=0).version == 1
+    (aside,) = (store.folder / ".retired").iterdir()
+    assert (aside / "final/000001/mask.nii.gz").read_text() == "one"
 
 
 @pytest.mark.parametrize(

@@ -66,7 +66,7 @@ def put_image(
 @router.delete("/", summary="Remove an image and its labels", include_in_schema=False)
 @router.delete("/image", summary="Remove an image and its labels")
 def delete_image(id: str, user: Any = ADMIN) -> dict[str, Any]:
-    """Remove an image with all its labels from the disk."""
+    """Remove an image from the disk. Its labels are put aside, in ``label-versions/.retired``."""
     served().datastore().remove_image(id)
     return {}
 
@@ -126,8 +126,8 @@ def put_label(
 
 @router.delete("/label", summary="Remove a label")
 def delete_label(id: str, tag: str, user: Any = ADMIN) -> dict[str, Any]:
-    """Remove a label from the disk."""
-    served().datastore().remove_label(id, tag)
+    """End a label. Its versions stay on the disk and can be restored."""
+    served().datastore().remove_label(id, tag, {"user": user.username})
     return {}
 
 
@@ -140,8 +140,12 @@ def head_label(image: str, tag: str, user: Any = USER) -> dict[str, Any]:
 
 @router.get("/label", summary="Download a label")
 def get_label(label: str, tag: str, user: Any = USER) -> FileResponse:
-    """The mask file as it is."""
-    return _sent(_label_path(label, tag))
+    """The mask file as it is; the header ``label-version`` says which version it is."""
+    path, version = served().datastore().current_label(label, tag)
+    suffix = suffix_of(path.name, LABEL_SUFFIXES) or ""
+    sent = FileResponse(path, media_type=get_mime_type(path.name), filename=f"{label}{suffix}")
+    sent.headers["label-version"] = str(version)
+    return sent
 
 
 @router.get("/label/history", summary="All versions of a label")
@@ -157,8 +161,10 @@ def get_label_history(label: str, tag: str, user: Any = USER) -> list[dict[str, 
 @router.get("/label/version", summary="Download a version of a label")
 def get_label_version(label: str, tag: str, version: int, user: Any = USER) -> FileResponse:
     """The mask file of one version."""
+    store = served().datastore()
+    store.image_path(label)
     with as_refusal():
-        found = served().datastore().labels.version(check_id("label", label), check_id("tag", tag), version)
+        found = store.labels.version(label, check_id("tag", tag), version)
     if found.mask is None:
         raise Refused(404, f"image {label!r}: version {version} of its label {tag!r} has no mask")
     return _sent(found.mask)
@@ -180,12 +186,14 @@ def review_label(
     user: Any = ANNOTATOR,
 ) -> dict[str, Any]:
     """``accepted``, or ``returned`` with a comment that says what to change."""
-    store = served().datastore()
-    with as_refusal():
-        reviewed = store.labels.review(
-            check_id("label", label), check_id("tag", tag), version, state, user.username, comment
-        )
-    return _described(reviewed)
+    return _described(served().datastore().review_label(label, tag, version, state, user.username, comment))
+
+
+@router.post("/label/pick", summary="Make one rater's version the final label")
+def pick_label(label: str, tag: str, version: int, final: str = "final", user: Any = ANNOTATOR) -> dict[str, Any]:
+    """The version is accepted, and becomes the next version of the tag ``final``."""
+    picked = served().datastore().pick_label(label, tag, version, final, {"user": user.username})
+    return {**_described(picked), "picked_from": picked.info["picked_from"]}
 
 
 def _described(version: LabelVersion) -> dict[str, Any]:
@@ -198,7 +206,7 @@ def _described(version: LabelVersion) -> dict[str, Any]:
         "restored_from": version.restored_from,
         "removed": version.removed,
         "frames": None if version.record is None else dict(Counter(frame.state for frame in frames)),
-        "review": None if version.review is None else asdict(version.review),
+        "reviews": [asdict(review) for review in version.reviews],
     }
 
 
