@@ -5,13 +5,11 @@ from __future__ import annotations
 import argparse
 import getpass
 import json
-from collections import Counter
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from fetaliqa.labels import LabelStore, LabelVersion
+    from fetaliqa.labels import LabelStore
 
 FINAL = "final"
 
@@ -67,10 +65,10 @@ def _list(args: argparse.Namespace, store: LabelStore) -> int:
             tags = _shown(store, args.case)
             raise NotFoundError(f"{args.case}: no label with tag {args.tag!r}; its tags: {tags}")
     if args.json:
-        print(json.dumps([_described(version) for version in found], indent=2))
+        print(json.dumps([version.summary() for version in found], indent=2))
         return 0
     for version in found:
-        told = _described(version)
+        told = version.summary()
         counts = told["frames"]
         frames = "no frame record" if counts is None else ", ".join(f"{n} {state}" for state, n in counts.items())
         remarks = [f"repeats {version.restored_from}"] if version.restored_from else []
@@ -84,7 +82,7 @@ def _list(args: argparse.Namespace, store: LabelStore) -> int:
 def _restore(args: argparse.Namespace, store: LabelStore) -> int:
     saved = store.restore(args.case, args.tag, args.version, {"user": _user()})
     if args.json:
-        print(json.dumps(_described(saved), indent=2))
+        print(json.dumps(saved.summary(), indent=2))
     else:
         print(f"{saved.case}, {saved.tag}: version {saved.version} repeats version {args.version}")
     return 0
@@ -159,21 +157,3 @@ def _user() -> str:
 
 def _shown(store: LabelStore, case: str) -> str:
     return ", ".join(store.known_tags(case)) or "none"
-
-
-def _described(version: LabelVersion) -> dict[str, Any]:
-    frames = None
-    if version.record is not None:
-        frames = dict(Counter(label.state for label in version.record.frames.values()))
-    return {
-        "case": version.case,
-        "tag": version.tag,
-        "version": version.version,
-        "saved": version.saved,
-        "user": version.info.get("user"),
-        "based_on": version.based_on,
-        "restored_from": version.restored_from,
-        "removed": version.removed,
-        "frames": frames,
-        "reviews": [asdict(review) for review in version.reviews],
-    }

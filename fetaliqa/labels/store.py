@@ -22,6 +22,7 @@ import json
 import os
 import re
 import shutil
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -90,6 +91,24 @@ class LabelVersion:
     def review(self) -> Review | None:
         """The last review."""
         return self.reviews[-1] if self.reviews else None
+
+    def summary(self) -> dict[str, Any]:
+        """What a list of versions shows, as JSON values; ``frames`` counts them by state."""
+        frames = None
+        if self.record is not None:
+            frames = dict(Counter(label.state for label in self.record.frames.values()))
+        return {
+            "case": self.case,
+            "tag": self.tag,
+            "version": self.version,
+            "saved": self.saved,
+            "user": self.info.get("user"),
+            "based_on": self.based_on,
+            "restored_from": self.restored_from,
+            "removed": self.removed,
+            "frames": frames,
+            "reviews": [asdict(review) for review in self.reviews],
+        }
 
 
 class LabelStore:

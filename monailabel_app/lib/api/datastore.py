@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -11,7 +9,6 @@ from fastapi import APIRouter, File, Form, Query, UploadFile
 from fastapi.responses import FileResponse, Response
 from monailabel.utils.others.generic import file_checksum, get_mime_type
 
-from fetaliqa.labels import LabelVersion
 from monailabel_app.lib.api.common import ADMIN, ANNOTATOR, USER, json_object, served
 from monailabel_app.lib.api.replies import vanishing_file
 from monailabel_app.lib.ids import check_id
@@ -153,9 +150,7 @@ def get_label_history(label: str, tag: str, user: Any = USER) -> list[dict[str, 
     """The first version first: who saved it when, on what it is based, and what a reviewer said."""
     served().datastore().image_path(label)
     with as_refusal():
-        return [
-            _described(version) for version in served().datastore().labels.history(label, check_id("tag", tag))
-        ]
+        return [version.summary() for version in served().datastore().labels.history(label, check_id("tag", tag))]
 
 
 @router.get("/label/version", summary="Download a version of a label")
@@ -173,7 +168,7 @@ def get_label_version(label: str, tag: str, version: int, user: Any = USER) -> F
 @router.post("/label/restore", summary="Make an earlier version the label again")
 def restore_label(label: str, tag: str, version: int, user: Any = ANNOTATOR) -> dict[str, Any]:
     """The earlier version becomes a new one; nothing is overwritten."""
-    return _described(served().datastore().restore_label(label, tag, version, {"user": user.username}))
+    return served().datastore().restore_label(label, tag, version, {"user": user.username}).summary()
 
 
 @router.post("/label/review", summary="Accept a version of a label, or send it back")
@@ -186,28 +181,14 @@ def review_label(
     user: Any = ANNOTATOR,
 ) -> dict[str, Any]:
     """``accepted``, or ``returned`` with a comment that says what to change."""
-    return _described(served().datastore().review_label(label, tag, version, state, user.username, comment))
+    return served().datastore().review_label(label, tag, version, state, user.username, comment).summary()
 
 
 @router.post("/label/pick", summary="Make one rater's version the final label")
 def pick_label(label: str, tag: str, version: int, final: str = "final", user: Any = ANNOTATOR) -> dict[str, Any]:
     """The version is accepted, and becomes the next version of the tag ``final``."""
     picked = served().datastore().pick_label(label, tag, version, final, {"user": user.username})
-    return {**_described(picked), "picked_from": picked.info["picked_from"]}
-
-
-def _described(version: LabelVersion) -> dict[str, Any]:
-    frames = version.record.frames.values() if version.record is not None else ()
-    return {
-        "version": version.version,
-        "saved": version.saved,
-        "user": version.info.get("user"),
-        "based_on": version.based_on,
-        "restored_from": version.restored_from,
-        "removed": version.removed,
-        "frames": None if version.record is None else dict(Counter(frame.state for frame in frames)),
-        "reviews": [asdict(review) for review in version.reviews],
-    }
+    return {**picked.summary(), "picked_from": picked.info["picked_from"]}
 
 
 @router.get("/label/info", summary="What is recorded about a label")
