@@ -56,7 +56,7 @@ def _list(args: argparse.Namespace, store: LabelStore) -> int:
         found = [
             version
             for case in store.cases()
-            for tag in store.tags(case)
+            for tag in store.known_tags(case)
             if (version := store.current(case, tag)) is not None
         ]
     else:
@@ -129,10 +129,10 @@ def _agreement(args: argparse.Namespace, store: LabelStore) -> int:
 def _image(studies: Path, case: str) -> Path:
     """The image file of a case."""
     from fetaliqa.errors import NotFoundError
-    from fetaliqa.inference.cases import ACOUSLIC_IMAGES
+    from fetaliqa.inference.cases import images_below
     from fetaliqa.sweep import case_id_of, is_sweep_path
 
-    folder = studies / ACOUSLIC_IMAGES if (studies / ACOUSLIC_IMAGES).is_dir() else studies
+    folder = studies / images_below(studies)
     for path in sorted(folder.iterdir()):
         if not path.name.startswith(".") and is_sweep_path(path) and case_id_of(path) == case:
             return path

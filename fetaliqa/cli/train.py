@@ -19,12 +19,11 @@ if TYPE_CHECKING:
     from fetaliqa.training.run import RunRequest
     from fetaliqa.training.trainer import Machine
 
-# What a run began with, and goes on with: options by their attribute, with what they are when they are not given.
-DECIDED: dict[str, Any] = {
-    "out": None, "split": None, "kind": "auto", "anatomy": None, "recipe": "fetaliqa", "set": [], "task": None,
-    "base": "fetalclip", "weights": None, "trials": 1, "seed": 0, "name": None, "no_feature_cache": False,
-    "frames": None,
-}  # fmt: skip
+# options that decide what a run is, so that one that goes on takes none of them
+DECIDING = (
+    "out", "split", "kind", "anatomy", "recipe", "set", "task", "base", "weights", "trials", "seed", "name",
+    "no_feature_cache", "frames",
+)  # fmt: skip
 FOLDER_VARIABLE = "FETALIQA_RUN_FOLDER"  # tells the processes that a run starts which folder is its own
 
 
@@ -73,6 +72,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--no-test", action="store_true", help="do not evaluate on the test part at the end")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.set_defaults(not_given={name: parser.get_default(name) for name in DECIDING})
 
 
 def run(args: argparse.Namespace) -> int:
@@ -92,7 +92,8 @@ def run(args: argparse.Namespace) -> int:
         raise OptionError("give the folder of a data set to train on, or --resume RUN, one of the two")
     machine = _machine(args)
     if args.resume is not None:
-        given = [f"--{name.replace('_', '-')}" for name, usual in DECIDED.items() if getattr(args, name) != usual]
+        usual = args.not_given
+        given = [f"--{name.replace('_', '-')}" for name in DECIDING if getattr(args, name) != usual[name]]
         if given:
             raise OptionError(f"--resume goes on with what the run began with; leave out {', '.join(given)}")
         folder = args.resume

@@ -8,7 +8,6 @@ circumferences/fetal_abdominal_circumferences_per_sweep.csv
 from __future__ import annotations
 
 import csv
-import hashlib
 import io
 import math
 from collections.abc import Sequence
@@ -22,6 +21,7 @@ import SimpleITK as sitk
 from fetaliqa.atomic import atomic_path, write_text
 from fetaliqa.datasets.csv_text import csv_text
 from fetaliqa.errors import SweepError
+from fetaliqa.file_hash import file_sha256
 
 IMAGES = Path("images/stacked_fetal_ultrasound")
 MASKS = Path("masks/stacked_fetal_abdomen")
@@ -59,15 +59,6 @@ def write_case(
         write_stack(directory / relative, stack, spacing_mm)
         hashes[relative.as_posix()] = file_sha256(directory / relative)
     return hashes
-
-
-def file_sha256(path: Path) -> str:
-    """Sha256 (hex) of a file's bytes."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def write_circumferences(directory: Path, rows: Sequence[Circumferences]) -> None:

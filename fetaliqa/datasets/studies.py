@@ -29,7 +29,7 @@ from fetaliqa.datasets.labelled import CaseEntry, LabelledCase, fill_outlines
 from fetaliqa.datasets.studies_folder import Study, find_studies
 from fetaliqa.errors import FetalIQAError, LabelDamaged, LabelError, NotFoundError, SweepError
 from fetaliqa.labels import FrameLabel, parse_record
-from fetaliqa.labels.store import pixels_sha256
+from fetaliqa.labels.version import pixels_sha256
 from fetaliqa.sweep import Sweep, read_masks, read_sweep
 
 HIGHEST_LABEL = 2  # 1 optimal plane, 2 suboptimal
@@ -203,14 +203,13 @@ def _reconciled(
         raise SweepError(f"{case_id}: its record names frame {beyond[0]}; its frames are 0 to {len(masks) - 1}")
     result, known, problems = np.zeros_like(masks), np.zeros(len(masks), bool), []
     for frame, state in sorted(states.items()):
-        if state.state == "proposed":
+        if not state.known:
             continue
         if sweep.padding[frame]:
             problems.append(f"{case_id}: frame {frame} is black, but was called {state.state}")
-        elif state.state == "empty" and drawn[frame]:
-            problems.append(f"{case_id}: frame {frame} was called empty, but has a mask")
-        elif state.state == "annotated" and not drawn[frame]:
-            problems.append(f"{case_id}: frame {frame} was called annotated, but its mask is empty")
+        elif state.contradicts(bool(drawn[frame])):
+            but = "has a mask" if state.state == "empty" else "its mask is empty"
+            problems.append(f"{case_id}: frame {frame} was called {state.state}, but {but}")
         else:
             known[frame] = True
             result[frame] = _graded(case_id, frame, masks[frame], state.label)

@@ -15,6 +15,11 @@ def _is_still(path: Path) -> bool:
     return path.suffix.lower() in STILL_SUFFIXES
 
 
+def images_below(root: Path) -> Path:
+    """Where the images of a folder lie in it: an ACOUSLIC-AI root has a place of its own for them."""
+    return ACOUSLIC_IMAGES if (root / ACOUSLIC_IMAGES).is_dir() else Path(".")
+
+
 def expand_cases(path: Path, *, each: bool = False) -> list[Path]:
     """The cases a path stands for.
 

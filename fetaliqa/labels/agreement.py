@@ -10,6 +10,7 @@ import numpy as np
 
 from fetaliqa.biometry import fit_outline
 from fetaliqa.labels.record import FrameRecord
+from fetaliqa.metrics.frames import dice
 
 GRADES = ("none", "suboptimal", "optimal")
 
@@ -60,20 +61,20 @@ def agreement(
         raise ValueError(f"masks of shape {first[0].shape} and {second[0].shape} are not of one case")
     shared = sorted(set(first[1].known()) & set(second[1].known()))
     grades = [[_grade(record, frame) for frame in shared] for _, record in (first, second)]
-    dice, differences = [], []
+    overlaps, differences = [], []
     for frame in shared:
         one, two = (masks[frame] > 0 for masks in (first[0], second[0]))
         if not (one.any() and two.any()):
             continue
-        dice.append(2 * float((one & two).sum()) / float(one.sum() + two.sum()))
+        overlaps.append(dice(one, two))
         if spacing is not None:
             fits = [fit_outline(mask.astype(np.uint8), spacing, sector).circumference_mm for mask in (one, two)]
             if fits[0] is not None and fits[1] is not None:
                 differences.append(fits[1] - fits[0])
     return Agreement(
         frames=len(shared),
-        outlined_by_both=len(dice),
-        dice=_mean(dice),
+        outlined_by_both=len(overlaps),
+        dice=_mean(overlaps),
         ac_difference_mm=_mean([abs(value) for value in differences]),
         ac_bias_mm=_mean(differences),
         kappa=cohen_kappa(grades[0], grades[1]),

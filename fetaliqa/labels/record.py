@@ -74,6 +74,10 @@ class FrameLabel:
         """The plane's label in a mask; None when not graded."""
         return None if self.plane is None else PLANES[self.plane]
 
+    def contradicts(self, drawn: bool) -> bool:
+        """Whether the frame's mask, which is ``drawn`` or empty, cannot be meant; of a proposal it always can."""
+        return self.known and (self.state == "annotated") != drawn
+
     def to_json(self) -> dict[str, Any]:
         """The entry as JSON values."""
         return {one.name: getattr(self, one.name) for one in fields(self)}

@@ -17,24 +17,23 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import json
 import os
 import re
 import shutil
-from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from filelock import FileLock
 
 from fetaliqa.atomic import atomic_directory, write_json
 from fetaliqa.errors import LabelConflict, LabelDamaged, LabelError, LabelStorageError, NotFoundError
+from fetaliqa.file_hash import file_sha256
 from fetaliqa.labels.record import FrameRecord, parse_record
+from fetaliqa.labels.version import LabelVersion, Review
 
 SCHEMA = 1
 FOLDER = "label-versions"  # in a folder of studies
@@ -43,72 +42,6 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 VERSION = re.compile(r"[0-9]{6}")
 LOCK_SECONDS = 60.0  # a writer that holds the lock for longer has died on a network disk
 REVIEW_STATES = ("accepted", "returned")
-
-
-@dataclass(frozen=True)
-class Review:
-    """What a reviewer said of a version: ``accepted``, or ``returned`` with a comment."""
-
-    state: str
-    reviewer: str
-    time: str
-    comment: str = ""
-
-
-@dataclass(frozen=True)
-class LabelVersion:
-    """One version of a label.
-
-    Attributes:
-        case, tag, version: which one; versions count from 1.
-        saved: when, ISO 8601.
-        mask: its mask stack; None when there is none (every frame is empty, or the label was removed).
-        mask_sha256: of that file, hex.
-        record: what is said of each frame; None when the writer said nothing, as clients do that know no records.
-        info: whatever else was saved with it, as JSON values.
-        image: SHA-256 (hex) of the pixels that were labelled, see ``pixels_sha256``; None when not said.
-        based_on: version that the writer had before them; None when they did not say.
-        restored_from: version that this one repeats.
-        removed: whether the label ends here.
-        reviews: what reviewers said of it, the first one first.
-    """
-
-    case: str
-    tag: str
-    version: int
-    saved: str
-    mask: Path | None
-    mask_sha256: str | None
-    record: FrameRecord | None
-    info: Mapping[str, Any] = field(default_factory=dict)
-    image: str | None = None
-    based_on: int | None = None
-    restored_from: int | None = None
-    removed: bool = False
-    reviews: tuple[Review, ...] = ()
-
-    @property
-    def review(self) -> Review | None:
-        """The last review."""
-        return self.reviews[-1] if self.reviews else None
-
-    def summary(self) -> dict[str, Any]:
-        """What a list of versions shows, as JSON values; ``frames`` counts them by state."""
-        frames = None
-        if self.record is not None:
-            frames = dict(Counter(label.state for label in self.record.frames.values()))
-        return {
-            "case": self.case,
-            "tag": self.tag,
-            "version": self.version,
-            "saved": self.saved,
-            "user": self.info.get("user"),
-            "based_on": self.based_on,
-            "restored_from": self.restored_from,
-            "removed": self.removed,
-            "frames": frames,
-            "reviews": [asdict(review) for review in self.reviews],
-        }
 
 
 class LabelStore:
@@ -137,8 +70,8 @@ class LabelStore:
         Raises:
             LabelDamaged: when the files of its last version are damaged.
         """
-        versions = self._versions(case, tag)
-        last = self._read(case, tag, versions[-1]) if versions else None
+        number = self.latest(case, tag)
+        last = self._read(case, tag, number) if number else None
         return None if last is None or last.removed else last
 
     def latest(self, case: str, tag: str) -> int:
@@ -175,14 +108,14 @@ class LabelStore:
         """What is damaged, one sentence each; reads and hashes every mask."""
         problems = []
         for case in self.cases():
-            for tag in _names(self._below(case)):
+            for tag in self.known_tags(case):
                 for version in self._versions(case, tag):
                     try:
                         found = self._read(case, tag, version)
                     except LabelError as problem:
                         problems.append(str(problem))
                         continue
-                    if found.mask is not None and _sha256(found.mask) != found.mask_sha256:
+                    if found.mask is not None and file_sha256(found.mask) != found.mask_sha256:
                         problems.append(
                             f"{case}, {tag}, version {version}: its mask was changed after it was saved"
                         )
@@ -226,9 +159,7 @@ class LabelStore:
             NotFoundError: when there is none of this number.
             LabelError: when that version removed the label, or the disk does not take it.
         """
-        old = self.version(case, tag, version)
-        if old.removed:
-            raise LabelError(f"{case}, {tag}: version {version} removed the label; restore an earlier one")
+        old = self._kept(case, tag, version, "restore")
         told = {**old.info, **(info or {})}
         return self._append(case, tag, old.mask, old.record, told, image=old.image, restored_from=version)
 
@@ -270,9 +201,7 @@ class LabelStore:
             NotFoundError: when there is no such version.
             LabelError: when that version removed the label, or the disk does not take it.
         """
-        chosen = self.version(case, tag, version)
-        if chosen.removed:
-            raise LabelError(f"{case}, {tag}: version {version} removed the label; pick an earlier one")
+        chosen = self._kept(case, tag, version, "pick")
         self.review(case, tag, version, "accepted", reviewer)
         origin = {"picked_from": {"tag": tag, "version": version, "reviewer": reviewer}}
         told = {**chosen.info, **origin}
@@ -297,6 +226,13 @@ class LabelStore:
             raise LabelStorageError(f"{case}: its labels were not put aside: {_why(problem)}") from None
 
     # -- parts --------------------------------------------------------------------------------------
+
+    def _kept(self, case: str, tag: str, version: int, verb: str) -> LabelVersion:
+        """A version that did not end the label."""
+        found = self.version(case, tag, version)
+        if found.removed:
+            raise LabelError(f"{case}, {tag}: version {version} removed the label; {verb} an earlier one")
+        return found
 
     def _append(
         self,
@@ -326,7 +262,7 @@ class LabelStore:
                         "schema": SCHEMA,
                         "saved": _now(),
                         "mask": name,
-                        "mask_sha256": None if name is None else _sha256(temporary / name),
+                        "mask_sha256": None if name is None else file_sha256(temporary / name),
                         "record": None if record is None else record.to_json(),
                         "info": dict(info),
                         "image": image,
@@ -449,18 +385,6 @@ def _names(folder: Path) -> list[str]:
 def _suffix(name: str) -> str:
     lower = name.lower()
     return ".nii.gz" if lower.endswith(".nii.gz") else Path(lower).suffix
-
-
-def pixels_sha256(frames: np.ndarray) -> str:
-    """SHA-256 (hex) of frames, uint8 [T, H, W], and their shape: which image a label belongs to."""
-    digest = hashlib.sha256(repr(frames.shape).encode())
-    digest.update(np.ascontiguousarray(frames).data)
-    return digest.hexdigest()
-
-
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -16,6 +16,7 @@ from torch import nn
 
 from fetaliqa.atomic import atomic_directory, write_json
 from fetaliqa.errors import BundleError, WeightsError
+from fetaliqa.file_hash import file_sha256
 from fetaliqa.models import lora as adapters
 from fetaliqa.models.architecture import Architecture, load_architecture
 from fetaliqa.models.card import (
@@ -31,7 +32,7 @@ from fetaliqa.models.card import (
 from fetaliqa.models.classification import FetalCLIPCls
 from fetaliqa.models.decoder import fuse_batch_norms
 from fetaliqa.models.encoder_model import EncoderModel
-from fetaliqa.models.hashing import file_sha256, short, tensors_sha256
+from fetaliqa.models.hashing import short, tensors_sha256
 from fetaliqa.models.segmentation import FetalCLIPSeg
 from fetaliqa.models.tower import build_tower, check_state, tower_shapes
 from fetaliqa.models.weights import load_visual, read_record

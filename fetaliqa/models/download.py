@@ -19,7 +19,8 @@ from pathlib import Path
 
 from fetaliqa.atomic import write_json
 from fetaliqa.errors import WeightsError
-from fetaliqa.models.hashing import CHUNK_BYTES, SHA256_PATTERN, file_sha256, short
+from fetaliqa.file_hash import file_sha256
+from fetaliqa.models.hashing import CHUNK_BYTES, SHA256_PATTERN, short
 
 # numansaeed/fetalclip-model: where FetalCLIP's README points to since 2026-02-05
 DEFAULT_URL = "https://huggingface.co/numansaeed/fetalclip-model/resolve/main/FetalCLIP_weights.pt"

@@ -1,11 +1,10 @@
-"""Content hashes of tensors and files."""
+"""Content hashes of tensors, and how hashes are written."""
 
 from __future__ import annotations
 
 import hashlib
 import re
 from collections.abc import Mapping
-from pathlib import Path
 
 import torch
 
@@ -24,15 +23,6 @@ def tensors_sha256(state: Mapping[str, torch.Tensor]) -> str:
         tensor = state[name].detach().cpu().contiguous()
         digest.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
         digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 (hex) of a file's bytes."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while chunk := file.read(CHUNK_BYTES):
-            digest.update(chunk)
     return digest.hexdigest()
 
 

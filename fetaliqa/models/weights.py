@@ -12,9 +12,10 @@ from safetensors.torch import save_file
 
 from fetaliqa.atomic import atomic_path, write_json
 from fetaliqa.errors import WeightsError
+from fetaliqa.file_hash import file_sha256
 from fetaliqa.models.architecture import VisionConfig, fetalclip_text, load_architecture
 from fetaliqa.models.checkpoint import read_checkpoint, read_visual
-from fetaliqa.models.hashing import file_sha256, short, tensors_sha256
+from fetaliqa.models.hashing import short, tensors_sha256
 from fetaliqa.models.home import weights_folder
 from fetaliqa.models.records import from_json, to_json
 

@@ -19,7 +19,7 @@ from typing import Any
 from monailabel.datastore.local import DataModel, ImageLabelModel
 
 from fetaliqa.atomic import atomic_path
-from fetaliqa.inference.cases import ACOUSLIC_IMAGES
+from fetaliqa.inference.cases import images_below
 from fetaliqa.sweep import read_sweep
 from monailabel_app.lib.ids import check_id
 from monailabel_app.lib.label_info import plain
@@ -46,7 +46,7 @@ class GuardedDatastore(LabelsFolder):
     def __init__(
         self, studies: str, *, max_file_bytes: int, auto_reload: bool = True, read_only: bool = False
     ) -> None:
-        images = str(ACOUSLIC_IMAGES) if (Path(studies) / ACOUSLIC_IMAGES).is_dir() else "."
+        images = str(images_below(Path(studies)))
         super().__init__(
             studies, images, max_file_bytes=max_file_bytes, auto_reload=auto_reload, read_only=read_only
         )
@@ -128,8 +128,11 @@ class GuardedDatastore(LabelsFolder):
         self.image_path(image_id)
         with self._locked(), as_refusal():
             self.labels.retire(image_id)  # else an image of the same id would inherit them
-            for tag in list(self._datastore.objects[image_id].labels):
-                super(LabelsFolder, self).remove_label(image_id, tag)
+            labels = self._datastore.objects[image_id].labels
+            for tag, label in labels.items():
+                file = Path(self._datastore.label_path(tag)) / self._filename(image_id, label.ext)
+                file.unlink(missing_ok=True)
+            labels.clear()
             super().remove_image(image_id)
             self.refresh()
 

@@ -68,14 +68,13 @@ def check_record(image_id: str, record: FrameRecord | None, masks: np.ndarray) -
         LabelError: naming the frame.
     """
     for frame, label in sorted(record.frames.items()) if record is not None else ():
-        drawn = bool(masks[frame].any())
-        if label.state == "annotated" and not drawn:
+        if not label.contradicts(bool(masks[frame].any())):
+            continue
+        if label.state == "annotated":
             raise LabelError(
                 f"label of {image_id}: frame {frame} is called annotated, but its mask is empty; outline it "
                 "or call it empty"
             )
-        if label.state == "empty" and drawn:
-            raise LabelError(
-                f"label of {image_id}: frame {frame} is called empty, but has a mask; erase it or call it "
-                "annotated"
-            )
+        raise LabelError(
+            f"label of {image_id}: frame {frame} is called empty, but has a mask; erase it or call it annotated"
+        )

@@ -17,12 +17,12 @@ from fetaliqa.datasets.acouslic_layout import (
     MASKS,
     Circumferences,
     case_paths,
-    file_sha256,
     read_circumferences,
     write_circumferences,
 )
 from fetaliqa.datasets.phantom import PhantomSettings, generate_case, write_dataset
 from fetaliqa.errors import OptionError, SweepError
+from fetaliqa.file_hash import file_sha256
 
 SMALL = PhantomSettings(scale="half", sweeps=2, slots=20)
 

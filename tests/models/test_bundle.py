@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from fetaliqa.errors import BundleError, WeightsError
+from fetaliqa.file_hash import file_sha256
 from fetaliqa.models import (
     BaseReference,
     Bundle,
@@ -22,7 +23,6 @@ from fetaliqa.models import (
     trainable_count,
 )
 from fetaliqa.models import lora as adapters
-from fetaliqa.models.hashing import file_sha256
 from fetaliqa.models.tower import build_tower
 from fetaliqa.models.verify import verify_bundle
 from fetaliqa.models.weights import WeightsRecord

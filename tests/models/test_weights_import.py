@@ -5,10 +5,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from fetaliqa.errors import WeightsError
+from fetaliqa.file_hash import file_sha256
 from fetaliqa.models import weights
 from fetaliqa.models.architecture import TextConfig
 from fetaliqa.models.checkpoint import checkpoint_shapes
-from fetaliqa.models.hashing import file_sha256, tensors_sha256
+from fetaliqa.models.hashing import tensors_sha256
 from fetaliqa.models.weights import import_checkpoint, load_visual, read_record
 
 TEXT = TextConfig(117, 50, 16, 2, 2, 16, 4.0)

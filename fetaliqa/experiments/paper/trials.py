@@ -23,8 +23,8 @@ from fetaliqa.experiments.paper.held_out import judged_tables, table_figures
 from fetaliqa.experiments.paper.rows import Row
 from fetaliqa.experiments.paper.study import Study, without_folders
 from fetaliqa.experiments.paper.weights import load_trained, save_trained
+from fetaliqa.file_hash import file_sha256
 from fetaliqa.models import trainable_count
-from fetaliqa.models.hashing import file_sha256
 from fetaliqa.training.recipe import Recipe
 from fetaliqa.training.store import FrameStore
 from fetaliqa.training.threshold import choose_threshold
