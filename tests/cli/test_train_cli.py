@@ -67,6 +67,10 @@ def base_bundle(tmp_path_factory):
 def _home(tmp_path, monkeypatch):
     monkeypatch.setenv("FETALIQA_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # here as in the processes that are started: other sums round otherwise
+    yield
+    torch.set_num_threads(threads)
 
 
 def quick(data, base, out, *more):
