@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,21 +13,26 @@ from typing import Any
 from monailabel.config import settings
 from monailabel.interfaces.app import MONAILabelApp
 from monailabel.interfaces.datastore import DefaultLabelTag
+from monailabel.interfaces.tasks.scoring import ScoringMethod
+from monailabel.interfaces.tasks.strategy import Strategy
 
 REPOSITORY = str(Path(__file__).resolve().parent.parent)
 if REPOSITORY not in sys.path:  # MONAI Label loads this file by its path, in the server and in its workers
     sys.path.insert(0, REPOSITORY)
 
 from fetaliqa import __version__  # noqa: E402
+from fetaliqa.active.queue import LabelQueue  # noqa: E402
+from fetaliqa.active.strategies import DEFAULT  # noqa: E402
 from fetaliqa.errors import FetalIQAError, OptionError  # noqa: E402
 from monailabel_app.lib.batch import AssessAhead, batch_images  # noqa: E402
-from monailabel_app.lib.conf import ServerConf  # noqa: E402
+from monailabel_app.lib.conf import SEG_MODEL, ServerConf  # noqa: E402
 from monailabel_app.lib.datastore import GuardedDatastore  # noqa: E402
 from monailabel_app.lib.ids import check_id, check_known  # noqa: E402
 from monailabel_app.lib.infers import SweepTask, known_task, make_tasks  # noqa: E402
 from monailabel_app.lib.received import check_self_contained, is_stock_upload  # noqa: E402
 from monailabel_app.lib.refusal import Refused  # noqa: E402
 from monailabel_app.lib.sessions import GuardedSessions  # noqa: E402
+from monailabel_app.lib.strategies import SCORING, FrameScoring, make_strategies  # noqa: E402
 
 logger = logging.getLogger(__name__)
 
@@ -62,6 +68,14 @@ class FetalIQAApp(MONAILabelApp):
     def init_infers(self) -> dict[str, SweepTask]:
         return make_tasks(self.server_conf)
 
+    def init_strategies(self) -> dict[str, Strategy]:
+        self._queue = LabelQueue(Path(self.studies))
+        return make_strategies(self._queue, self._infers.get(SEG_MODEL))
+
+    def init_scoring_methods(self) -> dict[str, ScoringMethod]:
+        task = self._infers.get(SEG_MODEL)
+        return {} if task is None else {SCORING: FrameScoring(Path(self.studies), task)}
+
     def init_batch_infer(self) -> AssessAhead:
         return AssessAhead()
 
@@ -73,6 +87,29 @@ class FetalIQAApp(MONAILabelApp):
         if not load:
             return None
         return GuardedSessions(settings.MONAI_LABEL_SESSION_PATH, settings.MONAI_LABEL_SESSION_EXPIRY)
+
+    def on_init_complete(self) -> None:
+        super().on_init_complete()
+        # ahead of the first request, which else would read the profiles of hundreds of cases
+        threading.Thread(target=self._refresh_queue, name="label-queue", daemon=True).start()
+
+    def _refresh_queue(self) -> None:
+        task = self._infers.get(SEG_MODEL)
+        if task is not None:
+            self._queue.refresh(task.service.fingerprint)
+
+    def label_counts(self) -> dict[str, int]:
+        """How much of the studies is scored, labelled, and in somebody's hands.
+
+        Raises:
+            Refused: 404 without a segmentation model.
+        """
+        task = known_task(self._infers, SEG_MODEL)
+        return self._queue.counts(self._datastore.list_images(), task.service.fingerprint)
+
+    def release_lease(self, rater: str) -> None:
+        """Free the case that a rater has."""
+        self._queue.release(rater)
 
     def server_mode(self, mode: bool) -> None:
         super().server_mode(mode)
@@ -174,8 +211,8 @@ class FetalIQAApp(MONAILabelApp):
         raise Refused(404, "whole-slide inference is not part of this app; use /infer/{model}")
 
     def next_sample(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        check_known("strategy", str(request.get("strategy") or "random"), self._strategies)
-        return super().next_sample(request)
+        strategy = check_known("strategy", str(request.get("strategy") or DEFAULT), self._strategies)
+        return super().next_sample({**request, "strategy": strategy})
 
 
 def _answer(file: str | None, params: dict[str, Any]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from fetaliqa.errors import OptionError
 from fetaliqa.geometry import SquareGrid
 from fetaliqa.inference.options import AssessOptions
 from fetaliqa.inference.predictor import Predictor
+from fetaliqa.inference.profile import FrameProfile, ProfileMaker
 from fetaliqa.models import BundleCard
 from fetaliqa.quality import FrameEvidence, quality_score, rank_frames
 from fetaliqa.sector import field_of_view
@@ -35,10 +36,12 @@ class Assessment:
     Attributes:
         record: the JSON-able assessment (docs/assessment.md).
         masks: uint8 [T, H, W], 1 inside the outlined anatomy on positive frames, on the native grid.
+        profile: what decides whether a frame is worth labelling; None of a classifier.
     """
 
     record: dict[str, Any]
     masks: np.ndarray
+    profile: FrameProfile | None = None
 
 
 def chosen_frames(sweep: Sweep, options: AssessOptions) -> np.ndarray:
@@ -168,6 +171,7 @@ def assess(
     done = 0
     cls_scores = _classifier_scores(sweep, classifier, indices)
     assessor = _FrameAssessor(sweep, predictor, threshold) if predictor.is_segmentation else None
+    profile = ProfileMaker(predictor.card.threshold.min_foreground_pixels(predictor.image_size))
     for chunk in predictor.predict(sweep.frames, indices):
         for position, frame in enumerate(int(index) for index in chunk.indices):
             if assessor is not None and chunk.probabilities is not None:
@@ -177,11 +181,13 @@ def assess(
             elif chunk.scores is not None:
                 score = float(chunk.scores[position])
                 fields[frame] = {"quality": round(score, 5), "positive": score > threshold}
+        if chunk.probabilities is not None and chunk.appearance is not None:
+            profile.add(chunk.indices, chunk.probabilities, chunk.appearance)
         done += len(chunk.indices)
         if progress is not None:
             progress(done, len(indices))
     record = _record(sweep, predictor, classifier, options, threshold, fields)
-    return Assessment(record, masks)
+    return Assessment(record, masks, profile.profile())
 
 
 def _classifier_scores(sweep: Sweep, classifier: Predictor | None, indices: np.ndarray) -> dict[int, float]:

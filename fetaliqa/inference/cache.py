@@ -14,6 +14,7 @@ import json
 import os
 import re
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -92,7 +93,7 @@ class AssessmentCache:
         return self.directory / f"{key}{ENTRY_SUFFIX}"
 
     def get(self, key: str) -> tuple[dict[str, Any], dict[str, np.ndarray]] | None:
-        """The stored JSON object and packed masks of ``key``, or None when there is no usable entry."""
+        """The JSON object and arrays (packed masks among them) of ``key``, or None without a usable entry."""
         path = self._entry(key)
         try:
             content = path.read_bytes()
@@ -105,15 +106,21 @@ class AssessmentCache:
             return None
         with np.load(io.BytesIO(archive), allow_pickle=False) as stored:
             record = json.loads(bytes(stored["record"]))
-            packed = {name: stored[name] for name in ("mask_shape", "mask_frames", "mask_bits")}
+            packed = {name: stored[name] for name in stored.files if name != "record"}
         used(path)
         return record, packed
 
-    def put(self, key: str, record: dict[str, Any], masks: np.ndarray) -> None:
-        """Store a JSON object and masks uint8 [T, H, W] under ``key``, then keep the folder in bounds."""
+    def put(
+        self,
+        key: str,
+        record: dict[str, Any],
+        masks: np.ndarray,
+        arrays: Mapping[str, np.ndarray] | None = None,
+    ) -> None:
+        """Store a JSON object, masks uint8 [T, H, W] and more arrays under ``key``; keep the folder in bounds."""
         text = np.frombuffer(json.dumps(record, allow_nan=False).encode(), np.uint8)
         archive = io.BytesIO()
-        np.savez_compressed(archive, record=text, **pack_masks(masks))
+        np.savez_compressed(archive, record=text, **pack_masks(masks), **(arrays or {}))  # type: ignore[arg-type]
         with atomic_path(self._entry(key)) as temporary:
             temporary.write_bytes(hashlib.sha256(archive.getbuffer()).digest() + archive.getvalue())
         self.trim()

@@ -10,7 +10,7 @@ import torch
 
 from fetaliqa.errors import OptionError
 from fetaliqa.geometry import SquareGrid
-from fetaliqa.models import Bundle, normalise
+from fetaliqa.models import Bundle, FetalCLIPSeg, normalise
 
 CPU_BATCH = 16  # frames; the decoder's full-resolution maps of 16 frames stay in the CPU's caches
 CUDA_BATCH = 64
@@ -48,11 +48,13 @@ class ChunkPrediction:
         indices: frame numbers in the stack, int [N].
         probabilities: float32 [N, S, S] on the model's square grid (segmentation), else None.
         scores: float32 [N] frame probability (classification), else None.
+        appearance: float [N, C], mean over the encoder's deepest map (segmentation), else None.
     """
 
     indices: np.ndarray
     probabilities: torch.Tensor | None
     scores: np.ndarray | None
+    appearance: torch.Tensor | None = None
 
 
 class Predictor:
@@ -91,19 +93,22 @@ class Predictor:
         self.image_size = self.card.architecture.vision.image_size
 
     @torch.inference_mode()
-    def _forward(self, squares: torch.Tensor) -> torch.Tensor:
+    def _forward(self, squares: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Probabilities, averaged over the views, and the appearance of the frames as they are."""
         images = normalise(squares)
         # bf16 autocast only on CUDA: on one AMX machine CPU autocast ran ViT-L at 0.12 frames/s, fp32 at 2.0
         with torch.autocast("cuda", dtype=torch.bfloat16, enabled=self.device.type == "cuda"):
-            total = sum(self._probabilities(images, axes) for axes in self.views)
-        return total / len(self.views)  # type: ignore[return-value]
+            total, appearance = self._answers(images)
+            for axes in self.views[1:]:
+                flipped = torch.sigmoid(self.model(images.flip(axes)).float())
+                total = total + (flipped.flip(axes) if flipped.ndim == 4 else flipped)
+        return total / len(self.views), appearance
 
-    def _probabilities(self, images: torch.Tensor, axes: tuple[int, ...]) -> torch.Tensor:
-        """Of the frames flipped along some axes, flipped back."""
-        if not axes:
-            return torch.sigmoid(self.model(images).float())
-        found = torch.sigmoid(self.model(images.flip(axes)).float())
-        return found.flip(axes) if found.ndim == 4 else found
+    def _answers(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        if not isinstance(self.model, FetalCLIPSeg):
+            return torch.sigmoid(self.model(images).float()), None
+        logits, maps = self.model.outline_and_maps(images)
+        return torch.sigmoid(logits.float()), maps[-1].float().mean(dim=(2, 3))
 
     def predict(self, frames: np.ndarray, indices: np.ndarray) -> Iterator[ChunkPrediction]:
         """Predict chosen frames of a stack, one batch at a time.
@@ -118,8 +123,8 @@ class Predictor:
         grid = SquareGrid(int(frames.shape[1]), int(frames.shape[2]), self.image_size)
         for start in range(0, len(indices), self.batch_size):
             chunk = indices[start : start + self.batch_size]
-            output = self._forward(grid.to_square(frames[chunk], self.device))
+            output, appearance = self._forward(grid.to_square(frames[chunk], self.device))
             if self.is_segmentation:
-                yield ChunkPrediction(chunk, output[:, 0], None)
+                yield ChunkPrediction(chunk, output[:, 0], None, appearance)
             else:
                 yield ChunkPrediction(chunk, None, output.cpu().numpy())

@@ -18,6 +18,7 @@ from fetaliqa.inference.assessment import ASSESSMENT_SCHEMA, Progress, assess, m
 from fetaliqa.inference.cache import DEFAULT_BYTES, AssessmentCache, KnownContent, cache_key, unpack_masks, used
 from fetaliqa.inference.options import AssessOptions
 from fetaliqa.inference.predictor import Predictor, choose_device
+from fetaliqa.inference.profile import FrameProfile
 from fetaliqa.models import Bundle
 from fetaliqa.models.store import resolve_bundle
 from fetaliqa.sweep import Sweep, read_sweep, write_masks
@@ -35,6 +36,7 @@ class AssessmentResult:
     Attributes:
         assessment: JSON-able record (docs/assessment.md).
         cached: True when nothing was computed for this request.
+        profile: of its frames; None of a classifier, and of entries of before there were any.
     """
 
     assessment: dict[str, Any]
@@ -46,6 +48,7 @@ class AssessmentResult:
     _sweep: Sweep | None
     _cache: AssessmentCache | None
     _key: str
+    profile: FrameProfile | None = None
 
     @property
     def masks(self) -> np.ndarray:
@@ -125,6 +128,11 @@ class AssessmentService:
         """The bundle's card."""
         return self._bundle.card
 
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) of the bundle."""
+        return self._bundle.fingerprint
+
     def model_info(self) -> dict[str, Any]:
         """Name, version, task, anatomy and measurement, without loading the model."""
         return model_info(self._bundle.card)
@@ -170,9 +178,20 @@ class AssessmentService:
         return identity, self._found(path, options, known, None) if known else None
 
     def assess(
-        self, path: Path, options: AssessOptions | None = None, progress: Progress | None = None
+        self,
+        path: Path,
+        options: AssessOptions | None = None,
+        progress: Progress | None = None,
+        *,
+        with_profile: bool = False,
     ) -> AssessmentResult:
         """Assess the sweep file (or folder of frames) at ``path``.
+
+        Args:
+            path: of the file.
+            options: which part, and how.
+            progress: called with (frames done, frames in all).
+            with_profile: whether an assessment that was kept without a profile is made again.
 
         Raises:
             FetalIQAError: when the file cannot be used, or the options do not fit it.
@@ -180,21 +199,24 @@ class AssessmentService:
         path, options = Path(path), options or AssessOptions()
         # the identity is taken before reading: a file replaced meanwhile gets no false record
         identity, found = self._known(path, options)
-        if found is not None:
+        if found is not None and (found.profile is not None or not with_profile):
             return found
         sweep = read_sweep(path, sweeps=options.sweep_count)
         if self._cache is not None:
             content = KnownContent(sweep.content_hash, sweep.case_id, tuple(sweep.notes))
             self._cache.remember_content(identity, content)
             found = self._found(path, options, content, sweep)
-            if found is not None:
+            if found is not None and (found.profile is not None or not with_profile):
                 return found
         predictor = self.load()
         result = assess(sweep, predictor, options, classifier=self._classifier, progress=progress)
         key = self._key(sweep.content_hash, options)
         if self._cache is not None:
-            self._cache.put(key, result.record, result.masks)
-        return AssessmentResult(result.record, False, path, options, None, result.masks, sweep, self._cache, key)
+            arrays = None if result.profile is None else result.profile.arrays()
+            self._cache.put(key, result.record, result.masks, arrays)
+        return AssessmentResult(
+            result.record, False, path, options, None, result.masks, sweep, self._cache, key, result.profile
+        )
 
     def _found(
         self, path: Path, options: AssessOptions, content: KnownContent, sweep: Sweep | None
@@ -208,4 +230,5 @@ class AssessmentService:
         record, packed = stored
         # equal pixels in another file: the same assessment, another case, read in its own way
         record["case_id"], record["notes"] = content.case_id, list(content.notes)
-        return AssessmentResult(record, True, path, options, packed, None, sweep, self._cache, key)
+        profile = FrameProfile.from_arrays(packed)
+        return AssessmentResult(record, True, path, options, packed, None, sweep, self._cache, key, profile)

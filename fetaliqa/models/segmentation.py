@@ -39,9 +39,14 @@ class FetalCLIPSeg(EncoderModel):
         Returns:
             Logits, float [N, 1, S, S].
         """
+        return self.outline_and_maps(images)[0]
+
+    def outline_and_maps(self, images: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        """As calling the model, with the four maps that the decoder read (see ``features``)."""
         # channels last: depthwise convolutions then take oneDNN's path (decoder measured 1.6 x faster on CPU)
         images = self._checked(images).contiguous(memory_format=torch.channels_last)
-        return self.decoder(images, self.features(images))
+        maps = self.features(images)
+        return self.decoder(images, maps), maps
 
     def features(self, images: torch.Tensor) -> list[torch.Tensor]:
         """What the decoder reads: four maps [N, width, G, G] of images [N, 3, S, S], G the patch grid."""

@@ -15,7 +15,7 @@ from typing import Any
 from fastapi import APIRouter, Depends, Response
 from fastapi.routing import APIRoute
 from monailabel.config import settings
-from monailabel.endpoints import activelearning, info, login, logs, model, scoring, train
+from monailabel.endpoints import info, login, logs, model, scoring, train
 from monailabel.interfaces.utils.app import clear_cache
 
 from monailabel_app.lib.api.common import ADMIN, served
@@ -71,10 +71,6 @@ def taken_over(
     return ours
 
 
-def _known_strategy(strategy: str) -> None:
-    check_known("strategy", strategy, served()._strategies)
-
-
 def _known_method(method: str) -> None:
     check_known("scoring method", method, served()._scoring_methods)
 
@@ -119,7 +115,6 @@ def routers() -> list[APIRouter]:
     kept = [
         others,
         taken_over(info.router),
-        taken_over(activelearning.router, _known_strategy),
         taken_over(train.router, _known_trainer),
         taken_over(scoring.router, _known_method),
         taken_over(model.router, _known_model, methods=("GET",)),

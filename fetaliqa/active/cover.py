@@ -1,0 +1,68 @@
+"""Covering what frames look like: groups of alike frames, and distance to what is labelled."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+from scipy.cluster.vq import kmeans2
+
+GROUPS = 48
+ITERATIONS = 20
+MAX_SAMPLE = 4000  # frames that groups are formed from; all others join the nearest
+CHUNK = 8192  # frames compared at a time
+
+
+def thinned(group: np.ndarray, step: int) -> np.ndarray:
+    """Indices of every ``step``-th frame of each sweep (``group``, int [N]): neighbours are much alike."""
+    starts = np.flatnonzero(np.concatenate([[True], group[1:] != group[:-1]]))
+    place = np.arange(len(group)) - np.repeat(starts, np.diff(np.append(starts, len(group))))
+    return np.flatnonzero(place % step == 0)
+
+
+def group_alike(
+    embedding: np.ndarray, group: np.ndarray, step: int, seed: int = 0, groups: int = GROUPS
+) -> tuple[np.ndarray, np.ndarray]:
+    """Groups of frames that look alike (k-means on the embeddings of thinned frames).
+
+    Args:
+        embedding: float [N, D], of frames in the order of sweeps.
+        group: int [N], which sweep each is of.
+        step: see :func:`thinned`.
+        seed: of the start.
+        groups: how many.
+
+    Returns:
+        int32 [N], the group of each frame; float32 [N], its distance to the group's centre.
+    """
+    chosen = thinned(group, step)
+    sample = embedding[chosen[:: -(-len(chosen) // MAX_SAMPLE)]]
+    with warnings.catch_warnings(), np.errstate(invalid="ignore"):
+        warnings.simplefilter("ignore", UserWarning)  # of empty groups: fewer different frames than groups
+        centres, _ = kmeans2(sample, min(groups, len(sample)), iter=ITERATIONS, minit="++", seed=seed)
+    distance, index = nearest(embedding, centres, with_index=True)
+    return index.astype(np.int32), distance
+
+
+def nearest(points: np.ndarray, others: np.ndarray, *, with_index: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """Euclidean distance of each point [n, D] to the nearest of others [m, D], float32 [n]; and which, int [n].
+
+    Without others all distances are infinite.
+    """
+    if not len(others):
+        return np.full(len(points), np.inf, np.float32), np.zeros(len(points), np.int64)
+    others = others.astype(np.float32)
+    square = (others**2).sum(axis=1)
+    best, index = np.empty(len(points), np.float32), np.zeros(len(points), np.int64)
+    for start in range(0, len(points), CHUNK):
+        part = points[start : start + CHUNK]
+        rest = square - 2 * (part @ others.T)
+        if with_index:
+            index[start : start + CHUNK] = rest.argmin(axis=1)
+        best[start : start + CHUNK] = rest.min(axis=1) + (part**2).sum(axis=1)
+    return np.sqrt(np.maximum(best, 0)), index
+
+
+def centre_most(points: np.ndarray) -> int:
+    """Index of the point [n, D] nearest to the mean of all."""
+    return int(((points - points.mean(axis=0)) ** 2).sum(axis=1).argmin())

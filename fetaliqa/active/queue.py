@@ -1,0 +1,198 @@
+"""What to label next in a studies folder: profiles, labels and leases kept at hand, so that asking is quick."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fetaliqa.active.known import KnownFrames
+from fetaliqa.active.leases import MINUTES, Lease, Leases
+from fetaliqa.active.picking import QuerySettings
+from fetaliqa.active.pool import Pool, make_pool
+from fetaliqa.active.profiles import FOLDER, CaseProfile, ProfileFolder
+from fetaliqa.active.strategies import STRATEGIES, Query, next_query
+from fetaliqa.errors import NotFoundError
+from fetaliqa.labels import LabelStore
+from fetaliqa.labels.store import FOLDER as LABELS
+
+NOT_SCORED = "not scored yet: nothing is known of its frames"
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A case handed to a rater.
+
+    Attributes:
+        case: its id.
+        frames: of it, worth labelling: number, sweep, reason, score, and the model's quality score.
+        lease: who has it until when.
+        note: in words, when there is something to say of the whole offer.
+    """
+
+    case: str
+    frames: tuple[dict[str, Any], ...]
+    lease: Lease
+    note: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The offer as JSON values."""
+        return {
+            "id": self.case,
+            "frames": list(self.frames),
+            "lease": {"rater": self.lease.rater, "until": round(self.lease.until, 3)},
+            "note": self.note,
+        }
+
+
+class LabelQueue:
+    """The cases of a studies folder in the order in which they are worth labelling.
+
+    Args:
+        studies: the folder.
+    """
+
+    def __init__(self, studies: Path) -> None:
+        self._studies = Path(studies)
+        self._leases = Leases(self._studies)
+        self._known = KnownFrames(LabelStore(self._studies / LABELS))
+        self._lock = threading.Lock()
+        self._pool: Pool | None = None
+        self._stamps: tuple[str, dict[str, tuple[int, int]]] | None = None
+        self._profiles: dict[str, tuple[tuple[int, int], CaseProfile]] = {}
+
+    def refresh(self, fingerprint: str) -> None:
+        """Read what changed; called ahead of need, so that :meth:`offer` finds it done.
+
+        Args:
+            fingerprint: of the model's bundle.
+        """
+        with self._lock:
+            self._refresh(fingerprint)
+
+    def offer(
+        self,
+        cases: Sequence[str],
+        strategy: str,
+        rater: str,
+        fingerprint: str,
+        settings: QuerySettings | None = None,
+        *,
+        skip: Collection[str] = (),
+        minutes: float = MINUTES,
+    ) -> Offer | None:
+        """The next case for a rater, who has it then; None when nothing is left.
+
+        The same rater asking again without having labelled anything gets the same case again: name it in ``skip``
+        to get another.
+
+        Args:
+            cases: all that there are.
+            strategy: name, see ``STRATEGIES``.
+            rater: who asks.
+            fingerprint: of the model's bundle.
+            settings: the rules.
+            skip: cases not to offer.
+            minutes: how long the rater has it.
+
+        Raises:
+            NotFoundError: when there is no such strategy.
+        """
+        if strategy not in STRATEGIES:
+            raise NotFoundError(f"there is no strategy {strategy!r}; known: {', '.join(STRATEGIES)}")
+        with self._lock:
+            pool = self._refresh(fingerprint)
+            known = self._known.by_case()
+            while True:  # again when another process takes the case meanwhile
+                barred = self._leases.of_others(rater) | set(skip)
+                found = self._choose(
+                    pool, known, [case for case in cases if case not in barred], strategy, settings
+                )
+                if found is None:
+                    return None
+                case, frames, note = found
+                lease = self._leases.take(case, rater, minutes)
+                if lease is not None:
+                    return Offer(case, frames, lease, note)
+
+    def release(self, rater: str) -> None:
+        """Free the case that a rater has."""
+        self._leases.release(rater)
+
+    def counts(self, cases: Sequence[str], fingerprint: str) -> dict[str, int]:
+        """How many cases there are, how many are scored, have a label, and are in somebody's hands."""
+        with self._lock:
+            pool = self._refresh(fingerprint)
+            known = self._known.by_case()
+        scored = set() if pool is None else set(pool.cases)
+        return {
+            "cases": len(cases),
+            "scored": len(scored.intersection(cases)),
+            "labelled": len(set(known).intersection(cases)),
+            "labelled_frames": sum(len(frames) for case, frames in known.items() if case in set(cases)),
+            "leased": len(set(self._leases.active()).intersection(cases)),
+        }
+
+    def _choose(
+        self,
+        pool: Pool | None,
+        known: dict[str, frozenset[int]] | Any,
+        free: Sequence[str],
+        strategy: str,
+        settings: QuerySettings | None,
+    ) -> tuple[str, tuple[dict[str, Any], ...], str | None] | None:
+        if pool is not None:
+            labelled = pool.mark(known)
+            query = next_query(pool.with_labels(labelled, pool.of_cases(free) & ~labelled), strategy, settings)
+            if query is not None:
+                return query.case, _frames(pool, query), None
+        scored = set() if pool is None else set(pool.cases)
+        for case in free:
+            if case not in scored and not known.get(case):
+                return case, (), NOT_SCORED
+        return None
+
+    def _refresh(self, fingerprint: str) -> Pool | None:
+        folder = self._best_folder(fingerprint)
+        stamps = folder.stamps()
+        seen = (folder.folder.name, stamps)
+        if self._stamps == seen:
+            return self._pool
+        if self._stamps is None or self._stamps[0] != seen[0]:
+            self._profiles = {}
+        kept: dict[str, tuple[tuple[int, int], CaseProfile]] = {}
+        for case, stamp in stamps.items():
+            held = self._profiles.get(case)
+            if held is None or held[0] != stamp:
+                read = folder.read(case)
+                held = None if read is None else (stamp, read)
+            if held is not None:
+                kept[case] = held
+        self._profiles, self._stamps = kept, seen
+        self._pool = make_pool(profile for _, profile in kept.values()) if kept else None
+        return self._pool
+
+    def _best_folder(self, fingerprint: str) -> ProfileFolder:
+        """The model's own profiles; those of another that has more of them: a new model has scored nothing yet."""
+        own = ProfileFolder(self._studies, fingerprint)
+        there = self._studies / FOLDER
+        names = sorted(path.name for path in there.iterdir() if path.is_dir()) if there.is_dir() else []
+        others = [ProfileFolder(self._studies, name) for name in names if name != own.folder.name]
+        return max([own, *others], key=lambda folder: len(folder.stamps()))
+
+
+def _frames(pool: Pool, query: Query) -> tuple[dict[str, Any], ...]:
+    return tuple(
+        {
+            "frame": int(pool.frame[pick.index]),
+            "sweep": int(pool.sweep[pick.index]),
+            "reason": pick.reason,
+            "score": round(float(np.clip(pick.score, -1e6, 1e6)), 4),
+            "quality": round(float(pool.quality[pick.index]), 4),
+        }
+        for pick in query.picks
+    )

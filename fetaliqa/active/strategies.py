@@ -1,0 +1,174 @@
+"""Which case to label next, and which of its frames: the baselines, and what each is for.
+
+Every strategy answers with frames of one case, as an annotator opens one case at a time. Evidence on them is in
+docs/active-learning.md. The default is in ``default``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from fetaliqa.active.cover import centre_most, nearest, thinned
+from fetaliqa.active.default import default_query
+from fetaliqa.active.picking import Basket, Pick, QuerySettings, eligible
+from fetaliqa.active.pool import Pool
+from fetaliqa.errors import NotFoundError
+
+FOREGROUND_SHARE = 0.5  # of the frames of the foreground-aware draw; nnU-Net's own is a third of its patches
+DIVERSITY_STEP = 30  # frames; of those among which the one farthest from all labelled ones is looked for
+LEADERS = 20  # most uncertain frames looked at, per frame asked for
+DEFAULT = "fetaliqa"
+
+
+@dataclass(frozen=True)
+class Query:
+    """A case to label, with frames of it.
+
+    Attributes:
+        case: its id.
+        picks: in the order of their frames.
+    """
+
+    case: str
+    picks: tuple[Pick, ...]
+
+
+Choice = Callable[[Pool, np.ndarray, QuerySettings, np.random.Generator], Basket]
+
+
+def next_query(pool: Pool, strategy: str, settings: QuerySettings | None = None) -> Query | None:
+    """What a strategy would have labelled next; None when there is nothing left to offer.
+
+    Args:
+        pool: the frames; ``labelled`` and ``offered`` say what is left.
+        strategy: name, see ``STRATEGIES``.
+        settings: the rules.
+
+    Raises:
+        NotFoundError: when there is no such strategy.
+    """
+    if strategy not in STRATEGIES:
+        raise NotFoundError(f"there is no strategy {strategy!r}; known: {', '.join(STRATEGIES)}")
+    settings = settings or QuerySettings()
+    left = eligible(pool, settings.gap)
+    if not left.any():
+        return None
+    # another draw whenever something was labelled; the same as long as nothing was
+    random = np.random.default_rng([settings.seed, int(pool.labelled.sum())])
+    basket = STRATEGIES[strategy].choose(pool, left, settings, random)
+    ordered = sorted(basket.picks, key=lambda pick: pick.index)
+    return Query(pool.cases[pool.case[ordered[0].index]], tuple(ordered))
+
+
+def _drawn_case(pool: Pool, left: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Indices of the frames left of one case, drawn from those with the fewest labelled frames."""
+    counts = np.bincount(pool.case[pool.labelled], minlength=len(pool.cases))
+    open_cases = np.unique(pool.case[left])
+    least = open_cases[counts[open_cases] == counts[open_cases].min()]
+    return np.flatnonzero(left & (pool.case == random.choice(least)))
+
+
+def _random(pool: Pool, left: np.ndarray, settings: QuerySettings, random: np.random.Generator) -> Basket:
+    basket = Basket(pool, settings)
+    basket.fill(random.permutation(_drawn_case(pool, left, random)), "drawn at random")
+    return basket
+
+
+def _strided(pool: Pool, left: np.ndarray, settings: QuerySettings, random: np.random.Generator) -> Basket:
+    """Evenly spaced frames of each sweep."""
+    basket = Basket(pool, settings)
+    members = _drawn_case(pool, left, random)
+    sweeps = np.unique(pool.sweep[members])
+    per_sweep = min(settings.per_sweep, max(1, settings.frames // len(sweeps)))
+    for sweep in random.permutation(sweeps):
+        frames = members[pool.sweep[members] == sweep]
+        whole = pool.frame[(pool.case == pool.case[members[0]]) & (pool.sweep == sweep)]
+        for part in range(per_sweep):
+            target = whole[0] + (whole[-1] - whole[0]) * (part + 0.5) / per_sweep
+            by_distance = frames[np.argsort(np.abs(pool.frame[frames] - target), kind="stable")]
+            basket.fill(by_distance, "evenly spaced in its sweep", count=1)
+    return basket
+
+
+def _foreground(pool: Pool, left: np.ndarray, settings: QuerySettings, random: np.random.Generator) -> Basket:
+    """Half of the frames among those that the model calls positive, the others anywhere."""
+    basket = Basket(pool, settings)
+    members = _drawn_case(pool, left, random)
+    positive = members[pool.positive[members]]
+    basket.fill(random.permutation(positive), "drawn from predicted positives", count=_half_up(settings.frames))
+    basket.fill(random.permutation(members), "drawn at random")
+    return basket
+
+
+def _half_up(count: int) -> int:
+    return max(1, round(count * FOREGROUND_SHARE + 1e-9))
+
+
+def _uncertainty(pool: Pool, left: np.ndarray, settings: QuerySettings, _: np.random.Generator) -> Basket:
+    """The case whose most uncertain frames are the most uncertain."""
+    members = np.flatnonzero(left)
+    count = min(len(members), LEADERS * settings.frames)
+    leaders = members[np.argpartition(-pool.uncertainty[members], count - 1)[:count]]
+    best = Basket(pool, settings)
+    value = -1.0
+    # a case without a frame among the leaders is passed over: its mean cannot be among the highest either
+    for case in np.unique(pool.case[leaders]):
+        start, stop = np.searchsorted(pool.case, [case, case + 1])
+        own = start + np.flatnonzero(left[start:stop])
+        order = own[np.argsort(-pool.uncertainty[own], kind="stable")]
+        basket = Basket(pool, settings)
+        basket.fill(order, "high disagreement along the outline", pool.uncertainty)
+        mean = float(np.mean([pick.score for pick in basket.picks]))
+        if mean > value:
+            best, value = basket, mean
+    return best
+
+
+def _diversity(pool: Pool, left: np.ndarray, settings: QuerySettings, _: np.random.Generator) -> Basket:
+    """Farthest first from all that is labelled (greedy k-center)."""
+    basket = Basket(pool, settings)
+    sample = np.flatnonzero(left)
+    sparse = thinned(pool.group(), DIVERSITY_STEP)
+    sample = sample[np.isin(sample, sparse)] if np.isin(sparse, sample).any() else sample
+    known = pool.embedding[pool.labelled]
+    if len(known):
+        distance, _index = nearest(pool.embedding[sample], known)
+        first = sample[int(distance.argmax())]
+        basket.add(int(first), "new appearance", float(distance.max()))
+    else:
+        first = sample[centre_most(pool.embedding[sample])]
+        basket.add(int(first), "typical of all frames", 0.0)
+    members = np.flatnonzero(left & (pool.case == pool.case[first]))
+    distance, _index = nearest(pool.embedding[members], np.concatenate([known, pool.embedding[[first]]]))
+    allowed = np.ones(len(members), bool)
+    while not basket.full and allowed.any():
+        place = int(np.where(allowed, distance, -1).argmax())
+        allowed[place] = False
+        if basket.add(int(members[place]), "new appearance", float(distance[place])):
+            added, _index = nearest(pool.embedding[members], pool.embedding[members[[place]]])
+            distance = np.minimum(distance, added)
+    return basket
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """A way to choose, and what it is in words."""
+
+    choose: Choice
+    description: str
+
+
+STRATEGIES: dict[str, Strategy] = {
+    DEFAULT: Strategy(
+        default_query,
+        "Covers groups of alike frames first; then uncertain frames that look unlike the labelled ones",
+    ),
+    "random": Strategy(_random, "Random frames of a random case"),
+    "strided": Strategy(_strided, "Evenly spaced frames of a random case"),
+    "foreground": Strategy(_foreground, "Half of the frames among predicted positives of a random case"),
+    "uncertainty": Strategy(_uncertainty, "The case with the most uncertain outlines"),
+    "diversity": Strategy(_diversity, "The case that looks least like what is labelled"),
+}

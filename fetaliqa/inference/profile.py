@@ -1,0 +1,139 @@
+"""What decides whether a frame is worth labelling, taken from the answers that its assessment is made of.
+
+Three figures per frame, small enough to keep for every frame of every case: how present the anatomy is, how
+unsure the model is of the outline, and what the frame looks like to the encoder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+import torch.nn.functional as functional
+
+BAND_PIXELS = (
+    3  # on each side of the outline, on the square grid: about one cell of the decoder's second finest map
+)
+MASK_PROBABILITY = 0.5  # where binary entropy is largest; a bundle's own threshold may lie where it is sure
+EMBEDDING_SIZE = 64
+CLIP = 3.0  # standard deviations; a vision transformer has a few channels that would outweigh all others
+PREFIX = "profile_"  # of the arrays' names in a cache entry
+
+
+@dataclass(frozen=True, eq=False)
+class FrameProfile:
+    """Figures of the assessed frames of a case.
+
+    Attributes:
+        frames: int32 [N], their numbers.
+        presence: float32 [N], mean probability of the most probable pixels, as many as a positive frame needs.
+        uncertainty: float32 [N], 0 to 1 bit, see :func:`outline_uncertainty`.
+        embedding: float16 [N, D], see :func:`embed`; near vectors are frames that look alike.
+    """
+
+    frames: np.ndarray
+    presence: np.ndarray
+    uncertainty: np.ndarray
+    embedding: np.ndarray
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The arrays by the names they have in a file."""
+        return {f"{PREFIX}{name}": value for name, value in vars(self).items()}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> FrameProfile | None:
+        """The inverse of :meth:`arrays`; None where they are not, or do not fit each other."""
+        try:
+            profile = cls(*(arrays[f"{PREFIX}{name}"] for name in cls.__dataclass_fields__))
+        except KeyError:
+            return None
+        count = len(profile.frames)
+        fits = profile.embedding.shape == (count, EMBEDDING_SIZE) and all(
+            values.shape == (count,) for values in (profile.frames, profile.presence, profile.uncertainty)
+        )
+        return profile if fits else None
+
+
+class ProfileMaker:
+    """Gathers a profile batch by batch.
+
+    Args:
+        min_pixels: foreground pixels that make a frame positive.
+    """
+
+    def __init__(self, min_pixels: int) -> None:
+        self._min_pixels = min_pixels
+        self._parts: list[tuple[np.ndarray, ...]] = []
+
+    def add(self, frames: np.ndarray, probabilities: torch.Tensor, appearance: torch.Tensor) -> None:
+        """Add frames: numbers int [n], probabilities [n, S, S], appearance [n, C]."""
+        found = (presence(probabilities, self._min_pixels), outline_uncertainty(probabilities, self._min_pixels))
+        figures = [value.float().cpu().numpy().astype(np.float32) for value in found]
+        self._parts.append((frames.astype(np.int32), *figures, embed(appearance).cpu().numpy().astype(np.float16)))
+
+    def profile(self) -> FrameProfile | None:
+        """The profile of all frames added, in the order of their numbers; None without any."""
+        if not self._parts:
+            return None
+        columns = [np.concatenate(column) for column in zip(*self._parts)]
+        order = np.argsort(columns[0], kind="stable")
+        return FrameProfile(*(column[order] for column in columns))
+
+
+def presence(probabilities: torch.Tensor, min_pixels: int) -> torch.Tensor:
+    """float [n]: mean of the ``min_pixels`` highest pixel probabilities of [n, S, S]."""
+    return probabilities.flatten(1).topk(min_pixels, dim=1).values.mean(dim=1)
+
+
+def outline_uncertainty(probabilities: torch.Tensor, min_pixels: int) -> torch.Tensor:
+    """Mean symmetric binary entropy, in bits, over the boundary band of the predicted mask.
+
+    Averaged over the whole picture, the entropy of a small outline would drown in background, and a large outline
+    would look unsure for its length alone. A frame without a mask has no boundary: there the ``min_pixels`` most
+    probable pixels count, the ones that would have made one.
+
+    Args:
+        probabilities: float [n, S, S].
+        min_pixels: foreground pixels that make a frame positive.
+
+    Returns:
+        float [n], 0 to 1.
+    """
+    entropy = binary_entropy(probabilities)
+    mask = (probabilities > MASK_PROBABILITY).float()[:, None]
+    side = 2 * BAND_PIXELS + 1
+    outer = functional.max_pool2d(mask, side, 1, BAND_PIXELS)
+    inner = 1 - functional.max_pool2d(1 - mask, side, 1, BAND_PIXELS)
+    band = (outer - inner)[:, 0]
+    on_band = (entropy * band).sum(dim=(1, 2)) / band.sum(dim=(1, 2)).clamp(min=1)
+    likeliest = probabilities.flatten(1).topk(min_pixels, dim=1).values
+    return torch.where(mask.sum(dim=(1, 2, 3)) >= min_pixels, on_band, binary_entropy(likeliest).mean(dim=1))
+
+
+def binary_entropy(probabilities: torch.Tensor) -> torch.Tensor:
+    """-p log2 p - (1 - p) log2 (1 - p): the same for p and 1 - p, 1 bit at 0.5."""
+    p = probabilities.clamp(1e-6, 1 - 1e-6)
+    return -(p * p.log2() + (1 - p) * (1 - p).log2())
+
+
+def embed(appearance: torch.Tensor) -> torch.Tensor:
+    """float [n, 64] of pooled encoder features [n, C]: levelled, clipped, projected at random when C is larger.
+
+    A fixed random projection keeps distances (Johnson and Lindenstrauss) and, unlike principal components, needs
+    no data to be fitted to.
+    """
+    channels = appearance.shape[1]
+    levelled = functional.layer_norm(appearance.float(), (channels,)).clamp(-CLIP, CLIP)
+    return levelled @ torch.from_numpy(_projection(channels)).to(levelled.device)
+
+
+@lru_cache(maxsize=8)
+def _projection(channels: int) -> np.ndarray:
+    """float32 [C, 64]: the identity, padded or not, up to 64 channels, else random with rows of unit length."""
+    if channels <= EMBEDDING_SIZE:
+        return np.eye(channels, EMBEDDING_SIZE, dtype=np.float32)
+    drawn = np.random.default_rng(channels).standard_normal((channels, EMBEDDING_SIZE))
+    return (drawn / np.sqrt(EMBEDDING_SIZE)).astype(np.float32)
