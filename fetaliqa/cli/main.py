@@ -24,6 +24,7 @@ VERBS = {
     "train": "train models by a recipe, from any labelled data set",
     "evaluate": "measure a run or a bundle on labelled cases; tables and an HTML report",
     "experiment": "the paper's tables and figures, ours beside them",
+    "simulate": "label-efficiency curves of the query strategies, with a simulated annotator",
     "demo": "train and evaluate the demo model on phantom sweeps",
 }
 

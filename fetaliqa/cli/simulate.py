@@ -1,0 +1,172 @@
+"""``fetaliqa simulate``: label-efficiency curves of the query strategies, with a simulated annotator."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fetaliqa.experiments.efficiency.data import ThinCase
+
+BUDGETS = (16, 32, 64, 128, 256, 384)
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "out", type=Path, metavar="OUT", help="folder of the simulation; one that is there goes on"
+    )
+    parser.add_argument("--data", type=Path, help="labelled data set (default: phantoms rendered for this)")
+    parser.add_argument("--kind", default="auto", help="of the data set (default auto)")
+    parser.add_argument(
+        "--base", metavar="BUNDLE", help="bundle whose encoder is used (default: a small one, trained once in OUT)"
+    )
+    parser.add_argument("--strategies", default="all", metavar="A,B", help="comma-separated (default all)")
+    parser.add_argument("--seeds", type=int, default=3, metavar="N", help="independent repetitions (default 3)")
+    parser.add_argument(
+        "--budgets",
+        default=",".join(map(str, BUDGETS)),
+        metavar="N,N",
+        help=f"labelled frames after each round (default {','.join(map(str, BUDGETS))})",
+    )
+    parser.add_argument("--pool-cases", type=int, default=28, metavar="N", help="cases to label (default 28)")
+    parser.add_argument("--test-cases", type=int, default=20, metavar="N", help="cases to measure on (default 20)")
+    parser.add_argument("--step", type=int, default=5, metavar="N", help="keep every N-th frame (default 5)")
+    parser.add_argument(
+        "--frames", type=int, default=4, metavar="N", help="frames of a case at a time (default 4)"
+    )
+    parser.add_argument("--per-sweep", type=int, default=1, metavar="N", help="and of one sweep (default 1)")
+    parser.add_argument(
+        "--gap", type=int, default=15, metavar="N", help="frames between labelled ones (default 15)"
+    )
+    parser.add_argument("--steps", type=int, default=120, metavar="N", help="training steps a round (default 120)")
+    parser.add_argument("--full-steps", type=int, default=600, metavar="N", help="and on all labels (default 600)")
+    parser.add_argument("--processes", type=int, default=1, metavar="N", help="runs at the same time (default 1)")
+    parser.add_argument("--json", action="store_true", help="print the summary as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    from fetaliqa.cli.extras import require_extra
+
+    require_extra("train", "training", {"lightning": "lightning"})
+    from fetaliqa.errors import OptionError
+    from fetaliqa.experiments.efficiency.data import prepare_cases
+    from fetaliqa.experiments.efficiency.loop import Simulation, pool_size, simulate
+    from fetaliqa.experiments.efficiency.report import write_report
+    from fetaliqa.memory import keep_freed_memory
+
+    keep_freed_memory()
+    for name in ("seeds", "pool_cases", "test_cases", "step", "steps", "full_steps", "processes"):
+        if getattr(args, name) < 1:
+            raise OptionError(f"--{name.replace('_', '-')} is {getattr(args, name)}; 1 or more is needed")
+    budgets, strategies = _budgets(args.budgets), _strategies(args.strategies)
+    pool, test, make, synthetic = _cases(args)
+    with _Bars() as bars:
+        simulation = Simulation(
+            _base(args, bars.report),
+            pool,
+            test,
+            args.step,
+            budgets,
+            args.seeds,
+            strategies,
+            args.frames,
+            args.per_sweep,
+            args.gap,
+            args.steps,
+            args.full_steps,
+        )
+        prepare_cases(args.out / "cases", (*pool, *test), make, lambda *done: bars.report("prepare cases", *done))
+        rows = simulate(
+            args.out, simulation, processes=args.processes, progress=lambda *done: bars.report("run", *done)
+        )
+    frames = pool_size(args.out, simulation)
+    summary = write_report(args.out, rows, simulation, frames, synthetic=synthetic)
+    if args.json:
+        print(json.dumps({"out": str(args.out), "synthetic": synthetic, **summary}))
+        return 0
+    print((args.out / "README.md").read_text(encoding="utf-8"))
+    print(f"report: {args.out / 'README.md'}")
+    return 0
+
+
+def _budgets(text: str) -> tuple[int, ...]:
+    from fetaliqa.errors import OptionError
+
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise OptionError(f"--budgets is {text!r}; numbers of frames such as 16,32,64 are needed") from None
+
+
+def _strategies(text: str) -> tuple[str, ...]:
+    from fetaliqa.active.strategies import STRATEGIES
+    from fetaliqa.errors import OptionError
+
+    names = tuple(STRATEGIES) if text == "all" else tuple(dict.fromkeys(text.split(",")))
+    for name in names:
+        if name not in STRATEGIES:
+            raise OptionError(f"--strategies {text}: there is no {name!r}; known: all, {', '.join(STRATEGIES)}")
+    return names
+
+
+def _cases(
+    args: argparse.Namespace,
+) -> tuple[tuple[str, ...], tuple[str, ...], Callable[[str], ThinCase], bool]:
+    """Names of the cases to label and to test on, how to make one, and whether they are synthetic."""
+    from fetaliqa.datasets.opening import open_labelled
+    from fetaliqa.datasets.splits import subject_split
+    from fetaliqa.errors import OptionError
+    from fetaliqa.experiments.efficiency.data import POOL_SEED, TEST_SEED, data_maker, phantom_maker
+
+    if args.data is None:
+        pool = tuple(f"phantom-{POOL_SEED + number}" for number in range(args.pool_cases))
+        test = tuple(f"phantom-{TEST_SEED + number}" for number in range(args.test_cases))
+        return pool, test, phantom_maker(args.step), True
+    data = open_labelled(args.data, kind=args.kind)
+    split = subject_split(data.entries(), (0.6, 0.0, 0.4))
+    pool, test = split.train[: args.pool_cases], split.test[: args.test_cases]
+    if not pool or not test:
+        raise OptionError(
+            f"{args.data}: {len(data.entries())} labelled cases; at least one to label and one to test"
+        )
+    return pool, test, data_maker(data, args.step), data.synthetic
+
+
+def _base(args: argparse.Namespace, report: Callable[[str, int, int], None]) -> str:
+    from fetaliqa.experiments.stand_in import train_stand_in
+    from fetaliqa.training.base import open_base
+
+    if args.base is not None:
+        open_base(args.base)  # refused before anything is computed
+        return str(args.base)
+    folder = args.out / "stand-in"
+    if not folder.is_dir():
+        args.out.mkdir(parents=True, exist_ok=True)
+        train_stand_in(folder, report, processes=args.processes)
+    return str(folder.resolve())
+
+
+class _Bars:
+    """One progress bar after the other, on standard error."""
+
+    def __init__(self) -> None:
+        self._bars: dict[str, Any] = {}
+
+    def __enter__(self) -> _Bars:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for bar in self._bars.values():
+            bar.close()
+
+    def report(self, stage: str, done: int, total: int) -> None:
+        from tqdm import tqdm
+
+        if stage not in self._bars:
+            self._bars[stage] = tqdm(total=total, desc=stage, file=sys.stderr, mininterval=1, disable=None)
+        self._bars[stage].update(done - self._bars[stage].n)

@@ -1,0 +1,143 @@
+"""The model of the simulation: a frozen encoder, a decoder trained anew from the labels of each round."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import nn
+
+from fetaliqa.experiments.case_scores import case_outcome, worth_assessing
+from fetaliqa.experiments.efficiency.data import ThinCase
+from fetaliqa.inference.predictor import ChunkPrediction
+from fetaliqa.inference.profile import FrameProfile, ProfileMaker
+from fetaliqa.metrics.acouslic import mean_score
+from fetaliqa.metrics.frames import frame_metrics
+from fetaliqa.models import BundleCard, FetalCLIPSeg, Threshold, normalise
+from fetaliqa.training.base import Base
+from fetaliqa.training.fit import FitSettings, fit
+from fetaliqa.training.frames import Batch, FrameSet, frames_of_case, join
+from fetaliqa.training.losses import outline_loss
+from fetaliqa.training.recipe import DECODER
+
+CHUNK = 64  # frames
+HARD_SHARE = 0.1875  # of a batch, as of frames that a strategy chose for being mistaken for an outline: in sweeps
+# they are few, and a decoder that sees little else expects too little everywhere
+LEARNING_RATE = 1e-2  # of the recipe `decoder`
+
+
+def frame_set(cases: Sequence[ThinCase], size: int) -> FrameSet:
+    """All frames of some cases on the model's grid, in order."""
+    return join(
+        [
+            frames_of_case(
+                thin.case.frames, thin.case.masks, hard=np.zeros(len(thin.numbers), bool), case=number, size=size
+            )
+            for number, thin in enumerate(cases)
+        ]
+    )
+
+
+def chosen_frames(frames: FrameSet, chosen: np.ndarray) -> FrameSet:
+    """Some frames of a set."""
+    return replace(frames, **{name: getattr(frames, name)[chosen] for name in frames.__dataclass_fields__})
+
+
+def train_decoder(base: Base, frames: FrameSet, steps: int, seed: int) -> FetalCLIPSeg:
+    """A model with a fresh decoder trained on frames; without any outline among them it stays untrained."""
+    model = base.build(DECODER, seed)
+    assert isinstance(model, FetalCLIPSeg)
+    model.visual.requires_grad_(False)
+    if not (frames.grades > 0).any():
+        return model.eval()
+    smooth = float(Threshold().min_foreground_pixels(frames.size))
+
+    def objective(trained: nn.Module, batch: Batch, _: float) -> torch.Tensor:
+        return outline_loss(trained(normalise(batch.images))[:, 0], batch.outlines, smooth=smooth)
+
+    settings = FitSettings(
+        steps=steps,
+        batch_size=min(16, max(4, len(frames))),
+        learning_rate=LEARNING_RATE,
+        warmup_steps=10,
+        ema_decay=0.97,
+        seed=seed,
+        hard_share=HARD_SHARE,
+    )
+    fitted = fit(model, frames, settings, objective)
+    assert isinstance(fitted, FetalCLIPSeg)
+    return fitted
+
+
+@torch.inference_mode()
+def predictions(model: FetalCLIPSeg, images: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+    """Probabilities float [N, S, S] and appearance float [N, C] of frames uint8 [N, S, S]."""
+    found, looks = [], []
+    for start in range(0, len(images), CHUNK):
+        logits, maps = model.outline_and_maps(normalise(torch.from_numpy(np.array(images[start : start + CHUNK]))))
+        found.append(torch.sigmoid(logits[:, 0]))
+        looks.append(maps[-1].mean(dim=(2, 3)))
+    return torch.cat(found), torch.cat(looks)
+
+
+def profile_of(numbers: np.ndarray, probabilities: torch.Tensor, appearance: torch.Tensor) -> FrameProfile:
+    """The profile of frames with the given numbers."""
+    maker = ProfileMaker(Threshold().min_foreground_pixels(probabilities.shape[-1]))
+    maker.add(numbers, probabilities, appearance)
+    found = maker.profile()
+    assert found is not None
+    return found
+
+
+@dataclass
+class _Reader:
+    """Stands in for a ``Predictor``: gives back what was predicted before."""
+
+    card: BundleCard
+    image_size: int
+    probabilities: torch.Tensor
+    padding: np.ndarray
+    is_segmentation: bool = True
+
+    def predict(self, frames: np.ndarray, indices: np.ndarray) -> Iterator[ChunkPrediction]:
+        for start in range(0, len(indices), CHUNK):
+            chunk = indices[start : start + CHUNK]
+            yield ChunkPrediction(chunk, self.probabilities[torch.from_numpy(chunk)], None)
+
+
+def test_figures(
+    model: FetalCLIPSeg, card: BundleCard, cases: Sequence[ThinCase], frames: FrameSet
+) -> dict[str, float | None]:
+    """What the model is worth on test cases.
+
+    Returns:
+        ``dice`` (mean over frames with an outline, at 0.5, on the square grid), ``f1`` of frames, ``ac_error_mm``
+        (mean over the sweeps with a reference that were measured; None when none was), ``challenge`` (the
+        ACOUSLIC-AI score, corrected).
+    """
+    probabilities, _ = predictions(model, frames.images)
+    truth = torch.from_numpy(frames.outlines(np.arange(len(frames)))).bool()
+    mask = probabilities > card.threshold.probability
+    positive = frames.grades > 0
+    overlap = 2.0 * (mask & truth).sum(dim=(1, 2)) / (mask.sum(dim=(1, 2)) + truth.sum(dim=(1, 2))).clamp(min=1)
+    called = (mask.sum(dim=(1, 2)) >= card.threshold.min_foreground_pixels(frames.size)).numpy()
+    errors, scores = [], []
+    for number, thin in enumerate(cases):
+        own = torch.from_numpy(frames.cases == number)
+        reader = _Reader(card, frames.size, probabilities[own], np.zeros(int(own.sum()), bool))
+        if not worth_assessing(thin.case, reader):  # type: ignore[arg-type]
+            continue
+        outcome = case_outcome(thin.case, number, reader)  # type: ignore[arg-type]
+        errors += [
+            abs(one.measured_mm - one.reference_mm) for one in outcome.measurements if one.measured_mm is not None
+        ]
+        if outcome.scores is not None:
+            scores.append(outcome.scores["corrected"])
+    return {
+        "dice": float(overlap.numpy()[positive].mean()) if positive.any() else None,
+        "f1": frame_metrics(called, positive).f1,
+        "ac_error_mm": float(np.mean(errors)) if errors else None,
+        "challenge": mean_score(scores)["score"] if scores else None,
+    }
