@@ -21,7 +21,7 @@ from fetaliqa.export.card import NO_LICENCE, README, readme_text, software, writ
 from fetaliqa.export.case import ExportCase
 from fetaliqa.export.choosing import chosen_entries
 from fetaliqa.export.counts import Counts
-from fetaliqa.export.formats.base import CLASSES, ExportContext, Writer
+from fetaliqa.export.formats.base import CLASSES, ExportContext
 from fetaliqa.export.formats.registry import writer_named
 from fetaliqa.export.manifest import ManifestWriter, frame_row, measured, write_parquet
 from fetaliqa.export.pseudonyms import Pseudonyms
@@ -109,6 +109,8 @@ class _Export:
     def __init__(self, source: ExportSource, selection: Selection, options: ExportOptions) -> None:
         self.source, self.selection, self.options = source, selection, options
         self.names = None if options.pseudonyms is None else Pseudonyms(options.pseudonyms)
+        self.format = writer_named(options.format)
+        self._check_format()
         self.entries = [entry for entry in source.entries() if selection.takes_case(entry.case_id)]
         self._check_cases()
         self.parts = self._split()
@@ -138,6 +140,12 @@ class _Export:
         return about
 
     # -- parts --------------------------------------------------------------------------------------
+
+    def _check_format(self) -> None:
+        if self.selection.takes_proposals and not self.format.holds_proposals:
+            raise OptionError(
+                f"format {self.format.name} cannot mark what nobody confirmed; leave `proposed` out of the states"
+            )
 
     def _check_cases(self) -> None:
         if self.selection.cases is not None:
@@ -171,11 +179,11 @@ class _Export:
                 self.counts.offer(case)
                 self.notes += [self._note(text, entry) for text in case.notes]
                 chosen = chosen_entries(case, self.selection)
-                if chosen:
+                if chosen or self.format.takes_empty_cases:
                     yield self._prepared(case.with_entries(chosen), entry)
             if progress is not None:
                 progress(done, len(self.entries), self.counts.frames)
-        if not self.counts.frames:
+        if not self.counts.frames and not (self.format.takes_empty_cases and self.entries):
             raise OptionError(self._nothing())
 
     def _read(self) -> Iterator[tuple[CaseEntry, ExportCase | None]]:
@@ -202,7 +210,7 @@ class _Export:
         sector, frames = sector_of(case), list(case.entries)
         if self.names is not None:
             case = self._renamed(case, entry)
-        if self.options.preview is not None:
+        if self.options.preview is not None and frames:
             self.preview.add(case, sector, frames)
         if self.options.blank:
             case, blanked = blank(case, sector, frames)
@@ -227,18 +235,15 @@ class _Export:
 
     def _write(self, root: Path, progress: Progress | None) -> dict[str, Any]:
         with ThreadPoolExecutor(min(MAX_THREADS, os.cpu_count() or 1)) as pool:
-            public = [(self._public(entry), self.parts[entry.case_id]) for entry in self.entries]
             context = ExportContext(
                 root=root,
                 anatomy=self.source.anatomy,
                 classes=self.options.classes,
-                part_of={entry.case_id: part for entry, part in public},
-                subject_of={entry.case_id: entry.subject_id for entry, _ in public},
+                part_of={self._public(entry).case_id: self.parts[entry.case_id] for entry in self.entries},
                 synthetic=self.source.synthetic,
                 pool=pool,
             )
-            writer = writer_named(self.options.format)(context)
-            self._check_writer(writer)
+            writer = self.format(context)
             with closing(ManifestWriter(root)) as manifest:
                 for case, sector, part in self._selected(progress):
                     places = writer.write_case(case)
@@ -256,12 +261,6 @@ class _Export:
                 (root / README).write_text(readme_text(about), encoding="utf-8")
             write_card(root, about)
         return about
-
-    def _check_writer(self, writer: Writer) -> None:
-        if self.selection.takes_proposals and not writer.holds_proposals:
-            raise OptionError(
-                f"format {writer.name} cannot mark what nobody confirmed; leave `proposed` out of the states"
-            )
 
     def _about(self, notes: Sequence[str], labels: dict[str, int] | None = None) -> dict[str, Any]:
         service, options = self.source.service, self.options

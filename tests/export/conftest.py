@@ -23,6 +23,7 @@ def export(studies, tmp_path, capsys):
 
     def run(*words, folder=None, name="out") -> SimpleNamespace:
         out = tmp_path / name
+        capsys.readouterr()  # what others printed
         code = main(["export", str(folder or studies), str(out), "--json", "--quiet", *map(str, words)])
         printed, err = capsys.readouterr()
         return SimpleNamespace(code=code, card=json.loads(printed) if code == 0 else None, err=err, out=out)

@@ -29,7 +29,6 @@ class ExportContext:
         anatomy: what is outlined.
         classes: ``plane``: label 1 on optimal and ungraded planes, 2 on suboptimal ones; ``anatomy``: 1 on all.
         part_of: part of the split (``train``, ``validation``, ``test``) by case, the name in the export.
-        subject_of: subject by case, as they are named in the export.
         synthetic: whether these are phantoms.
         pool: threads for work on single frames.
         notes: for the card, one sentence each; writers add theirs.
@@ -39,7 +38,6 @@ class ExportContext:
     anatomy: Anatomy
     classes: str = "plane"
     part_of: dict[str, str] = field(default_factory=dict)
-    subject_of: dict[str, str] = field(default_factory=dict)
     synthetic: bool = False
     pool: ThreadPoolExecutor | None = None
     notes: list[str] = field(default_factory=list)
@@ -67,12 +65,14 @@ class Writer:
     Attributes:
         name: on the command line.
         modules: packages that the extra ``export`` brings, by the module that is needed.
+        takes_empty_cases: whether ``write_case`` is also called for cases without a selected frame.
         holds_proposals: whether the format can carry frames that nobody confirmed, marked as such.
     """
 
     name: ClassVar[str]
     modules: ClassVar[dict[str, str]] = {}
     holds_proposals: ClassVar[bool] = True
+    takes_empty_cases: ClassVar[bool] = False
 
     def __init__(self, context: ExportContext) -> None:
         self.context = context
