@@ -107,7 +107,10 @@ def _blanking(blanking: dict[str, Any] | None) -> str:
 
 
 def _labels(labels: dict[str, int]) -> str:
-    return ", ".join(["0 background", *(f"{value} {name.replace('_', ', ')}" for name, value in labels.items())])
+    told = [f"{value} {name}" for name, value in labels.items()]
+    if len(told) > 1:
+        told[0] += " (on an optimal plane, or one that nobody graded)"
+    return ", ".join(["0 background", *told])
 
 
 def _model(model: dict[str, Any] | None) -> str:

@@ -82,7 +82,7 @@ def test_pycocotools_reads_coco(export, suffix):
     for part in PARTS:
         coco = COCO(str(found.out / "annotations" / f"instances_{part}{suffix}.json"))
         assert [category["name"] for category in coco.loadCats(coco.getCatIds())] == [
-            "abdomen_optimal",
+            "abdomen",
             "abdomen_suboptimal",
         ]
         for image in coco.loadImgs(coco.getImgIds()):
@@ -123,7 +123,7 @@ def test_yolo_polygons_cover_the_same_pixels(export):
 
     found = export("--format", "yolo")
     described = yaml.safe_load((found.out / "data.yaml").read_text())
-    assert described["names"] == {0: "abdomen_optimal", 1: "abdomen_suboptimal"}
+    assert described["names"] == {0: "abdomen", 1: "abdomen_suboptimal"}
     for row in rows_of(found.out):
         assert np.array_equal(cv2.imread(str(found.out / row["image"]), cv2.IMREAD_UNCHANGED), expected_frame(row))
         # Ultralytics finds a picture's labels by this change of name

@@ -51,7 +51,7 @@ class ExportContext:
         name = self.anatomy.name
         if self.classes == "anatomy" or name != "abdomen":
             return {name: 1}
-        return {f"{name}_optimal": 1, f"{name}_suboptimal": 2}
+        return {name: 1, f"{name}_suboptimal": 2}
 
     def mask(self, case: ExportCase, frame: int) -> np.ndarray:
         """A frame's mask with the values of ``labels``: uint8 [H, W]."""
