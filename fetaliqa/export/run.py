@@ -25,10 +25,12 @@ from fetaliqa.export.formats.base import CLASSES, ExportContext
 from fetaliqa.export.formats.registry import writer_named
 from fetaliqa.export.manifest import ManifestWriter, frame_row, measured, write_parquet
 from fetaliqa.export.pseudonyms import Pseudonyms
+from fetaliqa.export.report import ReportBuilder
 from fetaliqa.export.selection import CONFIRMED, Selection
 from fetaliqa.export.source import ExportSource
 
 Progress = Callable[[int, int, int], None]  # cases done, cases in all, frames done
+REPORT = "report.html"
 MAX_THREADS = 4  # for encoding; more wait for the reader
 
 
@@ -116,6 +118,7 @@ class _Export:
         self.parts = self._split()
         self.counts = Counts()
         self.preview = Preview()
+        self.report = ReportBuilder() if options.report else None
         self.whole_images: list[str] = []
         self.blanked_pixels = 0
         self.notes: list[str] = []
@@ -231,7 +234,8 @@ class _Export:
             frame: one if one.rater is None else replace(one, rater=names.rater(one.rater))
             for frame, one in case.entries.items()
         }
-        return replace(case, case_id=public.case_id, subject_id=public.subject_id, entries=entries)
+        raters = {names.rater(tag): said for tag, said in case.raters.items()}
+        return replace(case, case_id=public.case_id, subject_id=public.subject_id, entries=entries, raters=raters)
 
     def _write(self, root: Path, progress: Progress | None) -> dict[str, Any]:
         with ThreadPoolExecutor(min(MAX_THREADS, os.cpu_count() or 1)) as pool:
@@ -248,6 +252,8 @@ class _Export:
                 for case, sector, part in self._selected(progress):
                     places = writer.write_case(case)
                     sizes = context.each(partial(measured, case, sector), places)
+                    if self.report is not None:
+                        self.report.add(case, dict(zip(places, sizes)))
                     manifest.write(
                         frame_row(case, frame, place, part, size)
                         for (frame, place), size in zip(places.items(), sizes)
@@ -255,6 +261,8 @@ class _Export:
             about = self._about(context.notes, context.labels())
             writer.finish(about)
             about["notes"] = self._notes(context.notes)
+            if self.report is not None:
+                (root / REPORT).write_text(self.report.html(about), encoding="utf-8")
             if self.options.parquet:
                 write_parquet(root)
             if not (root / README).exists():

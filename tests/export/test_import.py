@@ -34,10 +34,8 @@ def bring(served, capsys):
 
     def run(source, kind, *words, rater="cleo"):
         capsys.readouterr()
-        code = main(
-            ["labels", "import", str(source), "--from", kind, "--rater", rater, "--json", "--quiet", *words]
-            + ["--studies", str(served)]
-        )
+        words = ["labels", "import", str(source), "--from", kind, "--rater", rater, "--json", *words]
+        code = main([*words, "--quiet", "--studies", str(served)])
         out, err = capsys.readouterr()
         return code, {one["case_id"]: one for one in json.loads(out)} if out else {}, err
 
