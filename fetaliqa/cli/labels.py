@@ -8,6 +8,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fetaliqa.cli import labels_import
+
 if TYPE_CHECKING:
     from fetaliqa.labels import LabelStore
 
@@ -26,7 +28,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     agreement.add_argument("first", metavar="TAG")
     agreement.add_argument("second", metavar="TAG")
     check = actions.add_parser("check", help="whether every version is whole")
-    for action in (listing, restore, agreement, check):
+    importing = actions.add_parser("import", help="labels made elsewhere, as new versions; overwrites nothing")
+    labels_import.configure(importing)
+    for action in (listing, restore, agreement, check, importing):
         action.add_argument(
             "--studies", type=Path, required=True, metavar="DIR", help="folder that the server serves"
         )
@@ -40,6 +44,8 @@ def run(args: argparse.Namespace) -> int:
     from fetaliqa.labels import LabelStore
     from fetaliqa.labels.store import FOLDER
 
+    if args.action == "import":
+        return labels_import.run(args)
     folder = args.studies / FOLDER
     if not args.studies.is_dir():
         raise NotFoundError(f"{args.studies}: no such folder; check the path")

@@ -20,6 +20,7 @@ VERBS = {
     "weights": "download, import or show the FetalCLIP foundation-model weights",
     "models": "list, show or verify model bundles",
     "data": "check, fetch and split labelled data sets",
+    "export": "annotated frames in a format that others read, with a data card",
     "labels": "versions of the labels that annotators saved; agreement of raters",
     "train": "train models by a recipe, from any labelled data set",
     "evaluate": "measure a run or a bundle on labelled cases; tables and an HTML report",

@@ -37,6 +37,25 @@ HIGHEST_LABEL = 2  # 1 optimal plane, 2 suboptimal
 Progress = Callable[[int, int], None]
 
 
+@dataclass(frozen=True, eq=False)
+class StudyParts:
+    """All that is in a labelled study, what may train and what may not.
+
+    Attributes:
+        case: what may train; see ``LabelledCase.known``.
+        sweep: the image as it was read.
+        drawn: uint8 [T, H, W], the mask file's own values, those of frames nobody confirmed included.
+        states: what the record says of each frame; None when there is none.
+        problems: what contradicts itself, one sentence each.
+    """
+
+    case: LabelledCase
+    sweep: Sweep
+    drawn: np.ndarray
+    states: Mapping[int, FrameLabel] | None
+    problems: tuple[str, ...]
+
+
 @dataclass
 class Survey:
     """What was found in a folder of studies.
@@ -97,7 +116,11 @@ class Studies:
             SweepError: when a file or the record cannot be used, or a mask has other values than 0, 1 and 2 in a
                 frame whose plane the record does not give.
         """
-        return self._read(self._study(case_id))[0]
+        return self.read_parts(case_id).case
+
+    def read_parts(self, case_id: str) -> StudyParts:
+        """A case with its record and what nobody confirmed. Raises as ``read`` does."""
+        return self._read(self._study(case_id))
 
     def problems(self, progress: Progress | None = None) -> list[str]:
         """What is missing or contradicts itself, one sentence each; reads every case."""
@@ -112,13 +135,13 @@ class Studies:
         survey = Survey()
         for done, study in enumerate(self._studies.values(), start=1):
             try:
-                case, problems = self._read(study)
+                parts = self._read(study)
             except FetalIQAError as problem:
                 text = str(problem)
                 survey.problems.append(text if text.startswith(study.case_id) else f"{study.case_id}: {text}")
             else:
-                survey.add(case)
-                survey.problems += problems
+                survey.add(parts.case)
+                survey.problems += parts.problems
             if progress is not None:
                 progress(done, len(self._studies))
         return survey
@@ -143,7 +166,7 @@ class Studies:
         except KeyError:
             raise NotFoundError(f"{case_id}: no labelled case of this name in {self.folder}") from None
 
-    def _read(self, study: Study) -> tuple[LabelledCase, list[str]]:
+    def _read(self, study: Study) -> StudyParts:
         if study.problem is not None:
             raise LabelDamaged(study.problem)
         states = _states(study)
@@ -153,12 +176,12 @@ class Studies:
                 f"{study.case_id}: its label was made for other pixels than {study.image.name} has; label it again"
             )
         if study.mask is not None:
-            masks = read_masks(study.mask, sweep)
+            drawn = read_masks(study.mask, sweep)
         elif any(state.state == "annotated" for state in (states or {}).values()):
             raise NotFoundError(f"{study.case_id}: its record has annotated frames, but there is no mask file")
         else:
-            masks = np.zeros(sweep.shape, np.uint8)
-        masks, known, problems = _reconciled(study.case_id, sweep, masks, states)
+            drawn = np.zeros(sweep.shape, np.uint8)
+        masks, known, problems = _reconciled(study.case_id, sweep, drawn, states)
         case = LabelledCase(
             case_id=study.case_id,
             subject_id=study.subject_id,
@@ -169,7 +192,7 @@ class Studies:
             ranges=sweep.ranges,
             circumferences_mm=(None,) * len(sweep.ranges),
         )
-        return case, problems
+        return StudyParts(case, sweep, drawn, states, tuple(problems))
 
 
 def _states(study: Study) -> Mapping[int, FrameLabel] | None:

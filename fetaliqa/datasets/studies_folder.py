@@ -63,9 +63,38 @@ def find_studies(folder: Path) -> list[Study]:
     folder = Path(folder)
     if not is_studies(folder):
         raise NotFoundError(f"{folder}: neither {INDEX} nor {IMAGES}/ beside {' or '.join(LABELS)}/ in it")
-    subjects = _subjects(folder)
+    subjects = read_subjects(folder)
     found = _indexed(folder, subjects) if (folder / INDEX).is_file() else _plain(folder, subjects)
     return sorted(found, key=lambda study: study.case_id)
+
+
+def find_images(folder: Path) -> dict[str, Path]:
+    """Image of every case of a folder of studies, labelled or not, by name.
+
+    Raises:
+        NotFoundError: when it is no studies folder.
+        SweepError: when its index cannot be used.
+    """
+    folder = Path(folder)
+    if not is_studies(folder):
+        raise NotFoundError(f"{folder}: neither {INDEX} nor {IMAGES}/ beside {' or '.join(LABELS)}/ in it")
+    if not (folder / INDEX).is_file():
+        images = (path for path in (folder / IMAGES).iterdir() if not path.name.startswith("."))
+        return dict(sorted((case_id_of(path), path) for path in images if is_sweep_path(path)))
+    try:
+        index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+        below = _below(folder, index.get("images_dir") or ".")
+        found = {
+            case_id: below / _plain_name(f"{case_id}{entry['image']['ext']}")
+            for case_id, entry in index["objects"].items()
+        }
+    except (ValueError, KeyError, AttributeError, TypeError) as problem:
+        raise _no_index(problem) from None
+    return dict(sorted(found.items()))
+
+
+def _no_index(problem: Exception) -> SweepError:
+    return SweepError(f"{INDEX}: not an index of MONAI Label ({problem}); let the server write it again")
 
 
 def _indexed(folder: Path, subjects: dict[str, str]) -> Iterator[Study]:
@@ -88,9 +117,7 @@ def _indexed(folder: Path, subjects: dict[str, str]) -> Iterator[Study]:
             record = record_in_info(label.get("info") or {})
             yield Study(case_id, subjects.get(case_id, case_id), image, mask, record)
     except (ValueError, KeyError, AttributeError, TypeError) as problem:
-        raise SweepError(
-            f"{INDEX}: not an index of MONAI Label ({problem}); let the server write it again"
-        ) from None
+        raise _no_index(problem) from None
 
 
 def _versioned(store: LabelStore, case_id: str, subject_id: str, image: Path) -> Iterator[Study]:
@@ -122,8 +149,12 @@ def _plain(folder: Path, subjects: dict[str, str]) -> Iterator[Study]:
         yield Study(case_id, subjects.get(case_id, case_id), image, mask, content)
 
 
-def _subjects(folder: Path) -> dict[str, str]:
-    """Subject of each case in ``subjects.csv``; empty without that file."""
+def read_subjects(folder: Path) -> dict[str, str]:
+    """Subject of each case in ``subjects.csv``; empty without that file.
+
+    Raises:
+        SweepError: when it cannot be used.
+    """
     path = folder / SUBJECTS
     if not path.is_file():
         return {}

@@ -1,0 +1,73 @@
+"""A case on its way out: its pixels, and what is known of each frame."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from fetaliqa.anatomy import ABDOMEN, Anatomy
+from fetaliqa.sweep import Grid, Ranges
+
+
+@dataclass(frozen=True)
+class FrameEntry:
+    """What is known of one frame.
+
+    Attributes:
+        frame: number in the case's stack, from 0.
+        sweep: number of its sweep, from 0.
+        state: ``annotated``, ``empty`` or ``proposed``.
+        plane: ``optimal``, ``suboptimal``; None when not graded or without outline.
+        outlined: whether its mask holds anything.
+        rater, time: who looked and when; None where the data does not say.
+        model, model_version: whose proposal it is, or was shown to the rater.
+        quality: score in [0, 1]; None when no model scored it.
+    """
+
+    frame: int
+    sweep: int
+    state: str
+    plane: str | None = None
+    outlined: bool = False
+    rater: str | None = None
+    time: str | float | None = None
+    model: str | None = None
+    model_version: str | None = None
+    quality: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class ExportCase:
+    """A case.
+
+    Attributes:
+        case_id, subject_id: names; pseudonyms once they are asked for.
+        frames: uint8 [T, H, W].
+        masks: uint8 [T, H, W]; 0 background, 1 anatomy (on an optimal plane, where graded), 2 suboptimal plane.
+        entries: what is known, by frame number; a frame that is not in it was neither looked at nor proposed.
+        spacing: (row, column) pixel spacing in mm, or None.
+        ranges: half-open frame range of each sweep.
+        grid: geometry of the file that the frames came from.
+        anatomy: what is outlined.
+        raters: masks and known frames of others who labelled the case, by tag: what they disagree on.
+        notes: what could not be used, one sentence each.
+    """
+
+    case_id: str
+    subject_id: str
+    frames: np.ndarray
+    masks: np.ndarray
+    entries: Mapping[int, FrameEntry]
+    spacing: tuple[float, float] | None
+    ranges: Ranges
+    grid: Grid
+    anatomy: Anatomy = ABDOMEN
+    raters: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def with_entries(self, entries: Mapping[int, FrameEntry]) -> ExportCase:
+        """The case with other entries."""
+        return replace(self, entries=entries)

@@ -1,0 +1,1 @@
+"""One writer for each format; see ``fetaliqa.export.formats.base``."""

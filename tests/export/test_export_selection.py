@@ -1,0 +1,104 @@
+"""Which frames a selection takes, and what is refused."""
+
+import csv
+
+import numpy as np
+import pytest
+
+from fetaliqa.errors import OptionError
+from fetaliqa.export.case import ExportCase, FrameEntry
+from fetaliqa.export.choosing import chosen_entries
+from fetaliqa.export.selection import Selection
+from fetaliqa.sweep import Grid
+
+
+def taken(found) -> set[tuple[str, int]]:
+    with open(found.out / "manifest.csv", newline="") as stream:
+        return {(row["case_id"], int(row["frame"])) for row in csv.DictReader(stream)}
+
+
+@pytest.mark.parametrize(
+    ("words", "frames"),
+    [
+        ((), {1, 3, 4, 7}),
+        (("--states", "annotated"), {1, 3, 7}),
+        (("--states", "proposed"), {9}),
+        (("--states", "annotated,empty,proposed"), {1, 3, 4, 7, 9}),
+        (("--planes", "optimal"), {1}),
+        (("--planes", "suboptimal,ungraded"), {3, 7}),
+    ],
+)
+def test_frames_are_taken_by_state_and_plane(export, words, frames):
+    found = export("--cases", "alpha", *words)
+    assert taken(found) == {("alpha", frame) for frame in frames}
+    assert found.card["counts"]["frames"] == len(frames)
+
+
+@pytest.mark.parametrize(
+    ("words", "cases"),
+    [
+        (("--raters", "bo"), {"gamma"}),
+        (("--since", "2026-03-31"), {"gamma"}),
+        (("--until", "2026-03-01"), {"alpha", "beta", "delta"}),
+        (("--since", "2026-03-01", "--until", "2026-03-01T09:59"), None),
+        (("--cases", "beta,delta"), {"beta", "delta"}),
+    ],
+)
+def test_cases_are_taken_by_rater_time_and_name(export, words, cases):
+    found = export("--states", "annotated", *words)
+    if cases is None:
+        assert found.code == 2
+        assert "nothing is selected; there are 12 annotated, 4 empty, 4 proposed in 4 cases" in found.err
+        assert not found.out.exists()
+    else:
+        assert {case for case, _ in taken(found)} == cases
+
+
+def scored_case(quality: dict[int, float]) -> ExportCase:
+    entries = {f: FrameEntry(f, f // 20, "annotated", "optimal", True, quality=q) for f, q in quality.items()}
+    stack = np.zeros((40, 4, 4), np.uint8)
+    return ExportCase("c", "s", stack, stack, entries, None, ((0, 20), (20, 40)), Grid())
+
+
+def test_the_best_are_taken_with_a_gap_between_them():
+    case = scored_case({2: 0.9, 3: 0.95, 4: 0.8, 12: 0.5, 19: 0.7, 21: 0.6})
+    assert list(chosen_entries(case, Selection(top=1))) == [3]
+    assert list(chosen_entries(case, Selection(top=3, gap=5))) == [3, 19, 21]  # 19 and 21 are of two sweeps
+    assert list(chosen_entries(case, Selection(top=1, per="sweep"))) == [3, 21]
+    assert list(chosen_entries(case, Selection(min_quality=0.8))) == [2, 3, 4]
+
+
+def test_a_selection_by_quality_without_scores_says_what_is_missing(export):
+    found = export("--best")
+    assert found.code == 2
+    assert "name the model that scores them (--model)" in found.err
+    assert not found.out.exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"states": ["confirmed"]}, "states: 'confirmed'; choose among annotated, empty, proposed"),
+        ({"states": []}, "states: 0 names"),
+        ({"planes": "optimal"}, "planes: a list of names is needed"),
+        ({"min_quality": 1.5}, "min_quality is 1.5"),
+        ({"min_quality": float("nan")}, "min_quality is nan"),
+        ({"top": True}, "top is True"),
+        ({"top": 0}, "top is 0"),
+        ({"per": "frame"}, "per is 'frame'"),
+        ({"since": "yesterday"}, "since is 'yesterday'; a date"),
+        ({"since": 5}, "since is '5'; a date"),
+        ({"since": "2026-02-01", "until": "2026-01-01"}, "is after until"),
+        ({"path": "/etc"}, "unknown condition 'path'"),
+        ([], "a selection is a JSON object"),
+    ],
+)
+def test_a_condition_that_cannot_be_meant_is_refused(given, words):
+    with pytest.raises(OptionError) as caught:
+        Selection.from_json(given)
+    assert words in str(caught.value)
+
+
+def test_a_selection_survives_its_json_form():
+    selection = Selection(states=("annotated",), planes=("optimal",), top=3, per="sweep", cases=("a", "b"))
+    assert Selection.from_json(selection.to_json()) == selection
