@@ -12,7 +12,7 @@ import pytest
 MODULE = Path(__file__).resolve().parents[2] / "slicer_module"
 LIBRARY = MODULE / "FetalIQA" / "FetalIQALib"
 FILES = sorted(MODULE.rglob("*.py"))
-KNOW_SLICER = {"scene", "frames_view", "overlay", "plots"}
+KNOW_SLICER = {"ellipse_tool", "frames_view", "overlay", "plots"}
 KNOW_QT = {"qtparts", "shortcuts", "panel"}
 MAX_LINES = 400
 

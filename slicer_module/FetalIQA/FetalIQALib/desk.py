@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
+
 from FetalIQALib.casework import CaseWork
 from FetalIQALib.client import Client
 from FetalIQALib.failures import Failure, FileFailure, NotPossible
@@ -19,6 +21,8 @@ from FetalIQALib.submitting import Conflicting, Outcome, Submission
 from FetalIQALib.sweep import Assessment
 from FetalIQALib.texts import _
 from FetalIQALib.worklist import Worklist
+
+MAX_MEASURED = 2000  # masks; each is kept by its case anyway
 
 
 class Desk:
@@ -54,6 +58,7 @@ class Desk:
         self.before_action: Callable[[], None] = lambda: None
         self.keeper = Keeper(hub, journals, clock)
         self._clock = clock
+        self._measured: dict[tuple, Measurement] = {}  # a mask is measured once, however often its frame is passed
 
     # -- opening ------------------------------------------------------------------------------------
 
@@ -191,6 +196,14 @@ class Desk:
         self.hub.tell("frames")
         return True
 
+    def drawn(self, frame: int, mask: np.ndarray, name: str) -> bool:
+        """The mask of a frame was drawn, [H, W]: one action."""
+
+        def correct(work: CaseWork) -> None:
+            work.correct(frame, mask, name)
+
+        return self.act(name, correct)
+
     def _needed(self) -> CaseWork:
         if self.work is None:
             raise NotPossible(_("Open a case first."))
@@ -205,7 +218,15 @@ class Desk:
             mask = proposal.mask
         if mask is None:
             return Measurement(None, None, _("no mask"))
-        return measure(mask.full(), work.sweep.spacing_mm, work.sweep.free)
+        assessment = work.sweep.assessment
+        if assessment is not None and frame in assessment.measured and mask == assessment.proposals[frame].mask:
+            return assessment.measured[frame]  # the model's own mask, which the server measured
+        key = (mask, work.sweep.spacing_mm, id(work.sweep.free))
+        if key not in self._measured:
+            if len(self._measured) >= MAX_MEASURED:
+                self._measured.clear()
+            self._measured[key] = measure(mask.full(), work.sweep.spacing_mm, work.sweep.free)
+        return self._measured[key]
 
     # -- submitting ---------------------------------------------------------------------------------
 

@@ -48,15 +48,16 @@ class Ellipse:
     def draw(self, shape: tuple[int, int]) -> np.ndarray:
         """Filled: uint8 [H, W], 1 where the centre of a pixel lies inside."""
         filled = np.zeros(shape, np.uint8)
-        reach = self.a + 1
-        first_x, last_x = max(0, math.floor(self.x - reach)), min(shape[1], math.ceil(self.x + reach) + 1)
-        first_y, last_y = max(0, math.floor(self.y - reach)), min(shape[0], math.ceil(self.y + reach) + 1)
+        cosine, sine = math.cos(self.angle), math.sin(self.angle)
+        right, down = math.hypot(self.a * cosine, self.b * sine), math.hypot(self.a * sine, self.b * cosine)
+        first_x, last_x = max(0, math.floor(self.x - right)), min(shape[1], math.ceil(self.x + right) + 1)
+        first_y, last_y = max(0, math.floor(self.y - down)), min(shape[0], math.ceil(self.y + down) + 1)
         if last_x <= first_x or last_y <= first_y:
             return filled
         x = np.arange(first_x, last_x)[None] - self.x
         y = np.arange(first_y, last_y)[:, None] - self.y
-        along = (x * math.cos(self.angle) + y * math.sin(self.angle)) / self.a
-        across = (y * math.cos(self.angle) - x * math.sin(self.angle)) / self.b
+        along = x * (cosine / self.a) + y * (sine / self.a)
+        across = y * (cosine / self.b) - x * (sine / self.b)
         filled[first_y:last_y, first_x:last_x] = along**2 + across**2 <= 1
         return filled
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +14,7 @@ from FetalIQALib.decisions import Proposal
 from FetalIQALib.failures import BadReply
 from FetalIQALib.images import Stack
 from FetalIQALib.masks import Mask
+from FetalIQALib.outline import Ellipse, Measurement
 from FetalIQALib.texts import _
 
 BLACK_LEVEL = 4  # a slot none of whose pixels is brighter is padding at the end of a sweep
@@ -30,6 +32,7 @@ class Assessment:
         reason: why there is none.
         ranking: the frames to look at first, the best one first.
         proposals: masks by frame number.
+        measured: the server's own measurement of them, by frame number.
         spacing_mm: of rows and columns; None when the file has none.
     """
 
@@ -42,6 +45,7 @@ class Assessment:
     proposals: Mapping[int, Proposal]
     spacing_mm: tuple[float, float] | None
     model: str
+    measured: Mapping[int, Measurement] = field(default_factory=dict)
 
 
 def assessment_of(told: Mapping[str, Any], masks: Mapping[int, Mask], count: int) -> Assessment:
@@ -71,7 +75,21 @@ def assessment_of(told: Mapping[str, Any], masks: Mapping[int, Mask], count: int
         proposals={frame: Proposal(mask, name, version) for frame, mask in masks.items()},
         spacing_mm=_spacing(told.get("spacing_mm")),
         model=f"{name} {version}".strip(),
+        measured={frame: _measured(entries[frame]) for frame in masks},
     )
+
+
+def _measured(entry: Mapping[str, Any]) -> Measurement:
+    told = entry.get("ellipse")
+    keys = ("center_x", "center_y", "semi_major", "semi_minor", "angle_deg")
+    length, absent = entry.get("circumference_mm"), str(entry.get("circumference_absent") or "")
+    circumference = float(length) if isinstance(length, (int, float)) else None
+    values = [told.get(key) for key in keys] if isinstance(told, dict) else []
+    numbers = [float(value) for value in values if isinstance(value, (int, float))]
+    if len(numbers) != len(keys) or min(numbers[2:4]) <= 0:
+        return Measurement(None, circumference, absent)
+    x, y, a, b, degrees = numbers
+    return Measurement(Ellipse(x, y, a, b, math.radians(degrees)), circumference, absent)
 
 
 def _is_frame(value: Any, count: int) -> bool:
