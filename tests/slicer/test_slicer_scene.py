@@ -163,7 +163,8 @@ def test_the_overlay_shows_what_is_decided_and_what_is_proposed(bench: Bench) ->
     assert not bench.labelmap(ABDOMEN).any()
     measured = bench.labelmap(ELLIPSE)
     assert np.count_nonzero(measured & proposed) / np.count_nonzero(measured | proposed) > 0.95
-    bench.scene.others = {15: bench.work.sweep.assessment.proposals[12].mask}
+    theirs = {15: bench.work.sweep.assessment.proposals[12].mask}
+    bench.scene.other = theirs.get
     bench.desk.act("accept", lambda work: work.accept(15))
     assert np.array_equal(bench.labelmap(ABDOMEN), proposed)
     assert bench.labelmap(OTHER).any()

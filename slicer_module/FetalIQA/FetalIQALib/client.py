@@ -5,90 +5,26 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from FetalIQALib.failures import BadReply, Failure, NotThere
+from FetalIQALib.failures import BadReply, NotThere
 from FetalIQALib.http import COMPUTE_SECONDS, Cancel, Http, Progress
+from FetalIQALib.replies import (
+    IDENTIFIER,
+    CaseEntry,
+    NextCase,
+    Saved,
+    ServerInfo,
+    checked_identifier,
+    expect,
+    suggested_frames,
+)
 from FetalIQALib.texts import _
 
 SEGMENTATION = "fetalclip_seg"
-IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")  # of cases and tags, as the server has them
 PROPOSALS = "original"  # the tag of a model's own answers, which are nobody's label
-
-
-def checked_identifier(kind: str, text: str) -> str:
-    """A case id or tag that may become part of a file's name.
-
-    Raises:
-        Failure: when it has other characters than letters, digits, dot, underscore and hyphen.
-    """
-    if not IDENTIFIER.fullmatch(text) or ".." in text:
-        raise Failure(
-            _("{kind} {text!r}: use letters, digits, dot, underscore and hyphen only.").format(
-                kind=kind, text=text[:60]
-            )
-        )
-    return text
-
-
-@dataclass(frozen=True)
-class ServerInfo:
-    """What a server says of itself: its models as ``name: "bundle version"``, and what it can do."""
-
-    name: str
-    version: str
-    models: Mapping[str, str]
-    strategies: tuple[str, ...]
-    trainers: Mapping[str, Mapping[str, Any]]
-
-
-@dataclass(frozen=True)
-class CaseEntry:
-    """A case of the studies folder, and the version of each of its labels by tag."""
-
-    case: str
-    suffix: str
-    versions: Mapping[str, int]
-
-
-@dataclass(frozen=True)
-class SuggestedFrame:
-    """A frame that the strategy wants to be looked at, and why."""
-
-    frame: int
-    reason: str = ""
-    score: float | None = None
-
-
-@dataclass(frozen=True)
-class NextCase:
-    """The case that the strategy wants to be labelled next."""
-
-    case: str
-    frames: tuple[SuggestedFrame, ...] = ()
-
-
-@dataclass(frozen=True)
-class Saved:
-    """A version of a label: its number, and what its record says of the frames."""
-
-    version: int
-    record: Mapping[str, Any] = field(default_factory=dict)
-    info: Mapping[str, Any] = field(default_factory=dict)
-
-
-def _expect(found: Any, kind: type, what: str) -> Any:
-    """``found`` when it is a ``kind``.
-
-    Raises:
-        BadReply: otherwise.
-    """
-    if not isinstance(found, kind) or (kind is int and isinstance(found, bool)):
-        raise BadReply(_("The server's answer about {what} has another form than expected.").format(what=what))
-    return found
 
 
 class Client:
@@ -105,26 +41,27 @@ class Client:
 
     def info(self, cancel: Cancel) -> ServerInfo:
         """Models, strategies and trainers of the server."""
-        told = _expect(self.http.json("GET", "/info/", cancel), dict, "itself")
+        told = expect(self.http.json("GET", "/info/", cancel), dict, "itself")
         models = {}
-        for name, model in _expect(told.get("models"), dict, "its models").items():
+        for name, model in expect(told.get("models"), dict, "its models").items():
             bundle = model.get("fetaliqa") if isinstance(model, dict) else None
             named = bundle if isinstance(bundle, dict) else {}
             models[str(name)] = f"{named.get('name', '?')} {named.get('version', '')}".strip()
-        trainers = told.get("trainers")
+        trainers, stats = told.get("trainers"), told.get("train_stats")
         return ServerInfo(
             name=str(told.get("name", "")),
             version=str(told.get("version", "")),
             models=models,
             strategies=tuple(told.get("strategies") or ()),
             trainers=trainers if isinstance(trainers, dict) else {},
+            train_stats=stats if isinstance(stats, dict) else {},
         )
 
     def cases(self, cancel: Cancel) -> list[CaseEntry]:
         """All cases, in the order of their ids."""
-        index = _expect(self.http.json("GET", "/datastore/?output=all", cancel), dict, "its cases")
+        index = expect(self.http.json("GET", "/datastore/?output=all", cancel), dict, "its cases")
         entries = []
-        for case, entry in sorted(_expect(index.get("objects"), dict, "its cases").items()):
+        for case, entry in sorted(expect(index.get("objects"), dict, "its cases").items()):
             labels = entry.get("labels") if isinstance(entry, dict) else None
             versions = {}
             for tag, label in (labels if isinstance(labels, dict) else {}).items():
@@ -144,12 +81,12 @@ class Client:
             NotThere: when there is none, or no such strategy.
         """
         body = {"user": rater} if rater else {}
-        told = _expect(
+        told = expect(
             self.http.json("POST", f"/activelearning/{quote(strategy)}", cancel, json=body), dict, "the next case"
         )
         if not told.get("id"):
             raise NotThere(404, _("The strategy {strategy} has no further case.").format(strategy=strategy))
-        case = _expect(told["id"], str, "the next case")
+        case = expect(told["id"], str, "the next case")
         return NextCase(checked_identifier(_("Case"), case), suggested_frames(told.get("frames")))
 
     # -- a case -------------------------------------------------------------------------------------
@@ -172,11 +109,11 @@ class Client:
         """
         path = f"/infer/{quote(model)}?" + urlencode({"image": case, "output": "json"})
         form = {"params": json.dumps({"result_extension": ".mha", "top_n": 20})}
-        told = _expect(
+        told = expect(
             self.http.json("POST", path, cancel, data=form, seconds=COMPUTE_SECONDS), dict, "the assessment"
         )
-        assessment = _expect(told.get("fetaliqa"), dict, "the assessment")
-        _expect(assessment.get("frames"), list, "the assessment")
+        assessment = expect(told.get("fetaliqa"), dict, "the assessment")
+        expect(assessment.get("frames"), list, "the assessment")
         masks = output or folder / "proposals.mha"
         path = path.replace("output=json", "output=image")
         self.http.file("POST", path, masks, cancel, data=form, seconds=COMPUTE_SECONDS)
@@ -207,7 +144,7 @@ class Client:
         Raises:
             NotThere: when there is none.
         """
-        told = _expect(
+        told = expect(
             self.http.json("GET", _call("/datastore/label/info", label=case, tag=tag), cancel), dict, "the label"
         )
         record = told.get("frame_record")
@@ -238,7 +175,7 @@ class Client:
                 data={"params": json.dumps(params, allow_nan=False)},
                 seconds=120.0,
             )
-        return _expect(_expect(told, dict, "the saved label").get("version"), int, "the saved label")
+        return expect(expect(told, dict, "the saved label").get("version"), int, "the saved label")
 
     def history(self, case: str, tag: str, cancel: Cancel) -> list[dict[str, Any]]:
         """All versions of a label, the first one first; empty when there is none."""
@@ -246,7 +183,7 @@ class Client:
             told = self.http.json("GET", _call("/datastore/label/history", label=case, tag=tag), cancel)
         except NotThere:
             return []
-        return [entry for entry in _expect(told, list, "the label's versions") if isinstance(entry, dict)]
+        return [entry for entry in expect(told, list, "the label's versions") if isinstance(entry, dict)]
 
     def version_masks(self, case: str, tag: str, version: int, folder: Path, cancel: Cancel) -> Path:
         """The mask file of one version, put into ``folder``."""
@@ -263,24 +200,46 @@ class Client:
     def pick(self, case: str, tag: str, version: int, cancel: Cancel) -> int:
         """Make one rater's version the next of the final label; its number there."""
         call = _call("/datastore/label/pick", label=case, tag=tag, version=version)
-        told = _expect(self.http.json("POST", call, cancel), dict, "the final label")
-        return _expect(told.get("version"), int, "the final label")
+        told = expect(self.http.json("POST", call, cancel), dict, "the final label")
+        return expect(told.get("version"), int, "the final label")
 
+    # -- training -----------------------------------------------------------------------------------
 
-def suggested_frames(told: Any) -> tuple[SuggestedFrame, ...]:
-    """The frames of a strategy's answer; those that are no frames are left out."""
-    found = []
-    for entry in told if isinstance(told, list) else ():
-        frame = entry.get("frame") if isinstance(entry, dict) else None
-        if not isinstance(frame, int) or isinstance(frame, bool) or frame < 0:
-            continue
-        score = entry.get("score")
-        found.append(
-            SuggestedFrame(
-                frame, str(entry.get("reason") or ""), score if isinstance(score, (int, float)) else None
-            )
-        )
-    return tuple(found)
+    def train(self, mode: str, cancel: Cancel, model: str = SEGMENTATION) -> None:
+        """Start a training, ``quick`` or ``full``.
+
+        Raises:
+            NotThere: when this server does not train the model.
+            Refused: 429 while one runs; 400 with what is missing.
+        """
+        self.http.json("POST", f"/train/{quote(model)}", cancel, json={"mode": mode}, seconds=120.0)
+
+    def train_status(self, cancel: Cancel) -> Mapping[str, Any]:
+        """MONAI Label's word on its training task.
+
+        Raises:
+            NotThere: when there is none.
+        """
+        return expect(self.http.json("GET", "/train/", cancel), dict, "training")
+
+    def stop_training(self, cancel: Cancel) -> None:
+        """Stop the training task."""
+        self.http.json("DELETE", "/train/", cancel, seconds=120.0)
+
+    def model_history(self, cancel: Cancel, model: str = SEGMENTATION) -> list[dict[str, Any]]:
+        """What was done with the versions of a model, the first thing first.
+
+        Raises:
+            NotThere: when this server keeps none.
+        """
+        told = self.http.json("GET", _call("/models/history", model=model), cancel)
+        if isinstance(told, dict):
+            told = told.get("history") or told.get(model) or []
+        return [entry for entry in expect(told, list, "the model's history") if isinstance(entry, dict)]
+
+    def roll_back(self, cancel: Cancel, model: str = SEGMENTATION) -> None:
+        """Put the version into use again that was in use before."""
+        self.http.json("POST", _call("/models/rollback", model=model), cancel)
 
 
 def _call(path: str, **query: Any) -> str:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Callable
 
-from FetalIQALib.client import Client, ServerInfo, checked_identifier
+from FetalIQALib.client import Client
 from FetalIQALib.failures import Failure, NeedsLogin, NotPossible, Unreachable
 from FetalIQALib.http import Cancel, Http
+from FetalIQALib.replies import ServerInfo, checked_identifier
 from FetalIQALib.tasks import TaskRunner
 from FetalIQALib.texts import _
 

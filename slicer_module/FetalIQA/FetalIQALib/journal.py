@@ -16,10 +16,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
-from FetalIQALib.client import checked_identifier
 from FetalIQALib.decisions import INTERPOLATION, Frame, Proposal, frames_of, record_of
 from FetalIQALib.failures import BadReply, FileFailure
 from FetalIQALib.masks import Mask
+from FetalIQALib.replies import checked_identifier
 from FetalIQALib.texts import _
 
 SCHEMA = 1

@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from FetalIQALib.client import Client, Saved
+from FetalIQALib.client import Client
 from FetalIQALib.decisions import Frame, frames_of
 from FetalIQALib.http import Cancel
 from FetalIQALib.images import Stack, read_masks, read_stack
 from FetalIQALib.outline import BORDER_PX
+from FetalIQALib.replies import Saved
 from FetalIQALib.sector import field_of_view, free_of_border
 from FetalIQALib.sweep import Assessment, Sweep, assessment_of, padding_of
 

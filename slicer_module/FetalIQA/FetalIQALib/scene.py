@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -30,6 +30,7 @@ class SweepScene:
 
     Attributes:
         loaded: called after a case was put into the scene, so that views can show it.
+        other: gives another rater's mask of a frame.
     """
 
     def __init__(self, scene: Any, sequences: Any, desk: Desk) -> None:
@@ -40,7 +41,7 @@ class SweepScene:
         self.plots = Plots(scene)
         self.tool = EllipseTool(scene, self._placed)
         self.loaded: Callable[[], None] = lambda: None
-        self.others: Mapping[int, Mask] = {}  # masks of another rater, by frame
+        self.other: Callable[[int], Mask | None] = lambda frame: None
         self.proposals_shown = True
         self._sweep: Sweep | None = None
         self._frame = -1
@@ -69,8 +70,6 @@ class SweepScene:
         self._sweep = sweep
         if other or spaced or not self.frames.whole or not self.overlay.whole:
             self._frame = -1
-            if other:
-                self.others = {}
             self.tool.stop()
             self.frames.load(sweep)
             self.overlay.load(sweep.case, self.frames.volume, sweep.shape)
@@ -97,7 +96,7 @@ class SweepScene:
         mask, proposal = work.frame(frame).mask, work.proposal(frame)
         between = proposal is not None and proposal.model == INTERPOLATION
         self.overlay.show(mask, None if proposal is None else proposal.mask, between, self._ellipse(frame))
-        self.overlay.show_other(self.others.get(frame))
+        self.overlay.show_other(self.other(frame))
         self.plots.show(frame)
 
     def _ellipse(self, frame: int) -> np.ndarray | None:
@@ -120,7 +119,7 @@ class SweepScene:
         self.overlay.remove()
         self.plots.remove()
         self.frames.remove()
-        self._sweep, self._frame, self.others = None, -1, {}
+        self._sweep, self._frame = None, -1
 
     # -- scene to desk ------------------------------------------------------------------------------
 

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from FetalIQALib.client import SuggestedFrame
 from FetalIQALib.decisions import Proposal
 from FetalIQALib.failures import BadReply
 from FetalIQALib.images import Stack
 from FetalIQALib.masks import Mask
 from FetalIQALib.outline import Ellipse, Measurement
+from FetalIQALib.replies import SuggestedFrame
 from FetalIQALib.texts import _
 
 BLACK_LEVEL = 4  # a slot none of whose pixels is brighter is padding at the end of a sweep

@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Callable
 
-from FetalIQALib.client import CaseEntry, Client, NextCase
+from FetalIQALib.client import PROPOSALS, Client
 from FetalIQALib.http import Cancel
 from FetalIQALib.hub import Hub
 from FetalIQALib.journal import Journals
+from FetalIQALib.replies import CaseEntry, NextCase
 from FetalIQALib.texts import _
 
 UNTOUCHED, IN_PROGRESS, SUBMITTED, RETURNED, ACCEPTED = (
@@ -106,7 +107,7 @@ class Worklist:
 
 
 def _row(client: Client, entry: CaseEntry, tag: str, cancel: Cancel) -> Row:
-    tags = tuple(sorted(name for name in entry.versions if name != "original"))
+    tags = tuple(sorted(name for name in entry.versions if name != PROPOSALS))
     if tag not in entry.versions:
         return Row(entry.case, entry.suffix, tags=tags)
     last = _last(client.history(entry.case, tag, cancel))

@@ -7,9 +7,15 @@ from pathlib import Path
 from typing import Callable
 
 from FetalIQALib.desk import Desk
-from FetalIQALib.hub import DEFAULT_TAG, Hub
+from FetalIQALib.export import export_case
+from FetalIQALib.failures import NotPossible
+from FetalIQALib.http import Cancel
+from FetalIQALib.hub import BUSY, DEFAULT_TAG, Hub
 from FetalIQALib.journal import Journals
+from FetalIQALib.learning import Learning
+from FetalIQALib.reviewing import Reviewing
 from FetalIQALib.tasks import TaskRunner
+from FetalIQALib.texts import _
 from FetalIQALib.worklist import Worklist
 
 
@@ -28,6 +34,8 @@ class Workplace:
         self.journals: Journals | None = None
         self.worklist = Worklist(self.hub, lambda: self.journals)
         self.desk = Desk(self.hub, self.worklist, lambda: self.journals, clock)
+        self.learning = Learning(self.hub, clock)
+        self.reviewing = Reviewing(self.hub, self.desk, self.worklist)
 
     def connect(self, address: str, token: str = "", rater: str = "", tag: str = DEFAULT_TAG) -> bool:
         """Connect to a server and read its worklist. Another server or label clears the desk; its work is kept."""
@@ -45,6 +53,7 @@ class Workplace:
             if self.desk.work is not None:
                 self.desk.work.rater = self.hub.rater
             self.worklist.refresh(quiet=True)
+            self.learning.refresh()
 
         return self.hub.connect(address, token, rater, tag or DEFAULT_TAG, connected)
 
@@ -56,6 +65,27 @@ class Workplace:
         """Deliver what arrived and keep what changed; called several times a second on the main thread."""
         self.runner.pump()
         self.desk.keep()
+        self.learning.poll()
+
+    def export(self, folder: Path) -> bool:
+        """Write the decided frames of the case on the desk as PNG files with a table."""
+        work = self.desk.work
+        if work is None:
+            self.hub.fail(NotPossible(_("Open a case first.")))
+            return False
+        self.desk.before_action()
+        sweep, frames = work.sweep, dict(work.frames)
+
+        def done(made: Path) -> None:
+            self.hub.say(_("Exported to {folder}.").format(folder=made))
+
+        def write(cancel: Cancel) -> Path:
+            return export_case(sweep, frames, folder, cancel)
+
+        if not self.runner.start("export", write, done, self.hub.fail):
+            return False
+        self.hub.say(_("Exporting …"), BUSY)
+        return True
 
     def leave(self) -> None:
         """The window closes: take over strokes, keep the work, give up requests."""
