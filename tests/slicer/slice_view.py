@@ -19,9 +19,11 @@ class Mrml:
         self.application.SetMRMLScene(self.scene)
         colours = slicer.vtkMRMLColorLogic()
         colours.SetMRMLScene(self.scene)
+        colours.AddDefaultColorNodes()
         self.sequences = slicer.vtkSlicerSequencesLogic()
         self.sequences.SetMRMLScene(self.scene)
         self._kept = [colours]
+        self.scene.RegisterNodeClass(slicer.vtkMRMLSegmentEditorNode())  # by its module, in a whole Slicer
 
 
 class SliceView:
@@ -48,12 +50,11 @@ class SliceView:
         masks.SetLayer(1)
         for renderer in (image, masks):
             self.window.AddRenderer(renderer)
-        mapper = vtk.vtkImageMapper()
-        mapper.SetColorWindow(255)
-        mapper.SetColorLevel(127.5)
-        mapper.SetInputConnection(self._logic.GetImageDataConnection())
+        self._mapper = vtk.vtkImageMapper()
+        self._mapper.SetColorWindow(255)
+        self._mapper.SetColorLevel(127.5)
         actor = vtk.vtkActor2D()
-        actor.SetMapper(mapper)
+        actor.SetMapper(self._mapper)
         image.AddViewProp(actor)
         interactor = vtk.vtkRenderWindowInteractor()
         interactor.SetRenderWindow(self.window)
@@ -70,6 +71,7 @@ class SliceView:
         self._logic.GetSliceCompositeNode().SetBackgroundVolumeID(volume.GetID())
         self._logic.ResizeSliceNode(*self._size)
         self._logic.FitSliceToBackground(True)
+        self._mapper.SetInputConnection(self._logic.GetImageDataConnection())  # another one for each set of layers
 
     def picture(self) -> np.ndarray:
         """What the view shows: uint8 [H, W, 3]."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -12,8 +13,8 @@ import pytest
 MODULE = Path(__file__).resolve().parents[2] / "slicer_module"
 LIBRARY = MODULE / "FetalIQA" / "FetalIQALib"
 FILES = sorted(MODULE.rglob("*.py"))
-KNOW_SLICER = {"ellipse_tool", "frames_view", "overlay", "plots"}
-KNOW_QT = {"qtparts", "shortcuts", "panel"}
+KNOW_SLICER = {"ellipse_tool", "frames_view", "overlay", "plots", "slicer_app"}
+KNOW_QT = {"qtparts", "panel"}
 MAX_LINES = 400
 
 
@@ -53,3 +54,18 @@ def test_the_workplace_loads_without_slicer_and_qt_and_fast() -> None:
         subprocess.run([sys.executable, "-c", program], cwd=LIBRARY.parent, timeout=60, check=False).returncode
         == 0
     )
+
+
+def test_cmake_lists_every_file() -> None:
+    listed = (MODULE / "FetalIQA" / "CMakeLists.txt").read_text()
+    for path in LIBRARY.glob("*.py"):
+        assert f"FetalIQALib/{path.name}\n" in listed
+    for line in listed.split():
+        if line.startswith(("FetalIQALib/", "Resources/")):
+            assert (MODULE / "FetalIQA" / line.replace("${MODULE_NAME}", "FetalIQA")).is_file()
+
+
+def test_the_extension_says_what_the_index_asks_for() -> None:
+    entry = json.loads((MODULE / "FetalIQA.json").read_text())
+    assert {"$schema", "category", "scm_url"} <= set(entry)
+    assert (MODULE.parent / entry["build_subdirectory"] / "CMakeLists.txt").is_file()

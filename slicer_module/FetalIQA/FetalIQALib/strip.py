@@ -1,8 +1,8 @@
 """The quality strip: one column for each frame, as a picture; whoever shows it need not know what it means.
 
-marks     best (diamond) and suggested (triangle) frames
-quality   the colour of each frame, its height too; padding is grey
-decisions a block under each frame a person decided: full for a mask, hollow for empty
+From top to bottom: the best frame (diamond) and those to look at (triangles); quality, by colour and height, with
+padding in grey; and what a person decided: a block for a mask, a line for an empty frame, a hollow block for an
+interpolated mask that waits to be accepted.
 """
 
 from __future__ import annotations
@@ -87,10 +87,10 @@ def _draw_decision(picture: np.ndarray, frame: Frame, start: int, stop: int) -> 
             rows = slice(DECISIONS.start, DECISIONS.start + 3) if frame.plane == "optimal" else None
             picture[rows or slice(DECISIONS.stop - 3, DECISIONS.stop), start:stop] = palette.TEXT
     elif frame.state == EMPTY:
-        picture[DECISIONS, start:stop] = palette.EMPTY
-        picture[DECISIONS.start + 2 : DECISIONS.stop - 2, start:stop] = palette.BACKGROUND
+        picture[DECISIONS.start + 4 : DECISIONS.stop - 3, start:stop] = palette.EMPTY
     elif frame.between is not None:
-        picture[DECISIONS.start + 3 : DECISIONS.stop - 3, start:stop] = palette.BETWEEN
+        picture[DECISIONS.start + 1 : DECISIONS.stop - 1, start:stop] = palette.BETWEEN
+        picture[DECISIONS.start + 3 : DECISIONS.stop - 3, start:stop] = palette.BACKGROUND
 
 
 def _draw_position(picture: np.ndarray, start: int, stop: int) -> None:
