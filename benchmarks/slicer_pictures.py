@@ -1,0 +1,137 @@
+"""The pictures of docs/slicer.md: panel, quality strip and overlay, drawn without a Slicer.
+
+    python benchmarks/slicer_pictures.py [OUT]        # without OUT: docs/images/slicer, and the module's icons
+
+A real server with the demo model assesses a synthetic sample case; the panel is the module's own window in Qt with
+stand-ins for Slicer's widgets (tests/slicer/stand_ins.py), the overlay is Slicer's own slice view (slicer-core).
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+sys.path[:0] = [
+    str(REPOSITORY / "slicer_module" / "FetalIQA"),
+    str(REPOSITORY / "tests" / "slicer"),
+    str(REPOSITORY / "tests" / "app"),
+]
+
+from app_harness import free_port, start, stop  # noqa: E402
+from FetalIQALib import palette  # noqa: E402
+from FetalIQALib.export import png  # noqa: E402
+from FetalIQALib.outline import Ellipse  # noqa: E402
+from FetalIQALib.strip import draw_strip  # noqa: E402
+from slice_view import Mrml, SliceView  # noqa: E402
+from stand_ins import FakeSlicer  # noqa: E402
+from workplaces import settle, wait_for  # noqa: E402
+
+CASE = "5cb3b4e9-bd03-43ef-851b-aa207eec56ca"
+MODULE = REPOSITORY / "slicer_module"
+ICONS = (MODULE / "FetalIQA.png", MODULE / "FetalIQA" / "Resources" / "Icons" / "FetalIQA.png")
+IMAGES = Path("images") / "stacked_fetal_ultrasound"
+
+
+def main() -> None:
+    """Draw all of them."""
+    out = Path(sys.argv[1]) if len(sys.argv) > 1 else REPOSITORY / "docs" / "images" / "slicer"
+    out.mkdir(parents=True, exist_ok=True)
+    for place in ICONS if len(sys.argv) == 1 else (out / "icon.png",):
+        place.write_bytes(png(icon()))
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(name)
+        shutil.copytree(REPOSITORY / "sample-data" / IMAGES, root / "studies" / IMAGES)
+        port = free_port()
+        command = ["-m", "monailabel_app.serve", "--studies", str(root / "studies"), "--port", str(port)]
+        server = start(
+            root, [*command, "--conf", "device", "cpu", "--conf", "cache_dir", str(root / "cache")], port
+        )
+        try:
+            draw(server.url, root, out)
+        finally:
+            stop(server)
+
+
+def draw(url: str, root: Path, out: Path) -> None:
+    """Work on the case as an annotator does, and take pictures."""
+    mrml = Mrml()
+    fake = FakeSlicer(mrml, root)
+    import FetalIQA
+
+    module = FetalIQA.FetalIQAWidget(fake.holder)
+    module.setup()
+    fake.window.resize(412, 980)
+    fake.window.show()
+    module.enter()
+    place, ui = module.logic.place, module.ui
+    ui.addressEdit.setText(url)
+    ui.raterEdit.setText("anna")
+    module.panel.connect_server()
+    settle(place)
+    fake.process()
+    save(fake, out / "panel-cases.png")
+
+    place.desk.open(CASE)
+    wait_for(place, lambda: place.desk.work is not None and place.desk.work.sweep.assessment is not None)
+    settle(place)
+    work, run = place.desk.work, module.panel.actions.run
+    best = work.sweep.assessment.best
+    run("accept")
+    run("optimal")
+    place.desk.go_to(best + 1)
+    ellipse = work.sweep.assessment.measured[best + 1].ellipse
+    moved = Ellipse(ellipse.x + 6, ellipse.y - 4, ellipse.a * 0.94, ellipse.b * 1.02, ellipse.angle)
+    bulge = Ellipse(ellipse.x - 0.6 * ellipse.a, ellipse.y, ellipse.b * 0.55, ellipse.b * 0.5, 0.0)
+    place.desk.drawn(best + 1, moved.draw(work.sweep.shape) | bulge.draw(work.sweep.shape), "draw")
+    for frame in (4, 5, 6, 20, 30):
+        place.desk.go_to(frame)
+        run("empty")
+    place.desk.go_to(best + 1)
+    module.panel.tick()
+    fake.process()
+    save(fake, out / "panel-frames.png")
+    (out / "strip.png").write_bytes(png(doubled(draw_strip(work, place.desk.position, 400))))
+
+    view = SliceView(mrml, (744, 562))
+    view.show(module.logic.scene.frames.volume)
+    (out / "overlay.png").write_bytes(png(view.picture()))
+    ui.helpSection.setProperty("collapsed", False)
+    ui.framesSection.setProperty("collapsed", True)
+    fake.process()
+    save(fake, out / "panel-keys.png")
+    module.cleanup()
+    print(f"human {palette.HUMAN}, proposal {palette.PROPOSAL}, ellipse {palette.ELLIPSE}; pictures in {out}")
+
+
+def icon(size: int = 128, finer: int = 4) -> np.ndarray:
+    """The module's icon: a sector with an outlined abdomen, drawn finer and averaged; uint8 [size, size, 3]."""
+    rows, columns = np.mgrid[: size * finer, : size * finer] / (size * finer)
+    x, y = columns - 0.5, rows - 0.02
+    reach, turn = np.hypot(x, y), np.abs(np.arctan2(x, y))
+    picture = np.full((*rows.shape, 3), palette.BACKGROUND, float)
+    picture[(reach > 0.16) & (reach < 0.94) & (turn < 0.72)] = (78, 92, 108)
+    inside = np.hypot((x + 0.02) / 0.25, (rows - 0.58) / 0.2)
+    picture[inside < 1] = palette.HUMAN
+    picture[inside < 0.82] = (112, 104, 84)
+    blocks = picture.reshape(size, finer, size, finer, 3)
+    return blocks.mean(axis=(1, 3)).round().astype(np.uint8)
+
+
+def save(fake: FakeSlicer, path: Path) -> None:
+    """Take a picture of the window."""
+    fake.process()
+    fake.window.grab().save(str(path))
+
+
+def doubled(picture: np.ndarray) -> np.ndarray:
+    """Every pixel four times, so that a strip of 400 columns is looked at as it is."""
+    return picture.repeat(2, axis=0).repeat(2, axis=1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,310 @@
+"""The case on the desk: opening, deciding frame by frame, submitting."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from FetalIQALib.casework import CaseWork
+from FetalIQALib.client import Client
+from FetalIQALib.failures import Failure, FileFailure, NotPossible
+from FetalIQALib.http import Cancel
+from FetalIQALib.hub import PROBLEM, Hub
+from FetalIQALib.journal import Journals
+from FetalIQALib.keeping import Keeper
+from FetalIQALib.opening import Opened, assess_case, open_case
+from FetalIQALib.outline import Measurement, measure
+from FetalIQALib.submitting import Conflicting, Outcome, Submission
+from FetalIQALib.sweep import Assessment
+from FetalIQALib.texts import _
+from FetalIQALib.worklist import Worklist
+
+MAX_MEASURED = 2000  # masks; each is kept by its case anyway
+
+
+class Desk:
+    """One case at a time.
+
+    Args:
+        hub: the connection.
+        worklist: the cases.
+        journals: gives this computer's journals, or None before there is a connection.
+        clock: seconds, monotonic.
+
+    Attributes:
+        work: the decisions on the case; None while there is none on the desk.
+        tag: the label they are for.
+        position: the frame that is looked at.
+        conflict: what somebody else saved, after a submit was refused.
+        before_action: called before anything that decides, so that strokes of the scene are taken over first.
+    """
+
+    def __init__(
+        self,
+        hub: Hub,
+        worklist: Worklist,
+        journals: Callable[[], Journals | None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.hub = hub
+        self.worklist = worklist
+        self.work: CaseWork | None = None
+        self.tag = hub.tag
+        self.position = 0
+        self.conflict: Conflicting | None = None
+        self.before_action: Callable[[], None] = lambda: None
+        self.keeper = Keeper(hub, journals, clock)
+        self._clock = clock
+        self._measured: dict[tuple, Measurement] = {}  # a mask is measured once, however often its frame is passed
+
+    # -- opening ------------------------------------------------------------------------------------
+
+    def open(self, case: str) -> bool:
+        """Bring a case onto the desk, submitted ones too. What was done on the one before stays kept."""
+        self.before_action()
+        if not self.keep(force=True):
+            return False
+        row = self.worklist.row(case)
+        tag, suffix = self.hub.tag, row.suffix if row is not None else ""
+        suggested = self.worklist.suggested.get(case)
+        self.hub.runner.cancel("open")
+        self.hub.runner.cancel("assess")
+
+        def work(client: Client, cancel: Cancel) -> Opened:
+            opened = open_case(client, case, suffix, tag, cancel)
+            frames = suggested.frames if suggested is not None else ()
+            return replace(opened, sweep=replace(opened.sweep, suggested=frames))
+
+        def done(opened: Opened) -> None:
+            self._put_on_desk(opened, tag)
+
+        return self.hub.ask("open", work, done, _("Loading {case} …").format(case=case))
+
+    def _put_on_desk(self, opened: Opened, tag: str) -> None:
+        self.before_action()
+        if not self.keep(force=True):
+            return
+        work = CaseWork(opened.sweep, self.hub.rater, self._clock)
+        work.replace_all(opened.frames, opened.label.version if opened.label is not None else 0, saved=True)
+        self.work, self.tag, self.conflict = work, tag, None
+        self.position = (opened.sweep.suggestions() or (0,))[0]
+        self.keeper.begin(work, tag, self.position)
+        work.look_at(self.position)
+        told = _("{case} is open.") if not self.keeper.offered else _("{case} is open. Resume your work on it?")
+        self.hub.say(told.format(case=opened.sweep.case))
+        self.hub.tell("case")
+        self.assess()
+
+    def assess(self) -> bool:
+        """Ask the model about the case on the desk."""
+        work = self._needed()
+        case, stack = work.sweep.case, work.sweep.stack
+
+        def ask(client: Client, cancel: Cancel) -> Assessment:
+            return assess_case(client, case, stack, cancel)
+
+        def done(assessment: Assessment) -> None:
+            if self.work is not work:
+                return  # another case is on the desk by now
+            first = work.sweep.assessment is None
+            work.sweep = replace(work.sweep, assessment=assessment)
+            if assessment.best is None:
+                self.hub.say(assessment.reason or _("The model finds no usable frame."))
+            else:
+                self.hub.say(_("Best frame: {frame}.").format(frame=assessment.best + 1))
+            self.hub.tell("case")
+            if first and self.position == 0 and not work.unsaved and assessment.best is not None:
+                self.go_to((work.sweep.suggestions() or (assessment.best,))[0])
+
+        return self.hub.ask("assess", ask, done, _("The model looks at {case} …").format(case=case))
+
+    def close(self) -> None:
+        """Clear the desk; the work stays kept."""
+        self.before_action()
+        self.keep(force=True)
+        self.hub.runner.cancel("open")
+        self.hub.runner.cancel("assess")
+        self.work, self.conflict, self.keeper.offered = None, None, []
+        self.hub.tell("case")
+
+    # -- keeping ------------------------------------------------------------------------------------
+
+    def keep(self, force: bool = False) -> bool:
+        """Write what changed to the journal; False, with a sentence, when the disk refuses."""
+        return self.keeper.keep(self.work, self.tag, self.position, force)
+
+    def resume(self) -> bool:
+        """Go on with the newest work that was kept and not submitted."""
+        work = self._needed()
+        if not self.keeper.offered:
+            self.hub.fail(NotPossible(_("There is no unsubmitted work on this case.")))
+            return False
+        self.before_action()
+        if not self.keep(force=True):
+            return False
+        try:
+            path, kept = self.keeper.read_offered(work)
+        except FileFailure as failure:
+            self.hub.fail(failure)
+            self.hub.tell("kept")
+            return False
+        if work.unsaved:  # what was begun before resuming is not lost either
+            self.keeper.put_aside(work.sweep.case, self.tag)
+        work.replace_all(kept.frames, kept.based_on, saved=False)
+        work.sent = list(kept.sent)
+        self.position = kept.position
+        work.look_at(self.position)
+        if self.keep(force=True):
+            self.keeper.replaced(path)
+        self.hub.say(_("Resumed the work of {when}.").format(when=kept.saved))
+        for topic in ("kept", "frames", "position"):
+            self.hub.tell(topic)
+        return True
+
+    def dismiss_kept(self) -> None:
+        """Do not offer the kept work any more; its files are put aside, not removed."""
+        self.keeper.dismiss()
+        self.hub.tell("kept")
+
+    # -- looking and deciding -----------------------------------------------------------------------
+
+    def go_to(self, frame: int) -> None:
+        """Look at a frame. Nothing is decided by that."""
+        work = self.work
+        if work is None:
+            return
+        self.before_action()
+        self.position = min(max(int(frame), 0), work.sweep.count - 1)
+        work.look_at(self.position)
+        self.keep()
+        self.hub.tell("position")
+
+    def act(self, name: str, action: Callable[[CaseWork], str | None]) -> bool:
+        """Do one action on the case; a failure is a sentence on the status line, and changes nothing."""
+        try:
+            work = self._needed()
+            self.before_action()
+            told = action(work)
+        except Failure as failure:
+            self.hub.fail(failure)
+            return False
+        self.hub.say(told or _("Frame {frame}: {action}.").format(frame=self.position + 1, action=name))
+        self.keep()
+        self.hub.tell("frames")
+        return True
+
+    def drawn(self, frame: int, mask: np.ndarray, name: str) -> bool:
+        """The mask of a frame was drawn, [H, W]: one action."""
+
+        def correct(work: CaseWork) -> None:
+            work.correct(frame, mask, name)
+
+        return self.act(name, correct)
+
+    def _needed(self) -> CaseWork:
+        if self.work is None:
+            raise NotPossible(_("Open a case first."))
+        return self.work
+
+    def measurement(self, frame: int) -> Measurement:
+        """Ellipse and circumference of a person's mask of a frame; of the proposal while nothing is decided."""
+        work = self._needed()
+        shown, proposal = work.frame(frame), work.proposal(frame)
+        mask = shown.mask
+        if mask is None and proposal is not None and not shown.decided:
+            mask = proposal.mask
+        if mask is None:
+            return Measurement(None, None, _("no mask"))
+        assessment = work.sweep.assessment
+        if assessment is not None and frame in assessment.measured and mask == assessment.proposals[frame].mask:
+            return assessment.measured[frame]  # the model's own mask, which the server measured
+        key = (mask, work.sweep.spacing_mm, id(work.sweep.free))
+        if key not in self._measured:
+            if len(self._measured) >= MAX_MEASURED:
+                self._measured.clear()
+            self._measured[key] = measure(mask.full(), work.sweep.spacing_mm, work.sweep.free)
+        return self._measured[key]
+
+    # -- submitting ---------------------------------------------------------------------------------
+
+    def submit(self, tag: str = "") -> bool:
+        """Send what was decided as the next version of the label (or of another), and stay on the case."""
+        target = tag or self.tag
+        try:
+            work = self._needed()
+            self.before_action()
+            if not any(frame.decided for frame in work.frames.values()) and not work.based_on:
+                raise NotPossible(_("No frame is decided yet; there is nothing to submit."))
+        except NotPossible as failure:
+            self.hub.fail(failure)
+            return False
+        submission = Submission.of(work, target, work.based_on if target == self.tag else 0)
+        self.keeper.again()  # the journal also remembers what was sent
+        self.keep(force=True)
+
+        def done(outcome: Outcome) -> None:
+            self._submitted(work, submission, outcome)
+
+        return self.hub.ask("submit", submission.send, done, _("Submitting {case} …").format(case=submission.case))
+
+    def _submitted(self, work: CaseWork, submission: Submission, outcome: Outcome) -> None:
+        on_desk = self.work is work
+        if isinstance(outcome, Conflicting):
+            if on_desk:
+                self.conflict = outcome
+            self.hub.say(outcome.sentence, PROBLEM)
+            self.hub.tell("conflict")
+            return
+        if submission.tag == self.tag:
+            work.based_on = outcome
+        work.saved_revision = max(work.saved_revision, submission.revision)
+        if work.unsaved and on_desk:
+            self.keeper.again()  # the journal still names the version before
+            self.keep(force=True)
+        elif not work.unsaved and (on_desk or self.work is None or self.work.sweep.case != submission.case):
+            self.keeper.done(submission.case, self.tag)
+        self.hub.say(
+            _("{case}: version {version} of label {tag} is saved.").format(
+                case=submission.case, version=outcome, tag=submission.tag
+            )
+        )
+        self.hub.tell("frames")
+        self.worklist.refresh(quiet=True)
+
+    def resolve(self, choice: str, tag: str = "") -> bool:
+        """Settle a conflict.
+
+        Args:
+            choice: ``mine`` (becomes the next version; theirs stays in the history), ``theirs`` (is loaded;
+                mine is put aside on this computer) or ``both`` (mine is saved under another label).
+            tag: that other label.
+        """
+        work, conflict = self.work, self.conflict
+        if work is None or conflict is None:
+            return False
+        self.before_action()
+        if choice == "theirs":
+            return self._take(work, conflict)
+        if choice == "both" and (not tag or tag == self.tag):
+            self.hub.fail(NotPossible(_("Name another label to keep both.")))
+            return False
+        self.conflict = None
+        if choice == "mine":
+            work.based_on = conflict.version
+        self.hub.tell("conflict")
+        return self.submit(tag if choice == "both" else "")
+
+    def _take(self, work: CaseWork, conflict: Conflicting) -> bool:
+        if not self.keep(force=True):
+            return False
+        self.keeper.put_aside(work.sweep.case, self.tag)
+        work.replace_all(conflict.frames, conflict.version, saved=True)
+        self.conflict = None
+        self.keeper.again()
+        self.hub.say(_("Version {version} is loaded; yours is put aside.").format(version=conflict.version))
+        for topic in ("conflict", "frames"):
+            self.hub.tell(topic)
+        return True

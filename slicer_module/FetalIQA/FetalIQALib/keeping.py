@@ -1,0 +1,120 @@
+"""Keeping the work on the desk in a journal, and offering what earlier sessions kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from FetalIQALib.casework import CaseWork
+from FetalIQALib.failures import FileFailure
+from FetalIQALib.hub import PROBLEM, Hub
+from FetalIQALib.journal import Journals, Kept, read_journal
+from FetalIQALib.texts import _
+
+EVERY_SECONDS = 3.0  # between two writes that carry no decision, and two attempts on a full disk
+
+
+class Keeper:
+    """Writes decisions to the journal as they are made.
+
+    Args:
+        hub: has the status line.
+        journals: gives this computer's journals, or None before there is a connection.
+        clock: seconds, monotonic.
+
+    Attributes:
+        offered: journals of earlier sessions on the case, the newest first.
+    """
+
+    def __init__(self, hub: Hub, journals: Callable[[], Journals | None], clock: Callable[[], float]) -> None:
+        self.offered: list[Path] = []
+        self._hub = hub
+        self._journals = journals
+        self._clock = clock
+        self._written: tuple[int, int] = (0, 0)  # revision and position in the journal
+        self._tried = float("-inf")
+        self._refused = False
+
+    def begin(self, work: CaseWork, tag: str, position: int) -> None:
+        """Another case is on the desk; find what earlier sessions kept of it."""
+        journals = self._journals()
+        self._written = (work.revision, position)
+        self.offered = journals.find(work.sweep.case, tag) if journals is not None else []
+
+    def keep(self, work: CaseWork | None, tag: str, position: int, force: bool = False) -> bool:
+        """Write what changed: decisions at once, a mere change of the frame every few seconds.
+
+        False, with a sentence on the status line, when the disk refuses; what was kept before stands.
+        """
+        journals, now = self._journals(), self._clock()
+        if work is None or journals is None or not work.unsaved or self._written == (work.revision, position):
+            return True
+        decided = work.revision != self._written[0]
+        if not force and now < self._tried + EVERY_SECONDS and (self._refused or not decided):
+            return not self._refused
+        self._tried = now
+        try:
+            journals.write(
+                Kept(
+                    case=work.sweep.case,
+                    tag=tag,
+                    rater=work.rater,
+                    fingerprint=work.sweep.stack.fingerprint,
+                    based_on=work.based_on,
+                    position=position,
+                    frames=work.frames,
+                    sent=tuple(work.sent),
+                )
+            )
+        except FileFailure as failure:
+            self._refused = True
+            self._hub.say(str(failure), PROBLEM)
+            return False
+        self._refused, self._written = False, (work.revision, position)
+        return True
+
+    def again(self) -> None:
+        """Something that is kept beside the decisions changed: write the journal at the next occasion."""
+        self._written = (-1, -1)
+
+    def done(self, case: str, tag: str) -> None:
+        """The server has everything: this session's journal of a case goes."""
+        journals = self._journals()
+        if journals is not None:
+            journals.remove(case, tag)
+
+    def put_aside(self, case: str, tag: str) -> None:
+        """Keep this session's journal of a case, but do not offer it."""
+        journals = self._journals()
+        if journals is not None:
+            journals.put_aside(journals.path(case, tag))
+
+    def read_offered(self, work: CaseWork) -> tuple[Path, Kept]:
+        """The newest work that is offered, which is no longer offered then.
+
+        Raises:
+            FileFailure: when it is damaged, or belongs to an image that was replaced since.
+        """
+        path = self.offered.pop(0)
+        kept = read_journal(path, work.sweep.count)
+        if kept.fingerprint != work.sweep.stack.fingerprint:
+            raise FileFailure(
+                _("The image was replaced since the work of {when} was done; that stays in {path}.").format(
+                    when=kept.saved, path=path
+                )
+            )
+        return path, kept
+
+    def dismiss(self) -> None:
+        """Do not offer what earlier sessions kept; its files are put aside, not removed."""
+        journals = self._journals()
+        if journals is not None:
+            for path in self.offered:
+                journals.put_aside(path)
+        self.offered = []
+
+    def replaced(self, path: Path) -> None:
+        """A journal was gone on with, and its work is in this session's: put it aside."""
+        journals = self._journals()
+        if journals is not None:
+            journals.put_aside(path)

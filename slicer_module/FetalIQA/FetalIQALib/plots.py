@@ -1,0 +1,97 @@
+"""Quality and circumference over the frames as a Slicer plot."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import vtk
+from vtk.util import numpy_support
+
+from FetalIQALib import palette
+from FetalIQALib.frames_view import own
+from FetalIQALib.texts import _
+
+FRAME, QUALITY, AC, CURRENT = "frame", "quality", "AC", "current"
+AC_SCALE_MM = 400.0  # drawn as 1: both curves share an axis from 0 to 1; an AC at term is about 350 mm
+
+
+class Plots:
+    """A chart with two curves and a mark at the current frame.
+
+    Args:
+        scene: MRML scene.
+    """
+
+    def __init__(self, scene: Any) -> None:
+        self.scene = scene
+        self.table: Any = None
+        self.chart: Any = None
+        self._series: list[Any] = []
+        self._position: Any = None
+
+    def load(self, quality: np.ndarray, circumference_mm: np.ndarray) -> None:
+        """Draw the curves, float [T] each; nan is not drawn."""
+        self.remove()
+        count = len(quality)
+        self.table = own(self.scene.AddNewNodeByClass("vtkMRMLTableNode", _("FetalIQA frames")))
+        self._column(self.table, FRAME, np.arange(1, count + 1, dtype=float))
+        self._column(self.table, QUALITY, quality)
+        self._column(self.table, AC, circumference_mm / AC_SCALE_MM)
+        self._position = own(self.scene.AddNewNodeByClass("vtkMRMLTableNode", _("FetalIQA current frame")))
+        self._column(self._position, FRAME, np.array([1.0, 1.0]))
+        self._column(self._position, CURRENT, np.array([0.0, 1.0]))
+        self.chart = own(self.scene.AddNewNodeByClass("vtkMRMLPlotChartNode", _("FetalIQA")))
+        self.chart.SetXAxisTitle(_("frame"))
+        self.chart.SetYAxisTitle(_("quality; AC / {scale} mm").format(scale=int(AC_SCALE_MM)))
+        self.chart.SetTitleVisibility(False)
+        self._curve(self.table, QUALITY, _("quality"), palette.PROPOSAL)
+        self._curve(self.table, AC, _("AC"), palette.HUMAN)
+        self._curve(self._position, CURRENT, _("current frame"), palette.OTHER)
+
+    @property
+    def whole(self) -> bool:
+        """Whether the chart and its tables are still in the scene."""
+        nodes = (self.table, self.chart, self._position)
+        return all(node is not None and node.GetScene() is self.scene for node in nodes)
+
+    def show(self, frame: int) -> None:
+        """Move the mark to a frame."""
+        if self.whole:
+            column = self._position.GetTable().GetColumn(0)
+            for row in range(2):
+                column.SetValue(row, frame + 1.0)
+            column.Modified()
+            self._position.GetTable().Modified()
+            self._position.Modified()
+
+    def frame_of(self, point: int) -> int | None:
+        """The frame of a point that was clicked in a curve; None when it is none."""
+        return point if self.whole and 0 <= point < self.table.GetNumberOfRows() else None
+
+    def remove(self) -> None:
+        """Take the nodes out of the scene."""
+        for node in (self.chart, *self._series, self.table, self._position):
+            if node is not None and node.GetScene() is self.scene:
+                self.scene.RemoveNode(node)
+        self.table = self.chart = self._position = None
+        self._series = []
+
+    def _curve(self, table: Any, column: str, name: str, colour: tuple[int, int, int]) -> None:
+        series = own(self.scene.AddNewNodeByClass("vtkMRMLPlotSeriesNode", name))
+        series.SetAndObserveTableNodeID(table.GetID())
+        series.SetPlotType(series.PlotTypeScatter)
+        series.SetXColumnName(FRAME)
+        series.SetYColumnName(column)
+        series.SetMarkerStyle(series.MarkerStyleNone)
+        series.SetColor(*palette.unit(colour))
+        self._series.append(series)
+        self.chart.AddAndObservePlotSeriesNodeID(series.GetID())
+
+    @staticmethod
+    def _column(table: Any, name: str, values: np.ndarray) -> None:
+        array = numpy_support.numpy_to_vtk(
+            np.ascontiguousarray(values, float), deep=True, array_type=vtk.VTK_DOUBLE
+        )
+        array.SetName(name)
+        table.AddColumn(array)

@@ -1,0 +1,100 @@
+"""The few contacts with the running application: views, plot, Segment Editor. All of them are here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import slicer
+
+from FetalIQALib.overlay import ABDOMEN
+from FetalIQALib.scene import SweepScene
+
+EFFECTS = ("Paint", "Erase", "Draw", "Scissors", "Smoothing", "Margin", "Islands")
+
+
+def state_folder() -> Path:
+    """Where unsubmitted work is kept: beside the user's settings of Slicer."""
+    return Path(str(slicer.app.slicerUserSettingsFilePath)).parent / "FetalIQA" / "work"
+
+
+def show_frames(scene: SweepScene) -> None:
+    """Show the current frame large, alone, in the Red view."""
+    manager = slicer.app.layoutManager()
+    if manager is not None:
+        manager.setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutOneUpRedSliceView)
+    slicer.util.setSliceViewerLayers(background=scene.frames.volume, foreground=None, label=None, fit=True)
+
+
+def show_plot(scene: SweepScene, clicked: Callable[[int], None]) -> bool:
+    """Show quality and circumference beside the views; a click on a point calls ``clicked`` with its row."""
+    manager = slicer.app.layoutManager()
+    if not scene.plots.whole or manager is None:
+        return False
+    slicer.modules.plots.logic().ShowChartInLayout(scene.plots.chart)
+    widget = manager.plotWidget(0)
+    view = widget.plotView() if widget is not None else None
+    if view is not None and view.property("fetaliqaConnected") is None:
+        view.setProperty("fetaliqaConnected", True)
+
+        def selected(_series: Any, points: Any) -> None:
+            if points is not None and points.GetNumberOfItems():
+                values = points.GetItemAsObject(0)
+                if values is not None and values.GetNumberOfTuples():
+                    clicked(int(values.GetValue(0)))
+
+        view.connect("dataSelected(vtkStringArray*, vtkCollection*)", selected)
+    return True
+
+
+class Editor:
+    """Slicer's Segment Editor, editing the mask of the current frame and nothing else.
+
+    Args:
+        holder: the widget that it is put into.
+        scene: MRML scene.
+    """
+
+    def __init__(self, holder: Any, scene: Any) -> None:
+        self.widget = slicer.qMRMLSegmentEditorWidget()
+        self._node = scene.AddNewNodeByClass("vtkMRMLSegmentEditorNode", "FetalIQA")
+        self._node.SetHideFromEditors(True)
+        self._node.SetSaveWithScene(False)
+        self._scene = scene
+        widget = self.widget
+        # its own undo would bring one frame's mask into another frame; ours undoes every stroke
+        widget.setMaximumNumberOfUndoStates(0)
+        widget.setMRMLScene(scene)
+        widget.setMRMLSegmentEditorNode(self._node)
+        widget.setEffectNameOrder(list(EFFECTS))
+        widget.unorderedEffectsVisible = False
+        widget.setSegmentationNodeSelectorVisible(False)
+        widget.setSourceVolumeNodeSelectorVisible(False)
+        widget.setSwitchToSegmentationsButtonVisible(False)
+        holder.layout().addWidget(widget)
+
+    def edit(self, scene: SweepScene) -> None:
+        """Edit the case that was put into the scene."""
+        if self._node.GetScene() is not self._scene:  # the scene was closed meanwhile
+            self._scene.AddNode(self._node)
+            self.widget.setMRMLSegmentEditorNode(self._node)
+        self.widget.setSegmentationNode(scene.overlay.human)
+        self.widget.setSourceVolumeNode(scene.frames.volume)
+        self.widget.setCurrentSegmentID(ABDOMEN)
+
+    def enter(self) -> None:
+        """The module is entered: its keys work."""
+        self.widget.installKeyboardShortcuts()
+        self.widget.setupViewObservations()
+
+    def leave(self) -> None:
+        """The module is left: no effect stays active in the views."""
+        self.widget.setActiveEffect(None)
+        self.widget.uninstallKeyboardShortcuts()
+        self.widget.removeViewObservations()
+
+    def end(self) -> None:
+        """The module goes for good."""
+        self.leave()
+        self.widget.setMRMLScene(None)

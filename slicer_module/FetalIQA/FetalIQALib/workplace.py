@@ -1,0 +1,94 @@
+"""The annotator's workplace but for Slicer and Qt: a window shows it, a scene draws it, a timer pumps it."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Callable
+
+from FetalIQALib.desk import Desk
+from FetalIQALib.export import export_case
+from FetalIQALib.failures import NotPossible
+from FetalIQALib.http import Cancel
+from FetalIQALib.hub import BUSY, DEFAULT_TAG, Hub
+from FetalIQALib.journal import Journals
+from FetalIQALib.learning import Learning
+from FetalIQALib.reviewing import Reviewing
+from FetalIQALib.tasks import TaskRunner
+from FetalIQALib.texts import _
+from FetalIQALib.worklist import Worklist
+
+
+class Workplace:
+    """Connection, worklist and desk of one user.
+
+    Args:
+        folder: where unsubmitted work is kept on this computer.
+        clock: seconds, monotonic.
+    """
+
+    def __init__(self, folder: Path, clock: Callable[[], float] = time.monotonic) -> None:
+        self.folder = folder
+        self.runner = TaskRunner()
+        self.hub = Hub(self.runner)
+        self.journals: Journals | None = None
+        self.worklist = Worklist(self.hub, lambda: self.journals)
+        self.desk = Desk(self.hub, self.worklist, lambda: self.journals, clock)
+        self.learning = Learning(self.hub, clock)
+        self.reviewing = Reviewing(self.hub, self.desk, self.worklist)
+
+    def connect(self, address: str, token: str = "", rater: str = "", tag: str = DEFAULT_TAG) -> bool:
+        """Connect to a server and read its worklist. Another server or label clears the desk; its work is kept."""
+        old_tag = self.hub.tag
+
+        def connected() -> None:
+            client = self.hub.client
+            assert client is not None
+            other = self.journals is None or self.journals.server != client.http.address
+            if other or old_tag != self.hub.tag:
+                self.desk.close()
+                self.worklist.suggested.clear()
+            if other:
+                self.journals = Journals(self.folder, client.http.address)
+            if self.desk.work is not None:
+                self.desk.work.rater = self.hub.rater
+            self.worklist.refresh(quiet=True)
+            self.learning.refresh()
+
+        return self.hub.connect(address, token, rater, tag or DEFAULT_TAG, connected)
+
+    def open_next(self, strategy: str) -> bool:
+        """Open the case that the server's strategy wants next."""
+        return self.worklist.next_case(strategy, self.desk.open)
+
+    def pump(self) -> None:
+        """Deliver what arrived and keep what changed; called several times a second on the main thread."""
+        self.runner.pump()
+        self.desk.keep()
+        self.learning.poll()
+
+    def export(self, folder: Path) -> bool:
+        """Write the decided frames of the case on the desk as PNG files with a table."""
+        work = self.desk.work
+        if work is None:
+            self.hub.fail(NotPossible(_("Open a case first.")))
+            return False
+        self.desk.before_action()
+        sweep, frames = work.sweep, dict(work.frames)
+
+        def done(made: Path) -> None:
+            self.hub.say(_("Exported to {folder}.").format(folder=made))
+
+        def write(cancel: Cancel) -> Path:
+            return export_case(sweep, frames, folder, cancel)
+
+        if not self.runner.start("export", write, done, self.hub.fail):
+            return False
+        self.hub.say(_("Exporting …"), BUSY)
+        return True
+
+    def leave(self) -> None:
+        """The window closes: take over strokes, keep the work, give up requests."""
+        self.desk.before_action()
+        self.desk.keep(force=True)
+        self.runner.cancel_all()

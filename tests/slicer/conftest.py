@@ -1,0 +1,50 @@
+"""The Slicer module's library on the path, and a real server with the sample cases and the demo model."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+REPOSITORY = HERE.parents[1]
+for folder in (HERE.parent / "app", REPOSITORY / "slicer_module" / "FetalIQA"):
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
+
+CASES = ("5cb3b4e9-bd03-43ef-851b-aa207eec56ca", "888f4a32-9a52-48d1-843c-1621e1ab0dd6")  # of the sample data
+
+from app_harness import Server, free_port, start, stop  # noqa: E402
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # one worker owns the server when tests are spread over several
+    for item in items:
+        if HERE in Path(item.path).parents:
+            item.add_marker(pytest.mark.xdist_group("slicer"))
+
+
+def start_demo_server(root: Path, port: int) -> Server:
+    """The server as ``make serve`` starts it, on the studies in ``root``."""
+    command = ["-m", "monailabel_app.serve", "--studies", str(root / "studies"), "--port", str(port)]
+    return start(root, [*command, "--conf", "device", "cpu", "--conf", "cache_dir", str(root / "cache")], port)
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Two sample cases and the demo model, served for all tests; no test may count on labels of another."""
+    root = tmp_path_factory.mktemp("slicer-server")
+    images = Path("images") / "stacked_fetal_ultrasound"
+    (root / "studies" / images).mkdir(parents=True)
+    for case in CASES:
+        shutil.copyfile(
+            REPOSITORY / "sample-data" / images / f"{case}.mha", root / "studies" / images / f"{case}.mha"
+        )
+    running = start_demo_server(root, free_port())
+    yield running
+    stop(running)
+    _, *tracebacks = (root / "server.log").read_text().split("Traceback (most recent call last)")
+    assert [text[:3000] for text in tracebacks] == []

@@ -1,0 +1,233 @@
+"""Stand-ins for the half of Slicer that slicer-core lacks: PythonQt's ``qt``, ctk, qMRML widgets, ``slicer.app``.
+
+Real Qt (PySide6, offscreen) under our own few classes, real MRML under ``slicer``. What these pass says nothing
+about PythonQt; it says that the window's wiring and keys do what they should.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import types
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
+
+from PySide6 import QtCore, QtGui, QtUiTools, QtWidgets
+
+DIRECT = QtCore.Qt.FindChildOption.FindDirectChildrenOnly
+MODULE = Path(__file__).resolve().parents[2] / "slicer_module" / "FetalIQA"
+
+
+class CollapsibleButton(QtWidgets.QGroupBox):
+    """ctkCollapsibleButton: a titled box with ``text`` and ``collapsed``."""
+
+    def __init__(self, parent: Any = None) -> None:
+        super().__init__(parent)
+        self._collapsed = False
+        self._hidden: list[QtWidgets.QWidget] = []
+
+    def _hide(self) -> None:
+        if self._collapsed:
+            children = self.findChildren(QtWidgets.QWidget, options=DIRECT)
+            self._hidden = [child for child in children if not child.isHidden()]
+        for child in self._hidden:  # what somebody else hid stays hidden
+            child.setVisible(not self._collapsed)
+        self.setMaximumHeight(22 if self._collapsed else 16777215)
+
+    def _get_collapsed(self) -> bool:
+        return self._collapsed
+
+    def _set_collapsed(self, collapsed: bool) -> None:
+        if self._collapsed != bool(collapsed):
+            self._collapsed = bool(collapsed)
+            self._hide()
+
+    def _get_text(self) -> str:
+        return self.title()
+
+    def _set_text(self, text: str) -> None:
+        self.setTitle(text)
+
+    collapsed = QtCore.Property(bool, _get_collapsed, _set_collapsed)
+    text = QtCore.Property(str, _get_text, _set_text)
+
+
+class MrmlWidget(QtWidgets.QWidget):
+    """qMRMLWidget."""
+
+    def setMRMLScene(self, scene: Any) -> None:
+        self.scene = scene
+
+
+class SegmentEditorWidget(QtWidgets.QWidget):
+    """qMRMLSegmentEditorWidget: remembers what it was told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: dict[str, Any] = {}
+        self.unorderedEffectsVisible = True
+        QtWidgets.QVBoxLayout(self).addWidget(QtWidgets.QLabel("(Slicer's Segment Editor)"))
+
+    def __getattr__(self, name: str) -> Any:
+        if not name.startswith(("set", "install", "uninstall", "remove")):
+            raise AttributeError(name)
+
+        def remember(*values: Any) -> None:
+            self.told[name] = values[0] if values else True
+
+        return remember
+
+
+class LayoutManager:
+    """slicer.app.layoutManager(): remembers the layout, has no plot."""
+
+    layout = 0
+
+    def setLayout(self, layout: int) -> None:
+        self.layout = layout
+
+    def plotWidget(self, number: int) -> None:
+        return None
+
+
+class Application:
+    """slicer.app."""
+
+    def __init__(self, folder: Path) -> None:
+        self.slicerUserSettingsFilePath = str(folder / "Slicer.ini")
+        self.manager = LayoutManager()
+
+    def layoutManager(self) -> LayoutManager:
+        return self.manager
+
+    def userSettings(self) -> QtCore.QSettings:
+        return QtCore.QSettings(self.slicerUserSettingsFilePath, QtCore.QSettings.Format.IniFormat)
+
+    def connect(self, signal: str, slot: Any) -> None:
+        self.started = slot
+
+
+class _Module:
+    def __init__(self, parent: Any) -> None:
+        self.parent = parent
+
+
+class _Widget:
+    moduleName = "FetalIQA"
+
+    def __init__(self, parent: Any = None) -> None:
+        self.parent = parent
+        self.layout = parent.layout()
+
+    def setup(self) -> None:
+        pass
+
+    def resourcePath(self, name: str) -> str:
+        return str(MODULE / "Resources" / name)
+
+
+class _Logic:
+    pass
+
+
+class _Test:
+    told = ""
+
+    def delayDisplay(self, text: str) -> None:
+        self.told = text
+
+
+class _Observations:
+    def __init__(self) -> None:
+        self._observed: list[tuple[Any, int]] = []
+
+    def addObserver(self, caller: Any, event: int, method: Any) -> None:
+        self._observed.append((caller, caller.AddObserver(event, method)))
+
+    def removeObservers(self) -> None:
+        for caller, tag in self._observed:
+            caller.RemoveObserver(tag)
+        self._observed = []
+
+
+def load_ui(path: str) -> Any:
+    """slicer.util.loadUI."""
+    loader = QtUiTools.QUiLoader()
+    loader.registerCustomWidget(MrmlWidget)
+    for name, made in (("ctkCollapsibleButton", CollapsibleButton), ("qMRMLWidget", MrmlWidget)):
+        loader.registerCustomWidget(type(name, (made,), {}))
+    return loader.load(path)
+
+
+def child_variables(window: Any) -> Any:
+    """slicer.util.childWidgetVariables."""
+    named = {child.objectName(): child for child in window.findChildren(QtCore.QObject) if child.objectName()}
+    return types.SimpleNamespace(**named)
+
+
+def _qt(name: str) -> Any:
+    """PythonQt has all of Qt in one module."""
+    for module in (QtCore, QtGui, QtWidgets):
+        if hasattr(module, name):
+            return getattr(module, name)
+    raise AttributeError(name)
+
+
+class FakeSlicer:
+    """The missing half, in place: ``slicer.app``, ``slicer.util.loadUI`` and so on.
+
+    Args:
+        mrml: scene and logics.
+        folder: settings and kept work go there.
+    """
+
+    def __init__(self, mrml: Any, folder: Path) -> None:
+        import slicer
+
+        self.application = QtWidgets.QApplication.instance() or QtWidgets.QApplication(["Slicer"])
+        self.window = QtWidgets.QMainWindow()
+        self.holder = QtWidgets.QWidget()
+        QtWidgets.QVBoxLayout(self.holder).setContentsMargins(0, 0, 0, 0)
+        scroll = QtWidgets.QScrollArea()
+        scroll.setWidgetResizable(True)
+        scroll.setWidget(self.holder)
+        self.scroll = scroll
+        self.window.setCentralWidget(scroll)
+        slicer.app = Application(folder)
+        slicer.mrmlScene = mrml.scene
+        slicer.qMRMLSegmentEditorWidget = SegmentEditorWidget
+        slicer.modules = types.SimpleNamespace(
+            sequences=types.SimpleNamespace(logic=lambda: mrml.sequences),
+            plots=types.SimpleNamespace(logic=lambda: types.SimpleNamespace(ShowChartInLayout=lambda chart: None)),
+        )
+        layouts = types.SimpleNamespace(SlicerLayoutOneUpRedSliceView=6)
+        slicer.vtkMRMLLayoutNode = getattr(slicer, "vtkMRMLLayoutNode", layouts)
+        self.layers: dict[str, Any] = {}
+        slicer.util.loadUI = load_ui
+        slicer.util.childWidgetVariables = child_variables
+        slicer.util.mainWindow = lambda: self.window
+        slicer.util.selectedModule = lambda: ""
+        slicer.util.setSliceViewerLayers = lambda **layers: self.layers.update(layers)
+        slicer.util.VTKObservationMixin = _Observations
+        for name, values in (
+            ("qt", {"__getattr__": _qt}),
+            (
+                "slicer.ScriptedLoadableModule",
+                {
+                    "ScriptedLoadableModule": _Module,
+                    "ScriptedLoadableModuleWidget": _Widget,
+                    "ScriptedLoadableModuleLogic": _Logic,
+                    "ScriptedLoadableModuleTest": _Test,
+                },
+            ),
+            ("slicer.i18n", {"tr": str, "translate": lambda context, text: text}),
+        ):
+            module = types.ModuleType(name)
+            module.__dict__.update(values)
+            sys.modules[name] = module
+
+    def process(self) -> None:
+        """Let Qt deliver its events."""
+        self.application.processEvents()

@@ -1,0 +1,127 @@
+"""The journal: whole or not at all, never in the way, never lost."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from FetalIQALib.casework import CaseWork
+from FetalIQALib.failures import Failure, FileFailure
+from FetalIQALib.journal import Journals, Kept, read_journal
+from FetalIQALib.masks import Mask
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from workplaces import a_sweep, ellipse_mask
+
+
+@pytest.fixture
+def kept() -> Kept:
+    work = CaseWork(a_sweep(), "anna")
+    work.accept(15)
+    work.mark_empty(3)
+    work.correct(9, ellipse_mask())
+    work.interpolate(12)
+    return Kept("case_a", "final", "anna", "f" * 64, 2, 15, work.frames, ("token",))
+
+
+def test_what_is_kept_comes_back(tmp_path: Path, kept: Kept) -> None:
+    path = Journals(tmp_path, "http://one").write(kept)
+    found = read_journal(path, 30)
+    assert dict(found.frames) == dict(kept.frames)
+    assert replace(found, frames={}, saved="") == replace(kept, frames={})
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+def test_sessions_servers_and_labels_do_not_mix(tmp_path: Path, kept: Kept) -> None:
+    one, two, other = (
+        Journals(tmp_path, "http://one"),
+        Journals(tmp_path, "http://one"),
+        Journals(tmp_path, "http://2"),
+    )
+    path = one.write(kept)
+    assert one.find("case_a", "final") == []  # its own is not offered to itself
+    assert two.find("case_a", "final") == [path]
+    assert two.find("case_a", "anna") == two.find("case", "final") == other.find("case_a", "final") == []
+    assert two.cases("final") == ["case_a"]
+    two.put_aside(path)
+    assert two.find("case_a", "final") == []
+    assert [file.read_bytes()[:1] for file in (path.parent / "aside").iterdir()] == [b"{"]
+
+
+@pytest.mark.parametrize("name", ["../evil", "a/b", "", "a~b", "..", "a" * 300])
+def test_no_name_leads_out_of_the_folder(tmp_path: Path, kept: Kept, name: str) -> None:
+    for bad in (replace(kept, case=name), replace(kept, tag=name)):
+        with pytest.raises(Failure):
+            Journals(tmp_path / "journals", "http://one").write(bad)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_keeps_the_journal_of_before(
+    tmp_path: Path, kept: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journals = Journals(tmp_path, "http://one")
+    path = journals.write(kept)
+    before = path.read_bytes()
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(FileFailure, match=r"No space left.*submit it now"):
+        journals.write(replace(kept, frames={}))
+    assert path.read_bytes() == before
+    assert len(list(path.parent.iterdir())) == 1
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_damage_is_a_sentence_and_the_file_stays(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    folder = tmp_path_factory.mktemp("damaged")
+    work = CaseWork(a_sweep(), "anna")
+    work.accept(15)
+    path = Journals(folder, "http://one").write(Kept("case_a", "final", "anna", "f", 0, 15, work.frames))
+    whole = path.read_bytes()
+    cut = data.draw(st.integers(0, len(whole) - 1))
+    damaged = data.draw(st.sampled_from([whole[:cut], whole[:cut] + b"\xff" + whole[cut + 1 :]]))
+    path.write_bytes(damaged)
+    with contextlib.suppress(FileFailure):  # anything else that it raises fails the test
+        assert read_journal(path, 30).frames.keys() <= set(range(30))
+    assert path.read_bytes() == damaged
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"schema": 2},
+        {"masks": {"15": "60 80 0 0 99999 99999 eJw="}},
+        {"masks": {"15": "60 80 -1 0 5 5 eJw="}},
+        {"masks": {}},
+        {"frame_record": {"frames": {"99": {"state": "empty"}}}},
+        {"based_on": None},
+    ],
+)
+def test_a_journal_that_contradicts_itself_is_not_used(tmp_path: Path, kept: Kept, change: dict) -> None:
+    path = Journals(tmp_path, "http://one").write(kept)
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    with pytest.raises(FileFailure, match="cannot be read"):
+        read_journal(path, 30)
+
+
+@given(arrays(np.uint8, st.tuples(st.integers(1, 12), st.integers(1, 12)), elements=st.integers(0, 1)))
+def test_a_mask_survives_its_text(array: np.ndarray) -> None:
+    mask = Mask.of(array)
+    if mask is None:
+        assert not array.any()
+    else:
+        assert np.array_equal(mask.full(), array)
+        assert Mask.from_text(mask.to_text()) == mask
+        with pytest.raises(ValueError, match="read-only"):
+            mask.pixels[0, 0] = False
