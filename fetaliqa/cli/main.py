@@ -22,6 +22,7 @@ VERBS = {
     "data": "check, fetch and split labelled data sets",
     "labels": "versions of the labels that annotators saved; agreement of raters",
     "train": "train models by a recipe, from any labelled data set",
+    "retrain": "learn from confirmed labels of a studies folder, and publish what is not worse",
     "evaluate": "measure a run or a bundle on labelled cases; tables and an HTML report",
     "experiment": "the paper's tables and figures, ours beside them",
     "demo": "train and evaluate the demo model on phantom sweeps",
