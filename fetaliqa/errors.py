@@ -47,6 +47,16 @@ class TrainingError(FetalIQAError):
     exit_code = 1
 
 
+class TooFewLabels(FetalIQAError):
+    """There is not enough confirmed to retrain on; the sentence says what is missing."""
+
+
+class StoreConflict(FetalIQAError):
+    """The model store, or another training, does not allow this now."""
+
+    http_status = 409
+
+
 class LabelError(FetalIQAError):
     """A label cannot be used, or cannot be saved."""
 

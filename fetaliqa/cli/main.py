@@ -23,6 +23,7 @@ VERBS = {
     "export": "annotated frames in a format that others read, with a data card",
     "labels": "versions of the labels that annotators saved; agreement of raters",
     "train": "train models by a recipe, from any labelled data set",
+    "retrain": "learn from confirmed labels of a studies folder, and publish what is not worse",
     "evaluate": "measure a run or a bundle on labelled cases; tables and an HTML report",
     "experiment": "the paper's tables and figures, ours beside them",
     "simulate": "label-efficiency curves of the query strategies, with a simulated annotator",

@@ -1,4 +1,4 @@
-"""``fetaliqa models``: which model bundles there are, what they are, and whether they are sound."""
+"""``fetaliqa models``: which model bundles there are, whether they are sound, which is in use and was before."""
 
 from __future__ import annotations
 
@@ -19,7 +19,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     for action in (show, verify):
         action.add_argument("name", help="NAME, NAME@VERSION, demo, or the path of a bundle folder")
     verify.add_argument("--weights", help="FetalCLIP weights file (default: the imported ones)")
-    for action in (listing, show, verify):
+    publish = actions.add_parser("publish", help="use a candidate, an earlier version, or a bundle folder")
+    publish.add_argument("name", help="NAME@VERSION, or the path of a bundle folder")
+    back = actions.add_parser("rollback", help="go back to what was in use before the current version")
+    past = actions.add_parser("history", help="candidates, publications and returns of a model, oldest first")
+    for action in (back, past):
+        action.add_argument("name", nargs="?", default="fetalclip_seg", help="default: fetalclip_seg")
+    for action in (listing, show, verify, publish, back, past):
         action.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -28,7 +34,9 @@ def run(args: argparse.Namespace) -> int:
         return _list(args.json)
     if args.action == "show":
         return _show(args.name, args.json)
-    return _verify(args.name, args.weights, args.json)
+    if args.action == "verify":
+        return _verify(args.name, args.weights, args.json)
+    return {"publish": _publish, "rollback": _rollback, "history": _history}[args.action](args.name, args.json)
 
 
 def _summary(spec: str, folder: Path, current: bool) -> dict[str, Any]:
@@ -137,4 +145,49 @@ def _verify(name: str, weights: str | None, as_json: bool) -> int:
     print(f"  hashes of {', '.join(result.files)} are the card's")
     print("  " + ", ".join(f"{label} {count:,}" for label, count in result.parameters.items()) + " parameters")
     print(f"  forward pass finite, logits {result.logit_range[0]:.3g} to {result.logit_range[1]:.3g}")
+    return 0
+
+
+def _publish(name: str, as_json: bool) -> int:
+    from fetaliqa.errors import OptionError
+    from fetaliqa.models.card import CARD_FILE
+    from fetaliqa.models.publishing import publish
+    from fetaliqa.models.store import publish_bundle
+
+    model, at, version = name.partition("@")
+    if (Path(name).expanduser() / CARD_FILE).is_file():
+        card = publish_bundle(Path(name).expanduser()).card
+        model, version, changed = card.name, card.version, True
+    elif at:
+        changed = publish(model, version, reason="published by hand")
+    else:
+        raise OptionError(f"{name!r} is neither NAME@VERSION nor a bundle folder; see `fetaliqa models history`")
+    return _in_use(model, version, changed, as_json)
+
+
+def _rollback(name: str, as_json: bool) -> int:
+    from fetaliqa.models.publishing import rollback
+
+    return _in_use(name, rollback(name), True, as_json)
+
+
+def _in_use(name: str, version: str | None, changed: bool, as_json: bool) -> int:
+    if as_json:
+        print(json.dumps({"name": name, "version": version, "changed": changed}))
+        return 0
+    now = "no version is in use, the demo is served" if version is None else f"version {version} is in use"
+    print(f"{name}: {now}" + ("" if changed else " (it was already)"))
+    return 0
+
+
+def _history(name: str, as_json: bool) -> int:
+    from fetaliqa.models.publishing import history
+
+    lines = history(name)
+    if as_json:
+        print(json.dumps(lines, indent=2))
+        return 0
+    for line in lines:
+        version = line["version"] or "demo"
+        print(f"{line['time'][:19]}  {line['action']:<9}  {version:<6}  {line['reason']}".rstrip())
     return 0

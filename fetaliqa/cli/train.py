@@ -109,7 +109,7 @@ def run(args: argparse.Namespace) -> int:
             f"{request.trials} trials on several devices: start with torchrun, or train one trial per command"
         )
     try:
-        with _Bars() as bars:
+        with Bars() as bars:
             summary = execute(folder, data, base, request, recipe, split, machine, bars.report, args.processes)
     except OptionError:
         if args.resume is None and main_process():
@@ -227,13 +227,13 @@ def _machine(args: argparse.Namespace) -> Machine:
     )
 
 
-class _Bars:
+class Bars:
     """One progress bar after the other, on standard error."""
 
     def __init__(self) -> None:
         self._bars: dict[str, Any] = {}
 
-    def __enter__(self) -> _Bars:
+    def __enter__(self) -> Bars:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -247,13 +247,19 @@ class _Bars:
             self._bars[stage] = tqdm(total=total, desc=stage, file=sys.stderr, mininterval=1, disable=None)
         self._bars[stage].update(done - self._bars[stage].n)
 
+    def say(self, sentence: str) -> None:
+        """A line above the bars."""
+        from tqdm import tqdm
+
+        tqdm.write(sentence, file=sys.stderr)
+
 
 def _test(folder: Path, data: LabelledData, weights: str | None, accelerator: str) -> dict[str, Any]:
     """Figures on the test part, by ``fetaliqa evaluate``'s own code; also written to ``evaluation.json``."""
     from fetaliqa.atomic import write_json
     from fetaliqa.experiments.evaluation_run import evaluate_run
 
-    with _Bars() as bars:
+    with Bars() as bars:
         result = evaluate_run(
             folder,
             data,

@@ -33,6 +33,8 @@ class LabelledCase:
         spacing: (row, column) pixel spacing in mm, or None.
         ranges: half-open frame range of each sweep.
         circumferences_mm: reference circumference of each sweep; None where there is none.
+        weights: float [T], how many frames of the case each known one stands for, where frames were sampled;
+            None: one.
     """
 
     case_id: str
@@ -43,6 +45,7 @@ class LabelledCase:
     spacing: tuple[float, float] | None
     ranges: Ranges
     circumferences_mm: tuple[float | None, ...]
+    weights: np.ndarray | None = None
 
     def grades(self) -> np.ndarray:
         """Label of each frame, uint8 [T]: 0 nothing to outline, 1 optimal plane, 2 suboptimal plane.

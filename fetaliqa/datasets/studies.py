@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -151,14 +151,37 @@ class Studies:
 
         Large files count with name, size and both ends, see ``file_signature``. Who labelled, and when, does not.
         """
+        return self._fingerprint([entry.case_id for entry in self.entries()])
+
+    def _fingerprint(self, case_ids: Sequence[str]) -> str:
         digest = hashlib.sha256(self.anatomy.name.encode())
         paths: list[Path] = []
-        for study in (self._studies[entry.case_id] for entry in self.entries()):
+        for study in (self._study(case_id) for case_id in case_ids):
             states = sorted((frame, s.state, s.label) for frame, s in (_states(study) or {}).items())
             digest.update(json.dumps([study.case_id, study.subject_id, study.record is not None, states]).encode())
             paths += [path for path in (study.image, study.mask) if path is not None]
         digest.update(files_signature(self.folder, paths).encode())
         return digest.hexdigest()
+
+    def confirmed(self, case_id: str) -> tuple[int, int]:
+        """How many frames of a case were annotated, and how many called empty; proposals are neither.
+
+        By its record, without reading pixels; only a case without one is read, where a mask is all that is said.
+
+        Raises:
+            NotFoundError, SweepError, LabelError: as :meth:`read`.
+        """
+        states = _states(self._study(case_id))
+        if states is None:
+            case = self.read(case_id)
+            outlined = int((case.grades()[case.known] > 0).sum())
+            return outlined, int(case.known.sum()) - outlined
+        told = [state.state for state in states.values()]
+        return told.count("annotated"), told.count("empty")
+
+    def case_fingerprint(self, case_id: str) -> str:
+        """As :meth:`fingerprint`, of one case."""
+        return self._fingerprint([case_id])
 
     def _study(self, case_id: str) -> Study:
         try:

@@ -1,26 +1,30 @@
-"""Published bundles: immutable folders ``models/NAME/VERSION``, and a ``current`` pointer per name."""
+"""Published bundles: immutable folders ``models/NAME/VERSION``, and a ``current`` pointer per name.
+
+What moves the pointer, and candidates that are not published yet: ``publishing.py``.
+"""
 
 from __future__ import annotations
 
 import shutil
 from pathlib import Path
 
-from fetaliqa.atomic import atomic_directory, write_text
+from fetaliqa.atomic import atomic_directory
 from fetaliqa.errors import BundleError, NotFoundError
 from fetaliqa.models.bundle import Bundle
-from fetaliqa.models.card import CARD_FILE, read_card, valid_name
+from fetaliqa.models.card import CARD_FILE, valid_name
 from fetaliqa.models.home import demo_folder, models_folder
 
 CURRENT_FILE = "current"
 DEMO = "demo"
+CANDIDATES = "candidates"  # folder of bundles that are not published
 
 
 def resolve_bundle(spec: str | Path) -> Path:
     """The folder of the bundle meant by ``spec``.
 
     Args:
-        spec: ``demo``, a published ``NAME`` (its current version) or ``NAME@VERSION``, or the path of a
-            bundle folder.
+        spec: ``demo``, a published ``NAME`` (its current version) or ``NAME@VERSION`` (a candidate too), or the
+            path of a bundle folder.
 
     Raises:
         NotFoundError: when there is no such bundle.
@@ -54,6 +58,9 @@ def _published(name: str, version: str | None) -> Path:
     if chosen is None:
         raise BundleError(f"no version of {name!r} is current; name one: {', '.join(published_versions(name))}")
     folder = models_folder() / name / chosen
+    waiting = models_folder() / name / CANDIDATES / chosen
+    if not (folder / CARD_FILE).is_file() and version is not None and (waiting / CARD_FILE).is_file():
+        return waiting
     if not (folder / CARD_FILE).is_file():
         versions = ", ".join(published_versions(name)) or "none"
         raise NotFoundError(f"no version {chosen!r} of {name!r} is published; there are: {versions}")
@@ -113,11 +120,15 @@ def publish_bundle(directory: str | Path, *, make_current: bool = True) -> Bundl
     source = Bundle.open(directory)
     source.check_files()
     name, version = source.card.name, source.card.version
-    if name == DEMO or version == CURRENT_FILE:
-        raise BundleError(f"{name}@{version}: the name {DEMO!r} and the version {CURRENT_FILE!r} are reserved")
+    if name == DEMO or version in (CURRENT_FILE, CANDIDATES):
+        raise BundleError(
+            f"{name}@{version}: the name {DEMO!r} and the versions {CURRENT_FILE!r}, {CANDIDATES!r} are reserved"
+        )
+    from fetaliqa.models.publishing import changing  # here: it builds on this module
+
     target = models_folder() / name / version
     try:
-        with atomic_directory(target) as temporary:
+        with changing(name), atomic_directory(target) as temporary:
             for file in (CARD_FILE, *sorted(source.card.files)):
                 shutil.copyfile(source.directory / file, temporary / file)
             published = Bundle.open(temporary)
@@ -137,5 +148,6 @@ def set_current(name: str, version: str) -> None:
     """
     if not valid_name(name) or version not in published_versions(name):
         raise NotFoundError(f"no published bundle {name}@{version} to make current")
-    read_card(models_folder() / name / version)
-    write_text(models_folder() / name / CURRENT_FILE, version + "\n")
+    from fetaliqa.models.publishing import record_current  # here: it builds on this module
+
+    record_current(name, version)

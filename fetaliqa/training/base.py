@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
@@ -12,6 +12,7 @@ from fetaliqa.models import (
     Architecture,
     Bundle,
     EncoderModel,
+    Threshold,
     build_classification,
     build_segmentation,
     load_architecture,
@@ -40,6 +41,7 @@ class Base:
         synthetic: whether the encoder learnt from phantoms.
         weights: its tensors by name; None: random values.
         licence: its terms.
+        threshold: of bundles made from it, where the recipe chooses no probability threshold.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Base:
     synthetic: bool
     weights: dict[str, torch.Tensor] | None
     licence: str
+    threshold: Threshold = field(default_factory=Threshold)
 
     def sha256(self) -> str | None:
         """Content hash of the weights; None for random values."""
@@ -94,12 +97,16 @@ class Base:
             # outline die on that way: small decoders then never reached a probability of 0.5. RetinaNet's prior
             # (arXiv 1708.02002).
             model.head_module.get_submodule("head")[-1].bias.data.fill_(SPARSE_LOGIT)  # type: ignore[index]
-        if recipe.task == "segmentation":
-            # never reached by the decoder: left trainable, processes that train together would wait for them
-            for name, parameter in model.visual.named_parameters():
-                if name == "proj" or name.startswith("ln_post."):
-                    parameter.requires_grad_(False)
+        freeze_unreached(model, recipe)
         return model
+
+
+def freeze_unreached(model: EncoderModel, recipe: Recipe) -> None:
+    """Freeze what the decoder never reaches: left trainable, processes that train together would wait for it."""
+    if recipe.task == "segmentation":
+        for name, parameter in model.visual.named_parameters():
+            if name == "proj" or name.startswith("ln_post."):
+                parameter.requires_grad_(False)
 
 
 def open_base(name: str, weights: str | None = None) -> Base:

@@ -21,6 +21,9 @@ from fetaliqa.training.recipe import Recipe
 
 Item = dict[str, Any]
 
+# per epoch of such an order, which never ends: a validation and a checkpoint every 20 steps
+GROUPED_STEPS = 20
+
 
 @lru_cache(maxsize=16)
 def _permutation(seed: int, pool: int, turn: int, count: int) -> np.ndarray:
@@ -69,8 +72,15 @@ class Order:
         )
 
 
-def make_order(frames: FrameSet, recipe: Recipe, seed: int) -> Order:
+def make_order(frames: FrameSet, recipe: Recipe, seed: int, groups: np.ndarray | None = None) -> Order:
     """The order of training frames by a recipe.
+
+    Args:
+        frames: the training frames.
+        recipe: how they are sampled.
+        seed: of the shuffling.
+        groups: int [N]; each group gets an equal share of every batch, however few its frames are, and is sampled
+            within it by the recipe. None: all frames are one group.
 
     Raises:
         OptionError: when there is nothing with an outline, or less than a batch.
@@ -79,26 +89,59 @@ def make_order(frames: FrameSet, recipe: Recipe, seed: int) -> Order:
     positive = frames.grades > 0
     if not positive.any():
         raise OptionError("no training frame has an outline; check labels, split and filters")
+    if groups is not None:
+        return _grouped_order(frames, recipe, seed, groups)
     steps = max(1, len(frames) // size)
     if recipe.sampling == "shuffle" or positive.all():
         return Order(((np.arange(len(frames)), size),), steps, seed, np.ones(size))
-    near = ~positive & frames.hard
-    far = ~positive & ~frames.hard
+    pools = _balanced(frames, np.arange(len(frames)), size, recipe)
+    return Order(pools, steps, seed, _place_weights(frames, pools, recipe))
+
+
+Pools = tuple[tuple[np.ndarray, int], ...]
+
+
+def _balanced(frames: FrameSet, members: np.ndarray, size: int, recipe: Recipe) -> Pools:
+    """Pools of some frames, and how many of each are in ``size`` places: with outline, near one, far from any."""
+    positive = frames.grades[members] > 0
+    near = ~positive & frames.hard[members]
+    far = ~positive & ~frames.hard[members]
     wanted = [round(size * recipe.positive_share), round(size * recipe.hard_share)]
     if not near.any():
         wanted[1] = 0
     if not far.any():
         wanted[1] = size - wanted[0]
     wanted.append(size - sum(wanted))
-    pools = tuple((np.flatnonzero(mask), count) for mask, count in zip((positive, near, far), wanted) if count)
-    if recipe.sweep_weights:
-        stand_for = np.array([frames.weights[members].sum() for members, _ in pools])
-        parts = [np.full(count, part) for part, (_, count) in zip(stand_for, pools)]
-        weights = np.concatenate([part / len(part) for part in parts])
-        weights *= len(weights) / weights.sum()
-    else:
-        weights = np.ones(size)
-    return Order(pools, steps, seed, weights)
+    return tuple((members[mask], count) for mask, count in zip((positive, near, far), wanted) if count)
+
+
+def _place_weights(frames: FrameSet, pools: Pools, recipe: Recipe) -> np.ndarray:
+    """float [places of the pools], mean 1: how much more often such frames occur in sweeps than in batches."""
+    if not recipe.sweep_weights:
+        return np.ones(sum(count for _, count in pools))
+    stand_for = np.array([frames.weights[members].sum() for members, _ in pools])
+    parts = [np.full(count, part) for part, (_, count) in zip(stand_for, pools)]
+    weights = np.concatenate([part / len(part) for part in parts])
+    return weights * (len(weights) / weights.sum())
+
+
+def _grouped_order(frames: FrameSet, recipe: Recipe, seed: int, groups: np.ndarray) -> Order:
+    numbers = np.unique(groups)
+    shares = [len(part) for part in np.array_split(np.arange(min(recipe.batch_size, len(frames))), len(numbers))]
+    pools: Pools = ()
+    weights = []
+    for number, share in zip(numbers, shares):
+        members = np.flatnonzero(groups == number)
+        positive = frames.grades[members] > 0
+        if recipe.sampling == "shuffle" or positive.all() or not positive.any():
+            own: Pools = ((members, share),)
+        else:
+            own = _balanced(frames, members, share, recipe)
+        pools += own
+        weights.append(_place_weights(frames, own, recipe))
+    if len(pools) == 1:  # the only pool of an order is gone through once per epoch: an epoch as long as that
+        return Order(pools, max(1, len(frames) // pools[0][1]), seed, weights[0])
+    return Order(pools, GROUPED_STEPS, seed, np.concatenate(weights))
 
 
 class StepBatches(Dataset[Item]):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,7 @@ from fetaliqa.models.architecture import DECODER_STRIDE
 from fetaliqa.models.decoder import on_decoder_grid
 from fetaliqa.models.encoder_model import EncoderModel
 from fetaliqa.models.hashing import tensors_sha256
-from fetaliqa.models.lora import base_state
+from fetaliqa.models.lora import adapter_state, base_state, has_adapters
 from fetaliqa.training.recipe import Recipe
 from fetaliqa.training.store import FrameStore
 
@@ -60,6 +61,24 @@ class FeatureStore:
         if held.ndim == 5:
             return tuple(part.contiguous(memory_format=torch.channels_last) for part in parts)
         return tuple(parts)
+
+
+@dataclass
+class JoinedFeatures(FeatureStore):
+    """Features of stores that were joined, one after the other; ``maps`` is that of the first."""
+
+    stores: tuple[FeatureStore, ...] = ()
+
+    def read(self, indices: torch.Tensor, device: torch.device) -> tuple[torch.Tensor, ...]:
+        wanted = indices.cpu().numpy()
+        ends = np.cumsum([len(store.maps) for store in self.stores])
+        which = np.searchsorted(ends, wanted, side="right")
+        held = np.empty((len(wanted), *self.maps.shape[1:]), np.float32)
+        for number in np.unique(which):
+            own = which == number
+            store = self.stores[number]
+            held[own] = store.maps[wanted[own] - (ends[number] - len(store.maps))]
+        return FeatureStore(held).read(torch.arange(len(held)), device)
 
 
 def _shape(model: EncoderModel) -> tuple[int, ...]:
@@ -97,6 +116,8 @@ def prepare_features(
         OptionError: when they would take more than ``max_bytes``.
     """
     assert isinstance(model, EncoderModel), "only FetalCLIP's family of encoders is cached"
+    if store.parts:
+        return _prepare_parts(model, store, folder, device, max_bytes, progress)
     shape = (len(store.frames), *_shape(model))
     needed = int(np.prod(shape)) * 4
     if needed > max_bytes:
@@ -105,6 +126,9 @@ def prepare_features(
             f"{max_bytes / 1e9:.0f} GB; raise frame_step, use fewer copies, or train without the feature cache"
         )
     decided = [store.key, tensors_sha256(base_state(model.visual)), list(shape), getattr(model, "indices", [])]
+    if has_adapters(model.visual):  # which speak too, though they do not train
+        lora = model.lora
+        decided += [tensors_sha256(adapter_state(model.visual)), None if lora is None else lora.scale]
     key = hashlib.sha256(json.dumps(decided).encode()).hexdigest()
     target = folder / f"features-{key[:24]}"
     folder.mkdir(parents=True, exist_ok=True)
@@ -113,10 +137,35 @@ def prepare_features(
             with atomic_directory(target) as temporary:
                 _compute(model, store, temporary / "features.f32", shape, torch.device(device), progress)
                 write_json(temporary / "record.json", {"key": key, "shape": list(shape)})
+        os.utime(target)  # when it was last asked for
     file = target / "features.f32"
     if file.stat().st_size != needed:
         raise OptionError(f"{file} is damaged; remove its folder, it is computed again")
     return FeatureStore(np.memmap(file, np.float32, "r", shape=shape))
+
+
+def _prepare_parts(
+    model: EncoderModel,
+    store: FrameStore,
+    folder: Path,
+    device: torch.device | str,
+    max_bytes: int,
+    progress: Callable[[int, int], None] | None,
+) -> FeatureStore:
+    """The features of each of the stores that were joined, kept by themselves."""
+    found: list[FeatureStore] = []
+    before = 0
+    for part in store.parts:
+
+        def report(done: int, _: int, before: int = before) -> None:
+            if progress is not None:
+                progress(before + done, len(store.frames))
+
+        left = max_bytes - sum(one.maps.nbytes for one in found)
+        found.append(prepare_features(model, part, folder, device=device, max_bytes=left, progress=report))
+        before += len(part.frames)
+        report(0, 0, before)
+    return JoinedFeatures(found[0].maps, tuple(found))
 
 
 def _compute(

@@ -13,7 +13,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from fetaliqa.atomic import write_json
 from fetaliqa.datasets.labelled import LabelledData
 from fetaliqa.datasets.splits import Split, leak_report, read_split, write_split
 from fetaliqa.errors import OptionError
-from fetaliqa.models import BaseReference, BundleCard, EncoderModel, Threshold, TrainingData, save_bundle
+from fetaliqa.models import BaseReference, BundleCard, EncoderModel, TrainingData, save_bundle
 from fetaliqa.models.card import valid_name
 from fetaliqa.models.records import from_json, to_json
 from fetaliqa.training.base import Base
@@ -31,6 +31,9 @@ from fetaliqa.training.recipe import Recipe, recipe_from_json
 from fetaliqa.training.store import FrameStore, StoreRequest, prepare_frames
 from fetaliqa.training.threshold import choose_threshold
 from fetaliqa.training.trainer import LAST, Machine, fit_model
+
+if TYPE_CHECKING:
+    from lightning.pytorch.callbacks import Callback
 
 SCHEMA = 1
 SUMMARY = "metrics.json"
@@ -222,6 +225,7 @@ def execute(
     machine: Machine,
     report: Report = lambda *_: None,
     processes: int = 1,
+    callbacks: tuple[Callback, ...] = (),
 ) -> dict[str, Any]:
     """Run all trials that are not done yet; what a killed run left is gone on with.
 
@@ -267,6 +271,7 @@ def execute(
                 request.seed + number,
                 machine,
                 features,
+                callbacks,
             )
         if (trial / SUMMARY).is_file():
             trials.append(json.loads((trial / SUMMARY).read_text(encoding="utf-8")))
@@ -301,6 +306,7 @@ def _trial(
     seed: int,
     machine: Machine,
     features: list[FeatureStore | None],
+    callbacks: tuple[Callback, ...],
 ) -> None:
     scores = fit_model(
         model,
@@ -312,11 +318,12 @@ def _trial(
         machine=machine,
         features=features[0],
         validation_features=features[1],
+        callbacks=callbacks,
     )
     if not main_process():
         return
     model.eval()
-    threshold, by_threshold = 0.5, dict[str, float]()
+    threshold, by_threshold = base.threshold.probability, dict[str, float]()
     if recipe.choose_threshold:
         threshold, by_threshold = choose_threshold(model, validation.frames, device=machine.device)
     model.cpu()
@@ -374,7 +381,7 @@ def make_card(
         intended_use="Research on frame selection in fetal ultrasound. Not for any clinical use.",
         limitations=PHANTOM_LIMITS if synthetic else REAL_LIMITS,
         metrics=metrics,
-        threshold=Threshold(probability=threshold),
+        threshold=replace(base.threshold, probability=threshold),
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import multiprocessing
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
@@ -25,6 +26,7 @@ from fetaliqa.geometry import GRID, SquareGrid
 from fetaliqa.sweep.ranges import black_slots
 from fetaliqa.training.copies import augmented_copy, make_compose
 from fetaliqa.training.frames import FrameSet, frames_of_case, join
+from fetaliqa.training.mixture import Mixture
 
 VERSION = 1  # of the stores' content; raise it when the same request would give other frames
 HARD_DISTANCE = 15  # frames from an annotated one: the challenge's tolerance
@@ -68,6 +70,8 @@ class FrameStore:
         copies: int [N], 0 for the frame itself, else the number of the augmented copy.
         lost: bool [N], copies that lost their whole outline, so that their label flipped.
         key: hash of all that decides the content.
+        groups: int [N], where each group is to have an equal share of every batch; None: all are one.
+        parts: the stores that this one was joined from.
     """
 
     frames: FrameSet
@@ -76,6 +80,8 @@ class FrameStore:
     copies: np.ndarray
     lost: np.ndarray
     key: str
+    groups: np.ndarray | None = None
+    parts: tuple[FrameStore, ...] = ()
 
     def summary(self) -> dict[str, Any]:
         """Counts, for the run's record."""
@@ -108,6 +114,8 @@ def prepare_frames(
         OptionError: when no frame is left.
         SweepError: when a case cannot be used.
     """
+    if isinstance(data, Mixture):
+        return _joined(data, case_ids, request, folder, processes, progress)
     key = _key(data, case_ids, request)
     target = folder / key[:24]
     folder.mkdir(parents=True, exist_ok=True)
@@ -116,7 +124,56 @@ def prepare_frames(
             with atomic_directory(target) as temporary:
                 _write(data, case_ids, request, temporary, processes, progress)
                 write_json(temporary / "key.json", {"key": key})
+        os.utime(target)  # when it was last asked for
     return open_store(target, key)
+
+
+def _joined(
+    data: Mixture,
+    case_ids: Sequence[str],
+    request: StoreRequest,
+    folder: Path,
+    processes: int,
+    progress: Callable[[int, int], None] | None,
+) -> FrameStore:
+    """The stores of a mixture's sources one after the other, each kept by itself."""
+    stores, groups, done = [], [], 0
+    for source, own in data.chosen(case_ids):
+
+        def report(ready: int, _: int, before: int = done) -> None:
+            if progress is not None:
+                progress(before + ready, len(case_ids))
+
+        stores.append(prepare_frames(source.data, own, request, folder, processes=processes, progress=report))
+        groups.append(source.group)
+        done += len(own)
+        if progress is not None:
+            progress(done, len(case_ids))
+    if not stores:
+        raise OptionError(f"{data.name}: a part of the split has no case; make another split")
+    return join_stores(stores, groups)
+
+
+def join_stores(stores: Sequence[FrameStore], groups: Sequence[int]) -> FrameStore:
+    """Several stores as one; the frames of each group together weigh as much as those of any other."""
+    counts = [len(store.frames) for store in stores]
+    joined = join(store.frames for store in stores)
+    group = np.repeat(np.asarray(groups, np.int64), counts)
+    first = np.cumsum([0, *(len(store.case_ids) for store in stores[:-1])])
+    joined.cases = joined.cases + np.repeat(first, counts)
+    for number in set(groups):
+        joined.weights[group == number] *= len(joined) / len(set(groups)) / joined.weights[group == number].sum()
+    key = hashlib.sha256(json.dumps([[store.key for store in stores], list(groups)]).encode()).hexdigest()
+    return FrameStore(
+        joined,
+        tuple(name for store in stores for name in store.case_ids),
+        np.concatenate([store.numbers for store in stores]),
+        np.concatenate([store.copies for store in stores]),
+        np.concatenate([store.lost for store in stores]),
+        key,
+        group,
+        tuple(stores),
+    )
 
 
 def _key(data: LabelledData, case_ids: Sequence[str], request: StoreRequest) -> str:
@@ -229,7 +286,7 @@ def _case_part(data: LabelledData, case_id: str, index: int, request: StoreReque
         masks[chosen],
         hard=_near_annotated(case, grades)[chosen],
         case=index,
-        weights=_stand_for(grades[chosen], request),
+        weights=_stand_for(grades[chosen], request) * (1 if case.weights is None else case.weights[chosen]),
         size=request.size,
     )
     parts, copies = [originals], [np.zeros(len(chosen), np.int64)]

@@ -118,7 +118,7 @@ def fit_model(
     choose_device(machine.accelerator)
     check_trainable(model, recipe)
     checkpoints = folder / "checkpoints"
-    order = make_order(train.frames, recipe, seed)
+    order = make_order(train.frames, recipe, seed, train.groups)
     module = FrameModule(model, recipe, order.steps * recipe.epochs, seed, features, validation_features)
     best = ModelCheckpoint(
         checkpoints,

@@ -1,0 +1,82 @@
+"""``fetaliqa retrain``: learn from the confirmed labels of a studies folder, and publish what is not worse."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from fetaliqa.cli.extras import require_extra
+
+# options that decide what a run is, so that one that goes on takes none of them
+DECIDING = ("mode", "bundle", "replay", "no_replay", "name", "weights", "seed", "no_publish", "set")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("studies", type=Path, metavar="STUDIES", help="folder of studies with confirmed labels")
+    parser.add_argument(
+        "--mode",
+        choices=("quick", "full"),
+        default="quick",
+        help="quick: the decoder on cached features, minutes on a CPU; full: adapters and decoder (default quick)",
+    )
+    parser.add_argument("--bundle", help="to start from (default: the published one of --name, else the demo)")
+    parser.add_argument(
+        "--replay",
+        type=Path,
+        metavar="DIR",
+        help="labelled data that the model was trained on before; remembered",
+    )
+    parser.add_argument("--no-replay", action="store_true", help="train on the confirmed frames alone")
+    parser.add_argument("--name", default="fetalclip_seg", help="of the model (default fetalclip_seg)")
+    parser.add_argument("--weights", help="FetalCLIP weights file (default: the imported ones)")
+    parser.add_argument("--seed", type=int, default=0, help="of what is drawn (default 0)")
+    parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="change a recipe field")
+    parser.add_argument("--no-publish", action="store_true", help="keep the result as a candidate")
+    parser.add_argument("--resume", action="store_true", help="go on with the last run, which was interrupted")
+    parser.add_argument("--accelerator", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.set_defaults(not_given={name: parser.get_default(name) for name in DECIDING})
+
+
+def run(args: argparse.Namespace) -> int:
+    require_extra("train", "retraining", {"lightning": "lightning"})
+    from fetaliqa.cli.settings import parse_settings
+    from fetaliqa.cli.train import Bars
+    from fetaliqa.errors import OptionError
+    from fetaliqa.inference.predictor import choose_device
+    from fetaliqa.learning.retrain import RetrainRequest, retrain
+    from fetaliqa.training.trainer import Machine
+
+    choose_device(args.accelerator)
+    if args.resume:
+        given = [f"--{name.replace('_', '-')}" for name in DECIDING if getattr(args, name) != args.not_given[name]]
+        if given:
+            raise OptionError(f"--resume goes on with what the run began with; leave out {', '.join(given)}")
+    request = RetrainRequest(
+        mode=args.mode,
+        bundle=args.bundle,
+        replay=args.replay,
+        without_replay=args.no_replay,
+        name=args.name,
+        publish=not args.no_publish,
+        weights=args.weights,
+        seed=args.seed,
+        settings=parse_settings(args.set),
+    )
+    try:
+        with Bars() as bars:
+            result = retrain(
+                args.studies,
+                request,
+                resume=args.resume,
+                machine=Machine(accelerator=args.accelerator, progress=False),
+                report=bars.report,
+                say=bars.say,
+            )
+    except KeyboardInterrupt:
+        print(f"fetaliqa retrain: go on with `fetaliqa retrain {args.studies} --resume`", file=sys.stderr)
+        raise
+    print(json.dumps(result) if args.json else result["sentence"])
+    return 0

@@ -1,0 +1,262 @@
+"""Old training data that is trained on again, so that a handful of corrections does not erase the rest.
+
+A model that came from the demo replays phantoms of the demo's own training seeds; any other, the data set that is
+named. Of each case only a few frames are taken: many cases with few frames keep more than few cases with many.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fetaliqa.anatomy import ABDOMEN, Anatomy
+from fetaliqa.datasets.labelled import CaseEntry, LabelledCase, LabelledData
+from fetaliqa.datasets.opening import open_labelled
+from fetaliqa.datasets.phantom import PhantomSettings
+from fetaliqa.datasets.phantom.generate import CaseRenderer
+from fetaliqa.datasets.phantom.settings import VERSION
+from fetaliqa.datasets.splits import Split, subject_split
+from fetaliqa.errors import BundleError, NotFoundError, OptionError
+from fetaliqa.models import Bundle
+from fetaliqa.models.store import DEMO, resolve_bundle
+from fetaliqa.sweep.ranges import black_slots
+from fetaliqa.training.demo import PHANTOM, TRAIN_SEED, VALIDATION_SEED
+from fetaliqa.training.phantom_frames import Sampling, sample_sweep
+
+NEAR_FRAMES = 15  # from an annotated frame: the challenge's tolerance
+TRAIN_CASES, VALIDATION_CASES = 40, 8
+TRAIN_FRAMES = Sampling(annotated=5, hard=3, easy=1)  # of each sweep, as the demo model was trained
+# more without outline: each stands for many, and few of them would tell the frame F1 by chance
+VALIDATION_FRAMES = Sampling(annotated=2, hard=4, easy=4)
+
+
+@dataclass(frozen=True)
+class Replay:
+    """What is replayed, and which of its cases train and validate.
+
+    Attributes:
+        described: as recorded in the run: ``kind`` (``phantom`` or ``folder``) and what makes it again.
+        train, validation: data sets of sampled frames.
+    """
+
+    described: dict[str, Any]
+    train: LabelledData
+    validation: LabelledData
+
+
+@dataclass
+class SampledPhantoms:
+    """A few frames of each of some phantom cases, rendered when asked for; the gaps between them are left out."""
+
+    seeds: tuple[int, ...]
+    sampling: Sampling
+    settings: PhantomSettings = PHANTOM
+    name: str = "phantoms"
+    anatomy: Anatomy = ABDOMEN
+    synthetic: bool = True
+
+    def entries(self) -> list[CaseEntry]:
+        return [CaseEntry(f"phantom-{seed}", f"phantom-{seed}") for seed in self.seeds]
+
+    def read(self, case_id: str) -> LabelledCase:
+        seed = next((seed for seed in self.seeds if case_id == f"phantom-{seed}"), None)
+        if seed is None:
+            raise NotFoundError(f"{case_id}: no such phantom case here")
+        renderer = CaseRenderer(seed, self.settings)
+        random = np.random.default_rng([seed, *asdict(self.sampling).values()])
+        frames, masks, weights = [], [], []
+        ranges: list[tuple[int, int]] = []
+        for sweep, truth in enumerate(renderer.plan.truths):
+            chosen, _, stands = sample_sweep(truth, self.sampling, random)
+            pictures, outlines = renderer.render(sweep, chosen)
+            start = ranges[-1][1] if ranges else 0
+            ranges.append((start, start + len(chosen)))
+            frames.append(pictures)
+            masks.append(outlines)
+            weights.append(stands)
+        spacing = self.settings.sector.spacing_mm
+        return LabelledCase(
+            case_id=case_id,
+            subject_id=case_id,
+            frames=np.concatenate(frames),
+            masks=np.concatenate(masks),
+            known=np.ones(ranges[-1][1], bool),
+            spacing=(spacing, spacing),
+            ranges=tuple(ranges),
+            # a sweep's best frame may not be among those rendered, so no circumference is that of the sweep
+            circumferences_mm=(None,) * len(ranges),
+            weights=np.concatenate(weights),
+        )
+
+    def fingerprint(self) -> str:
+        made_of = [VERSION, self.settings.as_dict(), asdict(self.sampling), self.seeds]
+        return hashlib.sha256(json.dumps(made_of).encode()).hexdigest()
+
+
+class SampledCases:
+    """Some cases of a data set, a few known frames of each sweep.
+
+    Args:
+        data: the whole data set.
+        case_ids: which of its cases.
+        sampling: how many frames of each sweep, at most; ``hard`` are those near an annotated one.
+    """
+
+    def __init__(self, data: LabelledData, case_ids: Sequence[str], sampling: Sampling) -> None:
+        self.data, self.sampling = data, sampling
+        self.case_ids = tuple(case_ids)
+        self.name, self.anatomy, self.synthetic = data.name, data.anatomy, data.synthetic
+
+    def entries(self) -> list[CaseEntry]:
+        own = set(self.case_ids)
+        return [entry for entry in self.data.entries() if entry.case_id in own]
+
+    def read(self, case_id: str) -> LabelledCase:
+        case = self.data.read(case_id)
+        seed = int.from_bytes(hashlib.sha256(case_id.encode()).digest()[:4], "big")
+        random = np.random.default_rng([seed, *asdict(self.sampling).values()])
+        known = np.zeros(len(case.frames), bool)
+        weights = np.ones(len(case.frames), np.float32)
+        grades, usable = case.grades(), case.known & ~black_slots(case.frames)
+        for start, stop in case.ranges:
+            for pool, wanted in zip(self._pools(grades[start:stop], usable[start:stop]), self._wanted):
+                count = min(wanted, len(pool))
+                if count:
+                    chosen = start + random.choice(pool, count, replace=False)
+                    known[chosen], weights[chosen] = True, len(pool) / count
+        return replace(case, known=known, weights=weights)
+
+    def fingerprint(self) -> str:
+        return self._fingerprint
+
+    @cached_property
+    def _fingerprint(self) -> str:
+        made_of = [self.data.fingerprint(), asdict(self.sampling), self.case_ids]
+        return hashlib.sha256(json.dumps(made_of).encode()).hexdigest()
+
+    @property
+    def _wanted(self) -> tuple[int, int, int]:
+        return self.sampling.annotated, self.sampling.hard, self.sampling.easy
+
+    @staticmethod
+    def _pools(grades: np.ndarray, usable: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Frames of a sweep: annotated, near an annotated one, and others."""
+        positive = grades > 0
+        near = _near(positive)
+        return (
+            np.flatnonzero(usable & positive),
+            np.flatnonzero(usable & ~positive & near),
+            np.flatnonzero(usable & ~positive & ~near),
+        )
+
+
+def _near(positive: np.ndarray) -> np.ndarray:
+    """bool [T]: within 15 frames of a positive one."""
+    near = np.zeros(len(positive), bool)
+    for frame in np.flatnonzero(positive):
+        near[max(0, frame - NEAR_FRAMES) : frame + NEAR_FRAMES + 1] = True
+    return near
+
+
+def phantom_replay(train_cases: int = TRAIN_CASES, validation_cases: int = VALIDATION_CASES) -> Replay:
+    """Phantoms of the seeds that the demo model was trained and validated on."""
+    return Replay(
+        {"kind": "phantom", "train_cases": train_cases, "validation_cases": validation_cases},
+        SampledPhantoms(tuple(range(TRAIN_SEED, TRAIN_SEED + train_cases)), TRAIN_FRAMES),
+        SampledPhantoms(tuple(range(VALIDATION_SEED, VALIDATION_SEED + validation_cases)), VALIDATION_FRAMES),
+    )
+
+
+def folder_replay(
+    folder: Path, train_cases: int = TRAIN_CASES, validation_cases: int = VALIDATION_CASES
+) -> Replay:
+    """Sampled cases of a labelled data set, split by subject.
+
+    Raises:
+        NotFoundError, OptionError, SweepError: as ``open_labelled``; or when it has fewer than two subjects.
+    """
+    data = open_labelled(folder)
+    split = subject_split(data.entries(), (0.75, 0.25, 0.0))
+    for part in ("train", "validation"):
+        if not split.part(part):
+            raise OptionError(f"{folder}: too few cases to replay; two subjects or more are needed")
+    return Replay(
+        {
+            "kind": "folder",
+            "path": str(Path(folder).resolve()),
+            "train_cases": train_cases,
+            "validation_cases": validation_cases,
+        },
+        SampledCases(data, _some(split, "train", train_cases), TRAIN_FRAMES),
+        SampledCases(data, _some(split, "validation", validation_cases), VALIDATION_FRAMES),
+    )
+
+
+def _some(split: Split, part: str, count: int) -> list[str]:
+    """Some cases of a part, always the same ones."""
+    ids = sorted(split.part(part), key=lambda case: hashlib.sha256(case.encode()).hexdigest())
+    return sorted(ids[:count])
+
+
+def comes_from_demo(bundle: Bundle) -> bool:
+    """Whether a bundle has the demo model's own encoder, so that phantoms are what it was trained on."""
+    if bundle.card.base.kind != "included":
+        return False
+    try:
+        demo = Bundle.open(resolve_bundle(DEMO))
+    except (NotFoundError, BundleError):
+        return False
+    return demo.card.base.sha256 == bundle.card.base.sha256
+
+
+def made_again(described: dict[str, Any] | None) -> Replay | None:
+    """The replay that a run recorded.
+
+    Raises:
+        OptionError: when its data set is not there any more, or the record is damaged.
+    """
+    if described is None:
+        return None
+    try:
+        counts = described["train_cases"], described["validation_cases"]
+        if described["kind"] == "phantom":
+            return phantom_replay(*counts)
+        return folder_replay(Path(described["path"]), *counts)
+    except KeyError as problem:
+        raise OptionError(f"the record of what is replayed lacks {problem}; name it again with --replay") from None
+    except NotFoundError as problem:
+        raise OptionError(f"what is replayed is not there any more: {problem}") from None
+
+
+def replay_for(
+    bundle: Bundle,
+    folder: Path | None,
+    recorded: dict[str, Any] | None,
+    cases: tuple[int, int] = (TRAIN_CASES, VALIDATION_CASES),
+) -> Replay | None:
+    """What is replayed when a bundle is retrained.
+
+    Args:
+        bundle: it starts from.
+        folder: data set that was named.
+        recorded: what was replayed in this folder of studies before.
+        cases: how many are replayed to train, and to validate.
+
+    Returns:
+        None when nothing is known that the bundle was trained on.
+
+    Raises:
+        FetalIQAError: when the data set named cannot be used.
+    """
+    if folder is not None:
+        return folder_replay(folder, *cases)
+    if recorded is not None:
+        return made_again(recorded)
+    return phantom_replay(*cases) if comes_from_demo(bundle) else None
