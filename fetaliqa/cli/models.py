@@ -117,7 +117,10 @@ def _card_lines(card: BundleCard) -> list[tuple[str, str]]:
             ("adapter", f"rank {card.lora.rank}, alpha {card.lora.alpha}, on {', '.join(card.lora.targets)}")
         )
     lines += [
-        ("threshold", f"p > {threshold.probability}; a frame is positive from {pixels} foreground pixels on"),
+        (
+            "threshold",
+            f"outlines p > {threshold.probability}; frames p > {threshold.frame} on {pixels} pixels or more",
+        ),
         ("trained on", f"{card.training_data.name} ({card.training_data.description})"),
         ("metrics", json.dumps(card.metrics) if card.metrics else "none recorded"),
         ("intended", card.intended_use),

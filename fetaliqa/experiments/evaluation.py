@@ -190,6 +190,7 @@ def _model(scorer: FrameScorer) -> dict[str, Any]:
         "fingerprint": scorer.fingerprint,
         "grid": scorer.image_size,
         "threshold": threshold.probability,
+        "frame_threshold": threshold.frame,
         "min_foreground_fraction": threshold.min_foreground_fraction,
     }
 

@@ -44,7 +44,7 @@ class _ModelScorer:
             licence="",
             intended_use="",
             limitations="",
-            threshold=Threshold(probability=threshold),
+            threshold=Threshold(frame_probability=threshold),
         )
 
     @torch.inference_mode()
@@ -66,11 +66,13 @@ def pairs_figure(study: Study) -> Picture:
     decision = CHOSEN if trial.recipe["choose_threshold"] else HALF
     threshold = trial.threshold if decision == CHOSEN else 0.5
     labels = trial.recipe["labels"]
-    table = judged_tables(model, study.held_out(), (threshold,), labels, device="cpu")[0]
+    table = judged_tables(
+        model, study.held_out(), (Threshold(frame_probability=threshold),), labels, device="cpu"
+    )[0]
     scorer = _ModelScorer(model, study.size, threshold, study.data.anatomy.name)
     examples = choose_examples(scorer, study.data, study.split.part("test"), table, count=EXAMPLES)
     notes = (
-        f"FetalCLIP_SEG, {study.ours}, seed {trial.seed}, pixel threshold {threshold:g}. Found: evenly over the "
+        f"FetalCLIP_SEG, {study.ours}, seed {trial.seed}, frame threshold {threshold:g}. Found: evenly over the "
         "range of Dice. Worst: lowest Dice of all frames with an outline. Invented: highest score without one.",
     )
     png = _draw_pairs(examples, study.ours)

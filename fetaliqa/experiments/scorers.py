@@ -57,10 +57,10 @@ class BundleScorer:
         if probabilities:
             pixels = torch.cat(probabilities)
             scores = frame_scores(pixels, self.card.threshold.min_foreground_pixels(pixels.shape[-1]))
-            return scores, scores > self.card.threshold.probability, pixels
+            return scores, scores > self.card.threshold.frame, pixels
         scores = np.concatenate([chunk.scores for chunk in chunks if chunk.scores is not None] or [np.empty(0)])
         scores = scores.astype(np.float64)
-        return scores, scores > self.card.threshold.probability, None
+        return scores, scores > self.card.threshold.frame, None
 
 
 def frame_scores(probabilities: torch.Tensor, pixels: int) -> np.ndarray:

@@ -75,9 +75,10 @@ def chosen_frames(sweep: Sweep, options: AssessOptions) -> np.ndarray:
 class _FrameAssessor:
     """Turns one frame's probabilities into its part of the assessment."""
 
-    def __init__(self, sweep: Sweep, predictor: Predictor, threshold: float) -> None:
+    def __init__(self, sweep: Sweep, predictor: Predictor, threshold: float, frame_threshold: float) -> None:
         self.sweep = sweep
         self.threshold = threshold
+        self.frame_threshold = frame_threshold
         self.min_fraction = predictor.card.threshold.min_foreground_fraction
         self.anatomy = anatomy_named(predictor.card.anatomy)
         self.grid = SquareGrid(sweep.frames.shape[1], sweep.frames.shape[2], predictor.image_size)
@@ -93,7 +94,7 @@ class _FrameAssessor:
         """Frame fields and the native mask (None on a negative frame) from grid probabilities [224, 224]."""
         on_grid = probabilities.cpu().numpy()
         fraction = float((on_grid > self.threshold).mean())
-        positive = fraction > self.min_fraction
+        positive = float((on_grid > self.frame_threshold).mean()) > self.min_fraction
         mask, fit = None, None
         if positive:
             native = self.grid.masks_to_native(probabilities[None], self.threshold)[0]
@@ -165,12 +166,15 @@ def assess(
         raise OptionError(
             f"{sweep.case_id}: every frame of the chosen part is black padding; choose other sweeps or frames"
         )
-    threshold = options.threshold if options.threshold is not None else predictor.card.threshold.probability
+    card = predictor.card.threshold
+    threshold, frame_threshold = card.probability, card.frame
+    if options.threshold is not None:
+        threshold = frame_threshold = options.threshold
     masks = np.zeros(sweep.frames.shape, np.uint8)
     fields: dict[int, dict[str, Any]] = {}
     done = 0
     cls_scores = _classifier_scores(sweep, classifier, indices)
-    assessor = _FrameAssessor(sweep, predictor, threshold) if predictor.is_segmentation else None
+    assessor = _FrameAssessor(sweep, predictor, threshold, frame_threshold) if predictor.is_segmentation else None
     profile = ProfileMaker(predictor.card.threshold.min_foreground_pixels(predictor.image_size))
     for chunk in predictor.predict(sweep.frames, indices):
         for position, frame in enumerate(int(index) for index in chunk.indices):
@@ -180,13 +184,13 @@ def assess(
                     masks[frame] = mask
             elif chunk.scores is not None:
                 score = float(chunk.scores[position])
-                fields[frame] = {"quality": round(score, 5), "positive": score > threshold}
+                fields[frame] = {"quality": round(score, 5), "positive": score > frame_threshold}
         if chunk.probabilities is not None and chunk.appearance is not None:
             profile.add(chunk.indices, chunk.probabilities, chunk.appearance)
         done += len(chunk.indices)
         if progress is not None:
             progress(done, len(indices))
-    record = _record(sweep, predictor, classifier, options, threshold, fields)
+    record = _record(sweep, predictor, classifier, options, (threshold, frame_threshold), fields)
     return Assessment(record, masks, profile.profile())
 
 
@@ -218,7 +222,7 @@ def _record(
     predictor: Predictor,
     classifier: Predictor | None,
     options: AssessOptions,
-    threshold: float,
+    thresholds: tuple[float, float],
     fields: dict[int, dict[str, Any]],
 ) -> dict[str, Any]:
     quality = np.full(sweep.frame_count, np.nan)
@@ -248,7 +252,8 @@ def _record(
         "model": model_info(predictor.card),
         "classifier": None if classifier is None else model_info(classifier.card),
         "options": options.as_dict(),
-        "threshold": threshold,
+        "threshold": thresholds[0],
+        "frame_threshold": thresholds[1],
         "min_foreground_fraction": predictor.card.threshold.min_foreground_fraction,
         "grid": predictor.image_size,
         "best": ranking.best,

@@ -17,6 +17,7 @@ from fetaliqa.geometry import SquareGrid
 from fetaliqa.inference.predictor import Predictor
 from fetaliqa.metrics.bootstrap import draw_cases, percentile_interval, ratios
 from fetaliqa.models import Bundle
+from fetaliqa.models.records import to_json
 from fetaliqa.sector import field_of_view
 
 DRAWS = 2000
@@ -98,7 +99,7 @@ def compare(
 
 
 def _told(bundle: Bundle) -> dict[str, Any]:
-    threshold = bundle.card.threshold.probability
+    threshold = to_json(bundle.card.threshold)
     return {
         "name": bundle.card.name,
         "version": bundle.card.version,

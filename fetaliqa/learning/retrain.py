@@ -372,7 +372,7 @@ class _Retraining:
             "published": published,
             "sentence": told,
             "gate": gate,
-            "threshold": {"probability": trial["threshold"], "kept": True},
+            "threshold": {"frame_probability": trial["threshold"], "kept": True},
             "train": summary["train"],
             "validation": summary["validation"],
             "trained": {key: trial[key] for key in ("epochs_run", "steps_run", "computed")},

@@ -37,19 +37,32 @@ class Threshold:
 
     Attributes:
         probability: a pixel (or, for a classifier, a frame) is positive above this.
-        min_foreground_fraction: a frame is positive when more than this share of the square grid is foreground.
+        min_foreground_fraction: a frame is positive when more than this share of the square grid is above the
+            frame threshold.
+        frame_probability: the threshold of that rule, where it is another than that of the outline. One number
+            cannot serve both: frames are found best where the model is sure, and outlines cut there are too small.
     """
 
     probability: float = 0.5
     min_foreground_fraction: float = 0.01  # FetalCLIP-IQA: 1 % of the image area
+    frame_probability: float | None = None
 
     def __post_init__(self) -> None:
         if not 0 < self.probability < 1:
             raise ValueError(f"probability is {self.probability}; a value between 0 and 1 is needed")
+        if self.frame_probability is not None and not 0 < self.frame_probability < 1:
+            raise ValueError(
+                f"frame_probability is {self.frame_probability}; a value between 0 and 1, or null, is needed"
+            )
         if not 0 <= self.min_foreground_fraction < 1:
             raise ValueError(
                 f"min_foreground_fraction is {self.min_foreground_fraction}; 0 up to, not including, 1 is accepted"
             )
+
+    @property
+    def frame(self) -> float:
+        """The probability above which pixels count for a frame to be positive."""
+        return self.probability if self.frame_probability is None else self.frame_probability
 
     def min_foreground_pixels(self, image_size: int = 224) -> int:
         """Fewest foreground pixels of a positive frame: 502 on a 224 x 224 grid at 1 %."""
@@ -152,6 +165,8 @@ def parse_card(value: Any, where: str) -> BundleCard:
     schema = value.get("schema") if isinstance(value, dict) else None
     if schema != CARD_SCHEMA or isinstance(schema, bool):
         raise BundleError(f"{where}: card schema {schema!r}; this version of FetalIQA reads schema {CARD_SCHEMA}")
+    if isinstance(value.get("threshold"), dict):
+        value["threshold"].setdefault("frame_probability", None)  # which cards of before do not name
     card = from_json(BundleCard, value, where, BundleError)
     if set(card.files) != card.expected_files:
         raise BundleError(

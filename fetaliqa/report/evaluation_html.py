@@ -94,7 +94,7 @@ def _view(result: EvaluationResult, examples: Examples | None, run: RunEvaluatio
 def _facts(result: EvaluationResult, run: RunEvaluation | None) -> list[tuple[str, str]]:
     model, data, settings = result.model, result.data, result.settings
     facts = [] if run is None else [("run", f"{run.name}, {len(run.trials)} trial(s)")]
-    threshold = f"probability above {model['threshold']:g}"
+    threshold = f"probability above {model['frame_threshold']:g}"
     if model["task"] == "segmentation":
         share = f"{100 * model['min_foreground_fraction']:g} %"
         threshold += f" on more than {share} of {model['grid']} x {model['grid']} pixels"

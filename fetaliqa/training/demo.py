@@ -118,7 +118,7 @@ def train_demo(directory: Path, recipe: DemoRecipe, report: Report, processes: i
         "render validation frames", VALIDATION_SEED, recipe.validation_cases, recipe, report, processes
     )
     threshold, scores = choose_threshold(fitted.merged(), validation)
-    card = replace(_card(recipe, train), threshold=Threshold(probability=threshold), metrics=scores)
+    card = replace(_card(recipe, train), threshold=Threshold(frame_probability=threshold), metrics=scores)
     return save_bundle(fitted, card, directory)
 
 

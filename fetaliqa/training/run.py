@@ -21,7 +21,7 @@ from fetaliqa.atomic import write_json
 from fetaliqa.datasets.labelled import LabelledData
 from fetaliqa.datasets.splits import Split, leak_report, read_split, write_split
 from fetaliqa.errors import OptionError
-from fetaliqa.models import BaseReference, BundleCard, EncoderModel, TrainingData, save_bundle
+from fetaliqa.models import BaseReference, BundleCard, EncoderModel, Threshold, TrainingData, save_bundle
 from fetaliqa.models.card import valid_name
 from fetaliqa.models.records import from_json, to_json
 from fetaliqa.training.base import Base
@@ -323,16 +323,17 @@ def _trial(
     if not main_process():
         return
     model.eval()
-    threshold, by_threshold = base.threshold.probability, dict[str, float]()
+    threshold, by_threshold = base.threshold, dict[str, float]()
     if recipe.choose_threshold:
-        threshold, by_threshold = choose_threshold(model, validation.frames, device=machine.device)
+        chosen, by_threshold = choose_threshold(model, validation.frames, device=machine.device)
+        threshold = replace(threshold, frame_probability=chosen)
     model.cpu()
     card = make_card(base, data, request, recipe, train, threshold, {**scores, **by_threshold}, machine)
     if (folder / "bundle").exists():  # saved, but the run was killed before it could say so
         shutil.rmtree(folder / "bundle")
     save_bundle(model, card, folder / "bundle")
     computed = machine.described(recipe)
-    write_json(folder / SUMMARY, {"seed": seed, "threshold": threshold, **scores, "computed": computed})
+    write_json(folder / SUMMARY, {"seed": seed, "threshold": threshold.frame, **scores, "computed": computed})
     # of use to a run that goes on only, and as large as the whole encoder
     (folder / "checkpoints" / LAST).unlink(missing_ok=True)
 
@@ -350,7 +351,7 @@ def make_card(
     request: RunRequest,
     recipe: Recipe,
     train: FrameStore,
-    threshold: float,
+    threshold: Threshold,
     metrics: dict[str, Any],
     machine: Machine,
 ) -> BundleCard:
@@ -381,7 +382,7 @@ def make_card(
         intended_use="Research on frame selection in fetal ultrasound. Not for any clinical use.",
         limitations=PHANTOM_LIMITS if synthetic else REAL_LIMITS,
         metrics=metrics,
-        threshold=replace(base.threshold, probability=threshold),
+        threshold=threshold,
     )
 
 

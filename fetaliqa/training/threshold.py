@@ -1,4 +1,4 @@
-"""Choosing the probability threshold of a model on validation frames."""
+"""Choosing the probability threshold by which a model calls frames positive, on validation frames."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from fetaliqa.models import Threshold
 from fetaliqa.models.preprocess import model_inputs
 from fetaliqa.training.frames import FrameSet
 
-# F1 on two dozen cases is not known better than this; among thresholds as good as the best, the one nearest to 0.5
-# leaves outlines at their proper size.
+# F1 on two dozen cases is not known better than this; of thresholds as good as the best, the one nearest to 0.5 is
+# the least bold choice
 F1_MARGIN = 0.01
 THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(5, 20))  # 0.25 to 0.95
 CHUNK = 64  # frames

@@ -27,7 +27,7 @@ from fetaliqa.experiments.paper.trials import run_trial, trained_model
 from fetaliqa.experiments.scorers import BundleScorer
 from fetaliqa.experiments.tables import ablations, run_experiment, run_row, write_report
 from fetaliqa.inference import Predictor
-from fetaliqa.models import BaseReference, Bundle, BundleCard, TrainingData, save_bundle
+from fetaliqa.models import BaseReference, Bundle, BundleCard, Threshold, TrainingData, save_bundle
 from fetaliqa.training.quiet import quiet_lightning
 from fetaliqa.training.recipe import FETALIQA, PAPER, Recipe
 from fetaliqa.training.trainer import Machine
@@ -173,7 +173,7 @@ def test_a_folder_without_a_models_weights_says_how_to_name_the_file(tmp_path):
 def test_a_kept_model_says_the_same_again(shared):
     study = a_study(shared, seeds=(0,))
     model, trial = trained_model(study, SEG)
-    table = judged_tables(model, study.held_out(), (0.5,), "any", device="cpu")[0]
+    table = judged_tables(model, study.held_out(), (Threshold(),), "any", device="cpu")[0]
     assert table_figures(table, masks=True) == trial.figures["half"]
 
 
@@ -191,7 +191,7 @@ def test_prepared_test_frames_give_the_rows_of_whole_cases(labels, tmp_path):
     save_bundle(model, card, tmp_path / "bundle")
     scorer = BundleScorer(Predictor(Bundle.open(tmp_path / "bundle"), "cpu"))
     whole = collect(scorer, study.data, SPLIT.test, labels)
-    found = judged_tables(model, study.held_out(), (0.5,), labels, device="cpu")[0]
+    found = judged_tables(model, study.held_out(), (Threshold(),), labels, device="cpu")[0]
     for column in (
         "case",
         "frame",

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from fetaliqa.errors import BundleError, OptionError
-from fetaliqa.inference import AssessmentService, AssessOptions, Predictor, assess, choose_device
+from fetaliqa.inference import Assessment, AssessmentService, AssessOptions, Predictor, assess, choose_device
 from fetaliqa.inference.predictor import VIEWS
 from fetaliqa.models import Threshold, load_architecture
 from fetaliqa.sweep import sweep_from_array
@@ -279,3 +279,26 @@ def test_a_classifier_ranks_without_masks_and_can_join_the_quality_score(
     assert [frame["cls_probability"] for frame in frames] == pytest.approx(
         [frame["quality"] for frame in alone.assessment["frames"]], abs=1e-4
     )
+
+
+def test_frames_and_outlines_have_thresholds_of_their_own() -> None:
+    frames = np.full((2, HEIGHT, WIDTH), 60, np.uint8)
+    for frame in frames:
+        cv2.ellipse(frame, (WIDTH // 2, HEIGHT // 2), AXES, 0, 0, 360, 131, cv2.FILLED)  # probability about 0.7
+    cv2.ellipse(frames[1], (WIDTH // 2, HEIGHT // 2), (40, 35), 0, 0, 360, 250, cv2.FILLED)
+    sweep = sweep_from_array(frames, (SPACING, SPACING), case_id="two")
+
+    def found(card: Threshold, **options: float) -> Assessment:
+        predictor = brightness_predictor()
+        predictor.card.threshold = card
+        return assess(sweep, predictor, AssessOptions(**options))
+
+    one, two = found(Threshold()), found(Threshold(frame_probability=0.95))
+    assert [frame["positive"] for frame in one.record["frames"]] == [True, True]
+    assert [frame["positive"] for frame in two.record["frames"]] == [False, True]
+    assert (two.record["threshold"], two.record["frame_threshold"]) == (0.5, 0.95)
+    assert np.array_equal(two.masks[1], one.masks[1]), "the outline was cut at the frame's threshold"
+    assert not two.masks[0].any()
+    strict = found(Threshold(frame_probability=0.6), threshold=0.95)
+    assert [frame["positive"] for frame in strict.record["frames"]] == [False, True]
+    assert strict.masks[1].sum() < 0.4 * one.masks[1].sum(), "who asks for one threshold gets it for both"

@@ -16,6 +16,7 @@ from fetaliqa.file_hash import file_sha256
 from fetaliqa.models import (
     BaseReference,
     Bundle,
+    Threshold,
     build_classification,
     build_segmentation,
     load_architecture,
@@ -89,6 +90,7 @@ def test_card_survives_the_round_trip(bundle, tiny_model, card_for):
     for field in ("name", "version", "task", "architecture", "lora", "anatomy", "training_data", "metrics"):
         assert getattr(card, field) == getattr(sent, field)
     assert card.threshold.min_foreground_pixels(224) == 502
+    assert (card.threshold.frame, Threshold(frame_probability=0.9).frame) == (card.threshold.probability, 0.9)
     assert card.created.startswith("20")
     assert card.base.sha256 != "0" * 64
 

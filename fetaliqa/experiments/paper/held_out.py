@@ -82,18 +82,18 @@ def held_out_frames(
 def judged_tables(
     model: nn.Module,
     held: HeldOut,
-    thresholds: Sequence[float],
+    thresholds: Sequence[Threshold],
     labels: Labels,
     *,
     device: str = "auto",
     progress: Any = lambda *_: None,
 ) -> list[FrameTable]:
-    """Every held-out frame as a model sees it, decided at each of some probability thresholds.
+    """Every held-out frame as a model sees it, decided at each of some thresholds.
 
     Args:
         model: logits [N, 1, S, S] or [N]; moved to the device, left there in eval mode.
         held: the frames.
-        thresholds: of pixels (segmentation) or frames.
+        thresholds: of outlines (segmentation) and of frames.
         labels: what counts as positive.
         device: see ``choose_device``.
         progress: called with frames done and in all.
@@ -120,7 +120,7 @@ def judged_tables(
             scores.append(frame_scores(pixels, Threshold().min_foreground_pixels(pixels.shape[-1])))
             wanted = target_frames(held.grade[chunk], labels)[:, None, None]
             outlines = torch.from_numpy(held.store.frames.outlines(chunk).astype(bool) & wanted)
-            masks = [pixels > threshold for threshold in thresholds]
+            masks = [pixels > threshold.probability for threshold in thresholds]
             predicted.append(np.stack([mask.sum(dim=(1, 2)).numpy() for mask in masks], axis=1))
             both.append(np.stack([(mask & outlines).sum(dim=(1, 2)).numpy() for mask in masks], axis=1))
             truth.append(outlines.sum(dim=(1, 2)).numpy())
@@ -132,7 +132,7 @@ def judged_tables(
 def _table(
     held: HeldOut,
     labels: Labels,
-    threshold: float,
+    threshold: Threshold,
     place: int,
     scores: np.ndarray,
     predicted: np.ndarray,
@@ -147,7 +147,7 @@ def _table(
         measured=held.measured,
         target=target_frames(held.grade, labels),
         score=scores,
-        positive=scores > threshold,
+        positive=scores > threshold.frame,
         predicted=predicted[:, place],
         truth=truth,
         both=both[:, place],

@@ -24,14 +24,14 @@ from fetaliqa.experiments.paper.rows import Row
 from fetaliqa.experiments.paper.study import Study, without_folders
 from fetaliqa.experiments.paper.weights import load_trained, save_trained
 from fetaliqa.file_hash import file_sha256
-from fetaliqa.models import trainable_count
+from fetaliqa.models import Threshold, trainable_count
 from fetaliqa.training.recipe import Recipe
 from fetaliqa.training.store import FrameStore
 from fetaliqa.training.threshold import choose_threshold
 from fetaliqa.training.trainer import fit_model
 
-SCHEMA = 1
-HALF, CHOSEN = "half", "chosen"  # decisions at probability 0.5, and at the threshold chosen on validation frames
+SCHEMA = 2
+HALF, CHOSEN = "half", "chosen"  # frames called at probability 0.5, or at the one chosen on validation frames
 EXPECTED = (WeightsError, OptionError, TrainingError, BundleError)  # reasons why a row cannot be run
 
 
@@ -200,7 +200,7 @@ def _train(
     tables = judged_tables(
         model,
         study.held_out(),
-        (0.5, threshold),
+        (Threshold(), Threshold(frame_probability=threshold)),
         recipe.labels,
         device=study.machine.device,
         progress=lambda done, count: study.report(f"test {stage}", done, count),
