@@ -1,7 +1,8 @@
 """The default strategy.
 
-Few labels: cover what there is. Groups of alike frames are taken in the order of how much anatomy the current
-model sees in them, and of each the frame nearest to its centre (TypiClust's idea: typical frames first).
+Few labels, or a model that sees nothing anywhere: cover what there is. Groups of alike frames are taken in the order
+of how much anatomy the current model sees in them, and of each the frame nearest to its centre (TypiClust's idea:
+typical frames first).
 
 Then frames that look unlike the labelled ones, from four strata: likely outlines; predicted positives with an
 uncertain outline; near misses; and any frames, since a model trained on hard frames only expects too little. Power
@@ -20,6 +21,7 @@ from fetaliqa.active.picking import Basket, QuerySettings
 from fetaliqa.active.pool import Pool
 
 COLD_FRAMES = 24  # labelled frames up to which covering goes on
+LEAST_POSITIVE = 0.002  # share of frames called positive, below which the model knows nothing worth asking it
 FLOOR = 0.1  # presence that a group counts with even where the model sees nothing
 NEAR_PRESENCE = 0.1  # from which a frame that is not positive is a near miss
 SURE_FRAMES = 500  # labelled frames from which the noise is at its weakest
@@ -50,7 +52,7 @@ class _Stratum:
 
 def default_query(pool: Pool, left: np.ndarray, settings: QuerySettings, random: np.random.Generator) -> Basket:
     """Frames of one case by the default strategy; ``left`` is bool [N], the frames to choose from."""
-    if pool.labelled.sum() < COLD_FRAMES:
+    if pool.labelled.sum() < COLD_FRAMES or pool.positive.mean() < LEAST_POSITIVE:
         return _cover(pool, left, settings)
     return _uncertain_and_new(pool, left, settings, random)
 

@@ -23,6 +23,7 @@ from fetaliqa.training.losses import outline_loss
 from fetaliqa.training.recipe import DECODER
 
 CHUNK = 64  # frames
+STARTS = 4
 HARD_SHARE = 0.1875  # of a batch, as of frames that a strategy chose for being mistaken for an outline: in sweeps
 # they are few, and a decoder that sees little else expects too little everywhere
 LEARNING_RATE = 1e-2  # of the recipe `decoder`
@@ -46,12 +47,25 @@ def chosen_frames(frames: FrameSet, chosen: np.ndarray) -> FrameSet:
 
 
 def train_decoder(base: Base, frames: FrameSet, steps: int, seed: int) -> FetalCLIPSeg:
-    """A model with a fresh decoder trained on frames; without any outline among them it stays untrained."""
-    model = base.build(DECODER, seed)
-    assert isinstance(model, FetalCLIPSeg)
+    """A model with a fresh decoder trained on frames; without any outline among them it stays untrained.
+
+    From some random starts a small decoder learns to expect nothing anywhere. One that does not find any of the
+    outlines it was trained on is trained again from another start.
+    """
+    outlined = chosen_frames(frames, np.flatnonzero(frames.grades > 0))
+    for start in range(STARTS if len(outlined) else 1):
+        model = base.build(DECODER, seed + 1000 * start)
+        assert isinstance(model, FetalCLIPSeg)
+        if not len(outlined) or not steps:
+            return model.eval()
+        model = _fitted(model, frames, steps, seed)
+        if (predictions(model, outlined.images)[0] > Threshold().probability).any():
+            break
+    return model
+
+
+def _fitted(model: FetalCLIPSeg, frames: FrameSet, steps: int, seed: int) -> FetalCLIPSeg:
     model.visual.requires_grad_(False)
-    if not (frames.grades > 0).any():
-        return model.eval()
     smooth = float(Threshold().min_foreground_pixels(frames.size))
 
     def objective(trained: nn.Module, batch: Batch, _: float) -> torch.Tensor:
