@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import io
 import json
 import subprocess
 
@@ -9,10 +10,12 @@ import cv2
 import numpy as np
 import pytest
 from export_files import SPACING, expected_masks, frames_of, sector, write_studies
+from PIL import Image
 
 from fetaliqa.biometry.ellipse import ellipse_circumference
 from fetaliqa.errors import SweepError
 from fetaliqa.export.formats.pictures import PngWriter
+from fetaliqa.export.pixels import png_bytes
 
 
 def rows_of(out) -> list[dict]:
@@ -37,6 +40,17 @@ def test_frames_and_masks_come_back_pixel_for_pixel(export, form):
         image, mask = (cv2.imread(str(found.out / row[key]), cv2.IMREAD_UNCHANGED) for key in ("image", "mask"))
         assert np.array_equal(image, frames_of(seed)[frame])
         assert np.array_equal(mask, expected_masks()[frame])
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 7), (5, 1), (17, 33), (562, 744)])
+def test_any_picture_is_read_by_two_other_readers(shape):
+    pixels = np.random.default_rng(3).integers(0, 256, shape, dtype=np.uint8)
+    for one in (pixels, np.zeros_like(pixels)):
+        data = png_bytes(one)
+        assert np.array_equal(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED), one)
+        with Image.open(io.BytesIO(data)) as image:
+            assert image.mode == "L"
+            assert np.array_equal(np.asarray(image), one)
 
 
 def test_a_tiff_knows_the_size_of_its_pixels(export):
