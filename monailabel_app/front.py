@@ -17,7 +17,7 @@ from monailabel.config import settings
 from monailabel.interfaces.utils.app import app_instance
 
 from fetaliqa import __version__
-from monailabel_app.lib.api import batch, datastore, infer, session, stock
+from monailabel_app.lib.api import batch, datastore, export, infer, session, stock
 from monailabel_app.lib.conf import ServerConf
 from monailabel_app.lib.failures import add_error_replies
 from monailabel_app.lib.guard import Guard
@@ -36,6 +36,7 @@ async def lifespan(_: FastAPI) -> AsyncIterator[None]:
     if address:
         logger.info("\n%s", hints(address, instance.datastore().list_images(), instance.info()["models"]))
     yield
+    instance.exports().close()
 
 
 def make_app() -> FastAPI:
@@ -43,7 +44,7 @@ def make_app() -> FastAPI:
     app = FastAPI(title="FetalIQA", version=__version__, docs_url="/", redoc_url="/docs", lifespan=lifespan)
     add_error_replies(app)
     prefix = settings.MONAI_LABEL_API_STR
-    for router in (*stock.routers(), infer.router, batch.router, datastore.router, session.router):
+    for router in (*stock.routers(), infer.router, batch.router, export.router, datastore.router, session.router):
         app.include_router(router, prefix=prefix)
     conf = ServerConf.from_conf(settings.MONAI_LABEL_APP_CONF)
     app.add_middleware(Guard, max_body_bytes=conf.max_upload_bytes, origins=conf.origins)

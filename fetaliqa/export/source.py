@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,6 +42,7 @@ class ExportSource:
         service: the model that scores frames and proposes outlines; None: frames have no score.
         proposals: whether frames that nobody looked at are given with the model's outline.
         raters: whether the labels of single raters are read too, for what they disagree on.
+        alive: called now and then while a model runs; what it raises ends the reading.
 
     Raises:
         NotFoundError: when there is no such folder, or nothing known in it.
@@ -56,11 +58,13 @@ class ExportSource:
         service: AssessmentService | None = None,
         proposals: bool = False,
         raters: bool = False,
+        alive: Callable[[], None] | None = None,
     ) -> None:
         self.folder = Path(folder)
         self.service = service
         self._proposals = proposals and service is not None
         self._raters = raters
+        self._alive = alive or (lambda: None)
         self._data: LabelledData | None = self._labelled(kind, anatomy)
         self.anatomy: Anatomy = self._anatomy(anatomy)
         self._images = self._unlabelled()
@@ -155,7 +159,7 @@ class ExportSource:
     def _scored(self, case: ExportCase, image: Path) -> ExportCase:
         """The case with quality scores, and with proposals where they are wanted."""
         assert self.service is not None
-        result = self.service.assess(image)
+        result = self.service.assess(image, progress=lambda done, total: self._alive())
         record = result.assessment
         if tuple(record["shape"]) != case.frames.shape:
             raise OptionError(f"{case.case_id}: {image.name} changed while it was read; export it again")
