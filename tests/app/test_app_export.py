@@ -14,7 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from app_harness import Server, case_pixels, fill_studies, free_port, make_bundle, start, stop, write_mask
+from app_harness import Server, case_pixels, write_case, write_mask
 
 SECONDS = 60
 
@@ -30,40 +30,39 @@ def wait(server: Server, job: str) -> dict:
 
 
 @pytest.fixture(scope="module")
-def exporting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server of its own, whose exports may have 1 MiB, with a label of case_a and one of the long case."""
-    root = tmp_path_factory.mktemp("exporting")
-    fill_studies(root)
-    bundle = make_bundle(root / "bundle", "segmentation")
-    port = free_port()
-    command = ["-m", "monailabel_app.serve", "--studies", str(root / "studies"), "--port", str(port)]
-    for key, value in (
-        ("bundle", bundle),
-        ("cache_dir", root / "cache"),
-        ("max_export_mb", 1),
-        ("models", "fetalclip_seg"),
-    ):
-        command += ["--conf", key, str(value)]
-    running = start(root, command, port)
-    for case, frames in (("case_a", {"0": "annotated", "2": "empty"}), ("long", {})):
-        told = frames or {"0": "annotated"} | {str(frame): "empty" for frame in range(1, 840)}
-        record = {"schema": 1, "frames": {key: {"state": state, "rater": "anna"} for key, state in told.items()}}
-        mask = write_mask(root / f"{case}.nii.gz", running.images / f"{case}.mha")
-        answer = running.call(
+def exporting(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The server with two labelled images more: export_a, and export_b, which is larger than an export may be."""
+    folder = tmp_path_factory.mktemp("exporting")
+    for name, frames in (("export_a", 12), ("export_b", 500)):
+        image = folder / f"{name}.mha"
+        write_case(image, frames, seed=9)
+        answer = server.call("PUT", f"/datastore/?image={name}", files={"file": (image.name, image.read_bytes())})
+        assert answer.status == 200, answer.body
+        states = (
+            {0: "annotated", 2: "empty"}
+            if frames == 12
+            else {0: "annotated"} | dict.fromkeys(range(1, 500), "empty")
+        )
+        record = {
+            "schema": 1,
+            "frames": {str(f): {"state": state, "rater": "anna"} for f, state in states.items()},
+        }
+        mask = write_mask(folder / f"{name}.nii.gz", image)
+        answer = server.call(
             "PUT",
-            f"/datastore/label?image={case}",
+            f"/datastore/label?image={name}",
             files={"label": (mask.name, mask.read_bytes())},
             data={"params": json.dumps({"frame_record": record})},
         )
         assert answer.status == 200, answer.body
-        mask.unlink()
-    yield running
-    stop(running)
+    yield server
+    for name in ("export_a", "export_b"):
+        assert server.raw("DELETE", f"/datastore/?id={name}").status == 200
 
 
 def test_an_export_shows_progress_and_gives_a_zip_that_goes_when_it_is_told(exporting: Server) -> None:
     before = exporting.leftovers()
-    body = {"format": "nnunet", "selection": {"cases": ["case_a"]}, "name": "Over HTTP", "report": True}
+    body = {"format": "nnunet", "selection": {"cases": ["export_a"]}, "name": "Over HTTP", "report": True}
     started = exporting.call("POST", "/export/", json=body)
     assert started.status == 200, started.body
     job = started.json()["id"]
@@ -85,7 +84,7 @@ def test_an_export_shows_progress_and_gives_a_zip_that_goes_when_it_is_told(expo
         ("2", "empty", "anna"),
     ]
     image = cv2.imdecode(np.frombuffer(files[rows[0]["image"]], np.uint8), cv2.IMREAD_UNCHANGED)
-    assert np.array_equal(image, case_pixels(12, seed=1)[0])
+    assert np.array_equal(image, case_pixels(12, seed=9)[0])
     assert str(exporting.root).encode() not in b"".join(files.values())  # no path of the server leaves
     assert exporting.raw("DELETE", f"/export/{job}").json()["status"] == "REMOVED"
     assert exporting.raw("GET", f"/export/{job}").status == 404
@@ -106,7 +105,7 @@ def test_a_second_export_waits_for_the_first_and_a_running_one_can_be_stopped(ex
 
 
 def test_an_export_that_grows_too_large_ends_and_leaves_nothing(exporting: Server) -> None:
-    job = exporting.call("POST", "/export/", json={"selection": {"cases": ["long"]}}).json()["id"]
+    job = exporting.call("POST", "/export/", json={"selection": {"cases": ["export_b"]}}).json()["id"]
     told = wait(exporting, job)
     assert told["status"] == "ERROR"
     assert "larger than the limit of 1 MiB" in told["message"]
