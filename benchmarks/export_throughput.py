@@ -27,7 +27,8 @@ from fetaliqa.datasets.acouslic_layout import (
 )
 from fetaliqa.datasets.phantom.dataset import write_dataset
 from fetaliqa.datasets.phantom.settings import PhantomSettings
-from fetaliqa.export.run import ExportOptions, run_export
+from fetaliqa.export.options import ExportOptions
+from fetaliqa.export.run import run_export
 from fetaliqa.export.selection import Selection
 from fetaliqa.export.source import ExportSource
 

@@ -15,7 +15,7 @@ from fetaliqa.datasets.acouslic_layout import IMAGES
 from fetaliqa.datasets.labelled import CaseEntry, LabelledCase, LabelledData, fill_outlines
 from fetaliqa.datasets.opening import open_labelled
 from fetaliqa.datasets.studies import Studies
-from fetaliqa.datasets.studies_folder import FINAL, find_images, read_subjects
+from fetaliqa.datasets.studies_folder import FINAL, find_images, find_studies, read_subjects
 from fetaliqa.errors import FetalIQAError, NotFoundError, OptionError
 from fetaliqa.export.case import ExportCase, FrameEntry
 from fetaliqa.inference.cases import expand_cases
@@ -97,6 +97,16 @@ class ExportSource:
         for case_id in self._images:
             found.setdefault(case_id, CaseEntry(case_id, subjects.get(case_id, case_id)))
         return [found[case_id] for case_id in sorted(found)]
+
+    def unusable(self) -> list[str]:
+        """Cases that the data names but whose files are missing or damaged, by name."""
+        if isinstance(self._data, Studies):
+            named = {study.case_id for study in find_studies(self.folder)}
+        elif isinstance(self._data, Acouslic):
+            named = {entry.case_id for entry in self._data.table_entries()}
+        else:
+            return []
+        return sorted(named - {entry.case_id for entry in self._labelled_entries})
 
     def read(self, entry: CaseEntry) -> ExportCase:
         """A case.

@@ -17,7 +17,8 @@ from uuid import uuid4
 from fetaliqa.cli.extras import require_extra
 from fetaliqa.errors import FetalIQAError, OptionError
 from fetaliqa.export.formats.registry import writer_named
-from fetaliqa.export.run import ExportOptions, run_export
+from fetaliqa.export.options import ExportOptions
+from fetaliqa.export.run import run_export
 from fetaliqa.export.selection import Selection
 from fetaliqa.export.source import ExportSource
 from fetaliqa.labels.record import MAX_TEXT

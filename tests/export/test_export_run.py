@@ -219,6 +219,16 @@ def test_a_damaged_case_stops_the_export_or_is_left_out(export, tmp_path):
     assert kept.card["notes"][0].startswith("left out: alpha.mha")
 
 
+def test_a_case_whose_files_are_missing_is_told(export, tmp_path):
+    folder = write_studies(tmp_path / "gone", ("alpha", "beta"))
+    (folder / "labels" / "alpha.mha").unlink()
+    found = export(folder=folder)
+    assert list(found.card["counts"]["by_case"]) == ["beta"]
+    assert any(
+        note.startswith("left out: 1 cases with missing or damaged files (alpha)") for note in found.card["notes"]
+    )
+
+
 def test_parts_follow_the_split_and_never_share_a_subject(export):
     rows = rows_of(export().out)
     parts = {row["case_id"]: row["part"] for row in rows}
@@ -247,3 +257,12 @@ def test_a_folder_of_sweeps_gives_marked_proposals_of_a_model(export, sample_dat
     refused = export(*words, folder=sweeps, name="confirmed")
     assert refused.code == 2
     assert "add the state `proposed`" in refused.err
+
+
+@pytest.mark.parametrize("words", [("--format", "dicom"), ("--parquet",), ("--report",)])
+def test_a_missing_package_is_named_before_anything_is_read(export, monkeypatch, words):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    found = export(*words)
+    assert found.code == 2
+    assert "needs `pip install fetaliqa[export]`" in found.err
+    assert not found.out.exists()
