@@ -109,7 +109,7 @@ class _Export:
         if self.selection.cases is not None:
             missing = sorted(set(self.selection.cases) - {entry.case_id for entry in self.entries})
             if missing:
-                raise OptionError(f"{missing[0]}: no such case in {self.source.folder}; see `fetaliqa data`")
+                raise OptionError(f"{missing[0]}: no such case in {self.source.folder.name}; see `fetaliqa data`")
 
     def _unusable(self) -> list[str]:
         """A note on cases that cannot even be tried; a case must not be missing in silence."""
@@ -189,7 +189,8 @@ class _Export:
         return case, sector, part
 
     def _note(self, text: str, entry: CaseEntry) -> str:
-        """A note without the name of the case where it has a pseudonym; file names begin with it too."""
+        """A note without paths of this machine, and without the case's name where it has a pseudonym."""
+        text = text.replace(f"{self.source.folder}{os.sep}", "")
         return text if self.names is None else text.replace(entry.case_id, self._public(entry).case_id)
 
     def _renamed(self, case: ExportCase, entry: CaseEntry) -> ExportCase:
@@ -279,7 +280,7 @@ class _Export:
 
     def _nothing(self) -> str:
         if not self.entries:
-            return f"{self.source.folder}: no case to export; check it with `fetaliqa data`"
+            return f"{self.source.folder.name}: no case to export; check it with `fetaliqa data`"
         offered = self.counts.offered
         there = (
             ", ".join(f"{number} {state}" for state, number in sorted(offered.items())) or "no frame with a label"

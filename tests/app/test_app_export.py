@@ -138,6 +138,7 @@ def test_a_request_that_cannot_be_met_is_refused_with_a_sentence(
         told = wait(exporting, answer.json()["id"])
         assert told["status"] == "ERROR"
         assert words in told["message"]
+        assert str(exporting.root) not in told["message"]
     else:
         assert words in answer.detail
     assert exporting.leftovers() == []

@@ -219,6 +219,17 @@ def test_a_damaged_case_stops_the_export_or_is_left_out(export, tmp_path):
     assert kept.card["notes"][0].startswith("left out: alpha.mha")
 
 
+def test_notes_hold_no_path_and_no_name_that_has_a_pseudonym(export, tmp_path):
+    folder = write_studies(tmp_path / "damaged", ("alpha", "beta"))
+    path = folder / "images" / "alpha.mha"
+    path.write_bytes(path.read_bytes()[:400])
+    found = export("--skip-unreadable", "--pseudonyms", tmp_path / "key.json", folder=folder)
+    everything = b"".join(files_of(found.out).values())
+    assert b"left out: case-" in everything
+    for secret in (str(tmp_path), "alpha"):
+        assert secret.encode() not in everything
+
+
 def test_a_case_whose_files_are_missing_is_told(export, tmp_path):
     folder = write_studies(tmp_path / "gone", ("alpha", "beta"))
     (folder / "labels" / "alpha.mha").unlink()
