@@ -17,7 +17,7 @@ from monailabel.config import settings
 from monailabel.interfaces.utils.app import app_instance
 
 from fetaliqa import __version__
-from monailabel_app.lib.api import activelearning, batch, datastore, infer, session, stock
+from monailabel_app.lib.api import activelearning, batch, datastore, export, infer, session, stock
 from monailabel_app.lib.conf import ServerConf
 from monailabel_app.lib.failures import add_error_replies
 from monailabel_app.lib.guard import Guard
@@ -36,6 +36,7 @@ async def lifespan(_: FastAPI) -> AsyncIterator[None]:
     if address:
         logger.info("\n%s", hints(address, instance.datastore().list_images(), instance.info()["models"]))
     yield
+    instance.exports().close()
 
 
 def make_app() -> FastAPI:
@@ -48,6 +49,7 @@ def make_app() -> FastAPI:
         activelearning.router,
         infer.router,
         batch.router,
+        export.router,
         datastore.router,
         session.router,
     ):

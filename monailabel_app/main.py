@@ -27,6 +27,7 @@ from fetaliqa.errors import FetalIQAError, OptionError  # noqa: E402
 from monailabel_app.lib.batch import AssessAhead, batch_images  # noqa: E402
 from monailabel_app.lib.conf import SEG_MODEL, ServerConf  # noqa: E402
 from monailabel_app.lib.datastore import GuardedDatastore  # noqa: E402
+from monailabel_app.lib.export_task import ExportTasks  # noqa: E402
 from monailabel_app.lib.ids import check_id, check_known  # noqa: E402
 from monailabel_app.lib.infers import SweepTask, known_task, make_tasks  # noqa: E402
 from monailabel_app.lib.received import check_self_contained, is_stock_upload  # noqa: E402
@@ -43,6 +44,7 @@ class FetalIQAApp(MONAILabelApp):
     def __init__(self, app_dir: str, studies: str, conf: Mapping[str, Any]) -> None:
         try:
             self.server_conf = ServerConf.from_conf(conf or {})
+            self._exports = ExportTasks(Path(studies), self.server_conf.max_export_bytes)
             super().__init__(
                 app_dir=app_dir,
                 studies=studies,
@@ -64,6 +66,10 @@ class FetalIQAApp(MONAILabelApp):
             auto_reload=settings.MONAI_LABEL_DATASTORE_AUTO_RELOAD,
             read_only=settings.MONAI_LABEL_DATASTORE_READ_ONLY,
         )
+
+    def exports(self) -> ExportTasks:
+        """The exports of this server."""
+        return self._exports
 
     def init_infers(self) -> dict[str, SweepTask]:
         return make_tasks(self.server_conf)

@@ -1,7 +1,7 @@
 """The default strategy.
 
-Few labels, or a model that sees nothing anywhere: cover what there is. Groups of alike frames are taken in the order
-of how much anatomy the current model sees in them, and of each the frame nearest to its centre (TypiClust's idea:
+Few labels, or a model that sees nothing anywhere: cover what there is. Groups of alike frames are taken in the
+order of how much anatomy the current model sees in them, and of each the frame nearest to its centre (TypiClust's idea:
 typical frames first).
 
 Then frames that look unlike the labelled ones, from four strata: likely outlines; predicted positives with an

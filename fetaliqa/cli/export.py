@@ -81,7 +81,8 @@ def _add_writing(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from fetaliqa.errors import OptionError
     from fetaliqa.export.formats.registry import writer_named
-    from fetaliqa.export.run import ExportOptions, run_export
+    from fetaliqa.export.options import ExportOptions
+    from fetaliqa.export.run import run_export
     from fetaliqa.export.source import ExportSource
 
     selection = _selection(args)

@@ -2,26 +2,47 @@
 
 from __future__ import annotations
 
+import struct
 from functools import lru_cache
 from pathlib import Path
 
-import cv2
 import numpy as np
+from isal import isal_zlib
 
 MM_PER_CM = 10.0
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+SUB_FILTER = 1  # each pixel less the one to its left: as small as OpenCV's files of these frames
+LEVEL = 1  # of isal's 0 to 3; higher ones are 1 % smaller
 
 
 def png_bytes(pixels: np.ndarray) -> bytes:
-    """A grey PNG of uint8 [H, W]. PNG's own unit of pixel size, whole pixels per metre, is too coarse to use."""
-    if not pixels.any():
-        return _black_png(*pixels.shape)
-    return cv2.imencode(".png", pixels)[1].tobytes()
+    """A grey PNG (W3C PNG 3, sections 5, 7 and 10) of uint8 [H, W].
+
+    Written here because encoding is half of an export's time: igzip takes a quarter of what OpenCV's zlib does.
+    PNG's own unit of pixel size, whole pixels per metre, is too coarse to be used.
+    """
+    return _encoded(pixels) if pixels.any() else _black_png(*pixels.shape)
+
+
+def _encoded(pixels: np.ndarray) -> bytes:
+    height, width = pixels.shape
+    lines = np.empty((height, width + 1), np.uint8)
+    lines[:, 0], lines[:, 1] = SUB_FILTER, pixels[:, 0]
+    np.subtract(pixels[:, 1:], pixels[:, :-1], out=lines[:, 2:])  # modulo 256, as the filter is defined
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)  # 8 bits, grey, not interlaced
+    data = isal_zlib.compress(lines.data, LEVEL)
+    return PNG_SIGNATURE + _chunk(b"IHDR", header) + _chunk(b"IDAT", data) + _chunk(b"IEND", b"")
+
+
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    checksum = isal_zlib.crc32(data, isal_zlib.crc32(kind))
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", checksum)
 
 
 @lru_cache(maxsize=16)
 def _black_png(height: int, width: int) -> bytes:
     """Empty masks are most of what is written, and all alike."""
-    return cv2.imencode(".png", np.zeros((height, width), np.uint8))[1].tobytes()
+    return _encoded(np.zeros((height, width), np.uint8))
 
 
 def write_tiff(path: Path, pixels: np.ndarray, spacing: tuple[float, float] | None) -> None:

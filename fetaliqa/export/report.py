@@ -205,11 +205,10 @@ def _histogram(
         for index, number in enumerate(counts.tolist())
     ]
     low_quartile, median, high_quartile = np.percentile(values, [25, 50, 75])
+    after = f" {unit}" if unit else ""
     plot |= {
         "low": f"{low:g}",
         "high": f"{high:g}",
-        "told": f"median {median:.3g} {unit}, quartiles {low_quartile:.3g} to {high_quartile:.3g} {unit}".replace(
-            "  ", " "
-        ),
+        "told": f"median {median:.3g}{after}, quartiles {low_quartile:.3g} to {high_quartile:.3g}{after}",
     }
     return plot

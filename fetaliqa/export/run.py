@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,10 @@ from fetaliqa.export.card import NO_LICENCE, README, readme_text, software, writ
 from fetaliqa.export.case import ExportCase
 from fetaliqa.export.choosing import chosen_entries
 from fetaliqa.export.counts import Counts
-from fetaliqa.export.formats.base import CLASSES, ExportContext
+from fetaliqa.export.formats.base import ExportContext
 from fetaliqa.export.formats.registry import writer_named
 from fetaliqa.export.manifest import ManifestWriter, frame_row, measured, write_parquet
+from fetaliqa.export.options import ExportOptions, check_places
 from fetaliqa.export.pseudonyms import Pseudonyms
 from fetaliqa.export.report import ReportBuilder
 from fetaliqa.export.selection import CONFIRMED, Selection
@@ -32,44 +33,6 @@ from fetaliqa.export.source import ExportSource
 Progress = Callable[[int, int, int], None]  # cases done, cases in all, frames done
 REPORT = "report.html"
 MAX_THREADS = 4  # for encoding; more wait for the reader
-
-
-@dataclass(frozen=True)
-class ExportOptions:
-    """How to write.
-
-    Attributes:
-        format: one of ``FORMATS``.
-        name: of the data set, for its card.
-        classes: ``plane`` or ``anatomy``, see ``ExportContext``.
-        split: file of ``fetaliqa data split``; None: a subject-wise split of the source's cases.
-        pseudonyms: key file, see ``Pseudonyms``; None keeps the names.
-        blank: whether to blank outside of the sector.
-        preview: where to show what is (or would be) blanked; outside of the export.
-        parquet: whether to write the manifest as Parquet too.
-        licence: of the data, in words.
-        skip_unreadable: leave cases out that cannot be read, instead of stopping.
-        report: whether to write a report, one HTML file.
-
-    Raises:
-        OptionError: for another value of ``classes``.
-    """
-
-    format: str = "png"
-    name: str = "FetalIQA export"
-    classes: str = "plane"
-    split: Path | None = None
-    pseudonyms: Path | None = None
-    blank: bool = False
-    preview: Path | None = None
-    parquet: bool = False
-    licence: str | None = None
-    skip_unreadable: bool = False
-    report: bool = False
-
-    def __post_init__(self) -> None:
-        if self.classes not in CLASSES:
-            raise OptionError(f"classes {self.classes!r}; it must be one of {', '.join(CLASSES)}")
 
 
 def run_export(
@@ -95,16 +58,8 @@ def run_export(
         OptionError: when ``out`` exists, nothing is selected, or an option cannot be met; nothing is written.
         FetalIQAError: when a case cannot be read.
     """
-    _check_places(out, options)
+    check_places(out, options)
     return _Export(source, selection, options).run(out, progress)
-
-
-def _check_places(out: Path | None, options: ExportOptions) -> None:
-    if out is not None and out.exists():
-        raise OptionError(f"{out} exists already; name a folder that does not, an export replaces nothing")
-    for path, what in ((options.pseudonyms, "the key file"), (options.preview, "the preview of what is blanked")):
-        if path is not None and out is not None and path.resolve().is_relative_to(out.resolve()):
-            raise OptionError(f"{what} may not lie in the export; name a place outside of {out}")
 
 
 class _Export:
@@ -121,7 +76,7 @@ class _Export:
         self.report = ReportBuilder() if options.report else None
         self.whole_images: list[str] = []
         self.blanked_pixels = 0
-        self.notes: list[str] = []
+        self.notes: list[str] = self._unusable()
         if self.names is not None:
             # the order of an export must not tell the order of the names
             self.entries.sort(key=lambda entry: self._public(entry).case_id)
@@ -154,7 +109,17 @@ class _Export:
         if self.selection.cases is not None:
             missing = sorted(set(self.selection.cases) - {entry.case_id for entry in self.entries})
             if missing:
-                raise OptionError(f"{missing[0]}: no such case in {self.source.folder}; see `fetaliqa data`")
+                raise OptionError(f"{missing[0]}: no such case in {self.source.folder.name}; see `fetaliqa data`")
+
+    def _unusable(self) -> list[str]:
+        """A note on cases that cannot even be tried; a case must not be missing in silence."""
+        lost = [case_id for case_id in self.source.unusable() if self.selection.takes_case(case_id)]
+        if not lost:
+            return []
+        named = "" if self.names is not None else f" ({', '.join(lost[:5])}{' ...' if len(lost) > 5 else ''})"
+        return [
+            f"left out: {len(lost)} cases with missing or damaged files{named}; `fetaliqa data` says what is wrong"
+        ]
 
     def _split(self) -> dict[str, str]:
         """Part of each case, by the source's names."""
@@ -224,7 +189,8 @@ class _Export:
         return case, sector, part
 
     def _note(self, text: str, entry: CaseEntry) -> str:
-        """A note without the name of the case where it has a pseudonym; file names begin with it too."""
+        """A note without paths of this machine, and without the case's name where it has a pseudonym."""
+        text = text.replace(f"{self.source.folder}{os.sep}", "")
         return text if self.names is None else text.replace(entry.case_id, self._public(entry).case_id)
 
     def _renamed(self, case: ExportCase, entry: CaseEntry) -> ExportCase:
@@ -314,7 +280,7 @@ class _Export:
 
     def _nothing(self) -> str:
         if not self.entries:
-            return f"{self.source.folder}: no case to export; check it with `fetaliqa data`"
+            return f"{self.source.folder.name}: no case to export; check it with `fetaliqa data`"
         offered = self.counts.offered
         there = (
             ", ".join(f"{number} {state}" for state, number in sorted(offered.items())) or "no frame with a label"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from fetaliqa.datasets.acouslic_layout import IMAGES
 from fetaliqa.datasets.labelled import CaseEntry, LabelledCase, LabelledData, fill_outlines
 from fetaliqa.datasets.opening import open_labelled
 from fetaliqa.datasets.studies import Studies
-from fetaliqa.datasets.studies_folder import FINAL, find_images, read_subjects
+from fetaliqa.datasets.studies_folder import FINAL, find_images, find_studies, read_subjects
 from fetaliqa.errors import FetalIQAError, NotFoundError, OptionError
 from fetaliqa.export.case import ExportCase, FrameEntry
 from fetaliqa.inference.cases import expand_cases
@@ -41,6 +42,7 @@ class ExportSource:
         service: the model that scores frames and proposes outlines; None: frames have no score.
         proposals: whether frames that nobody looked at are given with the model's outline.
         raters: whether the labels of single raters are read too, for what they disagree on.
+        alive: called now and then while a model runs; what it raises ends the reading.
 
     Raises:
         NotFoundError: when there is no such folder, or nothing known in it.
@@ -56,11 +58,13 @@ class ExportSource:
         service: AssessmentService | None = None,
         proposals: bool = False,
         raters: bool = False,
+        alive: Callable[[], None] | None = None,
     ) -> None:
         self.folder = Path(folder)
         self.service = service
         self._proposals = proposals and service is not None
         self._raters = raters
+        self._alive = alive or (lambda: None)
         self._data: LabelledData | None = self._labelled(kind, anatomy)
         self.anatomy: Anatomy = self._anatomy(anatomy)
         self._images = self._unlabelled()
@@ -93,6 +97,16 @@ class ExportSource:
         for case_id in self._images:
             found.setdefault(case_id, CaseEntry(case_id, subjects.get(case_id, case_id)))
         return [found[case_id] for case_id in sorted(found)]
+
+    def unusable(self) -> list[str]:
+        """Cases that the data names but whose files are missing or damaged, by name."""
+        if isinstance(self._data, Studies):
+            named = {study.case_id for study in find_studies(self.folder)}
+        elif isinstance(self._data, Acouslic):
+            named = {entry.case_id for entry in self._data.table_entries()}
+        else:
+            return []
+        return sorted(named - {entry.case_id for entry in self._labelled_entries})
 
     def read(self, entry: CaseEntry) -> ExportCase:
         """A case.
@@ -155,7 +169,7 @@ class ExportSource:
     def _scored(self, case: ExportCase, image: Path) -> ExportCase:
         """The case with quality scores, and with proposals where they are wanted."""
         assert self.service is not None
-        result = self.service.assess(image)
+        result = self.service.assess(image, progress=lambda done, total: self._alive())
         record = result.assessment
         if tuple(record["shape"]) != case.frames.shape:
             raise OptionError(f"{case.case_id}: {image.name} changed while it was read; export it again")

@@ -17,6 +17,7 @@ CLS_MODEL = "fetalclip_cls"
 MODELS = (SEG_MODEL, CLS_MODEL)
 MAX_UPLOAD_VARIABLE = "FETALIQA_MAX_UPLOAD_MB"
 DEFAULT_UPLOAD_MB = 2048.0  # MiB; an uncompressed 840 x 562 x 744 case is 335
+DEFAULT_EXPORT_MB = 4096.0  # MiB; about 28,000 frames of 562 x 744 as PNG
 DEFAULT_CACHE_GB = 2.0  # GiB
 ORIGIN = re.compile(r"https?://[A-Za-z0-9.\[\]:-]+")
 _MEBIBYTE = 1024**2
@@ -30,6 +31,7 @@ KEYS = {
     "cache_dir": "folder of cached assessments",
     "cache_gb": "bound on that folder in GiB, 0 turns the cache off",
     "max_upload_mb": "largest request body in MiB",
+    "max_export_mb": "largest export in MiB",
     "origins": "comma-separated origins of web pages that may call, such as http://viewer.example:3000",
     "server_mode": "set by MONAI Label itself",
 }
@@ -57,6 +59,7 @@ class ServerConf:
         cache_dir: folder of cached assessments, or None for the user's cache folder.
         cache_bytes: bound on that folder; 0 turns caching off.
         max_upload_bytes: largest request body.
+        max_export_bytes: largest export, before it is packed.
         origins: origins (scheme, host, port) of web pages that may call.
     """
 
@@ -67,6 +70,7 @@ class ServerConf:
     cache_dir: Path | None = None
     cache_bytes: int = int(DEFAULT_CACHE_GB * _GIBIBYTE)
     max_upload_bytes: int = int(DEFAULT_UPLOAD_MB * _MEBIBYTE)
+    max_export_bytes: int = int(DEFAULT_EXPORT_MB * _MEBIBYTE)
     origins: tuple[str, ...] = ()
 
     @classmethod
@@ -90,6 +94,9 @@ class ServerConf:
             cache_dir=Path(cache_dir).expanduser().resolve() if cache_dir else None,
             cache_bytes=int(_positive("cache_gb", conf.get("cache_gb", DEFAULT_CACHE_GB), 0.0) * _GIBIBYTE),
             max_upload_bytes=int(_positive("max_upload_mb", upload, 0.001) * _MEBIBYTE),
+            max_export_bytes=int(
+                _positive("max_export_mb", conf.get("max_export_mb", DEFAULT_EXPORT_MB), 0.001) * _MEBIBYTE
+            ),
             origins=_origins(conf.get("origins")),
         )
 

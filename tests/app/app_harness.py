@@ -24,6 +24,7 @@ from requests_toolbelt.multipart import decoder
 REPOSITORY = Path(__file__).resolve().parents[2]
 START_SECONDS = 90  # a server that takes longer than this on two busy cores is broken
 UPLOAD_LIMIT_MB = 8
+EXPORT_LIMIT_MB = 1
 VIEWER = "http://viewer.example:3000"
 LONG_FRAMES = 840  # six sweeps of 140, the size of a whole ACOUSLIC-AI case
 

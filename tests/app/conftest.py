@@ -6,7 +6,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from app_harness import UPLOAD_LIMIT_MB, VIEWER, Server, fill_studies, free_port, make_bundle, start, stop
+from app_harness import (
+    EXPORT_LIMIT_MB,
+    UPLOAD_LIMIT_MB,
+    VIEWER,
+    Server,
+    fill_studies,
+    free_port,
+    make_bundle,
+    start,
+    stop,
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -41,6 +51,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, bundle: Path, cls_bundle: P
         ("cls_bundle", cls_bundle),
         ("cache_dir", root / "cache"),
         ("max_upload_mb", UPLOAD_LIMIT_MB),
+        ("max_export_mb", EXPORT_LIMIT_MB),
         ("origins", VIEWER),
     ):
         command += ["--conf", key, str(value)]

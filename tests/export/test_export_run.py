@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import io
 import json
 import subprocess
 
@@ -9,10 +10,12 @@ import cv2
 import numpy as np
 import pytest
 from export_files import SPACING, expected_masks, frames_of, sector, write_studies
+from PIL import Image
 
 from fetaliqa.biometry.ellipse import ellipse_circumference
 from fetaliqa.errors import SweepError
 from fetaliqa.export.formats.pictures import PngWriter
+from fetaliqa.export.pixels import png_bytes
 
 
 def rows_of(out) -> list[dict]:
@@ -37,6 +40,17 @@ def test_frames_and_masks_come_back_pixel_for_pixel(export, form):
         image, mask = (cv2.imread(str(found.out / row[key]), cv2.IMREAD_UNCHANGED) for key in ("image", "mask"))
         assert np.array_equal(image, frames_of(seed)[frame])
         assert np.array_equal(mask, expected_masks()[frame])
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 7), (5, 1), (17, 33), (562, 744)])
+def test_any_picture_is_read_by_two_other_readers(shape):
+    pixels = np.random.default_rng(3).integers(0, 256, shape, dtype=np.uint8)
+    for one in (pixels, np.zeros_like(pixels)):
+        data = png_bytes(one)
+        assert np.array_equal(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED), one)
+        with Image.open(io.BytesIO(data)) as image:
+            assert image.mode == "L"
+            assert np.array_equal(np.asarray(image), one)
 
 
 def test_a_tiff_knows_the_size_of_its_pixels(export):
@@ -205,6 +219,27 @@ def test_a_damaged_case_stops_the_export_or_is_left_out(export, tmp_path):
     assert kept.card["notes"][0].startswith("left out: alpha.mha")
 
 
+def test_notes_hold_no_path_and_no_name_that_has_a_pseudonym(export, tmp_path):
+    folder = write_studies(tmp_path / "damaged", ("alpha", "beta"))
+    path = folder / "images" / "alpha.mha"
+    path.write_bytes(path.read_bytes()[:400])
+    found = export("--skip-unreadable", "--pseudonyms", tmp_path / "key.json", folder=folder)
+    everything = b"".join(files_of(found.out).values())
+    assert b"left out: case-" in everything
+    for secret in (str(tmp_path), "alpha"):
+        assert secret.encode() not in everything
+
+
+def test_a_case_whose_files_are_missing_is_told(export, tmp_path):
+    folder = write_studies(tmp_path / "gone", ("alpha", "beta"))
+    (folder / "labels" / "alpha.mha").unlink()
+    found = export(folder=folder)
+    assert list(found.card["counts"]["by_case"]) == ["beta"]
+    assert any(
+        note.startswith("left out: 1 cases with missing or damaged files (alpha)") for note in found.card["notes"]
+    )
+
+
 def test_parts_follow_the_split_and_never_share_a_subject(export):
     rows = rows_of(export().out)
     parts = {row["case_id"]: row["part"] for row in rows}
@@ -233,3 +268,12 @@ def test_a_folder_of_sweeps_gives_marked_proposals_of_a_model(export, sample_dat
     refused = export(*words, folder=sweeps, name="confirmed")
     assert refused.code == 2
     assert "add the state `proposed`" in refused.err
+
+
+@pytest.mark.parametrize("words", [("--format", "dicom"), ("--parquet",), ("--report",)])
+def test_a_missing_package_is_named_before_anything_is_read(export, monkeypatch, words):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    found = export(*words)
+    assert found.code == 2
+    assert "needs `pip install fetaliqa[export]`" in found.err
+    assert not found.out.exists()

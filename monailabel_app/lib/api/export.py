@@ -1,0 +1,46 @@
+"""``/export``: annotated frames of the studies as a zip; one export at a time."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body
+from fastapi.responses import FileResponse
+
+from monailabel_app.lib.api.common import ADMIN, USER, served
+from monailabel_app.lib.refusal import Refused, as_refusal
+
+router = APIRouter(prefix="/export", tags=["Export"])
+
+
+@router.post("/", summary="Start an export")
+def export_start(params: Annotated[dict[str, Any] | None, Body()] = None, user: Any = ADMIN) -> dict[str, Any]:
+    """Keys: format, selection, name, classes, licence, blank_outside, report, parquet, model; see docs/export.md.
+
+    The folder is the server's studies, and the files go to a temporary folder of the server: no path is taken.
+    """
+    app = served()
+    services = {name: task.service for name, task in app._infers.items()}
+    with as_refusal():
+        return app.exports().start(params or {}, services).to_json()
+
+
+@router.get("/{job_id}", summary="Progress of an export")
+def export_status(job_id: str, user: Any = USER) -> dict[str, Any]:
+    """Status (RUNNING, DONE, ERROR, STOPPED), cases done and in all, frames; the data card when done."""
+    return served().exports().job(job_id).to_json()
+
+
+@router.get("/{job_id}/zip", summary="The export")
+def export_zip(job_id: str, user: Any = ADMIN) -> FileResponse:
+    """The zip, streamed; it stays until DELETE, the next export, or an hour after it was made."""
+    job = served().exports().job(job_id)
+    if job.status != "DONE":
+        raise Refused(409, f"export {job_id} is {job.status}, not DONE; {job.message or 'wait for it'}")
+    return FileResponse(job.zip, media_type="application/zip", filename=f"export-{job_id[:8]}.zip")
+
+
+@router.delete("/{job_id}", summary="Stop an export and remove its files")
+def export_delete(job_id: str, user: Any = ADMIN) -> dict[str, Any]:
+    """Stop it when it runs, and remove what it wrote."""
+    return {"id": job_id, "status": served().exports().delete(job_id)}
