@@ -124,7 +124,7 @@ def test_an_export_that_fails_leaves_nothing_behind(work: CaseWork, tmp_path: Pa
     with pytest.raises(NotPossible, match="nothing to export"):
         export_case(work.sweep, {}, tmp_path / "other", Cancel())
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(FileFailure, match="Nothing can be written"):
+    with pytest.raises(FileFailure, match="cannot be written"):
         export_case(work.sweep, work.frames, tmp_path / "file", Cancel())
     missing = replace(work.sweep, assessment=None)
     assert export_case(missing, work.frames, tmp_path / "out", Cancel()).is_dir()  # no model is needed
