@@ -15,8 +15,10 @@ import pytest
 from app_harness import Server
 from demo_server import CASES
 
-pytest.importorskip("slicer", reason="slicer-core is not installed: pip install -e '.[dev]'")
-pytest.importorskip("PySide6", reason="PySide6 is not installed: pip install -e '.[dev]'")
+pytest.importorskip(
+    "slicer", reason="slicer-core cannot be imported: pip install -e '.[dev]'", exc_type=ImportError
+)
+pytest.importorskip("PySide6", reason="PySide6 cannot be imported: pip install -e '.[dev]'", exc_type=ImportError)
 
 from workplaces import settle, wait_for
 

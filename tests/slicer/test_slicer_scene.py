@@ -7,8 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-slicer = pytest.importorskip("slicer", reason="slicer-core is not installed: pip install -e '.[dev]'")
-pytest.importorskip("vtk", reason="vtk is not installed: pip install -e '.[dev]'")
+slicer = pytest.importorskip(
+    "slicer", reason="slicer-core cannot be imported: pip install -e '.[dev]'", exc_type=ImportError
+)
+pytest.importorskip("vtk", reason="vtk cannot be imported: pip install -e '.[dev]'", exc_type=ImportError)
 
 import vtk  # noqa: E402
 from FetalIQALib import palette  # noqa: E402
