@@ -79,7 +79,7 @@ class FetalIQAWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def setup(self) -> None:
         """Slicer calls this once, when the module is opened for the first time."""
         ScriptedLoadableModuleWidget.setup(self)
-        texts.set_translator(_)
+        texts.set_translator(lambda text: translate("FetalIQA", text))
         window = slicer.util.loadUI(self.resourcePath("UI/FetalIQA.ui"))
         self.layout.addWidget(window)
         window.setMRMLScene(slicer.mrmlScene)

@@ -11,13 +11,12 @@ import pytest
 
 HERE = Path(__file__).parent
 REPOSITORY = HERE.parents[1]
-for folder in (HERE.parent / "app", REPOSITORY / "slicer_module" / "FetalIQA"):
+for folder in (HERE, HERE.parent / "app", REPOSITORY / "slicer_module" / "FetalIQA"):
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
 
-CASES = ("5cb3b4e9-bd03-43ef-851b-aa207eec56ca", "888f4a32-9a52-48d1-843c-1621e1ab0dd6")  # of the sample data
-
-from app_harness import Server, free_port, start, stop  # noqa: E402
+from app_harness import Server, free_port, stop  # noqa: E402
+from demo_server import CASES, start_demo_server  # noqa: E402
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -25,12 +24,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if HERE in Path(item.path).parents:
             item.add_marker(pytest.mark.xdist_group("slicer"))
-
-
-def start_demo_server(root: Path, port: int) -> Server:
-    """The server as ``make serve`` starts it, on the studies in ``root``."""
-    command = ["-m", "monailabel_app.serve", "--studies", str(root / "studies"), "--port", str(port)]
-    return start(root, [*command, "--conf", "device", "cpu", "--conf", "cache_dir", str(root / "cache")], port)
 
 
 @pytest.fixture(scope="session")

@@ -20,8 +20,8 @@ DIRECT = QtCore.Qt.FindChildOption.FindDirectChildrenOnly
 MODULE = Path(__file__).resolve().parents[2] / "slicer_module" / "FetalIQA"
 
 
-class CollapsibleButton(QtWidgets.QGroupBox):
-    """ctkCollapsibleButton: a titled box with ``text`` and ``collapsed``."""
+class ctkCollapsibleButton(QtWidgets.QGroupBox):
+    """A titled box with ``text`` and ``collapsed``."""
 
     def __init__(self, parent: Any = None) -> None:
         super().__init__(parent)
@@ -54,8 +54,8 @@ class CollapsibleButton(QtWidgets.QGroupBox):
     text = QtCore.Property(str, _get_text, _set_text)
 
 
-class MrmlWidget(QtWidgets.QWidget):
-    """qMRMLWidget."""
+class qMRMLWidget(QtWidgets.QWidget):
+    """A widget that is told the scene."""
 
     def setMRMLScene(self, scene: Any) -> None:
         self.scene = scene
@@ -155,9 +155,8 @@ class _Observations:
 def load_ui(path: str) -> Any:
     """slicer.util.loadUI."""
     loader = QtUiTools.QUiLoader()
-    loader.registerCustomWidget(MrmlWidget)
-    for name, made in (("ctkCollapsibleButton", CollapsibleButton), ("qMRMLWidget", MrmlWidget)):
-        loader.registerCustomWidget(type(name, (made,), {}))
+    for widget in (ctkCollapsibleButton, qMRMLWidget):  # the loader goes by the names of the classes
+        loader.registerCustomWidget(widget)
     return loader.load(path)
 
 

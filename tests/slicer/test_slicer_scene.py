@@ -7,8 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-slicer = pytest.importorskip("slicer", reason="slicer-core is not installed: pip install -e '.[dev]'")
-pytest.importorskip("vtk", reason="vtk is not installed: pip install -e '.[dev]'")
+slicer = pytest.importorskip(
+    "slicer", reason="slicer-core cannot be imported: pip install -e '.[dev]'", exc_type=ImportError
+)
+pytest.importorskip("vtk", reason="vtk cannot be imported: pip install -e '.[dev]'", exc_type=ImportError)
 
 import vtk  # noqa: E402
 from FetalIQALib import palette  # noqa: E402
@@ -182,6 +184,8 @@ def test_the_ellipse_tool_makes_one_action_of_four_clicks(bench: Bench) -> None:
         x = wanted.x + along * wanted.a * np.cos(0.5) - across * wanted.b * np.sin(0.5)
         y = wanted.y + along * wanted.a * np.sin(0.5) + across * wanted.b * np.cos(0.5)
         bench.scene.tool.node.AddControlPointWorld(matrix.MultiplyPoint((x, y, 0, 1))[:3])
+    assert bench.work.masks() == {}
+    bench.scene.follow()
     assert np.array_equal(bench.work.masks()[4].full(), wanted.draw(SHAPE))
     assert not bench.scene.tool.active
     bench.desk.act("undo", lambda work: work.undo() and None)

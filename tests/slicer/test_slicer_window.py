@@ -13,8 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-pytest.importorskip("slicer", reason="slicer-core is not installed: pip install -e '.[dev]'")
-pytest.importorskip("PySide6", reason="PySide6 is not installed: pip install -e '.[dev]'")
+pytest.importorskip(
+    "slicer", reason="slicer-core cannot be imported: pip install -e '.[dev]'", exc_type=ImportError
+)
+pytest.importorskip("PySide6", reason="PySide6 cannot be imported: pip install -e '.[dev]'", exc_type=ImportError)
 
 from FetalIQALib.actions import EDITOR_KEYS, all_actions
 from FetalIQALib.casework import CaseWork

@@ -13,10 +13,9 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from app_harness import Server
+from demo_server import CASES
 from FetalIQALib.decisions import ANNOTATED, EMPTY
 from workplaces import connected, opened, settle, wait_for
-
-CASES = ("5cb3b4e9-bd03-43ef-851b-aa207eec56ca", "888f4a32-9a52-48d1-843c-1621e1ab0dd6")
 
 
 def label_file(server: Server, case: str, tag: str, tmp_path: Path) -> sitk.Image:

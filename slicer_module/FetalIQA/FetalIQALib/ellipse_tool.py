@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import slicer
 import vtk
 
 from FetalIQALib.frames_view import own
@@ -69,7 +68,6 @@ class EllipseTool:
         self.node = own(self.scene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", _("Axis")))
         self.node.SetSaveWithScene(False)
         self.node.SetMaximumNumberOfControlPoints(POINTS)
-        self.node.AddObserver(slicer.vtkMRMLMarkupsNode.PointPositionDefinedEvent, self._placed)
         selection = self.scene.GetNodeByID("vtkMRMLSelectionNodeSingleton")
         interaction = self.scene.GetNodeByID("vtkMRMLInteractionNodeSingleton")
         if selection is not None and interaction is not None:
@@ -88,7 +86,11 @@ class EllipseTool:
             self.scene.RemoveNode(self.node)
         self.node = None
 
-    def _placed(self, caller: Any, event: Any) -> None:
+    def finish(self) -> None:
+        """Hand the ellipse over once all points are placed; the timer calls it.
+
+        Not done in the event of the last point: Slicer is still at work on that point then.
+        """
         if not self.active or self.node.GetNumberOfDefinedControlPoints() < POINTS:
             return
         points = [self._pixel(number) for number in range(POINTS)]

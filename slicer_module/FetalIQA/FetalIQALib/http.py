@@ -32,9 +32,10 @@ def checked_address(address: str) -> str:
     Raises:
         Failure: when it is no address of a server.
     """
-    text = address.strip().rstrip("/")
+    text = address.strip()
     if text and "://" not in text:
         text = f"http://{text}"
+    text = text.rstrip("/")
     try:
         parts = urlsplit(text)
         usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0

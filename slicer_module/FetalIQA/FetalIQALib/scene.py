@@ -150,6 +150,7 @@ class SweepScene:
             return
         if self.overlay.edited:
             self.pull()
+        self.tool.finish()
         if self.frames.shown() != self._frame:
             self.desk.go_to(self.frames.shown())
 
