@@ -19,14 +19,16 @@ if REPOSITORY not in sys.path:  # MONAI Label loads this file by its path, in th
 
 from fetaliqa import __version__  # noqa: E402
 from fetaliqa.errors import FetalIQAError, OptionError  # noqa: E402
+from monailabel_app.lib.auto_retrain import AutoRetrain  # noqa: E402
 from monailabel_app.lib.batch import AssessAhead, batch_images  # noqa: E402
-from monailabel_app.lib.conf import ServerConf  # noqa: E402
+from monailabel_app.lib.conf import SEG_MODEL, ServerConf  # noqa: E402
 from monailabel_app.lib.datastore import GuardedDatastore  # noqa: E402
 from monailabel_app.lib.ids import check_id, check_known  # noqa: E402
 from monailabel_app.lib.infers import SweepTask, known_task, make_tasks  # noqa: E402
 from monailabel_app.lib.received import check_self_contained, is_stock_upload  # noqa: E402
 from monailabel_app.lib.refusal import Refused  # noqa: E402
 from monailabel_app.lib.sessions import GuardedSessions  # noqa: E402
+from monailabel_app.lib.trainers import RetrainTask, make_trainers  # noqa: E402
 
 logger = logging.getLogger(__name__)
 
@@ -61,6 +63,16 @@ class FetalIQAApp(MONAILabelApp):
 
     def init_infers(self) -> dict[str, SweepTask]:
         return make_tasks(self.server_conf)
+
+    def init_trainers(self) -> dict[str, RetrainTask]:
+        trainers = make_trainers(self)
+        self._auto_retrain = AutoRetrain(trainers[SEG_MODEL], self.server_conf.auto_retrain)
+        return trainers
+
+    def on_save_label(self, image_id: str, label_id: str) -> dict[str, Any]:
+        if self._server_mode:
+            self._auto_retrain.label_saved()
+        return super().on_save_label(image_id, label_id) or {}
 
     def init_batch_infer(self) -> AssessAhead:
         return AssessAhead()

@@ -31,6 +31,9 @@ KEYS = {
     "cache_gb": "bound on that folder in GiB, 0 turns the cache off",
     "max_upload_mb": "largest request body in MiB",
     "origins": "comma-separated origins of web pages that may call, such as http://viewer.example:3000",
+    "replay": "labelled data set replayed in training, see docs/learning.md",
+    "train_epochs": "epochs (of 20 steps) of a training, 0: as its mode has it",
+    "auto_retrain": "newly confirmed frames after which a quick training starts by itself, 0: never",
     "server_mode": "set by MONAI Label itself",
 }
 
@@ -43,6 +46,22 @@ def _positive(key: str, text: Any, low: float) -> float:
     if not math.isfinite(value) or value < low:
         raise OptionError(f"--conf {key} {text}: must be a number of at least {low:g} ({KEYS[key]})")
     return value
+
+
+def _whole(key: str, text: Any) -> int:
+    value = _positive(key, text, 0.0)
+    if value != int(value):
+        raise OptionError(f"--conf {key} {text}: must be a whole number ({KEYS[key]})")
+    return int(value)
+
+
+def _folder(key: str, text: Any) -> Path | None:
+    if not str(text or "").strip():
+        return None
+    folder = Path(str(text)).expanduser().resolve()
+    if not folder.is_dir():
+        raise OptionError(f"--conf {key} {text}: there is no such folder ({KEYS[key]})")
+    return folder
 
 
 @dataclass(frozen=True)
@@ -58,6 +77,9 @@ class ServerConf:
         cache_bytes: bound on that folder; 0 turns caching off.
         max_upload_bytes: largest request body.
         origins: origins (scheme, host, port) of web pages that may call.
+        replay: data set that training replays, or None for what is known.
+        train_epochs: of a training; 0: as its mode has it.
+        auto_retrain: newly confirmed frames that start a training; 0: none starts by itself.
     """
 
     models: tuple[str, ...] | None = None
@@ -68,6 +90,9 @@ class ServerConf:
     cache_bytes: int = int(DEFAULT_CACHE_GB * _GIBIBYTE)
     max_upload_bytes: int = int(DEFAULT_UPLOAD_MB * _MEBIBYTE)
     origins: tuple[str, ...] = ()
+    replay: Path | None = None
+    train_epochs: int = 0
+    auto_retrain: int = 0
 
     @classmethod
     def from_conf(cls, conf: Mapping[str, Any]) -> ServerConf:
@@ -91,6 +116,9 @@ class ServerConf:
             cache_bytes=int(_positive("cache_gb", conf.get("cache_gb", DEFAULT_CACHE_GB), 0.0) * _GIBIBYTE),
             max_upload_bytes=int(_positive("max_upload_mb", upload, 0.001) * _MEBIBYTE),
             origins=_origins(conf.get("origins")),
+            replay=_folder("replay", conf.get("replay")),
+            train_epochs=_whole("train_epochs", conf.get("train_epochs", 0)),
+            auto_retrain=_whole("auto_retrain", conf.get("auto_retrain", 0)),
         )
 
 
