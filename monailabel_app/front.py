@@ -17,7 +17,7 @@ from monailabel.config import settings
 from monailabel.interfaces.utils.app import app_instance
 
 from fetaliqa import __version__
-from monailabel_app.lib.api import activelearning, batch, datastore, export, infer, session, stock
+from monailabel_app.lib.api import activelearning, batch, datastore, export, infer, models, session, stock, train
 from monailabel_app.lib.conf import ServerConf
 from monailabel_app.lib.failures import add_error_replies
 from monailabel_app.lib.guard import Guard
@@ -44,15 +44,8 @@ def make_app() -> FastAPI:
     app = FastAPI(title="FetalIQA", version=__version__, docs_url="/", redoc_url="/docs", lifespan=lifespan)
     add_error_replies(app)
     prefix = settings.MONAI_LABEL_API_STR
-    for router in (
-        *stock.routers(),
-        activelearning.router,
-        infer.router,
-        batch.router,
-        export.router,
-        datastore.router,
-        session.router,
-    ):
+    own = (activelearning, infer, batch, export, datastore, session, train, models)
+    for router in (*stock.routers(), *(module.router for module in own)):
         app.include_router(router, prefix=prefix)
     conf = ServerConf.from_conf(settings.MONAI_LABEL_APP_CONF)
     app.add_middleware(Guard, max_body_bytes=conf.max_upload_bytes, origins=conf.origins)

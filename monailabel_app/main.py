@@ -24,6 +24,7 @@ from fetaliqa import __version__  # noqa: E402
 from fetaliqa.active.queue import LabelQueue  # noqa: E402
 from fetaliqa.active.strategies import DEFAULT  # noqa: E402
 from fetaliqa.errors import FetalIQAError, OptionError  # noqa: E402
+from monailabel_app.lib.auto_retrain import AutoRetrain  # noqa: E402
 from monailabel_app.lib.batch import AssessAhead, batch_images  # noqa: E402
 from monailabel_app.lib.conf import SEG_MODEL, ServerConf  # noqa: E402
 from monailabel_app.lib.datastore import GuardedDatastore  # noqa: E402
@@ -34,6 +35,7 @@ from monailabel_app.lib.received import check_self_contained, is_stock_upload  #
 from monailabel_app.lib.refusal import Refused  # noqa: E402
 from monailabel_app.lib.sessions import GuardedSessions  # noqa: E402
 from monailabel_app.lib.strategies import SCORING, FrameScoring, make_strategies  # noqa: E402
+from monailabel_app.lib.trainers import RetrainTask, make_trainers  # noqa: E402
 
 logger = logging.getLogger(__name__)
 
@@ -82,6 +84,16 @@ class FetalIQAApp(MONAILabelApp):
         task = self._infers.get(SEG_MODEL)
         return {} if task is None else {SCORING: FrameScoring(Path(self.studies), task)}
 
+    def init_trainers(self) -> dict[str, RetrainTask]:
+        trainers = make_trainers(self)
+        self._auto_retrain = AutoRetrain(trainers[SEG_MODEL], self.server_conf.auto_retrain)
+        return trainers
+
+    def on_save_label(self, image_id: str, label_id: str) -> dict[str, Any]:
+        if self._server_mode:
+            self._auto_retrain.label_saved()
+        return super().on_save_label(image_id, label_id) or {}
+
     def init_batch_infer(self) -> AssessAhead:
         return AssessAhead()
 
@@ -102,7 +114,7 @@ class FetalIQAApp(MONAILabelApp):
     def _refresh_queue(self) -> None:
         task = self._infers.get(SEG_MODEL)
         if task is not None:
-            self._queue.refresh(task.service.fingerprint)
+            self._queue.refresh(task.serving.current().fingerprint)
 
     def label_counts(self) -> dict[str, int]:
         """How much of the studies is scored, labelled, and in somebody's hands.
@@ -111,7 +123,7 @@ class FetalIQAApp(MONAILabelApp):
             Refused: 404 without a segmentation model.
         """
         task = known_task(self._infers, SEG_MODEL)
-        return self._queue.counts(self._datastore.list_images(), task.service.fingerprint)
+        return self._queue.counts(self._datastore.list_images(), task.serving.current().fingerprint)
 
     def release_lease(self, rater: str) -> None:
         """Free the case that a rater has."""

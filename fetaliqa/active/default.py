@@ -1,8 +1,8 @@
 """The default strategy.
 
 Few labels, or a model that sees nothing anywhere: cover what there is. Groups of alike frames are taken in the
-order of how much anatomy the current model sees in them, and of each the frame nearest to its centre (TypiClust's idea:
-typical frames first).
+order of how much anatomy the current model sees in them, and of each the frame nearest to its centre (typical
+frames first, TypiClust's idea).
 
 Then frames that look unlike the labelled ones, from four strata: likely outlines; predicted positives with an
 uncertain outline; near misses; and any frames, since a model trained on hard frames only expects too little. Power

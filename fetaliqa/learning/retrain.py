@@ -202,6 +202,7 @@ def _begun(studies: Path, request: RetrainRequest, say: Callable[[str], None]) -
             part: sum(case.frames for case in cases if case.case_id in split.part(part))
             for part in ("train", "validation")
         },
+        "confirmed": {case.case_id: case.frames for case in cases},
         "problems": problems,
     }
     write_json(folder / places.ASKED, record)  # last: a run with it can be gone on with

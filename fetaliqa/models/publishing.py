@@ -112,7 +112,7 @@ def add_candidate(directory: Path, name: str, origin: str) -> str:
     source.check_files()
     with changing(name):
         for version in (*candidates(name), *published_versions(name)):
-            if _report(name, version).get("origin") == origin:
+            if report_of(name, version).get("origin") == origin:
                 return version
         version = _next_version(name)
         with atomic_directory(candidate_folder(name, version)) as temporary:
@@ -131,7 +131,7 @@ def keep_report(name: str, version: str, report: dict[str, Any]) -> None:
     with changing(name):
         folder = candidate_folder(name, version)
         if folder.is_dir():
-            write_json(folder / REPORT, {**_report(name, version), **report})
+            write_json(folder / REPORT, {**report_of(name, version), **report})
 
 
 def record_candidate(name: str, version: str, figures: Any = None, reason: str = "") -> None:
@@ -283,7 +283,7 @@ def _line(action: str, version: str | None, replaced: str | None, figures: Any, 
     }
 
 
-def _report(name: str, version: str) -> dict[str, Any]:
+def report_of(name: str, version: str) -> dict[str, Any]:
     """What lies beside a version's bundle; empty when nothing does."""
     for folder in (models_folder() / name / version, candidate_folder(name, version)):
         with contextlib.suppress(OSError, ValueError):

@@ -33,6 +33,9 @@ KEYS = {
     "max_upload_mb": "largest request body in MiB",
     "max_export_mb": "largest export in MiB",
     "origins": "comma-separated origins of web pages that may call, such as http://viewer.example:3000",
+    "replay": "labelled data set replayed in training, see docs/learning.md",
+    "train_epochs": "epochs (of 20 steps) of a training, 0: as its mode has it",
+    "auto_retrain": "newly confirmed frames after which a quick training starts by itself, 0: never",
     "server_mode": "set by MONAI Label itself",
 }
 
@@ -45,6 +48,22 @@ def _positive(key: str, text: Any, low: float) -> float:
     if not math.isfinite(value) or value < low:
         raise OptionError(f"--conf {key} {text}: must be a number of at least {low:g} ({KEYS[key]})")
     return value
+
+
+def _whole(key: str, text: Any) -> int:
+    value = _positive(key, text, 0.0)
+    if value != int(value):
+        raise OptionError(f"--conf {key} {text}: must be a whole number ({KEYS[key]})")
+    return int(value)
+
+
+def _folder(key: str, text: Any) -> Path | None:
+    if not str(text or "").strip():
+        return None
+    folder = Path(str(text)).expanduser().resolve()
+    if not folder.is_dir():
+        raise OptionError(f"--conf {key} {text}: there is no such folder ({KEYS[key]})")
+    return folder
 
 
 @dataclass(frozen=True)
@@ -61,6 +80,9 @@ class ServerConf:
         max_upload_bytes: largest request body.
         max_export_bytes: largest export, before it is packed.
         origins: origins (scheme, host, port) of web pages that may call.
+        replay: data set that training replays, or None for what is known.
+        train_epochs: of a training; 0: as its mode has it.
+        auto_retrain: newly confirmed frames that start a training; 0: none starts by itself.
     """
 
     models: tuple[str, ...] | None = None
@@ -72,6 +94,9 @@ class ServerConf:
     max_upload_bytes: int = int(DEFAULT_UPLOAD_MB * _MEBIBYTE)
     max_export_bytes: int = int(DEFAULT_EXPORT_MB * _MEBIBYTE)
     origins: tuple[str, ...] = ()
+    replay: Path | None = None
+    train_epochs: int = 0
+    auto_retrain: int = 0
 
     @classmethod
     def from_conf(cls, conf: Mapping[str, Any]) -> ServerConf:
@@ -98,6 +123,9 @@ class ServerConf:
                 _positive("max_export_mb", conf.get("max_export_mb", DEFAULT_EXPORT_MB), 0.001) * _MEBIBYTE
             ),
             origins=_origins(conf.get("origins")),
+            replay=_folder("replay", conf.get("replay")),
+            train_epochs=_whole("train_epochs", conf.get("train_epochs", 0)),
+            auto_retrain=_whole("auto_retrain", conf.get("auto_retrain", 0)),
         )
 
 

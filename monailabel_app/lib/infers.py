@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import tempfile
@@ -20,6 +21,7 @@ from fetaliqa.models.store import DEMO, current_version
 from fetaliqa.sweep import MASK_SUFFIXES
 from monailabel_app.lib.conf import CLS_MODEL, SEG_MODEL, ServerConf
 from monailabel_app.lib.refusal import Refused, as_refusal
+from monailabel_app.lib.serving import Serving
 
 logger = logging.getLogger(__name__)
 
@@ -32,15 +34,15 @@ _DESCRIPTIONS = {
 
 
 class SweepTask(InferTask):
-    """One bundle as an inference task: a whole stack of frames in, a mask stack and an assessment out.
+    """One model as an inference task: a whole stack of frames in, a mask stack and an assessment out.
 
     Args:
-        service: assesses files with the bundle.
+        serving: assesses files with the bundle that is in use.
+        follows: whether that changes when another version is published.
     """
 
-    def __init__(self, service: AssessmentService) -> None:
-        self.service = service
-        self.model = service.model_info()
+    def __init__(self, serving: Serving, follows: bool = False) -> None:
+        self.serving, self.follows = serving, follows
         self.is_segmentation = self.model["task"] == "segmentation"
         super().__init__(
             type=InferType.SEGMENTATION if self.is_segmentation else InferType.CLASSIFICATION,
@@ -49,6 +51,11 @@ class SweepTask(InferTask):
             description=_DESCRIPTIONS[self.model["task"]].format(**self.model),
             config={"top_n": AssessOptions().top_n},
         )
+
+    @property
+    def model(self) -> dict[str, Any]:
+        """What answers the next request: name, version, task, anatomy, measurement."""
+        return self.serving.current().model_info()
 
     def info(self) -> dict[str, Any]:
         return {**super().info(), "fetaliqa": self.model}
@@ -78,14 +85,14 @@ class SweepTask(InferTask):
         with as_refusal():
             options, suffix = _options(request)
             started = time.perf_counter()
-            result = self.service.cached(path, options)
+            result = self.serving.current().cached(path, options)
             return None if result is None else self._reply(path, request, suffix, result, started)
 
     def _assess(self, path: Path, request: Mapping[str, Any]) -> tuple[str | None, dict[str, Any]]:
         options, suffix = _options(request)
         name = str(request.get("image_name") or path.name)
         started = time.perf_counter()
-        result = self.service.assess(path, options, progress=_progress_log(name))
+        result = self.serving.current().assess(path, options, progress=_progress_log(name))
         return self._reply(path, request, suffix, result, started)
 
     def _reply(
@@ -158,6 +165,12 @@ def _write_temporary(result: Any, suffix: str) -> str:
     return name
 
 
+def published_spec() -> str:
+    """The segmentation bundle to serve where none was chosen: the published version, else the demo."""
+    version = current_version(SEG_MODEL)
+    return DEMO if version is None else f"{SEG_MODEL}@{version}"
+
+
 def make_tasks(conf: ServerConf) -> dict[str, SweepTask]:
     """The models to host: every one whose bundle is present, or those asked for.
 
@@ -165,7 +178,6 @@ def make_tasks(conf: ServerConf) -> dict[str, SweepTask]:
         FetalIQAError: when a bundle that was asked for is missing or unusable.
     """
     choose_device(conf.device)
-    seg = conf.bundle or (SEG_MODEL if current_version(SEG_MODEL) else DEMO)
     cls = conf.cls_bundle or (CLS_MODEL if current_version(CLS_MODEL) else None)
     wanted = conf.models or ((SEG_MODEL,) if cls is None else (SEG_MODEL, CLS_MODEL))
     if CLS_MODEL in wanted and cls is None:
@@ -177,15 +189,17 @@ def make_tasks(conf: ServerConf) -> dict[str, SweepTask]:
         cache_dir = conf.cache_dir or default_cache_directory()
     tasks = {}
     for model in wanted:
-        service = AssessmentService(
-            seg if model == SEG_MODEL else str(cls),
+        make = functools.partial(
+            AssessmentService,
             classifier_spec=cls if model == SEG_MODEL else None,
             device=conf.device,
             cache_dir=cache_dir,
             cache_bytes=conf.cache_bytes,
         )
-        service.check()
-        task = SweepTask(service)
+        chosen = conf.bundle if model == SEG_MODEL else cls
+        follows = model == SEG_MODEL and conf.bundle is None
+        spec = published_spec if follows else functools.partial(str, chosen)
+        task = SweepTask(Serving(make, spec), follows)
         expected = "segmentation" if model == SEG_MODEL else "classification"
         if task.model["task"] != expected:
             raise OptionError(f"bundle {task.model['name']} is for {task.model['task']}; {model} needs {expected}")

@@ -53,7 +53,7 @@ class FrameStrategy(Strategy):
                 datastore.list_images(),
                 self._name,
                 rater_of(request),
-                self._task.service.fingerprint,
+                self._task.serving.current().fingerprint,
                 _settings(request),
                 skip=_skipped(request),
                 minutes=_minutes(request),
@@ -117,7 +117,7 @@ class FrameScoring(ScoringMethod):
         Returns:
             ``scored``, ``known`` (from before) and ``failed``: ids of images; the last with a sentence each.
         """
-        service: AssessmentService = self._task.service
+        service: AssessmentService = self._task.serving.current()
         folder = ProfileFolder(self._studies, service.fingerprint)
         outcome: dict[str, Any] = {"scored": [], "known": [], "failed": {}}
         images = sorted(datastore.list_images())

@@ -53,15 +53,19 @@ def train_decoder(base: Base, frames: FrameSet, steps: int, seed: int) -> FetalC
     outlines it was trained on is trained again from another start.
     """
     outlined = chosen_frames(frames, np.flatnonzero(frames.grades > 0))
-    for start in range(STARTS if len(outlined) else 1):
-        model = base.build(DECODER, seed + 1000 * start)
-        assert isinstance(model, FetalCLIPSeg)
-        if not len(outlined) or not steps:
-            return model.eval()
-        model = _fitted(model, frames, steps, seed)
-        if (predictions(model, outlined.images)[0] > Threshold().probability).any():
+    starts = STARTS if len(outlined) and steps else 0
+    found = _fresh(base, seed)
+    for start in range(starts):
+        found = _fitted(_fresh(base, seed + 1000 * start), frames, steps, seed)
+        if (predictions(found, outlined.images)[0] > Threshold().probability).any():
             break
-    return model
+    return found
+
+
+def _fresh(base: Base, seed: int) -> FetalCLIPSeg:
+    model = base.build(DECODER, seed)
+    assert isinstance(model, FetalCLIPSeg)
+    return model.eval()
 
 
 def _fitted(model: FetalCLIPSeg, frames: FrameSet, steps: int, seed: int) -> FetalCLIPSeg:

@@ -20,7 +20,7 @@ def export_start(params: Annotated[dict[str, Any] | None, Body()] = None, user: 
     The folder is the server's studies, and the files go to a temporary folder of the server: no path is taken.
     """
     app = served()
-    services = {name: task.service for name, task in app._infers.items()}
+    services = {name: task.serving.current() for name, task in app._infers.items()}
     with as_refusal():
         return app.exports().start(params or {}, services).to_json()
 

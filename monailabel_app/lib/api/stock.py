@@ -75,10 +75,6 @@ def _known_method(method: str) -> None:
     check_known("scoring method", method, served()._scoring_methods)
 
 
-def _known_trainer(model: str) -> None:
-    check_known("trainer", model, served()._trainers)
-
-
 def _known_model(model: str) -> None:
     known_task(served()._infers, model)
 
@@ -115,7 +111,7 @@ def routers() -> list[APIRouter]:
     kept = [
         others,
         taken_over(info.router),
-        taken_over(train.router, _known_trainer),
+        taken_over(train.router, methods=("GET", "DELETE")),
         taken_over(scoring.router, _known_method),
         taken_over(model.router, _known_model, methods=("GET",)),
         taken_over(logs.router),

@@ -1,0 +1,73 @@
+"""``/models``: which versions there are, what is in use, publishing and going back."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body
+
+from fetaliqa.models.card import valid_name
+from fetaliqa.models.home import models_folder
+from fetaliqa.models.publishing import candidates, history, publish, report_of, rollback
+from fetaliqa.models.store import current_version, published_versions
+from monailabel_app.lib.api.common import ADMIN, USER, served
+from monailabel_app.lib.conf import SEG_MODEL
+from monailabel_app.lib.infers import known_task
+from monailabel_app.lib.refusal import Refused, as_refusal
+
+router = APIRouter(prefix="/models", tags=["Models"])
+
+
+@router.get("/", summary="Versions of a model, and which one is served")
+def list_versions(model: str = SEG_MODEL, user: Any = USER) -> dict[str, Any]:
+    """``current`` is what is published, ``served`` what answers: another where the server was told a bundle."""
+    task = known_task(served()._infers, model)
+    with as_refusal():
+        kept = [(version, True) for version in published_versions(model)]
+        kept += [(version, False) for version in candidates(model)]
+        versions = [
+            {"version": version, "published": published, "sentence": report_of(model, version).get("sentence")}
+            for version, published in kept
+        ]
+        return {
+            "name": model,
+            "current": current_version(model),
+            "served": task.model,
+            "follows": task.follows,
+            "versions": versions,
+        }
+
+
+@router.get("/history", summary="Candidates, publications and returns, oldest first")
+def get_history(model: str = SEG_MODEL, user: Any = USER) -> list[dict[str, Any]]:
+    """Each with time, version, the version it replaced, figures and reason; empty when nothing was ever made."""
+    known_task(served()._infers, model)
+    if not (models_folder() / model).is_dir():
+        return []
+    with as_refusal():
+        return history(model)
+
+
+@router.post("/publish", summary="Use a candidate, or an earlier version, from now on")
+def publish_version(
+    version: Annotated[str | int, Body(embed=True)], model: str = SEG_MODEL, user: Any = ADMIN
+) -> dict[str, Any]:
+    """The next inference uses it, unless the server was told a bundle."""
+    task = known_task(served()._infers, model)
+    wanted = str(version)
+    if not valid_name(wanted):
+        raise Refused(400, f"version {wanted[:80]!r} cannot be one; GET /models/ lists them")
+    with as_refusal():
+        changed = publish(model, wanted, reason=f"published by {user.username}")
+    return {"name": model, "version": wanted, "changed": changed, "served": task.model, "follows": task.follows}
+
+
+@router.post("/rollback", summary="Go back to what was in use before the current version")
+def roll_back(model: str = SEG_MODEL, user: Any = ADMIN) -> dict[str, Any]:
+    """409 when nothing is published. ``version`` null: the demo is served again."""
+    task = known_task(served()._infers, model)
+    if current_version(model) is None:
+        raise Refused(409, f"no version of {model} is published, so there is nothing to go back from")
+    with as_refusal():
+        version = rollback(model)
+    return {"name": model, "version": version, "changed": True, "served": task.model, "follows": task.follows}

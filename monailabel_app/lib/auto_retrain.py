@@ -1,0 +1,53 @@
+"""``--conf auto_retrain N``: a quick training starts by itself after N newly confirmed frames."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from pathlib import Path
+from typing import Any
+
+from monailabel.utils.async_tasks.task import AsyncTask
+from monailabel.utils.async_tasks.utils import processes
+
+from fetaliqa.errors import FetalIQAError, TooFewLabels
+from fetaliqa.learning.new_labels import newly_confirmed
+from monailabel_app.lib.conf import SEG_MODEL
+from monailabel_app.lib.trainers import RetrainTask, TrainOptions
+
+logger = logging.getLogger(__name__)
+
+
+class AutoRetrain:
+    """Counts what was confirmed since the last training, whenever a label is saved.
+
+    Args:
+        task: the training task.
+        frames: newly confirmed frames that start a training; 0: never.
+    """
+
+    def __init__(self, task: RetrainTask, frames: int) -> None:
+        self._task, self._frames = task, frames
+        self._lock = threading.Lock()
+
+    def label_saved(self) -> None:
+        """Count, off the request that saved; a count that runs already will be followed by the next save's."""
+        if self._frames:
+            threading.Thread(target=self._count, name="auto-retrain", daemon=True).start()
+
+    def _count(self) -> None:
+        with self._lock:
+            try:
+                new = newly_confirmed(Path(self._task.studies))
+                if new < self._frames or processes("train"):
+                    return
+                self._task.check(TrainOptions())
+            except TooFewLabels as missing:
+                logger.info("no training by itself yet: %s", missing)
+                return
+            except FetalIQAError as problem:
+                logger.warning("no training by itself: %s", problem)
+                return
+            logger.info("%d newly confirmed frames: a quick training starts by itself", new)
+            request: dict[str, Any] = {"model": SEG_MODEL, "mode": "quick"}
+            AsyncTask.run("train", request=request)

@@ -1,0 +1,147 @@
+"""Retraining as a MONAI Label training task. All decisions are made in fetaliqa.learning.
+
+The task runs in MONAI Label's training process, where the datastore is read-only: it reads labels from the studies
+folder's versions, and writes into ``retraining/`` there and into the model store only.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from monailabel.interfaces.tasks.train import TrainTask
+
+from fetaliqa.errors import FetalIQAError
+from fetaliqa.learning.places import unfinished_run
+from fetaliqa.learning.progress import read_progress
+from monailabel_app.lib.conf import SEG_MODEL, ServerConf
+from monailabel_app.lib.refusal import Refused
+
+logger = logging.getLogger(__name__)
+
+MODES = ("quick", "full")
+SHOWN = ("run", "state", "stage", "done", "of", "epoch", "epochs", "step", "steps", "losses", "validation")
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """What a client may decide.
+
+    Attributes:
+        mode: ``quick`` or ``full``.
+        resume: go on with the last training, which was interrupted.
+        publish: publish the candidate when the gate lets it pass.
+    """
+
+    mode: str = "quick"
+    resume: bool = False
+    publish: bool = True
+
+
+def train_options(request: Mapping[str, Any]) -> TrainOptions:
+    """The options of a training request; others are ignored, so that general clients can send theirs.
+
+    Raises:
+        Refused: 400 for a value that is not accepted.
+    """
+    mode = request.get("mode", "quick")
+    if mode not in MODES:
+        raise Refused(400, f"mode is {str(mode)[:80]!r}; it must be one of {', '.join(MODES)}")
+    flags = {}
+    for name, usual in (("resume", False), ("publish", True)):
+        flags[name] = request.get(name, usual)
+        if not isinstance(flags[name], bool):
+            raise Refused(400, f"{name} is {str(flags[name])[:80]!r}; it must be true or false")
+    return TrainOptions(mode, **flags)
+
+
+class RetrainTask(TrainTask):
+    """Retrains the segmentation model on the confirmed labels of the studies folder.
+
+    Args:
+        studies: folder of studies.
+        conf: the server's settings: what to start from, what is replayed, device, epochs.
+        in_server: whether this process is the server, which must not train itself.
+    """
+
+    def __init__(self, studies: Path, conf: ServerConf, in_server: Callable[[], bool]) -> None:
+        super().__init__("Retrains on confirmed frames; publishes the result when it is not worse")
+        self.studies, self._conf, self._in_server = studies, conf, in_server
+
+    def config(self) -> dict[str, Any]:
+        return {"mode": list(MODES), "resume": False, "publish": True}
+
+    def stats(self) -> dict[str, Any]:
+        """How far the last training is, and what its gate said."""
+        found = read_progress(self.studies)
+        shown = {name: found[name] for name in SHOWN if name in found}
+        return {
+            **shown,
+            "eta_seconds": found.get("eta_seconds") if found["state"] == "running" else None,
+            "error": found.get("error"),
+            "gate": found.get("gate"),
+        }
+
+    def check(self, options: TrainOptions) -> None:
+        """Refuse, before any process is started, what that process would refuse.
+
+        Raises:
+            Refused: 409 when another training runs, or none is there to resume.
+            TooFewLabels: saying what is missing.
+        """
+        from fetaliqa.learning.retrain import check_labels
+
+        found = read_progress(self.studies)
+        if found["state"] == "running" and found.get("pid") != os.getpid():
+            raise Refused(409, f"training {found['run']} of this folder runs; wait for it, or stop it")
+        if options.resume:
+            if unfinished_run(self.studies) is None:
+                raise Refused(409, "there is no interrupted training to resume; start a new one without resume")
+            return
+        check_labels(self.studies)
+
+    def __call__(self, request: Mapping[str, Any], datastore: Any) -> dict[str, Any]:
+        """Train; the lines logged are what ``GET /train/`` shows.
+
+        Raises:
+            Refused: in the server's own process.
+            SystemExit: with a code that is not 0, in the training process, when it cannot go on.
+        """
+        options = train_options(request)
+        if self._in_server():
+            raise Refused(400, "training runs in a process of its own here; leave run_sync out")
+        from fetaliqa.learning.retrain import RetrainRequest, retrain
+        from fetaliqa.training.trainer import Machine
+
+        conf = self._conf
+        accelerator = "cuda" if conf.device.startswith("cuda") else conf.device
+        asked = RetrainRequest(
+            mode=options.mode,
+            bundle=conf.bundle,
+            replay=conf.replay,
+            name=SEG_MODEL,
+            publish=options.publish,
+            settings={"epochs": conf.train_epochs} if conf.train_epochs else {},
+        )
+        try:
+            result = retrain(
+                self.studies,
+                asked,
+                resume=options.resume,
+                machine=Machine(accelerator=accelerator, progress=False),
+                say=logger.info,
+            )
+        except FetalIQAError as problem:  # a sentence is what people need; a traceback would push it out of sight
+            logger.error("%s", problem)
+            raise SystemExit(1) from None
+        return {name: result[name] for name in ("run", "version", "published", "sentence")}
+
+
+def make_trainers(app: Any) -> dict[str, RetrainTask]:
+    """The training tasks of an app."""
+    studies = Path(app.studies).resolve()
+    return {SEG_MODEL: RetrainTask(studies, app.server_conf, lambda: bool(app._server_mode))}

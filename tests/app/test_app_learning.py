@@ -1,0 +1,181 @@
+"""The loop over HTTP: infer, correct, save, train, gate, publish, infer; on phantoms, against a real server."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from app_harness import Server, free_port, start, stop
+from learning_studies import assessed, phantom, save_truth, weakened_demo, write_stack
+
+from fetaliqa.models import publishing
+
+LABELLED = range(50_001, 50_005)
+HELD_OUT = (50_011, 50_012)
+REPLAYED = (50_021, 50_022)
+AUTO = 40  # newly confirmed frames; the four labelled cases have more, three of them less
+DEMO = Path(__file__).parents[2] / "sample-data" / "demo-model"
+
+
+@pytest.fixture(scope="module")
+def cases() -> dict[str, Any]:
+    return {f"case-{seed}": phantom(seed) for seed in (*LABELLED, *HELD_OUT)}
+
+
+@pytest.fixture(scope="module")
+def learning(tmp_path_factory: pytest.TempPathFactory, cases: dict[str, Any]) -> Iterator[Server]:
+    root = tmp_path_factory.mktemp("learning")
+    for name, case in cases.items():
+        write_stack(root / "studies" / f"{name}.mha", case.frames)
+    for seed in REPLAYED:
+        case = phantom(seed)
+        write_stack(root / "replay" / "images" / f"old-{seed}.mha", case.frames)
+        write_stack(root / "replay" / "labels" / f"old-{seed}.mha", case.masks)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FETALIQA_DEMO_MODEL", str(weakened_demo(root / "weak", DEMO)))
+        patch.setenv("FETALIQA_HOME", str(root / "home" / "fetaliqa"))
+        port = free_port()
+        command = ["-m", "monailabel_app.serve", "--studies", str(root / "studies"), "--port", str(port)]
+        for key, value in (
+            ("device", "cpu"),
+            ("cache_dir", root / "cache"),
+            ("replay", root / "replay"),
+            ("train_epochs", 1),
+            ("auto_retrain", AUTO),
+        ):
+            command += ["--conf", key, str(value)]
+        running = start(root, command, port)
+        yield running
+        stop(running)
+
+
+def stats(server: Server) -> dict[str, Any]:
+    return server.raw("GET", "/info/").json()["train_stats"]["fetalclip_seg"]
+
+
+def wait_for(what: Callable[[], bool], seconds: float = 240) -> None:
+    deadline = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.2)
+
+
+def models(server: Server) -> dict[str, Any]:
+    return server.raw("GET", "/models/").json()
+
+
+def post(server: Server, target: str, **body: Any) -> Any:
+    return server.call("POST", target, json=body)
+
+
+def test_corrections_become_a_better_model_that_is_served_at_once(
+    learning: Server, cases: dict[str, Any], tmp_path: Path
+) -> None:
+    server = learning
+    assert models(server) | {"served": None} == {
+        "name": "fetalclip_seg",
+        "current": None,
+        "served": None,
+        "follows": True,
+        "versions": [],
+    }
+    assert server.raw("GET", "/models/history").json() == []
+    assert stats(server)["state"] == "none"
+
+    # refused before a process is started
+    refused = post(server, "/train/fetalclip_seg")
+    assert (refused.status, refused.detail[:27]) == (400, "no frame is confirmed yet; ")
+    assert post(server, "/train/fetalclip_seg", mode="best").status == 400
+    assert post(server, "/train/fetalclip_seg", resume="yes").status == 400
+    assert post(server, "/train/fetalclip_seg", resume=True).status == 409
+    assert post(server, "/train/fetalclip_seg?run_sync=true").status == 400
+    assert post(server, "/train/nope").status == 404
+    assert server.raw("GET", "/train/").status == 404  # none was started
+
+    # infer, correct, save
+    held_out = [f"case-{seed}" for seed in HELD_OUT]
+    before = [assessed(server, name, cases[name], tmp_path) for name in held_out]
+    assert {params["fetaliqa"]["model"]["name"] for params, _ in before} == {"demo"}
+    for seed in LABELLED:
+        assert save_truth(server, f"case-{seed}", cases[f"case-{seed}"], tmp_path).status == 200
+
+    # the fourth label makes more than AUTO newly confirmed frames: a training starts by itself
+    wait_for(lambda: stats(server)["state"] == "running")
+    assert post(server, "/train/fetalclip_seg").status == 429
+    wait_for(lambda: stats(server).get("step", 0) >= 3)
+    shown = stats(server)
+    assert (shown["stage"], shown["epochs"]) == ("train", 1)
+    assert shown["eta_seconds"] > 0
+    assert len(shown["losses"]) >= 3
+
+    # cancelled: nothing is published; it can be gone on with
+    server.raw("DELETE", "/train/")
+    assert server.raw("GET", "/train/").json()["status"] == "STOPPED"
+    wait_for(lambda: stats(server)["state"] == "interrupted", 10)
+    assert models(server)["current"] is None
+    assert post(server, "/train/fetalclip_seg", resume=True).status == 200
+    wait_for(lambda: server.raw("GET", "/train/").json()["status"] not in ("SUBMITTED", "RUNNING"))
+    told = server.raw("GET", "/train/").json()
+    assert told["status"] == "DONE", told["details"]
+    assert any("epoch 1 of 1" in line for line in told["details"])
+
+    # the gate let it pass, and the next inference uses it
+    gate = stats(server)["gate"]
+    assert gate["published"], gate
+    assert gate["sentence"].startswith("candidate 1: ")
+    assert set(gate["figures"]) == {"confirmed", "original"}
+    after = [assessed(server, name, cases[name], tmp_path) for name in held_out]
+    for params, _ in after:
+        model = params["fetaliqa"]["model"]
+        assert (model["name"], model["version"], params["cached"]) == ("fetalclip_seg", "1", False)
+    assert sum(dice for _, dice in after) > sum(dice for _, dice in before) + 0.1  # of 2 cases
+    (line,) = server.raw("GET", "/models/history").json()
+    assert (line["action"], line["version"], line["reason"]) == ("publish", "1", gate["sentence"])
+
+
+def test_going_back_and_forth_finds_what_each_version_had_assessed(
+    learning: Server, cases: dict[str, Any], tmp_path: Path
+) -> None:
+    server, name = learning, f"case-{HELD_OUT[0]}"
+
+    def answers() -> tuple[str, str, bool]:
+        params = server.infer(f"image={name}&output=json").json()
+        return params["fetaliqa"]["model"]["name"], params["fetaliqa"]["model"]["version"], params["cached"]
+
+    assert answers() == ("fetalclip_seg", "1", True)
+    back = post(server, "/models/rollback")
+    assert (back.status, back.json()["version"], back.json()["served"]["name"]) == (200, None, "demo")
+    assert answers() == ("demo", "1.0", True)
+    assert post(server, "/models/rollback").status == 409
+    assert post(server, "/models/publish", version="9").status == 404
+    assert post(server, "/models/publish", version="../1").status == 400
+    assert post(server, "/models/publish").status == 400
+    assert post(server, "/models/publish?model=nope", version="1").status == 404
+    assert post(server, "/models/publish", version=1).json()["served"]["version"] == "1"
+    assert answers() == ("fetalclip_seg", "1", True)
+    actions = [line["action"] for line in server.raw("GET", "/models/history").json()]
+    assert actions == ["publish", "rollback", "publish"]
+
+
+def test_a_published_version_that_cannot_be_loaded_is_not_served(
+    learning: Server, cases: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    server = learning
+    store = server.root / "home" / "fetaliqa"
+    monkeypatch.setenv("FETALIQA_HOME", str(store))
+    assert publishing.add_candidate(DEMO, "fetalclip_seg", "by hand") == "2"
+    publishing.publish("fetalclip_seg", "2")
+    head = store / "models/fetalclip_seg/2/head.safetensors"
+    head.write_bytes(head.read_bytes()[:-9] + b"not right")
+    params = server.infer(f"image=case-{HELD_OUT[0]}&output=json").json()
+    assert params["fetaliqa"]["model"]["version"] == "1"
+    log = (server.root / "server.log").read_text()
+    assert "fetalclip_seg@2 is published, but cannot be served; fetalclip_seg@1 stays" in log
+    assert models(server)["current"] == "2"
+    assert post(server, "/models/rollback").json()["served"]["version"] == "1"
+    assert "Traceback" not in (server.root / "server.log").read_text()
+    shutil.rmtree(store / "models/fetalclip_seg/2")
