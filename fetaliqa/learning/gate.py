@@ -224,7 +224,7 @@ def verdict(groups: dict[str, dict[str, Any]]) -> tuple[bool, str]:
     """Whether a candidate is not worse, and the figures that say so.
 
     It is worse when any figure of any group is surely worse (its whole interval below 0), or its mean is worse by
-    more than ``MAX_LOSS``.
+    more than ``MAX_LOSS``; or when there is nothing to compare.
     """
     worse, told = [], []
     for group in groups.values():
@@ -239,7 +239,9 @@ def verdict(groups: dict[str, dict[str, Any]]) -> tuple[bool, str]:
                 told.append(sentence)
     if worse:
         return False, min(worse)[1]
-    return True, "; ".join(told) or "no figure could be compared"
+    if not told:
+        return False, "no outline of the validation cases could be compared"
+    return True, "; ".join(told)
 
 
 def _change(name: str, figure: dict[str, Any], group: dict[str, Any]) -> str:

@@ -308,7 +308,9 @@ class _Retraining:
         else:
             record_candidate(asked["name"], version, _short(gate), told)
         write_json(run.folder / places.REPORT, result)
-        _prune(Path(places.prepared_folder(run.studies)), run)
+        # the bundle is in the store; checkpoints are as large as the whole encoder
+        shutil.rmtree(run.folder / "trial-0" / "checkpoints", ignore_errors=True)
+        _prune(places.prepared_folder(run.studies), run)
         self.progress.say(
             state="done", stage="done", done=1, of=1, eta_seconds=0, gate=gate_summary(gate, told, version, wanted)
         )

