@@ -21,6 +21,10 @@ AUTO = 40  # newly confirmed frames; the four labelled cases have more, three of
 DEMO = Path(__file__).parents[2] / "sample-data" / "demo-model"
 
 
+# each test goes on where the one before it ended: all on one server
+pytestmark = pytest.mark.xdist_group("learning")
+
+
 @pytest.fixture(scope="module")
 def cases() -> dict[str, Any]:
     return {f"case-{seed}": phantom(seed) for seed in (*LABELLED, *HELD_OUT)}

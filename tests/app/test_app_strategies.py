@@ -9,8 +9,6 @@ from typing import Any
 import pytest
 from app_harness import Answer, Server
 
-pytestmark = pytest.mark.xdist_group("front")
-
 
 @pytest.fixture
 def scored(server: Server) -> Iterator[Server]:
