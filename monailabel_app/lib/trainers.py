@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 from monailabel.interfaces.tasks.train import TrainTask
 
 from fetaliqa.errors import FetalIQAError
+from fetaliqa.learning.new_labels import newly_confirmed
 from fetaliqa.learning.places import unfinished_run
 from fetaliqa.learning.progress import read_progress
 from monailabel_app.lib.conf import SEG_MODEL, ServerConf
@@ -24,6 +26,7 @@ from monailabel_app.lib.refusal import Refused
 logger = logging.getLogger(__name__)
 
 MODES = ("quick", "full")
+COUNT_SECONDS = 10.0  # for which a count of confirmed frames stands
 SHOWN = ("run", "state", "stage", "done", "of", "epoch", "epochs", "step", "steps", "losses", "validation")
 
 
@@ -71,6 +74,7 @@ class RetrainTask(TrainTask):
     def __init__(self, studies: Path, conf: ServerConf, in_server: Callable[[], bool]) -> None:
         super().__init__("Retrains on confirmed frames; publishes the result when it is not worse")
         self.studies, self._conf, self._in_server = studies, conf, in_server
+        self._since: tuple[float, int | None] | None = None
 
     def config(self) -> dict[str, Any]:
         return {"mode": list(MODES), "resume": False, "publish": True}
@@ -84,7 +88,20 @@ class RetrainTask(TrainTask):
             "eta_seconds": found.get("eta_seconds") if found["state"] == "running" else None,
             "error": found.get("error"),
             "gate": found.get("gate"),
+            "frames_since": self._frames_since(),
         }
+
+    def _frames_since(self) -> int | None:
+        """Frames confirmed since the last training; None where they cannot be counted."""
+        now = time.monotonic()
+        # clients ask for /info/ every few seconds while a training runs, and counting reads every record
+        if self._since is None or now - self._since[0] > COUNT_SECONDS:
+            try:
+                count: int | None = newly_confirmed(self.studies)
+            except FetalIQAError:  # no label yet: MONAI Label's index is not written
+                count = None
+            self._since = (now, count)
+        return self._since[1]
 
     def check(self, options: TrainOptions) -> None:
         """Refuse, before any process is started, what that process would refuse.

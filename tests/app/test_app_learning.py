@@ -128,6 +128,7 @@ def test_corrections_become_a_better_model_that_is_served_at_once(
     assert any("epoch 1 of 1" in line for line in told["details"])
 
     # the gate let it pass, and the next inference uses it
+    wait_for(lambda: stats(server)["frames_since"] == 0, 30)
     gate = stats(server)["gate"]
     assert gate["published"], gate
     assert gate["sentence"].startswith("candidate 1: ")
