@@ -35,7 +35,7 @@ test: lint test-fast test-full-size
 
 # One torch thread per worker: two workers share the cores instead of fighting over them.
 test-fast: install
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup -m "not full_size" -q
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not full_size" -q
 
 test-full-size: install
 	$(BIN)/python -m pytest -m full_size -q

@@ -13,6 +13,7 @@ import numpy as np
 
 from fetaliqa.biometry import fit_outline
 from fetaliqa.export.case import ExportCase
+from fetaliqa.labels.record import MAX_SECONDS
 
 CSV_NAME = "manifest.csv"
 PARQUET_NAME = "manifest.parquet"
@@ -108,7 +109,9 @@ def frame_row(case: ExportCase, frame: int, place: Place, part: str, sizes: Mapp
 
 
 def _time(value: str | float | None) -> str | None:
-    return datetime.fromtimestamp(value, UTC).isoformat() if isinstance(value, int | float) else value
+    if not isinstance(value, int | float):
+        return value
+    return datetime.fromtimestamp(value, UTC).isoformat() if value <= MAX_SECONDS else None
 
 
 class ManifestWriter:

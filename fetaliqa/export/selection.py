@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from fetaliqa.errors import OptionError
-from fetaliqa.labels.record import STATES
+from fetaliqa.labels.record import MAX_SECONDS, STATES
 from fetaliqa.quality.ranking import MIN_GAP
 
 CONFIRMED = ("annotated", "empty")  # states that a person vouches for
@@ -113,7 +113,7 @@ class Selection:
         """Whether a label's time lies between ``since`` and ``until``; without a time, only if neither is set."""
         if self.since is None and self.until is None:
             return True
-        if time is None:
+        if time is None or (isinstance(time, int | float) and time > MAX_SECONDS):
             return False
         moment = datetime.fromtimestamp(time, UTC) if isinstance(time, int | float) else _moment("time", time)
         if self.since is not None and moment < _moment("since", self.since):

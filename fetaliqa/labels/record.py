@@ -23,6 +23,7 @@ STATES = ("annotated", "empty", "proposed")
 PLANES = {"optimal": 1, "suboptimal": 2}  # and their label in a mask
 KEY = "frame_record"  # in a label's info of MONAI Label
 MAX_DIGITS = 6  # of a frame number
+MAX_SECONDS = 253402300799  # the last second of the year 9999; what is larger was meant in milliseconds
 MAX_TEXT = 200  # characters of a rater's or a model's name
 
 

@@ -195,6 +195,13 @@ class ExportTasks:
             shutil.rmtree(job.folder, ignore_errors=True)
         job.ended = time.monotonic()
         job.status = status
+        forget = threading.Timer(KEPT_SECONDS + 1, self._forget_in_time)  # also where nobody ever asks again
+        forget.daemon = True
+        forget.start()
+
+    def _forget_in_time(self) -> None:
+        with self._lock:
+            self._forget_old()
 
     def _forget_old(self) -> None:
         job = self._job

@@ -10,7 +10,7 @@ import numpy as np
 
 from fetaliqa.errors import LabelError
 from fetaliqa.labels import FrameRecord, parse_record
-from fetaliqa.labels.record import KEY, record_in_info
+from fetaliqa.labels.record import KEY, MAX_SECONDS, record_in_info
 
 MAX_DEPTH = 50  # of objects within objects; the index is read by a parser that gives up at about 200
 ADDED = ("ts", "name", "version")  # by the index itself
@@ -62,12 +62,18 @@ def record_of(image_id: str, info: dict[str, Any], frame_count: int | None = Non
 
 
 def check_record(image_id: str, record: FrameRecord | None, masks: np.ndarray) -> None:
-    """Refuse a record that contradicts its masks.
+    """Refuse a record that contradicts its masks, or tells times in milliseconds.
 
     Raises:
         LabelError: naming the frame.
     """
     for frame, label in sorted(record.frames.items()) if record is not None else ():
+        # not in the record's own check: labels that were saved before this was refused stay readable
+        if isinstance(label.time, int | float) and label.time > MAX_SECONDS:
+            raise LabelError(
+                f"label of {image_id}: frame {frame}: time {label.time!r}; seconds since 1970, not milliseconds, "
+                "are needed"
+            )
         if not label.contradicts(bool(masks[frame].any())):
             continue
         if label.state == "annotated":

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import SimpleITK as sitk
 from app_harness import Answer, Server
 
 
@@ -100,3 +104,21 @@ def test_a_lease_of_a_bad_name(server: Server) -> None:
     answer = server.raw("DELETE", "/activelearning/lease?user_name=../x")
     assert answer.status == 400
     assert "user '../x'" in answer.detail
+
+
+@pytest.mark.usefixtures("untouched")
+def test_a_label_with_times_in_milliseconds_is_refused(server: Server, tmp_path: Path) -> None:
+    mask = np.zeros((12, 48, 64), np.uint8)
+    image = sitk.GetImageFromArray(mask)
+    image.CopyInformation(sitk.ReadImage(str(server.images / "case_a.mha")))
+    sitk.WriteImage(image, str(tmp_path / "mask.mha"))
+    record = {"schema": 1, "frames": {"0": {"state": "empty", "rater": "anna", "time": 1764190800000}}}
+    with open(tmp_path / "mask.mha", "rb") as file:
+        answer = server.call(
+            "PUT",
+            "/datastore/label?image=case_a&tag=anna",
+            files={"label": ("mask.mha", file)},
+            data={"params": json.dumps({"frame_record": record})},
+        )
+    assert answer.status == 400
+    assert "not milliseconds" in answer.detail

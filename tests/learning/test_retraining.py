@@ -263,7 +263,7 @@ def test_an_interrupt_says_how_to_go_on_and_a_second_training_is_refused(studies
     with pytest.raises(StoreConflict, match="another training of this folder runs"):
         retrain(studies, asked(untrained))
     running.send_signal(signal.SIGINT)
-    _, said = running.communicate(timeout=60)
+    _, said = running.communicate(timeout=240)
     assert running.returncode == 130
     assert "retrain" in said
     assert "--resume" in said

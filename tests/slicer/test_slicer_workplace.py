@@ -117,6 +117,60 @@ def test_a_submitted_case_is_reopened_and_goes_on(server: Server, tmp_path: Path
     assert work.based_on == 2
 
 
+def test_a_case_opened_again_goes_on_with_what_was_not_submitted(server: Server, tmp_path: Path) -> None:
+    place = connected(tmp_path, server.url, tag="reopened")
+    opened(place, CASES[0])
+    for frame in (1, 2):
+        assert place.desk.act("empty", lambda work, frame=frame: work.mark_empty(frame))
+
+    def decided() -> list[int]:
+        assert place.desk.work is not None
+        return sorted(number for number, frame in place.desk.work.frames.items() if frame.decided)
+
+    opened(place, CASES[1])
+    assert decided() == []
+    opened(place, CASES[0])  # another case between
+    assert decided() == [1, 2]
+    opened(place, CASES[0])  # the row that is open
+    assert decided() == [1, 2]
+    assert place.desk.close()  # the scene was closed
+    opened(place, CASES[0])
+    assert decided() == [1, 2]
+    assert place.connect(server.url, rater="anna", tag="elsewhere")  # another label, and back
+    settle(place)
+    assert place.connect(server.url, rater="anna", tag="reopened")
+    settle(place)
+    work = opened(place, CASES[0])
+    assert decided() == [1, 2]
+    assert work.unsaved
+    assert place.desk.act("empty", lambda work: work.mark_empty(4))
+    assert place.desk.submit()
+    settle(place)
+    record = server.raw("GET", f"/datastore/label/info?label={CASES[0]}&tag=reopened").json()["frame_record"]
+    assert sorted(map(int, record["frames"])) == [1, 2, 4]
+    opened(place, CASES[1])
+    opened(place, CASES[0])
+    assert not place.desk.work.unsaved
+    assert not place.desk.keeper.offered, "what was submitted was offered again"
+
+
+def test_a_disk_that_refuses_leaves_the_work_on_the_desk(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = connected(tmp_path, server.url, tag="refused")
+    opened(place, CASES[0])
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("FetalIQALib.journal.write_atomically", full)
+    place.desk.act("empty", lambda work: work.mark_empty(7))
+    assert not place.desk.close()
+    assert place.desk.work is not None
+    assert place.desk.work.frame(7).state == EMPTY
+    assert "No space left" in place.hub.status.text
+
+
 def test_two_raters_meet_and_choose(server: Server, tmp_path: Path) -> None:
     places = [connected(tmp_path / name, server.url, rater=name, tag="shared") for name in ("anna", "ben")]
     works = [opened(place, CASES[1]) for place in places]
@@ -221,6 +275,12 @@ def test_a_killed_slicer_loses_nothing(server: Server, tmp_path: Path) -> None:
 
 
 def test_the_next_case_comes_from_the_servers_strategy(server: Server, tmp_path: Path) -> None:
+    # cases that other tests labelled or hold are not offered
+    image = sitk.GetImageFromArray(np.random.default_rng(2).integers(20, 90, (3, 40, 50), dtype=np.uint8))
+    sitk.WriteImage(image, str(tmp_path / "fresh.mha"))
+    with open(tmp_path / "fresh.mha", "rb") as file:
+        put = server.call("PUT", "/datastore/image?image=fresh", files={"file": ("fresh.mha", file)})
+    assert put.status == 200, put.body
     place = connected(tmp_path, server.url)
     assert place.open_next("random")
     wait_for(place, lambda: place.desk.work is not None)

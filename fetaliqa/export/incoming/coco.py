@@ -48,8 +48,14 @@ class CocoLabels:
             images = {image["id"]: image for image in content["images"]}
             for image in images.values():
                 named = NAME.fullmatch(Path(image["file_name"]).stem)
+                image["height"], image["width"]  # a KeyError names what is missing
                 if named:
                     told = self._frames.setdefault(named["case"], {})
+                    if int(named["frame"]) in told:
+                        raise LabelError(
+                            f"{file.name}: two pictures are frame {int(named['frame'])} of {named['case']}, the "
+                            f"second is {image['file_name']}; import them one after the other"
+                        )
                     told[int(named["frame"])] = (image, named["proposed"] is not None)
             for annotation in content["annotations"]:
                 image = images[annotation["image_id"]]
@@ -64,12 +70,14 @@ def _decoded(annotation: Mapping[str, Any], height: int, width: int) -> np.ndarr
 
     try:
         told = annotation["segmentation"]
+        if told == []:
+            return np.zeros((height, width), np.uint8)
         if isinstance(told, dict) and isinstance(told["counts"], list):
             told = coco_mask.frPyObjects(told, height, width)
         elif isinstance(told, list):
             told = coco_mask.merge(coco_mask.frPyObjects(told, height, width))
         decoded = coco_mask.decode(told)
-    except (KeyError, TypeError, ValueError, IndexError) as problem:
+    except Exception as problem:  # noqa: BLE001 - pycocotools raises bare ones
         raise LabelError(f"annotation {annotation.get('id')}: its outline cannot be read ({problem})") from None
     if decoded.shape != (height, width):
         raise LabelError(f"annotation {annotation.get('id')}: its size is not that of its picture")

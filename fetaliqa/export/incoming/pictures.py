@@ -59,7 +59,14 @@ class NnUnetLabels(_Pictures):
         labels = read_json(described).get("labels")
         if not isinstance(labels, dict):
             raise LabelError(f"{described.name}: its labels are no object of names and values")
-        self._names = {value: name for name, value in labels.items() if isinstance(value, int) and value > 0}
+        self._names = {}
+        for name, value in labels.items():
+            if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value):
+                raise LabelError(
+                    f"{described.name}: label {name!r} is {value!r}; whole numbers are read, regions are not"
+                )
+            if value > 0:
+                self._names[int(value)] = name
 
     def _frame(self, picture: np.ndarray, file: Path, proposed: bool) -> IncomingFrame:
         values = sorted(set(np.unique(picture).tolist()) - {0})
@@ -82,7 +89,12 @@ class CvatLabels(_Pictures):
             name, _, rest = line.partition(":")
             colour = rest.split(":")[0].split(",")
             if line.strip() and not line.startswith("#") and len(colour) == 3:
-                self._colours[tuple(map(int, colour))] = name
+                try:
+                    self._colours[tuple(map(int, colour))] = name
+                except ValueError:
+                    raise LabelError(
+                        f"labelmap.txt: the colour {':'.join(colour)!r} of {name!r} is not three whole numbers"
+                    ) from None
 
     def _frame(self, picture: np.ndarray, file: Path, proposed: bool) -> IncomingFrame:
         if picture.ndim != 3:

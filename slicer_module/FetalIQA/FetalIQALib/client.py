@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -74,18 +74,28 @@ class Client:
                 entries.append(CaseEntry(case, str(suffix or ""), versions))
         return entries
 
-    def next_case(self, strategy: str, rater: str, cancel: Cancel) -> NextCase:
+    def next_case(self, strategy: str, rater: str, cancel: Cancel, skip: Sequence[str] = ()) -> NextCase:
         """The case to label next, with the frames that the strategy wants when it names any.
+
+        Args:
+            strategy: its name.
+            rater: who asks.
+            cancel: gives up.
+            skip: cases not wanted, such as the one on the desk.
 
         Raises:
             NotThere: when there is none, or no such strategy.
         """
-        body = {"user": rater} if rater else {}
+        body: dict[str, Any] = {"user": rater} if rater else {}
+        if skip:
+            body["skip"] = list(skip)
         told = expect(
             self.http.json("POST", f"/activelearning/{quote(strategy)}", cancel, json=body), dict, "the next case"
         )
         if not told.get("id"):
-            raise NotThere(404, _("The strategy {strategy} has no further case.").format(strategy=strategy))
+            reason = _("The strategy {strategy} has no further case.").format(strategy=strategy)
+            told_so = told.get("message")
+            raise NotThere(404, f"{reason} {told_so[:200]}" if isinstance(told_so, str) else reason)
         case = expect(told["id"], str, "the next case")
         return NextCase(checked_identifier(_("Case"), case), suggested_frames(told.get("frames")))
 

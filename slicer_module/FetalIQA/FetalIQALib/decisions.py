@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from typing import Any
 
 from FetalIQALib.failures import BadReply
@@ -15,6 +16,7 @@ UNTOUCHED, ANNOTATED, EMPTY = "untouched", "annotated", "empty"
 OPTIMAL, SUBOPTIMAL = "optimal", "suboptimal"
 PLANES = (OPTIMAL, SUBOPTIMAL)
 RECORD_SCHEMA = 1
+SUBOPTIMAL_VALUE = 2  # of a mask's pixels
 INTERPOLATION = "interpolation"  # the "model" of a proposal made from two masks of a person
 MAX_TEXT = 200  # characters of a name in a record
 
@@ -96,7 +98,7 @@ def frames_of(record: Mapping[str, Any], masks: Mapping[int, Mask], count: int) 
     """
     entries = record.get("frames")
     if not isinstance(entries, dict):
-        return {number: Frame(ANNOTATED, mask) for number, mask in masks.items()}
+        return {number: Frame(ANNOTATED, mask, _drawn_plane(mask)) for number, mask in masks.items()}
     frames = {}
     for key, entry in entries.items():
         if not key.isdecimal() or not isinstance(entry, dict) or int(key) >= count:
@@ -115,14 +117,29 @@ def frames_of(record: Mapping[str, Any], masks: Mapping[int, Mask], count: int) 
         frames[number] = Frame(
             state,
             mask,
-            plane if plane in PLANES and state == ANNOTATED else None,
+            (plane if plane in PLANES else _drawn_plane(mask)) if state == ANNOTATED else None,
             rater=_text(entry.get("rater")),
-            time=_text(entry.get("time")),
+            time=_time(entry.get("time")),
             model=_text(entry.get("model")),
             version=_text(entry.get("model_version")),
             seconds=float(seconds) if isinstance(seconds, (int, float)) and math.isfinite(seconds) else None,
         )
     return frames
+
+
+def _drawn_plane(mask: Mask | None) -> str | None:
+    """The grade that a mask's own value tells where the record gives none: 2 is suboptimal, 1 says nothing."""
+    return SUBOPTIMAL if mask is not None and mask.value == SUBOPTIMAL_VALUE else None
+
+
+def _time(value: Any) -> str:
+    """ISO 8601; servers accept seconds since 1970 too, and would not take those back as text."""
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        return _text(value)
+    try:
+        return datetime.fromtimestamp(value, timezone.utc).isoformat()
+    except (ValueError, OverflowError, OSError):
+        return ""
 
 
 def _text(value: Any) -> str:

@@ -88,15 +88,24 @@ class Desk:
         if not self.keep(force=True):
             return
         work = CaseWork(opened.sweep, self.hub.rater, self._clock)
+        position = (opened.sweep.suggestions() or (0,))[0]
+        try:
+            own = self.keeper.begin(work, tag, position)
+        except FileFailure as failure:
+            self.keeper.again()
+            self.hub.fail(failure)
+            return
         work.replace_all(opened.frames, opened.label.version if opened.label is not None else 0, saved=True)
         self.work, self.tag, self.conflict = work, tag, None
-        self.position = (opened.sweep.suggestions() or (0,))[0]
-        self.keeper.begin(work, tag, self.position)
+        self.keeper.settled(work, position)
+        self.position = position
         work.look_at(self.position)
         told = _("{case} is open.") if not self.keeper.offered else _("{case} is open. Resume your work on it?")
         self.hub.say(told.format(case=opened.sweep.case))
         self.hub.tell("case")
         self.assess()
+        if own:  # what was done on it before, in this very session, and not submitted
+            self.resume()
 
     def assess(self) -> bool:
         """Ask the model about the case on the desk."""
@@ -107,6 +116,7 @@ class Desk:
             return assess_case(client, case, stack, cancel)
 
         def done(assessment: Assessment) -> None:
+            self.before_action()  # a stroke that is not taken over yet would be drawn over
             if self.work is not work:
                 return  # another case is on the desk by now
             first = work.sweep.assessment is None
@@ -121,14 +131,16 @@ class Desk:
 
         return self.hub.ask("assess", ask, done, _("The model looks at {case} …").format(case=case))
 
-    def close(self) -> None:
-        """Clear the desk; the work stays kept."""
+    def close(self) -> bool:
+        """Clear the desk; the work stays kept. False, and it stays on the desk, when the disk refuses it."""
         self.before_action()
-        self.keep(force=True)
+        if not self.keep(force=True):
+            return False
         self.hub.runner.cancel("open")
         self.hub.runner.cancel("assess")
         self.work, self.conflict, self.keeper.offered = None, None, []
         self.hub.tell("case")
+        return True
 
     # -- keeping ------------------------------------------------------------------------------------
 
@@ -245,12 +257,23 @@ class Desk:
         self.keeper.again()  # the journal also remembers what was sent
         self.keep(force=True)
 
+        kept_under, journals = self.tag, self.keeper.journals
+
         def done(outcome: Outcome) -> None:
-            self._submitted(work, submission, outcome)
+            self.before_action()  # see assess
+            self._submitted(work, submission, outcome, kept_under, journals)
 
         return self.hub.ask("submit", submission.send, done, _("Submitting {case} …").format(case=submission.case))
 
-    def _submitted(self, work: CaseWork, submission: Submission, outcome: Outcome) -> None:
+    def _submitted(
+        self,
+        work: CaseWork,
+        submission: Submission,
+        outcome: Outcome,
+        kept_under: str,
+        journals: Journals | None,
+    ) -> None:
+        """The answer to a submit; label and journals are those of when it was sent."""
         on_desk = self.work is work
         if isinstance(outcome, Conflicting):
             if on_desk:
@@ -258,14 +281,14 @@ class Desk:
             self.hub.say(outcome.sentence, PROBLEM)
             self.hub.tell("conflict")
             return
-        if submission.tag == self.tag:
+        if submission.tag == kept_under:
             work.based_on = outcome
         work.saved_revision = max(work.saved_revision, submission.revision)
         if work.unsaved and on_desk:
             self.keeper.again()  # the journal still names the version before
             self.keep(force=True)
-        elif not work.unsaved and (on_desk or self.work is None or self.work.sweep.case != submission.case):
-            self.keeper.done(submission.case, self.tag)
+        elif not work.unsaved and (on_desk or not self._is_on_desk(submission.case, kept_under)):
+            self.keeper.done(submission.case, kept_under, journals)
         self.hub.say(
             _("{case}: version {version} of label {tag} is saved.").format(
                 case=submission.case, version=outcome, tag=submission.tag
@@ -273,6 +296,9 @@ class Desk:
         )
         self.hub.tell("frames")
         self.worklist.refresh(quiet=True)
+
+    def _is_on_desk(self, case: str, tag: str) -> bool:
+        return self.work is not None and (self.work.sweep.case, self.tag) == (case, tag)
 
     def resolve(self, choice: str, tag: str = "") -> bool:
         """Settle a conflict.

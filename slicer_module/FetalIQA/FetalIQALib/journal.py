@@ -125,6 +125,26 @@ class Journals:
             ) from problem
         return path
 
+    def set_free(self, case: str, tag: str) -> Path | None:
+        """Give this session's journal of a case the name of another session; its new path, None without one.
+
+        Work of this very session on a case that is opened again: nothing may be written over it before it is gone
+        on with.
+        """
+        path = self.path(case, tag)
+        free = self.folder / f"{case}~{tag}~{uuid.uuid4().hex[:8]}{SUFFIX}"
+        try:
+            os.replace(path, free)
+        except FileNotFoundError:
+            return None
+        except OSError as problem:
+            raise FileFailure(
+                _("Your kept work in {path} cannot be moved ({reason}); free the disk first.").format(
+                    path=path, reason=problem.strerror
+                )
+            ) from problem
+        return free
+
     def find(self, case: str, tag: str) -> list[Path]:
         """Journals of other sessions on a case and label, the newest first."""
         found = []

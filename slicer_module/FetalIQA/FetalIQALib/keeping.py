@@ -35,11 +35,31 @@ class Keeper:
         self._tried = float("-inf")
         self._refused = False
 
-    def begin(self, work: CaseWork, tag: str, position: int) -> None:
-        """Another case is on the desk; find what earlier sessions kept of it."""
+    def begin(self, work: CaseWork, tag: str, position: int) -> bool:
+        """Another case is on the desk; find what was kept of it. True when it is this session's own work.
+
+        Raises:
+            FileFailure: when that work cannot be put where nothing is written over it.
+        """
         journals = self._journals()
         self._written = (work.revision, position)
-        self.offered = journals.find(work.sweep.case, tag) if journals is not None else []
+        if journals is None:
+            self.offered = []
+            return False
+        own = journals.set_free(work.sweep.case, tag)
+        self.offered = journals.find(work.sweep.case, tag)
+        if own is not None:  # first, whatever the clocks of the files say
+            self.offered = [own, *(path for path in self.offered if path != own)]
+        return own is not None
+
+    def settled(self, work: CaseWork, position: int) -> None:
+        """What is on the desk now is what the server has: nothing to write."""
+        self._written = (work.revision, position)
+
+    @property
+    def journals(self) -> Journals | None:
+        """Where work is kept now."""
+        return self._journals()
 
     def keep(self, work: CaseWork | None, tag: str, position: int, force: bool = False) -> bool:
         """Write what changed: decisions at once, a mere change of the frame every few seconds.
@@ -77,9 +97,8 @@ class Keeper:
         """Something that is kept beside the decisions changed: write the journal at the next occasion."""
         self._written = (-1, -1)
 
-    def done(self, case: str, tag: str) -> None:
-        """The server has everything: this session's journal of a case goes."""
-        journals = self._journals()
+    def done(self, case: str, tag: str, journals: Journals | None) -> None:
+        """The server has everything: this session's journal of a case goes, from where it was kept."""
         if journals is not None:
             journals.remove(case, tag)
 

@@ -30,6 +30,7 @@ class Training:
         eta_seconds: left, as the server estimates.
         loss: the last.
         verdict: the gate's sentence on the last candidate.
+        error: why the last training ended, when it failed.
         labels_since: frames or labels submitted since the last training, when the server counts them.
         log: its last lines.
     """
@@ -42,6 +43,7 @@ class Training:
     eta_seconds: float | None = None
     loss: float | None = None
     verdict: str = ""
+    error: str = ""
     labels_since: int | None = None
     log: tuple[str, ...] = ()
 
@@ -65,10 +67,15 @@ class Training:
             if self.eta_seconds is not None:
                 told.append(_("about {left} left").format(left=duration(self.eta_seconds)))
             return ", ".join(told) + "."
+        failed = _("The last training failed; its log says why.")
+        if self.error:
+            failed = _("The last training failed: {reason}").format(reason=self.error)
+        if self.error and self.state in ("failed", "error"):
+            return failed  # an older verdict would hide it
         words = {
             "done": _("The last training is done."),
-            "failed": _("The last training failed; its log says why."),
-            "error": _("The last training failed; its log says why."),
+            "failed": failed,
+            "error": failed,
             "stopped": _("The last training was stopped."),
             "interrupted": _("The last training was cut short; the model in use is as before."),
         }
@@ -225,6 +232,7 @@ def training_of(stats: Mapping[str, Any], task: Mapping[str, Any]) -> Training:
         eta_seconds=_number(stats.get("eta_seconds")),
         loss=_number(losses[-1]) if isinstance(losses, list) and losses else None,
         verdict=str(gate.get("sentence") or "") if isinstance(gate, dict) else "",
+        error=str(stats.get("error") or "")[:300],
         labels_since=next((value for value in map(_whole, since) if value is not None), None),
         log=tuple(str(line) for line in details[-20:]) if isinstance(details, list) else (),
     )

@@ -21,24 +21,28 @@ class Mask:
         shape: rows and columns of the frame.
         top, left: where ``pixels`` begins in it.
         pixels: bool [h, w], the smallest rectangle around the foreground.
+        value: of the foreground where it was read; 2 when nothing of it was 1. No part of what makes masks equal.
     """
 
     shape: tuple[int, int]
     top: int
     left: int
     pixels: np.ndarray
+    value: int = 1
 
     @classmethod
     def of(cls, frame: np.ndarray) -> Mask | None:
         """The mask of an array [H, W] whose foreground is not 0; None when there is none."""
-        drawn = np.asarray(frame) != 0
+        array = np.asarray(frame)
+        drawn = array != 0
         rows, columns = np.flatnonzero(drawn.any(axis=1)), np.flatnonzero(drawn.any(axis=0))
         if not len(rows):
             return None
         top, left = int(rows[0]), int(columns[0])
         pixels = drawn[top : rows[-1] + 1, left : columns[-1] + 1].copy()
         pixels.flags.writeable = False
-        return cls((drawn.shape[0], drawn.shape[1]), top, left, pixels)
+        value = 2 if array.dtype != bool and not (array == 1).any() and (array == 2).any() else 1
+        return cls((drawn.shape[0], drawn.shape[1]), top, left, pixels, value)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Mask):

@@ -154,8 +154,8 @@ class Panel:
 
     def tick(self) -> None:
         """Look at what arrived and what was drawn."""
+        self.scene.follow()  # first: an answer that arrives may draw over a stroke that is not taken over yet
         self.place.pump()
-        self.scene.follow()
         self._draw_strip()
 
     def play(self) -> None:

@@ -159,8 +159,7 @@ class SweepScene:
         work = self.desk.work
         if work is None:
             return
-        self.desk.close()
-        if work.unsaved:
+        if self.desk.close() and work.unsaved:
             told = _("The scene was closed. Your work on {case} is kept: open the case again to go on.")
             self.desk.hub.say(told.format(case=work.sweep.case))
 

@@ -92,12 +92,12 @@ class Worklist:
         """The row of a case."""
         return next((row for row in self.rows if row.case == case), None)
 
-    def next_case(self, strategy: str, opened: Callable[[str], object]) -> bool:
-        """Ask the server's strategy for the next case; ``opened`` gets its id."""
+    def next_case(self, strategy: str, opened: Callable[[str], object], skip: Sequence[str] = ()) -> bool:
+        """Ask the server's strategy for the next case, but for those in ``skip``; ``opened`` gets its id."""
         rater = self.hub.rater
 
         def work(client: Client, cancel: Cancel) -> NextCase:
-            return client.next_case(strategy, rater, cancel)
+            return client.next_case(strategy, rater, cancel, skip)
 
         def done(found: NextCase) -> None:
             self.suggested[found.case] = found

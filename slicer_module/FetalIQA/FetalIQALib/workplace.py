@@ -46,7 +46,8 @@ class Workplace:
             assert client is not None
             other = self.journals is None or self.journals.server != client.http.address
             if other or old_tag != self.hub.tag:
-                self.desk.close()
+                if not self.desk.close():
+                    return  # the disk refuses the work, which stays on the desk
                 self.worklist.suggested.clear()
             if other:
                 self.journals = Journals(self.folder, client.http.address)
@@ -58,8 +59,9 @@ class Workplace:
         return self.hub.connect(address, token, rater, tag or DEFAULT_TAG, connected)
 
     def open_next(self, strategy: str) -> bool:
-        """Open the case that the server's strategy wants next."""
-        return self.worklist.next_case(strategy, self.desk.open)
+        """Open the case that the server's strategy wants next, other than the one on the desk."""
+        work = self.desk.work
+        return self.worklist.next_case(strategy, self.desk.open, () if work is None else (work.sweep.case,))
 
     def pump(self) -> None:
         """Deliver what arrived and keep what changed; called several times a second on the main thread."""
