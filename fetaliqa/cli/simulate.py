@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,6 +50,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from fetaliqa.cli.extras import require_extra
+    from fetaliqa.cli.train import Bars
 
     require_extra("train", "training", {"lightning": "lightning"})
     from fetaliqa.errors import OptionError
@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
             raise OptionError(f"--{name.replace('_', '-')} is {getattr(args, name)}; 1 or more is needed")
     budgets, strategies = _budgets(args.budgets), _strategies(args.strategies)
     pool, test, make, synthetic = _cases(args)
-    with _Bars() as bars:
+    with Bars() as bars:
         simulation = Simulation(
             _base(args, bars.report),
             pool,
@@ -149,24 +149,3 @@ def _base(args: argparse.Namespace, report: Callable[[str, int, int], None]) -> 
         args.out.mkdir(parents=True, exist_ok=True)
         train_stand_in(folder, report, processes=args.processes)
     return str(folder.resolve())
-
-
-class _Bars:
-    """One progress bar after the other, on standard error."""
-
-    def __init__(self) -> None:
-        self._bars: dict[str, Any] = {}
-
-    def __enter__(self) -> _Bars:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for bar in self._bars.values():
-            bar.close()
-
-    def report(self, stage: str, done: int, total: int) -> None:
-        from tqdm import tqdm
-
-        if stage not in self._bars:
-            self._bars[stage] = tqdm(total=total, desc=stage, file=sys.stderr, mininterval=1, disable=None)
-        self._bars[stage].update(done - self._bars[stage].n)
