@@ -209,7 +209,14 @@ COMMAND = [sys.executable, "-m", "fetaliqa.cli.main", "retrain"]
 
 def start(studies: Path, *options: str) -> subprocess.Popen:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
-    return subprocess.Popen([*COMMAND, str(studies), *options], env=environment, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        [*COMMAND, str(studies), *options],
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+        # tests that run in the background of a shell have interrupts turned off, which a child would inherit
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
 
 
 def settings(values: dict) -> list[str]:
