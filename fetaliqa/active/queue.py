@@ -73,6 +73,7 @@ class LabelQueue:
         """
         with self._lock:
             self._refresh(fingerprint)
+            self._known.by_case()
 
     def offer(
         self,
