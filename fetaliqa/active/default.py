@@ -42,12 +42,14 @@ class _Stratum:
         reason: for an annotator.
         members: bool [N], over the pool.
         worth: float [N], log of what makes a frame of this kind worth labelling, noise included.
+        competes: whether its frames speak for a case, or are only taken from the case that was chosen.
     """
 
     share: float
     reason: str
     members: np.ndarray
     worth: np.ndarray
+    competes: bool = True
 
 
 def default_query(pool: Pool, left: np.ndarray, settings: QuerySettings, random: np.random.Generator) -> Basket:
@@ -104,7 +106,7 @@ def _strata(pool: Pool, random: np.random.Generator) -> tuple[_Stratum, ...]:
         _Stratum(0.45, "likely outline, unlike the labelled ones", pool.positive, likely),
         _Stratum(0.15, "high disagreement along the outline", pool.positive, uncertain),
         _Stratum(0.1, "near miss: the model is not sure that nothing is there", close, uncertain),
-        _Stratum(0.3, ANY, np.ones(len(pool), bool), CHANCE * random.gumbel(size=len(pool))),
+        _Stratum(0.3, ANY, np.ones(len(pool), bool), CHANCE * random.gumbel(size=len(pool)), competes=False),
     )
 
 
@@ -114,7 +116,7 @@ def _worth_most(pool: Pool, left: np.ndarray, strata: tuple[_Stratum, ...], sett
     value = np.zeros(len(pool.cases))
     for stratum in strata:
         members = np.flatnonzero(left & stratum.members)
-        if stratum.reason == ANY or not len(members):
+        if not stratum.competes or not len(members):
             continue
         if len(members) > CANDIDATES:
             members = members[np.argpartition(-stratum.worth[members], CANDIDATES)[:CANDIDATES]]

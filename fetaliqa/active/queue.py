@@ -129,13 +129,13 @@ class LabelQueue:
         with self._lock:
             pool = self._refresh(fingerprint)
             known = self._known.by_case()
-        scored = set() if pool is None else set(pool.cases)
+        there = set(cases)
         return {
             "cases": len(cases),
-            "scored": len(scored.intersection(cases)),
-            "labelled": len(set(known).intersection(cases)),
-            "labelled_frames": sum(len(frames) for case, frames in known.items() if case in set(cases)),
-            "leased": len(set(self._leases.active()).intersection(cases)),
+            "scored": 0 if pool is None else len(there.intersection(pool.cases)),
+            "labelled": len(there & set(known)),
+            "labelled_frames": sum(len(frames) for case, frames in known.items() if case in there),
+            "leased": len(there & set(self._leases.active())),
         }
 
     def _choose(
@@ -158,8 +158,7 @@ class LabelQueue:
         return None
 
     def _refresh(self, fingerprint: str) -> Pool | None:
-        folder = self._best_folder(fingerprint)
-        stamps = folder.stamps()
+        folder, stamps = self._best_folder(fingerprint)
         seen = (folder.folder.name, stamps)
         if self._stamps == seen:
             return self._pool
@@ -177,13 +176,14 @@ class LabelQueue:
         self._pool = make_pool(profile for _, profile in kept.values()) if kept else None
         return self._pool
 
-    def _best_folder(self, fingerprint: str) -> ProfileFolder:
+    def _best_folder(self, fingerprint: str) -> tuple[ProfileFolder, dict[str, tuple[int, int]]]:
         """The model's own profiles; those of another that has more of them: a new model has scored nothing yet."""
         own = ProfileFolder(self._studies, fingerprint)
         there = self._studies / FOLDER
         names = sorted(path.name for path in there.iterdir() if path.is_dir()) if there.is_dir() else []
         others = [ProfileFolder(self._studies, name) for name in names if name != own.folder.name]
-        return max([own, *others], key=lambda folder: len(folder.stamps()))
+        stamped = [(folder, folder.stamps()) for folder in (own, *others)]
+        return max(stamped, key=lambda one: len(one[1]))
 
 
 def _frames(pool: Pool, query: Query) -> tuple[dict[str, Any], ...]:

@@ -155,20 +155,22 @@ def _diversity(pool: Pool, left: np.ndarray, settings: QuerySettings, _: np.rand
 
 @dataclass(frozen=True)
 class Strategy:
-    """A way to choose, and what it is in words."""
+    """A way to choose, what it is in words, and whether it goes by the model's answers or by appearance only."""
 
     choose: Choice
     description: str
+    reads_model: bool
 
 
 STRATEGIES: dict[str, Strategy] = {
     DEFAULT: Strategy(
         default_query,
         "Covers groups of alike frames first; then uncertain frames that look unlike the labelled ones",
+        True,
     ),
-    "random": Strategy(_random, "Random frames of a random case"),
-    "strided": Strategy(_strided, "Evenly spaced frames of a random case"),
-    "foreground": Strategy(_foreground, "Half of the frames among predicted positives of a random case"),
-    "uncertainty": Strategy(_uncertainty, "The case with the most uncertain outlines"),
-    "diversity": Strategy(_diversity, "The case that looks least like what is labelled"),
+    "random": Strategy(_random, "Random frames of a random case", False),
+    "strided": Strategy(_strided, "Evenly spaced frames of a random case", False),
+    "foreground": Strategy(_foreground, "Half of the frames among predicted positives of a random case", True),
+    "uncertainty": Strategy(_uncertainty, "The case with the most uncertain outlines", True),
+    "diversity": Strategy(_diversity, "The case that looks least like what is labelled", False),
 }

@@ -42,8 +42,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     require_extra("train", "retraining", {"lightning": "lightning"})
+    from fetaliqa.cli.bars import Bars
     from fetaliqa.cli.settings import parse_settings
-    from fetaliqa.cli.train import Bars
     from fetaliqa.errors import OptionError
     from fetaliqa.inference.predictor import choose_device
     from fetaliqa.learning.retrain import RetrainRequest, retrain

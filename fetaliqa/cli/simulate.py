@@ -49,8 +49,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from fetaliqa.cli.bars import Bars
     from fetaliqa.cli.extras import require_extra
-    from fetaliqa.cli.train import Bars
 
     require_extra("train", "training", {"lightning": "lightning"})
     from fetaliqa.errors import OptionError

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fetaliqa.cli.bars import Bars
 from fetaliqa.cli.extras import require_extra
 
 if TYPE_CHECKING:
@@ -225,33 +226,6 @@ def _machine(args: argparse.Namespace) -> Machine:
         deterministic=not args.nondeterministic,
         progress=sys.stderr.isatty(),
     )
-
-
-class Bars:
-    """One progress bar after the other, on standard error."""
-
-    def __init__(self) -> None:
-        self._bars: dict[str, Any] = {}
-
-    def __enter__(self) -> Bars:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for bar in self._bars.values():
-            bar.close()
-
-    def report(self, stage: str, done: int, total: int) -> None:
-        from tqdm import tqdm
-
-        if stage not in self._bars:
-            self._bars[stage] = tqdm(total=total, desc=stage, file=sys.stderr, mininterval=1, disable=None)
-        self._bars[stage].update(done - self._bars[stage].n)
-
-    def say(self, sentence: str) -> None:
-        """A line above the bars."""
-        from tqdm import tqdm
-
-        tqdm.write(sentence, file=sys.stderr)
 
 
 def _test(folder: Path, data: LabelledData, weights: str | None, accelerator: str) -> dict[str, Any]:

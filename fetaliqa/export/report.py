@@ -6,16 +6,16 @@ import base64
 import heapq
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import resources
 from typing import Any
 
 import cv2
 import numpy as np
 
+from fetaliqa.anatomy import anatomy_named
 from fetaliqa.export.case import ExportCase
 from fetaliqa.labels import FrameLabel
 from fetaliqa.metrics.frames import dice
-from fetaliqa.report import palette
+from fetaliqa.report.html import render
 from fetaliqa.report.picture import ELLIPSE_COLOUR, OUTLINE_COLOUR, frame_picture
 
 TEMPLATE = "export.html"
@@ -101,20 +101,10 @@ class ReportBuilder:
         Args:
             about: the data card.
         """
-        from jinja2 import Environment, StrictUndefined
-
-        colours = {
-            name.lower(): value
-            for name, value in vars(palette).items()
-            if name.isupper() and isinstance(value, str) and value.startswith("#")
-        }
-        source = resources.files("fetaliqa.report").joinpath("templates", TEMPLATE).read_text(encoding="utf-8")
-        environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-        name = about["source"]["anatomy"]
-        measurement = {"abdomen": "AC", "head": "HC"}.get(name, "circumference")
-        return environment.from_string(source).render(
+        measurement = anatomy_named(about["source"]["anatomy"]).measurement
+        return render(
+            TEMPLATE,
             about=about,
-            colours=colours,
             first_colour=_css(OUTLINE_COLOUR),
             second_colour=_css(ELLIPSE_COLOUR),
             measurement=measurement,

@@ -14,9 +14,7 @@ import numpy as np
 import torch
 import torch.nn.functional as functional
 
-BAND_PIXELS = (
-    3  # on each side of the outline, on the square grid: about one cell of the decoder's second finest map
-)
+BAND_PIXELS = 3  # on each side of the outline, on the square grid
 MASK_PROBABILITY = 0.5  # where binary entropy is largest; a bundle's own threshold may lie where it is sure
 EMBEDDING_SIZE = 64
 CLIP = 3.0  # standard deviations; a vision transformer has a few channels that would outweigh all others
@@ -70,7 +68,8 @@ class ProfileMaker:
 
     def add(self, frames: np.ndarray, probabilities: torch.Tensor, appearance: torch.Tensor) -> None:
         """Add frames: numbers int [n], probabilities [n, S, S], appearance [n, C]."""
-        found = (presence(probabilities, self._min_pixels), outline_uncertainty(probabilities, self._min_pixels))
+        likeliest = likeliest_pixels(probabilities, self._min_pixels)
+        found = (likeliest.mean(dim=1), _uncertainty(probabilities, likeliest))
         figures = [value.float().cpu().numpy().astype(np.float32) for value in found]
         self._parts.append((frames.astype(np.int32), *figures, embed(appearance).cpu().numpy().astype(np.float16)))
 
@@ -83,9 +82,14 @@ class ProfileMaker:
         return FrameProfile(*(column[order] for column in columns))
 
 
+def likeliest_pixels(probabilities: torch.Tensor, min_pixels: int) -> torch.Tensor:
+    """float [n, min_pixels]: the highest pixel probabilities of [n, S, S]."""
+    return probabilities.flatten(1).topk(min_pixels, dim=1).values
+
+
 def presence(probabilities: torch.Tensor, min_pixels: int) -> torch.Tensor:
     """float [n]: mean of the ``min_pixels`` highest pixel probabilities of [n, S, S]."""
-    return probabilities.flatten(1).topk(min_pixels, dim=1).values.mean(dim=1)
+    return likeliest_pixels(probabilities, min_pixels).mean(dim=1)
 
 
 def outline_uncertainty(probabilities: torch.Tensor, min_pixels: int) -> torch.Tensor:
@@ -102,6 +106,10 @@ def outline_uncertainty(probabilities: torch.Tensor, min_pixels: int) -> torch.T
     Returns:
         float [n], 0 to 1.
     """
+    return _uncertainty(probabilities, likeliest_pixels(probabilities, min_pixels))
+
+
+def _uncertainty(probabilities: torch.Tensor, likeliest: torch.Tensor) -> torch.Tensor:
     entropy = binary_entropy(probabilities)
     mask = (probabilities > MASK_PROBABILITY).float()[:, None]
     side = 2 * BAND_PIXELS + 1
@@ -109,8 +117,8 @@ def outline_uncertainty(probabilities: torch.Tensor, min_pixels: int) -> torch.T
     inner = 1 - functional.max_pool2d(1 - mask, side, 1, BAND_PIXELS)
     band = (outer - inner)[:, 0]
     on_band = (entropy * band).sum(dim=(1, 2)) / band.sum(dim=(1, 2)).clamp(min=1)
-    likeliest = probabilities.flatten(1).topk(min_pixels, dim=1).values
-    return torch.where(mask.sum(dim=(1, 2, 3)) >= min_pixels, on_band, binary_entropy(likeliest).mean(dim=1))
+    without = binary_entropy(likeliest).mean(dim=1)
+    return torch.where(mask.sum(dim=(1, 2, 3)) >= likeliest.shape[1], on_band, without)
 
 
 def binary_entropy(probabilities: torch.Tensor) -> torch.Tensor:

@@ -15,33 +15,18 @@ from fetaliqa.errors import OptionError
 from fetaliqa.models import BundleCard
 from fetaliqa.training.recipe import DECODER, FETALIQA, Recipe, changed
 
+_GOING_ON: dict[str, Any] = {
+    "learning_rate": 5e-4,
+    "batch_size": 16,
+    "positive_share": 0.25,
+    "hard_share": 0.5,
+    "sweep_weights": True,
+    "ema_decay": 0.97,
+    "choose_threshold": False,
+}
 # epochs are of 20 steps here (``GROUPED_STEPS``)
-QUICK = replace(
-    DECODER,
-    name="retrain-quick",
-    learning_rate=5e-4,
-    batch_size=16,
-    epochs=4,
-    positive_share=0.25,
-    hard_share=0.5,
-    sweep_weights=True,
-    ema_decay=0.97,
-    choose_threshold=False,
-)
-FULL = replace(
-    FETALIQA,
-    name="retrain-full",
-    learning_rate=5e-4,
-    muon_learning_rate=2e-4,
-    batch_size=16,
-    epochs=6,
-    positive_share=0.25,
-    hard_share=0.5,
-    sweep_weights=True,
-    ema_decay=0.97,
-    patience=1000,
-    choose_threshold=False,
-)
+QUICK = replace(DECODER, name="retrain-quick", epochs=4, **_GOING_ON)
+FULL = replace(FETALIQA, name="retrain-full", muon_learning_rate=2e-4, epochs=6, patience=1000, **_GOING_ON)
 MODES = {"quick": QUICK, "full": FULL}
 
 

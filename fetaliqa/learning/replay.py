@@ -20,6 +20,7 @@ from fetaliqa.anatomy import ABDOMEN, Anatomy
 from fetaliqa.datasets.labelled import CaseEntry, LabelledCase, LabelledData
 from fetaliqa.datasets.opening import open_labelled
 from fetaliqa.datasets.phantom import PhantomSettings
+from fetaliqa.datasets.phantom.excerpt import excerpt
 from fetaliqa.datasets.phantom.generate import CaseRenderer
 from fetaliqa.datasets.phantom.settings import VERSION
 from fetaliqa.datasets.splits import Split, subject_split
@@ -29,8 +30,8 @@ from fetaliqa.models.store import DEMO, resolve_bundle
 from fetaliqa.sweep.ranges import black_slots
 from fetaliqa.training.demo import PHANTOM, TRAIN_SEED, VALIDATION_SEED
 from fetaliqa.training.phantom_frames import Sampling, sample_sweep
+from fetaliqa.training.store import near_outlined
 
-NEAR_FRAMES = 15  # from an annotated frame: the challenge's tolerance
 TRAIN_CASES, VALIDATION_CASES = 40, 8
 TRAIN_FRAMES = Sampling(annotated=5, hard=3, easy=1)  # of each sweep, as the demo model was trained
 # more without outline: each stands for many, and few of them would tell the frame F1 by chance
@@ -71,29 +72,9 @@ class SampledPhantoms:
             raise NotFoundError(f"{case_id}: no such phantom case here")
         renderer = CaseRenderer(seed, self.settings)
         random = np.random.default_rng([seed, *asdict(self.sampling).values()])
-        frames, masks, weights = [], [], []
-        ranges: list[tuple[int, int]] = []
-        for sweep, truth in enumerate(renderer.plan.truths):
-            chosen, _, stands = sample_sweep(truth, self.sampling, random)
-            pictures, outlines = renderer.render(sweep, chosen)
-            start = ranges[-1][1] if ranges else 0
-            ranges.append((start, start + len(chosen)))
-            frames.append(pictures)
-            masks.append(outlines)
-            weights.append(stands)
-        spacing = self.settings.sector.spacing_mm
-        return LabelledCase(
-            case_id=case_id,
-            subject_id=case_id,
-            frames=np.concatenate(frames),
-            masks=np.concatenate(masks),
-            known=np.ones(ranges[-1][1], bool),
-            spacing=(spacing, spacing),
-            ranges=tuple(ranges),
-            # a sweep's best frame may not be among those rendered, so no circumference is that of the sweep
-            circumferences_mm=(None,) * len(ranges),
-            weights=np.concatenate(weights),
-        )
+        samples = [sample_sweep(truth, self.sampling, random) for truth in renderer.plan.truths]
+        case = excerpt(renderer, [chosen for chosen, _, _ in samples], self.settings, case_id)
+        return replace(case, weights=np.concatenate([stands for _, _, stands in samples]))
 
     def fingerprint(self) -> str:
         made_of = [VERSION, self.settings.as_dict(), asdict(self.sampling), self.seeds]
@@ -149,20 +130,12 @@ class SampledCases:
     def _pools(grades: np.ndarray, usable: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Frames of a sweep: annotated, near an annotated one, and others."""
         positive = grades > 0
-        near = _near(positive)
+        near = near_outlined(positive)
         return (
             np.flatnonzero(usable & positive),
             np.flatnonzero(usable & ~positive & near),
             np.flatnonzero(usable & ~positive & ~near),
         )
-
-
-def _near(positive: np.ndarray) -> np.ndarray:
-    """bool [T]: within 15 frames of a positive one."""
-    near = np.zeros(len(positive), bool)
-    for frame in np.flatnonzero(positive):
-        near[max(0, frame - NEAR_FRAMES) : frame + NEAR_FRAMES + 1] = True
-    return near
 
 
 def phantom_replay(train_cases: int = TRAIN_CASES, validation_cases: int = VALIDATION_CASES) -> Replay:

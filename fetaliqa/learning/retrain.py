@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,60 +12,23 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from fetaliqa.atomic import write_json
-from fetaliqa.datasets.splits import Split
 from fetaliqa.datasets.studies import Studies
-from fetaliqa.errors import FetalIQAError, NotFoundError, OptionError, StoreConflict
+from fetaliqa.errors import FetalIQAError, NotFoundError, StoreConflict
 from fetaliqa.learning import places
 from fetaliqa.learning.callback import TrainingProgress
-from fetaliqa.learning.confirmed import ConfirmedCase, StudyCase, check_enough, confirmed_cases, recorded_split
+from fetaliqa.learning.confirmed import ConfirmedCase, check_enough, confirmed_cases, recorded_split
 from fetaliqa.learning.gate import GateGroup, compare, sentence
-from fetaliqa.learning.modes import mode_recipe
 from fetaliqa.learning.progress import Progress
-from fetaliqa.learning.replay import TRAIN_CASES, VALIDATION_CASES, Replay, made_again, replay_for
-from fetaliqa.learning.warm_start import WarmStart, warm_start
+from fetaliqa.learning.run import RetrainRequest, Run, begin_run, resume_run
 from fetaliqa.memory import keep_freed_memory
 from fetaliqa.models import Bundle
 from fetaliqa.models.publishing import add_candidate, keep_report, publish, record_candidate
-from fetaliqa.models.store import DEMO, current_version, resolve_bundle
-from fetaliqa.training.mixture import Mixture, Source
+from fetaliqa.models.store import current_version, resolve_bundle
 from fetaliqa.training.quiet import quiet_lightning
-from fetaliqa.training.run import RunRequest, check_unchanged, execute, open_run, start_run
+from fetaliqa.training.run import execute, open_run
 from fetaliqa.training.trainer import Machine
 
-SCHEMA = 1
-NAME = "fetalclip_seg"
-NEW, OLD = 0, 1  # groups of the mixture: each half of every batch
-
 Report = Callable[[str, int, int], None]
-
-
-@dataclass(frozen=True)
-class RetrainRequest:
-    """What is asked for.
-
-    Attributes:
-        mode: ``quick`` or ``full``.
-        bundle: to start from; None: the published one of ``name``, else the demo.
-        replay: data set whose cases are replayed; None: the one named before, else what the bundle is known for.
-        replay_cases: how many are replayed to train, and to validate.
-        without_replay: replay nothing, to see what that costs.
-        name: of the model that is published.
-        publish: whether a candidate that is not worse is published.
-        weights: FetalCLIP's weights file; None for the imported ones.
-        seed: of everything drawn.
-        settings: recipe fields to change.
-    """
-
-    mode: str = "quick"
-    bundle: str | None = None
-    replay: Path | None = None
-    replay_cases: tuple[int, int] = (TRAIN_CASES, VALIDATION_CASES)
-    without_replay: bool = False
-    name: str = NAME
-    publish: bool = True
-    weights: str | None = None
-    seed: int = 0
-    settings: dict[str, Any] = field(default_factory=dict)
 
 
 def check_labels(studies: Path) -> list[ConfirmedCase]:
@@ -125,150 +87,16 @@ def retrain(
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(folder / ".lock", timeout=0):
-            run = _resumed(studies) if resume else _begun(studies, request or RetrainRequest(), say)
+            run = resume_run(studies) if resume else begin_run(studies, request or RetrainRequest(), say)
             return _Retraining(run, machine or Machine(progress=False), report, say).execute()
     except Timeout:
         raise StoreConflict(f"{studies}: another training of this folder runs; wait for it, or stop it") from None
 
 
-@dataclass
-class _Run:
-    """A run that was begun: everything that decides it."""
-
-    studies: Path
-    number: int
-    asked: dict[str, Any]
-    base: WarmStart
-    replay: Replay | None
-    data: Mixture
-    split: Split  # of the studies' own cases
-
-    @property
-    def folder(self) -> Path:
-        return places.run_folder(self.studies, self.number)
-
-    @property
-    def own(self) -> Studies:
-        source = next(one for one in self.data.sources.values() if one.group == NEW)
-        assert isinstance(source.data, StudyCase)
-        return source.data.data
-
-
-def _begun(studies: Path, request: RetrainRequest, say: Callable[[str], None]) -> _Run:
-    """Check everything, then make the run's folder."""
-    spec = request.bundle or (request.name if current_version(request.name) else DEMO)
-    base = warm_start(Bundle.open(resolve_bundle(spec)), spec, request.weights)
-    assert base.bundle is not None
-    recipe = mode_recipe(request.mode, base.bundle.card, request.settings)
-    own = Studies(studies, base.bundle.card.anatomy)
-    cases, problems = confirmed_cases(own)
-    check_enough(cases)
-    replay = None
-    if not request.without_replay:
-        replay = replay_for(base.bundle, request.replay, _recorded_replay(studies), request.replay_cases)
-    split = recorded_split(studies, cases)
-    data = _mixture(own, split, replay)
-    if request.replay is not None and replay is not None:
-        write_json(places.replay_file(studies), replay.described)
-    number = max(places.run_numbers(studies), default=0) + 1
-    folder = places.run_folder(studies, number)
-    asked = RunRequest(
-        data=str(studies),
-        kind="studies",
-        base=str(base.bundle.directory),
-        weights=request.weights,
-        trials=1,
-        seed=request.seed,
-        name=request.name,
-        feature_cache=True,
-        frames=str(places.prepared_folder(studies)),
-        anatomy=base.bundle.card.anatomy,
-    )
-    start_run(folder, asked, recipe, _mixed_split(split, replay), data, base)
-    record = {
-        "schema": SCHEMA,
-        "run": number,
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "mode": request.mode,
-        "bundle": spec,
-        "bundle_folder": str(base.bundle.directory),
-        "bundle_fingerprint": base.bundle.fingerprint,
-        "name": request.name,
-        "publish": request.publish,
-        "weights": request.weights,
-        "replay": None if replay is None else replay.described,
-        "split": {part: list(split.part(part)) for part in ("train", "validation")},
-        "frames": {
-            part: sum(case.frames for case in cases if case.case_id in split.part(part))
-            for part in ("train", "validation")
-        },
-        "confirmed": {case.case_id: case.frames for case in cases},
-        "problems": problems,
-    }
-    write_json(folder / places.ASKED, record)  # last: a run with it can be gone on with
-    for problem in problems:
-        say(problem)
-    return _Run(studies, number, record, base, replay, data, split)
-
-
-def _resumed(studies: Path) -> _Run:
-    """The last run, when neither labels nor the bundle changed since it began."""
-    number = places.unfinished_run(studies)
-    assert number is not None
-    folder = places.run_folder(studies, number)
-    try:
-        asked = json.loads((folder / places.ASKED).read_text(encoding="utf-8"))
-        bundle = Bundle.open(_moved(Path(asked["bundle_folder"])))
-        train, validation = (tuple(asked["split"][part]) for part in ("train", "validation"))
-        split = Split("retraining", "subject", 0, train, validation, ())
-        base = warm_start(bundle, asked["bundle"], asked["weights"])
-        replay = made_again(asked["replay"])
-    except (OSError, ValueError, KeyError, TypeError) as problem:
-        raise OptionError(f"{folder / places.ASKED} is damaged ({problem}); start a new training") from None
-    own = Studies(studies, bundle.card.anatomy)
-    present = {entry.case_id for entry in own.entries()}
-    gone = [case for case in split.cases() if case not in present]
-    if gone:
-        raise OptionError(f"{folder}: {gone[0]} has no label any more; start a new training instead of resuming")
-    data = _mixture(own, split, replay)
-    check_unchanged(folder, data, base)
-    return _Run(studies, number, asked, base, replay, data, split)
-
-
-def _moved(folder: Path) -> Path:
-    """A bundle's folder; one that was a candidate may have been published since."""
-    return folder if folder.is_dir() else folder.parent.parent / folder.name
-
-
-def _recorded_replay(studies: Path) -> dict[str, Any] | None:
-    try:
-        return json.loads(places.replay_file(studies).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except ValueError:
-        raise OptionError(f"{places.replay_file(studies)} is damaged; remove it and name --replay again") from None
-
-
-def _mixture(own: Studies, split: Split, replay: Replay | None) -> Mixture:
-    sources = [Source(f"new:{case}", StudyCase(own, case), NEW) for case in split.cases()]
-    if replay is not None:
-        sources += [Source("replay-train", replay.train, OLD), Source("replay-validation", replay.validation, OLD)]
-    return Mixture(sources)
-
-
-def _mixed_split(split: Split, replay: Replay | None) -> Split:
-    """The split in the mixture's names, replayed cases included."""
-    parts = {part: [f"new:{case}/{case}" for case in split.part(part)] for part in ("train", "validation")}
-    if replay is not None:
-        for part, data in (("train", replay.train), ("validation", replay.validation)):
-            parts[part] += [f"replay-{part}/{entry.case_id}" for entry in data.entries()]
-    return Split("retraining", "subject", 0, tuple(parts["train"]), tuple(parts["validation"]), ())
-
-
 class _Retraining:
     """Trains, compares and publishes a run that was begun; each step is skipped when it was done before."""
 
-    def __init__(self, run: _Run, machine: Machine, report: Report, say: Callable[[str], None]) -> None:
+    def __init__(self, run: Run, machine: Machine, report: Report, say: Callable[[str], None]) -> None:
         self.run, self.machine, self.report, self.say = run, machine, report, say
         self.progress = Progress(run.folder, run.number)
 
@@ -406,7 +234,7 @@ def gate_summary(gate: dict[str, Any], told: str, version: str, published: bool)
     }
 
 
-def _prune(frames: Path, run: _Run) -> None:
+def _prune(frames: Path, run: Run) -> None:
     """Remove prepared frames and features of labels that have changed since."""
     begun = (run.folder / "run.json").stat().st_mtime
     for folder in frames.iterdir() if frames.is_dir() else ():

@@ -65,7 +65,7 @@ def warm_start(bundle: Bundle, name: str, weights: str | None = None) -> WarmSta
     card = bundle.card
     if card.task != "segmentation":
         raise OptionError(f"{name}: a bundle for {card.task}; only segmentation models are retrained")
-    synthetic = "phantom" in card.training_data.name.lower()
+    synthetic = card.training_data.synthetic
     return WarmStart(
         name, card.architecture, card.base.kind, synthetic, None, card.licence, card.threshold, bundle, weights
     )

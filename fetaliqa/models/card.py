@@ -90,6 +90,11 @@ class TrainingData:
     hash: str
     description: str
 
+    @property
+    def synthetic(self) -> bool:
+        """Whether these are phantoms; every figure made with such a model must say so."""
+        return "phantom" in self.name.lower()
+
 
 @dataclass(frozen=True)
 class BundleCard:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,6 @@ from fetaliqa.atomic import write_text
 from fetaliqa.experiments.evaluation import ALL_SWEEPS, SYNTHETIC_NOTE, EvaluationResult
 from fetaliqa.experiments.evaluation_run import RunEvaluation
 from fetaliqa.experiments.examples import Example, Examples
-from fetaliqa.report import palette
 from fetaliqa.report.evaluation_plots import agreement_plot, precision_recall_plot, reliability_plot, roc_plot
 from fetaliqa.report.evaluation_tables import (
     case_rows,
@@ -22,6 +20,7 @@ from fetaliqa.report.evaluation_tables import (
     group_name,
     summary_rows,
 )
+from fetaliqa.report.html import render
 from fetaliqa.report.pairs import PREDICTED_COLOUR, TRUTH_COLOUR, pair_picture
 
 TEMPLATE = "evaluation.html"
@@ -46,25 +45,15 @@ def render_report(
     result: EvaluationResult, examples: Examples | None = None, run: RunEvaluation | None = None
 ) -> str:
     """The report as HTML text; see :func:`write_report`."""
-    from jinja2 import Environment, StrictUndefined
-
-    source = resources.files("fetaliqa.report").joinpath("templates", TEMPLATE).read_text(encoding="utf-8")
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    return environment.from_string(source).render(_view(result, examples, run))
+    return render(TEMPLATE, **_view(result, examples, run))
 
 
 def _view(result: EvaluationResult, examples: Examples | None, run: RunEvaluation | None) -> dict[str, Any]:
     model, settings = result.model, result.settings
-    colours = {
-        name.lower(): value
-        for name, value in vars(palette).items()
-        if name.isupper() and isinstance(value, str) and value.startswith("#")
-    }
     trials = [] if run is None else list(run.trials)
     shown = next((name for name in trials if run is not None and run.trials[name] is result), None)
     return {
         "version": __version__,
-        "colours": colours,
         "predicted_colour": _css(PREDICTED_COLOUR),
         "truth_colour": _css(TRUTH_COLOUR),
         "title": f"{model['name']} {model['version']} on {result.data['name']}",

@@ -137,5 +137,5 @@ def open_base(name: str, weights: str | None = None) -> Base:
     if architecture.decoder is None:
         raise OptionError(f"{name}: a classifier's bundle names no decoder; use a segmentation bundle as the base")
     state = bundle.tensors(BASE_FILE)
-    synthetic = "phantom" in bundle.card.training_data.name.lower()
+    synthetic = bundle.card.training_data.synthetic
     return Base(name, architecture, "included", synthetic, state, bundle.card.licence)

@@ -326,9 +326,16 @@ def _near_annotated(case: LabelledCase, grades: np.ndarray) -> np.ndarray:
     """bool [T]: no outline, but within 15 frames of one in the same sweep: easily taken for a positive."""
     near = np.zeros(len(grades), bool)
     for start, stop in case.ranges:
-        for frame in np.flatnonzero(grades[start:stop]) + start:
-            near[max(start, frame - HARD_DISTANCE) : min(stop, frame + HARD_DISTANCE + 1)] = True
+        near[start:stop] = near_outlined(grades[start:stop] > 0)
     return near & (grades == 0)
+
+
+def near_outlined(outlined: np.ndarray) -> np.ndarray:
+    """bool [T]: frames of a sweep up to 15 frames from an outlined one (``outlined``, bool [T]); itself too."""
+    near = np.zeros(len(outlined), bool)
+    for frame in np.flatnonzero(outlined):
+        near[max(0, frame - HARD_DISTANCE) : frame + HARD_DISTANCE + 1] = True
+    return near
 
 
 def _copied(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy as np
 from fetaliqa.atomic import atomic_path
 from fetaliqa.datasets.labelled import LabelledCase, LabelledData
 from fetaliqa.datasets.phantom import PhantomSettings
+from fetaliqa.datasets.phantom.excerpt import excerpt
 from fetaliqa.datasets.phantom.generate import CaseRenderer
 from fetaliqa.sweep.ranges import black_slots
 
@@ -35,26 +36,11 @@ class ThinCase:
 def phantom_case(seed: int, step: int) -> ThinCase:
     """A phantom case; frames that are not kept are not rendered."""
     renderer = CaseRenderer(seed, SETTINGS)
-    frames, masks, numbers, ranges, start = [], [], [], [], 0
-    for sweep, plan in enumerate(renderer.plan.sweeps):
-        chosen = np.arange(0, plan.length, step)
-        pictures, outlines = renderer.render(sweep, chosen)
-        frames.append(pictures)
-        masks.append(outlines)
-        numbers.append(sweep * SETTINGS.slots + chosen)
-        ranges.append((start, start + len(chosen)))
-        start += len(chosen)
-    side = SETTINGS.sector.spacing_mm
-    case = LabelledCase(
-        f"phantom-{seed}",
-        f"phantom-{seed}",
-        np.concatenate(frames),
-        np.concatenate(masks),
-        np.ones(start, bool),
-        (side, side),
-        tuple(ranges),
-        tuple(truth.ac_mm for truth in renderer.plan.truths),
-    )
+    chosen = [np.arange(0, plan.length, step) for plan in renderer.plan.sweeps]
+    case = excerpt(renderer, chosen, SETTINGS, f"phantom-{seed}")
+    # of the whole sweep: thinned ones come close to the plane it was measured on
+    case = replace(case, circumferences_mm=tuple(truth.ac_mm for truth in renderer.plan.truths))
+    numbers = [sweep * SETTINGS.slots + frames for sweep, frames in enumerate(chosen)]
     return ThinCase(case, np.concatenate(numbers))
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from fetaliqa.active.picking import QuerySettings
 from fetaliqa.active.pool import Pool, make_pool
 from fetaliqa.active.profiles import CaseProfile
-from fetaliqa.active.strategies import next_query
+from fetaliqa.active.strategies import STRATEGIES, next_query
 from fetaliqa.atomic import write_json
 from fetaliqa.errors import OptionError
 from fetaliqa.experiments.efficiency.data import ThinCase, read_cases
@@ -32,7 +32,6 @@ from fetaliqa.models.store import resolve_bundle
 from fetaliqa.training.base import open_base
 from fetaliqa.training.frames import FrameSet
 
-MODEL_AWARE = ("fetaliqa", "foreground", "uncertainty")  # the others need the frozen encoder only
 FULL = "full"  # in place of a strategy: all frames of the pool are labelled
 
 
@@ -205,7 +204,7 @@ def _run(world: _World, strategy: str, seed: int) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     pool = world.model_pool(model)
     for budget in simulation.budgets:
-        if rows and strategy in MODEL_AWARE:
+        if rows and STRATEGIES[strategy].reads_model:  # for the others the frozen encoder says the same each time
             pool = world.model_pool(model)
         before = labelled
         labelled = _label(world, pool, labelled, strategy, budget, seed)

@@ -79,14 +79,10 @@ class Worklist:
 
     def shown(self, state: str = "", text: str = "") -> list[Row]:
         """The rows of a state (empty: all) whose case contains ``text``; work kept here counts as in progress."""
-        found = [self.with_progress(row) for row in self.rows]
-        return [row for row in found if state in ("", row.state) and text.lower() in row.case.lower()]
-
-    def with_progress(self, row: Row) -> Row:
-        """The row, ``in progress`` when there is unsubmitted work on it on this computer."""
         journals = self._journals()
-        kept = journals.cases(self.hub.tag) if journals is not None else []
-        return Row(**{**vars(row), "state": IN_PROGRESS}) if row.case in kept else row
+        kept = set(journals.cases(self.hub.tag)) if journals is not None else set()
+        found = [Row(**{**vars(row), "state": IN_PROGRESS}) if row.case in kept else row for row in self.rows]
+        return [row for row in found if state in ("", row.state) and text.lower() in row.case.lower()]
 
     def row(self, case: str) -> Row | None:
         """The row of a case."""

@@ -1,0 +1,33 @@
+"""Progress bars of commands that work in stages."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+
+class Bars:
+    """One progress bar after the other, on standard error."""
+
+    def __init__(self) -> None:
+        self._bars: dict[str, Any] = {}
+
+    def __enter__(self) -> Bars:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for bar in self._bars.values():
+            bar.close()
+
+    def report(self, stage: str, done: int, total: int) -> None:
+        from tqdm import tqdm
+
+        if stage not in self._bars:
+            self._bars[stage] = tqdm(total=total, desc=stage, file=sys.stderr, mininterval=1, disable=None)
+        self._bars[stage].update(done - self._bars[stage].n)
+
+    def say(self, sentence: str) -> None:
+        """A line above the bars."""
+        from tqdm import tqdm
+
+        tqdm.write(sentence, file=sys.stderr)
