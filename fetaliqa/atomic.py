@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import shutil
@@ -77,3 +78,12 @@ def write_text(target: Path, text: str) -> None:
 def write_json(target: Path, value: Any) -> None:
     """Write ``value`` as indented JSON to ``target`` atomically; NaN is refused."""
     write_text(target, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def why_not_written(problem: OSError, verb: str = "save") -> str:
+    """Why the disk did not take something, and what to do, as the second half of a sentence."""
+    if problem.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return f"the disk is full; make room and {verb} again"
+    if problem.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f"the folder is read-only for this process; change its permissions and {verb} again"
+    return f"{problem.strerror or problem}; {verb} again"

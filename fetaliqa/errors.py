@@ -57,6 +57,10 @@ class StoreConflict(FetalIQAError):
     http_status = 409
 
 
+class StoreMoved(StoreConflict):
+    """Another version was published since the one that a decision was made against."""
+
+
 class LabelError(FetalIQAError):
     """A label cannot be used, or cannot be saved."""
 
@@ -65,6 +69,13 @@ class LabelDamaged(LabelError):
     """Files of a saved label are missing or unreadable."""
 
     http_status = 500
+    exit_code = 1
+
+
+class StorageError(FetalIQAError):
+    """The disk does not take what has to be written; what was there before stands."""
+
+    http_status = 507
     exit_code = 1
 
 

@@ -19,7 +19,6 @@ from fetaliqa.errors import NotFoundError
 
 FOREGROUND_SHARE = 0.5  # of the frames of the foreground-aware draw; nnU-Net's own is a third of its patches
 DIVERSITY_STEP = 30  # frames; of those among which the one farthest from all labelled ones is looked for
-LEADERS = 20  # most uncertain frames looked at, per frame asked for
 DEFAULT = "fetaliqa"
 
 
@@ -109,21 +108,25 @@ def _half_up(count: int) -> int:
 
 def _uncertainty(pool: Pool, left: np.ndarray, settings: QuerySettings, _: np.random.Generator) -> Basket:
     """The case whose most uncertain frames are the most uncertain."""
-    members = np.flatnonzero(left)
-    count = min(len(members), LEADERS * settings.frames)
-    leaders = members[np.argpartition(-pool.uncertainty[members], count - 1)[:count]]
-    best = Basket(pool, settings)
-    value = -1.0
-    # a case without a frame among the leaders is passed over: its mean cannot be among the highest either
-    for case in np.unique(pool.case[leaders]):
-        start, stop = np.searchsorted(pool.case, [case, case + 1])
+    value = np.where(left, pool.uncertainty, -1.0)
+    starts = np.searchsorted(pool.case, np.arange(len(pool.cases)))
+    highest = np.full(len(pool.cases), -1.0)
+    np.maximum.at(highest, pool.case, value)
+    best, best_mean = Basket(pool, settings), -1.0
+    for case in np.argsort(-highest, kind="stable"):
+        if highest[case] <= best_mean:
+            break  # a mean is not above the highest of its case, so none that follows can win
+        start, stop = starts[case], np.searchsorted(pool.case, case + 1)
         own = start + np.flatnonzero(left[start:stop])
-        order = own[np.argsort(-pool.uncertainty[own], kind="stable")]
         basket = Basket(pool, settings)
-        basket.fill(order, "high disagreement along the outline", pool.uncertainty)
+        basket.fill(
+            own[np.argsort(-pool.uncertainty[own], kind="stable")],
+            "high disagreement along the outline",
+            pool.uncertainty,
+        )
         mean = float(np.mean([pick.score for pick in basket.picks]))
-        if mean > value:
-            best, value = basket, mean
+        if mean > best_mean:
+            best, best_mean = basket, mean
     return best
 
 

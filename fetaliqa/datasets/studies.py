@@ -7,9 +7,10 @@
     subjects.csv                                         optional in both: case_id, subject_id
 
 **A frame nobody looked at is never training truth.** With a frame record, known frames are those that it calls
-``annotated`` or ``empty``; a ``proposed`` one never is. Without a record only frames with a mask are: an empty
-mask may mean that nobody looked. Where record and mask contradict each other the frame is unknown, and
-``problems`` says so.
+``annotated`` or ``empty``; a ``proposed`` one never is. Without a record none is known in MONAI Label's folder,
+where a mask may be a proposal that was saved as it came; in a plain folder the frames with a mask are: an empty
+mask may mean that nobody looked. A label that a reviewer sent back holds no known frame until it is saved again.
+Where record and mask contradict each other the frame is unknown, and ``problems`` says so.
 """
 
 from __future__ import annotations
@@ -105,8 +106,12 @@ class Studies:
         self._studies = {study.case_id: study for study in find_studies(self.folder)}
 
     def entries(self) -> list[CaseEntry]:
-        """Cases with a label, by name; without those whose files are missing or whose record tells of no frame."""
+        """Cases with a label, by name; without those of :meth:`left_out` or whose record tells of no frame."""
         return [CaseEntry(s.case_id, s.subject_id) for s in self._studies.values() if _usable(s)]
+
+    def left_out(self) -> list[str]:
+        """Why labels are not among :meth:`entries`, one sentence each; reads no pixels."""
+        return [reason for study in self._studies.values() if (reason := _why_not(study))]
 
     def read(self, case_id: str) -> LabelledCase:
         """A case. Its masks carry the plane of the record: 1 optimal, 2 suboptimal; else their own value.
@@ -204,7 +209,14 @@ class Studies:
             raise NotFoundError(f"{study.case_id}: its record has annotated frames, but there is no mask file")
         else:
             drawn = np.zeros(sweep.shape, np.uint8)
-        masks, known, problems = _reconciled(study.case_id, sweep, drawn, states)
+        withheld = _withheld(study)
+        if states is None:
+            outlined = np.flatnonzero(drawn.reshape(len(drawn), -1).any(axis=1))
+            told = {int(frame): FrameLabel("annotated") for frame in outlined}
+        else:
+            told = dict(states)
+        masks, known, problems = _reconciled(study.case_id, sweep, drawn, {} if withheld else told)
+        problems += [withheld] if withheld else []
         case = LabelledCase(
             case_id=study.case_id,
             subject_id=study.subject_id,
@@ -222,28 +234,50 @@ def _states(study: Study) -> Mapping[int, FrameLabel] | None:
     return None if study.record is None else parse_record(study.record, study.case_id).frames
 
 
-def _usable(study: Study) -> bool:
+def _withheld(study: Study) -> str | None:
+    """Why nothing of a label that can be read may train."""
+    if study.withheld is not None:
+        return f"{study.case_id}: {study.withheld}; it trains again once it is saved anew"
+    if study.record is None and not study.outlines_count:
+        return (
+            f"{study.case_id}: its label has no frame record, so which frames somebody looked at is not known and "
+            "none of them trains; save it with a record, as FetalIQA's Slicer module does"
+        )
+    return None
+
+
+def _why_not(study: Study) -> str | None:
+    """Why a label is no entry; empty where there is nothing to put right, None for an entry."""
     if study.problem is not None:
-        return False
-    if not study.image.exists() or (study.mask is not None and not study.mask.is_file()):
-        return False
+        return study.problem
+    if not study.image.exists():
+        return f"{study.case_id}: its image {study.image.name} is missing"
+    if study.mask is not None and not study.mask.is_file():
+        return f"{study.case_id}: its mask {study.mask.name} is missing"
+    if withheld := _withheld(study):
+        return withheld
     try:
         states = _states(study)
-    except LabelError:
-        return False
+    except LabelError as problem:
+        text = str(problem)
+        return text if study.case_id in text else f"{study.case_id}: {text}"
     if states is None:
-        return study.mask is not None
+        return None if study.mask is not None else ""
     told = {state.state for state in states.values()}
-    return ("annotated" in told and study.mask is not None) or told & {"annotated", "empty"} == {"empty"}
+    if "annotated" in told and study.mask is None:
+        return f"{study.case_id}: its record has annotated frames, but there is no mask file"
+    return None if told & {"annotated", "empty"} else ""
+
+
+def _usable(study: Study) -> bool:
+    return _why_not(study) is None
 
 
 def _reconciled(
-    case_id: str, sweep: Sweep, masks: np.ndarray, states: Mapping[int, FrameLabel] | None
+    case_id: str, sweep: Sweep, masks: np.ndarray, states: Mapping[int, FrameLabel]
 ) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """Masks that hold known frames only, which those are (bool [T]), and what contradicts itself."""
     drawn = masks.reshape(len(masks), -1).any(axis=1)
-    if states is None:
-        states = {int(frame): FrameLabel("annotated") for frame in np.flatnonzero(drawn)}
     beyond = [frame for frame in states if frame >= len(masks)]
     if beyond:
         raise SweepError(f"{case_id}: its record names frame {beyond[0]}; its frames are 0 to {len(masks) - 1}")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fetaliqa.datasets.csv_text import csv_text
-from fetaliqa.errors import LabelDamaged, NotFoundError, SweepError
+from fetaliqa.errors import LabelDamaged, LabelError, NotFoundError, SweepError
 from fetaliqa.labels import LabelStore
 from fetaliqa.labels.record import read_record_file, record_in_info
 from fetaliqa.labels.store import FOLDER, usable_name
@@ -35,6 +35,9 @@ class Study:
         record: its frame record as JSON gave it, None when there is none.
         pixels: which pixels were labelled (``pixels_sha256``), None when not known.
         problem: why the label cannot be used.
+        withheld: why it may not train though it can be read: a reviewer sent it back.
+        outlines_count: whether an outline without a record was a person's; in a plain folder it is, while clients
+            of MONAI Label may save a model's proposal as it is.
     """
 
     case_id: str
@@ -44,6 +47,8 @@ class Study:
     record: Any
     pixels: str | None = None
     problem: str | None = None
+    withheld: str | None = None
+    outlines_count: bool = False
 
 
 def is_studies(folder: Path) -> bool:
@@ -128,7 +133,10 @@ def _versioned(store: LabelStore, case_id: str, subject_id: str, image: Path) ->
         return
     if version is not None:
         told = None if version.record is None else version.record.to_json()
-        yield Study(case_id, subject_id, image, version.mask, told, pixels=version.image)
+        last, withheld = version.review, None
+        if last is not None and last.state == "returned":
+            withheld = f"version {version.version} was sent back by {last.reviewer} ({last.comment})"
+        yield Study(case_id, subject_id, image, version.mask, told, pixels=version.image, withheld=withheld)
 
 
 def _plain(folder: Path, subjects: dict[str, str]) -> Iterator[Study]:
@@ -145,8 +153,12 @@ def _plain(folder: Path, subjects: dict[str, str]) -> Iterator[Study]:
         record = labels / f"{case_id}{RECORD_SUFFIX}"
         if mask is None and not record.is_file():
             continue
-        content = read_record_file(record) if record.is_file() else None
-        yield Study(case_id, subjects.get(case_id, case_id), image, mask, content)
+        try:
+            content = read_record_file(record) if record.is_file() else None
+        except LabelError as problem:  # of one case; the others can be used
+            yield Study(case_id, subjects.get(case_id, case_id), image, mask, None, problem=str(problem))
+            continue
+        yield Study(case_id, subjects.get(case_id, case_id), image, mask, content, outlines_count=True)
 
 
 def read_subjects(folder: Path) -> dict[str, str]:

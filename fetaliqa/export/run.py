@@ -118,7 +118,8 @@ class _Export:
             return []
         named = "" if self.names is not None else f" ({', '.join(lost[:5])}{' ...' if len(lost) > 5 else ''})"
         return [
-            f"left out: {len(lost)} cases with missing or damaged files{named}; `fetaliqa data` says what is wrong"
+            f"left out: {len(lost)} cases whose files are missing or damaged, or whose label does not count"
+            f"{named}; `fetaliqa data` says why"
         ]
 
     def _split(self) -> dict[str, str]:

@@ -16,7 +16,6 @@ per tag and read what is there before they write.
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import os
 import re
@@ -29,7 +28,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from fetaliqa.atomic import atomic_directory, write_json
+from fetaliqa.atomic import atomic_directory, why_not_written, write_json
 from fetaliqa.errors import LabelConflict, LabelDamaged, LabelError, LabelStorageError, NotFoundError
 from fetaliqa.file_hash import file_sha256
 from fetaliqa.labels.record import FrameRecord, parse_record
@@ -223,7 +222,7 @@ class LabelStore:
             target.parent.mkdir(exist_ok=True)
             os.rename(folder, target)
         except OSError as problem:
-            raise LabelStorageError(f"{case}: its labels were not put aside: {_why(problem)}") from None
+            raise LabelStorageError(f"{case}: its labels were not put aside: {why_not_written(problem)}") from None
 
     # -- parts --------------------------------------------------------------------------------------
 
@@ -300,7 +299,9 @@ class LabelStore:
                     shutil.rmtree(left, ignore_errors=True)
                 yield folder
         except OSError as problem:
-            raise LabelStorageError(f"{case}, {tag}: not saved, and nothing changed: {_why(problem)}") from None
+            raise LabelStorageError(
+                f"{case}, {tag}: not saved, and nothing changed: {why_not_written(problem)}"
+            ) from None
 
     @contextlib.contextmanager
     def _made(self, target: Path) -> Iterator[Path]:
@@ -391,14 +392,6 @@ def _copy(source: Path, target: Path) -> None:
     shutil.copyfile(source, target)
     with open(target, "rb") as written:
         os.fsync(written.fileno())
-
-
-def _why(problem: OSError) -> str:
-    if problem.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return "the disk is full; make room and save again"
-    if problem.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return "the folder is read-only for the server; change its permissions and save again"
-    return f"{problem.strerror or problem}; save again"
 
 
 def _now() -> str:

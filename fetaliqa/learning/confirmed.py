@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from fetaliqa.atomic import write_json
 from fetaliqa.datasets.labelled import CaseEntry, LabelledCase
 from fetaliqa.datasets.splits import Split, extend_split, read_split, subject_split, write_split
 from fetaliqa.datasets.studies import Studies
 from fetaliqa.errors import FetalIQAError, TooFewLabels
-from fetaliqa.learning.places import split_file
+from fetaliqa.learning.places import read_file, split_file
 
 FRACTIONS = (0.75, 0.25, 0.0)  # train, validation; no test part: every case that is not trained on guards the gate
 MIN_FRAMES = 8  # confirmed in all; below, half of a batch of 16 would be repetitions of one another
@@ -58,7 +60,7 @@ def confirmed_cases(
     data: Studies, progress: Callable[[int, int], None] = lambda *_: None
 ) -> tuple[list[ConfirmedCase], list[str]]:
     """The cases that have confirmed frames, by name, and what could not be used, one sentence each."""
-    found, problems = [], []
+    found, problems = [], data.left_out()
     entries = data.entries()
     for done, entry in enumerate(entries, start=1):
         try:
@@ -72,8 +74,41 @@ def confirmed_cases(
     return found, problems
 
 
-def check_enough(cases: Sequence[ConfirmedCase]) -> None:
+def readable_cases(
+    data: Studies, cases: Sequence[ConfirmedCase], progress: Callable[[int, int], None] = lambda *_: None
+) -> tuple[list[ConfirmedCase], list[str]]:
+    """Those of the cases whose image and mask can be read, and why the others cannot, one sentence each.
+
+    One damaged file would otherwise end every training. What was read once and did not change is not read again.
+    """
+    file = read_file(data.folder)
+    try:
+        before = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        before = {}
+    found, problems, seen = [], [], {}
+    for done, case in enumerate(cases, start=1):
+        try:
+            mark = data.case_fingerprint(case.case_id)
+            if not isinstance(before, dict) or before.get(case.case_id) != mark:
+                data.read(case.case_id)
+        except FetalIQAError as problem:
+            problems.append(f"{case.case_id} is left out: {problem}")
+        else:
+            found.append(case)
+            seen[case.case_id] = mark
+        progress(done, len(cases))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_json(file, seen)
+    return found, problems
+
+
+def check_enough(cases: Sequence[ConfirmedCase], problems: Sequence[str] = ()) -> None:
     """Refuse to train on too little.
+
+    Args:
+        cases: with confirmed frames.
+        problems: why other labels do not count.
 
     Raises:
         TooFewLabels: saying what is missing.
@@ -82,7 +117,9 @@ def check_enough(cases: Sequence[ConfirmedCase]) -> None:
     outlined = {case.subject_id for case in cases if case.outlined}
     subjects = {case.subject_id for case in cases}
     if not cases:
-        raise TooFewLabels("no frame is confirmed yet; save labels with annotated or empty frames first")
+        # what is there and does not count explains it better than any advice
+        why = f" ({problems[0]})" if problems else ""
+        raise TooFewLabels(f"no frame is confirmed yet; save labels with annotated or empty frames first{why}")
     if frames < MIN_FRAMES:
         raise TooFewLabels(f"{frames} confirmed frame(s); retraining needs {MIN_FRAMES}, so confirm more first")
     if len(subjects) < MIN_SUBJECTS:

@@ -22,11 +22,15 @@ from fetaliqa.sector import field_of_view
 
 DRAWS = 2000
 MAX_LOSS = 0.01  # of any figure's mean; what a few validation cases cannot tell apart, and no reader would notice
+# one value a case, of one chosen frame a sweep: the next frame, as good, moves it by more than that
+MAX_LOSS_OF_SCORE = 0.05
 FIGURES = ("dice", "f1", "ac_error", "score")
 LOWER_IS_BETTER = ("ac_error",)
 SHOWN = {"dice": "Dice", "f1": "F1", "ac_error": "AC error", "score": "challenge score"}
 # of each case: sum of Dice, frames with outline; hits, wrong frames, weighted; AC errors, how many; score, cases
 COLUMNS = 8
+
+CONFIRMED, ORIGINAL, SWEEPS = "confirmed", "original", "sweeps"  # groups
 
 Progress = Callable[[int, int], None]
 
@@ -36,7 +40,8 @@ class GateGroup:
     """Validation cases that are judged together.
 
     Attributes:
-        name: ``confirmed`` (the studies' own) or ``original`` (what the model was trained on before).
+        name: ``confirmed`` (the studies' own), ``original`` (what the model was trained on before) or ``sweeps``
+            (of that, whole sweeps).
         data: where they are.
         case_ids: which.
     """
@@ -224,23 +229,25 @@ def verdict(groups: dict[str, dict[str, Any]]) -> tuple[bool, str]:
     """Whether a candidate is not worse, and the figures that say so.
 
     It is worse when any figure of any group is surely worse (its whole interval below 0), or its mean is worse by
-    more than ``MAX_LOSS``; or when there is nothing to compare.
+    more than ``MAX_LOSS`` (``MAX_LOSS_OF_SCORE``); or when there is nothing to compare.
     """
     worse, told = [], []
-    for group in groups.values():
+    for kind, group in groups.items():
         for name, figure in group["figures"].items():
             if figure is None:
                 continue
             sentence = _change(name, figure, group)
             surely = figure["interval"] is not None and figure["interval"][1] < 0
-            if surely or figure["difference"] < -MAX_LOSS:
+            limit = MAX_LOSS_OF_SCORE if name == "score" else MAX_LOSS
+            if surely or figure["difference"] < -limit:
                 worse.append((figure["difference"], sentence))
-            if name == "dice":
+            if name == ("score" if kind == SWEEPS else "dice"):
                 told.append(sentence)
     if worse:
         return False, min(worse)[1]
-    if not told:
-        return False, "no outline of the validation cases could be compared"
+    own = groups.get(CONFIRMED)
+    if not told or (own is not None and own["figures"]["dice"] is None):
+        return False, "no outline of the confirmed validation cases could be compared"
     return True, "; ".join(told)
 
 

@@ -4,6 +4,7 @@
 
     STUDIES/retraining/split.json          which case trains and which validates; no case ever moves
     STUDIES/retraining/replay.json         the data set that is replayed, once one was named
+    STUDIES/retraining/read.json           labels that could be read, so that they need not be tried again
     STUDIES/retraining/frames/             prepared frames and features, made again when missing
     STUDIES/retraining/runs/3/             a run: run.json, recipe.json, trial-0/ (docs/training.md), and
         retraining.json progress.json gate.json report.json
@@ -32,6 +33,11 @@ def replay_file(studies: Path) -> Path:
     return retraining_folder(studies) / "replay.json"
 
 
+def read_file(studies: Path) -> Path:
+    """Which labels could be read, by what they held."""
+    return retraining_folder(studies) / "read.json"
+
+
 def prepared_folder(studies: Path) -> Path:
     """Prepared frames and features."""
     return retraining_folder(studies) / "frames"
@@ -47,6 +53,11 @@ def run_numbers(studies: Path) -> list[int]:
     folder = retraining_folder(studies) / "runs"
     names = [child.name for child in folder.iterdir() if child.is_dir()] if folder.is_dir() else []
     return sorted(int(name) for name in names if name.isdigit())
+
+
+def lock_file(studies: Path) -> Path:
+    """Locked by the process that trains."""
+    return retraining_folder(studies) / ".lock"
 
 
 def last_run(studies: Path) -> int | None:

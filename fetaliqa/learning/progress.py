@@ -8,8 +8,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from fetaliqa.atomic import write_json
-from fetaliqa.learning.places import PROGRESS, last_run, run_folder
+from fetaliqa.learning.places import PROGRESS, last_run, lock_file, run_folder
 
 WRITE_SECONDS = 1.0  # between two writes
 
@@ -81,6 +83,17 @@ def read_progress(studies: Path) -> dict[str, Any]:
         state = found["state"]
     except (OSError, ValueError, KeyError, TypeError):
         return {"run": number, "state": "interrupted"}
-    if state == "running" and not alive(found.get("pid")):
+    if state == "running" and not (alive(found.get("pid")) and _locked(studies)):
         found["state"] = "interrupted"
     return found
+
+
+def _locked(studies: Path) -> bool:
+    """Whether some process trains: numbers of processes are given out again, so one that lives says little."""
+    try:
+        with FileLock(lock_file(studies), timeout=0):
+            return False
+    except Timeout:
+        return True
+    except OSError:
+        return True  # a folder that is read-only for this process: the number is all there is

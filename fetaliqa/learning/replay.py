@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -24,6 +24,7 @@ from fetaliqa.datasets.phantom.excerpt import excerpt
 from fetaliqa.datasets.phantom.generate import CaseRenderer
 from fetaliqa.datasets.phantom.settings import VERSION
 from fetaliqa.datasets.splits import Split, subject_split
+from fetaliqa.datasets.thinned import phantom_case, thinned_case
 from fetaliqa.errors import BundleError, NotFoundError, OptionError
 from fetaliqa.models import Bundle
 from fetaliqa.models.store import DEMO, resolve_bundle
@@ -33,9 +34,12 @@ from fetaliqa.training.phantom_frames import Sampling, sample_sweep
 from fetaliqa.training.store import near_outlined
 
 TRAIN_CASES, VALIDATION_CASES = 40, 8
+SWEEP_CASES, SWEEP_STEP = 6, 8  # of whole sweeps, which are slow to read: every eighth frame of them
 TRAIN_FRAMES = Sampling(annotated=5, hard=3, easy=1)  # of each sweep, as the demo model was trained
 # more without outline: each stands for many, and few of them would tell the frame F1 by chance
 VALIDATION_FRAMES = Sampling(annotated=2, hard=4, easy=4)
+
+LEAST_FRAMES = 100  # of a case, where it has as many
 
 
 @dataclass(frozen=True)
@@ -45,11 +49,14 @@ class Replay:
     Attributes:
         described: as recorded in the run: ``kind`` (``phantom`` or ``folder``) and what makes it again.
         train, validation: data sets of sampled frames.
+        sweeps: cases of whole sweeps, at a lower rate, with reference circumferences where the data have them, as
+            the challenge's score needs them.
     """
 
     described: dict[str, Any]
     train: LabelledData
     validation: LabelledData
+    sweeps: LabelledData
 
 
 @dataclass
@@ -78,6 +85,51 @@ class SampledPhantoms:
 
     def fingerprint(self) -> str:
         made_of = [VERSION, self.settings.as_dict(), asdict(self.sampling), self.seeds]
+        return hashlib.sha256(json.dumps(made_of).encode()).hexdigest()
+
+
+@dataclass
+class WholePhantoms:
+    """Phantom cases of whole sweeps, every n-th frame."""
+
+    seeds: tuple[int, ...]
+    step: int = SWEEP_STEP
+    settings: PhantomSettings = PHANTOM
+    name: str = "phantoms"
+    anatomy: Anatomy = ABDOMEN
+    synthetic: bool = True
+
+    def entries(self) -> list[CaseEntry]:
+        return [CaseEntry(f"phantom-{seed}", f"phantom-{seed}") for seed in self.seeds]
+
+    def read(self, case_id: str) -> LabelledCase:
+        seed = next((seed for seed in self.seeds if case_id == f"phantom-{seed}"), None)
+        if seed is None:
+            raise NotFoundError(f"{case_id}: no such phantom case here")
+        return phantom_case(seed, self.step, self.settings).case
+
+    def fingerprint(self) -> str:
+        made_of = [VERSION, self.settings.as_dict(), self.step, self.seeds]
+        return hashlib.sha256(json.dumps(made_of).encode()).hexdigest()
+
+
+class WholeCases:
+    """Some cases of a data set, every n-th frame of their sweeps; more of a short case."""
+
+    def __init__(self, data: LabelledData, case_ids: Sequence[str], step: int = SWEEP_STEP) -> None:
+        self.data, self.case_ids, self.step = data, tuple(case_ids), step
+        self.name, self.anatomy, self.synthetic = data.name, data.anatomy, data.synthetic
+
+    def entries(self) -> list[CaseEntry]:
+        own = set(self.case_ids)
+        return [entry for entry in self.data.entries() if entry.case_id in own]
+
+    def read(self, case_id: str) -> LabelledCase:
+        case = self.data.read(case_id)
+        return thinned_case(case, max(1, min(self.step, len(case.frames) // LEAST_FRAMES))).case
+
+    def fingerprint(self) -> str:
+        made_of = [self.data.fingerprint(), self.step, self.case_ids]
         return hashlib.sha256(json.dumps(made_of).encode()).hexdigest()
 
 
@@ -144,32 +196,61 @@ def phantom_replay(train_cases: int = TRAIN_CASES, validation_cases: int = VALID
         {"kind": "phantom", "train_cases": train_cases, "validation_cases": validation_cases},
         SampledPhantoms(tuple(range(TRAIN_SEED, TRAIN_SEED + train_cases)), TRAIN_FRAMES),
         SampledPhantoms(tuple(range(VALIDATION_SEED, VALIDATION_SEED + validation_cases)), VALIDATION_FRAMES),
+        WholePhantoms(tuple(range(VALIDATION_SEED, VALIDATION_SEED + min(SWEEP_CASES, validation_cases)))),
     )
 
 
 def folder_replay(
-    folder: Path, train_cases: int = TRAIN_CASES, validation_cases: int = VALIDATION_CASES
+    folder: Path,
+    train_cases: int = TRAIN_CASES,
+    validation_cases: int = VALIDATION_CASES,
+    others: Mapping[str, str] | None = None,
 ) -> Replay:
     """Sampled cases of a labelled data set, split by subject.
+
+    Args:
+        folder: of the data set.
+        train_cases, validation_cases: how many, at most.
+        others: part (``train``, ``validation``) of each case and subject of the studies themselves: what is there
+            too keeps its part, else a model would be checked on what it was trained on.
 
     Raises:
         NotFoundError, OptionError, SweepError: as ``open_labelled``; or when it has fewer than two subjects.
     """
     data = open_labelled(folder)
-    split = subject_split(data.entries(), (0.75, 0.25, 0.0))
+    split = _with_parts(subject_split(data.entries(), (0.75, 0.25, 0.0)), data.entries(), others or {})
     for part in ("train", "validation"):
         if not split.part(part):
             raise OptionError(f"{folder}: too few cases to replay; two subjects or more are needed")
+    validation = _some(split, "validation", validation_cases)
     return Replay(
         {
             "kind": "folder",
             "path": str(Path(folder).resolve()),
             "train_cases": train_cases,
             "validation_cases": validation_cases,
+            "others": dict(sorted((others or {}).items())),
         },
         SampledCases(data, _some(split, "train", train_cases), TRAIN_FRAMES),
-        SampledCases(data, _some(split, "validation", validation_cases), VALIDATION_FRAMES),
+        SampledCases(data, validation, VALIDATION_FRAMES),
+        WholeCases(data, validation[:SWEEP_CASES]),
     )
+
+
+def _with_parts(split: Split, entries: Sequence[CaseEntry], others: Mapping[str, str]) -> Split:
+    """The split with every subject that the studies have too in the part that it has there."""
+    part_of = {case: part for part in ("train", "validation") for case in split.part(part)}
+    told: dict[str, str] = {}
+    for entry in entries:
+        part = others.get(entry.case_id) or others.get(entry.subject_id)
+        if part is not None:
+            told[entry.subject_id] = part
+    part_of.update({entry.case_id: told[entry.subject_id] for entry in entries if entry.subject_id in told})
+    train, validation = (
+        tuple(entry.case_id for entry in entries if part_of.get(entry.case_id) == part)
+        for part in ("train", "validation")
+    )
+    return replace(split, train=train, validation=validation)
 
 
 def _some(split: Split, part: str, count: int) -> list[str]:
@@ -189,8 +270,8 @@ def comes_from_demo(bundle: Bundle) -> bool:
     return demo.card.base.sha256 == bundle.card.base.sha256
 
 
-def made_again(described: dict[str, Any] | None) -> Replay | None:
-    """The replay that a run recorded.
+def made_again(described: dict[str, Any] | None, others: Mapping[str, str] | None = None) -> Replay | None:
+    """The replay that a run recorded; with ``others``, for another run, see :func:`folder_replay`.
 
     Raises:
         OptionError: when its data set is not there any more, or the record is damaged.
@@ -201,7 +282,8 @@ def made_again(described: dict[str, Any] | None) -> Replay | None:
         counts = described["train_cases"], described["validation_cases"]
         if described["kind"] == "phantom":
             return phantom_replay(*counts)
-        return folder_replay(Path(described["path"]), *counts)
+        others = described.get("others") if others is None else others
+        return folder_replay(Path(described["path"]), *counts, others)
     except KeyError as problem:
         raise OptionError(f"the record of what is replayed lacks {problem}; name it again with --replay") from None
     except NotFoundError as problem:
@@ -213,6 +295,7 @@ def replay_for(
     folder: Path | None,
     recorded: dict[str, Any] | None,
     cases: tuple[int, int] = (TRAIN_CASES, VALIDATION_CASES),
+    others: Mapping[str, str] | None = None,
 ) -> Replay | None:
     """What is replayed when a bundle is retrained.
 
@@ -221,6 +304,7 @@ def replay_for(
         folder: data set that was named.
         recorded: what was replayed in this folder of studies before.
         cases: how many are replayed to train, and to validate.
+        others: see :func:`folder_replay`.
 
     Returns:
         None when nothing is known that the bundle was trained on.
@@ -229,7 +313,7 @@ def replay_for(
         FetalIQAError: when the data set named cannot be used.
     """
     if folder is not None:
-        return folder_replay(folder, *cases)
+        return folder_replay(folder, *cases, others)
     if recorded is not None:
-        return made_again(recorded)
+        return made_again(recorded, others or {})
     return phantom_replay(*cases) if comes_from_demo(bundle) else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 from collections.abc import Callable
@@ -11,24 +12,27 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from fetaliqa.atomic import write_json
+from fetaliqa.atomic import why_not_written, write_json
 from fetaliqa.datasets.studies import Studies
-from fetaliqa.errors import FetalIQAError, NotFoundError, StoreConflict
+from fetaliqa.errors import FetalIQAError, NotFoundError, OptionError, StorageError, StoreConflict, StoreMoved
 from fetaliqa.learning import places
 from fetaliqa.learning.callback import TrainingProgress
 from fetaliqa.learning.confirmed import ConfirmedCase, check_enough, confirmed_cases, recorded_split
-from fetaliqa.learning.gate import GateGroup, compare, sentence
+from fetaliqa.learning.gate import CONFIRMED, ORIGINAL, SWEEPS, GateGroup, compare, sentence
 from fetaliqa.learning.progress import Progress
 from fetaliqa.learning.run import RetrainRequest, Run, begin_run, resume_run
 from fetaliqa.memory import keep_freed_memory
 from fetaliqa.models import Bundle
-from fetaliqa.models.publishing import add_candidate, keep_report, publish, record_candidate
-from fetaliqa.models.store import current_version, resolve_bundle
+from fetaliqa.models.card import valid_name
+from fetaliqa.models.publishing import add_candidate, keep_report, publish, record_candidate, was_published
+from fetaliqa.models.store import DEMO, current_version, resolve_bundle
 from fetaliqa.training.quiet import quiet_lightning
 from fetaliqa.training.run import execute, open_run
 from fetaliqa.training.trainer import Machine
 
 Report = Callable[[str, int, int], None]
+COMPARISONS = 3  # with versions that others publish while a candidate is compared
+LOCK_SECONDS = 2.0  # `read_progress` holds the lock for a moment, to see whether somebody else does
 
 
 def check_labels(studies: Path) -> list[ConfirmedCase]:
@@ -38,8 +42,8 @@ def check_labels(studies: Path) -> list[ConfirmedCase]:
         TooFewLabels: saying what is missing.
         NotFoundError, SweepError: when the folder cannot be read.
     """
-    cases, _ = confirmed_cases(Studies(studies))
-    check_enough(cases)
+    cases, problems = confirmed_cases(Studies(studies))
+    check_enough(cases, problems)
     recorded_split(studies, cases, write=False)
     return cases
 
@@ -83,14 +87,20 @@ def retrain(
     if resume and places.unfinished_run(studies) is None:
         raise StoreConflict(f"{studies}: no unfinished training to resume; start a new one")
     if not resume:
+        if request is not None and (not valid_name(request.name) or request.name == DEMO):
+            raise OptionError(
+                f"name is {request.name!r}; it must be of letters, digits, '.', '_' and '-', and not {DEMO!r}"
+            )
         check_labels(studies)
-    folder.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(folder / ".lock", timeout=0):
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(places.lock_file(studies), timeout=LOCK_SECONDS):
             run = resume_run(studies) if resume else begin_run(studies, request or RetrainRequest(), say)
             return _Retraining(run, machine or Machine(progress=False), report, say).execute()
     except Timeout:
         raise StoreConflict(f"{studies}: another training of this folder runs; wait for it, or stop it") from None
+    except OSError as problem:
+        raise StorageError(f"{studies}: no training was begun: {why_not_written(problem, 'try')}") from None
 
 
 class _Retraining:
@@ -110,6 +120,11 @@ class _Retraining:
         except FetalIQAError as problem:
             self.progress.say(state="failed", stage="failed", error=str(problem), eta_seconds=None)
             raise
+        except OSError as problem:
+            told = StorageError(f"training {self.run.number} ended: {why_not_written(problem, 'resume')}")
+            with contextlib.suppress(OSError):  # the disk may not take this either
+                self.progress.say(state="failed", stage="failed", error=str(told), eta_seconds=None)
+            raise told from problem
 
     def _execute(self) -> dict[str, Any]:
         run, asked = self.run, self.run.asked
@@ -124,26 +139,51 @@ class _Retraining:
             f"{len(run.split.validation)} to check on; {old}"
         )
         self._train()
-        gate = self._gate()
-        self._stage("publish", 0, 1)
-        version = add_candidate(self._trained().directory, asked["name"], self._trained().fingerprint)
-        wanted = gate["passed"] and asked["publish"]
-        told = sentence(version, gate, wanted, "" if asked["publish"] else "publishing was turned off")
-        result = self._result(gate, version, wanted, told)
-        keep_report(asked["name"], version, result)
-        if wanted:
-            publish(asked["name"], version, figures=_short(gate), reason=told)
-        else:
-            record_candidate(asked["name"], version, _short(gate), told)
+        result = self._decide()
+        gate, told = result["gate"], result["sentence"]
         write_json(run.folder / places.REPORT, result)
         # the bundle is in the store; checkpoints are as large as the whole encoder
         shutil.rmtree(run.folder / "trial-0" / "checkpoints", ignore_errors=True)
         _prune(places.prepared_folder(run.studies), run)
         self.progress.say(
-            state="done", stage="done", done=1, of=1, eta_seconds=0, gate=gate_summary(gate, told, version, wanted)
+            state="done",
+            stage="done",
+            done=1,
+            of=1,
+            eta_seconds=0,
+            gate=gate_summary(gate, told, result["version"], result["published"]),
         )
         self.say(told)
         return result
+
+    def _decide(self) -> dict[str, Any]:
+        """Compare, and publish what is not worse; compared anew when another version was published meanwhile.
+
+        Raises:
+            StoreConflict: when that happens again and again.
+        """
+        asked = self.run.asked
+        for _ in range(COMPARISONS):
+            gate = self._gate()
+            self._stage("publish", 0, 1)
+            version = add_candidate(self._trained().directory, asked["name"], self._trained().fingerprint)
+            wanted = gate["passed"] and asked["publish"]
+            told = sentence(version, gate, wanted, "" if asked["publish"] else "publishing was turned off")
+            result = self._result(gate, version, wanted, told)
+            keep_report(asked["name"], version, result)
+            if not wanted:
+                record_candidate(asked["name"], version, _short(gate), told)
+                return result
+            if was_published(asked["name"], version):
+                return result  # before a kill; whoever has gone back from it since meant it
+            try:
+                publish(asked["name"], version, figures=_short(gate), reason=told, instead_of=gate["instead_of"])
+            except StoreMoved as moved:
+                self.say(f"{moved}: compared again")
+                (self.run.folder / places.GATE).unlink()
+            else:
+                return result
+        raise StoreConflict(f"{asked['name']}: other versions are published all the time; resume this run later")
 
     def _stage(self, stage: str, done: int, total: int) -> None:
         if stage != self.progress.values["stage"]:
@@ -173,14 +213,17 @@ class _Retraining:
     def _gate(self) -> dict[str, Any]:
         """The comparison; after a kill the one made before, for the candidate may be in use by now."""
         file = self.run.folder / places.GATE
-        if file.is_file():
-            return json.loads(file.read_text(encoding="utf-8"))
+        with contextlib.suppress(OSError, ValueError):
+            found = json.loads(file.read_text(encoding="utf-8"))
+            if "instead_of" in found:
+                return found
         name, run = self.run.asked["name"], self.run
-        groups = [GateGroup("confirmed", run.own, run.split.validation)]
+        groups = [GateGroup(CONFIRMED, run.own, run.split.validation)]
         if run.replay is not None:
-            ids = tuple(entry.case_id for entry in run.replay.validation.entries())
-            groups.append(GateGroup("original", run.replay.validation, ids))
-        published = Bundle.open(resolve_bundle(name)) if current_version(name) else run.base.bundle
+            for group, data in ((ORIGINAL, run.replay.validation), (SWEEPS, run.replay.sweeps)):
+                groups.append(GateGroup(group, data, tuple(entry.case_id for entry in data.entries())))
+        now = current_version(name)
+        published = run.base.bundle if now is None else Bundle.open(resolve_bundle(f"{name}@{now}"))
         assert published is not None
         gate = compare(
             self._trained(),
@@ -190,6 +233,7 @@ class _Retraining:
             weights=run.asked["weights"],
             progress=lambda done, total: self._stage("compare", done, total),
         )
+        gate["instead_of"] = now
         write_json(file, gate)
         return gate
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +14,14 @@ from fetaliqa.datasets.splits import Split
 from fetaliqa.datasets.studies import Studies
 from fetaliqa.errors import OptionError
 from fetaliqa.learning import places
-from fetaliqa.learning.confirmed import StudyCase, check_enough, confirmed_cases, recorded_split
+from fetaliqa.learning.confirmed import (
+    ConfirmedCase,
+    StudyCase,
+    check_enough,
+    confirmed_cases,
+    readable_cases,
+    recorded_split,
+)
 from fetaliqa.learning.modes import mode_recipe
 from fetaliqa.learning.replay import TRAIN_CASES, VALIDATION_CASES, Replay, made_again, replay_for
 from fetaliqa.learning.warm_start import WarmStart, warm_start
@@ -100,11 +107,14 @@ def begin_run(studies: Path, request: RetrainRequest, say: Callable[[str], None]
     recipe = mode_recipe(request.mode, base.bundle.card, request.settings)
     own = Studies(studies, base.bundle.card.anatomy)
     cases, problems = confirmed_cases(own)
-    check_enough(cases)
+    cases, damaged = readable_cases(own, cases)
+    problems += damaged
+    check_enough(cases, problems)
+    split = recorded_split(studies, cases)
     replay = None
     if not request.without_replay:
-        replay = replay_for(base.bundle, request.replay, _recorded_replay(studies), request.replay_cases)
-    split = recorded_split(studies, cases)
+        recorded, others = _recorded_replay(studies), _parts(split, cases)
+        replay = replay_for(base.bundle, request.replay, recorded, request.replay_cases, others)
     data = _mixture(own, split, replay)
     if request.replay is not None and replay is not None:
         write_json(places.replay_file(studies), replay.described)
@@ -167,7 +177,9 @@ def resume_run(studies: Path) -> Run:
     present = {entry.case_id for entry in own.entries()}
     gone = [case for case in split.cases() if case not in present]
     if gone:
-        raise OptionError(f"{folder}: {gone[0]} has no label any more; start a new training instead of resuming")
+        raise OptionError(
+            f"{folder}: {gone[0]} has no label that trains any more; start a new training instead of resuming"
+        )
     data = _mixture(own, split, replay)
     check_unchanged(folder, data, base)
     return Run(studies, number, asked, base, replay, data, split)
@@ -176,6 +188,13 @@ def resume_run(studies: Path) -> Run:
 def _moved(folder: Path) -> Path:
     """A bundle's folder; one that was a candidate may have been published since."""
     return folder if folder.is_dir() else folder.parent.parent / folder.name
+
+
+def _parts(split: Split, cases: Sequence[ConfirmedCase]) -> dict[str, str]:
+    """Part of each case and subject of the studies."""
+    part_of = {case: part for part in ("train", "validation") for case in split.part(part)}
+    subjects = {case.subject_id: part_of[case.case_id] for case in cases}
+    return {**subjects, **part_of}
 
 
 def _recorded_replay(studies: Path) -> dict[str, Any] | None:

@@ -23,18 +23,20 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from types import EllipsisType
 from typing import Any
 
 from filelock import FileLock, Timeout
 
-from fetaliqa.atomic import atomic_directory, write_json, write_text
-from fetaliqa.errors import BundleError, NotFoundError, StoreConflict
+from fetaliqa.atomic import atomic_directory, why_not_written, write_json, write_text
+from fetaliqa.errors import BundleError, NotFoundError, StorageError, StoreConflict, StoreMoved
 from fetaliqa.models.bundle import Bundle
 from fetaliqa.models.card import CARD_FILE, valid_name
 from fetaliqa.models.home import models_folder
 from fetaliqa.models.store import CANDIDATES, CURRENT_FILE, DEMO, current_version, published_versions
 
 HISTORY, INTENT, LOCK, REPORT = "history.jsonl", "intent.json", ".lock", "report.json"
+RESERVED = (HISTORY, INTENT, CURRENT_FILE, CANDIDATES)  # names that no version may have
 ACTIONS = ("candidate", "publish", "rollback")
 LOCK_SECONDS = 60.0
 LEADING_NUMBER = re.compile(r"[0-9]+")
@@ -140,8 +142,16 @@ def record_candidate(name: str, version: str, figures: Any = None, reason: str =
         _append(name, _line("candidate", version, current_version(name), figures, reason))
 
 
-def publish(name: str, version: str, *, figures: Any = None, reason: str = "") -> bool:
+def publish(
+    name: str, version: str, *, figures: Any = None, reason: str = "", instead_of: str | EllipsisType | None = ...
+) -> bool:
     """Use a candidate, or a version published before, from now on.
+
+    Args:
+        name: of the model.
+        version: of it.
+        figures, reason: for the history.
+        instead_of: the version that has to be in use now, None for none; without it, whatever is.
 
     Returns:
         False when it was in use already.
@@ -149,10 +159,15 @@ def publish(name: str, version: str, *, figures: Any = None, reason: str = "") -
     Raises:
         NotFoundError: when there is no such version.
         BundleError: when its files are damaged.
+        StoreMoved: when another version than ``instead_of`` is in use; nothing was changed.
         StoreConflict: when another process holds the store.
+        StorageError: when the disk does not take it.
     """
     _check_known(name)
     with changing(name):
+        now = current_version(name)
+        if instead_of is not ... and now not in (instead_of, version):
+            raise StoreMoved(f"{name}: {now or 'no version'} is in use, not {instead_of or 'none'} as before")
         return _move(name, version, "publish", figures, reason)
 
 
@@ -184,6 +199,12 @@ def rollback(name: str, *, reason: str = "") -> str | None:
 
 def _published(line: dict[str, Any], version: str) -> bool:
     return line.get("action") == "publish" and line.get("version") == version
+
+
+def was_published(name: str, version: str) -> bool:
+    """Whether a version was ever in use by its publication, whatever is now."""
+    with changing(name):
+        return any(_published(line, version) for line in _lines(name))
 
 
 def record_current(name: str, version: str) -> None:
@@ -232,14 +253,20 @@ def _complete(name: str, intent: dict[str, Any]) -> None:
 def changing(name: str) -> Iterator[None]:
     """The store of one model, locked; a change that a killed process began is completed first."""
     folder = models_folder() / name
-    folder.mkdir(parents=True, exist_ok=True)
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / LOCK, timeout=LOCK_SECONDS):
             _resume(name)
             yield
     except Timeout:
         raise StoreConflict(
             f"{name}: another process has been changing the model store for a minute; try again"
+        ) from None
+    except FileExistsError:
+        raise
+    except OSError as problem:
+        raise StorageError(
+            f"{name}: the disk does not take a change of the model store: {why_not_written(problem, 'try')}"
         ) from None
 
 

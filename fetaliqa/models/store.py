@@ -120,11 +120,12 @@ def publish_bundle(directory: str | Path, *, make_current: bool = True) -> Bundl
     source = Bundle.open(directory)
     source.check_files()
     name, version = source.card.name, source.card.version
-    if name == DEMO or version in (CURRENT_FILE, CANDIDATES):
+    from fetaliqa.models.publishing import RESERVED, changing  # here: it builds on this module
+
+    if name == DEMO or version in RESERVED:
         raise BundleError(
-            f"{name}@{version}: the name {DEMO!r} and the versions {CURRENT_FILE!r}, {CANDIDATES!r} are reserved"
+            f"{name}@{version}: the name {DEMO!r} and the versions {', '.join(map(repr, RESERVED))} are reserved"
         )
-    from fetaliqa.models.publishing import changing  # here: it builds on this module
 
     target = models_folder() / name / version
     try:

@@ -7,7 +7,6 @@ folder's versions, and writes into ``retraining/`` there and into the model stor
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -113,7 +112,7 @@ class RetrainTask(TrainTask):
         from fetaliqa.learning.retrain import check_labels
 
         found = read_progress(self.studies)
-        if found["state"] == "running" and found.get("pid") != os.getpid():
+        if found["state"] == "running":
             raise Refused(409, f"training {found['run']} of this folder runs; wait for it, or stop it")
         if options.resume:
             if unfinished_run(self.studies) is None:

@@ -13,6 +13,8 @@ from fetaliqa.datasets.acouslic_layout import write_stack
 from fetaliqa.datasets.opening import open_labelled
 from fetaliqa.datasets.studies import Studies
 from fetaliqa.errors import FetalIQAError, NotFoundError, OptionError, SweepError
+from fetaliqa.labels import LabelStore, parse_record
+from fetaliqa.labels.store import FOLDER
 
 
 def record(**frames) -> dict:
@@ -108,6 +110,48 @@ def test_the_final_labels_of_a_server_s_studies_folder_are_read_with_their_recor
     data = open_labelled(indexed(tmp_path, info))
     assert [entry.case_id for entry in data.entries()] == ["p"]
     assert _known(data.read("p")) == [1, 2]
+
+
+def test_a_server_s_label_without_a_record_tells_of_no_frame(tmp_path):
+    data = Studies(indexed(tmp_path, {"user": "anna"}))
+    assert data.entries() == []
+    (why,) = data.left_out()
+    assert why.startswith("p: its label has no frame record")
+    assert not data.read("p").known.any()
+    assert data.problems() == [why]
+
+
+def test_a_label_that_was_sent_back_trains_again_once_it_is_saved_anew(tmp_path):
+    indexed(tmp_path, {})
+    store = LabelStore(tmp_path / FOLDER)
+    told = parse_record(record(f1="annotated", f2="empty"), "test")
+    mask = tmp_path / "labels/final/p.mha"
+    store.save("p", "final", mask, told)
+    assert Studies(tmp_path).confirmed("p") == (1, 1)
+    store.review("p", "final", 1, "returned", "dr_b", "the liver is cut off")
+    data = Studies(tmp_path)
+    assert data.entries() == []
+    assert data.left_out() == [
+        "p: version 1 was sent back by dr_b (the liver is cut off); it trains again once it is saved anew"
+    ]
+    assert not data.read("p").known.any()
+    store.review("p", "final", 1, "accepted", "dr_b")
+    assert [entry.case_id for entry in Studies(tmp_path).entries()] == ["p"]
+    store.review("p", "final", 1, "returned", "dr_b", "no")
+    store.save("p", "final", mask, told)
+    assert Studies(tmp_path).confirmed("p") == (1, 1)
+
+
+def test_what_keeps_a_label_from_being_a_case_is_said(tmp_path):
+    plain(tmp_path, {1: 1}, record(f1="annotated"), name="gone")
+    (tmp_path / "labels/gone.mha").unlink()
+    plain(tmp_path, {1: 1}, {"schema": 1, "frames": {"x": {}}}, name="torn")
+    plain(tmp_path, {1: 1}, record(f1="proposed"), name="waiting")  # nothing to put right
+    data = Studies(tmp_path)
+    assert data.entries() == []
+    gone, torn = data.left_out()
+    assert gone == "gone: its record has annotated frames, but there is no mask file"
+    assert torn.startswith("torn")
 
 
 def test_labels_that_only_a_model_made_are_no_cases(tmp_path):

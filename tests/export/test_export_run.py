@@ -236,7 +236,8 @@ def test_a_case_whose_files_are_missing_is_told(export, tmp_path):
     found = export(folder=folder)
     assert list(found.card["counts"]["by_case"]) == ["beta"]
     assert any(
-        note.startswith("left out: 1 cases with missing or damaged files (alpha)") for note in found.card["notes"]
+        note.startswith("left out: 1 cases whose files are missing") and "(alpha)" in note
+        for note in found.card["notes"]
     )
 
 

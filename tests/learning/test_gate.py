@@ -65,4 +65,18 @@ def test_one_case_has_no_interval_and_nothing_to_compare_does_not_pass() -> None
     assert verdict({"confirmed": alone})[0]
     nothing = group(np.zeros((2, 2, COLUMNS)))
     assert set(nothing["figures"].values()) == {None}
-    assert verdict({"confirmed": nothing}) == (False, "no outline of the validation cases could be compared")
+    refused = False, "no outline of the confirmed validation cases could be compared"
+    assert verdict({"confirmed": nothing}) == refused
+    # what is known of old cases only says nothing of what people corrected
+    assert verdict({"confirmed": nothing, "original": group(sums([0.8, 0.8], [0.9, 0.9]))}) == refused
+
+
+def test_the_challenge_score_of_whole_sweeps_counts_and_may_move_a_little() -> None:
+    better = sums([0.8, 0.8, 0.8], [0.9, 0.9, 0.9])
+    for by, passes in ((-0.04, True), (-0.06, False)):
+        moved = better.copy()
+        moved[1, :, 6] += [by, by - 0.2, by + 0.2]  # by chance: the interval holds 0
+        found = group(moved)
+        assert found["figures"]["score"]["interval"][1] > 0
+        passed, reason = verdict({"confirmed": group(better), "sweeps": found})
+        assert (passed, "challenge score 0.800" in reason) == (passes, True)

@@ -51,7 +51,7 @@ def test_a_model_learns_and_is_published_and_a_worse_one_is_kept_apart(
     said: list[str] = []
     result = retrain(studies, asked(untrained, replay=old), say=said.append)
     figures = result["gate"]["groups"]
-    assert set(figures) == {"confirmed", "original"}
+    assert set(figures) == {"confirmed", "original", "sweeps"}
     for group in figures.values():
         assert group["figures"]["dice"]["candidate"] > group["figures"]["dice"]["published"] + 0.3
     assert result["published"]

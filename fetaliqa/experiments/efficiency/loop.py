@@ -90,7 +90,7 @@ class _World:
         """The pool as a model sees it; its quality score is the presence, the rest of it needs whole sweeps."""
         probabilities, appearance = predictions(model, self.pool_frames.images)
         minimum = self.card.threshold.min_foreground_pixels(self.pool_frames.size)
-        count = (probabilities > self.card.threshold.probability).sum(dim=(1, 2)).numpy()
+        count = (probabilities > self.card.threshold.frame).sum(dim=(1, 2)).numpy()
         profiles, start = [], 0
         for thin in self.pool_cases:
             stop = start + len(thin.numbers)

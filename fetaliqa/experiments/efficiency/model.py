@@ -131,7 +131,8 @@ def test_figures(
     """What the model is worth on test cases.
 
     Returns:
-        ``dice`` (mean over frames with an outline, at 0.5, on the square grid), ``f1`` of frames, ``ac_error_mm``
+        ``dice`` (mean over frames with an outline, at the
+        outline's threshold, on the square grid), ``f1`` of frames, ``ac_error_mm``
         (mean over the sweeps with a reference that were measured; None when none was), ``challenge`` (the
         ACOUSLIC-AI score, corrected).
     """
@@ -140,7 +141,8 @@ def test_figures(
     mask = probabilities > card.threshold.probability
     positive = frames.grades > 0
     overlap = 2.0 * (mask & truth).sum(dim=(1, 2)) / (mask.sum(dim=(1, 2)) + truth.sum(dim=(1, 2))).clamp(min=1)
-    called = (mask.sum(dim=(1, 2)) >= card.threshold.min_foreground_pixels(frames.size)).numpy()
+    sure = probabilities > card.threshold.frame
+    called = (sure.sum(dim=(1, 2)) >= card.threshold.min_foreground_pixels(frames.size)).numpy()
     errors, scores = [], []
     for number, thin in enumerate(cases):
         own = torch.from_numpy(frames.cases == number)
