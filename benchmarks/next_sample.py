@@ -80,7 +80,7 @@ def main() -> None:
             done = max(done, round(share * len(names)))
             queue = LabelQueue(studies)
             started = time.perf_counter()
-            queue.refresh(MODEL)
+            queue.refresh(names, MODEL)
             loading = time.perf_counter() - started
             for strategy in STRATEGIES:
                 seconds = []

@@ -114,7 +114,7 @@ class FetalIQAApp(MONAILabelApp):
     def _refresh_queue(self) -> None:
         task = self._infers.get(SEG_MODEL)
         if task is not None:
-            self._queue.refresh(task.serving.current().fingerprint)
+            self._queue.refresh(self._datastore.sources(), task.serving.peek().fingerprint)
 
     def label_counts(self) -> dict[str, int]:
         """How much of the studies is scored, labelled, and in somebody's hands.
@@ -123,7 +123,7 @@ class FetalIQAApp(MONAILabelApp):
             Refused: 404 without a segmentation model.
         """
         task = known_task(self._infers, SEG_MODEL)
-        return self._queue.counts(self._datastore.list_images(), task.serving.current().fingerprint)
+        return self._queue.counts(self._datastore.sources(), task.serving.peek().fingerprint)
 
     def release_lease(self, rater: str) -> None:
         """Free the case that a rater has."""
@@ -131,9 +131,11 @@ class FetalIQAApp(MONAILabelApp):
 
     def server_mode(self, mode: bool) -> None:
         super().server_mode(mode)
-        if mode:  # workers inherit this: only the server itself changes the index of the studies folder
+        if mode:
+            # workers inherit this: only the server itself changes the index of the studies folder
             os.environ["MONAI_LABEL_DATASTORE_READ_ONLY"] = "true"
             os.environ["MONAI_LABEL_DATASTORE_AUTO_RELOAD"] = "false"
+            self._auto_retrain.watch()
 
     def bundle_path(self, model: str | None) -> str:
         """A folder the worker process may import from; MONAI Label asks before it starts any worker.

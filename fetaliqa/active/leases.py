@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,7 +40,7 @@ class Leases:
     """The leases of a studies folder, in one file that is replaced whole.
 
     A lease is a courtesy, not a lock: labels are kept apart and checked for conflicts whoever saves them. So a
-    file that is damaged counts as empty.
+    file that is damaged counts as empty, and one that cannot be written stops nobody.
 
     Args:
         folder: of the studies.
@@ -68,16 +69,33 @@ class Leases:
                 return None
             lease = Lease(case, rater, self._clock() + 60 * minutes)
             kept = [other for other in active.values() if other.rater != rater]
-            write_json(self._path, [vars(one) for one in (*kept, lease)])
+            self._write([*kept, lease])
         return lease
 
     def release(self, rater: str) -> None:
         """Free what a rater has."""
         with self._lock():
-            write_json(self._path, [vars(one) for one in self.active().values() if one.rater != rater])
+            self._write([one for one in self.active().values() if one.rater != rater])
 
-    def _lock(self) -> FileLock:
-        return FileLock(str(self._path) + ".lock", timeout=LOCK_SECONDS)
+    def _write(self, leases: list[Lease]) -> None:
+        try:
+            write_json(self._path, [vars(one) for one in leases])
+        except OSError as problem:  # a full disk must not keep people from labelling
+            logger.warning(
+                "%s cannot be written (%s); others may be handed the case too", self._path.name, problem
+            )
+
+    @contextlib.contextmanager
+    def _lock(self) -> Iterator[None]:
+        lock = FileLock(str(self._path) + ".lock", timeout=LOCK_SECONDS)
+        try:
+            lock.acquire()
+        except OSError as problem:  # Timeout is one
+            logger.warning("%s cannot be locked (%s); others may be handed the case too", self._path.name, problem)
+        try:
+            yield
+        finally:
+            lock.release()
 
     def _read(self) -> list[Lease]:
         try:

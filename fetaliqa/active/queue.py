@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,8 @@ from fetaliqa.errors import NotFoundError
 from fetaliqa.labels import LabelStore
 from fetaliqa.labels.store import FOLDER as LABELS
 
+Cases = Sequence[str] | Mapping[str, str]
+Stamp = tuple[int, int]
 NOT_SCORED = "not scored yet: nothing is known of its frames"
 
 
@@ -62,22 +64,23 @@ class LabelQueue:
         self._known = KnownFrames(LabelStore(self._studies / LABELS))
         self._lock = threading.Lock()
         self._pool: Pool | None = None
-        self._stamps: tuple[str, dict[str, tuple[int, int]]] | None = None
-        self._profiles: dict[str, tuple[tuple[int, int], CaseProfile]] = {}
+        self._pooled: list[tuple[str, str, Stamp]] = []
+        self._profiles: dict[tuple[str, str], tuple[Stamp, CaseProfile | None]] = {}
 
-    def refresh(self, fingerprint: str) -> None:
+    def refresh(self, cases: Cases, fingerprint: str) -> None:
         """Read what changed; called ahead of need, so that :meth:`offer` finds it done.
 
         Args:
+            cases: as for :meth:`offer`.
             fingerprint: of the model's bundle.
         """
         with self._lock:
-            self._refresh(fingerprint)
+            self._refresh(cases, fingerprint)
             self._known.by_case()
 
     def offer(
         self,
-        cases: Sequence[str],
+        cases: Cases,
         strategy: str,
         rater: str,
         fingerprint: str,
@@ -92,7 +95,8 @@ class LabelQueue:
         to get another.
 
         Args:
-            cases: all that there are.
+            cases: all that there are; a mapping tells of each which file it is (``source_of``), so that a profile
+                of another that was there before does not count.
             strategy: name, see ``STRATEGIES``.
             rater: who asks.
             fingerprint: of the model's bundle.
@@ -106,7 +110,7 @@ class LabelQueue:
         if strategy not in STRATEGIES:
             raise NotFoundError(f"there is no strategy {strategy!r}; known: {', '.join(STRATEGIES)}")
         with self._lock:
-            pool = self._refresh(fingerprint)
+            pool = self._refresh(cases, fingerprint)
             known = self._known.by_case()
             while True:  # again when another process takes the case meanwhile
                 barred = self._leases.of_others(rater) | set(skip)
@@ -124,10 +128,10 @@ class LabelQueue:
         """Free the case that a rater has."""
         self._leases.release(rater)
 
-    def counts(self, cases: Sequence[str], fingerprint: str) -> dict[str, int]:
+    def counts(self, cases: Cases, fingerprint: str) -> dict[str, int]:
         """How many cases there are, how many are scored, have a label, and are in somebody's hands."""
         with self._lock:
-            pool = self._refresh(fingerprint)
+            pool = self._refresh(cases, fingerprint)
             known = self._known.by_case()
         there = set(cases)
         return {
@@ -157,33 +161,44 @@ class LabelQueue:
                 return case, (), NOT_SCORED
         return None
 
-    def _refresh(self, fingerprint: str) -> Pool | None:
-        folder, stamps = self._best_folder(fingerprint)
-        seen = (folder.folder.name, stamps)
-        if self._stamps == seen:
-            return self._pool
-        if self._stamps is None or self._stamps[0] != seen[0]:
-            self._profiles = {}
-        kept: dict[str, tuple[tuple[int, int], CaseProfile]] = {}
-        for case, stamp in stamps.items():
-            held = self._profiles.get(case)
-            if held is None or held[0] != stamp:
-                read = folder.read(case)
-                held = None if read is None else (stamp, read)
-            if held is not None:
-                kept[case] = held
-        self._profiles, self._stamps = kept, seen
-        self._pool = make_pool(profile for _, profile in kept.values()) if kept else None
+    def _refresh(self, cases: Cases, fingerprint: str) -> Pool | None:
+        """The pool of the cases that have a profile: the model's own, else the newest of another.
+
+        A model that was published just now has scored nothing yet; what the one before saw is better than nothing.
+        """
+        chosen: dict[str, tuple[str, str, Stamp]] = {}
+        kept: dict[tuple[str, str], tuple[Stamp, CaseProfile | None]] = {}
+        missing = set(cases)
+        for folder in self._folders(fingerprint):
+            if not missing:
+                break
+            stamps = folder.stamps()
+            for case in sorted(missing & set(stamps)):
+                place = folder.folder.name, case
+                held = self._profiles.get(place)
+                if held is None or held[0] != stamps[case]:
+                    held = stamps[case], folder.read(case)
+                kept[place] = held
+                if held[1] is not None and (not isinstance(cases, Mapping) or held[1].source == cases[case]):
+                    chosen[case] = (*place, stamps[case])
+                    missing.discard(case)
+        pooled = sorted(chosen.values())
+        self._profiles = kept
+        if pooled != self._pooled:
+            profiles = (kept[folder, case][1] for folder, case, _ in pooled)
+            self._pool = make_pool(profile for profile in profiles if profile is not None) if pooled else None
+            self._pooled = pooled
         return self._pool
 
-    def _best_folder(self, fingerprint: str) -> tuple[ProfileFolder, dict[str, tuple[int, int]]]:
-        """The model's own profiles; those of another that has more of them: a new model has scored nothing yet."""
+    def _folders(self, fingerprint: str) -> Iterator[ProfileFolder]:
+        """Profiles of the model, then those of others, the newest first."""
         own = ProfileFolder(self._studies, fingerprint)
+        yield own
         there = self._studies / FOLDER
-        names = sorted(path.name for path in there.iterdir() if path.is_dir()) if there.is_dir() else []
-        others = [ProfileFolder(self._studies, name) for name in names if name != own.folder.name]
-        stamped = [(folder, folder.stamps()) for folder in (own, *others)]
-        return max(stamped, key=lambda one: len(one[1]))
+        others = [path for path in there.iterdir() if path.is_dir()] if there.is_dir() else []
+        for path in sorted(others, key=lambda path: -path.stat().st_mtime):
+            if path.name != own.folder.name:
+                yield ProfileFolder(self._studies, path.name)
 
 
 def _frames(pool: Pool, query: Query) -> tuple[dict[str, Any], ...]:

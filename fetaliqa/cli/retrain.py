@@ -36,6 +36,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-publish", action="store_true", help="keep the result as a candidate")
     parser.add_argument("--resume", action="store_true", help="go on with the last run, which was interrupted")
     parser.add_argument("--accelerator", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument(
+        "--devices", type=int, default=1, metavar="N", help="GPUs, or processes on a CPU, that train together"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(not_given={name: parser.get_default(name) for name in DECIDING})
 
@@ -50,6 +53,8 @@ def run(args: argparse.Namespace) -> int:
     from fetaliqa.training.trainer import Machine
 
     choose_device(args.accelerator)
+    if args.devices < 1:
+        raise OptionError(f"--devices is {args.devices}; 1 or more is needed")
     if args.resume:
         given = [f"--{name.replace('_', '-')}" for name in DECIDING if getattr(args, name) != args.not_given[name]]
         if given:
@@ -71,12 +76,14 @@ def run(args: argparse.Namespace) -> int:
                 args.studies,
                 request,
                 resume=args.resume,
-                machine=Machine(accelerator=args.accelerator, progress=False),
+                machine=Machine(accelerator=args.accelerator, devices=args.devices, progress=False),
                 report=bars.report,
                 say=bars.say,
             )
     except KeyboardInterrupt:
         print(f"fetaliqa retrain: go on with `fetaliqa retrain {args.studies} --resume`", file=sys.stderr)
         raise
+    if not result:  # one of several processes
+        return 0
     print(json.dumps(result) if args.json else result["sentence"])
     return 0

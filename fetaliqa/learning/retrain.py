@@ -27,7 +27,7 @@ from fetaliqa.models.card import valid_name
 from fetaliqa.models.publishing import add_candidate, keep_report, publish, record_candidate, was_published
 from fetaliqa.models.store import DEMO, current_version, resolve_bundle
 from fetaliqa.training.quiet import quiet_lightning
-from fetaliqa.training.run import execute, open_run
+from fetaliqa.training.run import execute, main_process, open_run
 from fetaliqa.training.trainer import Machine
 
 Report = Callable[[str, int, int], None]
@@ -70,7 +70,7 @@ def retrain(
         say: called with a sentence at each stage, for logs.
 
     Returns:
-        What the run's ``report.json`` holds (docs/learning.md).
+        What the run's ``report.json`` holds (docs/learning.md); nothing in all but the first of several processes.
 
     Raises:
         TooFewLabels: when there is not enough to train on; nothing was changed.
@@ -84,6 +84,10 @@ def retrain(
     folder = places.retraining_folder(studies)
     if not studies.is_dir():
         raise NotFoundError(f"{studies}: no such folder of studies")
+    if (
+        not main_process()
+    ):  # one of several that train together: the first has begun the run, and does all the rest
+        return _trained_along(studies, machine or Machine(progress=False))
     if resume and places.unfinished_run(studies) is None:
         raise StoreConflict(f"{studies}: no unfinished training to resume; start a new one")
     if not resume:
@@ -101,6 +105,12 @@ def retrain(
         raise StoreConflict(f"{studies}: another training of this folder runs; wait for it, or stop it") from None
     except OSError as problem:
         raise StorageError(f"{studies}: no training was begun: {why_not_written(problem, 'try')}") from None
+
+
+def _trained_along(studies: Path, machine: Machine) -> dict[str, Any]:
+    run = resume_run(studies)
+    execute(run.folder, run.data, run.base, *open_run(run.folder), machine)
+    return {}
 
 
 class _Retraining:
@@ -229,7 +239,7 @@ class _Retraining:
             self._trained(),
             published,
             groups,
-            device=self.machine.accelerator,
+            device=self.machine.device,
             weights=run.asked["weights"],
             progress=lambda done, total: self._stage("compare", done, total),
         )

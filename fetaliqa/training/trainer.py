@@ -32,6 +32,7 @@ class Machine:
 
     Attributes:
         accelerator: ``auto``, ``cpu`` or ``cuda``.
+        index: which CUDA device, where there is one process.
         devices: processes on each node, one device each.
         num_nodes: nodes.
         strategy: Lightning's name of it; ``auto``, ``ddp``, ...
@@ -42,6 +43,7 @@ class Machine:
     """
 
     accelerator: str = "auto"
+    index: int = 0
     devices: int = 1
     num_nodes: int = 1
     strategy: str = "auto"
@@ -56,8 +58,10 @@ class Machine:
 
     @property
     def device(self) -> str:
-        """``cuda`` or ``cpu``, for what is computed beside the trainer."""
-        return "cuda" if self.uses_cuda() else "cpu"
+        """``cuda``, ``cuda:N`` or ``cpu``, for what is computed beside the trainer."""
+        if not self.uses_cuda():
+            return "cpu"
+        return f"cuda:{self.index}" if self.index else "cuda"
 
     def precision_of(self, recipe: Recipe) -> str:
         """The precision in Lightning's words."""
@@ -115,7 +119,7 @@ def fit_model(
         OptionError: when the devices asked for are not there.
     """
     machine = machine or Machine()
-    choose_device(machine.accelerator)
+    choose_device(machine.device)
     check_trainable(model, recipe)
     checkpoints = folder / "checkpoints"
     order = make_order(train.frames, recipe, seed, train.groups)
@@ -164,8 +168,8 @@ def _trainer(recipe: Recipe, folder: Path, machine: Machine, callbacks: tuple[Ca
     torch.set_float32_matmul_precision("high")
     try:
         return pl.Trainer(
-            accelerator=machine.device,
-            devices=machine.devices,
+            accelerator="cuda" if machine.uses_cuda() else "cpu",
+            devices=[machine.index] if machine.index else machine.devices,
             num_nodes=machine.num_nodes,
             strategy=machine.strategy,
             precision=machine.precision_of(recipe),  # type: ignore[arg-type]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
 from monailabel.utils.async_tasks.task import AsyncTask
 from monailabel.utils.async_tasks.utils import processes
 
-from fetaliqa.errors import FetalIQAError, TooFewLabels
+from fetaliqa.errors import FetalIQAError
 from fetaliqa.learning.new_labels import newly_confirmed
 from monailabel_app.lib.conf import SEG_MODEL
 from monailabel_app.lib.trainers import RetrainTask, TrainOptions
@@ -18,8 +19,11 @@ from monailabel_app.lib.trainers import RetrainTask, TrainOptions
 logger = logging.getLogger(__name__)
 
 
+WATCH_SECONDS = 60.0  # labels also come by review, by restoring, from the command line, and while a training runs
+
+
 class AutoRetrain:
-    """Counts what was confirmed since the last training, whenever a label is saved.
+    """Counts what was confirmed since the last training, whenever a label is saved and now and then.
 
     Args:
         task: the training task.
@@ -29,6 +33,18 @@ class AutoRetrain:
     def __init__(self, task: RetrainTask, frames: int) -> None:
         self._task, self._frames = task, frames
         self._lock = threading.Lock()
+        self._tried: int | None = None  # count that a training was started at: one that failed is not tried again
+        self._said = ""
+
+    def watch(self) -> None:
+        """Begin to look now and then, from the server's start on."""
+        if self._frames:
+            threading.Thread(target=self._watch, name="auto-retrain-watch", daemon=True).start()
+
+    def _watch(self) -> None:
+        while True:
+            self._count()
+            time.sleep(WATCH_SECONDS)
 
     def label_saved(self) -> None:
         """Count, off the request that saved; a count that runs already will be followed by the next save's."""
@@ -39,15 +55,15 @@ class AutoRetrain:
         with self._lock:
             try:
                 new = newly_confirmed(Path(self._task.studies))
-                if new < self._frames or processes("train"):
+                if new < self._frames or new == self._tried or processes("train"):
                     return
                 self._task.check(TrainOptions())
-            except TooFewLabels as missing:
-                logger.info("no training by itself yet: %s", missing)
+            except (FetalIQAError, OSError) as problem:
+                if str(problem) != self._said:  # once, not every minute
+                    logger.info("no training by itself yet: %s", problem)
+                    self._said = str(problem)
                 return
-            except FetalIQAError as problem:
-                logger.warning("no training by itself: %s", problem)
-                return
+            self._tried, self._said = new, ""
             logger.info("%d newly confirmed frames: a quick training starts by itself", new)
             request: dict[str, Any] = {"model": SEG_MODEL, "mode": "quick"}
             AsyncTask.run("train", request=request)

@@ -35,6 +35,7 @@ KEYS = {
     "origins": "comma-separated origins of web pages that may call, such as http://viewer.example:3000",
     "replay": "labelled data set replayed in training, see docs/learning.md",
     "train_epochs": "epochs (of 20 steps) of a training, 0: as its mode has it",
+    "train_devices": "GPUs, or processes on a CPU, that train together",
     "auto_retrain": "newly confirmed frames after which a quick training starts by itself, 0: never",
     "server_mode": "set by MONAI Label itself",
 }
@@ -50,8 +51,8 @@ def _positive(key: str, text: Any, low: float) -> float:
     return value
 
 
-def _whole(key: str, text: Any) -> int:
-    value = _positive(key, text, 0.0)
+def _whole(key: str, text: Any, low: int = 0) -> int:
+    value = _positive(key, text, low)
     if value != int(value):
         raise OptionError(f"--conf {key} {text}: must be a whole number ({KEYS[key]})")
     return int(value)
@@ -82,6 +83,7 @@ class ServerConf:
         origins: origins (scheme, host, port) of web pages that may call.
         replay: data set that training replays, or None for what is known.
         train_epochs: of a training; 0: as its mode has it.
+        train_devices: GPUs, or processes on a CPU, that train together.
         auto_retrain: newly confirmed frames that start a training; 0: none starts by itself.
     """
 
@@ -96,6 +98,7 @@ class ServerConf:
     origins: tuple[str, ...] = ()
     replay: Path | None = None
     train_epochs: int = 0
+    train_devices: int = 1
     auto_retrain: int = 0
 
     @classmethod
@@ -125,6 +128,7 @@ class ServerConf:
             origins=_origins(conf.get("origins")),
             replay=_folder("replay", conf.get("replay")),
             train_epochs=_whole("train_epochs", conf.get("train_epochs", 0)),
+            train_devices=_whole("train_devices", conf.get("train_devices", 1), 1),
             auto_retrain=_whole("auto_retrain", conf.get("auto_retrain", 0)),
         )
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from monailabel.datastore.local import DataModel, ImageLabelModel
 
+from fetaliqa.active.profiles import source_of
 from fetaliqa.atomic import atomic_path
 from fetaliqa.inference.cases import images_below
 from fetaliqa.sweep import read_sweep
@@ -68,6 +69,20 @@ class GuardedDatastore(LabelsFolder):
     def list_images(self) -> list[str]:
         with self._guard:
             return super().list_images()
+
+    def sources(self) -> dict[str, str]:
+        """Which file each image is, see ``fetaliqa.active.profiles.source_of``; without those that are gone."""
+        with self._guard:
+            folder = Path(self._datastore.image_path())
+            files = {
+                image_id: folder / self._filename(image_id, entry.image.ext)
+                for image_id, entry in self._datastore.objects.items()
+            }
+        found = {}
+        for image_id, file in files.items():
+            with contextlib.suppress(OSError):
+                found[image_id] = source_of(file)
+        return found
 
     def get_labeled_images(self, label_tag: str | None = None, labels: list[str] | None = None) -> list[str]:
         with self._guard:

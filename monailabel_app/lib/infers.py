@@ -17,7 +17,7 @@ from fetaliqa.errors import NotFoundError, OptionError
 from fetaliqa.inference import AssessmentResult, AssessmentService, AssessOptions
 from fetaliqa.inference.predictor import choose_device
 from fetaliqa.inference.service import default_cache_directory
-from fetaliqa.models.store import DEMO, current_version
+from fetaliqa.models.store import DEMO, current_version, published_versions
 from fetaliqa.sweep import MASK_SUFFIXES
 from monailabel_app.lib.conf import CLS_MODEL, SEG_MODEL, ServerConf
 from monailabel_app.lib.refusal import Refused, as_refusal
@@ -54,8 +54,8 @@ class SweepTask(InferTask):
 
     @property
     def model(self) -> dict[str, Any]:
-        """What answers the next request: name, version, task, anatomy, measurement."""
-        return self.serving.current().model_info()
+        """What answers at the moment: name, version, task, anatomy, measurement."""
+        return self.serving.peek().model_info()
 
     def info(self) -> dict[str, Any]:
         return {**super().info(), "fetaliqa": self.model}
@@ -171,6 +171,13 @@ def published_spec() -> str:
     return DEMO if version is None else f"{SEG_MODEL}@{version}"
 
 
+def published_before() -> list[str]:
+    """What to serve where the published version is damaged: earlier ones, the newest first, then the demo."""
+    now = current_version(SEG_MODEL)
+    earlier = [version for version in reversed(published_versions(SEG_MODEL)) if version != now]
+    return [*(f"{SEG_MODEL}@{version}" for version in earlier), DEMO]
+
+
 def make_tasks(conf: ServerConf) -> dict[str, SweepTask]:
     """The models to host: every one whose bundle is present, or those asked for.
 
@@ -199,7 +206,7 @@ def make_tasks(conf: ServerConf) -> dict[str, SweepTask]:
         chosen = conf.bundle if model == SEG_MODEL else cls
         follows = model == SEG_MODEL and conf.bundle is None
         spec = published_spec if follows else functools.partial(str, chosen)
-        task = SweepTask(Serving(make, spec), follows)
+        task = SweepTask(Serving(make, spec, published_before if follows else tuple), follows)
         expected = "segmentation" if model == SEG_MODEL else "classification"
         if task.model["task"] != expected:
             raise OptionError(f"bundle {task.model['name']} is for {task.model['task']}; {model} needs {expected}")

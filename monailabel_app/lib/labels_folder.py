@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from fetaliqa.errors import LabelError
+from fetaliqa.errors import LabelConflict, LabelDamaged, LabelError
 from fetaliqa.labels import FrameRecord, LabelVersion
 from fetaliqa.labels.record import KEY
 from fetaliqa.labels.version import pixels_sha256
@@ -62,8 +62,8 @@ class LabelsFolder(ShownLabels):
 
         Raises:
             Refused: 400 for a bad id, tag or record, or a file that is no mask on the grid, 404 for an unknown
-                image, 409 when the label was changed since the version that it is based on, 413 when too large,
-                507 when the disk does not take it.
+                image, 409 when the label was changed since the version that it is based on or has a frame record
+                where this one has none, 413 when too large, 507 when the disk does not take it.
         """
         self.save_version(image_id, label_filename, label_tag, label_info)
         return image_id
@@ -98,6 +98,8 @@ class LabelsFolder(ShownLabels):
                 self._update_datastore_file()
                 return version
             self._adopt(image_id, tag)
+            if record is None:
+                self._check_no_record(image_id, tag)
             version = self.labels.save(image_id, tag, received, record, info, image=pixels, based_on=based_on)
             self._shown(version)
         return version
@@ -112,6 +114,21 @@ class LabelsFolder(ShownLabels):
         there = image_id in self._datastore.objects and image.exists()
         if not there or _identity(image.stat()) != _identity(seen):
             raise Refused(404, f"image {image_id}: it was removed or replaced meanwhile; load it again")
+
+    def _check_no_record(self, image_id: str, tag: str) -> None:
+        """Refuse to put a label that does not say what was looked at in the place of one that does.
+
+        Nothing of the new one could train, and what was confirmed before would not train any more.
+        """
+        try:
+            held = self.labels.current(image_id, tag)
+        except LabelDamaged:
+            return
+        if held is not None and held.record is not None:
+            raise LabelConflict(
+                f"label {tag} of {image_id}: version {held.version} says who looked at which frames, and this "
+                "save does not; send a frame_record along, or save under another tag"
+            )
 
     def restore_label(self, image_id: str, label_tag: str, version: int, info: dict[str, Any]) -> LabelVersion:
         """Make an earlier version of a label the label again, as a new version.

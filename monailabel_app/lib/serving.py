@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from fetaliqa.errors import BundleError, FetalIQAError
 from fetaliqa.inference import AssessmentService
@@ -25,15 +26,47 @@ class Serving:
     Args:
         make: a service of the bundle that a spec names.
         spec: which bundle is to be served now; it never changes where it was chosen.
+        instead: bundles to begin with where that one cannot be used, the best first.
+
+    Raises:
+        FetalIQAError: when none of them can be used.
     """
 
-    def __init__(self, make: Callable[[str], AssessmentService], spec: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        make: Callable[[str], AssessmentService],
+        spec: Callable[[], str],
+        instead: Callable[[], Sequence[str]] = tuple,
+    ) -> None:
         self._make, self._spec = make, spec
-        self.spec = spec()
-        self._service = make(self.spec)
-        self._service.check()
         self._lock = threading.Lock()
         self._failed: tuple[str, float] | None = None
+        self.spec = wanted = spec()
+        try:
+            self._service = self._checked(wanted)
+        except FetalIQAError as problem:
+            self._failed = wanted, time.monotonic()
+            for other in instead():
+                with contextlib.suppress(FetalIQAError):
+                    self._service, self.spec = self._checked(other), other
+                    logger.error("%s is published, but cannot be served; %s is: %s", wanted, other, problem)
+                    return
+            raise
+
+    def _checked(self, spec: str) -> AssessmentService:
+        service = self._make(spec)
+        service.check()
+        return service
+
+    def peek(self) -> AssessmentService:
+        """The service at hand, at once; where another version is published it is loaded meanwhile, in a thread."""
+        try:
+            wanted = self._spec()
+        except OSError:
+            return self._service
+        if wanted != self.spec and not self._just_failed(wanted) and not self._lock.locked():
+            threading.Thread(target=self.current, name="follow-published", daemon=True).start()
+        return self._service
 
     def current(self) -> AssessmentService:
         """The service to answer a request with."""

@@ -50,10 +50,10 @@ class FrameStrategy(Strategy):
         """
         with as_refusal():
             offer = self._queue.offer(
-                datastore.list_images(),
+                datastore.sources(),
                 self._name,
                 rater_of(request),
-                self._task.serving.current().fingerprint,
+                self._task.serving.peek().fingerprint,
                 _settings(request),
                 skip=_skipped(request),
                 minutes=_minutes(request),

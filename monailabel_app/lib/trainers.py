@@ -134,7 +134,7 @@ class RetrainTask(TrainTask):
         from fetaliqa.training.trainer import Machine
 
         conf = self._conf
-        accelerator = "cuda" if conf.device.startswith("cuda") else conf.device
+        accelerator, _, index = conf.device.partition(":")
         asked = RetrainRequest(
             mode=options.mode,
             bundle=conf.bundle,
@@ -148,13 +148,16 @@ class RetrainTask(TrainTask):
                 self.studies,
                 asked,
                 resume=options.resume,
-                machine=Machine(accelerator=accelerator, progress=False),
+                machine=Machine(
+                    accelerator=accelerator, index=int(index or 0), devices=conf.train_devices, progress=False
+                ),
                 say=logger.info,
             )
         except FetalIQAError as problem:  # a sentence is what people need; a traceback would push it out of sight
             logger.error("%s", problem)
             raise SystemExit(1) from None
-        return {name: result[name] for name in ("run", "version", "published", "sentence")}
+        # of several processes that train together only the first has a result
+        return {name: result.get(name) for name in ("run", "version", "published", "sentence")}
 
 
 def make_trainers(app: Any) -> dict[str, RetrainTask]:

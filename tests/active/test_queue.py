@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -128,6 +129,44 @@ def test_new_profiles_are_seen_and_a_new_model_starts_with_the_old_ones(studies:
     offer = queue.offer(CASES, "uncertainty", "anna", "d" * 64)
     assert offer is not None
     assert offer.frames
+
+
+def test_a_new_model_s_profiles_come_first_and_those_of_removed_images_do_not_count(studies: Path) -> None:
+    queue, new = LabelQueue(studies), "d" * 64
+    ProfileFolder(studies, new).write(random_profile("case-1", 77))
+    for number in range(5):  # of images that were removed: more than the new model has
+        ProfileFolder(studies, MODEL).write(random_profile(f"gone-{number}", number))
+    pool = queue._refresh(CASES, new)
+    assert pool is not None
+    assert pool.cases == tuple(CASES)
+    own = random_profile("case-1", 77).profile.uncertainty
+    assert np.array_equal(pool.uncertainty[pool.of_cases(["case-1"])], own)
+
+
+def test_a_profile_of_a_file_that_was_replaced_does_not_count(studies: Path) -> None:
+    queue = LabelQueue(studies)
+    folder = ProfileFolder(studies, MODEL)
+    for number, case in enumerate(CASES):
+        folder.write(replace(random_profile(case, number), source=f"file {number}"))
+    sources = {case: f"file {number}" for number, case in enumerate(CASES)}
+    assert queue.counts(sources, MODEL)["scored"] == 3
+    replaced = {**sources, "case-2": "another"}
+    assert queue.counts(replaced, MODEL)["scored"] == 2
+    offer = queue.offer(replaced, "fetaliqa", "anna", MODEL, skip=["case-0", "case-1"])
+    assert offer is not None
+    assert (offer.case, offer.note) == ("case-2", NOT_SCORED)
+
+
+def test_leases_that_cannot_be_written_stop_nobody(studies: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("fetaliqa.active.leases.write_json", full)
+    offer = LabelQueue(studies).offer(CASES, "fetaliqa", "anna", MODEL)
+    assert offer is not None
+    (studies / "leases.json.lock").unlink()
+    (studies / "leases.json.lock").mkdir()  # what cannot be locked
+    assert LabelQueue(studies).offer(CASES, "fetaliqa", "anna", MODEL) is not None
 
 
 def test_an_exhausted_pool_offers_nothing(studies: Path) -> None:

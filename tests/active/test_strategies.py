@@ -82,6 +82,19 @@ def test_what_is_not_offered_is_not_asked_for(strategy: str) -> None:
     assert {query.case for query in queries} == {"case-2"}
 
 
+def test_uncertainty_goes_by_what_a_case_can_offer_not_by_a_crowd_of_alike_frames() -> None:
+    pool = random_pool(slots=400)
+    uncertainty = np.full(len(pool), 0.1, np.float32)
+    crowd, spread = (np.flatnonzero(pool.of_cases([case])) for case in ("case-0", "case-1"))
+    uncertainty[crowd[:90]] = 0.9  # within the gap: one of them only can be offered
+    settings = QuerySettings(frames=4, per_sweep=4, gap=90)
+    uncertainty[spread[:271:90]] = 0.6
+    query = next_query(_with(pool, uncertainty=uncertainty), "uncertainty", settings)
+    assert query is not None
+    assert query.case == "case-1"
+    assert [pick.score for pick in query.picks] == pytest.approx([0.6] * 4)
+
+
 def test_uncertainty_takes_the_most_uncertain_case() -> None:
     pool = random_pool()
     certain = np.where(pool.of_cases(["case-3"]), pool.uncertainty, 0.001 * pool.uncertainty)

@@ -143,6 +143,13 @@ def test_a_record_that_contradicts_its_masks_is_refused(studies, tmp_path, frame
     case = Studies(studies).read("case_a")  # what training reads
     assert np.flatnonzero(case.known).tolist() == [0, 2]
     assert np.flatnonzero(case.grades()).tolist() == [2]
+    # a client that knows no records must not end that
+    with pytest.raises(Refused, match="version 2 says who looked at which frames") as refused:
+        store.save_label("case_a", str(tmp_path / "drawn.nii.gz"), "final", {})
+    assert refused.value.status_code == 409
+    assert store.labels.latest("case_a", "final") == 2
+    store.save_label("case_a", str(tmp_path / "drawn.nii.gz"), "ben", {})
+    assert Studies(studies).confirmed("case_a") == (1, 1)
 
 
 def test_a_removed_label_can_be_restored_and_is_no_truth_meanwhile(studies: Path, tmp_path: Path) -> None:

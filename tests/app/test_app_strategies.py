@@ -30,6 +30,7 @@ def scored(server: Server) -> Iterator[Server]:
     yield server
     for rater in ("anna", "ben", "carla", "unknown"):
         server.raw("DELETE", f"/activelearning/lease?user_name={rater}")
+    server.raw("DELETE", "/activelearning/lease")
 
 
 def ask(server: Server, strategy: str = "fetaliqa", **body: Any) -> Answer:
@@ -104,6 +105,37 @@ def test_a_lease_of_a_bad_name(server: Server) -> None:
     answer = server.raw("DELETE", "/activelearning/lease?user_name=../x")
     assert answer.status == 400
     assert "user '../x'" in answer.detail
+
+
+def test_what_clients_told_of_an_image_does_not_stand_in_for_the_offer(scored: Server) -> None:
+    told = {"id": "elsewhere", "frames": [{"frame": 10**9}], "lease": None, "note": "mine", "kept": 1}
+    for image in scored.index()["objects"]:
+        put = scored.call("PUT", f"/datastore/image/info?image={image}", data={"info": json.dumps(told)})
+        assert put.status == 200
+    answer = ask(scored, user="anna").json()
+    assert answer["id"] in scored.index()["objects"]
+    assert answer["lease"]["rater"] == "anna"
+    assert all(frame["frame"] < 1000 for frame in answer["frames"])
+    assert answer["kept"] == 1
+    noted = scored.index()["objects"][answer["id"]]["image"]["info"]["strategy"]
+    assert noted["fetaliqa"]["client_id"] == "anna"
+
+
+def test_somebody_without_a_name_is_known_by_the_address(scored: Server) -> None:
+    answer = ask(scored).json()
+    assert answer["lease"]["rater"] == "unknown-127.0.0.1"
+    assert ask(scored, client_id="viewer-7").json()["lease"]["rater"] == "viewer-7"
+    assert scored.raw("DELETE", "/activelearning/lease").json() == {"released": "unknown-127.0.0.1"}
+    scored.raw("DELETE", "/activelearning/lease?user_name=viewer-7")
+
+
+@pytest.mark.usefixtures("untouched")
+def test_options_of_all_trainings_that_are_no_objects(server: Server) -> None:
+    answer = server.call("POST", "/train/", json={"fetalclip_seg": "x"})
+    assert (answer.status, answer.detail) == (
+        400,
+        "fetalclip_seg is 'x'; a JSON object of its options is needed",
+    )
 
 
 @pytest.mark.usefixtures("untouched")

@@ -246,6 +246,18 @@ def test_a_killed_training_goes_on_with_the_same_result(studies: Path, untrained
         retrain(studies, resume=True)
 
 
+def test_two_processes_train_one_candidate_together(studies: Path, untrained: Bundle):
+    options = ("--bundle", str(untrained.directory), "--name", "seg", "--devices", "2", "--accelerator", "cpu")
+    running = start(studies, *options, *settings(FAST))
+    _, said = running.communicate(timeout=240)
+    assert running.returncode == 0, said
+    assert current_version("seg") == "1"
+    assert [line["action"] for line in history("seg")] == ["publish"]
+    found = json.loads((places.run_folder(studies, 1) / places.REPORT).read_text())
+    assert found["trained"]["computed"]["devices"] == 2
+    assert found["gate"]["groups"]["confirmed"]["figures"]["dice"]["candidate"] > 0.3
+
+
 def test_labels_that_changed_since_are_not_resumed_on(studies: Path, untrained: Bundle):
     class Stop(Exception):
         pass

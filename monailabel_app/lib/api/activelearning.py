@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import logging
+import re
+import time
 from typing import Any
 
-from fastapi import APIRouter, Body
-from monailabel.endpoints.activelearning import sample
+from fastapi import APIRouter, Body, Request
 
 from monailabel_app.lib.api.common import USER, served
 from monailabel_app.lib.ids import check_known
 from monailabel_app.lib.refusal import Refused
-from monailabel_app.lib.strategies import rater_of
+from monailabel_app.lib.strategies import ANONYMOUS, rater_of
 
+logger = logging.getLogger(__name__)
 router = APIRouter(prefix="/activelearning", tags=["ActiveLearning"])
 
 NO_BODY = Body(default=None)
@@ -27,15 +30,15 @@ def counts(user: Any = USER) -> dict[str, int]:
 
 
 @router.delete("/lease", summary="Give a case back")
-def release(user_name: str | None = None, user: Any = USER) -> dict[str, str]:
+def release(request: Request, user_name: str | None = None, user: Any = USER) -> dict[str, str]:
     """Free the case that a rater has, for others to be handed."""
-    rater = rater_of({"user": _authenticated(user) or user_name})
+    rater = rater_of({"user": _authenticated(user) or user_name or _anonymous(request)})
     served().release_lease(rater)
     return {"released": rater}
 
 
 @router.post("/{strategy}", summary="The next case to label, by a strategy")
-def next_sample(strategy: str, params: Any = NO_BODY, user: Any = USER) -> dict[str, Any]:
+def next_sample(request: Request, strategy: str, params: Any = NO_BODY, user: Any = USER) -> dict[str, Any]:
     """A case and its frames worth labelling; ``exhausted`` with a sentence when nothing is left."""
     if params is not None and not isinstance(params, dict):
         raise Refused(400, f"the body must be a JSON object like {{}}, not {type(params).__name__}")
@@ -44,8 +47,34 @@ def next_sample(strategy: str, params: Any = NO_BODY, user: Any = USER) -> dict[
         strategy = check_known("strategy", str(name), served()._strategies)
     if name := _authenticated(user):
         asked["user"] = name
-    found = sample(strategy, asked, rater_of(asked))
-    return found if found else {"exhausted": True, "message": EXHAUSTED}
+    elif not asked.get("user") and not asked.get("client_id"):
+        asked["client_id"] = _anonymous(request)
+    found = served().next_sample({**asked, "strategy": strategy})
+    if not found:
+        return {"exhausted": True, "message": EXHAUSTED}
+    # as MONAI Label's own endpoint, but what clients once told of an image does not stand in for the offer
+    return {**_noted(found["id"], strategy, rater_of(asked)), **found}
+
+
+def _noted(image_id: str, strategy: str, rater: str) -> dict[str, Any]:
+    """What is known of an image, once it is noted who was handed it by which strategy."""
+    store = served().datastore()
+    info = store.get_image_info(image_id)
+    before = info.get("strategy")
+    handed = {strategy: {"ts": int(time.time()), "client_id": rater}}
+    try:
+        store.update_image_info(
+            image_id, {"strategy": {**before, **handed} if isinstance(before, dict) else handed}
+        )
+    except (Refused, OSError) as problem:
+        logger.warning("%s: who was handed it is not noted: %s", image_id, problem)
+    return info
+
+
+def _anonymous(request: Request) -> str:
+    """A name for somebody who gave none: two machines are two raters, who are not handed the same case."""
+    host = request.client.host if request.client else ""
+    return "-".join([ANONYMOUS, *re.findall(r"[A-Za-z0-9.]+", host)])
 
 
 def _authenticated(user: Any) -> str | None:

@@ -12,7 +12,7 @@ from fetaliqa.models.publishing import candidates, history, publish, report_of, 
 from fetaliqa.models.store import current_version, published_versions
 from monailabel_app.lib.api.common import ADMIN, USER, served
 from monailabel_app.lib.conf import SEG_MODEL
-from monailabel_app.lib.infers import known_task
+from monailabel_app.lib.infers import SweepTask, known_task
 from monailabel_app.lib.refusal import Refused, as_refusal
 
 router = APIRouter(prefix="/models", tags=["Models"])
@@ -32,10 +32,14 @@ def list_versions(model: str = SEG_MODEL, user: Any = USER) -> dict[str, Any]:
         return {
             "name": model,
             "current": current_version(model),
-            "served": task.model,
-            "follows": task.follows,
+            **_served(task),
             "versions": versions,
         }
+
+
+def _served(task: SweepTask) -> dict[str, Any]:
+    """What answers the next request, loaded by now, and whether that follows what is published."""
+    return {"served": task.serving.current().model_info(), "follows": task.follows}
 
 
 @router.get("/history", summary="Candidates, publications and returns, oldest first")
@@ -59,7 +63,7 @@ def publish_version(
         raise Refused(400, f"version {wanted[:80]!r} cannot be one; GET /models/ lists them")
     with as_refusal():
         changed = publish(model, wanted, reason=f"published by {user.username}")
-    return {"name": model, "version": wanted, "changed": changed, "served": task.model, "follows": task.follows}
+    return {"name": model, "version": wanted, "changed": changed, **_served(task)}
 
 
 @router.post("/rollback", summary="Go back to what was in use before the current version")
@@ -70,4 +74,4 @@ def roll_back(model: str = SEG_MODEL, user: Any = ADMIN) -> dict[str, Any]:
         raise Refused(409, f"no version of {model} is published, so there is nothing to go back from")
     with as_refusal():
         version = rollback(model)
-    return {"name": model, "version": version, "changed": True, "served": task.model, "follows": task.follows}
+    return {"name": model, "version": version, "changed": True, **_served(task)}

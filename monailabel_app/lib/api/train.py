@@ -20,8 +20,13 @@ router = APIRouter(prefix="/train", tags=["Train"])
 def train_all(params: dict | None = None, run_sync: bool = False, user: Any = ADMIN) -> Any:
     """As in MONAI Label: options by model."""
     answers = {}
-    for model in sorted(served()._trainers):
-        options = (params or {}).get(model) or {}
+    models = sorted(served()._trainers)
+    asked = {model: (params or {}).get(model) or {} for model in models}
+    for model, options in asked.items():
+        if not isinstance(options, dict):
+            raise Refused(400, f"{model} is {str(options)[:80]!r}; a JSON object of its options is needed")
+        train_options(options)
+    for model, options in asked.items():
         answers[model] = {"result": train_model(model, options, run_sync, False, user), "detail": None}
     return answers
 

@@ -1,0 +1,113 @@
+"""Which bundle is served while others are published or damaged; and when a training starts by itself."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from fetaliqa.errors import BundleError, TooFewLabels
+from monailabel_app.lib import auto_retrain
+from monailabel_app.lib.auto_retrain import AutoRetrain
+from monailabel_app.lib.serving import Serving
+
+
+class Service:
+    """Stands in for an assessment service; ``damaged`` ones cannot be used."""
+
+    damaged: tuple[str, ...] = ()
+
+    def __init__(self, spec: str, may_load: threading.Event) -> None:
+        self.spec, self._may_load = spec, may_load
+        self.fingerprint = spec
+
+    def check(self) -> None:
+        if self.spec in self.damaged:
+            raise BundleError(f"{self.spec} is damaged")
+
+    def model_info(self) -> dict[str, str]:
+        return {"task": "segmentation", "anatomy": "abdomen", "version": self.spec}
+
+    def load(self) -> None:
+        assert self._may_load.wait(10)
+
+
+def until(what: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not what():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_a_question_never_waits_for_a_new_version_to_load() -> None:
+    published, may_load = ["seg@1"], threading.Event()
+    serving = Serving(lambda spec: Service(spec, may_load), lambda: published[0])  # type: ignore[arg-type, return-value]
+    published[0] = "seg@2"
+    assert serving.peek().fingerprint == "seg@1"  # at once, though the new one cannot be loaded yet
+    may_load.set()
+    until(lambda: serving.peek().fingerprint == "seg@2")
+
+
+def test_a_damaged_published_version_does_not_keep_a_server_from_starting(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(Service, "damaged", ("seg@3", "seg@2"))
+    ready = threading.Event()
+    ready.set()
+
+    def make(spec: str) -> Any:
+        return Service(spec, ready)
+
+    with pytest.raises(BundleError, match="seg@3 is damaged"):
+        Serving(make, lambda: "seg@3")
+    serving = Serving(make, lambda: "seg@3", lambda: ["seg@2", "seg@1", "demo"])
+    assert serving.current().fingerprint == "seg@1"
+    assert "seg@3 is published, but cannot be served; seg@1 is: seg@3 is damaged" in caplog.text
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """The trainings that were started."""
+    found: list[dict[str, Any]] = []
+    monkeypatch.setattr(auto_retrain.AsyncTask, "run", lambda _, request: found.append(request))
+    monkeypatch.setattr(auto_retrain, "processes", lambda _: {})
+    return found
+
+
+def watched(monkeypatch: pytest.MonkeyPatch, counts: list[int], check: Callable[..., None]) -> AutoRetrain:
+    monkeypatch.setattr(auto_retrain, "newly_confirmed", lambda _: counts[-1])
+    return AutoRetrain(SimpleNamespace(studies="s", check=check), 10)  # type: ignore[arg-type]
+
+
+def test_labels_that_came_without_a_save_start_a_training_too(
+    monkeypatch: pytest.MonkeyPatch, started: list[dict[str, Any]]
+) -> None:
+    monkeypatch.setattr(auto_retrain, "WATCH_SECONDS", 0.02)
+    counts = [3]
+    watched(monkeypatch, counts, lambda _: None).watch()
+    time.sleep(0.2)
+    assert started == []
+    counts.append(12)  # picked by a reviewer, or imported
+    until(lambda: len(started) == 1)
+    time.sleep(0.2)
+    assert len(started) == 1  # one that failed at once is not tried again and again
+    counts.append(13)
+    until(lambda: len(started) == 2)
+
+
+def test_what_is_missing_for_a_training_is_said_once(
+    monkeypatch: pytest.MonkeyPatch, started: list[dict[str, Any]], caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(_: Any) -> None:
+        raise TooFewLabels("all confirmed frames are of one case")
+
+    task = watched(monkeypatch, [12], refuse)
+    with caplog.at_level("INFO"):
+        for _ in range(3):
+            task._count()
+    assert started == []
+    assert caplog.text.count("all confirmed frames are of one case") == 1
