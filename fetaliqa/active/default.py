@@ -1,10 +1,10 @@
 """The default strategy.
 
-Few labels, or a model that sees nothing anywhere: cover what there is. Groups of alike frames are taken in the
+Few labels: cover what there is. Groups of alike frames are taken in the
 order of how much anatomy the current model sees in them, and of each the frame nearest to its centre (typical
 frames first, TypiClust's idea).
 
-Then frames that look unlike the labelled ones, from four strata: likely outlines; predicted positives with an
+Then frames that look unlike the labelled ones, from four strata: likely outlines; likely ones with an
 uncertain outline; near misses; and any frames, since a model trained on hard frames only expects too little. Power
 noise, weaker as labels come in (ClaSP PE, arXiv 2601.13677), keeps a wrong model from choosing by itself. The
 frame that would be measured, the case's best, is among them.
@@ -21,9 +21,11 @@ from fetaliqa.active.picking import Basket, QuerySettings
 from fetaliqa.active.pool import Pool
 
 COLD_FRAMES = 24  # labelled frames up to which covering goes on
-LEAST_POSITIVE = 0.002  # share of frames called positive, below which the model knows nothing worth asking it
+LIKELY_SHARE = (
+    0.02  # of all frames, those with most anatomy in them count as likely outlines at least: a model with
+)
+# few labels calls hardly any frame positive, yet knows which of them come closest
 FLOOR = 0.1  # presence that a group counts with even where the model sees nothing
-NEAR_PRESENCE = 0.1  # from which a frame that is not positive is a near miss
 SURE_FRAMES = 500  # labelled frames from which the noise is at its weakest
 WEAKEST = 100.0
 CANDIDATES = 400  # frames of each stratum that compete for the case
@@ -54,7 +56,7 @@ class _Stratum:
 
 def default_query(pool: Pool, left: np.ndarray, settings: QuerySettings, random: np.random.Generator) -> Basket:
     """Frames of one case by the default strategy; ``left`` is bool [N], the frames to choose from."""
-    if pool.labelled.sum() < COLD_FRAMES or pool.positive.mean() < LEAST_POSITIVE:
+    if pool.labelled.sum() < COLD_FRAMES:
         return _cover(pool, left, settings)
     return _uncertain_and_new(pool, left, settings, random)
 
@@ -100,14 +102,23 @@ def _strata(pool: Pool, random: np.random.Generator) -> tuple[_Stratum, ...]:
     strength = WEAKEST ** min(1.0, pool.labelled.sum() / SURE_FRAMES)
     noise = random.gumbel(size=len(pool)) / strength
     uncertain = np.log(pool.uncertainty + 1e-3) + noise
-    close = ~pool.positive & (pool.presence > NEAR_PRESENCE)
-    likely = np.log(pool.presence + 1e-3) + noise
+    likely, close = _likely_and_close(pool)
+    present = np.log(pool.presence + 1e-3) + noise
     return (
-        _Stratum(0.45, "likely outline, unlike the labelled ones", pool.positive, likely),
-        _Stratum(0.15, "high disagreement along the outline", pool.positive, uncertain),
+        _Stratum(0.45, "likely outline, unlike the labelled ones", likely, present),
+        _Stratum(0.15, "high disagreement along the outline", likely, uncertain),
         _Stratum(0.1, "near miss: the model is not sure that nothing is there", close, uncertain),
         _Stratum(0.3, ANY, np.ones(len(pool), bool), CHANCE * random.gumbel(size=len(pool)), competes=False),
     )
+
+
+def _likely_and_close(pool: Pool) -> tuple[np.ndarray, np.ndarray]:
+    """bool [N] each: frames called positive, or those that come closest; and as many that come close after them."""
+    count = max(int(pool.positive.sum()), round(LIKELY_SHARE * len(pool)), 1)
+    order = np.lexsort((-pool.presence, ~pool.positive))
+    likely, close = np.zeros((2, len(pool)), bool)
+    likely[order[:count]], close[order[count : 2 * count]] = True, True
+    return likely, close
 
 
 def _worth_most(pool: Pool, left: np.ndarray, strata: tuple[_Stratum, ...], settings: QuerySettings) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,10 @@ from fetaliqa.experiments.efficiency.model import (
     frame_set,
     predictions,
     profile_of,
+    kinds_of,
     test_figures,
     train_decoder,
+    training_sample,
 )
 from fetaliqa.models import Bundle, BundleCard, FetalCLIPSeg
 from fetaliqa.models.store import resolve_bundle
@@ -200,17 +202,15 @@ def _run(world: _World, strategy: str, seed: int) -> list[dict[str, Any]]:
         model = train_decoder(base, world.pool_frames, simulation.full_steps, seed)
         return [_row(world, strategy, seed, 0, np.ones(len(world.pool_frames), bool), model)]
     model = train_decoder(base, chosen_frames(world.pool_frames, np.zeros(0, int)), 0, seed)
-    labelled, hard = np.zeros(len(world.pool_frames), bool), np.zeros(len(world.pool_frames), bool)
+    labelled = np.zeros(len(world.pool_frames), bool)
     rows: list[dict[str, Any]] = []
     pool = world.model_pool(model)
     for budget in simulation.budgets:
         if rows and STRATEGIES[strategy].reads_model:  # for the others the frozen encoder says the same each time
             pool = world.model_pool(model)
-        before = labelled
         labelled = _label(world, pool, labelled, strategy, budget, seed)
-        hard |= labelled & ~before & pool.positive  # of those without an outline: what the model took for one
-        frames = chosen_frames(replace(world.pool_frames, hard=hard), np.flatnonzero(labelled))
-        model = train_decoder(base, frames, simulation.steps, seed)
+        chosen = training_sample(world.pool_frames.grades, labelled, kinds_of(pool), simulation.steps, seed)
+        model = train_decoder(base, chosen_frames(world.pool_frames, chosen), simulation.steps, seed)
         rows.append(_row(world, strategy, seed, len(rows), labelled, model))
     return rows
 

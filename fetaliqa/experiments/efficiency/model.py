@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from fetaliqa.active.pool import Pool
 from fetaliqa.experiments.case_scores import case_outcome, worth_assessing
 from fetaliqa.experiments.efficiency.data import ThinCase
 from fetaliqa.inference.predictor import ChunkPrediction
@@ -23,9 +24,9 @@ from fetaliqa.training.losses import outline_loss
 from fetaliqa.training.recipe import DECODER
 
 CHUNK = 64  # frames
+BATCH = 16
 STARTS = 4
-HARD_SHARE = 0.1875  # of a batch, as of frames that a strategy chose for being mistaken for an outline: in sweeps
-# they are few, and a decoder that sees little else expects too little everywhere
+NEAR_PRESENCE = 0.1  # from which a frame that is not called positive is a near miss
 LEARNING_RATE = 1e-2  # of the recipe `decoder`
 
 
@@ -44,6 +45,39 @@ def frame_set(cases: Sequence[ThinCase], size: int) -> FrameSet:
 def chosen_frames(frames: FrameSet, chosen: np.ndarray) -> FrameSet:
     """Some frames of a set."""
     return replace(frames, **{name: getattr(frames, name)[chosen] for name in frames.__dataclass_fields__})
+
+
+def kinds_of(pool: Pool) -> np.ndarray:
+    """int [N]: what the current model takes each frame for: 2 positive, 1 a near miss, 0 nothing."""
+    return np.where(pool.positive, 2, np.where(pool.presence > NEAR_PRESENCE, 1, 0))
+
+
+def training_sample(
+    grades: np.ndarray, labelled: np.ndarray, kinds: np.ndarray, steps: int, seed: int
+) -> np.ndarray:
+    """Which labelled frames to train on, some of them several times.
+
+    A strategy that asks for difficult frames gathers many that look like an outline and have none. In sweeps they are
+    few, and a decoder that sees little else expects too little everywhere. So each frame without an outline is taken
+    as often as there are frames of its kind for each labelled one; what was drawn evenly stays as it is.
+
+    Args:
+        grades: [N], of all frames.
+        labelled: bool [N].
+        kinds: int [N], see :func:`kinds_of`.
+        steps: of the training.
+        seed: of the draw.
+
+    Returns:
+        int [n], indices.
+    """
+    stand_for = np.bincount(kinds) / np.maximum(np.bincount(kinds[labelled], minlength=kinds.max() + 1), 1)
+    outlined, empty = np.flatnonzero(labelled & (grades > 0)), np.flatnonzero(labelled & (grades == 0))
+    if not len(empty):
+        return outlined
+    chance = stand_for[kinds[empty]]
+    drawn = np.random.default_rng(seed).choice(empty, steps * BATCH, p=chance / chance.sum())
+    return np.concatenate([outlined, drawn])
 
 
 def train_decoder(base: Base, frames: FrameSet, steps: int, seed: int) -> FetalCLIPSeg:
@@ -77,12 +111,12 @@ def _fitted(model: FetalCLIPSeg, frames: FrameSet, steps: int, seed: int) -> Fet
 
     settings = FitSettings(
         steps=steps,
-        batch_size=min(16, max(4, len(frames))),
+        batch_size=BATCH,
         learning_rate=LEARNING_RATE,
         warmup_steps=10,
         ema_decay=0.97,
         seed=seed,
-        hard_share=HARD_SHARE,
+        hard_share=0.0,
     )
     fitted = fit(model, frames, settings, objective)
     assert isinstance(fitted, FetalCLIPSeg)
