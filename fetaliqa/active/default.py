@@ -113,7 +113,7 @@ def _strata(pool: Pool, random: np.random.Generator) -> tuple[_Stratum, ...]:
 
 
 def _likely_and_close(pool: Pool) -> tuple[np.ndarray, np.ndarray]:
-    """bool [N] each: frames called positive, or those that come closest; and as many that come close after them."""
+    """bool [N] each: frames called positive, or those that come closest; and as many that come close after."""
     count = max(int(pool.positive.sum()), round(LIKELY_SHARE * len(pool)), 1)
     order = np.lexsort((-pool.presence, ~pool.positive))
     likely, close = np.zeros((2, len(pool)), bool)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from fetaliqa.experiments.efficiency.data import ThinCase
 
-BUDGETS = (16, 32, 64, 128, 256, 384)
+BUDGETS = (24, 48, 96, 192, 384)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -33,7 +33,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help=f"labelled frames after each round (default {','.join(map(str, BUDGETS))})",
     )
     parser.add_argument("--pool-cases", type=int, default=28, metavar="N", help="cases to label (default 28)")
-    parser.add_argument("--test-cases", type=int, default=20, metavar="N", help="cases to measure on (default 20)")
+    parser.add_argument("--test-cases", type=int, default=14, metavar="N", help="cases to measure on (default 14)")
     parser.add_argument("--step", type=int, default=5, metavar="N", help="keep every N-th frame (default 5)")
     parser.add_argument(
         "--frames", type=int, default=4, metavar="N", help="frames of a case at a time (default 4)"
@@ -42,8 +42,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--gap", type=int, default=15, metavar="N", help="frames between labelled ones (default 15)"
     )
-    parser.add_argument("--steps", type=int, default=120, metavar="N", help="training steps a round (default 120)")
-    parser.add_argument("--full-steps", type=int, default=600, metavar="N", help="and on all labels (default 600)")
+    parser.add_argument("--steps", type=int, default=180, metavar="N", help="training steps a round (default 180)")
+    parser.add_argument("--full-steps", type=int, default=180, metavar="N", help="and on all labels (default 180)")
     parser.add_argument("--processes", type=int, default=1, metavar="N", help="runs at the same time (default 1)")
     parser.add_argument("--json", action="store_true", help="print the summary as JSON")
 

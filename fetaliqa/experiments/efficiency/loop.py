@@ -22,9 +22,9 @@ from fetaliqa.experiments.efficiency.data import ThinCase, read_cases
 from fetaliqa.experiments.efficiency.model import (
     chosen_frames,
     frame_set,
+    kinds_of,
     predictions,
     profile_of,
-    kinds_of,
     test_figures,
     train_decoder,
     training_sample,

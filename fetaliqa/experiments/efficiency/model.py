@@ -57,9 +57,9 @@ def training_sample(
 ) -> np.ndarray:
     """Which labelled frames to train on, some of them several times.
 
-    A strategy that asks for difficult frames gathers many that look like an outline and have none. In sweeps they are
-    few, and a decoder that sees little else expects too little everywhere. So each frame without an outline is taken
-    as often as there are frames of its kind for each labelled one; what was drawn evenly stays as it is.
+    A strategy that asks for difficult frames gathers many that look like an outline and have none. In sweeps they
+    are few, and a decoder that sees little else expects too little everywhere. So each frame without an outline is
+    taken as often as there are frames of its kind for each labelled one; what was drawn evenly stays as it is.
 
     Args:
         grades: [N], of all frames.
