@@ -15,6 +15,7 @@ FRAME_COLUMNS = (
     "padding",
     "quality",
     "positive",
+    "interpolated",
     "rank",
     "foreground_fraction",
     "area_px",
@@ -43,6 +44,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--sweeps", type=int, metavar="N", help="number of equal sweeps in the stack (default: found)"
     )
+    parser.add_argument(
+        "--search",
+        action="store_true",
+        help="look only at frames that may be a sweep's best; quality of the others is interpolated",
+    )
+    parser.add_argument(
+        "--precision",
+        default="auto",
+        choices=("auto", "fp32", "bf16"),
+        help="of the encoder (default: bf16 for a large one on CUDA and on CPUs that have it, else fp32)",
+    )
     parser.add_argument("--threshold", type=float, help="pixel probability threshold (default: the bundle's)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
     parser.add_argument(
@@ -63,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
     from fetaliqa.sweep import case_id_of
 
     options = AssessOptions.from_request(
-        {"top_n": args.top, "sweep_count": args.sweeps, "threshold": args.threshold}
+        {"top_n": args.top, "sweep_count": args.sweeps, "threshold": args.threshold, "search": args.search}
     )
     cases = [case for path in args.paths for case in expand_cases(path, each=args.each)]
     names = [case_id_of(case) for case in cases]
@@ -78,6 +90,7 @@ def run(args: argparse.Namespace) -> int:
         device=args.device,
         cache_dir=None if args.no_cache else default_cache_directory(),
         weights=args.weights,
+        precision=args.precision,
     )
     failed = 0
     rows: list[dict[str, Any]] = []
@@ -148,6 +161,7 @@ def _summary(record: dict[str, Any]) -> dict[str, Any]:
         "case": record["case_id"],
         "frames": sum(not frame["padding"] for frame in record["frames"]),
         "sweeps": len(record["sweeps"]),
+        "looked_at": sum(frame["positive"] is not None for frame in record["frames"]),
         "positive": sum(bool(frame["positive"]) for frame in record["frames"]),
         "best_frame": record["best"],
         "best_sweep": best.get("sweep"),

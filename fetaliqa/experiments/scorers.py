@@ -48,7 +48,7 @@ class BundleScorer:
     def __init__(self, predictor: Predictor) -> None:
         self._predictor = predictor
         self.card = predictor.card
-        self.fingerprint = predictor.bundle.fingerprint
+        self.fingerprint = predictor.fingerprint
         self.image_size = predictor.image_size
 
     def predict(self, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray, torch.Tensor | None]:

@@ -6,7 +6,7 @@ field, in docs/assessment.md.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -18,8 +18,9 @@ from fetaliqa.biometry import OutlineFit, fit_outline, main_component
 from fetaliqa.errors import OptionError
 from fetaliqa.geometry import SquareGrid
 from fetaliqa.inference.options import AssessOptions
-from fetaliqa.inference.predictor import Predictor
+from fetaliqa.inference.predictor import ChunkPrediction, Predictor
 from fetaliqa.inference.profile import FrameProfile, ProfileMaker
+from fetaliqa.inference.search import SweepSearch, interpolated
 from fetaliqa.models import BundleCard
 from fetaliqa.quality import FrameEvidence, quality_score, rank_frames
 from fetaliqa.sector import field_of_view
@@ -173,10 +174,12 @@ def assess(
     masks = np.zeros(sweep.frames.shape, np.uint8)
     fields: dict[int, dict[str, Any]] = {}
     done = 0
-    cls_scores = _classifier_scores(sweep, classifier, indices)
+    cls_scores: dict[int, float] = {}
     assessor = _FrameAssessor(sweep, predictor, threshold, frame_threshold) if predictor.is_segmentation else None
     profile = ProfileMaker(predictor.card.threshold.min_foreground_pixels(predictor.image_size))
-    for chunk in predictor.predict(sweep.frames, indices):
+    searches = _searches(sweep, indices) if options.search else None
+    for chunk in _predicted(sweep, predictor, indices, searches, fields):
+        cls_scores |= _classifier_scores(sweep, classifier, chunk.indices)
         for position, frame in enumerate(int(index) for index in chunk.indices):
             if assessor is not None and chunk.probabilities is not None:
                 fields[frame], mask = assessor.segmentation(chunk.probabilities[position], cls_scores.get(frame))
@@ -190,8 +193,40 @@ def assess(
         done += len(chunk.indices)
         if progress is not None:
             progress(done, len(indices))
+    if progress is not None and done < len(indices):
+        progress(len(indices), len(indices))  # nothing else can win
+    for search in searches or ():
+        between = interpolated(search.frames, {frame: found["quality"] for frame, found in fields.items()})
+        fields |= {
+            frame: {"quality": value, "positive": None, "interpolated": True} for frame, value in between.items()
+        }
     record = _record(sweep, predictor, classifier, options, (threshold, frame_threshold), fields)
     return Assessment(record, masks, profile.profile())
+
+
+def _searches(sweep: Sweep, indices: np.ndarray) -> list[SweepSearch]:
+    """One search for each sweep that has frames to look at."""
+    parts = [indices[(indices >= start) & (indices < stop)] for start, stop in sweep.ranges]
+    return [SweepSearch(part) for part in parts if len(part)]
+
+
+def _predicted(
+    sweep: Sweep,
+    predictor: Predictor,
+    indices: np.ndarray,
+    searches: list[SweepSearch] | None,
+    fields: dict[int, dict[str, Any]],
+) -> Iterator[ChunkPrediction]:
+    """What the model says of the frames: of all, or of those that each search asks for by what was found."""
+    if searches is None:
+        yield from predictor.predict(sweep.frames, indices)
+        return
+    while True:
+        quality = {frame: float(found["quality"]) for frame, found in fields.items()}
+        wanted = [frame for search in searches for frame in search.wanted(quality)]
+        if not wanted:
+            return
+        yield from predictor.predict(sweep.frames, np.array(sorted(wanted)))
 
 
 def _classifier_scores(sweep: Sweep, classifier: Predictor | None, indices: np.ndarray) -> dict[int, float]:
@@ -227,10 +262,17 @@ def _record(
 ) -> dict[str, Any]:
     quality = np.full(sweep.frame_count, np.nan)
     positive = np.zeros(sweep.frame_count, bool)
+    guessed = np.zeros(sweep.frame_count, bool)
     for frame, values in fields.items():
         quality[frame] = values["quality"]
-        positive[frame] = values["positive"]
+        guessed[frame] = values.get("interpolated", False)
+        positive[frame] = bool(
+            values["positive"]
+        )  # what nobody looked at supports its neighbours, and is not offered
     ranking = rank_frames(quality, positive, sweep.ranges, top_n=options.top_n)
+    reason = ranking.reason
+    if reason is not None and guessed.any():
+        reason = rank_frames(np.where(guessed, np.nan, quality), positive, sweep.ranges).reason
     padding = sweep.padding
     frames = [
         {
@@ -257,7 +299,7 @@ def _record(
         "min_foreground_fraction": predictor.card.threshold.min_foreground_fraction,
         "grid": predictor.image_size,
         "best": ranking.best,
-        "reason": ranking.reason,
+        "reason": reason,
         "ranking": [int(frame) for frame in ranking.frames],
         "sweeps": [
             {

@@ -37,6 +37,7 @@ class AssessOptions:
         top_n: how many different looks to rank per case (1-100).
         threshold: pixel probability above which a pixel is foreground (between 0 and 1, exclusive), or
             None for the bundle's own.
+        search: look only at the frames that may be a sweep's best; quality of the others is interpolated.
         sweep_count: number of equal sweeps in the stack, or None to infer the borders from the data.
     """
 
@@ -45,6 +46,7 @@ class AssessOptions:
     top_n: int = 5
     threshold: float | None = None
     sweep_count: int | None = None
+    search: bool = False
 
     @classmethod
     def from_request(cls, request: Mapping[str, Any]) -> AssessOptions:
@@ -73,6 +75,10 @@ class AssessOptions:
             options["top_n"] = _whole("top_n", given["top_n"], 1, MAX_TOP_N)
         if "sweep_count" in given:
             options["sweep_count"] = _whole("sweep_count", given["sweep_count"], 1, MAX_SWEEPS)
+        if "search" in given:
+            if not isinstance(given["search"], bool):
+                raise OptionError(f"search is {given['search']!r}; it must be true or false")
+            options["search"] = given["search"]
         if "threshold" in given:
             try:
                 threshold = float(given["threshold"])

@@ -10,7 +10,8 @@ import torch
 
 from fetaliqa.errors import OptionError
 from fetaliqa.geometry import SquareGrid
-from fetaliqa.models import Bundle, FetalCLIPSeg, normalise
+from fetaliqa.inference.precision import set_precision
+from fetaliqa.models import Bundle, BundleCard, EncoderModel, FetalCLIPSeg, normalise
 
 CPU_BATCH = 16  # frames; the decoder's full-resolution maps of 16 frames stay in the CPU's caches
 CUDA_BATCH = 64
@@ -65,6 +66,7 @@ class Predictor:
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         batch_size: frames per forward pass; None chooses by device.
         weights: path of foundation-model weights; None uses the user's cache.
+        precision: ``auto``, ``fp32`` or ``bf16``, see ``inference.precision``.
         views: pictures per frame whose answers are averaged: 1, the frame itself; 2, also mirrored left to right;
             4, also both turned upside down. Twice or four times the time; for models trained on such pictures.
 
@@ -79,25 +81,41 @@ class Predictor:
         *,
         batch_size: int | None = None,
         weights: str | None = None,
+        precision: str = "auto",
         views: int = 1,
     ) -> None:
         if views not in VIEWS:
             raise OptionError(f"{views} views of a frame; {', '.join(map(str, VIEWS))} are possible")
-        self.views = VIEWS[views]
-        self.bundle = bundle
-        self.card = bundle.card
         self.device = choose_device(device)
+        model = bundle.load_model(weights=weights, device=self.device)
+        self.fingerprint = bundle.fingerprint
+        self._use(model, bundle.card, batch_size, precision, views)
+
+    @classmethod
+    def of_model(
+        cls, model: EncoderModel, card: BundleCard, *, precision: str = "auto", batch_size: int | None = None
+    ) -> Predictor:
+        """A predictor of a model at hand, in eval mode with merged adapters; its precision is changed in place."""
+        made = cls.__new__(cls)
+        made.device, made.fingerprint = next(model.parameters()).device, ""
+        made._use(model, card, batch_size, precision, 1)
+        return made
+
+    def _use(
+        self, model: EncoderModel, card: BundleCard, batch_size: int | None, precision: str, views: int
+    ) -> None:
+        self.model, self.card, self.views = model, card, VIEWS[views]
         self.batch_size = batch_size or (CUDA_BATCH if self.device.type == "cuda" else CPU_BATCH)
-        self.model = bundle.load_model(weights=weights, device=self.device)
-        self.is_segmentation = self.card.task == "segmentation"
-        self.image_size = self.card.architecture.vision.image_size
+        self.precision = set_precision(model, precision, self.device)
+        self.is_segmentation = card.task == "segmentation"
+        self.image_size = card.architecture.vision.image_size
 
     @torch.inference_mode()
     def _forward(self, squares: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Probabilities, averaged over the views, and the appearance of the frames as they are."""
         images = normalise(squares)
-        # bf16 autocast only on CUDA: on one AMX machine CPU autocast ran ViT-L at 0.12 frames/s, fp32 at 2.0
-        with torch.autocast("cuda", dtype=torch.bfloat16, enabled=self.device.type == "cuda"):
+        mixed = self.device.type == "cuda" and self.precision == "bf16"
+        with torch.autocast("cuda", dtype=torch.bfloat16, enabled=mixed):
             total, appearance = self._answers(images)
             for axes in self.views[1:]:
                 flipped = torch.sigmoid(self.model(images.flip(axes)).float())

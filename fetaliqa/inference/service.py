@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import platformdirs
+import torch
 
 from fetaliqa import __version__
 from fetaliqa.atomic import atomic_path
@@ -17,6 +18,7 @@ from fetaliqa.errors import BundleError
 from fetaliqa.inference.assessment import ASSESSMENT_SCHEMA, Progress, assess, model_info
 from fetaliqa.inference.cache import DEFAULT_BYTES, AssessmentCache, KnownContent, cache_key, unpack_masks, used
 from fetaliqa.inference.options import AssessOptions
+from fetaliqa.inference.precision import chosen_precision, parameters_of
 from fetaliqa.inference.predictor import Predictor, choose_device
 from fetaliqa.inference.profile import FrameProfile
 from fetaliqa.models import Bundle
@@ -98,6 +100,7 @@ class AssessmentService:
         cache_dir: folder of cached assessments; None turns caching off.
         cache_bytes: bound on that folder's size.
         weights: foundation-model weights; None uses the user's cache.
+        precision: see ``inference.precision``.
     """
 
     def __init__(
@@ -109,7 +112,9 @@ class AssessmentService:
         cache_dir: Path | None = None,
         cache_bytes: int = DEFAULT_BYTES,
         weights: str | None = None,
+        precision: str = "auto",
     ) -> None:
+        self._precision = precision
         self._bundle = Bundle.open(resolve_bundle(bundle_spec))
         self._classifier_bundle = None if classifier_spec is None else Bundle.open(resolve_bundle(classifier_spec))
         if self._classifier_bundle is not None and self._classifier_bundle.card.task != "classification":
@@ -154,16 +159,24 @@ class AssessmentService:
             if self._predictor is None:
                 classifier = None
                 if self._classifier_bundle is not None:
-                    classifier = Predictor(self._classifier_bundle, self._device, weights=self._weights)
-                predictor = Predictor(self._bundle, self._device, weights=self._weights)
+                    classifier = self._made(self._classifier_bundle)
+                predictor = self._made(self._bundle)
                 self._predictor, self._classifier = predictor, classifier  # both, or neither
             return self._predictor
+
+    def _made(self, bundle: Bundle) -> Predictor:
+        return Predictor(bundle, self._device, weights=self._weights, precision=self._precision)
 
     def _key(self, content_hash: str, options: AssessOptions) -> str:
         classifier = None if self._classifier_bundle is None else self._classifier_bundle.fingerprint
         # a version may measure otherwise, and a GPU computes in another precision
-        how = (ASSESSMENT_SCHEMA, __version__, choose_device(self._device).type)
+        device = choose_device(self._device)
+        how = (ASSESSMENT_SCHEMA, __version__, device.type, self._precision_on(device))
         return cache_key(*how, content_hash, self._bundle.fingerprint, classifier, options.as_dict())
+
+    def _precision_on(self, device: torch.device) -> str:
+        """Told from the bundle's card, without loading the model."""
+        return chosen_precision(self._precision, device, parameters_of(self._bundle.card.architecture.vision))
 
     def cached(self, path: Path, options: AssessOptions | None = None) -> AssessmentResult | None:
         """The assessment of a file that is known and was assessed before; else None. Reads no pixels."""

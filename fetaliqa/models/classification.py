@@ -31,4 +31,5 @@ class FetalCLIPCls(EncoderModel):
         Returns:
             Logits, float [N].
         """
-        return self.classifier(self.visual(self._checked(images)))[:, 0]
+        pooled = self.visual(self._encoder_input(self._checked(images)))
+        return self.classifier(pooled.to(self.classifier.weight.dtype))[:, 0]

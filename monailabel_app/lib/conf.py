@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fetaliqa.errors import OptionError
+from fetaliqa.inference.precision import PRECISIONS
 
 SEG_MODEL = "fetalclip_seg"
 CLS_MODEL = "fetalclip_cls"
@@ -28,6 +29,7 @@ KEYS = {
     "bundle": "segmentation bundle: folder, name, name@version or demo",
     "cls_bundle": "classification bundle: folder, name or name@version",
     "device": "auto, cpu, cuda or cuda:N",
+    "precision": "of the encoder: auto, fp32 or bf16",
     "cache_dir": "folder of cached assessments",
     "cache_gb": "bound on that folder in GiB, 0 turns the cache off",
     "max_upload_mb": "largest request body in MiB",
@@ -76,6 +78,7 @@ class ServerConf:
         bundle: segmentation bundle, or None for the published one, else the demo.
         cls_bundle: classification bundle, or None for the published one if there is one.
         device: torch device name, or auto.
+        precision: of the encoder, see ``fetaliqa.inference.precision``.
         cache_dir: folder of cached assessments, or None for the user's cache folder.
         cache_bytes: bound on that folder; 0 turns caching off.
         max_upload_bytes: largest request body.
@@ -91,6 +94,7 @@ class ServerConf:
     bundle: str | None = None
     cls_bundle: str | None = None
     device: str = "auto"
+    precision: str = "auto"
     cache_dir: Path | None = None
     cache_bytes: int = int(DEFAULT_CACHE_GB * _GIBIBYTE)
     max_upload_bytes: int = int(DEFAULT_UPLOAD_MB * _MEBIBYTE)
@@ -119,6 +123,7 @@ class ServerConf:
             bundle=str(conf["bundle"]) if conf.get("bundle") else None,
             cls_bundle=str(conf["cls_bundle"]) if conf.get("cls_bundle") else None,
             device=str(conf.get("device") or "auto"),
+            precision=_precision(conf.get("precision")),
             cache_dir=Path(cache_dir).expanduser().resolve() if cache_dir else None,
             cache_bytes=int(_positive("cache_gb", conf.get("cache_gb", DEFAULT_CACHE_GB), 0.0) * _GIBIBYTE),
             max_upload_bytes=int(_positive("max_upload_mb", upload, 0.001) * _MEBIBYTE),
@@ -131,6 +136,13 @@ class ServerConf:
             train_devices=_whole("train_devices", conf.get("train_devices", 1), 1),
             auto_retrain=_whole("auto_retrain", conf.get("auto_retrain", 0)),
         )
+
+
+def _precision(value: Any) -> str:
+    name = str(value or "auto").strip().lower()
+    if name not in PRECISIONS:
+        raise OptionError(f"--conf precision {value}: it must be one of {', '.join(PRECISIONS)}")
+    return name
 
 
 def _models(value: Any) -> tuple[str, ...] | None:

@@ -200,6 +200,7 @@ def make_tasks(conf: ServerConf) -> dict[str, SweepTask]:
             AssessmentService,
             classifier_spec=cls if model == SEG_MODEL else None,
             device=conf.device,
+            precision=conf.precision,
             cache_dir=cache_dir,
             cache_bytes=conf.cache_bytes,
         )

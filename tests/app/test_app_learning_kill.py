@@ -20,6 +20,7 @@ from learning_studies import write_stack
 from fetaliqa.datasets.studies import Studies
 from fetaliqa.labels import LabelStore
 from fetaliqa.learning.places import run_folder, run_numbers
+from fetaliqa.learning.progress import read_progress
 from fetaliqa.models import Bundle, publishing
 from fetaliqa.models.home import models_folder
 from fetaliqa.models.store import current_version
@@ -29,16 +30,17 @@ CASES = ("case_a", "case_b", "case_c")
 FRAMES = 8
 
 
-def outlined(number: int) -> np.ndarray:
-    """Masks on half of the frames, whose width tells the number."""
+def outlined() -> np.ndarray:
+    """Masks of the bright ellipse that ``case_pixels`` draws, so that there is something to learn."""
+    row, column = np.mgrid[:48, :64]
     masks = np.zeros((FRAMES, 48, 64), np.uint8)
-    masks[2:6, 10:30, 10 : 30 + number % 20] = 1
+    masks[FRAMES // 3 :, ((row - 24) / 14) ** 2 + ((column - 32) / 18) ** 2 < 1] = 1
     return masks
 
 
 def save(server: Server, case: str, number: int, work: Path) -> int | None:
-    """Save a label whose mask tells its number; the version, or None when the server died."""
-    masks = outlined(number)
+    """Save a label whose record tells its number; the version, or None when the server died."""
+    masks = outlined()
     path = write_stack(work / f"{case}.nii.gz", masks)
     states = {
         str(f): {"state": "annotated" if masks[f].any() else "empty", "seconds": number} for f in range(FRAMES)
@@ -95,7 +97,7 @@ def kill_many_times(root: Path, patch: pytest.MonkeyPatch, kills: int, seed: int
         write_stack(studies / f"{case}.mha", case_pixels(FRAMES, number))
     for number in (8, 9):
         write_stack(root / "replay" / "images" / f"old-{number}.mha", case_pixels(FRAMES, number))
-        write_stack(root / "replay" / "labels" / f"old-{number}.mha", outlined(number))
+        write_stack(root / "replay" / "labels" / f"old-{number}.mha", outlined())
     told: dict[str, dict[int, int]] = {case: {} for case in CASES}
     counted = {"server": 0, "trainer": 0, "both": 0, "saves": 0, "in training": 0, "versions": 0}
     numbers = dict.fromkeys(CASES, 0)
@@ -106,7 +108,7 @@ def kill_many_times(root: Path, patch: pytest.MonkeyPatch, kills: int, seed: int
         if server is None:
             port = free_port()
             command = ["-m", "monailabel_app.serve", "--studies", str(studies), "--port", str(port)]
-            command += ["--conf", "cache_dir", str(root / "cache"), "--conf", "train_epochs", "1"]
+            command += ["--conf", "cache_dir", str(root / "cache"), "--conf", "train_epochs", "3"]
             command += ["--conf", "replay", str(root / "replay"), "--conf", "device", "cpu"]
             server = start(root, command, port)
         living = server
@@ -134,7 +136,15 @@ def kill_many_times(root: Path, patch: pytest.MonkeyPatch, kills: int, seed: int
             assert "of this folder runs" in asked.detail
         else:
             assert asked.status in (200, 429), asked.body
-        time.sleep(chance.uniform(1.0, 25.0))
+        if chance.random() < 0.5:
+            time.sleep(chance.uniform(1.0, 25.0))
+        else:  # about when a candidate is compared, added and published
+            deadline = time.monotonic() + 60
+            while read_progress(studies).get("stage") not in ("compare", "publish", "done"):
+                if time.monotonic() > deadline:
+                    break
+                time.sleep(0.01)
+            time.sleep(chance.uniform(0.0, 1.5))
         found = trainers(living)
         which = chance.choice(("server", "trainer", "both"))
         orphans += found
@@ -158,7 +168,9 @@ def kill_many_times(root: Path, patch: pytest.MonkeyPatch, kills: int, seed: int
     for process in orphans:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
-    counted["versions"] = len(publishing.history(NAME)) if (models_folder() / NAME).is_dir() else 0
+    lines = publishing.history(NAME) if (models_folder() / NAME).is_dir() else []
+    counted["versions"] = len(lines)
+    counted["published"] = sum(line["action"] == "publish" for line in lines)
     counted["saves"] = sum(len(versions) for versions in told.values())
     return counted
 

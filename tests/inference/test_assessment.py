@@ -38,7 +38,7 @@ def brightness_predictor() -> Predictor:
         threshold=Threshold(),
         architecture=load_architecture("demo"),
     )
-    predictor.device, predictor.batch_size = torch.device("cpu"), 16
+    predictor.device, predictor.batch_size, predictor.precision = torch.device("cpu"), 16, "fp32"
     predictor.model, predictor.is_segmentation = BrightnessModel(), True
     predictor.image_size, predictor.views = 224, VIEWS[1]
     return predictor

@@ -1,0 +1,282 @@
+"""How fast a case is assessed, against the straightforward pipeline, in one run on one machine.
+
+The straightforward pipeline does each frame by itself with Pillow, encodes in float32 in batches of 32 with
+forward hooks on the blocks that the decoder reads, and takes each mask back to the frame's own grid by itself. The
+model has FetalCLIP_SEG's full size and random weights; a random decoder's answers are shifted so that some pixels
+are foreground. The frames are a synthetic phantom's, 562 x 744. Prints frames per second, ratios, each stage's
+share, how far the answers are apart, and peak memory.
+
+    python benchmarks/case_speed.py [--frames 140] [--baseline-frames 32] [--threads 2] [--json]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+SIZE = 224
+FOREGROUND = 0.06  # of the pixels of a frame, made so by a shift of the logits
+
+
+def case_frames(count: int) -> tuple[np.ndarray, tuple[tuple[int, int], ...]]:
+    """Frames of phantom sweeps of 140, every pixel of a half-size phantom doubled, and their sweeps."""
+    from fetaliqa.datasets.thinned import phantom_case
+
+    case = phantom_case(71_000, 1).case
+    frames = case.frames[:count].repeat(2, axis=1).repeat(2, axis=2)
+    return np.ascontiguousarray(frames), tuple((start, min(start + 140, count)) for start in range(0, count, 140))
+
+
+def full_size_model() -> Any:
+    """FetalCLIP_SEG with random weights, for inference."""
+    from fetaliqa.models import build_segmentation
+    from fetaliqa.models.decoder import fuse_batch_norms
+
+    torch.manual_seed(0)
+    model = build_segmentation("fetalclip", random_init=True).merged()
+    fuse_batch_norms(model.decoder)
+    return model
+
+
+def card_of(model: Any) -> Any:
+    """A card for a model of no data."""
+    from fetaliqa.models import BaseReference, BundleCard, TrainingData
+
+    return BundleCard(
+        name="benchmark",
+        version="1",
+        task="segmentation",
+        architecture=model.architecture,
+        lora=None,
+        base=BaseReference("included", "0" * 64),
+        anatomy="abdomen",
+        training_data=TrainingData("none", "none", "random weights"),
+        licence="Apache-2.0",
+        intended_use="benchmarks",
+        limitations="knows nothing",
+    )
+
+
+def shift_logits(model: Any, frames: np.ndarray) -> None:
+    """Make about ``FOREGROUND`` of the pixels foreground."""
+    from fetaliqa.geometry import SquareGrid
+    from fetaliqa.models import normalise
+
+    grid = SquareGrid(frames.shape[1], frames.shape[2], SIZE)
+    with torch.inference_mode():
+        logits = model(normalise(grid.to_square(frames[:4])))
+    with torch.no_grad():
+        model.decoder.head[-1].bias -= torch.quantile(logits.flatten()[::7].float(), 1 - FOREGROUND)
+
+
+class Straightforward:
+    """The pipeline as one writes it first."""
+
+    def __init__(self, model: Any) -> None:
+        self.model, self.kept = model, {}
+        self.taps = [tap - 1 for tap in model.architecture.decoder.taps]
+        for tap in self.taps:
+            model.visual.transformer.resblocks[tap].register_forward_hook(
+                lambda _module, _inputs, output, tap=tap: self.kept.__setitem__(tap, output)
+            )
+
+    @torch.no_grad()
+    def __call__(self, frames: np.ndarray, clock: Clock) -> list[np.ndarray]:
+        from fetaliqa.biometry import fit_outline, main_component
+        from fetaliqa.models.preprocess import CLIP_MEAN, CLIP_STD
+        from fetaliqa.sector import field_of_view
+
+        mean, std = (torch.tensor(values).view(3, 1, 1) for values in (CLIP_MEAN, CLIP_STD))
+        masks = []
+        for start in range(0, len(frames), 32):
+            chunk = frames[start : start + 32]
+            with clock("preprocess"):
+                pictures = []
+                for frame in chunk:
+                    side = max(frame.shape)
+                    square = Image.new("L", (side, side))
+                    square.paste(
+                        Image.fromarray(frame), ((side - frame.shape[1]) // 2, (side - frame.shape[0]) // 2)
+                    )
+                    picture = square.resize((SIZE, SIZE), Image.Resampling.BICUBIC).convert("RGB")
+                    values = torch.from_numpy(np.asarray(picture).copy()).permute(2, 0, 1).float() / 255
+                    pictures.append((values - mean) / std)
+                images = torch.stack(pictures)
+            with clock("encode"):
+                self.model.visual(images)
+                grid = self.model.architecture.vision.grid
+                maps = [
+                    self.kept[tap][:, 1:].permute(0, 2, 1).reshape(len(chunk), -1, grid, grid) for tap in self.taps
+                ]
+            with clock("decode"):
+                probabilities = torch.sigmoid(self.model.decoder(images, maps))
+            with clock("postprocess"):
+                for frame, probability in zip(chunk, probabilities):
+                    side = max(frame.shape)
+                    square = torch.nn.functional.interpolate(probability[None], size=(side, side), mode="bilinear")
+                    top, left = (side - frame.shape[0]) // 2, (side - frame.shape[1]) // 2
+                    native = square[0, 0, top : top + frame.shape[0], left : left + frame.shape[1]].numpy() > 0.5
+                    outline = main_component(native.astype(np.uint8))
+                    if outline is not None:
+                        fit_outline(outline, (0.28, 0.28), field_of_view(frame[None]))
+                    masks.append(native)
+        return masks
+
+
+class Clock:
+    """Seconds by stage."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - started
+
+
+def timed(work: Callable[[], Any]) -> tuple[Any, float]:
+    """What it returns, and its seconds."""
+    started = time.perf_counter()
+    result = work()
+    return result, time.perf_counter() - started
+
+
+def peak_gib() -> float:
+    """Most memory that this process has held so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
+
+
+def stages(predictor: Any, frames: np.ndarray) -> dict[str, float]:
+    """Seconds by stage of our own pipeline, taken apart."""
+    from fetaliqa.geometry import SquareGrid
+    from fetaliqa.models import normalise
+
+    clock, grid = Clock(), SquareGrid(frames.shape[1], frames.shape[2], SIZE)
+    with torch.inference_mode():
+        for start in range(0, len(frames), predictor.batch_size):
+            with clock("preprocess"):
+                images = normalise(grid.to_square(frames[start : start + predictor.batch_size]))
+                images = images.contiguous(memory_format=torch.channels_last)
+            with clock("encode"):
+                maps = [one.float() for one in predictor.model.features(images)]
+            with clock("decode"):
+                torch.sigmoid(predictor.model.decoder(images, maps))
+    return clock.seconds
+
+
+def agreement(ours: Any, reference: Any) -> dict[str, float]:
+    """How far two assessments of the same frames are apart."""
+    before, after = ours.masks > 0, reference.masks > 0
+    both, sizes = (before & after).sum(axis=(1, 2)), before.sum(axis=(1, 2)) + after.sum(axis=(1, 2))
+    scores = [
+        abs(one["quality"] - other["quality"])
+        for one, other in zip(ours.record["frames"], reference.record["frames"])
+        if one["quality"] is not None
+    ]
+    best = [one["best"] == other["best"] for one, other in zip(ours.record["sweeps"], reference.record["sweeps"])]
+    return {
+        "mask_dice_mean": round(float((2 * both / np.maximum(sizes, 1))[sizes > 0].mean()), 5),
+        "quality_difference_max": round(max(scores), 5),
+        "same_best_frame": f"{sum(best)} of {len(best)} sweeps",
+    }
+
+
+def measure(count: int, baseline_count: int) -> dict[str, Any]:
+    """Everything, as one JSON object."""
+    from fetaliqa.inference.assessment import assess
+    from fetaliqa.inference.options import AssessOptions
+    from fetaliqa.inference.predictor import Predictor
+    from fetaliqa.memory import keep_freed_memory
+    from fetaliqa.sweep import sweep_from_array
+
+    keep_freed_memory()
+    frames, ranges = case_frames(count)
+    sweep = sweep_from_array(frames, (0.28, 0.28), sweeps=ranges, case_id="benchmark")
+    model = full_size_model()
+    shift_logits(model, frames)
+    card = card_of(model)
+    result: dict[str, Any] = {"frames": count, "machine": machine(), "weights_gib": round(peak_gib(), 2)}
+
+    baseline, clock = Straightforward(model), Clock()
+    part = frames[:: max(1, count // baseline_count)][:baseline_count]
+    baseline(part[:2], Clock())  # not counted
+    _, seconds = timed(lambda: baseline(part, clock))
+    result["straightforward"] = described(len(part), seconds, clock.seconds)
+    for tap in baseline.taps:
+        model.visual.transformer.resblocks[tap]._forward_hooks.clear()
+    reference = assess(sweep, Predictor.of_model(model, card, precision="fp32"))
+
+    chosen = Predictor.of_model(model, card)  # bfloat16 from here on, where the CPU has it
+    assess(sweep_from_array(frames[:4], (0.28, 0.28), case_id="warm"), chosen)
+    ours, seconds = timed(lambda: assess(sweep, chosen))
+    result["all masks"] = {"precision": chosen.precision, **described(count, seconds, stages(chosen, frames))}
+    result["all masks"]["agreement with fp32"] = agreement(ours, reference)
+    if "search" in AssessOptions.__dataclass_fields__:
+        found, seconds = timed(lambda: assess(sweep, chosen, AssessOptions(search=True)))
+        looked = sum(one["positive"] is not None for one in found.record["frames"])
+        result["best frame only"] = {**described(count, seconds, {}), "frames_looked_at": looked}
+    rate = result["straightforward"]["frames_per_second"]
+    for name in ("all masks", "best frame only"):
+        if name in result:
+            result[name]["times_straightforward"] = round(result[name]["frames_per_second"] / rate, 2)
+    result["peak_gib"] = round(peak_gib(), 2)
+    return result
+
+
+def described(count: int, seconds: float, parts: dict[str, float]) -> dict[str, Any]:
+    """Rates and shares."""
+    return {
+        "frames": count,
+        "seconds": round(seconds, 2),
+        "frames_per_second": round(count / seconds, 2),
+        "milliseconds_a_frame": {name: round(1000 * value / count, 1) for name, value in parts.items()},
+    }
+
+
+def machine() -> dict[str, Any]:
+    """What it ran on."""
+    from fetaliqa.inference.precision import cpu_has_bf16
+
+    model = platform.processor()
+    for line in Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").is_file() else ():
+        if line.startswith("model name"):
+            model = line.partition(":")[2].strip()
+    return {
+        "cpu": model,
+        "threads": torch.get_num_threads(),
+        "bf16_instructions": cpu_has_bf16(),
+        "torch": torch.__version__,
+    }
+
+
+def main() -> int:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--frames", type=int, default=140)
+    parser.add_argument("--baseline-frames", type=int, default=32)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--json", action="store_true")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    print(json.dumps(measure(args.frames, args.baseline_frames), indent=None if args.json else 1))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
