@@ -1,9 +1,9 @@
 """How quick the server is beside the model: start, answers for a case that is known, what masks weigh, memory.
 
 Starts ``python -m monailabel_app.serve`` with the demo model on a copy of ``sample-data/`` and asks over HTTP from
-the same machine. Prints JSON: seconds to the first answered ``/info/``; milliseconds of the first answer for a case
-and of answers once it is cached (record only, and with the mask stack), bytes of the mask stack as it travels and as
-it is; and the server's resident memory before and after many requests.
+the same machine. Prints JSON: seconds to the first answered ``/info/``; milliseconds of the first answer for a
+case and of answers once it is cached (record only, and with the mask stack), bytes of the mask stack as it travels
+and as it is; and the server's resident memory before and after many requests.
 
     python benchmarks/server_round_trip.py [--requests 500]
 """
