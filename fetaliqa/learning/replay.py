@@ -59,6 +59,17 @@ class Replay:
     sweeps: LabelledData
 
 
+def _phantom_entries(seeds: Sequence[int]) -> list[CaseEntry]:
+    return [CaseEntry(f"phantom-{seed}", f"phantom-{seed}") for seed in seeds]
+
+
+def _seed_of(case_id: str, seeds: Sequence[int]) -> int:
+    for seed in seeds:
+        if case_id == f"phantom-{seed}":
+            return seed
+    raise NotFoundError(f"{case_id}: no such phantom case here")
+
+
 @dataclass
 class SampledPhantoms:
     """A few frames of each of some phantom cases, rendered when asked for; the gaps between them are left out."""
@@ -71,12 +82,10 @@ class SampledPhantoms:
     synthetic: bool = True
 
     def entries(self) -> list[CaseEntry]:
-        return [CaseEntry(f"phantom-{seed}", f"phantom-{seed}") for seed in self.seeds]
+        return _phantom_entries(self.seeds)
 
     def read(self, case_id: str) -> LabelledCase:
-        seed = next((seed for seed in self.seeds if case_id == f"phantom-{seed}"), None)
-        if seed is None:
-            raise NotFoundError(f"{case_id}: no such phantom case here")
+        seed = _seed_of(case_id, self.seeds)
         renderer = CaseRenderer(seed, self.settings)
         random = np.random.default_rng([seed, *asdict(self.sampling).values()])
         samples = [sample_sweep(truth, self.sampling, random) for truth in renderer.plan.truths]
@@ -100,13 +109,10 @@ class WholePhantoms:
     synthetic: bool = True
 
     def entries(self) -> list[CaseEntry]:
-        return [CaseEntry(f"phantom-{seed}", f"phantom-{seed}") for seed in self.seeds]
+        return _phantom_entries(self.seeds)
 
     def read(self, case_id: str) -> LabelledCase:
-        seed = next((seed for seed in self.seeds if case_id == f"phantom-{seed}"), None)
-        if seed is None:
-            raise NotFoundError(f"{case_id}: no such phantom case here")
-        return phantom_case(seed, self.step, self.settings).case
+        return phantom_case(_seed_of(case_id, self.seeds), self.step, self.settings).case
 
     def fingerprint(self) -> str:
         made_of = [VERSION, self.settings.as_dict(), self.step, self.seeds]
