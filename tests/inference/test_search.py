@@ -27,7 +27,7 @@ def searched(quality: np.ndarray, frames: np.ndarray | None = None) -> dict[int,
 
 @pytest.mark.parametrize("peak", [0, 3, 61, 97, 139])
 @pytest.mark.parametrize("width", [6, 15, 40])
-def test_the_best_frame_of_a_smooth_curve_is_found_with_a_quarter_of_the_looks(peak: int, width: int) -> None:
+def test_the_best_frame_of_a_smooth_curve_is_found_with_few_looks(peak: int, width: int) -> None:
     quality = 0.8 * np.exp(-0.5 * ((np.arange(140) - peak) / width) ** 2)
     found = searched(quality)
     assert max(found.values()) > quality.max() - 0.01
