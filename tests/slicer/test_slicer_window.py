@@ -21,7 +21,7 @@ pytest.importorskip("PySide6", reason="PySide6 cannot be imported: pip install -
 from FetalIQALib.actions import EDITOR_KEYS, all_actions
 from FetalIQALib.casework import CaseWork
 from FetalIQALib.decisions import ANNOTATED, EMPTY
-from FetalIQALib.journal import Journals
+from FetalIQALib.journal import Found, Journals
 from FetalIQALib.masks import Mask
 from FetalIQALib.strip import columns_of
 from FetalIQALib.submitting import Conflicting
@@ -235,6 +235,14 @@ def test_resume_and_conflict_are_offered_without_a_dialog(window: Window) -> Non
     desk.keeper.offered = [window.place.journals.path("case_a", "final")]
     window.place.hub.tell("kept")
     assert window.ui.resumeFrame.isVisible()
+    assert window.ui.resumeButton.isVisible()
+    assert "yours" in window.ui.resumeLabel.text()
+    window.click("dismissButton")
+    assert not window.ui.resumeFrame.isVisible()
+    desk.keeper.others = [Found(Path("of-ben"), "ben", False)]
+    window.place.hub.tell("kept")
+    assert window.ui.resumeLabel.text() == "Unsubmitted work of ben on this case is kept for them."
+    assert not window.ui.resumeButton.isVisible()
     window.click("dismissButton")
     assert not window.ui.resumeFrame.isVisible()
     mask = Mask.of(ellipse_mask())

@@ -101,7 +101,7 @@ class Desk:
         self.position = position
         work.look_at(self.position)
         told = _("{case} is open.") if not self.keeper.offered else _("{case} is open. Resume your work on it?")
-        self.hub.say(told.format(case=opened.sweep.case))
+        self.hub.say(f"{told.format(case=opened.sweep.case)} {self.keeper.told_of_others()}".strip())
         self.hub.tell("case")
         self.assess()
         if own:  # what was done on it before, in this very session, and not submitted
@@ -138,7 +138,8 @@ class Desk:
             return False
         self.hub.runner.cancel("open")
         self.hub.runner.cancel("assess")
-        self.work, self.conflict, self.keeper.offered = None, None, []
+        self.work, self.conflict = None, None
+        self.keeper.forget()
         self.hub.tell("case")
         return True
 
@@ -152,13 +153,14 @@ class Desk:
         """Go on with the newest work that was kept and not submitted."""
         work = self._needed()
         if not self.keeper.offered:
-            self.hub.fail(NotPossible(_("There is no unsubmitted work on this case.")))
+            told = _("There is no unsubmitted work of yours on this case.")
+            self.hub.fail(NotPossible(f"{told} {self.keeper.told_of_others()}".strip()))
             return False
         self.before_action()
         if not self.keep(force=True):
             return False
         try:
-            path, kept = self.keeper.read_offered(work)
+            path, kept = self.keeper.read_offered(work, self.tag)
         except FileFailure as failure:
             self.hub.fail(failure)
             self.hub.tell("kept")

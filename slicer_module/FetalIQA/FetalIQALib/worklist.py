@@ -78,9 +78,10 @@ class Worklist:
         return self.hub.ask("worklist", work, done, "" if quiet else _("Reading the worklist …"))
 
     def shown(self, state: str = "", text: str = "") -> list[Row]:
-        """The rows of a state (empty: all) whose case contains ``text``; work kept here counts as in progress."""
+        """The rows of a state (empty: all) whose case contains ``text``; work that this rater
+        has kept here counts as in progress."""
         journals = self._journals()
-        kept = set(journals.cases(self.hub.tag)) if journals is not None else set()
+        kept = set(journals.cases(self.hub.tag, self.hub.rater)) if journals is not None else set()
         found = [Row(**{**vars(row), "state": IN_PROGRESS}) if row.case in kept else row for row in self.rows]
         return [row for row in found if state in ("", row.state) and text.lower() in row.case.lower()]
 
