@@ -18,6 +18,7 @@ pytest.importorskip(
 )
 pytest.importorskip("PySide6", reason="PySide6 cannot be imported: pip install -e '.[dev]'", exc_type=ImportError)
 
+import vtk
 from FetalIQALib.actions import EDITOR_KEYS, all_actions
 from FetalIQALib.casework import CaseWork
 from FetalIQALib.decisions import ANNOTATED, EMPTY
@@ -266,6 +267,54 @@ def test_the_panel_fits_a_small_screen(window: Window) -> None:
     assert window.ui.casesSection.property("collapsed")
     below = window.ui.submitButton.mapTo(inner, QPoint(0, window.ui.submitButton.height())).y()
     assert below < 640  # of 768, what Slicer's own bars leave
+
+
+class PlotWidget:
+    """Slicer's plot view, which stays when the module is reloaded."""
+
+    def __init__(self) -> None:
+        self.slots: list[Any] = []
+        self.properties: dict[str, Any] = {}
+
+    def plotView(self) -> PlotWidget:
+        return self
+
+    def property(self, name: str) -> Any:
+        return self.properties.get(name)
+
+    def setProperty(self, name: str, value: Any) -> None:
+        self.properties[name] = value
+
+    def connect(self, signal: str, slot: Any) -> None:
+        self.slots.append(slot)
+
+    def disconnect(self, signal: str, slot: Any) -> None:
+        self.slots.remove(slot)
+
+    def click(self, point: int) -> None:
+        points, ids = vtk.vtkCollection(), vtk.vtkIdTypeArray()
+        ids.InsertNextValue(point)
+        points.AddItem(ids)
+        for slot in list(self.slots):
+            slot(None, points)
+
+
+def test_a_click_on_the_plot_goes_to_the_frame_also_after_reload(tmp_path: Path) -> None:
+    plot = PlotWidget()
+    for frame in (7, 21):  # the second time is after Reload: another module, the same view
+        window = Window(tmp_path)
+        import slicer
+
+        slicer.app.layoutManager().plotWidget = lambda number: plot
+        window.click("plotButton")
+        window.click("plotButton")
+        plot.click(frame)
+        assert window.place.desk.position == frame
+        assert len(plot.slots) == 1
+        window.module.cleanup()
+        window.fake.window.close()
+        window.fake.process()
+    assert plot.slots == []
 
 
 def test_settings_are_remembered_but_never_the_token(window: Window, tmp_path: Path) -> None:
