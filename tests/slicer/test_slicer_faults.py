@@ -183,8 +183,8 @@ def test_a_request_can_be_given_up_and_made_again(place: Workplace, fake: FakeSe
     assert place.desk.submit()
     assert not place.desk.submit()  # one of a kind at a time
     place.hub.cancel()
-    assert "Given up" in place.hub.status.text
-    assert not place.runner.busy()
+    assert "No longer waiting" in place.hub.status.text
+    assert not place.runner.busy("submit")
     fake.on("PUT", "/datastore/label", {"version": 1})
     assert place.desk.submit()
     settle(place)

@@ -24,8 +24,10 @@ from FetalIQALib.casework import CaseWork
 from FetalIQALib.decisions import ANNOTATED, EMPTY
 from FetalIQALib.journal import Found, Journals
 from FetalIQALib.masks import Mask
+from FetalIQALib.replies import ServerInfo
 from FetalIQALib.strip import columns_of
 from FetalIQALib.submitting import Conflicting
+from FetalIQALib.worklist import Row
 from PySide6.QtCore import QPoint, Qt
 from PySide6.QtGui import QKeySequence
 from PySide6.QtTest import QTest
@@ -315,6 +317,37 @@ def test_a_click_on_the_plot_goes_to_the_frame_also_after_reload(tmp_path: Path)
         window.fake.window.close()
         window.fake.process()
     assert plot.slots == []
+
+
+def test_the_list_is_exported_as_it_is_filtered(window: Window, tmp_path: Path, monkeypatch: Any) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr(window.place.list_export, "start", lambda *values: asked.append(values))
+    window.place.worklist.rows = [Row("one", ".mha", tags=("final",)), Row("two", ".mha", tags=("final",))]
+    window.place.hub.tell("worklist")
+    window.ui.exportSection.setProperty("collapsed", False)
+    window.ui.filterEdit.setText("tw")
+    window.fake.process()
+    window.ui.exportListButton.click()
+    assert asked == []
+    assert "Name a folder" in window.ui.statusLabel.text()
+    window.ui.folderEdit.setText(str(tmp_path))
+    window.ui.exportFormatCombo.setCurrentText("nnunet")
+    window.ui.exportListButton.click()
+    [(rows, folder, chosen)] = asked
+    assert ([row.case for row in rows], folder, chosen) == (["two"], tmp_path, "nnunet")
+
+
+def test_the_projects_strategy_is_chosen_first_and_the_users_choice_stays(window: Window) -> None:
+    combo, hub = window.ui.strategyCombo, window.place.hub
+    hub.info = ServerInfo("F", "1", {}, ("random", "fetaliqa", "strided"), {}, {})
+    hub.tell("connection")
+    assert combo.currentText() == "fetaliqa"
+    combo.setCurrentText("strided")
+    hub.tell("connection")  # as after every failure
+    assert combo.currentText() == "strided"
+    hub.info = ServerInfo("F", "1", {}, ("random",), {}, {})
+    hub.tell("connection")
+    assert combo.currentText() == "random"
 
 
 def test_settings_are_remembered_but_never_the_token(window: Window, tmp_path: Path) -> None:

@@ -4,25 +4,36 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from FetalIQALib.casework import CaseWork
 from FetalIQALib.client import Client
-from FetalIQALib.failures import Failure, FileFailure, NotPossible
+from FetalIQALib.failures import Failure, FileFailure, NotPossible, NotThere
 from FetalIQALib.http import Cancel
-from FetalIQALib.hub import PROBLEM, Hub
+from FetalIQALib.hub import PROBLEM, Change, Hub
 from FetalIQALib.journal import Journals
 from FetalIQALib.keeping import Keeper
 from FetalIQALib.opening import Opened, assess_case, open_case
 from FetalIQALib.outline import Measurement, measure
+from FetalIQALib.replies import Saved
 from FetalIQALib.submitting import Conflicting, Outcome, Submission
 from FetalIQALib.sweep import Assessment
 from FetalIQALib.texts import _
 from FetalIQALib.worklist import Worklist
 
 MAX_MEASURED = 2000  # masks; each is kept by its case anyway
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A label that was sent: of which work; label and journals are those of when it was sent."""
+
+    work: CaseWork
+    submission: Submission
+    kept_under: str
+    journals: Journals | None
 
 
 class Desk:
@@ -58,6 +69,8 @@ class Desk:
         self.before_action: Callable[[], None] = lambda: None
         self.keeper = Keeper(hub, journals, clock)
         self._clock = clock
+        self._sent: Sent | None = None
+        hub.changes["submit"] = Change(_("the submission"), self._ask_what_was_saved, "submitted")
         self._measured: dict[tuple, Measurement] = {}  # a mask is measured once, however often its frame is passed
 
     # -- opening ------------------------------------------------------------------------------------
@@ -101,6 +114,7 @@ class Desk:
         self.position = position
         work.look_at(self.position)
         told = _("{case} is open.") if not self.keeper.offered else _("{case} is open. Resume your work on it?")
+        self.worklist.lease.left(opened.sweep.case)
         self.hub.say(f"{told.format(case=opened.sweep.case)} {self.keeper.told_of_others()}".strip())
         self.hub.tell("case")
         self.assess()
@@ -140,6 +154,7 @@ class Desk:
         self.hub.runner.cancel("assess")
         self.work, self.conflict = None, None
         self.keeper.forget()
+        self.worklist.lease.left()
         self.hub.tell("case")
         return True
 
@@ -259,23 +274,42 @@ class Desk:
         self.keeper.again()  # the journal also remembers what was sent
         self.keep(force=True)
 
-        kept_under, journals = self.tag, self.keeper.journals
+        sent = Sent(work, submission, self.tag, self.keeper.journals)
 
         def done(outcome: Outcome) -> None:
             self.before_action()  # see assess
-            self._submitted(work, submission, outcome, kept_under, journals)
+            self._submitted(sent, outcome)
 
+        if not self.hub.runner.busy("submit"):
+            self._sent = sent
         return self.hub.ask("submit", submission.send, done, _("Submitting {case} …").format(case=submission.case))
 
-    def _submitted(
-        self,
-        work: CaseWork,
-        submission: Submission,
-        outcome: Outcome,
-        kept_under: str,
-        journals: Journals | None,
-    ) -> None:
-        """The answer to a submit; label and journals are those of when it was sent."""
+    def _ask_what_was_saved(self) -> None:
+        """Nobody waits for the answer to the last submit any more: look whether its label is on the server."""
+        sent = self._sent
+        if sent is None:
+            return
+        submission = sent.submission
+
+        def ask(client: Client, cancel: Cancel) -> Saved | None:
+            try:
+                return client.label_info(submission.case, submission.tag, cancel)
+            except NotThere:
+                return None
+
+        def done(saved: Saved | None) -> None:
+            token = "" if saved is None else str(saved.info.get("submission") or "")
+            if saved is not None and [submission.token] == [token] == sent.work.sent[-1:]:
+                self.before_action()  # see assess
+                self._submitted(sent, saved.version)
+            else:
+                self.worklist.refresh(quiet=True)
+
+        self.hub.ask("submitted", ask, done, "")
+
+    def _submitted(self, sent: Sent, outcome: Outcome) -> None:
+        """The answer to a submit."""
+        work, submission, kept_under = sent.work, sent.submission, sent.kept_under
         on_desk = self.work is work
         if isinstance(outcome, Conflicting):
             if on_desk:
@@ -290,7 +324,9 @@ class Desk:
             self.keeper.again()  # the journal still names the version before
             self.keep(force=True)
         elif not work.unsaved and (on_desk or not self._is_on_desk(submission.case, kept_under)):
-            self.keeper.done(submission.case, kept_under, journals)
+            self.keeper.done(submission.case, kept_under, sent.journals)
+            if self.worklist.lease.case == submission.case:
+                self.worklist.lease.left()
         self.hub.say(
             _("{case}: version {version} of label {tag} is saved.").format(
                 case=submission.case, version=outcome, tag=submission.tag

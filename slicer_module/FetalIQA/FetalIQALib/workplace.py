@@ -13,10 +13,13 @@ from FetalIQALib.http import Cancel, same_server
 from FetalIQALib.hub import BUSY, DEFAULT_TAG, Hub
 from FetalIQALib.journal import Journals
 from FetalIQALib.learning import Learning
+from FetalIQALib.list_export import ListExport
 from FetalIQALib.reviewing import Reviewing
 from FetalIQALib.tasks import TaskRunner
 from FetalIQALib.texts import _
 from FetalIQALib.worklist import Worklist
+
+LEAVE_SECONDS = 1.0  # that closing waits for the leased case to be given back; Slicer ends threads when it ends
 
 
 class Workplace:
@@ -35,6 +38,7 @@ class Workplace:
         self.worklist = Worklist(self.hub, lambda: self.journals)
         self.desk = Desk(self.hub, self.worklist, lambda: self.journals, clock)
         self.learning = Learning(self.hub, clock)
+        self.list_export = ListExport(self.hub)
         self.reviewing = Reviewing(self.hub, self.desk, self.worklist)
 
     def connect(self, address: str, token: str = "", rater: str = "", tag: str = DEFAULT_TAG) -> bool:
@@ -77,6 +81,7 @@ class Workplace:
         self.runner.pump()
         self.desk.keep()
         self.learning.poll()
+        self.list_export.poll()
 
     def export(self, folder: Path) -> bool:
         """Write the decided frames of the case on the desk as PNG files with a table."""
@@ -99,10 +104,12 @@ class Workplace:
         return True
 
     def leave(self) -> None:
-        """The window closes: take over strokes, keep the work, give up requests."""
+        """The window closes: take over strokes, keep the work, give up requests, give the leased case back."""
         self.desk.before_action()
         self.desk.keep(force=True)
         self.runner.cancel_all()
+        self.worklist.lease.left()
+        self.worklist.lease.settle(LEAVE_SECONDS)
         self._release_journals()
 
     def _release_journals(self) -> None:
