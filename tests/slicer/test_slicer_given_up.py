@@ -82,6 +82,7 @@ def test_a_submit_that_is_saved_after_it_was_given_up_is_known_as_saved(
     assert labels.arrived.wait(10)
     place.hub.cancel()
     settle(place)  # asked at once: it is not there yet
+    assert place.hub.status.text == "The server has not saved case_a so far."
     assert place.desk.work.unsaved
     assert place.desk.work.based_on == 0
     assert place.journals.path("case_a", "final").exists()

@@ -157,6 +157,7 @@ def test_work_kept_under_an_old_spelling_is_found_and_gone_on_with(tmp_path: Pat
     path.parent.rename(old)
     kept = old / path.name
     kept.write_text(kept.read_text().replace(SERVER, "http://LOCALHOST:8000"))
+    (old / "another~final~00000000.journal.json").write_text("{")  # damage of one file hides no other
     place = a_place(tmp_path, "anna")
     assert place.journals.cases("final", "anna") == ["case_a"]
     work = put(place)

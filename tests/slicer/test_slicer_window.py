@@ -246,6 +246,7 @@ def test_resume_and_conflict_are_offered_without_a_dialog(window: Window) -> Non
     window.place.hub.tell("kept")
     assert window.ui.resumeLabel.text() == "Unsubmitted work of ben on this case is kept for them."
     assert not window.ui.resumeButton.isVisible()
+    assert window.ui.dismissButton.text() == "OK"
     window.click("dismissButton")
     assert not window.ui.resumeFrame.isVisible()
     mask = Mask.of(ellipse_mask())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -15,25 +15,14 @@ from FetalIQALib.http import Cancel
 from FetalIQALib.hub import PROBLEM, Change, Hub
 from FetalIQALib.journal import Journals
 from FetalIQALib.keeping import Keeper
+from FetalIQALib.measuring import Measurements
 from FetalIQALib.opening import Opened, assess_case, open_case
-from FetalIQALib.outline import Measurement, measure
+from FetalIQALib.outline import Measurement
 from FetalIQALib.replies import Saved
-from FetalIQALib.submitting import Conflicting, Outcome, Submission
+from FetalIQALib.submitting import Conflicting, Outcome, Sent, Submission
 from FetalIQALib.sweep import Assessment
 from FetalIQALib.texts import _
 from FetalIQALib.worklist import Worklist
-
-MAX_MEASURED = 2000  # masks; each is kept by its case anyway
-
-
-@dataclass(frozen=True)
-class Sent:
-    """A label that was sent: of which work; label and journals are those of when it was sent."""
-
-    work: CaseWork
-    submission: Submission
-    kept_under: str
-    journals: Journals | None
 
 
 class Desk:
@@ -71,7 +60,7 @@ class Desk:
         self._clock = clock
         self._sent: Sent | None = None
         hub.changes["submit"] = Change(_("the submission"), self._ask_what_was_saved, "submitted")
-        self._measured: dict[tuple, Measurement] = {}  # a mask is measured once, however often its frame is passed
+        self._measurements = Measurements()
 
     # -- opening ------------------------------------------------------------------------------------
 
@@ -240,22 +229,7 @@ class Desk:
 
     def measurement(self, frame: int) -> Measurement:
         """Ellipse and circumference of a person's mask of a frame; of the proposal while nothing is decided."""
-        work = self._needed()
-        shown, proposal = work.frame(frame), work.proposal(frame)
-        mask = shown.mask
-        if mask is None and proposal is not None and not shown.decided:
-            mask = proposal.mask
-        if mask is None:
-            return Measurement(None, None, _("no mask"))
-        assessment = work.sweep.assessment
-        if assessment is not None and frame in assessment.measured and mask == assessment.proposals[frame].mask:
-            return assessment.measured[frame]  # the model's own mask, which the server measured
-        key = (mask, work.sweep.spacing_mm, id(work.sweep.free))
-        if key not in self._measured:
-            if len(self._measured) >= MAX_MEASURED:
-                self._measured.clear()
-            self._measured[key] = measure(mask.full(), work.sweep.spacing_mm, work.sweep.free)
-        return self._measured[key]
+        return self._measurements.of(self._needed(), frame)
 
     # -- submitting ---------------------------------------------------------------------------------
 
@@ -289,7 +263,7 @@ class Desk:
         sent = self._sent
         if sent is None:
             return
-        submission = sent.submission
+        submission, work = sent.submission, sent.work
 
         def ask(client: Client, cancel: Cancel) -> Saved | None:
             try:
@@ -299,11 +273,13 @@ class Desk:
 
         def done(saved: Saved | None) -> None:
             token = "" if saved is None else str(saved.info.get("submission") or "")
-            if saved is not None and [submission.token] == [token] == sent.work.sent[-1:]:
+            if saved is not None and [submission.token] == [token] == work.sent[-1:]:
                 self.before_action()  # see assess
                 self._submitted(sent, saved.version)
-            else:
-                self.worklist.refresh(quiet=True)
+                return
+            if sent is self._sent and work.unsaved:
+                self.hub.say(_("The server has not saved {case} so far.").format(case=submission.case), PROBLEM)
+            self.worklist.refresh(quiet=True)
 
         self.hub.ask("submitted", ask, done, "")
 

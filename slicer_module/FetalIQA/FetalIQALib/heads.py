@@ -36,8 +36,8 @@ def other_spellings(root: Path, server: str, own: Path) -> list[Path]:
     found = []
     with suppress(OSError):
         for folder in sorted(root.iterdir()):
-            first = next(iter(sorted(folder.glob(f"*{SUFFIX}"))), None) if folder != own else None
-            told = head(first, "server") if first is not None else None
+            files = sorted(folder.glob(f"*{SUFFIX}")) if folder != own else []
+            told = next(filter(None, (head(file, "server") for file in files)), None)  # the first that can be read
             if told is not None and same_server(told) == server:
                 found.append(folder)
     return found

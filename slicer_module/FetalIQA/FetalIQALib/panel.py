@@ -257,6 +257,10 @@ class Panel:
         ui.resumeFrame.setVisible(desk.work is not None and bool(yours or others))
         ui.resumeLabel.setText(f"{yours} {others}".strip())
         ui.resumeButton.setVisible(bool(desk.keeper.offered))
+        ui.dismissButton.setText(_("Not now") if yours else _("OK"))
+        ui.dismissButton.setToolTip(
+            _("Put it aside; the file is kept") if yours else _("Nothing is changed by that")
+        )
         ui.conflictFrame.setVisible(desk.conflict is not None)
         if desk.conflict is not None:
             told = _("{who} saved version {version} meanwhile ({count} frames decided). Nothing of yours is lost.")
