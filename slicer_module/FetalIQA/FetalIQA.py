@@ -88,6 +88,7 @@ class FetalIQAWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.editor = slicer_app.Editor(self.ui.editorHolder, slicer.mrmlScene)
         self.panel = Panel(self.ui, self.logic.place, self.logic.scene, slicer.util.mainWindow())
         self.sections = Sections(self.panel)
+        self.plot = slicer_app.PlotView(self._plot_clicked)
         self.logic.scene.loaded = self._case_loaded
         self.ui.plotButton.clicked.connect(lambda *_checked: self._show_plot())
         self._read_settings()
@@ -113,6 +114,7 @@ class FetalIQAWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.removeObservers()
         if self.panel is not None:
             self.panel.end()
+            self.plot.end()
             self.editor.end()
             self.logic.scene.clear()
 
@@ -123,15 +125,13 @@ class FetalIQAWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.editor.edit(self.logic.scene)
 
     def _show_plot(self) -> None:
-        scene, desk = self.logic.scene, self.logic.place.desk
-
-        def clicked(point: int) -> None:
-            frame = scene.plots.frame_of(point)
-            if frame is not None:
-                desk.go_to(frame)
-
-        if not slicer_app.show_plot(scene, clicked):
+        if not self.plot.show(self.logic.scene):
             self.logic.place.hub.say(_("There is nothing to plot before the model has looked at the case."))
+
+    def _plot_clicked(self, point: int) -> None:
+        frame = self.logic.scene.plots.frame_of(point)
+        if frame is not None:
+            self.logic.place.desk.go_to(frame)
 
     def _scene_closes(self, caller: Any, event: Any) -> None:
         self.logic.scene.closing()

@@ -66,6 +66,25 @@ def test_the_same_mask_again_is_no_action(work: CaseWork) -> None:
     assert work.revision == revision
 
 
+def test_accepting_twice_is_one_action(work: CaseWork) -> None:
+    work.mark_empty(3)
+    work.accept(15)
+    work.grade(15, "optimal")
+    work.undo()
+    revision = work.revision
+    assert "already" in work.accept(15)
+    assert work.revision == revision
+    work.redo()  # what could be done again still can
+    assert work.frame(15).plane == "optimal"
+    work.undo()
+    work.undo()
+    assert sorted(work.frames) == [3]
+    work.accept(15)
+    work.rater = "ben"
+    assert work.accept(15) is None  # another person's word
+    assert work.frame(15).rater == "ben"
+
+
 def test_a_grade_needs_a_mask_and_goes_with_it(work: CaseWork) -> None:
     for frame in (2, 15):
         with pytest.raises(NotPossible, match="accept the proposal"):

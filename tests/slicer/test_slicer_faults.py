@@ -163,14 +163,28 @@ def test_a_token_is_not_sent_elsewhere(fake: FakeServer) -> None:
     other.close()
 
 
+def test_the_users_netrc_does_not_replace_the_token(
+    fake: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "netrc").write_text("machine 127.1 login somebody password else\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    monkeypatch.setenv("NO_PROXY", "*")
+    elsewhere = fake.url.replace("127.0.0.1", "127.1")  # not known to be this machine, so the environment counts
+    for token in ("", "secret"):
+        Http(elsewhere, token).json("GET", "/info/", Cancel())
+    without, given = (headers.get("Authorization") for _method, _path, _body, headers in fake.asked[-2:])
+    assert without.startswith("Basic")  # netrc is in force here
+    assert given == "Bearer secret"
+
+
 def test_a_request_can_be_given_up_and_made_again(place: Workplace, fake: FakeServer) -> None:
     place.hub.client.http._patience = 1.0
     fake.on("PUT", "/datastore/label", hang)
     assert place.desk.submit()
     assert not place.desk.submit()  # one of a kind at a time
     place.hub.cancel()
-    assert "Given up" in place.hub.status.text
-    assert not place.runner.busy()
+    assert "No longer waiting" in place.hub.status.text
+    assert not place.runner.busy("submit")
     fake.on("PUT", "/datastore/label", {"version": 1})
     assert place.desk.submit()
     settle(place)
@@ -342,6 +356,7 @@ def test_damaged_kept_work_is_told_and_left_alone(place: Workplace) -> None:
     place.desk.keeper.offered = [path]
     assert not place.desk.resume()
     assert "cannot be read" in place.hub.status.text
+    assert place.desk.keeper.offered == [path]
     assert path.read_text() == '{"schema": 1, "masks"'
     assert sorted(place.desk.work.frames) == [3, 15]
 

@@ -46,9 +46,13 @@ def test_sessions_servers_and_labels_do_not_mix(tmp_path: Path, kept: Kept) -> N
     )
     path = one.write(kept)
     assert one.find("case_a", "final") == []  # its own is not offered to itself
-    assert two.find("case_a", "final") == [path]
+    assert [(found.path, found.rater, found.in_use) for found in two.find("case_a", "final")] == [
+        (path, "anna", True)
+    ]
+    one.close()
+    assert [found.in_use for found in two.find("case_a", "final")] == [False]
     assert two.find("case_a", "anna") == two.find("case", "final") == other.find("case_a", "final") == []
-    assert two.cases("final") == ["case_a"]
+    assert two.cases("final", "anna") == ["case_a"]
     two.put_aside(path)
     assert two.find("case_a", "final") == []
     assert [file.read_bytes()[:1] for file in (path.parent / "aside").iterdir()] == [b"{"]

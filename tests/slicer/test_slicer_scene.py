@@ -15,12 +15,15 @@ pytest.importorskip("vtk", reason="vtk cannot be imported: pip install -e '.[dev
 import vtk  # noqa: E402
 from FetalIQALib import palette  # noqa: E402
 from FetalIQALib.casework import CaseWork  # noqa: E402
-from FetalIQALib.decisions import ANNOTATED  # noqa: E402
+from FetalIQALib.decisions import ANNOTATED, Frame  # noqa: E402
 from FetalIQALib.ellipse_tool import ellipse_of_axes  # noqa: E402
 from FetalIQALib.frames_view import OWNER, PRESETS  # noqa: E402
-from FetalIQALib.journal import Journals  # noqa: E402
+from FetalIQALib.journal import Journals, read_journal  # noqa: E402
+from FetalIQALib.masks import Mask  # noqa: E402
+from FetalIQALib.opening import Opened  # noqa: E402
 from FetalIQALib.outline import Ellipse  # noqa: E402
 from FetalIQALib.overlay import ABDOMEN, ELLIPSE, LABELMAP, OTHER, PROPOSAL  # noqa: E402
+from FetalIQALib.replies import Saved  # noqa: E402
 from FetalIQALib.scene import SweepScene  # noqa: E402
 from FetalIQALib.sweep import Sweep  # noqa: E402
 from FetalIQALib.workplace import Workplace  # noqa: E402
@@ -281,3 +284,72 @@ def test_the_real_slice_view_draws_both_masks_in_their_colours(bench: Bench) -> 
         # not mirrored: the mask is on the side where it was drawn
         assert abs(columns.mean() / 480 - x) < 0.1
         assert abs(rows.mean() / 360 - y) < 0.1
+
+
+def under_way(bench: Bench, monkeypatch: pytest.MonkeyPatch, where: str, answer: object) -> None:
+    """A server whose next answer is this one, without sockets."""
+    bench.place.hub.client = object()
+    monkeypatch.setattr(where, lambda *_values: answer)
+
+
+def answered(bench: Bench) -> None:
+    """The answer arrives before the timer looked at what was drawn."""
+    while bench.place.runner.busy():
+        bench.place.runner.pump()
+
+
+@pytest.mark.parametrize("position", [0, 4])
+def test_a_stroke_drawn_while_the_assessment_arrives_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, position: int
+) -> None:
+    """At frame 0 the desk also goes on to the best frame when the model has answered."""
+    bench = Bench(tmp_path, a_sweep(assessed=False))
+    bench.desk.go_to(position)
+    under_way(bench, monkeypatch, "FetalIQALib.desk.assess_case", a_sweep().assessment)
+    assert bench.desk.assess()
+    bench.edit(ellipse_mask())
+    answered(bench)
+    assert bench.work.sweep.assessment is not None
+    assert np.array_equal(bench.work.masks()[position].full(), ellipse_mask())
+    assert sorted(bench.work.masks()) == [position]
+
+
+def test_a_stroke_drawn_while_a_submit_is_answered_is_kept(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.desk.go_to(15)
+    bench.desk.act("accept", lambda work: work.accept(15))
+    under_way(bench, monkeypatch, "FetalIQALib.submitting.Submission.send", 1)
+    monkeypatch.setattr(bench.place.worklist, "refresh", lambda **_values: None)
+    assert bench.desk.submit()
+    bench.edit(ellipse_mask())
+    answered(bench)
+    assert np.array_equal(bench.work.masks()[15].full(), ellipse_mask())
+    assert np.array_equal(bench.labelmap(ABDOMEN), ellipse_mask())
+    assert (bench.work.based_on, bench.work.unsaved) == (1, True)  # version 1 is the mask without the stroke
+
+
+def test_a_stroke_drawn_while_another_case_arrives_is_kept_with_its_own(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.desk.go_to(3)
+    other = Sweep("case_b", a_sweep(12).stack, a_sweep(12).padding, a_sweep(12).free)
+    under_way(bench, monkeypatch, "FetalIQALib.desk.open_case", Opened(other, None, {}))
+    monkeypatch.setattr(bench.desk, "assess", lambda: True)
+    assert bench.desk.open("case_b")
+    bench.edit(ellipse_mask())
+    answered(bench)
+    assert (bench.work.sweep.case, bench.work.masks()) == ("case_b", {})
+    kept = read_journal(bench.place.journals.path("case_a", "final"), 30)
+    assert np.array_equal(kept.frames[3].mask.full(), ellipse_mask())
+
+
+def test_a_stroke_drawn_while_another_raters_label_arrives_is_compared_too(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.desk.go_to(3)
+    theirs = {3: Frame(ANNOTATED, Mask.of(ellipse_mask()), rater="ben")}
+    under_way(bench, monkeypatch, "FetalIQALib.reviewing.load_label", (Saved(1), theirs))
+    assert bench.place.reviewing.compare("ben")
+    bench.edit(ellipse_mask())
+    answered(bench)
+    assert np.array_equal(bench.work.masks()[3].full(), ellipse_mask())
+    assert bench.place.reviewing.agreement.both == 1

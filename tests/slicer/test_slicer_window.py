@@ -18,13 +18,16 @@ pytest.importorskip(
 )
 pytest.importorskip("PySide6", reason="PySide6 cannot be imported: pip install -e '.[dev]'", exc_type=ImportError)
 
+import vtk
 from FetalIQALib.actions import EDITOR_KEYS, all_actions
 from FetalIQALib.casework import CaseWork
 from FetalIQALib.decisions import ANNOTATED, EMPTY
-from FetalIQALib.journal import Journals
+from FetalIQALib.journal import Found, Journals
 from FetalIQALib.masks import Mask
+from FetalIQALib.replies import ServerInfo
 from FetalIQALib.strip import columns_of
 from FetalIQALib.submitting import Conflicting
+from FetalIQALib.worklist import Row
 from PySide6.QtCore import QPoint, Qt
 from PySide6.QtGui import QKeySequence
 from PySide6.QtTest import QTest
@@ -235,6 +238,15 @@ def test_resume_and_conflict_are_offered_without_a_dialog(window: Window) -> Non
     desk.keeper.offered = [window.place.journals.path("case_a", "final")]
     window.place.hub.tell("kept")
     assert window.ui.resumeFrame.isVisible()
+    assert window.ui.resumeButton.isVisible()
+    assert "yours" in window.ui.resumeLabel.text()
+    window.click("dismissButton")
+    assert not window.ui.resumeFrame.isVisible()
+    desk.keeper.others = [Found(Path("of-ben"), "ben", False)]
+    window.place.hub.tell("kept")
+    assert window.ui.resumeLabel.text() == "Unsubmitted work of ben on this case is kept for them."
+    assert not window.ui.resumeButton.isVisible()
+    assert window.ui.dismissButton.text() == "OK"
     window.click("dismissButton")
     assert not window.ui.resumeFrame.isVisible()
     mask = Mask.of(ellipse_mask())
@@ -258,6 +270,85 @@ def test_the_panel_fits_a_small_screen(window: Window) -> None:
     assert window.ui.casesSection.property("collapsed")
     below = window.ui.submitButton.mapTo(inner, QPoint(0, window.ui.submitButton.height())).y()
     assert below < 640  # of 768, what Slicer's own bars leave
+
+
+class PlotWidget:
+    """Slicer's plot view, which stays when the module is reloaded."""
+
+    def __init__(self) -> None:
+        self.slots: list[Any] = []
+        self.properties: dict[str, Any] = {}
+
+    def plotView(self) -> PlotWidget:
+        return self
+
+    def property(self, name: str) -> Any:
+        return self.properties.get(name)
+
+    def setProperty(self, name: str, value: Any) -> None:
+        self.properties[name] = value
+
+    def connect(self, signal: str, slot: Any) -> None:
+        self.slots.append(slot)
+
+    def disconnect(self, signal: str, slot: Any) -> None:
+        self.slots.remove(slot)
+
+    def click(self, point: int) -> None:
+        points, ids = vtk.vtkCollection(), vtk.vtkIdTypeArray()
+        ids.InsertNextValue(point)
+        points.AddItem(ids)
+        for slot in list(self.slots):
+            slot(None, points)
+
+
+def test_a_click_on_the_plot_goes_to_the_frame_also_after_reload(tmp_path: Path) -> None:
+    plot = PlotWidget()
+    for frame in (7, 21):  # the second time is after Reload: another module, the same view
+        window = Window(tmp_path)
+        import slicer
+
+        slicer.app.layoutManager().plotWidget = lambda number: plot
+        window.click("plotButton")
+        window.click("plotButton")
+        plot.click(frame)
+        assert window.place.desk.position == frame
+        assert len(plot.slots) == 1
+        window.module.cleanup()
+        window.fake.window.close()
+        window.fake.process()
+    assert plot.slots == []
+
+
+def test_the_list_is_exported_as_it_is_filtered(window: Window, tmp_path: Path, monkeypatch: Any) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr(window.place.list_export, "start", lambda *values: asked.append(values))
+    window.place.worklist.rows = [Row("one", ".mha", tags=("final",)), Row("two", ".mha", tags=("final",))]
+    window.place.hub.tell("worklist")
+    window.ui.exportSection.setProperty("collapsed", False)
+    window.ui.filterEdit.setText("tw")
+    window.fake.process()
+    window.ui.exportListButton.click()
+    assert asked == []
+    assert "Name a folder" in window.ui.statusLabel.text()
+    window.ui.folderEdit.setText(str(tmp_path))
+    window.ui.exportFormatCombo.setCurrentText("nnunet")
+    window.ui.exportListButton.click()
+    [(rows, folder, chosen)] = asked
+    assert ([row.case for row in rows], folder, chosen) == (["two"], tmp_path, "nnunet")
+
+
+def test_the_projects_strategy_is_chosen_first_and_the_users_choice_stays(window: Window) -> None:
+    combo, hub = window.ui.strategyCombo, window.place.hub
+    hub.info = ServerInfo("F", "1", {}, ("random", "fetaliqa", "strided"), {}, {})
+    hub.tell("connection")
+    assert combo.currentText() == "fetaliqa"
+    combo.setCurrentText("strided")
+    hub.tell("connection")  # as after every failure
+    assert combo.currentText() == "strided"
+    hub.info = ServerInfo("F", "1", {}, ("random",), {}, {})
+    hub.tell("connection")
+    assert combo.currentText() == "random"
 
 
 def test_settings_are_remembered_but_never_the_token(window: Window, tmp_path: Path) -> None:

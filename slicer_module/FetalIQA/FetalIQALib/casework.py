@@ -99,8 +99,8 @@ class CaseWork:
 
     # -- deciding -----------------------------------------------------------------------------------
 
-    def accept(self, number: int) -> None:
-        """The proposed mask is right.
+    def accept(self, number: int) -> str | None:
+        """The proposed mask is right; says so when this rater accepted it before, which is no action then.
 
         Raises:
             NotPossible: when none is proposed.
@@ -108,7 +108,11 @@ class CaseWork:
         proposal = self.proposal(number)
         if proposal is None:
             raise NotPossible(_("Nothing is proposed for this frame: draw a mask, or press E for no abdomen."))
+        frame = self.frame(number)
+        if frame.mask == proposal.mask and frame.rater == self.rater:
+            return _("Frame {frame} is accepted already.").format(frame=number + 1)
         self._do(_("accept"), {number: self._decided(number, ANNOTATED, proposal.mask)})
+        return None
 
     def correct(self, number: int, drawn: np.ndarray, name: str = "") -> bool:
         """The mask of a frame is this one, [H, W]; False when it is the one that is there, so nothing changed."""

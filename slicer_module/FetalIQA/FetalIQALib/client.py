@@ -14,11 +14,13 @@ from FetalIQALib.http import COMPUTE_SECONDS, Cancel, Http, Progress
 from FetalIQALib.replies import (
     IDENTIFIER,
     CaseEntry,
+    ExportJob,
     NextCase,
     Saved,
     ServerInfo,
     checked_identifier,
     expect,
+    export_job,
     suggested_frames,
 )
 from FetalIQALib.texts import _
@@ -98,6 +100,11 @@ class Client:
             raise NotThere(404, f"{reason} {told_so[:200]}" if isinstance(told_so, str) else reason)
         case = expect(told["id"], str, "the next case")
         return NextCase(checked_identifier(_("Case"), case), suggested_frames(told.get("frames")))
+
+    def release_lease(self, rater: str, cancel: Cancel) -> None:
+        """Give back the case that the server holds for a rater; of one without a name it goes by the address."""
+        path = "/activelearning/lease"
+        self.http.json("DELETE", _call(path, user_name=rater) if rater else path, cancel, seconds=5.0)
 
     # -- a case -------------------------------------------------------------------------------------
 
@@ -212,6 +219,29 @@ class Client:
         call = _call("/datastore/label/pick", label=case, tag=tag, version=version)
         told = expect(self.http.json("POST", call, cancel), dict, "the final label")
         return expect(told.get("version"), int, "the final label")
+
+    # -- exports ------------------------------------------------------------------------------------
+
+    def start_export(self, request: Mapping[str, Any], cancel: Cancel) -> ExportJob:
+        """Start an export on the server (docs/export.md).
+
+        Raises:
+            Refused: 429 while another one runs; 400 for a request that cannot be met.
+            NotThere: when this server does not export.
+        """
+        return export_job(self.http.json("POST", "/export/", cancel, json=dict(request)))
+
+    def export_status(self, job: str, cancel: Cancel) -> ExportJob:
+        """Where an export stands."""
+        return export_job(self.http.json("GET", f"/export/{job}", cancel))
+
+    def download_export(self, job: str, target: Path, cancel: Cancel, progress: Progress) -> None:
+        """The zip of an export that is done, written to ``target``."""
+        self.http.file("GET", f"/export/{job}/zip", target, cancel, progress)
+
+    def remove_export(self, job: str, cancel: Cancel) -> None:
+        """Remove an export from the server; one that runs is stopped."""
+        self.http.json("DELETE", f"/export/{job}", cancel)
 
     # -- training -----------------------------------------------------------------------------------
 

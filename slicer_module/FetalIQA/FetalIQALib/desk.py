@@ -10,19 +10,19 @@ import numpy as np
 
 from FetalIQALib.casework import CaseWork
 from FetalIQALib.client import Client
-from FetalIQALib.failures import Failure, FileFailure, NotPossible
+from FetalIQALib.failures import Failure, FileFailure, NotPossible, NotThere
 from FetalIQALib.http import Cancel
-from FetalIQALib.hub import PROBLEM, Hub
+from FetalIQALib.hub import PROBLEM, Change, Hub
 from FetalIQALib.journal import Journals
 from FetalIQALib.keeping import Keeper
+from FetalIQALib.measuring import Measurements
 from FetalIQALib.opening import Opened, assess_case, open_case
-from FetalIQALib.outline import Measurement, measure
-from FetalIQALib.submitting import Conflicting, Outcome, Submission
+from FetalIQALib.outline import Measurement
+from FetalIQALib.replies import Saved
+from FetalIQALib.submitting import Conflicting, Outcome, Sent, Submission
 from FetalIQALib.sweep import Assessment
 from FetalIQALib.texts import _
 from FetalIQALib.worklist import Worklist
-
-MAX_MEASURED = 2000  # masks; each is kept by its case anyway
 
 
 class Desk:
@@ -58,7 +58,9 @@ class Desk:
         self.before_action: Callable[[], None] = lambda: None
         self.keeper = Keeper(hub, journals, clock)
         self._clock = clock
-        self._measured: dict[tuple, Measurement] = {}  # a mask is measured once, however often its frame is passed
+        self._sent: Sent | None = None
+        hub.changes["submit"] = Change(_("the submission"), self._ask_what_was_saved, "submitted")
+        self._measurements = Measurements()
 
     # -- opening ------------------------------------------------------------------------------------
 
@@ -101,7 +103,8 @@ class Desk:
         self.position = position
         work.look_at(self.position)
         told = _("{case} is open.") if not self.keeper.offered else _("{case} is open. Resume your work on it?")
-        self.hub.say(told.format(case=opened.sweep.case))
+        self.worklist.lease.left(opened.sweep.case)
+        self.hub.say(f"{told.format(case=opened.sweep.case)} {self.keeper.told_of_others()}".strip())
         self.hub.tell("case")
         self.assess()
         if own:  # what was done on it before, in this very session, and not submitted
@@ -138,7 +141,9 @@ class Desk:
             return False
         self.hub.runner.cancel("open")
         self.hub.runner.cancel("assess")
-        self.work, self.conflict, self.keeper.offered = None, None, []
+        self.work, self.conflict = None, None
+        self.keeper.forget()
+        self.worklist.lease.left()
         self.hub.tell("case")
         return True
 
@@ -152,13 +157,14 @@ class Desk:
         """Go on with the newest work that was kept and not submitted."""
         work = self._needed()
         if not self.keeper.offered:
-            self.hub.fail(NotPossible(_("There is no unsubmitted work on this case.")))
+            told = _("There is no unsubmitted work of yours on this case.")
+            self.hub.fail(NotPossible(f"{told} {self.keeper.told_of_others()}".strip()))
             return False
         self.before_action()
         if not self.keep(force=True):
             return False
         try:
-            path, kept = self.keeper.read_offered(work)
+            path, kept = self.keeper.read_offered(work, self.tag)
         except FileFailure as failure:
             self.hub.fail(failure)
             self.hub.tell("kept")
@@ -223,22 +229,7 @@ class Desk:
 
     def measurement(self, frame: int) -> Measurement:
         """Ellipse and circumference of a person's mask of a frame; of the proposal while nothing is decided."""
-        work = self._needed()
-        shown, proposal = work.frame(frame), work.proposal(frame)
-        mask = shown.mask
-        if mask is None and proposal is not None and not shown.decided:
-            mask = proposal.mask
-        if mask is None:
-            return Measurement(None, None, _("no mask"))
-        assessment = work.sweep.assessment
-        if assessment is not None and frame in assessment.measured and mask == assessment.proposals[frame].mask:
-            return assessment.measured[frame]  # the model's own mask, which the server measured
-        key = (mask, work.sweep.spacing_mm, id(work.sweep.free))
-        if key not in self._measured:
-            if len(self._measured) >= MAX_MEASURED:
-                self._measured.clear()
-            self._measured[key] = measure(mask.full(), work.sweep.spacing_mm, work.sweep.free)
-        return self._measured[key]
+        return self._measurements.of(self._needed(), frame)
 
     # -- submitting ---------------------------------------------------------------------------------
 
@@ -257,23 +248,44 @@ class Desk:
         self.keeper.again()  # the journal also remembers what was sent
         self.keep(force=True)
 
-        kept_under, journals = self.tag, self.keeper.journals
+        sent = Sent(work, submission, self.tag, self.keeper.journals)
 
         def done(outcome: Outcome) -> None:
             self.before_action()  # see assess
-            self._submitted(work, submission, outcome, kept_under, journals)
+            self._submitted(sent, outcome)
 
+        if not self.hub.runner.busy("submit"):
+            self._sent = sent
         return self.hub.ask("submit", submission.send, done, _("Submitting {case} …").format(case=submission.case))
 
-    def _submitted(
-        self,
-        work: CaseWork,
-        submission: Submission,
-        outcome: Outcome,
-        kept_under: str,
-        journals: Journals | None,
-    ) -> None:
-        """The answer to a submit; label and journals are those of when it was sent."""
+    def _ask_what_was_saved(self) -> None:
+        """Nobody waits for the answer to the last submit any more: look whether its label is on the server."""
+        sent = self._sent
+        if sent is None:
+            return
+        submission, work = sent.submission, sent.work
+
+        def ask(client: Client, cancel: Cancel) -> Saved | None:
+            try:
+                return client.label_info(submission.case, submission.tag, cancel)
+            except NotThere:
+                return None
+
+        def done(saved: Saved | None) -> None:
+            token = "" if saved is None else str(saved.info.get("submission") or "")
+            if saved is not None and [submission.token] == [token] == work.sent[-1:]:
+                self.before_action()  # see assess
+                self._submitted(sent, saved.version)
+                return
+            if sent is self._sent and work.unsaved:
+                self.hub.say(_("The server has not saved {case} so far.").format(case=submission.case), PROBLEM)
+            self.worklist.refresh(quiet=True)
+
+        self.hub.ask("submitted", ask, done, "")
+
+    def _submitted(self, sent: Sent, outcome: Outcome) -> None:
+        """The answer to a submit."""
+        work, submission, kept_under = sent.work, sent.submission, sent.kept_under
         on_desk = self.work is work
         if isinstance(outcome, Conflicting):
             if on_desk:
@@ -288,7 +300,9 @@ class Desk:
             self.keeper.again()  # the journal still names the version before
             self.keep(force=True)
         elif not work.unsaved and (on_desk or not self._is_on_desk(submission.case, kept_under)):
-            self.keeper.done(submission.case, kept_under, journals)
+            self.keeper.done(submission.case, kept_under, sent.journals)
+            if self.worklist.lease.case == submission.case:
+                self.worklist.lease.left()
         self.hub.say(
             _("{case}: version {version} of label {tag} is saved.").format(
                 case=submission.case, version=outcome, tag=submission.tag

@@ -54,7 +54,7 @@ def export_case(sweep: Sweep, frames: Mapping[int, Frame], folder: Path, cancel:
     decided = sorted(number for number, frame in frames.items() if frame.decided)
     if not decided:
         raise NotPossible(_("No frame of {case} is decided; there is nothing to export.").format(case=sweep.case))
-    target = _free_name(folder, f"{sweep.case}-frames")
+    target = free_name(folder, f"{sweep.case}-frames")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".fetaliqa-", dir=str(folder)) as name:
@@ -110,13 +110,13 @@ def _plain(text: str) -> str:
     return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
 
 
-def _free_name(folder: Path, name: str) -> Path:
+def free_name(folder: Path, name: str, suffix: str = "") -> Path:
     """A name in a folder that is not taken yet."""
     for number in range(1, 10000):
-        found = folder / (name if number == 1 else f"{name}-{number}")
+        found = folder / (f"{name}{suffix}" if number == 1 else f"{name}-{number}{suffix}")
         if not found.exists():
             return found
-    raise FileFailure(_("{folder} is full of exports of this case; choose another folder.").format(folder=folder))
+    raise FileFailure(_("{folder} is full of exports of this name; choose another folder.").format(folder=folder))
 
 
 def png(picture: np.ndarray) -> bytes:

@@ -12,6 +12,7 @@ from typing import Any, Callable, Optional
 from urllib.parse import urlsplit
 
 import requests
+import requests.auth
 
 from FetalIQALib import failures
 from FetalIQALib.texts import _
@@ -20,6 +21,8 @@ CONNECT_SECONDS = 5.0  # a server on the hospital's own network answers in milli
 ANSWER_SECONDS = 30.0  # for calls that only look something up
 COMPUTE_SECONDS = 900.0  # for an assessment on a machine without GPU
 MAX_JSON_BYTES = 64 << 20  # the assessment of an 840-frame case is about 1 MB
+DEFAULT_PORTS = {"http": 80, "https": 443}
+LOOPBACK = ("127.0.0.1", "localhost", "::1")  # names of this very machine
 CHUNK = 1 << 18  # bytes between two looks at whether the user gave up
 
 Cancel = threading.Event
@@ -27,7 +30,9 @@ Progress = Callable[[int, Optional[int]], None]
 
 
 def checked_address(address: str) -> str:
-    """The server's address without a slash at its end; ``127.0.0.1:8000`` gets its ``http://``.
+    """The server's address in its one spelling; ``127.0.0.1:8000`` gets its ``http://``.
+
+    Scheme and host in lower case, no port that is the scheme's own, no slash at the end.
 
     Raises:
         Failure: when it is no address of a server.
@@ -41,13 +46,39 @@ def checked_address(address: str) -> str:
         usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
         usable = False
-    if not usable or parts.username or parts.query or parts.fragment:
+    if not usable or parts.username or parts.password or parts.query or parts.fragment:
         raise failures.Failure(
             _("The address {address!r} is not that of a server; write it like http://127.0.0.1:8000.").format(
                 address=address[:80]
             )
         )
-    return text
+    host = str(parts.hostname)
+    host = f"[{host}]" if ":" in host else host
+    port = "" if parts.port in (None, DEFAULT_PORTS[parts.scheme]) else f":{parts.port}"
+    return f"{parts.scheme}://{host}{port}{parts.path.rstrip('/')}"
+
+
+def same_server(address: str) -> str:
+    """What all addresses of one server have in common: its address, with this machine's names as one."""
+    try:
+        text = checked_address(address)
+    except failures.Failure:
+        return address
+    parts = urlsplit(text)
+    if parts.hostname not in LOOPBACK:
+        return text
+    return parts._replace(netloc=f"{LOOPBACK[0]}{'' if parts.port is None else f':{parts.port}'}").geturl()
+
+
+class Bearer(requests.auth.AuthBase):
+    """The token that the user gave; as ``auth`` of a request, since a netrc file would replace a mere header."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers["Authorization"] = f"Bearer {self._token}"
+        return request
 
 
 class Http:
@@ -77,9 +108,7 @@ class Http:
                 for chunk in self._chunks(reply, cancel, parts.get("seconds", ANSWER_SECONDS)):
                     body += chunk
                     if len(body) > MAX_JSON_BYTES:
-                        raise failures.BadReply(
-                            _("The server's answer is larger than 64 MiB; nothing was changed.")
-                        )
+                        raise failures.BadReply(_("The server's answer is larger than 64 MiB; it was not taken."))
         try:
             return json.loads(bytes(body).decode("utf-8"))
         except (ValueError, RecursionError):
@@ -129,12 +158,11 @@ class Http:
             raise failures.Canceled(_("Given up."))
         session = requests.Session()
         # a proxy of the environment cannot reach a server on this very machine
-        session.trust_env = urlsplit(self.address).hostname not in ("127.0.0.1", "localhost", "::1")
-        headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
+        session.trust_env = urlsplit(self.address).hostname not in LOOPBACK
         reply = session.request(
             method,
             self.address + path,
-            headers=headers,
+            auth=Bearer(self._token) if self._token else None,
             timeout=(CONNECT_SECONDS * self._patience, seconds),
             stream=True,
             allow_redirects=False,

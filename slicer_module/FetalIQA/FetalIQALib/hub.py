@@ -17,6 +17,21 @@ DEFAULT_TAG = "final"
 
 
 @dataclass(frozen=True)
+class Change:
+    """A kind of request that changes something on the server.
+
+    Attributes:
+        name: what it is called; empty when giving it up need not be told.
+        ask: learns what the server has now.
+        asks: kind of the request by which it does.
+    """
+
+    name: str
+    ask: Callable[[], object]
+    asks: str = ""
+
+
+@dataclass(frozen=True)
 class Status:
     """The status line: what it says, and whether that is news, work under way, or a problem."""
 
@@ -35,10 +50,13 @@ class Hub:
         rater: who works.
         tag: the label that is worked on.
         status: the status line.
+        changes: requests that change something on the server, by kind; whoever makes them adds them.
     """
 
     def __init__(self, runner: TaskRunner) -> None:
         self.runner = runner
+        runner.late = self._answered_late
+        self.changes: dict[str, Change] = {}
         self.client: Client | None = None
         self.info: ServerInfo | None = None
         self.online = False
@@ -136,15 +154,32 @@ class Hub:
         busy: str,
     ) -> bool:
         if not self.runner.start(kind, work, done, failed):
-            self.say(_("That is under way already; it can be canceled."), BUSY)
+            if busy:
+                self.say(_("That is under way already; it can be canceled."), BUSY)
             return False
         if busy:
             self.say(busy, BUSY)
         return True
 
     def cancel(self) -> None:
-        """Give up every request that is under way."""
-        if self.runner.busy():
-            self.runner.cancel_all()
+        """Give up every request that is under way. What was sent to the server may be done all the same."""
+        if not self.runner.busy():
+            return
+        sent = [self.changes[kind] for kind in self.changes if self.runner.busy(kind)]
+        names = [change.name for change in sent if change.name]
+        self.runner.cancel_all()
+        if names:
+            told = _("No longer waiting for {what}: the server may have done it all the same, and is asked.")
+            self.say(told.format(what=", ".join(names)), PROBLEM)
+        else:
             self.say(_("Given up; nothing was changed."))
-            self.tell("connection")
+        self.tell("connection")
+        for change in sent:
+            change.ask()
+
+    def _answered_late(self, kind: str) -> None:
+        """A request that was given up has ended: only now it is certain what the server made of it."""
+        change = self.changes.get(kind)
+        if change is not None and self.client is not None:
+            self.runner.cancel(change.asks)  # it may have asked too early
+            change.ask()

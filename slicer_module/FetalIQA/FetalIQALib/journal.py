@@ -16,15 +16,18 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
+from FetalIQALib import locks
 from FetalIQALib.decisions import INTERPOLATION, Frame, Proposal, frames_of, record_of
 from FetalIQALib.failures import BadReply, FileFailure
+from FetalIQALib.heads import SUFFIX, head, other_spellings, session_of
+from FetalIQALib.http import same_server
 from FetalIQALib.masks import Mask
 from FetalIQALib.replies import checked_identifier
 from FetalIQALib.texts import _
 
 SCHEMA = 1
-SUFFIX = ".journal.json"
 MAX_BYTES = 256 << 20  # of one journal; 840 masks make about 2 MB
+LOCKS = "sessions"  # folder beside those of the servers
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,21 @@ class Kept:
     saved: str = ""
 
 
+@dataclass(frozen=True)
+class Found:
+    """A journal of another session.
+
+    Attributes:
+        path: the file.
+        rater: whose work it is; None when that cannot be read.
+        in_use: whether another Slicer that is running right now has it.
+    """
+
+    path: Path
+    rater: str | None
+    in_use: bool
+
+
 def write_atomically(target: Path, data: bytes) -> None:
     """Replace a file by one with this content, as a whole, also when the machine stops meanwhile.
 
@@ -74,15 +92,20 @@ def write_atomically(target: Path, data: bytes) -> None:
 class Journals:
     """The journals of one computer's user.
 
+    A session's journals are its own while it lives: it holds a lock, which ends with its process.
+
     Args:
         folder: where they are kept; made when it is needed.
-        server: address of the server that the cases are of.
+        server: address of the server that the cases are of, in any spelling.
     """
 
     def __init__(self, folder: Path, server: str) -> None:
-        self.folder = folder / hashlib.sha256(server.encode()).hexdigest()[:16]
-        self.server = server
+        self.server = same_server(server)
+        self.folder = folder / hashlib.sha256(self.server.encode()).hexdigest()[:16]
         self.session = uuid.uuid4().hex[:8]  # two Slicers never write the same file
+        self._sessions = locks.SessionLocks(folder / LOCKS, self.session)
+        self._earlier = other_spellings(folder, self.server, self.folder)
+        self._raters: dict[Path, tuple[tuple[int, int], str | None]] = {}
         self._texts: dict[Mask, str] = {}
 
     def path(self, case: str, tag: str) -> Path:
@@ -115,6 +138,7 @@ class Journals:
             "between": {str(number): self._text(mask) for number, mask in between.items()},
         }
         path = self.path(kept.case, kept.tag)
+        self._sessions.hold()
         try:
             write_atomically(path, json.dumps(content, allow_nan=False).encode("utf-8"))
         except OSError as problem:
@@ -145,22 +169,59 @@ class Journals:
             ) from problem
         return free
 
-    def find(self, case: str, tag: str) -> list[Path]:
+    def find(self, case: str, tag: str) -> list[Found]:
         """Journals of other sessions on a case and label, the newest first."""
         found = []
-        with suppress(OSError):
-            for path in self.folder.glob(f"{case}~{tag}~*{SUFFIX}"):
-                if path != self.path(case, tag):
+        for path in self._files(f"{case}~{tag}~*{SUFFIX}"):
+            if path != self.path(case, tag):
+                with suppress(OSError):
                     found.append((path.stat().st_mtime, path))
-        return [path for _when, path in sorted(found, reverse=True)]
+        return [Found(path, self.rater_of(path), self.in_use(path)) for _when, path in sorted(found, reverse=True)]
 
-    def cases(self, tag: str) -> list[str]:
-        """Cases with work in progress on a label."""
+    def cases(self, tag: str, rater: str) -> list[str]:
+        """Cases with a rater's work in progress on a label."""
+        found = self._files(f"*~{tag}~*{SUFFIX}")
+        return sorted({path.name.split("~")[0] for path in found if self.rater_of(path) == rater})
+
+    def rater_of(self, path: Path) -> str | None:
+        """Whose work is in a journal; None when that cannot be read."""
         try:
-            names = [path.name.split("~") for path in self.folder.glob(f"*~{tag}~*{SUFFIX}")]
+            state = path.stat()
         except OSError:
-            return []
-        return sorted({name[0] for name in names})
+            return None
+        stamp = (state.st_mtime_ns, state.st_size)
+        if path not in self._raters or self._raters[path][0] != stamp:
+            self._raters[path] = (stamp, head(path, "rater"))
+        return self._raters[path][1]
+
+    # -- who has it ---------------------------------------------------------------------------------
+
+    def in_use(self, path: Path) -> bool:
+        """Whether another Slicer that is running right now has a journal."""
+        return self._sessions.in_use(session_of(path))
+
+    def claim(self, path: Path) -> None:
+        """Make sure that no other Slicer goes on with a journal while this one does.
+
+        Raises:
+            FileFailure: when another one does already.
+        """
+        try:
+            self._sessions.claim(session_of(path))
+        except locks.InUse:
+            raise FileFailure(
+                _("The work in {path} is open in another Slicer right now; it stays there.").format(path=path)
+            ) from None
+
+    def let_go(self, path: Path) -> None:
+        """A journal that was claimed is not gone on with: others may."""
+        self._sessions.release(session_of(path))
+
+    def close(self) -> None:
+        """This session ends: what it kept may be offered to others."""
+        self._sessions.close()
+
+    # -- files --------------------------------------------------------------------------------------
 
     def put_aside(self, path: Path) -> None:
         """Take a journal out of what is offered; the file is kept beside the others."""
@@ -168,11 +229,19 @@ class Journals:
             aside = path.parent / "aside"
             aside.mkdir(exist_ok=True)
             os.replace(path, aside / f"{datetime.now().strftime('%Y%m%d-%H%M%S-%f')}-{path.name}")
+        self.let_go(path)
 
     def remove(self, case: str, tag: str) -> None:
         """The server has the work: this session's journal is no longer needed."""
         with suppress(OSError):
             self.path(case, tag).unlink()
+
+    def _files(self, pattern: str) -> list[Path]:
+        found: list[Path] = []
+        for folder in (self.folder, *self._earlier):
+            with suppress(OSError):
+                found += folder.glob(pattern)
+        return found
 
     def _text(self, mask: Mask) -> str:
         if mask not in self._texts:

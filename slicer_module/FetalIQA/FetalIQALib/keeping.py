@@ -8,7 +8,7 @@ from pathlib import Path
 from FetalIQALib.casework import CaseWork
 from FetalIQALib.failures import FileFailure
 from FetalIQALib.hub import PROBLEM, Hub
-from FetalIQALib.journal import Journals, Kept, read_journal
+from FetalIQALib.journal import Found, Journals, Kept, read_journal
 from FetalIQALib.texts import _
 
 EVERY_SECONDS = 3.0  # between two writes that carry no decision, and two attempts on a full disk
@@ -23,11 +23,13 @@ class Keeper:
         clock: seconds, monotonic.
 
     Attributes:
-        offered: journals of earlier sessions on the case, the newest first.
+        offered: journals of earlier sessions of the same rater on the case, the newest first.
+        others: journals on the case that are not offered: of another rater, or open in another Slicer.
     """
 
     def __init__(self, hub: Hub, journals: Callable[[], Journals | None], clock: Callable[[], float]) -> None:
         self.offered: list[Path] = []
+        self.others: list[Found] = []
         self._hub = hub
         self._journals = journals
         self._clock = clock
@@ -44,13 +46,40 @@ class Keeper:
         journals = self._journals()
         self._written = (work.revision, position)
         if journals is None:
-            self.offered = []
+            self.forget()
             return False
         own = journals.set_free(work.sweep.case, tag)
-        self.offered = journals.find(work.sweep.case, tag)
-        if own is not None:  # first, whatever the clocks of the files say
-            self.offered = [own, *(path for path in self.offered if path != own)]
-        return own is not None
+        self._look(journals, work, tag)
+        if own not in self.offered:
+            return False  # there is none, or another rater made it in this session
+        self.offered = [
+            own,
+            *(path for path in self.offered if path != own),
+        ]  # whatever the clocks of the files say
+        return True
+
+    def forget(self) -> None:
+        """Another case comes, or none: nothing is offered."""
+        self.offered, self.others = [], []
+
+    def _look(self, journals: Journals, work: CaseWork, tag: str) -> None:
+        """Tell what was kept of a case and may be gone on with from what may not."""
+        found = journals.find(work.sweep.case, tag)
+        self.offered = [one.path for one in found if one.rater == work.rater and not one.in_use]
+        self.others = [one for one in found if one.path not in self.offered]
+
+    def told_of_others(self) -> str:
+        """A sentence on kept work that is not offered; empty without any."""
+        told = []
+        for rater in dict.fromkeys(one.rater for one in self.others if not one.in_use):
+            if rater is None:
+                told.append(_("Kept work on this case cannot be read; it stays where it is."))
+            else:
+                whose = rater or _("somebody without a name")
+                told.append(_("Unsubmitted work of {rater} on this case is kept for them.").format(rater=whose))
+        if any(one.in_use for one in self.others):
+            told.append(_("Another Slicer that is running has unsubmitted work on this case."))
+        return " ".join(told)
 
     def settled(self, work: CaseWork, position: int) -> None:
         """What is on the desk now is what the server has: nothing to write."""
@@ -108,29 +137,46 @@ class Keeper:
         if journals is not None:
             journals.put_aside(journals.path(case, tag))
 
-    def read_offered(self, work: CaseWork) -> tuple[Path, Kept]:
+    def read_offered(self, work: CaseWork, tag: str) -> tuple[Path, Kept]:
         """The newest work that is offered, which is no longer offered then.
 
         Raises:
-            FileFailure: when it is damaged, or belongs to an image that was replaced since.
+            FileFailure: when it is damaged, in use, or belongs to an image that was replaced since. It is offered
+                on, after what else is offered.
         """
-        path = self.offered.pop(0)
-        kept = read_journal(path, work.sweep.count)
-        if kept.fingerprint != work.sweep.stack.fingerprint:
-            raise FileFailure(
-                _("The image was replaced since the work of {when} was done; that stays in {path}.").format(
-                    when=kept.saved, path=path
+        path, journals = self.offered[0], self._journals()
+        try:
+            if journals is not None:
+                journals.claim(path)
+            kept = read_journal(path, work.sweep.count)
+            if kept.rater != work.rater:
+                raise FileFailure(
+                    _("The work in {path} is that of {rater}; it stays there.").format(path=path, rater=kept.rater)
                 )
-            )
+            if kept.fingerprint != work.sweep.stack.fingerprint:
+                raise FileFailure(
+                    _("The image was replaced since the work of {when} was done; that stays in {path}.").format(
+                        when=kept.saved, path=path
+                    )
+                )
+        except FileFailure:
+            self.offered = [*self.offered[1:], path]
+            if journals is not None:
+                journals.let_go(path)
+                if not path.exists() or journals.in_use(path):
+                    self._look(journals, work, tag)  # another Slicer has it, or had it, since it was offered
+            raise
+        self.offered.remove(path)
         return path, kept
 
     def dismiss(self) -> None:
-        """Do not offer what earlier sessions kept; its files are put aside, not removed."""
+        """Do not offer what earlier sessions kept; its files are put aside, and others' left alone."""
         journals = self._journals()
         if journals is not None:
             for path in self.offered:
-                journals.put_aside(path)
-        self.offered = []
+                if not journals.in_use(path):
+                    journals.put_aside(path)
+        self.forget()
 
     def replaced(self, path: Path) -> None:
         """A journal was gone on with, and its work is in this session's: put it aside."""

@@ -10,7 +10,7 @@ from typing import Any
 from FetalIQALib.client import SEGMENTATION, Client
 from FetalIQALib.failures import Failure, NotThere, Refused
 from FetalIQALib.http import Cancel
-from FetalIQALib.hub import Hub
+from FetalIQALib.hub import Change, Hub
 from FetalIQALib.texts import _
 
 QUICK, FULL = "quick", "full"
@@ -122,6 +122,7 @@ class Learning:
         self.history: tuple[Publication, ...] = ()
         self._clock = clock
         self._asked_at = float("-inf")
+        hub.changes["train"] = Change(_("the change of training or model"), self.refresh, "learn")
 
     def refresh(self, quiet: bool = True) -> bool:
         """Ask how far training is."""

@@ -252,8 +252,15 @@ class Panel:
 
     def _show_offers(self) -> None:
         ui, desk = self.ui, self.place.desk
-        ui.resumeFrame.setVisible(bool(desk.work is not None and desk.keeper.offered))
-        ui.resumeLabel.setText(_("There is unsubmitted work of yours on this case."))
+        others = desk.keeper.told_of_others()
+        yours = _("There is unsubmitted work of yours on this case.") if desk.keeper.offered else ""
+        ui.resumeFrame.setVisible(desk.work is not None and bool(yours or others))
+        ui.resumeLabel.setText(f"{yours} {others}".strip())
+        ui.resumeButton.setVisible(bool(desk.keeper.offered))
+        ui.dismissButton.setText(_("Not now") if yours else _("OK"))
+        ui.dismissButton.setToolTip(
+            _("Put it aside; the file is kept") if yours else _("Nothing is changed by that")
+        )
         ui.conflictFrame.setVisible(desk.conflict is not None)
         if desk.conflict is not None:
             told = _("{who} saved version {version} meanwhile ({count} frames decided). Nothing of yours is lost.")

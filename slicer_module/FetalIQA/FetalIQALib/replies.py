@@ -67,12 +67,42 @@ class NextCase:
 
 
 @dataclass(frozen=True)
+class ExportJob:
+    """An export of the server: its id, where it stands, and what was wrong."""
+
+    id: str
+    status: str
+    cases: int = 0
+    total: int = 0
+    frames: int = 0
+    message: str = ""
+
+
+@dataclass(frozen=True)
 class Saved:
     """A version of a label: its number, and what its record says of the frames."""
 
     version: int
     record: Mapping[str, Any] = field(default_factory=dict)
     info: Mapping[str, Any] = field(default_factory=dict)
+
+
+def export_job(told: Any) -> ExportJob:
+    """What the server says of an export.
+
+    Raises:
+        BadReply: when it says something else.
+    """
+    found = expect(told, dict, "the export")
+    cases, total, frames = (expect(found.get(key, 0), int, "the export") for key in ("cases", "total", "frames"))
+    return ExportJob(
+        checked_identifier(_("Export"), expect(found.get("id"), str, "the export")),
+        expect(found.get("status"), str, "the export"),
+        cases,
+        total,
+        frames,
+        str(found.get("message") or ""),
+    )
 
 
 def expect(found: Any, kind: type, what: str) -> Any:

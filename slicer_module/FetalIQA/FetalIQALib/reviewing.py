@@ -15,7 +15,7 @@ from FetalIQALib.decisions import Frame
 from FetalIQALib.desk import Desk
 from FetalIQALib.failures import Failure, NotPossible, NotThere
 from FetalIQALib.http import Cancel
-from FetalIQALib.hub import Hub
+from FetalIQALib.hub import Change, Hub
 from FetalIQALib.masks import Mask, dice
 from FetalIQALib.opening import load_label
 from FetalIQALib.outline import measure
@@ -105,6 +105,7 @@ class Reviewing:
         self.agreement: Agreement | None = None
         self._frames: Mapping[int, Frame] = {}
         self._work: CaseWork | None = None
+        hub.changes["review word"] = Change(_("the review"), lambda: worklist.refresh(quiet=True), "worklist")
 
     @property
     def frames(self) -> Mapping[int, Frame]:

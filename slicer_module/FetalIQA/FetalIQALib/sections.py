@@ -8,6 +8,7 @@ from typing import Any
 from FetalIQALib import worklist
 from FetalIQALib.actions import all_actions
 from FetalIQALib.learning import FULL, QUICK
+from FetalIQALib.list_export import FORMATS
 from FetalIQALib.panel import Panel
 from FetalIQALib.qtparts import fill_combo, fill_table, read, stretch, text_of
 from FetalIQALib.texts import _
@@ -52,6 +53,8 @@ class Sections:
         ui.quickButton.clicked.connect(lambda *_checked: place.learning.start(QUICK))
         ui.fullButton.clicked.connect(lambda *_checked: place.learning.start(FULL))
         ui.stopButton.clicked.connect(lambda *_checked: place.learning.stop())
+        fill_combo(ui.exportFormatCombo, list(FORMATS))
+        ui.exportListButton.clicked.connect(lambda *_checked: self._export_list())
         ui.rollBackButton.clicked.connect(lambda *_checked: place.learning.roll_back())
 
     def _heard(self, topic: str) -> None:
@@ -61,7 +64,10 @@ class Sections:
             self._show_review()
         if topic == "connection":
             info = self.place.hub.info
-            fill_combo(self.ui.strategyCombo, list(info.strategies) if info is not None else [], _preferred(info))
+            strategies = list(info.strategies) if info is not None else []
+            before = str(read(self.ui.strategyCombo, "currentText") or "")
+            chosen = before if before in strategies else _preferred(strategies)
+            fill_combo(self.ui.strategyCombo, strategies, chosen)
         if topic in ("learn", "connection", "worklist"):
             self._show_learning()
 
@@ -125,12 +131,24 @@ class Sections:
     # -- the rest -----------------------------------------------------------------------------------
 
     def _export(self) -> None:
+        folder = self._folder()
+        if folder is not None:
+            self.place.export(folder)
+
+    def _export_list(self) -> None:
+        folder = self._folder()
+        if folder is not None:
+            chosen = str(read(self.ui.exportFormatCombo, "currentText"))
+            self.place.list_export.start(self._rows, folder, chosen)
+
+    def _folder(self) -> Path | None:
+        """The folder for exports; None, with a sentence, when none is named."""
         folder = text_of(self.ui.folderEdit).strip()
         if folder:
-            self.place.export(Path(folder).expanduser())
-        else:
-            self.place.hub.say(_("Name a folder for the export."))
-            self.ui.exportSection.setProperty("collapsed", False)
+            return Path(folder).expanduser()
+        self.place.hub.say(_("Name a folder for the export."))
+        self.ui.exportSection.setProperty("collapsed", False)
+        return None
 
     def _fill_keys(self) -> None:
         fill_table(self.ui.keyTable, [(action.key, action.text) for action in all_actions()])
@@ -140,7 +158,6 @@ def _frames(row: worklist.Row) -> str:
     return f"{row.annotated} + {row.empty}" if row.version else ""
 
 
-def _preferred(info: Any) -> str:
+def _preferred(strategies: list[str]) -> str:
     """The strategy to begin with: the project's own where the server has it."""
-    strategies = () if info is None else info.strategies
     return next((name for name in ("fetaliqa", "random") if name in strategies), "")

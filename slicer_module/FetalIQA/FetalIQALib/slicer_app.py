@@ -12,6 +12,7 @@ from FetalIQALib.overlay import ABDOMEN
 from FetalIQALib.scene import SweepScene
 
 EFFECTS = ("Paint", "Erase", "Draw", "Scissors", "Smoothing", "Margin", "Islands")
+SELECTED = "dataSelected(vtkStringArray*, vtkCollection*)"  # signal of the plot view
 
 
 def state_folder() -> Path:
@@ -27,25 +28,42 @@ def show_frames(scene: SweepScene) -> None:
     slicer.util.setSliceViewerLayers(background=scene.frames.volume, foreground=None, label=None, fit=True)
 
 
-def show_plot(scene: SweepScene, clicked: Callable[[int], None]) -> bool:
-    """Show quality and circumference beside the views; a click on a point calls ``clicked`` with its row."""
-    manager = slicer.app.layoutManager()
-    if not scene.plots.whole or manager is None:
-        return False
-    slicer.modules.plots.logic().ShowChartInLayout(scene.plots.chart)
-    widget = manager.plotWidget(0)
-    view = widget.plotView() if widget is not None else None
-    if view is not None and view.property("fetaliqaConnected") is None:
-        view.setProperty("fetaliqaConnected", True)
+class PlotView:
+    """Slicer's plot view with the chart of a case.
 
-        def selected(_series: Any, points: Any) -> None:
-            if points is not None and points.GetNumberOfItems():
-                values = points.GetItemAsObject(0)
-                if values is not None and values.GetNumberOfTuples():
-                    clicked(int(values.GetValue(0)))
+    Args:
+        clicked: gets the row of a point that was clicked.
+    """
 
-        view.connect("dataSelected(vtkStringArray*, vtkCollection*)", selected)
-    return True
+    def __init__(self, clicked: Callable[[int], None]) -> None:
+        self._clicked = clicked
+        self._view: Any = None  # what it is connected to; the view outlives this module when that is reloaded
+
+    def show(self, scene: SweepScene) -> bool:
+        """Show quality and circumference beside the views; False when there is nothing to show."""
+        manager = slicer.app.layoutManager()
+        if not scene.plots.whole or manager is None:
+            return False
+        slicer.modules.plots.logic().ShowChartInLayout(scene.plots.chart)
+        widget = manager.plotWidget(0)
+        view = widget.plotView() if widget is not None else None
+        if view is not None and view is not self._view:
+            self.end()
+            self._view = view
+            view.connect(SELECTED, self._selected)
+        return True
+
+    def end(self) -> None:
+        """The module goes for good: clicks are no longer its own."""
+        if self._view is not None:
+            self._view.disconnect(SELECTED, self._selected)
+        self._view = None
+
+    def _selected(self, _series: Any, points: Any) -> None:
+        if points is not None and points.GetNumberOfItems():
+            values = points.GetItemAsObject(0)
+            if values is not None and values.GetNumberOfTuples():
+                self._clicked(int(values.GetValue(0)))
 
 
 class Editor:

@@ -15,6 +15,7 @@ from FetalIQALib.decisions import Frame, frames_of
 from FetalIQALib.failures import Conflict
 from FetalIQALib.http import Cancel
 from FetalIQALib.images import Grid, read_masks, write_masks
+from FetalIQALib.journal import Journals
 from FetalIQALib.masks import Mask
 from FetalIQALib.texts import _
 
@@ -114,3 +115,13 @@ class Submission:
             frames = frames_of(saved.record, read_masks(theirs, (self.count, rows, columns)), self.count)
             who = str(saved.info.get("rater") or saved.info.get("user") or _("somebody"))
             return Conflicting(sentence, saved.version, frames, who)
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A label that was sent: of which work; label and journals are those of when it was sent."""
+
+    work: CaseWork
+    submission: Submission
+    kept_under: str
+    journals: Journals | None

@@ -39,9 +39,14 @@ class Finished:
 
 
 class TaskRunner:
-    """Runs one task of each kind at a time. Only ``pump`` calls back, in the thread that calls it."""
+    """Runs one task of each kind at a time. Only ``pump`` calls back, in the thread that calls it.
+
+    Attributes:
+        late: gets the kind of a task that was given up, once it has ended all the same.
+    """
 
     def __init__(self) -> None:
+        self.late: Callable[[str], object] = lambda kind: None
         self._running: dict[str, Task] = {}
         self._results: queue.Queue[Finished] = queue.Queue()
 
@@ -85,8 +90,9 @@ class TaskRunner:
             except queue.Empty:
                 return delivered
             task = finished.task
-            if self._running.get(task.kind) is not task:
-                continue  # given up meanwhile
+            if self._running.get(task.kind) is not task:  # given up meanwhile
+                self.late(task.kind)
+                continue
             del self._running[task.kind]
             delivered += 1
             if finished.failure is None:

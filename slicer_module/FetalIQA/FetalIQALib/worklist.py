@@ -8,8 +8,9 @@ from typing import Any, Callable
 
 from FetalIQALib.client import PROPOSALS, Client
 from FetalIQALib.http import Cancel
-from FetalIQALib.hub import Hub
+from FetalIQALib.hub import Change, Hub
 from FetalIQALib.journal import Journals
+from FetalIQALib.leases import Lease
 from FetalIQALib.replies import CaseEntry, NextCase
 from FetalIQALib.texts import _
 
@@ -52,13 +53,20 @@ class Worklist:
     Args:
         hub: the connection.
         journals: gives this computer's journals, or None before there is a connection.
+
+    Attributes:
+        rows: of the worklist, as last asked.
+        suggested: what the strategy said of the cases it named.
+        lease: on the case that it named last.
     """
 
     def __init__(self, hub: Hub, journals: Callable[[], Journals | None]) -> None:
         self.hub = hub
         self.rows: list[Row] = []
         self.suggested: dict[str, NextCase] = {}
+        self.lease = Lease()
         self._journals = journals
+        hub.changes["next case"] = Change("", self._nobody_waits_for_the_next_case)
 
     def refresh(self, then: Callable[[], None] | None = None, quiet: bool = False) -> bool:
         """Ask the server for all cases and their labels' last versions; ``quiet``: the status line stays."""
@@ -78,9 +86,10 @@ class Worklist:
         return self.hub.ask("worklist", work, done, "" if quiet else _("Reading the worklist …"))
 
     def shown(self, state: str = "", text: str = "") -> list[Row]:
-        """The rows of a state (empty: all) whose case contains ``text``; work kept here counts as in progress."""
+        """The rows of a state (empty: all) whose case contains ``text``; work that this rater
+        has kept here counts as in progress."""
         journals = self._journals()
-        kept = set(journals.cases(self.hub.tag)) if journals is not None else set()
+        kept = set(journals.cases(self.hub.tag, self.hub.rater)) if journals is not None else set()
         found = [Row(**{**vars(row), "state": IN_PROGRESS}) if row.case in kept else row for row in self.rows]
         return [row for row in found if state in ("", row.state) and text.lower() in row.case.lower()]
 
@@ -90,16 +99,25 @@ class Worklist:
 
     def next_case(self, strategy: str, opened: Callable[[str], object], skip: Sequence[str] = ()) -> bool:
         """Ask the server's strategy for the next case, but for those in ``skip``; ``opened`` gets its id."""
-        rater = self.hub.rater
+        rater, asked = self.hub.rater, self.hub.client
 
         def work(client: Client, cancel: Cancel) -> NextCase:
+            self.lease.settle()
             return client.next_case(strategy, rater, cancel, skip)
 
         def done(found: NextCase) -> None:
             self.suggested[found.case] = found
+            if asked is not None:
+                self.lease.taken(found.case, asked, rater)
             opened(found.case)
 
         return self.hub.ask("next case", work, done, _("Asking for the next case …"))
+
+    def _nobody_waits_for_the_next_case(self) -> None:
+        """The server may have leased a case that nobody heard of."""
+        if self.hub.client is not None and not self.lease.case and not self.hub.runner.busy("next case"):
+            self.lease.taken("?", self.hub.client, self.hub.rater)
+            self.lease.left()
 
 
 def _row(client: Client, entry: CaseEntry, tag: str, cancel: Cancel) -> Row:

@@ -9,14 +9,17 @@ from typing import Callable
 from FetalIQALib.desk import Desk
 from FetalIQALib.export import export_case
 from FetalIQALib.failures import NotPossible
-from FetalIQALib.http import Cancel
+from FetalIQALib.http import Cancel, same_server
 from FetalIQALib.hub import BUSY, DEFAULT_TAG, Hub
 from FetalIQALib.journal import Journals
 from FetalIQALib.learning import Learning
+from FetalIQALib.list_export import ListExport
 from FetalIQALib.reviewing import Reviewing
 from FetalIQALib.tasks import TaskRunner
 from FetalIQALib.texts import _
 from FetalIQALib.worklist import Worklist
+
+LEAVE_SECONDS = 1.0  # that closing waits for the leased case to be given back; Slicer ends threads when it ends
 
 
 class Workplace:
@@ -35,24 +38,34 @@ class Workplace:
         self.worklist = Worklist(self.hub, lambda: self.journals)
         self.desk = Desk(self.hub, self.worklist, lambda: self.journals, clock)
         self.learning = Learning(self.hub, clock)
+        self.list_export = ListExport(self.hub)
         self.reviewing = Reviewing(self.hub, self.desk, self.worklist)
 
     def connect(self, address: str, token: str = "", rater: str = "", tag: str = DEFAULT_TAG) -> bool:
-        """Connect to a server and read its worklist. Another server or label clears the desk; its work is kept."""
+        """Connect to a server and read its worklist.
+
+        Another server or label clears the desk, and so does another rater while work is not submitted; the work is
+        kept for whose it is.
+        """
         old_tag = self.hub.tag
 
         def connected() -> None:
             client = self.hub.client
             assert client is not None
-            other = self.journals is None or self.journals.server != client.http.address
-            if other or old_tag != self.hub.tag:
+            other = self.journals is None or self.journals.server != same_server(client.http.address)
+            self.desk.before_action()  # a stroke is of whoever drew it
+            work = self.desk.work
+            not_theirs = work is not None and work.unsaved and work.rater not in ("", self.hub.rater)
+            if other or old_tag != self.hub.tag or not_theirs:
                 if not self.desk.close():
                     return  # the disk refuses the work, which stays on the desk
                 self.worklist.suggested.clear()
             if other:
+                self._release_journals()
                 self.journals = Journals(self.folder, client.http.address)
-            if self.desk.work is not None:
+            if self.desk.work is not None and self.desk.work.rater != self.hub.rater:
                 self.desk.work.rater = self.hub.rater
+                self.desk.keeper.again()  # the journal says whose work it is
             self.worklist.refresh(quiet=True)
             self.learning.refresh()
 
@@ -68,6 +81,7 @@ class Workplace:
         self.runner.pump()
         self.desk.keep()
         self.learning.poll()
+        self.list_export.poll()
 
     def export(self, folder: Path) -> bool:
         """Write the decided frames of the case on the desk as PNG files with a table."""
@@ -90,7 +104,14 @@ class Workplace:
         return True
 
     def leave(self) -> None:
-        """The window closes: take over strokes, keep the work, give up requests."""
+        """The window closes: take over strokes, keep the work, give up requests, give the leased case back."""
         self.desk.before_action()
         self.desk.keep(force=True)
         self.runner.cancel_all()
+        self.worklist.lease.left()
+        self.worklist.lease.settle(LEAVE_SECONDS)
+        self._release_journals()
+
+    def _release_journals(self) -> None:
+        if self.journals is not None:
+            self.journals.close()
