@@ -1,7 +1,7 @@
 """How often a search finds a sweep's best frame, and how many frames it looks at, on synthetic phantoms.
 
-Assesses every frame of phantom cases with a bundle, then replays the search on those qualities, so that both say
-the same of the same frame. A sweep counts as found when the frame that is offered is at most 0.01 worse than the one
+Assesses every frame of phantom cases with a bundle, then replays the search on those qualities, so that both
+say the same of a frame. A sweep counts as found when the frame that is offered is at most 0.01 worse than the one
 that a whole assessment offers, or neither offers one. Development (step, rise, budget) used seeds 70000 to 70006.
 
     python benchmarks/search.py [--cases 8] [--seed 72000] [--model demo]
