@@ -33,6 +33,7 @@ from monailabel_app.lib.dicomweb.archive import Archive  # noqa: E402
 from monailabel_app.lib.dicomweb.link import ArchiveLink  # noqa: E402
 from monailabel_app.lib.dicomweb.opening import open_studies  # noqa: E402
 from monailabel_app.lib.dicomweb.store import ArchiveDatastore  # noqa: E402
+from monailabel_app.lib.export_folder import remove_stale  # noqa: E402
 from monailabel_app.lib.export_task import ExportTasks  # noqa: E402
 from monailabel_app.lib.ids import check_id, check_known  # noqa: E402
 from monailabel_app.lib.infers import SweepTask, known_task, make_tasks  # noqa: E402
@@ -165,6 +166,9 @@ class FetalIQAApp(MONAILabelApp):
             # workers inherit this: only the server itself changes the index of the studies folder
             os.environ["MONAI_LABEL_DATASTORE_READ_ONLY"] = "true"
             os.environ["MONAI_LABEL_DATASTORE_AUTO_RELOAD"] = "false"
+            removed = remove_stale()
+            if removed:
+                logger.info("removed the temporary files of %d exports that servers killed before left", removed)
             self._auto_retrain.watch()
             if self._archive is not None:
                 self._archive.start()
