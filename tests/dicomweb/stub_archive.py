@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -25,11 +26,12 @@ class StubArchive:
             None.
         elsewhere: where it redirects to.
         renamed: UIDs it lies about, by the true ones.
+        slow: an instance that it takes long to send.
     """
 
     def __init__(self, instances: list[Dataset]) -> None:
         self.instances, self.calls, self.fault = list(instances), [], None  # type: ignore[var-annotated]
-        self.elsewhere, self.renamed = "", {}  # type: ignore[var-annotated]
+        self.elsewhere, self.slow, self.renamed = "", "", {}  # type: ignore[var-annotated]
         stub = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -100,6 +102,8 @@ class StubArchive:
         return told
 
     def _send(self, call: BaseHTTPRequestHandler, instance: str) -> None:
+        if instance == self.slow:
+            time.sleep(1.5)
         found = [one for one in self.instances if one.SOPInstanceUID == instance]
         if self.fault == "other":
             found = [one for one in self.instances if one.SOPInstanceUID != instance]

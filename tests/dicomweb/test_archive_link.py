@@ -269,6 +269,38 @@ def test_saving_a_final_label_wakes_the_link(
     assert link._wake.is_set()
 
 
+def test_a_label_does_not_wait_for_all_cines_to_be_copied(
+    stub: StubArchive, linked: Callable[..., ArchiveLink], cines: list[pydicom.Dataset]
+) -> None:
+    link, image_id = linked(), cines[0].SeriesInstanceUID
+    stub.instances = [cines[0]]
+    link.once(look=True)
+    a_store(link).save_label(image_id, str(a_mask(link, image_id)), "final", record())
+    stub.instances += cines[1:]
+    link.once(look=True)
+    calls = [
+        method if method == "POST" else "fetch"
+        for method, path in stub.calls
+        if "/instances/" in path or method == "POST"
+    ]
+    assert calls == ["fetch", "fetch", "POST", "fetch"]
+
+
+def test_an_archive_that_is_slow_with_one_cine_gives_the_others(
+    stub: StubArchive,
+    linked: Callable[..., ArchiveLink],
+    cines: list[pydicom.Dataset],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(archive_module, "PATIENT", (1.0, 0.3))
+    stub.slow = cines[0].SOPInstanceUID
+    link = linked()
+    link.once(look=True)
+    assert copies(link) == {cines[1].SOPInstanceUID, cines[2].SOPInstanceUID}
+    (problem,) = link.status()["problems"]
+    assert "silent for too long" in problem
+
+
 def test_a_damaged_catalog_is_made_again_from_the_copies(
     stub: StubArchive, linked: Callable[..., ArchiveLink]
 ) -> None:

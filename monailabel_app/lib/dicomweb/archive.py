@@ -21,14 +21,24 @@ from pydicom.uid import UltrasoundMultiFrameImageStorage
 
 from fetaliqa.atomic import atomic_path
 from fetaliqa.errors import FetalIQAError
-from monailabel_app.lib.dicomweb.session import ArchiveSession, TooLarge, chunks
+from monailabel_app.lib.dicomweb.session import (
+    CONNECT_SECONDS,
+    GATHER_SECONDS,
+    ArchiveSession,
+    TooLarge,
+    chunks,
+)
 
 logger = logging.getLogger(__name__)
 
 UID_GRAMMAR = re.compile(r"[0-9]+(\.[0-9]+)+")
 UID_LENGTH = 64  # characters, PS3.5 section 9
 PAGE = 200  # results asked for at once
-AS_STORED = 'multipart/related; type="application/dicom"; transfer-syntax=*'
+WHOLE = {
+    "Accept": 'multipart/related; type="application/dicom"; transfer-syntax=*',  # as it is stored
+    "Accept-Encoding": "identity",  # an archive that packs what is packed already is silent for minutes
+}
+PATIENT = (CONNECT_SECONDS, GATHER_SECONDS)
 _HEAD_BYTES = 1 << 16  # more than the header of a message's part ever takes
 
 
@@ -126,7 +136,7 @@ class Archive:
         call = f"{service}/studies/{cine.study}/series/{cine.series}/instances/{cine.instance}"
         with tempfile.TemporaryFile(dir=target.parent) as received:
             with self._told(f"did not send {cine.instance}"):
-                response = self._session.get(call, headers={"Accept": AS_STORED}, stream=True)
+                response = self._session.get(call, headers=WHOLE, stream=True, timeout=PATIENT)
                 response.raise_for_status()
                 for chunk in chunks(response, self._max_bytes):
                     received.write(chunk)
@@ -197,9 +207,13 @@ class Archive:
             raise ArchiveError(
                 f"the archive {self.address} {what}: the answer is {error}; see --conf max_upload_mb"
             ) from None
-        except requests.Timeout:
+        except requests.ConnectTimeout:
             raise ArchiveSilent(
                 f"the archive {self.address} does not answer in time; check that it runs"
+            ) from None
+        except requests.Timeout:  # of this call: another may be answered
+            raise ArchiveError(
+                f"the archive {self.address} {what}: it was silent for too long; is it busy?"
             ) from None
         except requests.exceptions.SSLError:
             raise ArchiveSilent(

@@ -84,7 +84,7 @@ class ArchiveLink:
                 with self._others.acquire(timeout=0):
                     if look:
                         self._last_look = datetime.now(UTC).isoformat(timespec="seconds")
-                        copied, problems = self._mirror.look()
+                        copied, problems = self._mirror.look(self._between)
                         if copied:
                             self.on_copied()
                     problems += self._sending.send()
@@ -101,6 +101,12 @@ class ArchiveLink:
                 if said not in self._problems:  # once, not at every pass
                     logger.error("%s", said)
             self._problems = problems
+
+    def _between(self) -> None:
+        """Send what was saved while cines are being copied; what fails is said at the end of the pass."""
+        if self._wake.is_set():
+            self._wake.clear()
+            self._sending.send()
 
     def _run(self) -> None:
         due = time.monotonic()

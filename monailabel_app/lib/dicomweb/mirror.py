@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
+from collections.abc import Callable
 
 from monailabel_app.lib.dicomweb.archive import Archive, ArchiveError, ArchiveSilent, Cine
 from monailabel_app.lib.dicomweb.catalog import SUFFIX, Catalog, Known, cine_in
@@ -28,8 +29,11 @@ class Mirror:
     def __init__(self, archive: Archive, catalog: Catalog) -> None:
         self._archive, self._catalog = archive, catalog
 
-    def look(self) -> tuple[int, list[str]]:
+    def look(self, between: Callable[[], None] = lambda: None) -> tuple[int, list[str]]:
         """Copy what is new.
+
+        Args:
+            between: called after each copy, which may take minutes: others should not wait for all of them.
 
         Returns:
             Number of copies made, and what could not be copied, one sentence each.
@@ -57,6 +61,7 @@ class Mirror:
             for cine in new:
                 sole = len(cines) == 1
                 failed += self._copy(cine, sole, known)
+                between()
             copied += len(new) - len(failed)
             problems += failed
             if count is not None and not failed:

@@ -7,7 +7,9 @@ from typing import Any
 
 import requests
 
-CONNECT_SECONDS, SILENT_SECONDS = 10.0, 60.0  # until the archive takes the call; between two bytes of its answer
+CONNECT_SECONDS = 10.0  # until the archive takes a call
+SILENT_SECONDS = 60.0  # until it says anything, and between two pieces of what it says
+GATHER_SECONDS = 600.0  # likewise for a whole cine, which an archive may read from a tape, or unpack first
 ANSWER_SECONDS = 1800.0  # for a whole answer: 2 GiB at 10 Mbit/s
 ANSWER_BYTES = 256 * 1024**2  # of an answer that is held in memory: a list of some 100,000 instances
 _CHUNK = 1 << 20
