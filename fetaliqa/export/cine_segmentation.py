@@ -8,7 +8,7 @@ image it was drawn (PS3.3 A.51, functional group Derivation Image), and that is 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -22,7 +22,7 @@ from fetaliqa.anatomy import Anatomy
 from fetaliqa.errors import OptionError
 from fetaliqa.export.dicom_parts import MANUFACTURER, MODEL_NAME, SERIAL, uid
 from fetaliqa.export.formats.dicom import TYPES
-from fetaliqa.labels.record import PLANES
+from fetaliqa.labels.record import PLANES, FrameLabel, FrameRecord
 from fetaliqa.sweep.calibration import read_calibration
 
 SERIES_NUMBER = 7000  # and the version: beyond what scanners count to
@@ -39,6 +39,7 @@ OF_PATIENT_AND_STUDY = (
     "ReferringPhysicianName",
 )
 IF_THERE = ("IssuerOfPatientID", "StudyDescription")
+SUBOPTIMAL = "_suboptimal"  # at the end of a segment's name
 LOSSY = ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod")
 
 
@@ -87,7 +88,7 @@ def cine_segmentation(
     drawn = [(segment, frame, masks[frame] == value) for segment, frame, value in shown]
     kept = [one for one in drawn if one[2].any() or (one[0] == 1 and not masks[one[1]].any())]
     dataset = _started(image, by, uid("cine segmentation", image.SOPInstanceUID, by, masks[frames].tobytes()))
-    names = {PLANES["optimal"]: anatomy.name, PLANES["suboptimal"]: f"{anatomy.name}_suboptimal"}
+    names = {PLANES["optimal"]: anatomy.name, PLANES["suboptimal"]: f"{anatomy.name}{SUBOPTIMAL}"}
     dataset.SegmentSequence = [
         _segment(number, names.get(value, f"{anatomy.name}_{value}"), anatomy, by)
         for number, value in enumerate(values, start=1)
@@ -220,3 +221,45 @@ def _code(value: str, scheme: str, meaning: str) -> Dataset:
     code: Any = Dataset()
     code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = value, scheme, meaning
     return code
+
+
+def read_cine_segmentation(dataset: Dataset, shape: tuple[int, int, int]) -> tuple[np.ndarray, FrameRecord]:
+    """Masks and frame record of a segmentation that ``cine_segmentation`` made.
+
+    Args:
+        dataset: the segmentation.
+        shape: (frames, rows, columns) of its cine.
+
+    Returns:
+        uint8 [T, H, W] masks as ``cine_segmentation`` takes them, and what is said of the frames. Where several
+        people are named, all of them are the rater; a plane that is not suboptimal counts as not graded.
+
+    Raises:
+        OptionError: when it is another's, or of another cine.
+    """
+    if dataset.get("Manufacturer") != MANUFACTURER or dataset.get("SOPClassUID") != SegmentationStorage:
+        raise OptionError("the segmentation was not made here")
+    try:
+        pixels = dataset.pixel_array.reshape(-1, int(dataset.Rows), int(dataset.Columns))
+        values = {
+            int(one.SegmentNumber): PLANES["suboptimal" if one.SegmentLabel.endswith(SUBOPTIMAL) else "optimal"]
+            for one in dataset.SegmentSequence
+        }
+        masks = np.zeros(shape, np.uint8)
+        frames = {}
+        for drawn, groups in zip(pixels, dataset.PerFrameFunctionalGroupsSequence, strict=True):
+            source = groups.DerivationImageSequence[0].SourceImageSequence[0]
+            frame = int(source.ReferencedFrameNumber) - 1
+            value = values[int(groups.SegmentIdentificationSequence[0].ReferencedSegmentNumber)]
+            masks[frame][drawn > 0] = value
+            frames[frame] = FrameLabel("annotated" if masks[frame].any() else "empty")
+    except (AttributeError, LookupError, ValueError, TypeError) as problem:
+        raise OptionError(f"the segmentation does not fit its cine ({type(problem).__name__})") from None
+    rater = str(dataset.get("ContentCreatorName") or "").strip("^ ") or None
+    told = {
+        frame: replace(
+            label, rater=rater, plane="suboptimal" if masks[frame].max() == PLANES["suboptimal"] else None
+        )
+        for frame, label in frames.items()
+    }
+    return masks, FrameRecord(told)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -267,6 +268,40 @@ def test_saving_a_final_label_wakes_the_link(
     assert not link._wake.is_set()
     store.save_label(image_id, str(a_mask(link, image_id)), "final", record())
     assert link._wake.is_set()
+
+
+def test_a_new_machine_takes_the_last_label_back_and_one_of_here_is_never_replaced(
+    stub: StubArchive, linked: Callable[..., ArchiveLink], cines: list[pydicom.Dataset], tmp_path: Path
+) -> None:
+    link, image_id = linked(), cines[0].SeriesInstanceUID
+    link.once(look=True)
+    store = a_store(link)
+    told = record()
+    told["frame_record"]["frames"]["2"]["plane"] = "suboptimal"
+    told["frame_record"]["frames"]["4"] = {"state": "empty", "rater": "anna"}
+    for row in (3, 8):
+        store.save_label(image_id, str(a_mask(link, image_id, row)), "final", told)
+        link.once(look=False)
+    shutil.rmtree(link.folder)
+    other = linked()
+    other.once(look=True)
+    assert other.status()["problems"] == []
+    store = a_store(other)
+    version = store.labels.current(image_id, "final")
+    assert (version.version, version.record.known()) == (1, [2, 4])
+    assert version.record.frames[2].plane == "suboptimal"
+    assert version.record.frames[4].rater == "anna"
+    masks = sitk.GetArrayFromImage(sitk.ReadImage(str(version.mask)))
+    drawn = sitk.GetArrayFromImage(sitk.ReadImage(str(a_mask(other, image_id, 8))))
+    assert np.array_equal(masks > 0, drawn > 0)
+    assert store.has_label(image_id, "final")
+    assert len(segmentations(stub)) == 2  # and it is not sent again
+    before = stub.fetched()
+    other.once(look=True)
+    assert stub.fetched() == before  # nor are segmentations read again, though other images have no label
+    store.remove_label(image_id, "final")
+    other.once(look=True)
+    assert store.labels.current(image_id, "final") is None
 
 
 def test_a_label_does_not_wait_for_all_cines_to_be_copied(

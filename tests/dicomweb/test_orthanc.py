@@ -18,8 +18,12 @@ from cines import PATIENT, a_cine
 from monailabel.config import settings
 from orthanc_process import LOGIN, Orthanc, new_orthanc
 
+from fetaliqa.anatomy import ABDOMEN
+from fetaliqa.labels import LabelStore
 from fetaliqa.sweep import read_sweep
 from monailabel_app import serve
+from monailabel_app.lib.dicomweb.archive import Archive
+from monailabel_app.lib.dicomweb.link import ArchiveLink
 
 pytestmark = pytest.mark.orthanc
 
@@ -269,7 +273,11 @@ def test_a_restored_version_and_new_cines_follow(
 
 
 def test_monailabels_own_command_serves_the_archive_too(
-    orthanc: Orthanc, login: None, cines: list[pydicom.Dataset], tmp_path: Path
+    orthanc: Orthanc,
+    login: None,
+    cines: list[pydicom.Dataset],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     (tmp_path / "archives").mkdir()
     port = free_port()
@@ -290,6 +298,15 @@ def test_monailabels_own_command_serves_the_archive_too(
             time.sleep(0.2)
     finally:
         stop(plain)
+    monkeypatch.setattr(settings, "MONAI_LABEL_DICOMWEB_USERNAME", LOGIN[0])
+    monkeypatch.setattr(settings, "MONAI_LABEL_DICOMWEB_PASSWORD", LOGIN[1])
+    (tmp_path / "another").mkdir()  # as on a new machine: labels come back from the archive
+    link = ArchiveLink(Archive(orthanc.address, 2**30), tmp_path / "another", 0.0, lambda: ABDOMEN)
+    link.once(look=True)
+    assert link.status()["problems"] == []
+    back = LabelStore(tmp_path / "another" / "label-versions").current(image_id, "final")
+    assert back is not None
+    assert np.array_equal(sitk.GetArrayFromImage(sitk.ReadImage(str(back.mask))), masks)
 
 
 def test_a_wrong_login_ends_the_server_with_one_sentence(

@@ -33,6 +33,7 @@ logger = logging.getLogger(__name__)
 
 UID_GRAMMAR = re.compile(r"[0-9]+(\.[0-9]+)+")
 UID_LENGTH = 64  # characters, PS3.5 section 9
+ULTRASOUND = "US"  # modality
 PAGE = 200  # results asked for at once
 WHOLE = {
     "Accept": 'multipart/related; type="application/dicom"; transfer-syntax=*',  # as it is stored
@@ -83,7 +84,7 @@ class Archive:
             permissive_uid=True,
         )
         self._client.set_http_retry_params(retry=False)
-        self._filters = {**settings.MONAI_LABEL_DICOMWEB_SEARCH_FILTER, "Modality": "US"}
+        self._filters = {**settings.MONAI_LABEL_DICOMWEB_SEARCH_FILTER, "Modality": ULTRASOUND}
 
     def check(self) -> None:
         """Ask for one series.
@@ -94,14 +95,14 @@ class Archive:
         with self._told("does not answer as a DICOMweb archive"):
             self._client.search_for_series(search_filters=self._filters, limit=1)
 
-    def series(self) -> Iterator[tuple[str, str, int | None]]:
-        """Study, UID and number of instances (None where the archive does not say) of all ultrasound series.
+    def series(self, modality: str = ULTRASOUND) -> Iterator[tuple[str, str, int | None]]:
+        """Study, UID and number of instances (None where the archive does not say) of all series.
 
         Raises:
             ArchiveError: when the archive does not answer as one.
         """
-        fields = ["NumberOfSeriesRelatedInstances"]
-        for found in self._paged(self._client.search_for_series, search_filters=self._filters, fields=fields):
+        filters, fields = {**self._filters, "Modality": modality}, ["NumberOfSeriesRelatedInstances"]
+        for found in self._paged(self._client.search_for_series, search_filters=filters, fields=fields):
             try:
                 study, series = _uid(found, "StudyInstanceUID"), _uid(found, "SeriesInstanceUID")
                 count = found.get("NumberOfSeriesRelatedInstances")
@@ -123,6 +124,16 @@ class Archive:
         )
         with self._told(f"describes the images of series {series} badly"):
             return [Cine(study, series, _uid(one, "SOPInstanceUID")) for one in found if _several_frames(one)]
+
+    def instances(self, study: str, series: str) -> list[str]:
+        """UIDs of all images of a series.
+
+        Raises:
+            ArchiveError: when the archive does not answer as one.
+        """
+        search = self._client.search_for_instances
+        found = self._paged(search, study_instance_uid=study, series_instance_uid=series)
+        return [_uid(one, "SOPInstanceUID") for one in found]
 
     def fetch(self, cine: Cine, target: Path) -> None:
         """Write a cine to a file, byte by byte as the archive has it; the file appears complete or not at all.

@@ -33,7 +33,7 @@ class Known:
 
     Attributes:
         cines: by image id.
-        counts: number of instances in a series when all of its cines had been copied.
+        counts: number of instances in a series when all of its cines had been copied, or its segmentations read.
         removed: instances that were removed here and are not to be copied again.
         sent: by image id, ``version`` of the final label that the archive has, with the UIDs of its ``series`` and
             ``instance`` there (null where that version held nothing to send).

@@ -19,6 +19,7 @@ from fetaliqa.labels.store import FOLDER
 from monailabel_app.lib.dicomweb.archive import Archive
 from monailabel_app.lib.dicomweb.catalog import Catalog
 from monailabel_app.lib.dicomweb.mirror import Mirror
+from monailabel_app.lib.dicomweb.receiving import Receiving
 from monailabel_app.lib.dicomweb.sending import Sending
 
 logger = logging.getLogger(__name__)
@@ -38,6 +39,7 @@ class ArchiveLink:
         self.archive, self.folder, self.catalog = archive, folder, Catalog(folder)
         self._every = every
         self._mirror = Mirror(archive, self.catalog)
+        self._receiving = Receiving(archive, self.catalog, LabelStore(folder / FOLDER))
         self._sending = Sending(archive, self.catalog, LabelStore(folder / FOLDER), anatomy)
         self._others = FileLock(folder / ".archive.lock", thread_local=False)  # a second server on this folder
         self._pass = threading.Lock()
@@ -85,6 +87,7 @@ class ArchiveLink:
                     if look:
                         self._last_look = datetime.now(UTC).isoformat(timespec="seconds")
                         copied, problems = self._mirror.look(self._between)
+                        problems += self._receiving.receive()
                         if copied:
                             self.on_copied()
                     problems += self._sending.send()
