@@ -7,12 +7,15 @@ PORT ?= 8000
 STUDIES ?= sample-data
 STAMP := $(VENV)/.installed-$(shell cat pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
 
-.PHONY: help install serve test test-fast test-full-size lint format sample-data demo-model clean
+ORTHANC_PLUGIN := /usr/share/orthanc/plugins/libOrthancDicomWeb.so
+
+.PHONY: help install serve test test-fast test-full-size test-dicom orthanc lint format sample-data demo-model clean
 
 help:
 	@echo "make serve      set everything up and serve sample-data/ on http://$(HOST):$(PORT)"
 	@echo "make test       set everything up and run every check and test"
 	@echo "make test-fast  tests without the full-size model"
+	@echo "make test-dicom tests on a real DICOM archive; installs Orthanc with apt-get where it is missing"
 	@echo "make lint       formatting, lint and types"
 	@echo "make demo-model rebuild sample-data/ and train the demo model again (about 20 minutes)"
 
@@ -35,10 +38,24 @@ test: lint test-fast test-full-size
 
 # One torch thread per worker: two workers share the cores instead of fighting over them.
 test-fast: install
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not full_size" -q
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not full_size and not orthanc" -q
 
 test-full-size: install
 	$(BIN)/python -m pytest -m full_size -q
+
+# The tests start an Orthanc of their own, on a free port and an empty storage.
+test-dicom: install orthanc
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m orthanc -q tests/dicomweb
+
+# Debian starts the package as a service on port 8042, open to whoever is on this machine: it is stopped.
+orthanc:
+	@{ command -v Orthanc && test -e $(ORTHANC_PLUGIN); } >/dev/null || { \
+	  test "$$(id -u)" = 0 && command -v apt-get >/dev/null || { \
+	    echo "Orthanc is missing: as root on Debian or Ubuntu, apt-get install orthanc orthanc-dicomweb"; exit 1; }; \
+	  echo "installing Orthanc"; apt-get update -qq; \
+	  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq orthanc orthanc-dicomweb >/dev/null || { \
+	    echo "Orthanc could not be installed: see what apt-get says above"; exit 1; }; \
+	  service orthanc stop >/dev/null 2>&1; update-rc.d orthanc disable >/dev/null 2>&1; true; }
 
 lint: install
 	$(BIN)/ruff check .

@@ -17,7 +17,18 @@ from monailabel.config import settings
 from monailabel.interfaces.utils.app import app_instance
 
 from fetaliqa import __version__
-from monailabel_app.lib.api import activelearning, batch, datastore, export, infer, models, session, stock, train
+from monailabel_app.lib.api import (
+    activelearning,
+    archive,
+    batch,
+    datastore,
+    export,
+    infer,
+    models,
+    session,
+    stock,
+    train,
+)
 from monailabel_app.lib.conf import ServerConf
 from monailabel_app.lib.failures import add_error_replies
 from monailabel_app.lib.guard import Guard
@@ -36,7 +47,7 @@ async def lifespan(_: FastAPI) -> AsyncIterator[None]:
     if address:
         logger.info("\n%s", hints(address, instance.datastore().list_images(), instance.info()["models"]))
     yield
-    instance.exports().close()
+    instance.close()
 
 
 def make_app() -> FastAPI:
@@ -44,7 +55,7 @@ def make_app() -> FastAPI:
     app = FastAPI(title="FetalIQA", version=__version__, docs_url="/", redoc_url="/docs", lifespan=lifespan)
     add_error_replies(app)
     prefix = settings.MONAI_LABEL_API_STR
-    own = (activelearning, infer, batch, export, datastore, session, train, models)
+    own = (activelearning, infer, batch, export, datastore, archive, session, train, models)
     for router in (*stock.routers(), *(module.router for module in own)):
         app.include_router(router, prefix=prefix)
     conf = ServerConf.from_conf(settings.MONAI_LABEL_APP_CONF)

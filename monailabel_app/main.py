@@ -23,11 +23,17 @@ if REPOSITORY not in sys.path:  # MONAI Label loads this file by its path, in th
 from fetaliqa import __version__  # noqa: E402
 from fetaliqa.active.queue import LabelQueue  # noqa: E402
 from fetaliqa.active.strategies import DEFAULT  # noqa: E402
-from fetaliqa.errors import FetalIQAError, OptionError  # noqa: E402
+from fetaliqa.anatomy import ABDOMEN, Anatomy, anatomy_named  # noqa: E402
+from fetaliqa.errors import FetalIQAError  # noqa: E402
 from monailabel_app.lib.auto_retrain import AutoRetrain  # noqa: E402
 from monailabel_app.lib.batch import AssessAhead, batch_images  # noqa: E402
 from monailabel_app.lib.conf import SEG_MODEL, ServerConf  # noqa: E402
 from monailabel_app.lib.datastore import GuardedDatastore  # noqa: E402
+from monailabel_app.lib.dicomweb.archive import Archive  # noqa: E402
+from monailabel_app.lib.dicomweb.link import ArchiveLink  # noqa: E402
+from monailabel_app.lib.dicomweb.opening import open_studies  # noqa: E402
+from monailabel_app.lib.dicomweb.store import ArchiveDatastore  # noqa: E402
+from monailabel_app.lib.export_folder import remove_stale  # noqa: E402
 from monailabel_app.lib.export_task import ExportTasks  # noqa: E402
 from monailabel_app.lib.ids import check_id, check_known  # noqa: E402
 from monailabel_app.lib.infers import SweepTask, known_task, make_tasks  # noqa: E402
@@ -46,6 +52,10 @@ class FetalIQAApp(MONAILabelApp):
     def __init__(self, app_dir: str, studies: str, conf: Mapping[str, Any]) -> None:
         try:
             self.server_conf = ServerConf.from_conf(conf or {})
+            studies, archive = open_studies(
+                studies, self.server_conf, read_only=settings.MONAI_LABEL_DATASTORE_READ_ONLY
+            )
+            self._archive = None if archive is None else self._link(archive, Path(studies))
             self._exports = ExportTasks(Path(studies), self.server_conf.max_export_bytes)
             super().__init__(
                 app_dir=app_dir,
@@ -60,8 +70,12 @@ class FetalIQAApp(MONAILabelApp):
             raise
 
     def init_datastore(self) -> GuardedDatastore:
-        if "://" in self.studies:
-            raise OptionError(f"studies {self.studies}: only a folder of this machine can be served")
+        if self._archive is not None:
+            return ArchiveDatastore(
+                self._archive,
+                max_file_bytes=self.server_conf.max_upload_bytes,
+                auto_reload=settings.MONAI_LABEL_DATASTORE_AUTO_RELOAD,
+            )
         return GuardedDatastore(
             self.studies,
             max_file_bytes=self.server_conf.max_upload_bytes,
@@ -69,9 +83,26 @@ class FetalIQAApp(MONAILabelApp):
             read_only=settings.MONAI_LABEL_DATASTORE_READ_ONLY,
         )
 
+    def _link(self, archive: Archive, folder: Path) -> ArchiveLink:
+        return ArchiveLink(archive, folder, self.server_conf.dicom_refresh, self._anatomy)
+
+    def _anatomy(self) -> Anatomy:
+        task = self._infers.get(SEG_MODEL)
+        return ABDOMEN if task is None else anatomy_named(task.model["anatomy"])
+
+    def archive(self) -> ArchiveLink | None:
+        """The link to the DICOM archive that the studies are in; None when they are a folder."""
+        return self._archive
+
     def exports(self) -> ExportTasks:
         """The exports of this server."""
         return self._exports
+
+    def close(self) -> None:
+        """End what runs beside requests, and remove what it left for them."""
+        self._exports.close()
+        if self._archive is not None:
+            self._archive.close()
 
     def init_infers(self) -> dict[str, SweepTask]:
         return make_tasks(self.server_conf)
@@ -135,7 +166,12 @@ class FetalIQAApp(MONAILabelApp):
             # workers inherit this: only the server itself changes the index of the studies folder
             os.environ["MONAI_LABEL_DATASTORE_READ_ONLY"] = "true"
             os.environ["MONAI_LABEL_DATASTORE_AUTO_RELOAD"] = "false"
+            removed = remove_stale()
+            if removed:
+                logger.info("removed the temporary files of %d exports that servers killed before left", removed)
             self._auto_retrain.watch()
+            if self._archive is not None:
+                self._archive.start()
 
     def bundle_path(self, model: str | None) -> str:
         """A folder the worker process may import from; MONAI Label asks before it starts any worker.

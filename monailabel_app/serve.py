@@ -23,7 +23,11 @@ DEFAULTS = {
 def make_parser() -> argparse.ArgumentParser:
     """The command's options."""
     parser = argparse.ArgumentParser(prog="python -m monailabel_app.serve", description=__doc__.split("\n")[0])
-    parser.add_argument("--studies", required=True, type=Path, help="folder of sweeps, or an ACOUSLIC-AI root")
+    parser.add_argument(
+        "--studies",
+        required=True,
+        help="folder of sweeps, an ACOUSLIC-AI root, or the address of a DICOMweb archive (docs/dicomweb.md)",
+    )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
     parser.add_argument("--port", default=8000, type=int)
     parser.add_argument(
@@ -46,15 +50,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if str(APP.parent) not in sys.path:
         sys.path.insert(0, str(APP.parent))
 
-    from fetaliqa.errors import FetalIQAError, OptionError
+    from fetaliqa.errors import FetalIQAError
     from monailabel_app.lib.conf import ServerConf
+    from monailabel_app.lib.dicomweb.opening import studies_for_server
     from monailabel_app.lib.hints import HINT_VARIABLE
     from monailabel_app.lib.infers import make_tasks
 
     try:
-        make_tasks(ServerConf.from_conf(dict(given.conf)))
-        if not given.studies.is_dir():
-            raise OptionError(f"--studies {given.studies}: there is no such folder")
+        conf = ServerConf.from_conf(dict(given.conf))
+        make_tasks(conf)
+        studies = studies_for_server(given.studies, conf)
     except FetalIQAError as error:
         sys.stderr.write(f"error: {error}\n")
         return error.exit_code
@@ -62,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     from monailabel.main import Main
 
-    sys.argv = ["monailabel", "start_server", "--app", str(APP), "--studies", str(given.studies.resolve())]
+    sys.argv = ["monailabel", "start_server", "--app", str(APP), "--studies", studies]
     sys.argv += ["--host", given.host, "--port", str(given.port), "--verbose", given.verbose]
     sys.argv += ["--uvicorn_app", "monailabel_app.front:app"]
     for key, value in given.conf:

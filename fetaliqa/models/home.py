@@ -36,3 +36,12 @@ def frames_folder() -> Path:
     """Folder of prepared training frames and features: ``$FETALIQA_HOME/frames``, else in the user's cache."""
     home = os.environ.get(HOME_VARIABLE)
     return Path(home) / "frames" if home else platformdirs.user_cache_path("fetaliqa") / "frames"
+
+
+def archives_folder() -> Path:
+    """Folder of what is kept of DICOM archives: ``$FETALIQA_HOME/archives``, else in the user's data folder.
+
+    Not in the cache: labels are kept there.
+    """
+    home = os.environ.get(HOME_VARIABLE)
+    return Path(home) / "archives" if home else platformdirs.user_data_path("fetaliqa") / "archives"

@@ -20,6 +20,7 @@ MAX_UPLOAD_VARIABLE = "FETALIQA_MAX_UPLOAD_MB"
 DEFAULT_UPLOAD_MB = 2048.0  # MiB; an uncompressed 840 x 562 x 744 case is 335
 DEFAULT_EXPORT_MB = 4096.0  # MiB; about 28,000 frames of 562 x 744 as PNG
 DEFAULT_CACHE_GB = 2.0  # GiB
+DEFAULT_DICOM_REFRESH = 300.0  # s
 ORIGIN = re.compile(r"https?://[A-Za-z0-9.\[\]:-]+")
 _MEBIBYTE = 1024**2
 _GIBIBYTE = 1024**3
@@ -35,6 +36,8 @@ KEYS = {
     "max_upload_mb": "largest request body in MiB",
     "max_export_mb": "largest export in MiB",
     "origins": "comma-separated origins of web pages that may call, such as http://viewer.example:3000",
+    "dicom_folder": "folder for copies and labels of a DICOM archive",
+    "dicom_refresh": "seconds between two looks into the DICOM archive, 0: only at start and when asked",
     "replay": "labelled data set replayed in training, see docs/learning.md",
     "train_epochs": "epochs (of 20 steps) of a training, 0: as its mode has it",
     "train_devices": "GPUs, or processes on a CPU, that train together",
@@ -84,6 +87,8 @@ class ServerConf:
         max_upload_bytes: largest request body.
         max_export_bytes: largest export, before it is packed.
         origins: origins (scheme, host, port) of web pages that may call.
+        dicom_folder: where copies and labels of an archive are kept, or None for the user's data folder.
+        dicom_refresh: seconds between two looks into the archive; 0: only at start and when asked.
         replay: data set that training replays, or None for what is known.
         train_epochs: of a training; 0: as its mode has it.
         train_devices: GPUs, or processes on a CPU, that train together.
@@ -100,6 +105,8 @@ class ServerConf:
     max_upload_bytes: int = int(DEFAULT_UPLOAD_MB * _MEBIBYTE)
     max_export_bytes: int = int(DEFAULT_EXPORT_MB * _MEBIBYTE)
     origins: tuple[str, ...] = ()
+    dicom_folder: Path | None = None
+    dicom_refresh: float = DEFAULT_DICOM_REFRESH
     replay: Path | None = None
     train_epochs: int = 0
     train_devices: int = 1
@@ -131,6 +138,8 @@ class ServerConf:
                 _positive("max_export_mb", conf.get("max_export_mb", DEFAULT_EXPORT_MB), 0.001) * _MEBIBYTE
             ),
             origins=_origins(conf.get("origins")),
+            dicom_folder=_folder("dicom_folder", conf.get("dicom_folder")),
+            dicom_refresh=_positive("dicom_refresh", conf.get("dicom_refresh", DEFAULT_DICOM_REFRESH), 0.0),
             replay=_folder("replay", conf.get("replay")),
             train_epochs=_whole("train_epochs", conf.get("train_epochs", 0)),
             train_devices=_whole("train_devices", conf.get("train_devices", 1), 1),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import shutil
-import tempfile
 import threading
 import time
 import zipfile
@@ -22,6 +21,7 @@ from fetaliqa.export.run import run_export
 from fetaliqa.export.selection import Selection
 from fetaliqa.export.source import ExportSource
 from fetaliqa.labels.record import MAX_TEXT
+from monailabel_app.lib.export_folder import ExportFolder
 from monailabel_app.lib.refusal import Refused
 
 logger = logging.getLogger(__name__)
@@ -30,7 +30,6 @@ KEYS = ("format", "selection", "name", "classes", "licence", "blank_outside", "r
 KEPT_SECONDS = 3600.0  # a finished zip that nobody fetches
 SIZE_CHECK_SECONDS = 2.0
 ZIP_TIME = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip can hold: the same export is the same zip
-PREFIX = "fetaliqa-export-"
 UNFINISHED = ("RUNNING",)
 CLOSE_SECONDS = 5.0  # for a thread to stop when the server ends
 
@@ -49,11 +48,11 @@ class ExportJob:
         cases, total, frames: done, in all, written.
         message: the error's sentence.
         card: data card of the finished export.
-        folder: its temporary files.
+        held: its temporary folder.
     """
 
     id: str
-    folder: Path = Path()
+    held: ExportFolder
     status: str = "RUNNING"
     cases: int = 0
     total: int = 0
@@ -65,14 +64,18 @@ class ExportJob:
     thread: threading.Thread | None = None
 
     @property
+    def folder(self) -> Path:
+        """Its temporary files."""
+        return self.held.path
+
+    @property
     def zip(self) -> Path:
         """The archive; there once the status is ``DONE``."""
         return self.folder / "export.zip"
 
     def check(self) -> None:
         """End the export's thread when somebody asked to stop."""
-        if self.stop.is_set():
-            raise _Stopped
+        _check(self.stop)
 
     def to_json(self) -> dict[str, Any]:
         """What a client sees."""
@@ -81,6 +84,11 @@ class ExportJob:
             name: getattr(self, name) for name in ("id", "status", "cases", "total", "frames", "message", "card")
         }
         return told | {"bytes": size}
+
+
+def _check(stop: threading.Event) -> None:
+    if stop.is_set():
+        raise _Stopped
 
 
 class ExportTasks:
@@ -114,17 +122,17 @@ class ExportTasks:
             running = self._job
             if running is not None and running.status in UNFINISHED:
                 raise Refused(429, f"export {running.id} is running; wait for it, or DELETE /export/{running.id}")
-            job = ExportJob(uuid4().hex)
+            stop = threading.Event()
             source = ExportSource(
                 self._studies,
                 kind="studies",
                 service=service,
                 proposals=selection.takes_proposals,
                 raters=options.report,
-                alive=job.check,
+                alive=lambda: _check(stop),
             )
             self._remove()
-            job.folder = Path(tempfile.mkdtemp(prefix=PREFIX))
+            job = ExportJob(uuid4().hex, ExportFolder(), stop=stop)
             job.thread = threading.Thread(target=self._run, args=(job, source, selection, options), daemon=True)
             self._job = job
             job.thread.start()
@@ -192,7 +200,7 @@ class ExportTasks:
             logger.exception("export %s failed", job.id)
             job.message, status = "the export failed; the server's log says why", "ERROR"
         if status != "DONE":
-            shutil.rmtree(job.folder, ignore_errors=True)
+            job.held.remove()
         job.ended = time.monotonic()
         job.status = status
         forget = threading.Timer(KEPT_SECONDS + 1, self._forget_in_time)  # also where nobody ever asks again
@@ -210,7 +218,7 @@ class ExportTasks:
 
     def _remove(self) -> None:
         if self._job is not None:
-            shutil.rmtree(self._job.folder, ignore_errors=True)
+            self._job.held.remove()
             self._job = None
 
 

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import hashlib
 import io
 import json
+import os
+import subprocess
+import sys
 import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
-from app_harness import Server, case_pixels, write_case, write_mask
+from app_harness import REPOSITORY, Server, case_pixels, write_case, write_mask
 
 SECONDS = 60
 
@@ -174,3 +179,98 @@ def test_the_server_removes_a_finished_export_when_it_ends(tmp_path: Path) -> No
         assert all(new.read(n) == old.read(n) for n in new.namelist() if n != "dataset.json")
     tasks.close()
     assert not again.folder.exists()
+
+
+HOLDER = """
+import sys, time
+from monailabel_app.lib.export_folder import ExportFolder
+held = ExportFolder()
+print(held.path, flush=True)
+time.sleep(60)
+"""
+
+
+def test_what_a_killed_server_left_is_removed_and_what_a_living_one_has_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from monailabel_app.lib.export_folder import PREFIX, ExportFolder, remove_stale
+
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDER],
+        cwd=REPOSITORY,
+        env={**os.environ, "TMPDIR": str(tmp_path), "PYTHONPATH": str(REPOSITORY)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert holder.stdout is not None
+        left = Path(holder.stdout.readline().strip())
+        (left / "export.zip").write_bytes(b"zip")
+        mine, new, old = ExportFolder(), tmp_path / f"{PREFIX}new", tmp_path / f"{PREFIX}old"
+        other = tmp_path / "elsewhere"
+        for folder in (new, old, other):
+            folder.mkdir()
+        (tmp_path / f"{PREFIX}link").symlink_to(other)
+        os.utime(old, (time.time() - 7200,) * 2)
+        assert remove_stale() == 1  # the old one, which is nobody's
+        assert (left / "export.zip").exists()
+        holder.kill()
+        holder.wait(10)
+        assert remove_stale() == 1
+    finally:
+        holder.kill()
+        holder.wait(10)
+    assert [left.exists(), old.exists()] == [False, False]
+    assert [folder.exists() for folder in (mine.path, new, other)] == [True, True, True]
+    mine.remove()
+    assert not mine.path.exists()
+
+
+def test_a_zip_that_is_removed_while_it_is_fetched_is_told_in_a_sentence_or_sent_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fastapi import FastAPI
+    from fastapi.testclient import TestClient
+
+    from monailabel_app.lib.api import export
+    from monailabel_app.lib.failures import add_error_replies
+
+    job = SimpleNamespace(status="DONE", message=None, zip=tmp_path / "export.zip")
+    app = SimpleNamespace(exports=lambda: SimpleNamespace(job=lambda name: job))
+    monkeypatch.setattr(export, "served", lambda: app)
+    front = FastAPI()
+    add_error_replies(front)
+    front.include_router(export.router)
+    client = TestClient(front, raise_server_exceptions=False)
+    gone = client.get("/export/abc/zip")
+    assert (gone.status_code, set(gone.json())) == (404, {"detail"})
+    job.zip.write_bytes(bytes(range(256)) * 20000)
+    sent = export.export_zip("abc")
+    job.zip.unlink()  # a DELETE between the answer's head and its body
+    assert sent.headers["content-length"] == str(256 * 20000)
+
+    async def body() -> bytes:
+        return b"".join([chunk async for chunk in sent.body_iterator])
+
+    assert asyncio.run(body()) == bytes(range(256)) * 20000
+
+
+def test_the_server_closes_exports_and_archive_when_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    from monailabel_app import front
+
+    called: list[str] = []
+    app = SimpleNamespace(
+        server_mode=lambda mode: called.append("serve"),
+        on_init_complete=lambda: None,
+        close=lambda: called.append("close"),
+    )
+    monkeypatch.setattr(front, "app_instance", lambda: app)
+    monkeypatch.delenv(front.HINT_VARIABLE, raising=False)
+
+    async def served() -> None:
+        async with front.lifespan(front.app):
+            called.append("request")
+
+    asyncio.run(served())
+    assert called == ["serve", "request", "close"]

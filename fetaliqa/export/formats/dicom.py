@@ -25,10 +25,7 @@ from fetaliqa.export.selection import PROPOSED
 DATES_NOTE = (
     "dates in DICOM files are 1900-01-01, since DICOM wants one; when a frame was labelled is in manifest.csv"
 )
-CINE_NOTE = (
-    "there is no segmentation of a cine: a DICOM segmentation of several frames needs a frame of reference, which "
-    "ultrasound cine has not; masks of stills are in the format `dicom`"
-)
+CINE_NOTE = "there is no segmentation of a cine in this format; masks of stills are in the format `dicom`"
 TYPES = {"abdomen": ("113345001", "Abdomen"), "head": ("69536005", "Head")}  # SNOMED CT
 
 

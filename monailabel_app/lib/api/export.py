@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body
-from fastapi.responses import FileResponse
+from fastapi.responses import Response
 
 from monailabel_app.lib.api.common import ADMIN, USER, served
+from monailabel_app.lib.api.replies import streamed_file
 from monailabel_app.lib.refusal import Refused, as_refusal
 
 router = APIRouter(prefix="/export", tags=["Export"])
@@ -32,12 +33,15 @@ def export_status(job_id: str, user: Any = USER) -> dict[str, Any]:
 
 
 @router.get("/{job_id}/zip", summary="The export")
-def export_zip(job_id: str, user: Any = ADMIN) -> FileResponse:
+def export_zip(job_id: str, user: Any = ADMIN) -> Response:
     """The zip, streamed; it stays until DELETE, the next export, or an hour after it was made."""
     job = served().exports().job(job_id)
     if job.status != "DONE":
         raise Refused(409, f"export {job_id} is {job.status}, not DONE; {job.message or 'wait for it'}")
-    return FileResponse(job.zip, media_type="application/zip", filename=f"export-{job_id[:8]}.zip")
+    try:
+        return streamed_file(job.zip, f"export-{job_id[:8]}.zip")
+    except FileNotFoundError:
+        raise Refused(404, f"export {job_id} was removed just now; start it again") from None
 
 
 @router.delete("/{job_id}", summary="Stop an export and remove its files")

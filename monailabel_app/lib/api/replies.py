@@ -45,6 +45,26 @@ def vanishing_file(path: Path, name: str) -> Response:
     return StreamingResponse(_drained(file, file, path), media_type=get_mime_type(name), headers=headers)
 
 
+def streamed_file(path: Path, name: str) -> Response:
+    """Send a file under the name ``name``, whole even when it is removed meanwhile.
+
+    Raises:
+        FileNotFoundError: when it is removed already.
+    """
+    file = open(path, "rb")  # noqa: SIM115 (closed by the generator that sends it)
+    headers = {
+        "Content-Length": str(os.fstat(file.fileno()).st_size),
+        "Content-Disposition": f'attachment; filename="{name}"',
+    }
+    return StreamingResponse(_read(file), media_type=get_mime_type(name), headers=headers)
+
+
+def _read(file: BinaryIO) -> Iterator[bytes]:
+    with file:
+        while chunk := file.read(_CHUNK):
+            yield chunk
+
+
 def mask_reply(path: str | None, params: dict[str, Any], output: str | None, name: str) -> Response:
     """The answer of an inference.
 

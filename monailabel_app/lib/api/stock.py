@@ -97,6 +97,7 @@ def gpu(user: Any = ADMIN) -> Response:
 @others.post("/reload", include_in_schema=False)
 def reload() -> dict[str, Any]:
     """Load the app again, as MONAI Label's own (open) call does."""
+    served().close()
     clear_cache()
     served().server_mode(True)
     return {}
