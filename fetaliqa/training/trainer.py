@@ -32,7 +32,6 @@ class Machine:
 
     Attributes:
         accelerator: ``auto``, ``cpu`` or ``cuda``.
-        index: which CUDA device, where there is one process.
         devices: processes on each node, one device each.
         num_nodes: nodes.
         strategy: Lightning's name of it; ``auto``, ``ddp``, ...
@@ -40,10 +39,10 @@ class Machine:
         workers: loader processes.
         deterministic: only deterministic kernels.
         progress: whether to show a progress bar.
+        index: which CUDA device, where there is one process.
     """
 
     accelerator: str = "auto"
-    index: int = 0
     devices: int = 1
     num_nodes: int = 1
     strategy: str = "auto"
@@ -51,6 +50,7 @@ class Machine:
     workers: int = 0
     deterministic: bool = True
     progress: bool = True
+    index: int = 0
 
     def uses_cuda(self) -> bool:
         """Whether the run is on CUDA devices."""

@@ -98,7 +98,7 @@ class LabelsFolder(ShownLabels):
                 self._update_datastore_file()
                 return version
             self._adopt(image_id, tag)
-            if record is None:
+            if record is None and based_on in (None, self.labels.latest(image_id, tag)):  # else it is a conflict
                 self._check_no_record(image_id, tag)
             version = self.labels.save(image_id, tag, received, record, info, image=pixels, based_on=based_on)
             self._shown(version)

@@ -41,6 +41,7 @@ class Serving:
         self._make, self._spec = make, spec
         self._lock = threading.Lock()
         self._failed: tuple[str, float] | None = None
+        self._ahead = False  # whether a thread loads what is published before anybody asks for it
         self.spec = wanted = spec()
         try:
             self._service = self._checked(wanted)
@@ -64,9 +65,16 @@ class Serving:
             wanted = self._spec()
         except OSError:
             return self._service
-        if wanted != self.spec and not self._just_failed(wanted) and not self._lock.locked():
-            threading.Thread(target=self.current, name="follow-published", daemon=True).start()
+        if wanted != self.spec and not self._just_failed(wanted) and not self._ahead and not self._lock.locked():
+            self._ahead = True
+            threading.Thread(target=self._load_ahead, name="follow-published", daemon=True).start()
         return self._service
+
+    def _load_ahead(self) -> None:
+        try:
+            self.current()
+        finally:
+            self._ahead = False
 
     def current(self) -> AssessmentService:
         """The service to answer a request with."""
@@ -76,7 +84,9 @@ class Serving:
             return self._service
         if wanted == self.spec or self._just_failed(wanted):
             return self._service
-        if not self._lock.acquire(blocking=False):  # another request is loading it
+        # another request is loading it, and this one is answered meanwhile; what is loaded ahead has no request of
+        # its own, and the first one after a publication is to be answered by the new version
+        if not self._lock.acquire(blocking=self._ahead):
             return self._service
         try:
             if wanted != self.spec:

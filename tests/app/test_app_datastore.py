@@ -53,7 +53,9 @@ def test_two_annotators_do_not_overwrite_each_other(server: Server, tmp_path: Pa
         "frames": {"0": {"state": "annotated", "plane": "optimal", "rater": "anna", "seconds": 9}},
     }
     assert put(paths[0], based_on=0, frame_record=record).json()["version"] == 1
-    assert put(paths[1], based_on=1).json()["version"] == 2
+    unsaid = put(paths[1], based_on=1)
+    assert (unsaid.status, "version 1 says who looked at which frames" in unsaid.detail) == (409, True)
+    assert put(paths[1], based_on=1, frame_record=record).json()["version"] == 2
     late = put(paths[0], based_on=1)
     assert late.status == 409
     assert "version 2 was saved meanwhile" in late.detail

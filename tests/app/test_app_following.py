@@ -48,8 +48,15 @@ def test_a_question_never_waits_for_a_new_version_to_load() -> None:
     serving = Serving(lambda spec: Service(spec, may_load), lambda: published[0])  # type: ignore[arg-type, return-value]
     published[0] = "seg@2"
     assert serving.peek().fingerprint == "seg@1"  # at once, though the new one cannot be loaded yet
+    asked: list[str] = []
+    request = threading.Thread(target=lambda: asked.append(serving.current().fingerprint))
+    request.start()  # the first to ask for an answer waits for the new one
+    request.join(0.2)
+    assert asked == []
     may_load.set()
     until(lambda: serving.peek().fingerprint == "seg@2")
+    request.join(10)
+    assert asked == ["seg@2"]
 
 
 def test_a_damaged_published_version_does_not_keep_a_server_from_starting(

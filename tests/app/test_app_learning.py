@@ -132,7 +132,7 @@ def test_corrections_become_a_better_model_that_is_served_at_once(
     gate = stats(server)["gate"]
     assert gate["published"], gate
     assert gate["sentence"].startswith("candidate 1: ")
-    assert set(gate["figures"]) == {"confirmed", "original"}
+    assert set(gate["figures"]) == {"confirmed", "original", "sweeps"}
     after = [assessed(server, name, cases[name], tmp_path) for name in held_out]
     for params, _ in after:
         model = params["fetaliqa"]["model"]
