@@ -21,10 +21,9 @@ from fetaliqa.active.picking import Basket, QuerySettings
 from fetaliqa.active.pool import Pool
 
 COLD_FRAMES = 24  # labelled frames up to which covering goes on
-LIKELY_SHARE = (
-    0.02  # of all frames, those with most anatomy in them count as likely outlines at least: a model with
-)
-# few labels calls hardly any frame positive, yet knows which of them come closest
+# of all frames, those with most anatomy in them, which count as likely outlines at least: a model with few labels
+# calls hardly any frame positive, yet knows which of them come closest
+LIKELY_SHARE = 0.02
 FLOOR = 0.1  # presence that a group counts with even where the model sees nothing
 SURE_FRAMES = 500  # labelled frames from which the noise is at its weakest
 WEAKEST = 100.0
@@ -115,7 +114,11 @@ def _strata(pool: Pool, random: np.random.Generator) -> tuple[_Stratum, ...]:
 def _likely_and_close(pool: Pool) -> tuple[np.ndarray, np.ndarray]:
     """bool [N] each: frames called positive, or those that come closest; and as many that come close after."""
     count = max(int(pool.positive.sum()), round(LIKELY_SHARE * len(pool)), 1)
-    order = np.lexsort((-pool.presence, ~pool.positive))
+    worth = np.where(pool.positive, 2.0, 0.0) + pool.presence  # presence is at most 1
+    # only the best are sorted: there are hundreds of thousands of frames, and somebody waits
+    least = np.partition(worth, -min(2 * count, len(worth)))[-min(2 * count, len(worth))]
+    order = np.flatnonzero(worth >= least)
+    order = order[np.argsort(-worth[order], kind="stable")]
     likely, close = np.zeros((2, len(pool)), bool)
     likely[order[:count]], close[order[count : 2 * count]] = True, True
     return likely, close

@@ -109,14 +109,14 @@ def _half_up(count: int) -> int:
 def _uncertainty(pool: Pool, left: np.ndarray, settings: QuerySettings, _: np.random.Generator) -> Basket:
     """The case whose most uncertain frames are the most uncertain."""
     value = np.where(left, pool.uncertainty, -1.0)
-    starts = np.searchsorted(pool.case, np.arange(len(pool.cases)))
+    borders = np.searchsorted(pool.case, np.arange(len(pool.cases) + 1))
     highest = np.full(len(pool.cases), -1.0)
     np.maximum.at(highest, pool.case, value)
     best, best_mean = Basket(pool, settings), -1.0
     for case in np.argsort(-highest, kind="stable"):
         if highest[case] <= best_mean:
             break  # a mean is not above the highest of its case, so none that follows can win
-        start, stop = starts[case], np.searchsorted(pool.case, case + 1)
+        start, stop = borders[case], borders[case + 1]
         own = start + np.flatnonzero(left[start:stop])
         basket = Basket(pool, settings)
         basket.fill(

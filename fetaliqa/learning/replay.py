@@ -59,33 +59,34 @@ class Replay:
     sweeps: LabelledData
 
 
-def _phantom_entries(seeds: Sequence[int]) -> list[CaseEntry]:
-    return [CaseEntry(f"phantom-{seed}", f"phantom-{seed}") for seed in seeds]
+class _Phantoms:
+    """Phantom cases of some seeds, rendered when asked for."""
 
+    name = "phantoms"
+    anatomy: Anatomy = ABDOMEN
+    synthetic = True
+    seeds: tuple[int, ...]
 
-def _seed_of(case_id: str, seeds: Sequence[int]) -> int:
-    for seed in seeds:
-        if case_id == f"phantom-{seed}":
-            return seed
-    raise NotFoundError(f"{case_id}: no such phantom case here")
+    def entries(self) -> list[CaseEntry]:
+        return [CaseEntry(f"phantom-{seed}", f"phantom-{seed}") for seed in self.seeds]
+
+    def _seed(self, case_id: str) -> int:
+        for seed in self.seeds:
+            if case_id == f"phantom-{seed}":
+                return seed
+        raise NotFoundError(f"{case_id}: no such phantom case here")
 
 
 @dataclass
-class SampledPhantoms:
+class SampledPhantoms(_Phantoms):
     """A few frames of each of some phantom cases, rendered when asked for; the gaps between them are left out."""
 
     seeds: tuple[int, ...]
     sampling: Sampling
     settings: PhantomSettings = PHANTOM
-    name: str = "phantoms"
-    anatomy: Anatomy = ABDOMEN
-    synthetic: bool = True
-
-    def entries(self) -> list[CaseEntry]:
-        return _phantom_entries(self.seeds)
 
     def read(self, case_id: str) -> LabelledCase:
-        seed = _seed_of(case_id, self.seeds)
+        seed = self._seed(case_id)
         renderer = CaseRenderer(seed, self.settings)
         random = np.random.default_rng([seed, *asdict(self.sampling).values()])
         samples = [sample_sweep(truth, self.sampling, random) for truth in renderer.plan.truths]
@@ -98,37 +99,39 @@ class SampledPhantoms:
 
 
 @dataclass
-class WholePhantoms:
+class WholePhantoms(_Phantoms):
     """Phantom cases of whole sweeps, every n-th frame."""
 
     seeds: tuple[int, ...]
     step: int = SWEEP_STEP
     settings: PhantomSettings = PHANTOM
-    name: str = "phantoms"
-    anatomy: Anatomy = ABDOMEN
-    synthetic: bool = True
-
-    def entries(self) -> list[CaseEntry]:
-        return _phantom_entries(self.seeds)
 
     def read(self, case_id: str) -> LabelledCase:
-        return phantom_case(_seed_of(case_id, self.seeds), self.step, self.settings).case
+        return phantom_case(self._seed(case_id), self.step, self.settings).case
 
     def fingerprint(self) -> str:
         made_of = [VERSION, self.settings.as_dict(), self.step, self.seeds]
         return hashlib.sha256(json.dumps(made_of).encode()).hexdigest()
 
 
-class WholeCases:
-    """Some cases of a data set, every n-th frame of their sweeps; more of a short case."""
+class _SomeCases:
+    """Some cases of a data set."""
 
-    def __init__(self, data: LabelledData, case_ids: Sequence[str], step: int = SWEEP_STEP) -> None:
-        self.data, self.case_ids, self.step = data, tuple(case_ids), step
+    def __init__(self, data: LabelledData, case_ids: Sequence[str]) -> None:
+        self.data, self.case_ids = data, tuple(case_ids)
         self.name, self.anatomy, self.synthetic = data.name, data.anatomy, data.synthetic
 
     def entries(self) -> list[CaseEntry]:
         own = set(self.case_ids)
         return [entry for entry in self.data.entries() if entry.case_id in own]
+
+
+class WholeCases(_SomeCases):
+    """Some cases of a data set, every n-th frame of their sweeps; more of a short case."""
+
+    def __init__(self, data: LabelledData, case_ids: Sequence[str], step: int = SWEEP_STEP) -> None:
+        super().__init__(data, case_ids)
+        self.step = step
 
     def read(self, case_id: str) -> LabelledCase:
         case = self.data.read(case_id)
@@ -139,7 +142,7 @@ class WholeCases:
         return hashlib.sha256(json.dumps(made_of).encode()).hexdigest()
 
 
-class SampledCases:
+class SampledCases(_SomeCases):
     """Some cases of a data set, a few known frames of each sweep.
 
     Args:
@@ -149,13 +152,8 @@ class SampledCases:
     """
 
     def __init__(self, data: LabelledData, case_ids: Sequence[str], sampling: Sampling) -> None:
-        self.data, self.sampling = data, sampling
-        self.case_ids = tuple(case_ids)
-        self.name, self.anatomy, self.synthetic = data.name, data.anatomy, data.synthetic
-
-    def entries(self) -> list[CaseEntry]:
-        own = set(self.case_ids)
-        return [entry for entry in self.data.entries() if entry.case_id in own]
+        super().__init__(data, case_ids)
+        self.sampling = sampling
 
     def read(self, case_id: str) -> LabelledCase:
         case = self.data.read(case_id)

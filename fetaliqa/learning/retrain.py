@@ -84,9 +84,8 @@ def retrain(
     folder = places.retraining_folder(studies)
     if not studies.is_dir():
         raise NotFoundError(f"{studies}: no such folder of studies")
-    if (
-        not main_process()
-    ):  # one of several that train together: the first has begun the run, and does all the rest
+    if not main_process():
+        # one of several that train together: the first has begun the run, and does all the rest
         return _trained_along(studies, machine or Machine(progress=False))
     if resume and places.unfinished_run(studies) is None:
         raise StoreConflict(f"{studies}: no unfinished training to resume; start a new one")

@@ -17,6 +17,7 @@ for folder in (HERE, HERE.parent / "app", REPOSITORY / "slicer_module" / "FetalI
 
 from app_harness import Server, free_port, stop  # noqa: E402
 from demo_server import CASES, start_demo_server  # noqa: E402
+from fake_server import FakeServer, an_idle_server  # noqa: E402
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -24,6 +25,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if HERE in Path(item.path).parents:
             item.add_marker(pytest.mark.xdist_group("slicer"))
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeServer]:
+    """A server that answers what connecting asks for."""
+    idle = an_idle_server()
+    yield idle
+    idle.close()
 
 
 @pytest.fixture(scope="session")

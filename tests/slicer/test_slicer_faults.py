@@ -7,7 +7,6 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -22,13 +21,6 @@ from FetalIQALib.http import Cancel, Http, checked_address
 from FetalIQALib.images import read_stack
 from FetalIQALib.workplace import Workplace
 from workplaces import a_sweep, connected, opened, settle, wait_for
-
-
-@pytest.fixture
-def fake() -> Iterator[FakeServer]:
-    server = an_idle_server()
-    yield server
-    server.close()
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import json
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,17 +14,10 @@ import pytest
 import SimpleITK as sitk
 from app_harness import Server
 from demo_server import CASES
-from fake_server import FakeServer, Handler, an_idle_server
+from fake_server import FakeServer, Handler
 from FetalIQALib.casework import CaseWork
 from FetalIQALib.workplace import Workplace
 from workplaces import a_sweep, connected, opened, settle, wait_for
-
-
-@pytest.fixture
-def fake() -> Iterator[FakeServer]:
-    server = an_idle_server()
-    yield server
-    server.close()
 
 
 @pytest.fixture

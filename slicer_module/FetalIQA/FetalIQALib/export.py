@@ -7,7 +7,8 @@ import os
 import struct
 import tempfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -55,19 +56,32 @@ def export_case(sweep: Sweep, frames: Mapping[int, Frame], folder: Path, cancel:
     if not decided:
         raise NotPossible(_("No frame of {case} is decided; there is nothing to export.").format(case=sweep.case))
     target = free_name(folder, f"{sweep.case}-frames")
+    with appearing(target) as made:
+        for part in ("images", "masks"):
+            (made / part).mkdir(parents=True)
+        with open(made / "frames.csv", "w", newline="", encoding="utf-8") as file:
+            table = csv.DictWriter(file, COLUMNS)
+            table.writeheader()
+            for number in decided:
+                if cancel.is_set():
+                    raise NotPossible(_("Given up; nothing was exported."))
+                table.writerow(_exported(sweep, number, frames[number], made))
+    return target
+
+
+@contextmanager
+def appearing(target: Path) -> Iterator[Path]:
+    """A path that becomes ``target`` at the end, complete or not at all; the folder of ``target`` is made.
+
+    Raises:
+        FileFailure: when the disk does not take it; nothing is left behind then.
+    """
+    folder = target.parent
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".fetaliqa-", dir=str(folder)) as name:
             made = Path(name) / "made"
-            for part in ("images", "masks"):
-                (made / part).mkdir(parents=True)
-            with open(made / "frames.csv", "w", newline="", encoding="utf-8") as file:
-                table = csv.DictWriter(file, COLUMNS)
-                table.writeheader()
-                for number in decided:
-                    if cancel.is_set():
-                        raise NotPossible(_("Given up; nothing was exported."))
-                    table.writerow(_exported(sweep, number, frames[number], made))
+            yield made
             os.rename(made, target)
     except OSError as problem:
         raise FileFailure(
@@ -75,7 +89,6 @@ def export_case(sweep: Sweep, frames: Mapping[int, Frame], folder: Path, cancel:
                 folder=folder, reason=problem.strerror
             )
         ) from problem
-    return target
 
 
 def _exported(sweep: Sweep, number: int, frame: Frame, folder: Path) -> dict[str, object]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 import zipfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -11,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from FetalIQALib.client import Client
-from FetalIQALib.export import free_name
-from FetalIQALib.failures import BadReply, Canceled, Failure, FileFailure, NotPossible, NotThere, Refused
+from FetalIQALib.export import appearing, free_name
+from FetalIQALib.failures import BadReply, Canceled, Failure, NotPossible, NotThere, Refused
 from FetalIQALib.http import Cancel
 from FetalIQALib.hub import BUSY, DEFAULT_TAG, Hub
 from FetalIQALib.texts import _
@@ -90,18 +88,8 @@ class ListExport:
             self._progress = _("Exporting: {size:.0f} MB arrived …").format(size=done / 1e6)
 
         target = free_name(folder, "fetaliqa-export", ".zip")
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(prefix=".fetaliqa-", dir=str(folder)) as name:
-                made = Path(name) / "export.zip"
-                client.download_export(job, made, cancel, progress)
-                if not zipfile.is_zipfile(made):
-                    raise BadReply(_("What the server sent as the export is no zip file; try again."))
-                os.rename(made, target)
-        except OSError as problem:
-            raise FileFailure(
-                _("The export cannot be written to {folder} ({reason}).").format(
-                    folder=folder, reason=problem.strerror
-                )
-            ) from problem
+        with appearing(target) as made:
+            client.download_export(job, made, cancel, progress)
+            if not zipfile.is_zipfile(made):
+                raise BadReply(_("What the server sent as the export is no zip file; try again."))
         return target
