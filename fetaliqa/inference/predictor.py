@@ -10,10 +10,13 @@ import torch
 
 from fetaliqa.errors import OptionError
 from fetaliqa.geometry import SquareGrid
+from fetaliqa.inference.alike import AlikeFrames
 from fetaliqa.inference.precision import set_precision
 from fetaliqa.models import Bundle, BundleCard, EncoderModel, FetalCLIPSeg, normalise
+from fetaliqa.models.decoder import UnetrDecoder
+from fetaliqa.models.fast_decoder import FastDecoder
 
-CPU_BATCH = 16  # frames; the decoder's full-resolution maps of 16 frames stay in the CPU's caches
+CPU_BATCH = 16  # frames; more make the encoder's matrix products no faster
 CUDA_BATCH = 64
 VIEWS: dict[int, tuple[tuple[int, ...], ...]] = {1: ((),), 2: ((), (-1,)), 4: ((), (-1,), (-2,), (-1, -2))}
 
@@ -39,6 +42,9 @@ def choose_device(name: str = "auto") -> torch.device:
                 f"device {name!r} asked for, but this machine has {count} CUDA devices; use cpu or auto"
             )
     return device
+
+
+Outputs = tuple[torch.Tensor, torch.Tensor | None]  # of N frames: probabilities, appearance (of a decoder's model)
 
 
 @dataclass(frozen=True)
@@ -95,7 +101,7 @@ class Predictor:
     def of_model(
         cls, model: EncoderModel, card: BundleCard, *, precision: str = "auto", batch_size: int | None = None
     ) -> Predictor:
-        """A predictor of a model at hand, in eval mode with merged adapters; its precision is changed in place."""
+        """A predictor of a model at hand, in eval mode with merged adapters; which is changed for inference."""
         made = cls.__new__(cls)
         made.device, made.fingerprint = next(model.parameters()).device, ""
         made._use(model, card, batch_size, precision, 1)
@@ -105,13 +111,15 @@ class Predictor:
         self, model: EncoderModel, card: BundleCard, batch_size: int | None, precision: str, views: int
     ) -> None:
         self.model, self.card, self.views = model, card, VIEWS[views]
+        if isinstance(model, FetalCLIPSeg) and isinstance(model.decoder, UnetrDecoder):
+            model.decoder = FastDecoder(model.decoder)  # type: ignore[assignment]
         self.batch_size = batch_size or (CUDA_BATCH if self.device.type == "cuda" else CPU_BATCH)
         self.precision = set_precision(model, precision, self.device)
         self.is_segmentation = card.task == "segmentation"
         self.image_size = card.architecture.vision.image_size
 
     @torch.inference_mode()
-    def _forward(self, squares: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+    def _forward(self, squares: torch.Tensor) -> Outputs:
         """Probabilities, averaged over the views, and the appearance of the frames as they are."""
         images = normalise(squares)
         mixed = self.device.type == "cuda" and self.precision == "bf16"
@@ -122,14 +130,14 @@ class Predictor:
                 total = total + (flipped.flip(axes) if flipped.ndim == 4 else flipped)
         return total / len(self.views), appearance
 
-    def _answers(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+    def _answers(self, images: torch.Tensor) -> Outputs:
         if not isinstance(self.model, FetalCLIPSeg):
             return torch.sigmoid(self.model(images).float()), None
         logits, maps = self.model.outline_and_maps(images)
         return torch.sigmoid(logits.float()), maps[-1].float().mean(dim=(2, 3))
 
     def predict(self, frames: np.ndarray, indices: np.ndarray) -> Iterator[ChunkPrediction]:
-        """Predict chosen frames of a stack, one batch at a time.
+        """Predict chosen frames of a stack, one batch at a time; frames that look alike are encoded once.
 
         Args:
             frames: uint8 [T, H, W].
@@ -139,10 +147,24 @@ class Predictor:
             One ChunkPrediction per batch, in the order of ``indices``.
         """
         grid = SquareGrid(int(frames.shape[1]), int(frames.shape[2]), self.image_size)
+        alike = AlikeFrames()
+        last: list[Outputs] = []  # of the frame encoded last, once there is one
         for start in range(0, len(indices), self.batch_size):
             chunk = indices[start : start + self.batch_size]
-            output, appearance = self._forward(grid.to_square(frames[chunk], self.device))
+            squares = grid.to_square(frames[chunk], self.device)
+            encoded, sources = alike.sources(squares)
+            known = [*last, self._forward(squares[encoded])] if encoded else last
+            places = torch.tensor(sources, device=self.device) - (0 if last else 1)
+            output, appearance = _picked(known, places)
+            last = [_picked(known, torch.tensor([-1], device=self.device))]
             if self.is_segmentation:
                 yield ChunkPrediction(chunk, output[:, 0], None, appearance)
             else:
                 yield ChunkPrediction(chunk, None, output.cpu().numpy())
+
+
+def _picked(known: list[Outputs], places: torch.Tensor) -> Outputs:
+    """The outputs at some places of several in a row."""
+    probabilities, appearances = zip(*known)
+    appearance = None if appearances[0] is None else torch.cat(appearances)[places]
+    return torch.cat(probabilities)[places], appearance

@@ -31,5 +31,4 @@ class FetalCLIPCls(EncoderModel):
         Returns:
             Logits, float [N].
         """
-        pooled = self.visual(self._encoder_input(self._checked(images)))
-        return self.classifier(pooled.to(self.classifier.weight.dtype))[:, 0]
+        return self.classifier(self.visual(self._checked(images)))[:, 0]

@@ -58,11 +58,6 @@ class EncoderModel(nn.Module):
         copy.requires_grad_(False)
         return copy.to(next(self.parameters()).device).eval()
 
-    def _encoder_input(self, images: torch.Tensor) -> torch.Tensor:
-        """Images in the encoder's own numbers, which may be shorter than the head's (``inference.precision``)."""
-        dtype = next(self.visual.parameters()).dtype
-        return images if dtype == torch.float32 else images.to(dtype)
-
     def _checked(self, images: torch.Tensor) -> torch.Tensor:
         side = self.architecture.vision.image_size
         if images.ndim != 4 or tuple(images.shape[1:]) != (3, side, side):

@@ -46,14 +46,15 @@ class FetalCLIPSeg(EncoderModel):
         # channels last: depthwise convolutions then take oneDNN's path (decoder measured 1.6 x faster on CPU)
         images = self._checked(images).contiguous(memory_format=torch.channels_last)
         maps = self.features(images)
-        if maps[0].dtype == torch.bfloat16 and images.device.type == "cpu":
-            maps = [found.float() for found in maps]  # of a bfloat16 encoder; the decoder is float32
+        if images.device.type == "cpu":  # on CUDA autocast chooses the numbers
+            own = next(self.decoder.parameters()).dtype
+            return self.decoder(images.to(own), [found.to(own) for found in maps]), maps
         return self.decoder(images, maps), maps
 
     def features(self, images: torch.Tensor) -> list[torch.Tensor]:
         """What the decoder reads: four maps [N, width, G, G] of images [N, 3, S, S], G the patch grid."""
         output = self.visual.forward_intermediates(  # type: ignore[operator]
-            self._encoder_input(images),
+            images,
             indices=self.indices,
             stop_early=True,
             intermediates_only=True,
