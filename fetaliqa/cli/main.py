@@ -16,6 +16,7 @@ from fetaliqa.errors import FetalIQAError
 
 VERBS = {
     "score": "assess sweeps: rank frames, outline the anatomy, measure its circumference",
+    "best": "find the one frame of each sweep that can be measured, without looking at all of them",
     "phantom": "make synthetic blind sweeps in the ACOUSLIC-AI folder layout",
     "weights": "download, import or show the FetalCLIP foundation-model weights",
     "models": "list, show or verify model bundles",

@@ -1,0 +1,144 @@
+"""``fetaliqa best``: the one frame of a sweep that can be measured, and nothing else."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "paths", nargs="+", type=Path, metavar="PATH", help="sweep file, or folder of frames or sweeps"
+    )
+    parser.add_argument(
+        "--model", default="demo", help="bundle folder, name, name@version, or demo (default: demo, phantoms only)"
+    )
+    parser.add_argument("--weights", help="foundation-model weights (default: the imported ones)")
+    parser.add_argument(
+        "--all-frames",
+        action="store_true",
+        help="look at every frame, not only at those that may be the best (about four times as long)",
+    )
+    parser.add_argument(
+        "--sweeps", type=int, metavar="N", help="number of equal sweeps in the stack (default: found)"
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", help="write each best frame with its outline as a PNG here"
+    )
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
+    parser.add_argument("--no-cache", action="store_true", help="compute even what was computed before")
+    parser.add_argument("--json", action="store_true", help="print one JSON object per case")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+
+
+def run(args: argparse.Namespace) -> int:
+    from fetaliqa.errors import FetalIQAError, OptionError
+    from fetaliqa.inference import AssessmentService, AssessOptions
+    from fetaliqa.inference.cases import expand_cases
+    from fetaliqa.inference.service import default_cache_directory
+    from fetaliqa.sweep import case_id_of
+
+    options = AssessOptions.from_request({"sweep_count": args.sweeps, "search": not args.all_frames})
+    cases = [case for path in args.paths for case in expand_cases(path)]
+    names = [case_id_of(case) for case in cases]
+    if args.out and len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise OptionError(
+            f"two inputs are called {twice!r}; their pictures would overwrite each other in {args.out}"
+        )
+    service = AssessmentService(
+        args.model,
+        device=args.device,
+        cache_dir=None if args.no_cache else default_cache_directory(),
+        weights=args.weights,
+    )
+    if service.card.task != "segmentation" and args.out:
+        raise OptionError(f"{args.model} draws no outlines; leave --out away, or choose a segmentation bundle")
+    failed = 0
+    for number, case in enumerate(cases):
+        try:
+            result = _assessed(service, case, options, args)
+        except FetalIQAError as error:
+            failed += 1
+            print(f"fetaliqa best: {error}", file=sys.stderr)
+            continue
+        found = _found(result.assessment)
+        if args.out and found["frame"] is not None:
+            found["picture"] = str(_write_picture(args.out, result))
+        if args.json:
+            print(json.dumps(found), flush=True)
+        else:
+            _print_found(found, result.assessment, first=number == 0)
+    if failed:
+        print(f"fetaliqa best: {failed} of {len(cases)} inputs could not be assessed", file=sys.stderr)
+    return 2 if failed else 0
+
+
+def _assessed(service: Any, case: Path, options: Any, args: argparse.Namespace) -> Any:
+    from tqdm import tqdm
+
+    with tqdm(desc=case.stem[:24], unit="frame", disable=args.quiet or None, file=sys.stderr, leave=False) as bar:
+
+        def progress(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        return service.assess(case, options, progress)
+
+
+def _found(record: dict[str, Any]) -> dict[str, Any]:
+    frames = record["frames"]
+    best = None if record["best"] is None else frames[record["best"]]
+    return {
+        "case": record["case_id"],
+        "frame": record["best"],
+        "sweep": None if best is None else best["sweep"] + 1,
+        "quality": None if best is None else best["quality"],
+        "measurement": record["model"]["measurement"],
+        "circumference_mm": None if best is None else best.get("circumference_mm"),
+        "remark": record["reason"]
+        or (best or {}).get("circumference_absent")
+        or (best or {}).get("warning")
+        or None,
+        "frames_looked_at": sum(frame["positive"] is not None for frame in frames),
+        "frames": sum(not frame["padding"] for frame in frames),
+    }
+
+
+def _print_found(found: dict[str, Any], record: dict[str, Any], *, first: bool) -> None:
+    if first:
+        model = record["model"]
+        print(f"model {model['name']} {model['version']}: {model['anatomy']}; not for clinical use")
+    looked = f"looked at {found['frames_looked_at']} of {found['frames']} frames"
+    if found["frame"] is None:
+        print(f"{found['case']}: no frame; {found['remark']} ({looked})")
+        return
+    size, remark = found["circumference_mm"], found["remark"]
+    parts = [f"frame {found['frame']} (sweep {found['sweep']})", f"quality {found['quality']:.3f}"]
+    parts += [] if size is None else [f"{found['measurement']} {size:.1f} mm"]
+    print(f"{found['case']}: {', '.join(parts)}{'' if remark is None else f'; {remark}'} ({looked})")
+    if "picture" in found:
+        print(f"  {found['picture']}")
+
+
+def _write_picture(folder: Path, result: Any) -> Path:
+    from PIL import Image
+
+    from fetaliqa.atomic import atomic_path
+    from fetaliqa.biometry import Ellipse
+    from fetaliqa.report.picture import frame_picture
+
+    record = result.assessment
+    frame = record["best"]
+    ellipse = record["frames"][frame].get("ellipse")
+    picture = frame_picture(
+        result.sweep.frames[frame], result.masks[frame], None if ellipse is None else Ellipse(**ellipse)
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{record['case_id']}_frame{frame}.png"
+    with atomic_path(path) as temporary:
+        Image.fromarray(picture).save(temporary, format="PNG")
+    return path
