@@ -2,8 +2,8 @@
 
 A patch that is black in every frame of a case (padding to a square, and outside of the sector) holds no anatomy.
 In this trial the encoder's blocks run on the other tokens only, and the decoder gets, in the places left out, what
-one frame of the case had there when it was encoded whole. Answers are compared with the demo model's own on phantom
-cases; time is measured with an encoder of FetalCLIP's size and random weights, whose answers would mean nothing.
+one frame of the case had there when it was encoded whole. Answers are compared with the demo model's own on
+phantom cases; time is measured with an encoder of FetalCLIP's size, whose random weights' answers mean nothing.
 
     python benchmarks/black_tokens.py [--seeds 74000 74001] [--threads 2]
 """
@@ -29,7 +29,7 @@ def seen_tokens(squares: torch.Tensor, patch: int) -> torch.Tensor:
 
 
 def features(model: Any, images: torch.Tensor, kept: torch.Tensor | None) -> list[torch.Tensor]:
-    """Patch tokens at the decoder's depths, [N, G * G, C] each; of the places ``kept`` alone, where some are left out."""
+    """Patch tokens at the decoder's depths, [N, G * G, C] each; only those of the places ``kept``, when given."""
     visual = model.visual
     tokens = visual._embeds(images)
     if kept is not None:

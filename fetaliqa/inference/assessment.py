@@ -73,7 +73,7 @@ def chosen_frames(sweep: Sweep, options: AssessOptions) -> np.ndarray:
     return np.flatnonzero(wanted & ~sweep.padding)
 
 
-class _FrameAssessor:
+class FrameAssessor:
     """Turns one frame's probabilities into its part of the assessment."""
 
     def __init__(self, sweep: Sweep, predictor: Predictor, threshold: float, frame_threshold: float) -> None:
@@ -175,7 +175,7 @@ def assess(
     fields: dict[int, dict[str, Any]] = {}
     done = 0
     cls_scores: dict[int, float] = {}
-    assessor = _FrameAssessor(sweep, predictor, threshold, frame_threshold) if predictor.is_segmentation else None
+    assessor = FrameAssessor(sweep, predictor, threshold, frame_threshold) if predictor.is_segmentation else None
     profile = ProfileMaker(predictor.card.threshold.min_foreground_pixels(predictor.image_size))
     searches = _searches(sweep, indices) if options.search else None
     for chunk in _predicted(sweep, predictor, indices, searches, fields):

@@ -1,0 +1,144 @@
+"""The encoder with 8-bit matrix products, against bfloat16 and float32: speed, and what becomes of the answers.
+
+Weights are rounded to 8 bits per output channel, what goes into a product per token (dynamically, symmetric); sums
+are of 32 bits (``torch._int_mm``, which takes VNNI or AMX). Speed is that of an encoder of FetalCLIP's size with
+random weights; answers are the demo model's on a phantom case. A trial: nothing of this is in the package.
+
+    python benchmarks/int8_encoder.py [--seed 73000] [--threads 2]
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import sys
+import time
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as functional
+from torch import nn
+
+PRECISIONS = ("fp32", "bf16", "int8")
+
+
+class Int8Linear(nn.Module):
+    """A linear layer on integers.
+
+    Args:
+        weight: float [out, in].
+        bias: float [out].
+    """
+
+    def __init__(self, weight: torch.Tensor, bias: torch.Tensor) -> None:
+        super().__init__()
+        self.scale = weight.abs().amax(dim=1) / 127
+        self.weight = (weight / self.scale[:, None]).round().to(torch.int8).t().contiguous()
+        self.bias = bias
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        rows = values.reshape(-1, values.shape[-1])
+        scale = rows.abs().amax(dim=1, keepdim=True).clamp_min(1e-8) / 127
+        sums = torch._int_mm((rows / scale).round_().to(torch.int8), self.weight)
+        return torch.addcmul(self.bias, sums * scale, self.scale).view(*values.shape[:-1], -1)
+
+
+class Int8Attention(nn.Module):
+    """open_clip's attention with integer projections."""
+
+    def __init__(self, attention: Any) -> None:
+        super().__init__()
+        self.heads = attention.num_heads
+        self.project = Int8Linear(attention.in_proj_weight.data, attention.in_proj_bias.data)
+        self.out = Int8Linear(attention.out_proj.weight.data, attention.out_proj.bias.data)
+
+    def forward(self, tokens: torch.Tensor, attn_mask: None = None) -> torch.Tensor:
+        count, length, width = tokens.shape
+        parts = self.project(tokens).view(count, length, 3, self.heads, width // self.heads)
+        query, key, value = parts.permute(2, 0, 3, 1, 4)
+        mixed = functional.scaled_dot_product_attention(query, key, value)
+        return self.out(mixed.transpose(1, 2).reshape(count, length, width))
+
+
+def to_int8(visual: Any) -> None:
+    """Round the blocks of an encoder, in place."""
+    for block in visual.transformer.resblocks:
+        block.attn = Int8Attention(block.attn)
+        for name in ("c_fc", "c_proj"):
+            layer = getattr(block.mlp, name)
+            setattr(block.mlp, name, Int8Linear(layer.weight.data, layer.bias.data))
+
+
+def compare(seed: int) -> dict[str, Any]:
+    """Dice of the demo model's masks against float32: frames with an outline, and every 9th of the others."""
+    from fetaliqa.datasets.thinned import phantom_case
+    from fetaliqa.inference.predictor import Predictor
+    from fetaliqa.models import Bundle
+    from fetaliqa.models.store import resolve_bundle
+
+    bundle, case = Bundle.open(resolve_bundle("demo")), phantom_case(seed, 1).case
+    indices = np.union1d(np.flatnonzero(case.masks.any(axis=(1, 2))), np.arange(0, len(case.masks), 9))
+    answers = {}
+    for name in PRECISIONS:
+        predictor = Predictor(bundle, "cpu", precision="bf16" if name == "bf16" else "fp32")
+        if name == "int8":
+            to_int8(predictor.model.visual)
+        answers[name] = torch.cat([one.probabilities for one in predictor.predict(case.frames, indices)]).numpy()
+    threshold = predictor.card.threshold
+    result: dict[str, Any] = {"frames": len(indices)}
+    for name in PRECISIONS[1:]:
+        positive, other = (
+            (answers[one] > threshold.frame).mean(axis=(1, 2)) > threshold.min_foreground_fraction
+            for one in ("fp32", name)
+        )
+        dice = []
+        for before, after in zip(answers["fp32"][positive], answers[name][positive]):
+            before, after = before > threshold.probability, after > threshold.probability
+            dice.append(2 * (before & after).sum() / max(1, before.sum() + after.sum()))
+        result[name] = {
+            "frames_with_outline": int(positive.sum()),
+            "frames_that_change_sides": int((positive != other).sum()),
+            "dice_mean": round(float(np.mean(dice)), 5),
+            "dice_min": round(float(np.min(dice)), 5),
+        }
+    return result
+
+
+def speed() -> dict[str, Any]:
+    """Milliseconds a frame in batches of 8, the least of three, of each precision in turn."""
+    from case_speed import full_size_model, machine
+
+    from fetaliqa.inference.precision import set_precision
+
+    plain, images = full_size_model(), torch.randn(8, 3, 224, 224)
+    models = {name: plain if name == "fp32" else copy.deepcopy(plain) for name in PRECISIONS}
+    set_precision(models["bf16"], "bf16", torch.device("cpu"))
+    to_int8(models["int8"].visual)
+    seconds = dict.fromkeys(PRECISIONS, np.inf)
+    with torch.inference_mode():
+        for _ in range(3):
+            for name, model in models.items():
+                started = time.perf_counter()
+                model.visual(images)
+                seconds[name] = min(seconds[name], time.perf_counter() - started)
+    return {
+        "machine": machine(),
+        "milliseconds_a_frame": {name: round(1000 * value / len(images)) for name, value in seconds.items()},
+    }
+
+
+def main() -> int:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seed", type=int, default=73_000)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    print(json.dumps({"answers": compare(args.seed), "speed": speed()}, indent=1))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
