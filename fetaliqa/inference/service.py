@@ -236,12 +236,14 @@ class AssessmentService:
     ) -> AssessmentResult | None:
         if self._cache is None:
             return None
-        key = self._key(content.content_hash, options)
-        stored = self._cache.get(key)
-        if stored is None and options.search:  # whoever looked at every frame knows the best one
-            key = self._key(content.content_hash, replace(options, search=False))
+        # whoever looked at every frame knows the best one
+        ways = (replace(options, search=False), options) if options.search else (options,)
+        for way in ways:
+            key = self._key(content.content_hash, way)
             stored = self._cache.get(key)
-        if stored is None:
+            if stored is not None:
+                break
+        else:
             return None
         record, packed = stored
         # equal pixels in another file: the same assessment, another case, read in its own way

@@ -35,7 +35,7 @@ def test_the_best_frame_is_found_without_looking_at_all(sample_case, tmp_path, c
     assert quick["circumference_mm"] == pytest.approx(whole["circumference_mm"], rel=0.03)
     assert main(["best", str(sample_case), "--quiet"]) == 0
     said = capsys.readouterr().out
-    assert f"frame {quick['frame']} (sweep {quick['sweep']})" in said
+    assert f"frame {whole['frame']} (sweep {whole['sweep']})" in said  # who looked at all of them knows best
     assert "not for clinical use" in said
 
 

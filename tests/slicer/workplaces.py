@@ -71,6 +71,7 @@ def a_sweep(count: int = 30, seen: range = range(8, 22), assessed: bool = True) 
         sweep,
         assessment=Assessment(
             quality=quality,
+            guessed=np.zeros(count, bool),
             circumference_mm=np.where(quality > 0.1, 200.0, np.nan),
             ranges=((0, count),),
             best=min(15, count - 1),

@@ -102,7 +102,7 @@ def _gone(sweep: Sweep, frames: Mapping[int, Frame], frame: int, last: int, back
 
 
 def _unseen(sweep: Sweep, frame: int) -> bool:
-    quality = sweep.assessment.quality[frame] if sweep.assessment is not None else np.nan
+    quality = sweep.assessment.seen_quality(frame) if sweep.assessment is not None else np.nan
     return sweep.proposal(frame) is None and bool(quality < QUALITY_GONE)
 
 

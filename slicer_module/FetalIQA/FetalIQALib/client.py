@@ -118,14 +118,21 @@ class Client:
         return target
 
     def assess(
-        self, case: str, folder: Path, cancel: Cancel, model: str = SEGMENTATION, output: Path | None = None
+        self,
+        case: str,
+        folder: Path,
+        cancel: Cancel,
+        model: str = SEGMENTATION,
+        output: Path | None = None,
+        search: bool = False,
     ) -> tuple[Mapping[str, Any], Path]:
         """The model's assessment of a case (docs/assessment.md), and its masks as a file in ``folder``.
 
-        Two requests: the second finds in the server's cache what the first computed.
+        Two requests: the second finds in the server's cache what the first computed. With ``search`` the model
+        looks only at the frames that may be the best, unless it has looked at all of them before.
         """
         path = f"/infer/{quote(model)}?" + urlencode({"image": case, "output": "json"})
-        form = {"params": json.dumps({"result_extension": ".mha", "top_n": 20})}
+        form = {"params": json.dumps({"result_extension": ".mha", "top_n": 20, "search": search})}
         told = expect(
             self.http.json("POST", path, cancel, data=form, seconds=COMPUTE_SECONDS), dict, "the assessment"
         )

@@ -7,6 +7,7 @@ import numpy as np
 from FetalIQALib import palette
 from FetalIQALib.decisions import ANNOTATED, EMPTY, INTERPOLATION, OPTIMAL, SUBOPTIMAL, counts
 from FetalIQALib.desk import Desk
+from FetalIQALib.sweep import Sweep
 from FetalIQALib.texts import _
 
 MAX_NAME = 20  # characters
@@ -25,10 +26,18 @@ def frame_line(desk: Desk) -> str:
     if sweep.padding[frame]:
         told.append(_("black padding"))
     elif sweep.assessment is not None and not np.isnan(sweep.assessment.quality[frame]):
-        told.append(_("quality {quality:.2f}").format(quality=sweep.assessment.quality[frame]))
+        guess = _("quality about {quality:.2f}, not looked at yet")
+        sure = _("quality {quality:.2f}")
+        told.append(
+            (guess if _guessed(work.sweep, frame) else sure).format(quality=sweep.assessment.quality[frame])
+        )
     if sweep.assessment is not None and frame == sweep.assessment.best:
         told.append(_("best frame"))
     return " · ".join(told)
+
+
+def _guessed(sweep: Sweep, frame: int) -> bool:
+    return sweep.assessment is not None and bool(sweep.assessment.guessed[frame])
 
 
 def decision_line(desk: Desk) -> str:
@@ -44,6 +53,8 @@ def decision_line(desk: Desk) -> str:
             told = _("Mask of {rater}, {plane}").format(rater=frame.rater, plane=planes[frame.plane])
     elif frame.state == EMPTY:
         told = _("Confirmed: no abdomen")
+    elif proposal is None and _guessed(work.sweep, desk.position):
+        told = _("Undecided, the model has not looked at this frame yet")
     elif proposal is None:
         told = _("Undecided, nothing proposed")
     elif proposal.model == INTERPOLATION:

@@ -12,7 +12,7 @@ from FetalIQALib.casework import CaseWork
 from FetalIQALib.client import Client
 from FetalIQALib.failures import Failure, FileFailure, NotPossible, NotThere
 from FetalIQALib.http import Cancel
-from FetalIQALib.hub import PROBLEM, Change, Hub
+from FetalIQALib.hub import BUSY, PROBLEM, Change, Hub
 from FetalIQALib.journal import Journals
 from FetalIQALib.keeping import Keeper
 from FetalIQALib.measuring import Measurements
@@ -110,13 +110,13 @@ class Desk:
         if own:  # what was done on it before, in this very session, and not submitted
             self.resume()
 
-    def assess(self) -> bool:
-        """Ask the model about the case on the desk."""
+    def assess(self, search: bool = True) -> bool:
+        """Ask the model about the case on the desk: first for its best frame, then for all frames."""
         work = self._needed()
         case, stack = work.sweep.case, work.sweep.stack
 
         def ask(client: Client, cancel: Cancel) -> Assessment:
-            return assess_case(client, case, stack, cancel)
+            return assess_case(client, case, stack, cancel, search)
 
         def done(assessment: Assessment) -> None:
             self.before_action()  # a stroke that is not taken over yet would be drawn over
@@ -124,13 +124,16 @@ class Desk:
                 return  # another case is on the desk by now
             first = work.sweep.assessment is None
             work.sweep = replace(work.sweep, assessment=assessment)
-            if assessment.best is None:
-                self.hub.say(assessment.reason or _("The model finds no usable frame."))
-            else:
-                self.hub.say(_("Best frame: {frame}.").format(frame=assessment.best + 1))
+            told = assessment.reason or _("The model finds no usable frame.")
+            if assessment.best is not None:
+                told = _("Best frame: {frame}.").format(frame=assessment.best + 1)
             self.hub.tell("case")
             if first and self.position == 0 and not work.unsaved and assessment.best is not None:
                 self.go_to((work.sweep.suggestions() or (assessment.best,))[0])
+            if assessment.whole or not search:
+                self.hub.say(told)
+            elif self.assess(search=False):
+                self.hub.say(_("{found} The model looks at the other frames …").format(found=told), BUSY)
 
         return self.hub.ask("assess", ask, done, _("The model looks at {case} …").format(case=case))
 

@@ -97,7 +97,7 @@ def _exported(sweep: Sweep, number: int, frame: Frame, folder: Path) -> dict[str
     (folder / image).write_bytes(png(sweep.stack.frames[number]))
     (folder / mask).write_bytes(png(drawn * np.uint8(255)))
     length = measure(drawn, sweep.spacing_mm, sweep.free).circumference_mm
-    quality = np.nan if sweep.assessment is None else sweep.assessment.quality[number]
+    quality = np.nan if sweep.assessment is None else sweep.assessment.seen_quality(number)
     row, column = sweep.spacing_mm or ("", "")
     return {
         "case": sweep.case,

@@ -51,10 +51,10 @@ def load_label(
     return label, frames_of(label.record, read_masks(file, shape_of(stack)), len(stack.frames))
 
 
-def assess_case(client: Client, case: str, stack: Stack, cancel: Cancel) -> Assessment:
-    """What the model says of a case, with its masks."""
+def assess_case(client: Client, case: str, stack: Stack, cancel: Cancel, search: bool = False) -> Assessment:
+    """What the model says of a case, with its masks; with ``search`` at least of what may be the best frame."""
     with tempfile.TemporaryDirectory(prefix="fetaliqa-") as folder:
-        told, file = client.assess(case, Path(folder), cancel)
+        told, file = client.assess(case, Path(folder), cancel, search=search)
         return assessment_of(told, read_masks(file, shape_of(stack)), len(stack.frames))
 
 

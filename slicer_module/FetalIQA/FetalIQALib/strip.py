@@ -1,8 +1,8 @@
 """The quality strip: one column for each frame, as a picture; whoever shows it need not know what it means.
 
 From top to bottom: the best frame (diamond) and those to look at (triangles); quality, by colour and height, with
-padding in grey; and what a person decided: a block for a mask, a line for an empty frame, a hollow block for an
-interpolated mask that waits to be accepted.
+padding in grey, and only a line where it is a guess; and what a person decided: a block for a mask, a line for an
+empty frame, a hollow block for an interpolated mask that waits to be accepted.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ MARKS = slice(0, 11)  # rows
 QUALITY = slice(13, 53)
 DECISIONS = slice(55, 65)
 HEIGHT = 67
+LINE = 2  # rows
 MARGIN = 5  # columns at both ends, so that marks of the outer frames are whole
 BORDER = (120, 128, 136)
 
@@ -66,10 +67,12 @@ def _draw_quality(picture: np.ndarray, sweep: Sweep, starts: np.ndarray, stops: 
     height = QUALITY.stop - QUALITY.start
     reach = np.maximum(3, np.round(np.nan_to_num(quality) * height)).astype(int)
     colours = palette.quality_colours(quality)
-    for start, stop, rows, colour in zip(starts, stops, reach, colours):
-        picture[QUALITY.stop - rows : QUALITY.stop, start:stop] = colour
+    guessed = np.zeros(sweep.count, bool) if sweep.assessment is None else sweep.assessment.guessed
+    for start, stop, rows, colour, guess in zip(starts, stops, reach, colours, guessed):
         # the rest of the column in the same hue, dark: dark frames are told from those not assessed
-        picture[QUALITY.start : QUALITY.stop - rows, start:stop] = colour // 4 + 12
+        picture[QUALITY, start:stop] = colour // 4 + 12
+        top = QUALITY.stop - rows
+        picture[top : top + LINE if guess else QUALITY.stop, start:stop] = colour
 
 
 def _draw_mark(picture: np.ndarray, x: int, colour: tuple[int, int, int], diamond: bool) -> None:

@@ -26,6 +26,7 @@ class Assessment:
 
     Attributes:
         quality: float [T], 0 to 1; nan where not assessed.
+        guessed: bool [T], where the model has not looked: the quality lies between those of other frames.
         circumference_mm: float [T]; nan where there is none.
         ranges: (first, last + 1) frame of each sweep.
         best: the best frame; None when no frame is usable.
@@ -37,6 +38,7 @@ class Assessment:
     """
 
     quality: np.ndarray
+    guessed: np.ndarray
     circumference_mm: np.ndarray
     ranges: tuple[tuple[int, int], ...]
     best: int | None
@@ -46,6 +48,15 @@ class Assessment:
     spacing_mm: tuple[float, float] | None
     model: str
     measured: Mapping[int, Measurement] = field(default_factory=dict)
+
+    @property
+    def whole(self) -> bool:
+        """Whether the model has looked at every frame."""
+        return not self.guessed.any()
+
+    def seen_quality(self, frame: int) -> float:
+        """Quality of a frame that the model has looked at; nan of others."""
+        return np.nan if self.guessed[frame] else float(self.quality[frame])
 
 
 def assessment_of(told: Mapping[str, Any], masks: Mapping[int, Mask], count: int) -> Assessment:
@@ -67,6 +78,7 @@ def assessment_of(told: Mapping[str, Any], masks: Mapping[int, Mask], count: int
     best = told.get("best")
     return Assessment(
         quality=_numbers(entries, "quality"),
+        guessed=np.array([entry.get("interpolated") is True for entry in entries], bool),
         circumference_mm=_numbers(entries, "circumference_mm"),
         ranges=_ranges(told.get("sweeps"), count),
         best=best if _is_frame(best, count) else None,
