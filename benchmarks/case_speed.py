@@ -201,10 +201,12 @@ def read_milliseconds(frames: np.ndarray) -> float:
     return round(1000 * seconds / len(frames), 2)
 
 
-def agreement(ours: Any, reference: Any) -> dict[str, float]:
+def agreement(ours: Any, reference: Any) -> dict[str, Any]:
     """How far two assessments of the same frames are apart."""
     before, after = ours.masks > 0, reference.masks > 0
-    both, sizes = (before & after).sum(axis=(1, 2)), before.sum(axis=(1, 2)) + after.sum(axis=(1, 2))
+    drawn = before.any(axis=(1, 2)), after.any(axis=(1, 2))
+    both = np.flatnonzero(drawn[0] & drawn[1])
+    dice = [2 * (before[one] & after[one]).sum() / (before[one].sum() + after[one].sum()) for one in both]
     scores = [
         abs(one["quality"] - other["quality"])
         for one, other in zip(ours.record["frames"], reference.record["frames"])
@@ -212,9 +214,12 @@ def agreement(ours: Any, reference: Any) -> dict[str, float]:
     ]
     best = [one["best"] == other["best"] for one, other in zip(ours.record["sweeps"], reference.record["sweeps"])]
     return {
-        "mask_dice_mean": round(float((2 * both / np.maximum(sizes, 1))[sizes > 0].mean()), 5),
+        "dice": np.array(dice),
+        "frames": len(scores),
+        "frames_that_change_sides": int((drawn[0] != drawn[1]).sum()),
         "quality_difference_max": round(max(scores), 5),
-        "same_best_frame": f"{sum(best)} of {len(best)} sweeps",
+        "same_best_frame": sum(best),
+        "sweeps": len(best),
     }
 
 
@@ -255,6 +260,7 @@ def measure(count: int, baseline_count: int, searched: int) -> dict[str, Any]:
         "read": read_milliseconds(frames[:count]),
         **taken_apart["milliseconds_a_frame"],
     }
+    close["dice_mean"] = round(float(close.pop("dice").mean()), 5)
     result["all masks"]["agreement with fp32"] = close
     found, seconds = timed(
         lambda: assess(sweep_of(frames[:searched], one_to(ranges, searched)), chosen, AssessOptions(search=True))
