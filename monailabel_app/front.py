@@ -33,6 +33,7 @@ from monailabel_app.lib.conf import ServerConf
 from monailabel_app.lib.failures import add_error_replies
 from monailabel_app.lib.guard import Guard
 from monailabel_app.lib.hints import HINT_VARIABLE, hints
+from monailabel_app.lib.quick_start import promised
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +42,7 @@ logger = logging.getLogger(__name__)
 async def lifespan(_: FastAPI) -> AsyncIterator[None]:
     """Load the app before the first request, as MONAI Label's own server does."""
     instance = app_instance()
+    promised.end()
     instance.server_mode(True)
     instance.on_init_complete()
     address = os.environ.get(HINT_VARIABLE)

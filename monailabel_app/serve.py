@@ -50,6 +50,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if str(APP.parent) not in sys.path:
         sys.path.insert(0, str(APP.parent))
 
+    from monailabel_app.lib.quick_start import promised
+
+    promised.begin()  # until the front has the app, see there
+
     from fetaliqa.errors import FetalIQAError
     from monailabel_app.lib.conf import ServerConf
     from monailabel_app.lib.dicomweb.opening import studies_for_server

@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 
 import numpy as np
-from scipy.cluster.vq import kmeans2
 
 GROUPS = 48
 ITERATIONS = 20
@@ -35,6 +34,8 @@ def group_alike(
     Returns:
         int32 [N], the group of each frame; float32 [N], its distance to the group's centre.
     """
+    from scipy.cluster.vq import kmeans2  # here: with what it brings, a tenth of a server's start
+
     chosen = thinned(group, step)
     sample = embedding[chosen[:: -(-len(chosen) // MAX_SAMPLE)]]
     with warnings.catch_warnings(), np.errstate(invalid="ignore"):

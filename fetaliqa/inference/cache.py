@@ -14,7 +14,7 @@ import json
 import os
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from fetaliqa.atomic import atomic_path
-from fetaliqa.sweep import is_self_contained
+from fetaliqa.sweep import Grid, Sweep, is_self_contained
 
 DEFAULT_BYTES = 2 * 1024**3
 ENTRY_SUFFIX = ".assessment"
@@ -51,30 +51,67 @@ def pack_masks(masks: np.ndarray) -> dict[str, np.ndarray]:
     }
 
 
-def unpack_masks(packed: Any) -> np.ndarray:
+def unpack_masks(packed: Mapping[str, np.ndarray]) -> np.ndarray:
     """The inverse of :func:`pack_masks`."""
-    frames, height, width = (int(size) for size in packed["mask_shape"])
-    masks = np.zeros((frames, height, width), np.uint8)
-    used = packed["mask_frames"]
-    if len(used):
-        bits = np.unpackbits(packed["mask_bits"], axis=1, count=height * width)
-        masks[used] = bits.reshape(len(used), height, width)
+    masks = np.zeros(packed_shape(packed), np.uint8)
+    for number, frame in enumerate(unpack_frames(packed)):
+        if frame is not None:
+            masks[number] = frame
     return masks
+
+
+def packed_shape(packed: Mapping[str, np.ndarray]) -> tuple[int, int, int]:
+    """(T, H, W) of packed masks."""
+    count, height, width = (int(size) for size in packed["mask_shape"])
+    return count, height, width
+
+
+def unpack_frames(packed: Mapping[str, np.ndarray]) -> Iterator[np.ndarray | None]:
+    """Each mask uint8 [H, W] of packed ones in order, None for an empty one; never all at once."""
+    count, height, width = packed_shape(packed)
+    rows = {int(frame): row for row, frame in enumerate(packed["mask_frames"])}
+    bits = packed["mask_bits"]
+    for frame in range(count):
+        row = rows.get(frame)
+        if row is None:
+            yield None
+        else:
+            yield np.unpackbits(bits[row], count=height * width).reshape(height, width)
 
 
 @dataclass(frozen=True)
 class KnownContent:
-    """What a file is known to hold: the hash of its pixels, its case id, and the notes of reading it."""
+    """What a file is known to hold: hash of the pixels, case id, where they lie, and the notes of reading it."""
 
     content_hash: str
     case_id: str
+    grid: Grid
     notes: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, sweep: Sweep) -> KnownContent:
+        """Of what was read."""
+        return cls(sweep.content_hash, sweep.case_id, sweep.grid, tuple(sweep.notes))
 
 
 def used(path: Path) -> None:
     """Mark a file of the cache as just used."""
     with contextlib.suppress(OSError):
         os.utime(path)
+
+
+def _grid(written: Mapping[str, Any]) -> Grid:
+    """A grid from JSON.
+
+    Raises:
+        KeyError, TypeError, ValueError: when it is none.
+    """
+    spacing, origin, direction = (
+        tuple(float(value) for value in written[name]) for name in ("spacing", "origin", "direction")
+    )
+    if (len(spacing), len(origin), len(direction)) != (3, 3, 9):
+        raise ValueError("not a grid")
+    return Grid(spacing, origin, direction, int(written["dimensions"]))  # type: ignore[arg-type]
 
 
 class AssessmentCache:
@@ -92,8 +129,11 @@ class AssessmentCache:
     def _entry(self, key: str) -> Path:
         return self.directory / f"{key}{ENTRY_SUFFIX}"
 
-    def get(self, key: str) -> tuple[dict[str, Any], dict[str, np.ndarray]] | None:
-        """The JSON object and arrays (packed masks among them) of ``key``, or None without a usable entry."""
+    def get(self, key: str) -> tuple[dict[str, Any], Mapping[str, np.ndarray]] | None:
+        """The JSON object and arrays (packed masks among them) of ``key``, or None without a usable entry.
+
+        An array is inflated when it is asked for: most answers need none.
+        """
         path = self._entry(key)
         try:
             content = path.read_bytes()
@@ -104,11 +144,10 @@ class AssessmentCache:
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)  # it will be computed again
             return None
-        with np.load(io.BytesIO(archive), allow_pickle=False) as stored:
-            record = json.loads(bytes(stored["record"]))
-            packed = {name: stored[name] for name in stored.files if name != "record"}
+        stored = np.load(io.BytesIO(archive), allow_pickle=False)
+        record = json.loads(bytes(stored["record"]))
         used(path)
-        return record, packed
+        return record, stored
 
     def put(
         self,
@@ -169,7 +208,8 @@ class AssessmentCache:
         try:
             recorded = json.loads(path.read_text())
             notes = tuple(str(note) for note in recorded["notes"])
-            content = KnownContent(str(recorded["content_hash"]), str(recorded["case_id"]), notes)
+            grid = _grid(recorded["grid"])
+            content = KnownContent(str(recorded["content_hash"]), str(recorded["case_id"]), grid, notes)
             used(path)
             return content
         except (OSError, ValueError, KeyError, TypeError):

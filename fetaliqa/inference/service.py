@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import shutil
 import threading
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +18,24 @@ from fetaliqa import __version__
 from fetaliqa.atomic import atomic_path
 from fetaliqa.errors import BundleError
 from fetaliqa.inference.assessment import ASSESSMENT_SCHEMA, Progress, assess, model_info
-from fetaliqa.inference.cache import DEFAULT_BYTES, AssessmentCache, KnownContent, cache_key, unpack_masks, used
+from fetaliqa.inference.cache import (
+    DEFAULT_BYTES,
+    AssessmentCache,
+    KnownContent,
+    cache_key,
+    packed_shape,
+    unpack_frames,
+    unpack_masks,
+    used,
+)
 from fetaliqa.inference.options import AssessOptions
 from fetaliqa.inference.precision import chosen_precision, parameters_of
 from fetaliqa.inference.predictor import Predictor, choose_device
 from fetaliqa.inference.profile import FrameProfile
 from fetaliqa.models import Bundle
 from fetaliqa.models.store import resolve_bundle
-from fetaliqa.sweep import Sweep, read_sweep, write_masks
+from fetaliqa.sweep import Grid, Sweep, read_sweep, write_masks
+from fetaliqa.sweep.mask_files import write_frames
 
 
 def default_cache_directory() -> Path:
@@ -38,19 +50,23 @@ class AssessmentResult:
     Attributes:
         assessment: JSON-able record (docs/assessment.md).
         cached: True when nothing was computed for this request.
-        profile: of its frames; None of a classifier, and of entries of before there were any.
     """
 
     assessment: dict[str, Any]
     cached: bool
     _path: Path
     _options: AssessOptions
-    _packed: dict[str, np.ndarray] | None
+    _packed: Mapping[str, np.ndarray] | None
     _masks: np.ndarray | None
     _sweep: Sweep | None
     _cache: AssessmentCache | None
     _key: str
-    profile: FrameProfile | None = None
+    _grid: Grid
+
+    @cached_property
+    def profile(self) -> FrameProfile | None:
+        """Of its frames; None of a classifier, and of entries of before there were any."""
+        return None if self._packed is None else FrameProfile.from_arrays(self._packed)
 
     @property
     def masks(self) -> np.ndarray:
@@ -72,22 +88,25 @@ class AssessmentResult:
         target = Path(target)
         extension = ".nii.gz" if target.name.endswith(".nii.gz") else target.suffix
         if self._cache is None:
-            write_masks(target, self.masks, self.sweep)
+            self._write(target)
             return
         # the key holds the pixels' hash, not the grid: two files of equal pixels may lie elsewhere in space
-        kept = self._cache.file_for(cache_key(self._key, self._grid_key()), extension)
+        kept = self._cache.file_for(cache_key(self._key, asdict(self._grid)), extension)
         try:
             shutil.copyfile(kept, target)
             used(kept)
         except FileNotFoundError:
-            write_masks(target, self.masks, self.sweep)
+            self._write(target)
             with atomic_path(kept) as temporary:
                 shutil.copyfile(target, temporary)
             self._cache.trim()
 
-    def _grid_key(self) -> list[Any]:
-        identity = self._cache.identity(self._path, self._options.sweep_count) if self._cache else None
-        return [identity or self.sweep.content_hash]
+    def _write(self, target: Path) -> None:
+        """From what is packed where that is at hand: the file of the sweep is not read for it."""
+        if self._packed is None:
+            write_masks(target, self.masks, self.sweep)
+        else:
+            write_frames(target, packed_shape(self._packed), self._grid, unpack_frames(self._packed))
 
 
 class AssessmentService:
@@ -212,14 +231,14 @@ class AssessmentService:
         path, options = Path(path), options or AssessOptions()
         # the identity is taken before reading: a file replaced meanwhile gets no false record
         identity, found = self._known(path, options)
-        if found is not None and (found.profile is not None or not with_profile):
+        if found is not None and (not with_profile or found.profile is not None):
             return found
         sweep = read_sweep(path, sweeps=options.sweep_count)
         if self._cache is not None:
-            content = KnownContent(sweep.content_hash, sweep.case_id, tuple(sweep.notes))
+            content = KnownContent.of(sweep)
             self._cache.remember_content(identity, content)
             found = self._found(path, options, content, sweep)
-            if found is not None and (found.profile is not None or not with_profile):
+            if found is not None and (not with_profile or found.profile is not None):
                 return found
         predictor = self.load()
         result = assess(sweep, predictor, options, classifier=self._classifier, progress=progress)
@@ -227,9 +246,11 @@ class AssessmentService:
         if self._cache is not None:
             arrays = None if result.profile is None else result.profile.arrays()
             self._cache.put(key, result.record, result.masks, arrays)
-        return AssessmentResult(
-            result.record, False, path, options, None, result.masks, sweep, self._cache, key, result.profile
+        made = AssessmentResult(
+            result.record, False, path, options, None, result.masks, sweep, self._cache, key, sweep.grid
         )
+        made.profile = result.profile
+        return made
 
     def _found(
         self, path: Path, options: AssessOptions, content: KnownContent, sweep: Sweep | None
@@ -248,5 +269,4 @@ class AssessmentService:
         record, packed = stored
         # equal pixels in another file: the same assessment, another case, read in its own way
         record["case_id"], record["notes"] = content.case_id, list(content.notes)
-        profile = FrameProfile.from_arrays(packed)
-        return AssessmentResult(record, True, path, options, packed, None, sweep, self._cache, key, profile)
+        return AssessmentResult(record, True, path, options, packed, None, sweep, self._cache, key, content.grid)

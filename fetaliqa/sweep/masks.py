@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import SimpleITK as sitk
 
-from fetaliqa.atomic import atomic_path
 from fetaliqa.errors import OptionError, SweepError
+from fetaliqa.sweep.mask_files import write_frames
 from fetaliqa.sweep.pixels import to_labels
 from fetaliqa.sweep.reading import open_image, sweep_suffix
 from fetaliqa.sweep.types import Grid, Sweep
@@ -45,15 +44,8 @@ def write_masks(path: str | Path, masks: np.ndarray, sweep: Sweep) -> None:
         raise OptionError(f"{path.name}: masks can be written as {', '.join(MASK_SUFFIXES)}; choose one of these")
     if masks.dtype != np.uint8 or masks.shape != sweep.shape:
         raise ValueError(f"masks of type {masks.dtype} and shape {masks.shape}; expected uint8 {sweep.shape}")
-    grid = sweep.grid
-    flat = grid.dimensions == 2
-    image = sitk.GetImageFromArray(masks[0] if flat else masks)
-    image.SetSpacing(grid.spacing[:2] if flat else grid.spacing)
-    image.SetOrigin(grid.origin[:2] if flat else grid.origin)
-    a, b, _, c, d, *_rest = grid.direction
-    image.SetDirection((a, b, c, d) if flat else grid.direction)
-    with atomic_path(path) as temporary:
-        sitk.WriteImage(image, str(temporary), useCompression=True)
+    frames = (frame if frame.any() else None for frame in masks)
+    write_frames(path, sweep.shape, sweep.grid, frames)
 
 
 def _difference(masks: Grid, sweep: Grid) -> str | None:

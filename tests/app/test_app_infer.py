@@ -1,13 +1,15 @@
 from __future__ import annotations
 
+import shutil
 import threading
 import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import SimpleITK as sitk
-from app_harness import Server, write_case
+from app_harness import LONG_FRAMES, Server, write_case
 
 LONG_PART = 360  # frames: 3 s of an idle core, 25 s of a busy one
 
@@ -69,6 +71,66 @@ def test_no_temporary_file_is_left(server: Server, output: str) -> None:
     assert server.infer(f"image=case_a&output={output}").status == 200
     assert server.infer("image=broken&output=all").status == 400
     assert server.leftovers() == []
+
+
+@pytest.mark.parametrize("extension", [".nii.gz", ".mha", ".nrrd"])
+def test_masks_travel_compressed(server: Server, tmp_path: Path, extension: str) -> None:
+    options = {"frames": [0, 3], "threshold": 0.99999999, "result_extension": extension}
+    answer = server.infer("image=long&output=image", options)
+    pixels = sitk.GetArrayFromImage(read_back(answer.body, f"mask{extension}", tmp_path))
+    assert pixels.shape == (LONG_FRAMES, 48, 64)
+    assert int(answer.headers["content-length"]) == len(answer.body)
+    assert len(answer.body) < pixels.size / 200  # of nothing but zeros deflate makes a thousandth
+
+
+def test_a_file_replaced_by_another_is_never_answered_with_the_old_masks(server: Server, tmp_path: Path) -> None:
+    path = server.images / "replaced.mha"
+    write_case(path, 4, seed=21)
+    options = {"result_extension": ".mha"}
+    assert_offered(server, "replaced")
+    assert server.infer("image=replaced", options).parts()[0]["cached"] is False
+    write_case(tmp_path / "new.mha", 7, seed=22)
+    shutil.copyfile(tmp_path / "new.mha", path)
+    params, content, _ = server.infer("image=replaced", options).parts()
+    assert params["cached"] is False
+    assert read_back(content, "mask.mha", tmp_path).GetSize() == (64, 48, 7)
+    assert server.raw("DELETE", "/datastore/image?id=replaced").status == 200
+
+
+def assert_offered(server: Server, image: str) -> None:
+    """Wait until the server has noticed a new file."""
+    deadline = time.monotonic() + 10
+    while server.raw("HEAD", f"/datastore/image?image={image}").status != 200:
+        assert time.monotonic() < deadline, f"{image} is not offered"
+        time.sleep(0.05)
+
+
+def test_nothing_is_held_or_left_by_requests_of_all_kinds(server: Server) -> None:
+    def asked() -> None:
+        broken = {"file": ("case.mha", b"this is no image")}
+        for status, answer in (
+            (200, server.infer("image=case_a&output=json")),
+            (200, server.infer("image=case_a&output=image", {"result_extension": ".mha"})),
+            (200, server.infer("image=case_a&output=all")),
+            (400, server.infer("image=case_a&output=all", {"top_n": 0})),
+            (404, server.infer("image=nobody")),
+            (400, server.infer("output=json", files=broken)),
+            (400, server.call("PUT", "/datastore/label?image=case_a&tag=final", files={"label": broken["file"]})),
+            (400, server.raw("GET", "/datastore/label?label=..%2Fx&tag=final")),
+            (413, server.raw("POST", "/infer/fetalclip_seg", headers={"Content-Length": str(1 << 30)})),
+        ):
+            assert answer.status == status, answer.body[:300]
+
+    asked()  # what is opened on first use is open now
+    process = psutil.Process(server.process.pid)
+    before = process.num_fds()
+    for _ in range(10):
+        asked()
+    assert server.leftovers() == []
+    deadline = time.monotonic() + 5
+    while process.num_fds() > before + 2 and time.monotonic() < deadline:  # connections that are just closing
+        time.sleep(0.05)
+    assert process.num_fds() <= before + 2
 
 
 def test_a_second_request_is_answered_from_the_cache(server: Server) -> None:

@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 import torch
 
-from fetaliqa.errors import BundleError, OptionError
+from fetaliqa.errors import BundleError, OptionError, SweepError
 from fetaliqa.inference import Assessment, AssessmentService, AssessOptions, Predictor, assess, choose_device
 from fetaliqa.inference.predictor import VIEWS
 from fetaliqa.models import Threshold, load_architecture
-from fetaliqa.sweep import sweep_from_array
+from fetaliqa.sweep import read_masks, read_sweep, sweep_from_array
 
 HEIGHT, WIDTH, SPACING = 281, 372, 0.56
+DRAWS = AssessOptions(threshold=0.001)  # at which a random model draws something on every frame
 AXES = (80, 70)  # native pixels; AC = 0.56 mm x Ramanujan(80, 70) = 264.1 mm
 
 
@@ -238,6 +239,65 @@ def test_only_what_was_assessed_before_is_answered_without_computing(random_bund
     assert known.assessment == done.assessment
     assert service.cached(case_file, AssessOptions(top_n=2)) is None
     assert AssessmentService(random_bundle.directory, device="cpu").cached(case_file) is None
+
+
+@pytest.mark.parametrize("suffix", [".mha", ".nii.gz", ".nrrd"])
+def test_masks_of_a_known_case_are_written_without_its_pixels_or_the_model(
+    random_bundle, case_file, tmp_path, monkeypatch, suffix
+):
+    path = turned_copy(case_file, tmp_path)
+    done = AssessmentService(random_bundle.directory, cache_dir=tmp_path / "cache", device="cpu").assess(
+        path, DRAWS
+    )
+    assert done.masks.any()
+
+    def refuse(*_args, **_kwargs):
+        raise AssertionError("a known case needs neither pixels nor model")
+
+    monkeypatch.setattr("fetaliqa.inference.service.read_sweep", refuse)
+    monkeypatch.setattr(AssessmentService, "load", refuse)
+    again = AssessmentService(random_bundle.directory, cache_dir=tmp_path / "cache", device="cpu").cached(
+        path, DRAWS
+    )
+    for name in ("first", "kept"):
+        again.write_masks(tmp_path / f"{name}{suffix}")
+        np.testing.assert_array_equal(read_masks(tmp_path / f"{name}{suffix}", done.sweep), done.masks)
+
+
+def turned_copy(case_file, folder):
+    """The same pixels, lying elsewhere in space."""
+    import SimpleITK
+
+    image = SimpleITK.ReadImage(str(case_file))
+    image.SetOrigin((7.0, -8.0, 9.0))
+    image.SetDirection((0.0, 1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, -1.0))
+    SimpleITK.WriteImage(image, str(folder / "turned.mha"))
+    return folder / "turned.mha"
+
+
+def test_equal_pixels_elsewhere_in_space_get_masks_where_they_lie(random_bundle, case_file, tmp_path):
+    service = AssessmentService(random_bundle.directory, cache_dir=tmp_path / "cache", device="cpu")
+    service.assess(case_file, DRAWS).write_masks(tmp_path / "here.mha")
+    there = turned_copy(case_file, tmp_path)
+    for name in ("there", "again"):  # by its pixels, then by its identity
+        known = service.assess(there, DRAWS)
+        assert known.cached
+        known.write_masks(tmp_path / f"{name}.mha")
+        assert read_masks(tmp_path / f"{name}.mha", read_sweep(there)).any()
+    with pytest.raises(SweepError, match="origin"):
+        read_masks(tmp_path / "here.mha", read_sweep(there))
+
+
+def test_a_record_of_a_file_from_before_it_held_the_grid_is_made_again(random_bundle, case_file, tmp_path):
+    service = AssessmentService(random_bundle.directory, cache_dir=tmp_path / "cache", device="cpu")
+    service.assess(case_file)
+    (identity,) = (tmp_path / "cache").glob("*.identity.json")
+    recorded = json.loads(identity.read_text())
+    del recorded["grid"]
+    identity.write_text(json.dumps(recorded))
+    assert service.cached(case_file) is None
+    assert service.assess(case_file).cached, "by its pixels"
+    assert service.cached(case_file) is not None
 
 
 def test_a_classifier_that_cannot_be_loaded_is_an_error_every_time(

@@ -22,6 +22,7 @@ from fetaliqa.inference.cache import (
     unpack_masks,
 )
 from fetaliqa.inference.options import AssessOptions
+from fetaliqa.sweep import Grid
 
 
 @pytest.mark.parametrize(
@@ -143,7 +144,8 @@ def test_a_file_is_known_again_until_it_changes(tmp_path):
     path.write_bytes(b"ElementDataFile = LOCAL\none")
     identity = cache.identity(path, None)
     assert cache.known_content(identity) is None
-    content = KnownContent("hash", "case", ("a note",))
+    grid = Grid((0.3, 0.4, 1.0), (1.0, 2.0, 3.0), (0.0, 1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, -1.0), 3)
+    content = KnownContent("hash", "case", grid, ("a note",))
     cache.remember_content(identity, content)
     assert cache.known_content(cache.identity(path, None)) == content
     assert cache.known_content(cache.identity(path, 6)) is None

@@ -10,8 +10,9 @@ import pytest
 
 from fetaliqa.biometry import Ellipse, draw_ellipse
 from fetaliqa.quality import rank_frames
-from fetaliqa.report import contact_sheet, frame_picture
+from fetaliqa.report.contact_sheet import contact_sheet
 from fetaliqa.report.palette import ACCENT, WARN
+from fetaliqa.report.picture import frame_picture
 
 ELLIPSE = Ellipse(92.0, 70.0, 34.0, 28.0, 20.0)
 
