@@ -9,12 +9,15 @@ the real ``monai`` and goes on with what is there.
 from __future__ import annotations
 
 import importlib
+import logging
 import sys
 from collections.abc import Sequence
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
+
+logger = logging.getLogger(__name__)
 
 PACKAGES = ("monai", "itk")  # itk: of MONAI Label's writer of label files, which ours stands in for
 
@@ -34,6 +37,8 @@ class Promise:
     def kept(self) -> Any:
         """What the name stands for."""
         self._promises.end()
+        if self._module not in sys.modules:
+            logger.info("imports %s now, for %s", self._module, self._name)
         module = importlib.import_module(self._module)
         try:
             return getattr(module, self._name)

@@ -60,6 +60,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, bundle: Path, cls_bundle: P
     stop(running)
     _, *tracebacks = (root / "server.log").read_text().split("Traceback (most recent call last)")
     assert [text[:3000] for text in tracebacks] == []
+    assert "imports monai" not in (root / "server.log").read_text()  # no request needs it
 
 
 @pytest.fixture

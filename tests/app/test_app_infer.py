@@ -9,7 +9,7 @@ import numpy as np
 import psutil
 import pytest
 import SimpleITK as sitk
-from app_harness import LONG_FRAMES, Server, write_case
+from app_harness import LONG_FRAMES, UPLOAD_LIMIT_MB, Server, write_case
 
 LONG_PART = 360  # frames: 3 s of an idle core, 25 s of a busy one
 
@@ -117,7 +117,7 @@ def test_nothing_is_held_or_left_by_requests_of_all_kinds(server: Server) -> Non
             (400, server.infer("output=json", files=broken)),
             (400, server.call("PUT", "/datastore/label?image=case_a&tag=final", files={"label": broken["file"]})),
             (400, server.raw("GET", "/datastore/label?label=..%2Fx&tag=final")),
-            (413, server.raw("POST", "/infer/fetalclip_seg", headers={"Content-Length": str(1 << 30)})),
+            (413, server.raw("POST", "/infer/fetalclip_seg", b"x" * (UPLOAD_LIMIT_MB * 1024**2 + 1))),
         ):
             assert answer.status == status, answer.body[:300]
 
