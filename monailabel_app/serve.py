@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from fetaliqa.errors import FetalIQAError
     from monailabel_app.lib.conf import ServerConf
     from monailabel_app.lib.dicomweb.opening import studies_for_server
-    from monailabel_app.lib.hints import HINT_VARIABLE
+    from monailabel_app.lib.hints import HINT_VARIABLE, LOG_VARIABLE
     from monailabel_app.lib.infers import make_tasks
 
     try:
@@ -70,10 +70,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ[HINT_VARIABLE] = f"http://{given.host}:{given.port}"
 
     from monailabel.main import Main
+    from monailabel.utils.others.generic import init_log_config
 
+    # a temporary file, which nobody would remove: the front does
+    os.environ[LOG_VARIABLE] = log_settings = init_log_config(None, str(APP), "app.log", given.verbose)
     sys.argv = ["monailabel", "start_server", "--app", str(APP), "--studies", studies]
     sys.argv += ["--host", given.host, "--port", str(given.port), "--verbose", given.verbose]
-    sys.argv += ["--uvicorn_app", "monailabel_app.front:app"]
+    sys.argv += ["--uvicorn_app", "monailabel_app.front:app", "--log_config", log_settings]
     for key, value in given.conf:
         sys.argv += ["--conf", key, value]
     Main(loglevel=logging.WARNING, actions="start_server").run()
