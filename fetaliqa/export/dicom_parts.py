@@ -58,8 +58,8 @@ def region_of(case: ExportCase) -> Dataset | None:
     return region
 
 
-def write_cine(path: Path, case: ExportCase, frames: list[int]) -> None:
-    """Write frames as one Ultrasound Multi-frame Image, uncompressed.
+def write_cine(path: Path, case: ExportCase, frames: list[int]) -> Dataset:
+    """Write frames as one Ultrasound Multi-frame Image, uncompressed; returns its header.
 
     Args:
         path: file to write.
@@ -91,6 +91,8 @@ def write_cine(path: Path, case: ExportCase, frames: list[int]) -> None:
     dataset.PixelData = pixels.tobytes() + b"\0" * (pixels.nbytes % 2)
     dataset["PixelData"].VR = "OB"
     dataset.save_as(path, write_like_original=False)
+    del dataset.PixelData
+    return dataset
 
 
 def _identify(dataset: Dataset, case: ExportCase) -> None:

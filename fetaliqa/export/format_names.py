@@ -12,7 +12,7 @@ FORMATS = {
     "yolo": ("yolo:YoloWriter", "YOLO segmentation"),
     "imagefolder": ("imagefolder:ImageFolderWriter", "Hugging Face imagefolder with metadata"),
     "dicom": ("dicom:DicomStillWriter", "DICOM Secondary Capture of each frame, with a DICOM segmentation"),
-    "dicom-cine": ("dicom:DicomCineWriter", "DICOM Ultrasound Multi-frame of each case, without masks"),
+    "dicom-cine": ("dicom:DicomCineWriter", "DICOM Ultrasound Multi-frame of each case, with a segmentation"),
     "acouslic": ("acouslic:AcouslicWriter", "the layout of ACOUSLIC-AI, which fetaliqa train reads"),
     "challenge": ("acouslic:ChallengeWriter", "answers for the ACOUSLIC-AI challenge, one frame for each case"),
 }

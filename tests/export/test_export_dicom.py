@@ -1,5 +1,6 @@
 """DICOM exports, read back by pydicom, SimpleITK and highdicom; no identifier of a source leaves."""
 
+import csv
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,6 +13,7 @@ from export_files import CASES, SHAPE, SPACING, expected_masks, frames_of
 
 from fetaliqa.anatomy import ABDOMEN
 from fetaliqa.export.case import FrameEntry
+from fetaliqa.export.cine_segmentation import read_cine_segmentation
 from fetaliqa.sweep import read_sweep
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "sweep"))
@@ -48,11 +50,12 @@ def test_segmentations_keep_pixels_spacing_and_labels_and_refer_to_their_still(e
         measures = segmentation.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
         assert [float(value) for value in measures.PixelSpacing] == list(SPACING)
     proposed = pydicom.dcmread(found.out / "segmentations" / "alpha_0009_proposed.dcm")
-    assert proposed.SegmentSequence[0].SegmentAlgorithmType == "AUTOMATIC"
+    (described,) = proposed.SegmentSequence
+    assert (described.SegmentLabel, described.SegmentAlgorithmType) == ("abdomen_proposed", "AUTOMATIC")
     assert proposed.ContentDescription == "proposed by a model, confirmed by nobody"
 
 
-def test_a_cine_keeps_pixels_and_spacing_and_says_that_it_has_no_masks(export):
+def test_a_cine_keeps_pixels_and_spacing(export):
     found = export("--format", "dicom-cine", "--cases", "alpha")
     path = found.out / "images" / "alpha.dcm"
     dataset = pydicom.dcmread(path)
@@ -61,11 +64,105 @@ def test_a_cine_keeps_pixels_and_spacing_and_says_that_it_has_no_masks(export):
     assert (10 * region.PhysicalDeltaY, 10 * region.PhysicalDeltaX) == pytest.approx(SPACING)
     assert np.array_equal(sitk.GetArrayFromImage(sitk.ReadImage(str(path))), dataset.pixel_array)
     assert read_sweep(path).spacing == pytest.approx(SPACING)
-    assert any("no segmentation of a cine" in note for note in found.card["notes"])
+
+
+def in_segments(dataset):
+    """Masks by (segment's name, place in the cine), as pydicom reads them."""
+    names = {int(one.SegmentNumber): one.SegmentLabel for one in dataset.SegmentSequence}
+    found = {}
+    for mask, groups in zip(dataset.pixel_array, dataset.PerFrameFunctionalGroupsSequence, strict=True):
+        source = groups.DerivationImageSequence[0].SourceImageSequence[0]
+        number = groups.SegmentIdentificationSequence[0].ReferencedSegmentNumber
+        found[names[int(number)], int(source.ReferencedFrameNumber) - 1] = mask
+    return found
+
+
+def test_a_segmentation_of_a_cine_holds_each_selected_frame_with_its_label(export):
+    found = export("--format", "dicom-cine", "--cases", "alpha")
+    cine = pydicom.dcmread(found.out / "images" / "alpha.dcm")
+    segmentation = pydicom.dcmread(found.out / "segmentations" / "alpha.dcm")
+    masks, drawn = expected_masks(), in_segments(segmentation)
+    assert set(drawn) == {("abdomen", 0), ("abdomen_suboptimal", 1), ("abdomen", 2), ("abdomen", 3)}
+    for (_, place), mask in drawn.items():
+        assert np.array_equal(mask, masks[FRAMES[place]] > 0)  # of frame 4 nothing, and it is there
+    assert {one.SegmentAlgorithmType for one in segmentation.SegmentSequence} == {"MANUAL"}
+    (series,) = segmentation.ReferencedSeriesSequence
+    assert series.ReferencedInstanceSequence[0].ReferencedSOPInstanceUID == cine.SOPInstanceUID
+    assert (segmentation.StudyInstanceUID, segmentation.PatientID) == (cine.StudyInstanceUID, cine.PatientID)
+    measures = segmentation.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
+    assert [float(value) for value in measures.PixelSpacing] == pytest.approx(SPACING)
+    with open(found.out / "manifest.csv", newline="") as rows:
+        for row in csv.DictReader(rows):
+            assert row["mask"] == "segmentations/alpha.dcm"
+            assert FRAMES[int(row["slice"])] == int(row["frame"])
+
+
+def test_highdicom_reads_a_segmentation_of_a_cine(export):
+    from highdicom.seg import Segmentation
+
+    found = export("--format", "dicom-cine", "--cases", "beta")
+    cine = pydicom.dcmread(found.out / "images" / "beta.dcm")
+    dataset = pydicom.dcmread(found.out / "segmentations" / "beta.dcm")
+    del dataset.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence  # highdicom wants a slice thickness in it
+    segmentation = Segmentation.from_dataset(dataset)
+    numbers = list(range(1, len(FRAMES) + 1))
+    masks = segmentation.get_pixels_by_source_frame(cine.SOPInstanceUID, numbers, combine_segments=True)
+    assert np.array_equal(masks, np.stack([expected_masks()[frame] for frame in FRAMES]))
+
+
+def test_what_nobody_confirmed_is_in_segments_of_its_own_that_say_so(export):
+    found = export("--format", "dicom-cine", "--cases", "alpha", "--states", "annotated,empty,proposed")
+    segmentation = pydicom.dcmread(found.out / "segmentations" / "alpha.dcm")
+    by_name = {one.SegmentLabel: one for one in segmentation.SegmentSequence}
+    assert set(by_name) == {"abdomen", "abdomen_suboptimal", "abdomen_proposed"}
+    proposed = by_name.pop("abdomen_proposed")
+    assert (proposed.SegmentAlgorithmType, proposed.SegmentAlgorithmName) == ("AUTOMATIC", "demo")
+    assert proposed.SegmentationAlgorithmIdentificationSequence[0].AlgorithmVersion == "7"
+    assert {one.SegmentAlgorithmType for one in by_name.values()} == {"MANUAL"}
+    in_proposed = {place for name, place in in_segments(segmentation) if name == "abdomen_proposed"}
+    assert in_proposed == {4}  # frame 9, and only it; the empty frame 4 is in a confirmed segment
+    assert segmentation.ContentDescription == "some frames proposed by a model and confirmed by nobody"
+    assert any("confirmed by nobody" in note for note in found.card["notes"])
+
+
+def test_an_empty_frame_beside_proposals_is_never_in_a_proposed_segment(export):
+    found = export("--format", "dicom-cine", "--cases", "alpha", "--states", "empty,proposed")
+    drawn = in_segments(pydicom.dcmread(found.out / "segmentations" / "alpha.dcm"))
+    assert {key: bool(mask.any()) for key, mask in drawn.items()} == {
+        ("abdomen", 0): False,
+        ("abdomen_proposed", 1): True,
+    }
+
+
+def test_a_segmentation_of_proposals_only_says_so_and_comes_back_as_proposals(export):
+    found = export("--format", "dicom-cine", "--cases", "alpha", "--states", "proposed")
+    segmentation = pydicom.dcmread(found.out / "segmentations" / "alpha.dcm")
+    assert segmentation.ContentDescription == "proposed by a model, confirmed by nobody"
+    masks, record = read_cine_segmentation(segmentation, (1, *SHAPE[1:]))
+    assert masks.any()
+    assert (record.frames[0].state, record.known()) == ("proposed", [])
+
+
+def test_a_segmentation_of_a_cine_has_one_label_where_planes_do_not_count(export):
+    found = export("--format", "dicom-cine", "--cases", "alpha", "--classes", "anatomy")
+    drawn = in_segments(pydicom.dcmread(found.out / "segmentations" / "alpha.dcm"))
+    assert set(drawn) == {("abdomen", place) for place in range(len(FRAMES))}
+    assert drawn["abdomen", 1].sum() == np.count_nonzero(expected_masks()[3])
+
+
+def test_a_segmentation_of_a_cine_names_nobody_and_no_day(export, tmp_path):
+    found = export("--format", "dicom-cine", "--cases", "alpha", "--pseudonyms", tmp_path / "key.json")
+    (path,) = (found.out / "segmentations").iterdir()
+    content = path.read_bytes()
+    for secret in (b"alpha", b"anna"):
+        assert secret not in content
+    segmentation = pydicom.dcmread(path)
+    assert segmentation.PatientID.startswith("subject-")
+    assert {element.value for element in segmentation if element.VR == "DA" and element.value} == {"19000101"}
 
 
 def test_highdicom_cannot_segment_a_cine(export):
-    """Why there is none: this fails once highdicom can, and then the writer may do it."""
+    """Why our own code does: this fails once highdicom can, and then it may."""
     from highdicom.seg import Segmentation
 
     from fetaliqa.export.formats.dicom import _segment
@@ -82,7 +179,7 @@ def test_highdicom_cannot_segment_a_cine(export):
 
 def test_two_exports_to_dicom_are_the_same(export):
     def content(name, form):
-        out = export("--format", form, "--cases", "alpha", "--states", "annotated,proposed", name=name).out
+        out = export("--format", form, "--cases", "alpha", "--states", "annotated,empty,proposed", name=name).out
         return {p.relative_to(out).as_posix(): p.read_bytes() for p in sorted(out.rglob("*.dcm"))}
 
     for form in ("dicom", "dicom-cine"):

@@ -1,13 +1,17 @@
-"""DICOM: stills with a segmentation each, or a cine of each case."""
+"""DICOM: stills with a segmentation each, or a cine of each case with one."""
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import numpy as np
+from pydicom.dataset import Dataset, FileDataset
 
 from fetaliqa import __version__
 from fetaliqa.export.case import ExportCase
+from fetaliqa.export.cine_segments import Origin, segmentation_of_cine
+from fetaliqa.export.dicom_marks import ARTIFICIAL, CATEGORY, TYPES, algorithm_of, description_of, segment_name
 from fetaliqa.export.dicom_parts import (
     MANUFACTURER,
     MODEL_NAME,
@@ -20,13 +24,16 @@ from fetaliqa.export.dicom_parts import (
 )
 from fetaliqa.export.formats.base import ExportContext, Writer, stem_of
 from fetaliqa.export.manifest import Place
-from fetaliqa.export.selection import PROPOSED
 
 DATES_NOTE = (
     "dates in DICOM files are 1900-01-01, since DICOM wants one; when a frame was labelled is in manifest.csv"
 )
-CINE_NOTE = "there is no segmentation of a cine in this format; masks of stills are in the format `dicom`"
-TYPES = {"abdomen": ("113345001", "Abdomen"), "head": ("69536005", "Head")}  # SNOMED CT
+CINE_NOTE = (
+    "segmentations/CASE.dcm says of each of its frames on which frame of the cine it lies (ReferencedFrameNumber, "
+    "one more than `slice` in manifest.csv)"
+)
+PROPOSED_NOTE = "segments of type AUTOMATIC, whose names end in `_proposed`, were confirmed by nobody"
+SEGMENTATIONS = 2  # number of their series; the images' is 1
 
 
 class DicomStillWriter(Writer):
@@ -60,18 +67,45 @@ class DicomStillWriter(Writer):
 
 
 class DicomCineWriter(Writer):
-    """``images/CASE.dcm``: the selected frames of a case as an Ultrasound Multi-frame Image."""
+    """``images/CASE.dcm``, selected frames as Ultrasound Multi-frame; ``segmentations/CASE.dcm`` of all of them.
+
+    A frame without an outline is an empty frame of the segmentation, and what nobody confirmed is in segments of
+    its own.
+    """
 
     name = "dicom-cine"
 
+    def __init__(self, context: ExportContext) -> None:
+        super().__init__(context)
+        for folder in ("images", "segmentations"):
+            (context.root / folder).mkdir(exist_ok=True)
+        self._proposals = False
+
     def write_case(self, case: ExportCase) -> dict[int, Place]:
-        (self.context.root / "images").mkdir(exist_ok=True)
-        name, frames = f"images/{case.case_id}.dcm", list(case.entries)
-        write_cine(self.context.root / name, case, frames)
-        return {frame: Place(name, None, place) for place, frame in enumerate(frames)}
+        image_path, mask_path = (f"{folder}/{case.case_id}.dcm" for folder in ("images", "segmentations"))
+        frames = list(case.entries)
+        cine = write_cine(self.context.root / image_path, case, frames)
+        segmentation = self._segmentation(case, cine, frames)
+        segmentation.save_as(self.context.root / mask_path, write_like_original=False)
+        return {frame: Place(image_path, mask_path, place) for place, frame in enumerate(frames)}
 
     def finish(self, about: dict[str, Any]) -> None:
-        self.context.notes.extend([CINE_NOTE, DATES_NOTE])
+        self.context.notes.extend([CINE_NOTE, *([PROPOSED_NOTE] if self._proposals else []), DATES_NOTE])
+
+    def _segmentation(self, case: ExportCase, cine: Dataset, frames: list[int]) -> FileDataset:
+        masks = np.stack([self.context.mask(case, frame) for frame in frames])
+        algorithms = {place: algorithm_of(case.entries[frame]) for place, frame in enumerate(frames)}
+        self._proposals |= not all(one.confirmed for one in algorithms.values())
+        drawn = hashlib.sha256(masks).hexdigest()
+        origin = Origin(
+            instance=uid("exported cine segmentation", cine.SOPInstanceUID, drawn, algorithms),
+            series=uid("segmentations", case.case_id),
+            series_number=SEGMENTATIONS,
+            series_description="masks of the exported frames",
+            description=description_of(case.entries.values()),
+        )
+        names = {value: name for name, value in self.context.labels().items()}
+        return segmentation_of_cine(cine, masks, algorithms, names, case.anatomy, origin)
 
 
 def _still(case: ExportCase, frame: int) -> Any:
@@ -109,21 +143,20 @@ def _segmentation(case: ExportCase, frame: int, image: Any, mask: np.ndarray, na
     numbers = np.zeros(256, np.uint8)  # segments count from 1 without a gap
     numbers[values] = np.arange(1, len(values) + 1)
     segments = [_segment(case, frame, number, names[value]) for number, value in enumerate(values, start=1)]
-    entry = case.entries[frame]
     segmentation = Segmentation(
         source_images=[image],
         pixel_array=numbers[mask][None],
         segmentation_type="BINARY",
         segment_descriptions=segments,
         series_instance_uid=uid("segmentations", case.case_id),
-        series_number=2,
+        series_number=SEGMENTATIONS,
         sop_instance_uid=uid("segmentation", case.case_id, frame, mask.tobytes()),
         instance_number=frame + 1,
         manufacturer=MANUFACTURER,
         manufacturer_model_name=MODEL_NAME,
         software_versions=__version__,
         device_serial_number=SERIAL,
-        content_description="proposed by a model, confirmed by nobody" if entry.state == PROPOSED else entry.state,
+        content_description=description_of([case.entries[frame]]),
     )
     segmentation.PatientOrientation = None
     private_dates(segmentation)
@@ -140,19 +173,17 @@ def _segment(case: ExportCase, frame: int, number: int, name: str) -> Any:
     import highdicom as hd
     from pydicom.sr.coding import Code
 
-    entry, (code, meaning) = case.entries[frame], TYPES[case.anatomy.name]
-    algorithm = None
-    if entry.state == PROPOSED:
-        algorithm = hd.AlgorithmIdentificationSequence(
-            name=entry.model or "not stated",
-            version=entry.model_version or "not stated",
-            family=Code("123110", "DCM", "Artificial Intelligence"),
+    algorithm, (code, meaning) = algorithm_of(case.entries[frame]), TYPES[case.anatomy.name]
+    identified = None
+    if not algorithm.confirmed:
+        identified = hd.AlgorithmIdentificationSequence(
+            name=algorithm.name, version=algorithm.version, family=Code(*ARTIFICIAL)
         )
     return hd.seg.SegmentDescription(
         segment_number=number,
-        segment_label=name,
-        segmented_property_category=Code("123037004", "SCT", "Anatomical Structure"),
+        segment_label=segment_name(name, algorithm),
+        segmented_property_category=Code(*CATEGORY),
         segmented_property_type=Code(code, "SCT", meaning),
-        algorithm_type="AUTOMATIC" if entry.state == PROPOSED else "MANUAL",
-        algorithm_identification=algorithm,
+        algorithm_type=algorithm.kind,
+        algorithm_identification=identified,
     )

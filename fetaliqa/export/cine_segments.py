@@ -1,0 +1,290 @@
+"""DICOM segmentations of ultrasound cines: the file itself, whoever asks for it.
+
+highdicom 0.22 segments several frames only where they have a place in space (a frame of reference), which a
+freehand sweep has not. DICOM does without one where each frame of the segmentation says on which frame of the
+image it was drawn (PS3.3 A.51, functional group Derivation Image), and that is what is written here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+from typing import Any
+
+import numpy as np
+from pydicom.datadict import tag_for_keyword
+from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from pydicom.uid import UID, ExplicitVRLittleEndian, SegmentationStorage
+
+from fetaliqa import __version__
+from fetaliqa.anatomy import Anatomy
+from fetaliqa.errors import OptionError
+from fetaliqa.export.dicom_marks import (
+    ARTIFICIAL,
+    AUTOMATIC,
+    CATEGORY,
+    TEXT_LENGTH,
+    TYPES,
+    Algorithm,
+    line_of,
+    segment_name,
+)
+from fetaliqa.export.dicom_parts import FIXED_DATE, FIXED_TIME, MANUFACTURER, MODEL_NAME, SERIAL, uid
+from fetaliqa.labels.record import PLANES
+from fetaliqa.sweep.calibration import read_calibration
+
+OF_PATIENT_AND_STUDY = (
+    "PatientName",
+    "PatientID",
+    "PatientBirthDate",
+    "PatientSex",
+    "StudyDate",
+    "StudyTime",
+    "StudyID",
+    "AccessionNumber",
+    "ReferringPhysicianName",
+)
+IF_THERE = ("IssuerOfPatientID", "StudyDescription")
+LOSSY = ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod")
+BITS = 8  # that many frames, of whatever size, fill whole bytes
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a segmentation says of itself.
+
+    Attributes:
+        instance, series: its UIDs.
+        series_number: of its series.
+        series_description, description: in words, at most 64 characters each.
+        made: when; None writes the fixed date of exports.
+        creator: who labelled; None when that is not said.
+    """
+
+    instance: UID
+    series: UID
+    series_number: int
+    series_description: str
+    description: str
+    made: datetime | None = None
+    creator: str | None = None
+
+
+@dataclass(frozen=True)
+class _Segment:
+    """What the frames of a segment share: how they came to be, and their value in the masks."""
+
+    algorithm: Algorithm
+    value: int
+
+
+def segmentation_of_cine(
+    image: Dataset,
+    masks: np.ndarray,
+    frames: Mapping[int, Algorithm],
+    names: Mapping[int, str],
+    anatomy: Anatomy,
+    origin: Origin,
+) -> FileDataset:
+    """Make a binary segmentation of some frames of a cine.
+
+    Args:
+        image: header of the cine; patient and study are taken from it as they are.
+        masks: uint8 [T, H, W], T frames of the cine; 0 background, other values as in ``names``.
+        frames: how each frame came to be, by its number from 0. Each is in the segmentation, one without an
+            outline as an empty frame. Frames of different origin are never in one segment, and the name of a
+            segment that nobody confirmed ends in ``_proposed``.
+        names: of the segments, by value in the masks.
+        anatomy: what is outlined.
+        origin: what the segmentation says of itself.
+
+    Raises:
+        OptionError: when the masks are not of the cine's size, or no frame is given.
+    """
+    check_fits(image, masks, frames)
+    segments, drawn = _segments_of(masks, frames)
+    dataset = _started(image, origin)
+    dataset.SegmentSequence = [
+        _described(number, segment, names.get(segment.value, f"{anatomy.name}_{segment.value}"), anatomy)
+        for number, segment in enumerate(segments, start=1)
+    ]
+    _add_frames(dataset, image, drawn)
+    bits = b"".join(_packed(masks[frame] == segments[number - 1].value for number, frame in drawn))
+    dataset.PixelData = bits + b"\0" * (len(bits) % 2)
+    dataset["PixelData"].VR = "OB"
+    return dataset
+
+
+def check_fits(image: Dataset, masks: np.ndarray, frames: Collection[int]) -> None:
+    """Refuse masks that are not of the cine's size, and a segmentation of no frame.
+
+    Raises:
+        OptionError: saying so.
+    """
+    shape = int(image.get("NumberOfFrames") or 1), int(image.Rows), int(image.Columns)
+    if masks.shape != shape:
+        raise OptionError(f"masks of {masks.shape} for a cine of {shape}; label the cine itself")
+    if not frames:
+        raise OptionError("no frame was looked at, so there is nothing to segment")
+
+
+def _segments_of(
+    masks: np.ndarray, frames: Mapping[int, Algorithm]
+) -> tuple[list[_Segment], list[tuple[int, int]]]:
+    """The segments, confirmed ones first, and (segment from 1, frame) of each frame of the segmentation.
+
+    An empty frame is in the first segment of its own origin, which is there for it if for nothing else.
+    """
+    values = {frame: np.flatnonzero(np.bincount(masks[frame].ravel())[1:]) + 1 for frame in sorted(frames)}
+    segments: list[_Segment] = []
+    drawn = []
+    origins = sorted(set(frames.values()), key=lambda one: (not one.confirmed, one.name, one.version))
+    for algorithm in origins:
+        own = [frame for frame in values if frames[frame] == algorithm]
+        found = sorted({int(value) for frame in own for value in values[frame]}) or [PLANES["optimal"]]
+        for value in found:
+            segments.append(_Segment(algorithm, value))
+            drawn += [
+                (len(segments), frame)
+                for frame in own
+                if value in values[frame] or (value == found[0] and not len(values[frame]))
+            ]
+    return segments, drawn
+
+
+def _packed(drawn: Iterator[np.ndarray]) -> Iterator[bytes]:
+    """Bits of all frames one after the other (PS3.5 8.1.1), a few frames in memory at a time."""
+    while some := list(islice(drawn, BITS)):
+        yield np.packbits(np.stack(some).ravel(), bitorder="little").tobytes()
+
+
+def _started(image: Dataset, origin: Origin) -> FileDataset:
+    """Everything but segments, frames and pixels."""
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = SegmentationStorage, origin.instance
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
+    dataset.is_little_endian, dataset.is_implicit_VR = True, False
+    dataset.SpecificCharacterSet = "ISO_IR 192"
+    for keyword in OF_PATIENT_AND_STUDY:
+        setattr(dataset, keyword, image.get(keyword, ""))
+    for keyword in (*IF_THERE, *LOSSY):
+        if image.get(keyword) is not None:
+            setattr(dataset, keyword, image.get(keyword))
+    dataset.LossyImageCompression = dataset.get("LossyImageCompression") or "00"
+    dataset.StudyInstanceUID = image.StudyInstanceUID
+    dataset.SOPClassUID, dataset.SOPInstanceUID = SegmentationStorage, origin.instance
+    dataset.Modality, dataset.SeriesInstanceUID = "SEG", origin.series
+    dataset.SeriesNumber, dataset.InstanceNumber = origin.series_number, 1
+    dataset.SeriesDescription = origin.series_description[:TEXT_LENGTH]
+    dataset.Manufacturer, dataset.ManufacturerModelName = MANUFACTURER, MODEL_NAME
+    dataset.DeviceSerialNumber, dataset.SoftwareVersions = SERIAL, __version__
+    made = origin.made
+    date, time = (FIXED_DATE, FIXED_TIME) if made is None else (f"{made:%Y%m%d}", f"{made:%H%M%S}")
+    dataset.ContentDate = dataset.SeriesDate = date
+    dataset.ContentTime = dataset.SeriesTime = time
+    dataset.ContentLabel, dataset.ContentCreatorName = "FETALIQA", _person(origin.creator)
+    dataset.ContentDescription = origin.description[:TEXT_LENGTH]
+    dataset.ImageType, dataset.PatientOrientation = ["DERIVED", "PRIMARY"], ""
+    dataset.SegmentationType = "BINARY"
+    dataset.Rows, dataset.Columns = image.Rows, image.Columns
+    dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
+    dataset.BitsAllocated = dataset.BitsStored = 1
+    dataset.HighBit = dataset.PixelRepresentation = 0
+    return dataset
+
+
+def _person(name: str | None) -> str:
+    """A name of one part, which the caret says."""
+    plain = re.sub(r"[\^=\\\x00-\x1f]", " ", name or "").strip()[: TEXT_LENGTH - 1]
+    return f"{plain}^" if plain else ""
+
+
+def _described(number: int, one: _Segment, name: str, anatomy: Anatomy) -> Dataset:
+    code, meaning = TYPES[anatomy.name]
+    algorithm, segment = one.algorithm, Dataset()
+    segment.SegmentNumber, segment.SegmentLabel = number, segment_name(name, algorithm)
+    segment.SegmentAlgorithmType = algorithm.kind
+    if algorithm.name:
+        segment.SegmentAlgorithmName = line_of(algorithm.name)
+    if algorithm.kind == AUTOMATIC:
+        identified = Dataset()
+        identified.AlgorithmFamilyCodeSequence = [_code(*ARTIFICIAL)]
+        identified.AlgorithmName, identified.AlgorithmVersion = algorithm.name, algorithm.version
+        segment.SegmentationAlgorithmIdentificationSequence = [identified]
+    segment.SegmentedPropertyCategoryCodeSequence = [_code(*CATEGORY)]
+    segment.SegmentedPropertyTypeCodeSequence = [_code(code, "SCT", meaning)]
+    return segment
+
+
+def _add_frames(dataset: FileDataset, image: Dataset, frames: list[tuple[int, int]]) -> None:
+    """Which segment each frame is of, and on which frame of the image it lies.
+
+    Args:
+        dataset: gets it.
+        image: header of the cine.
+        frames: (segment, frame of the cine from 0).
+    """
+    series, instance = Dataset(), _reference(image)
+    series.SeriesInstanceUID, series.ReferencedInstanceSequence = image.SeriesInstanceUID, [instance]
+    dataset.ReferencedSeriesSequence = [series]
+    dimension = uid("cine segmentation dimensions", dataset.SOPInstanceUID)
+    organization = Dataset()
+    organization.DimensionOrganizationUID = dimension
+    dataset.DimensionOrganizationSequence = [organization]
+    dataset.DimensionIndexSequence = [
+        _dimension(dimension, "ReferencedSegmentNumber", "SegmentIdentificationSequence"),
+        _dimension(dimension, "InStackPositionNumber", "FrameContentSequence"),
+    ]
+    shared = Dataset()
+    spacing = read_calibration(image).spacing
+    if spacing is not None:
+        measures = Dataset()
+        measures.PixelSpacing = [f"{value:.10g}" for value in spacing]
+        shared.PixelMeasuresSequence = [measures]
+    dataset.SharedFunctionalGroupsSequence = [shared]
+    positions = {frame: place for place, frame in enumerate(sorted({frame for _, frame in frames}), start=1)}
+    dataset.NumberOfFrames = len(frames)
+    dataset.PerFrameFunctionalGroupsSequence = [
+        _frame_groups(image, segment, frame, positions[frame]) for segment, frame in frames
+    ]
+
+
+def _frame_groups(image: Dataset, segment: int, frame: int, position: int) -> Dataset:
+    groups, content, derived, of = (Dataset() for _ in range(4))
+    content.StackID, content.InStackPositionNumber = "1", position
+    content.DimensionIndexValues = [segment, position]
+    source = _reference(image)
+    source.ReferencedFrameNumber = frame + 1
+    source.SpatialLocationsPreserved = "YES"
+    source.PurposeOfReferenceCodeSequence = [_code("121322", "DCM", "Source Image for Image Processing Operation")]
+    derived.SourceImageSequence = [source]
+    derived.DerivationCodeSequence = [_code("113076", "DCM", "Segmentation")]
+    of.ReferencedSegmentNumber = segment
+    groups.FrameContentSequence, groups.DerivationImageSequence = [content], [derived]
+    groups.SegmentIdentificationSequence = [of]
+    return groups
+
+
+def _reference(image: Dataset) -> Dataset:
+    reference = Dataset()
+    reference.ReferencedSOPClassUID, reference.ReferencedSOPInstanceUID = image.SOPClassUID, image.SOPInstanceUID
+    return reference
+
+
+def _dimension(organization: UID, pointer: str, group: str) -> Dataset:
+    index = Dataset()
+    index.DimensionOrganizationUID = organization
+    index.DimensionIndexPointer = tag_for_keyword(pointer)
+    index.FunctionalGroupPointer = tag_for_keyword(group)
+    index.DimensionDescriptionLabel = pointer
+    return index
+
+
+def _code(value: str, scheme: str, meaning: str) -> Dataset:
+    code: Any = Dataset()
+    code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = value, scheme, meaning
+    return code
