@@ -134,7 +134,7 @@ def _versioned(store: LabelStore, case_id: str, subject_id: str, image: Path) ->
     if version is not None:
         told = None if version.record is None else version.record.to_json()
         last, withheld = version.review, None
-        if last is not None and last.state == "returned":
+        if last is not None and version.returned:
             withheld = f"version {version.version} was sent back by {last.reviewer} ({last.comment})"
         yield Study(case_id, subject_id, image, version.mask, told, pixels=version.image, withheld=withheld)
 

@@ -61,6 +61,11 @@ class LabelVersion:
         """The last review."""
         return self.reviews[-1] if self.reviews else None
 
+    @property
+    def returned(self) -> bool:
+        """Whether a reviewer sent it back, and has not accepted it since: nothing of it counts then."""
+        return self.review is not None and self.review.state == "returned"
+
     def summary(self) -> dict[str, Any]:
         """What a list of versions shows, as JSON values; ``frames`` counts them by state."""
         frames = None

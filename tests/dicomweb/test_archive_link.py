@@ -259,6 +259,86 @@ def test_what_nobody_confirmed_as_final_is_not_sent(
     assert (segmentations(stub), link.status()["problems"]) == ([], [])
 
 
+def test_a_final_label_without_a_record_confirms_nothing_and_the_next_one_with_a_record_goes(
+    stub: StubArchive, linked: Callable[..., ArchiveLink], cines: list[pydicom.Dataset]
+) -> None:
+    link, image_id = linked(), cines[0].SeriesInstanceUID
+    link.once(look=True)
+    store = a_store(link)
+    store.save_label(image_id, str(a_mask(link, image_id)), "final", {"user": "anna"})
+    assert link.status()["waiting"] == []  # before anything was tried: an archive may be away for long
+    link.once(look=False)
+    assert (segmentations(stub), link.status()["waiting"], link.status()["problems"]) == ([], [], [])
+    store.save_label(image_id, str(a_mask(link, image_id)), "final", record())
+    assert link.status()["waiting"] == [{"image": image_id, "version": 2}]
+    link.once(look=False)
+    (found,) = segmentations(stub)
+    assert found.SeriesDescription == "FetalIQA final, version 2"
+
+
+def test_a_label_that_was_sent_back_is_not_sent_until_it_is_accepted(
+    stub: StubArchive, linked: Callable[..., ArchiveLink], cines: list[pydicom.Dataset]
+) -> None:
+    link, image_id = linked(), cines[0].SeriesInstanceUID
+    link.once(look=True)
+    store = a_store(link)
+    store.save_label(image_id, str(a_mask(link, image_id)), "final", record())
+    store.review_label(image_id, "final", 1, "returned", "bo", "too small")
+    link.once(look=False)
+    assert (segmentations(stub), link.status()["waiting"], link.status()["problems"]) == ([], [], [])
+    link._wake.clear()
+    store.review_label(image_id, "final", 1, "accepted", "bo", "")
+    assert link._wake.is_set()
+    assert link.status()["waiting"] == [{"image": image_id, "version": 1}]
+    link.once(look=False)
+    assert (len(segmentations(stub)), link.status()["waiting"]) == (1, [])
+
+
+def test_a_label_that_was_sent_back_is_followed_by_its_corrected_version(
+    stub: StubArchive, linked: Callable[..., ArchiveLink], cines: list[pydicom.Dataset]
+) -> None:
+    link, image_id = linked(), cines[0].SeriesInstanceUID
+    link.once(look=True)
+    store = a_store(link)
+    store.save_label(image_id, str(a_mask(link, image_id)), "final", record())
+    store.review_label(image_id, "final", 1, "returned", "bo", "too small")
+    store.save_label(image_id, str(a_mask(link, image_id, 8)), "final", record())
+    link.once(look=False)
+    (found,) = segmentations(stub)
+    assert found.SeriesDescription == "FetalIQA final, version 2"
+
+
+def test_a_frame_whose_record_contradicts_its_mask_is_not_sent(
+    stub: StubArchive, linked: Callable[..., ArchiveLink], cines: list[pydicom.Dataset]
+) -> None:
+    """The server refuses such a save; other writers of the folder may not."""
+    link, image_id = linked(), cines[0].SeriesInstanceUID
+    link.once(look=True)
+    told = record("empty")["frame_record"]
+    told["frames"]["4"] = {"state": "empty"}
+    labels = LabelStore(link.folder / "label-versions")
+    labels.save(image_id, "final", a_mask(link, image_id), parse_record(told, "test"), {})
+    link.once(look=False)
+    (found,) = segmentations(stub)
+    (groups,) = found.PerFrameFunctionalGroupsSequence
+    assert groups.DerivationImageSequence[0].SourceImageSequence[0].ReferencedFrameNumber == 5
+
+
+def test_a_record_of_frames_that_are_not_there_stops_no_other_label(
+    stub: StubArchive, linked: Callable[..., ArchiveLink], cines: list[pydicom.Dataset]
+) -> None:
+    link = linked()
+    link.once(look=True)
+    labels = LabelStore(link.folder / "label-versions")
+    for name, frame in ((cines[0].SeriesInstanceUID, "77"), (cines[1].SOPInstanceUID, "2")):
+        told = {"schema": 1, "frames": {frame: {"state": "annotated"}}}
+        labels.save(name, "final", a_mask(link, name), parse_record(told, "test"), {})
+    link.once(look=False)
+    (problem,) = link.status()["problems"]
+    assert "names frame 77" in problem
+    assert len(segmentations(stub)) == 1
+
+
 def test_saving_a_final_label_wakes_the_link(
     stub: StubArchive, linked: Callable[..., ArchiveLink], cines: list[pydicom.Dataset]
 ) -> None:

@@ -36,6 +36,11 @@ class ArchiveDatastore(GuardedDatastore):
         self._link.label_saved()
         return version
 
+    def review_label(self, *arguments: Any, **named: Any) -> Any:
+        version = super().review_label(*arguments, **named)
+        self._link.label_saved()  # what was sent back does not go, and once it is accepted it does
+        return version
+
     def get_label_info(self, label_id: str, label_tag: str) -> dict[str, Any]:
         """As of any label; of a final one ``archive`` says where in the archive this version is, once it is."""
         info = super().get_label_info(label_id, label_tag)
