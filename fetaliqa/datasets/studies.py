@@ -18,6 +18,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -104,6 +105,16 @@ class Studies:
         self.anatomy = anatomy_named(anatomy)
         self.synthetic = read_manifest(self.folder).get("synthetic") is True
         self._studies = {study.case_id: study for study in find_studies(self.folder)}
+
+    def of_anatomy(self, anatomy: str) -> Studies:
+        """The same studies, not read again, with another anatomy outlined.
+
+        Raises:
+            OptionError: when no such anatomy is known.
+        """
+        same = copy(self)
+        same.anatomy = anatomy_named(anatomy)
+        return same
 
     def entries(self) -> list[CaseEntry]:
         """Cases with a label, by name; without those of :meth:`left_out` or whose record tells of no frame."""

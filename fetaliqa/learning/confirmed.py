@@ -39,6 +39,21 @@ class ConfirmedCase:
         return CaseEntry(self.case_id, self.subject_id)
 
 
+@dataclass(frozen=True)
+class Confirmed:
+    """What people confirmed in a folder of studies, as it was when the folder was read.
+
+    Attributes:
+        data: the studies.
+        cases: that have confirmed frames, by name.
+        problems: what could not be used, one sentence each.
+    """
+
+    data: Studies
+    cases: list[ConfirmedCase]
+    problems: list[str]
+
+
 class StudyCase:
     """One case of a folder of studies as a data set, so that it is prepared anew only when it changed itself."""
 

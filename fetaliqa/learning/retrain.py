@@ -17,7 +17,7 @@ from fetaliqa.datasets.studies import Studies
 from fetaliqa.errors import FetalIQAError, NotFoundError, OptionError, StorageError, StoreConflict, StoreMoved
 from fetaliqa.learning import places
 from fetaliqa.learning.callback import TrainingProgress
-from fetaliqa.learning.confirmed import ConfirmedCase, check_enough, confirmed_cases, recorded_split
+from fetaliqa.learning.confirmed import Confirmed, check_enough, confirmed_cases, recorded_split
 from fetaliqa.learning.gate import CONFIRMED, ORIGINAL, SWEEPS, GateGroup, compare, sentence
 from fetaliqa.learning.progress import Progress
 from fetaliqa.learning.run import RetrainRequest, Run, begin_run, resume_run
@@ -35,17 +35,18 @@ COMPARISONS = 3  # with versions that others publish while a candidate is compar
 LOCK_SECONDS = 2.0  # `read_progress` holds the lock for a moment, to see whether somebody else does
 
 
-def check_labels(studies: Path) -> list[ConfirmedCase]:
-    """The confirmed cases of a folder of studies, when they suffice to retrain on; changes nothing.
+def check_labels(studies: Path) -> Confirmed:
+    """What people confirmed in a folder of studies, when it suffices to retrain on; changes nothing.
 
     Raises:
         TooFewLabels: saying what is missing.
         NotFoundError, SweepError: when the folder cannot be read.
     """
-    cases, problems = confirmed_cases(Studies(studies))
-    check_enough(cases, problems)
-    recorded_split(studies, cases, write=False)
-    return cases
+    data = Studies(studies)
+    found = Confirmed(data, *confirmed_cases(data))
+    check_enough(found.cases, found.problems)
+    recorded_split(studies, found.cases, write=False)
+    return found
 
 
 def retrain(
@@ -89,16 +90,17 @@ def retrain(
         return _trained_along(studies, machine or Machine(progress=False))
     if resume and places.unfinished_run(studies) is None:
         raise StoreConflict(f"{studies}: no unfinished training to resume; start a new one")
+    found = None
     if not resume:
         if request is not None and (not valid_name(request.name) or request.name == DEMO):
             raise OptionError(
                 f"name is {request.name!r}; it must be of letters, digits, '.', '_' and '-', and not {DEMO!r}"
             )
-        check_labels(studies)
+        found = check_labels(studies)  # before anything is made; what it read is checked again under the lock
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(places.lock_file(studies), timeout=LOCK_SECONDS):
-            run = resume_run(studies) if resume else begin_run(studies, request or RetrainRequest(), say)
+            run = resume_run(studies) if found is None else begin_run(found, request or RetrainRequest(), say)
             return _Retraining(run, machine or Machine(progress=False), report, say).execute()
     except Timeout:
         raise StoreConflict(f"{studies}: another training of this folder runs; wait for it, or stop it") from None

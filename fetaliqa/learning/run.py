@@ -15,10 +15,10 @@ from fetaliqa.datasets.studies import Studies
 from fetaliqa.errors import OptionError
 from fetaliqa.learning import places
 from fetaliqa.learning.confirmed import (
+    Confirmed,
     ConfirmedCase,
     StudyCase,
     check_enough,
-    confirmed_cases,
     readable_cases,
     recorded_split,
 )
@@ -99,16 +99,26 @@ class Run:
         return source.data.data
 
 
-def begin_run(studies: Path, request: RetrainRequest, say: Callable[[str], None]) -> Run:
-    """Check everything, then make the run's folder."""
+def begin_run(found: Confirmed, request: RetrainRequest, say: Callable[[str], None]) -> Run:
+    """Check everything, then make the run's folder.
+
+    Args:
+        found: the labels to train on: what people confirmed after the folder was read waits for the next run.
+        request: what is asked for.
+        say: called with a sentence for each label that cannot be used.
+
+    Raises:
+        TooFewLabels: when what can be read of them does not suffice, or a part of the split recorded meanwhile
+            would have no outline; nothing was made.
+        OptionError: on an option that cannot be used.
+    """
     spec = request.bundle or (request.name if current_version(request.name) else DEMO)
     base = warm_start(Bundle.open(resolve_bundle(spec)), spec, request.weights)
     assert base.bundle is not None
     recipe = mode_recipe(request.mode, base.bundle.card, request.settings)
-    own = Studies(studies, base.bundle.card.anatomy)
-    cases, problems = confirmed_cases(own)
-    cases, damaged = readable_cases(own, cases)
-    problems += damaged
+    own, studies = found.data.of_anatomy(base.bundle.card.anatomy), found.data.folder
+    cases, damaged = readable_cases(own, found.cases)
+    problems = [*found.problems, *damaged]
     check_enough(cases, problems)
     split = recorded_split(studies, cases)
     replay = None

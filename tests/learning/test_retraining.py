@@ -15,12 +15,17 @@ import numpy as np
 import pytest
 import torch
 from disc_bundle import FAST, disc_bundle
+from filelock import FileLock
 from phantom_studies import disc_studies, write_study
 
+from fetaliqa.datasets import studies as studies_module
 from fetaliqa.datasets.splits import read_split
 from fetaliqa.datasets.studies import Studies
+from fetaliqa.datasets.studies_folder import find_studies
 from fetaliqa.errors import OptionError, StoreConflict, TooFewLabels
 from fetaliqa.learning import places
+from fetaliqa.learning import retrain as retrain_module
+from fetaliqa.learning import run as run_module
 from fetaliqa.learning.confirmed import StudyCase, confirmed_cases, recorded_split
 from fetaliqa.learning.new_labels import newly_confirmed
 from fetaliqa.learning.progress import read_progress
@@ -140,9 +145,41 @@ def test_too_little_is_refused_with_what_is_missing(tmp_path: Path, untrained: B
         drawn,
         states={0: "annotated", 1: "annotated", **dict.fromkeys(range(2, 6), "proposed")},
     )
-    assert [case.frames for case in check_labels(folder)] == [6, 2]
+    assert [case.frames for case in check_labels(folder).cases] == [6, 2]
     (folder / "subjects.csv").write_text("case_id,subject_id\none,anna\ntwo,anna\n")
     refused(folder, "of one subject")
+
+
+def test_the_records_of_a_folder_are_read_once_to_begin_a_training(
+    studies: Path, untrained: Bundle, monkeypatch: pytest.MonkeyPatch
+):
+    class Begun(Exception):
+        pass
+
+    def begin(*_):
+        raise Begun
+
+    read = []
+    monkeypatch.setattr(studies_module, "find_studies", lambda folder: read.append(folder) or find_studies(folder))
+    monkeypatch.setattr(run_module, "start_run", begin)
+    with pytest.raises(Begun):
+        retrain(studies, asked(untrained))
+    assert read == [studies]
+
+
+def test_a_label_that_was_damaged_after_the_first_check_is_noticed_under_the_lock(
+    studies: Path, untrained: Bundle, monkeypatch: pytest.MonkeyPatch
+):
+    class Locked(FileLock):
+        def acquire(self, *args, **named):
+            for image in (studies / "images").iterdir():
+                image.write_bytes(b"")
+            return super().acquire(*args, **named)
+
+    monkeypatch.setattr(retrain_module, "FileLock", Locked)
+    with pytest.raises(TooFewLabels, match="left out"):
+        retrain(studies, asked(untrained))
+    assert nothing_written(studies)
 
 
 def test_a_part_of_the_recorded_split_without_an_outline_is_refused(tmp_path: Path):
