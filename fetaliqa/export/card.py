@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -13,14 +14,15 @@ from typing import Any
 from fetaliqa import __version__
 from fetaliqa.file_hash import file_sha256
 
+Each = Callable[[Callable[[Path], str], Iterable[Path]], Iterable[str]]
 SCHEMA = 1
 README, CARD, CHECKSUMS = "README.md", "dataset.json", "checksums.sha256"
 SOFTWARE = ("numpy", "SimpleITK", "opencv-python-headless", "pillow")
 NO_LICENCE = "not stated; ask the owner of the data before you pass it on"
 SYNTHETIC = "These are synthetic phantoms. Nothing measured on them says anything about patients."
 PROPOSALS = (
-    "Frames of state `proposed` carry a model's outline that nobody confirmed. Their files are called "
-    "`..._proposed`. They are no ground truth."
+    "Frames of state `proposed` carry a model's outline that nobody confirmed. Their files, or segments, are "
+    "called `..._proposed`. They are no ground truth."
 )
 RESEARCH = "For research, not for diagnosis."
 
@@ -32,21 +34,25 @@ def software() -> dict[str, str]:
     }
 
 
-def write_checksums(folder: Path) -> str:
+def write_checksums(folder: Path, each: Each = map) -> str:
     """Write the SHA-256 of every file but the card, as ``sha256sum -c`` reads it; returns the list's own."""
-    lines = []
-    for path in sorted(folder.rglob("*")):
-        relative = path.relative_to(folder).as_posix()
-        if path.is_file() and relative not in (CARD, CHECKSUMS):
-            lines.append(f"{file_sha256(path)}  {relative}\n")
-    text = "".join(lines)
+    own = (folder / CARD, folder / CHECKSUMS)
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path not in own]
+    digests = each(file_sha256, files)
+    text = "".join(f"{one}  {path.relative_to(folder).as_posix()}\n" for path, one in zip(files, digests))
     (folder / CHECKSUMS).write_text(text, encoding="utf-8")
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def write_card(folder: Path, about: dict[str, Any]) -> None:
-    """Write checksums and ``dataset.json``; its ``created`` is the only time of an export in it."""
-    about = {"schema": SCHEMA, **about, "checksums_sha256": write_checksums(folder)}
+def write_card(folder: Path, about: dict[str, Any], each: Each = map) -> None:
+    """Write checksums and ``dataset.json``; its ``created`` is the only time of an export in it.
+
+    Args:
+        folder: of the export.
+        about: what the card says.
+        each: calls a function with every item, in their order, as ``ExportContext.each`` does on several threads.
+    """
+    about = {"schema": SCHEMA, **about, "checksums_sha256": write_checksums(folder, each)}
     about["created"] = datetime.now(UTC).isoformat(timespec="seconds")
     text = json.dumps(about, indent=2, allow_nan=False, ensure_ascii=False)
     (folder / CARD).write_text(text + "\n", encoding="utf-8")

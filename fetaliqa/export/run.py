@@ -234,7 +234,7 @@ class _Export:
                 write_parquet(root)
             if not (root / README).exists():
                 (root / README).write_text(readme_text(about), encoding="utf-8")
-            write_card(root, about)
+            write_card(root, about, context.each)
         return about
 
     def _about(self, notes: Sequence[str], labels: dict[str, int] | None = None) -> dict[str, Any]:

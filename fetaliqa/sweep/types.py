@@ -47,8 +47,6 @@ class Sweep:
         grid: geometry of the file, for writing masks.
         source: file or folder the sweep was read from, None for an array.
         case_id: name of the file without suffix, or of the folder.
-        content_hash: sha256 (hex) of shape, spacing, ranges and pixels; independent of the file's name,
-            format and compression.
         notes: what reading changed or had to guess, one sentence each.
     """
 
@@ -58,7 +56,6 @@ class Sweep:
     grid: Grid
     source: Path | None
     case_id: str
-    content_hash: str
     notes: tuple[str, ...] = field(default=())
 
     @property
@@ -77,6 +74,14 @@ class Sweep:
         """Bool [T], True where the slot is black: never to be scored or offered to anybody."""
         return sweep_ranges.black_slots(self.frames)
 
+    @cached_property
+    def content_hash(self) -> str:
+        """sha256 (hex) of shape, spacing, ranges and pixels, whatever the file's name, format and compression.
+
+        It takes all pixels to be read once more, so it is only made when it is asked for.
+        """
+        return _content_hash(self.frames, self.spacing, self.ranges)
+
     def sweep_of(self, frame: int) -> int:
         """Return the 0-based sweep that holds ``frame``.
 
@@ -89,7 +94,7 @@ class Sweep:
         raise OptionError(f"frame {frame}: {self.case_id} has frames 0 to {self.frame_count - 1}")
 
 
-def content_hash(frames: np.ndarray, spacing: tuple[float, float] | None, ranges: Ranges) -> str:
+def _content_hash(frames: np.ndarray, spacing: tuple[float, float] | None, ranges: Ranges) -> str:
     """Return the sha256 (hex) of a sweep's content, computed over the pixels in place.
 
     Args:
@@ -120,7 +125,7 @@ def build_sweep(
     case_id: str,
     notes: tuple[str, ...] = (),
 ) -> Sweep:
-    """Assemble a ``Sweep``: find the ranges, hash the content, refuse a stack without any image.
+    """Assemble a ``Sweep``: find the ranges, refuse a stack without any image.
 
     Args:
         frames: uint8 [T, H, W], C-contiguous.
@@ -143,7 +148,7 @@ def build_sweep(
             f"{sweep_ranges.BLACK_LEVEL} of 255); check that it is not a mask file"
         )
     ranges = sweep_ranges.resolve(sweeps, padding, case_id)
-    sweep = Sweep(frames, spacing, ranges, grid, source, case_id, content_hash(frames, spacing, ranges), notes)
+    sweep = Sweep(frames, spacing, ranges, grid, source, case_id, notes)
     sweep.__dict__["padding"] = padding  # fills the cached property: it was needed for the ranges anyway
     return sweep
 
