@@ -29,6 +29,7 @@ from fetaliqa.export.pseudonyms import Pseudonyms
 from fetaliqa.export.report import ReportBuilder
 from fetaliqa.export.selection import CONFIRMED, Selection
 from fetaliqa.export.source import ExportSource
+from fetaliqa.sweep.stacks import StackMemory, stacks_from
 
 Progress = Callable[[int, int, int], None]  # cases done, cases in all, frames done
 REPORT = "report.html"
@@ -157,10 +158,16 @@ class _Export:
 
     def _read(self) -> Iterator[tuple[CaseEntry, ExportCase | None]]:
         """Cases in their order, the next one being read while one is written."""
+        memory = StackMemory()
+
+        def read(entry: CaseEntry) -> ExportCase:
+            with stacks_from(memory):
+                return self.source.read(entry)
+
         with ThreadPoolExecutor(1) as reader:
             ahead: Future[ExportCase] | None = None
             for number, entry in enumerate(self.entries):
-                current = ahead or reader.submit(self.source.read, entry)
+                current = ahead or reader.submit(read, entry)
                 following = self.entries[number + 1 : number + 2]
                 try:
                     case = current.result()
@@ -169,7 +176,7 @@ class _Export:
                         raise
                     self.notes.append(self._note(f"left out: {problem}", entry))
                     case = None
-                ahead = reader.submit(self.source.read, following[0]) if following else None
+                ahead = reader.submit(read, following[0]) if following else None
                 del current
                 yield entry, case
                 del case  # or two cases would be held while a third is read

@@ -10,6 +10,7 @@ import numpy as np
 
 from fetaliqa.errors import SweepError
 from fetaliqa.sweep.ranges import BLACK_LEVEL
+from fetaliqa.sweep.stacks import uninitialised
 
 # ITU-R BT.601-7 section 2.5.1, in 1/65536: sums to 65536, so that grey (R = G = B) stays as it is.
 LUMA_WEIGHTS = (19595, 38470, 7471)
@@ -67,7 +68,7 @@ def new_stack(shape: tuple[int, int, int], name: str) -> np.ndarray:
         SweepError: when there is no memory for it.
     """
     try:
-        return np.empty(shape, dtype=np.uint8)
+        return uninitialised(shape)
     except (MemoryError, ValueError):
         size = math.prod(shape) / 2**30
         raise SweepError(
