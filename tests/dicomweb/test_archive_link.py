@@ -20,6 +20,10 @@ from stub_archive import StubArchive
 
 from fetaliqa.anatomy import ABDOMEN
 from fetaliqa.errors import FetalIQAError
+from fetaliqa.export.options import ExportOptions
+from fetaliqa.export.run import run_export
+from fetaliqa.export.selection import Selection
+from fetaliqa.export.source import ExportSource
 from fetaliqa.labels import LabelStore
 from fetaliqa.labels.record import parse_record
 from fetaliqa.sweep import read_sweep
@@ -337,6 +341,20 @@ def test_a_record_of_frames_that_are_not_there_stops_no_other_label(
     (problem,) = link.status()["problems"]
     assert "names frame 77" in problem
     assert len(segmentations(stub)) == 1
+
+
+def test_the_folder_of_copies_is_exported_like_any_studies(
+    stub: StubArchive, linked: Callable[..., ArchiveLink], cines: list[pydicom.Dataset], tmp_path: Path
+) -> None:
+    link, image_id = linked(), cines[0].SeriesInstanceUID
+    link.once(look=True)
+    a_store(link).save_label(image_id, str(a_mask(link, image_id)), "final", record())
+    about = run_export(
+        ExportSource(link.folder), tmp_path / "out", Selection(), ExportOptions(format="dicom-cine")
+    )
+    assert (about["counts"]["frames"], about["counts"]["states"]) == (1, {"annotated": 1})
+    exported = pydicom.dcmread(tmp_path / "out" / "images" / f"{image_id}.dcm").pixel_array
+    assert np.array_equal(exported, read_sweep(link.folder / f"{image_id}.dcm").frames[2])
 
 
 def test_saving_a_final_label_wakes_the_link(
