@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import sys
@@ -143,6 +144,7 @@ class FetalIQAApp(MONAILabelApp):
         threading.Thread(target=self._refresh_queue, name="label-queue", daemon=True).start()
 
     def _refresh_queue(self) -> None:
+        importlib.import_module("scipy.cluster.vq")  # groups frames; else the first next sample waits for it
         task = self._infers.get(SEG_MODEL)
         if task is not None:
             self._queue.refresh(self._datastore.sources(), task.serving.peek().fingerprint)
