@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from fetaliqa.scoring.run import Engine
 
 
+MAX_COUNT = 1024  # of processes or threads; more is a mistake
+
+
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "paths", nargs="+", type=Path, metavar="PATH", help="sweep file, folder of frames, or folder of sweeps"
@@ -50,6 +53,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="leave cases alone that --out holds already, of the same input, model and options",
     )
+    parser.add_argument(
+        "--processes", type=int, metavar="N", help="score N cases at a time, each in a process (default: 1)"
+    )
+    parser.add_argument(
+        "--threads", type=int, metavar="N", help="of each process (default: the cores, divided among processes)"
+    )
+    parser.add_argument(
+        "--shard", metavar="I/N", help="only the I-th of N parts of the cases, such as 3/100; for arrays of jobs"
+    )
     parser.add_argument("--mask-format", default=".mha", choices=[".mha", ".nii.gz", ".nrrd"])
     parser.add_argument("--each", action="store_true", help="images in a folder are cases of one frame each")
     parser.add_argument("--no-cache", action="store_true", help="compute even what was computed before")
@@ -60,21 +72,25 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from fetaliqa.errors import OptionError
     from fetaliqa.scoring.folder import remove_unfinished
-    from fetaliqa.scoring.job import FAILED, KEPT
+    from fetaliqa.scoring.job import FAILED, KEPT, Part
     from fetaliqa.scoring.run import in_order, score_cases
     from fetaliqa.scoring.tables import write_tables
 
     if args.resume and not args.out:
         raise OptionError("--resume goes on with the results in a folder; name it with --out")
+    for name in ("processes", "threads"):
+        if (count := getattr(args, name)) is not None and not 1 <= count <= MAX_COUNT:
+            raise OptionError(f"{name} is {count}; it must be a whole number from 1 to {MAX_COUNT}")
+    part = None if args.shard is None else Part.parse(args.shard)
     job = _job(args)
-    cases = _cases(args)
+    cases = _cases(args) if part is None else part.choose(_cases(args))
     if job.out is not None:
         job.out.mkdir(parents=True, exist_ok=True)
         remove_unfinished(job.out)
     outcomes: list[Outcome] = []
     shown = 0
     with _Bars(len(cases), quiet=args.quiet) as bars:
-        engine = _engine(args, job, bars)
+        engine = _engine(args, job, len(cases), bars)
         try:
             for outcome in in_order(cases, bars.counted(score_cases(engine, cases))):
                 outcomes.append(outcome)
@@ -94,7 +110,8 @@ def run(args: argparse.Namespace) -> int:
     failed = sum(outcome.status == FAILED for outcome in outcomes)
     kept = sum(outcome.status == KEPT for outcome in outcomes)
     if job.out is not None:
-        write_tables(job, outcomes)
+        remove_unfinished(job.out)  # of processes of this run that died
+        write_tables(job, outcomes, suffix="" if part is None else part.suffix)
         if kept:
             print(f"{kept} of {len(cases)} cases were done before", file=sys.stderr)
         print(f"written to {args.out}", file=sys.stderr)
@@ -150,10 +167,13 @@ def _job(args: argparse.Namespace) -> ScoreJob:
     )
 
 
-def _engine(args: argparse.Namespace, job: ScoreJob, bars: _Bars) -> Engine:
-    from fetaliqa.scoring.local import ThisProcess
+def _engine(args: argparse.Namespace, job: ScoreJob, cases: int, bars: _Bars) -> Engine:
+    from fetaliqa.scoring.local import Processes, ThisProcess
 
-    return ThisProcess(job, bars.frames)
+    processes = min(args.processes or 1, cases)
+    if processes <= 1:
+        return ThisProcess(job, bars.frames, args.threads)
+    return Processes(job, processes, args.threads)
 
 
 class _Bars:
