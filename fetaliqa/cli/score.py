@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import sys
 from collections.abc import Iterator
@@ -54,10 +55,27 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="leave cases alone that --out holds already, of the same input, model and options",
     )
     parser.add_argument(
-        "--processes", type=int, metavar="N", help="score N cases at a time, each in a process (default: 1)"
+        "--processes",
+        type=int,
+        metavar="N",
+        help="score N cases at a time, each in a process (default: 1; on a cluster, as many as it has room for)",
     )
     parser.add_argument(
-        "--threads", type=int, metavar="N", help="of each process (default: the cores, divided among processes)"
+        "--threads",
+        type=int,
+        metavar="N",
+        help="of each process (default: the cores, divided among processes; on a cluster 1)",
+    )
+    parser.add_argument(
+        "--engine",
+        default="local",
+        choices=("local", "ray"),
+        help="processes of this machine, or of a Ray cluster (default: local)",
+    )
+    parser.add_argument(
+        "--address",
+        default="auto",
+        help="of the Ray cluster: auto, the one that this machine belongs to; HOST:PORT; local, one for this run",
     )
     parser.add_argument(
         "--shard", metavar="I/N", help="only the I-th of N parts of the cases, such as 3/100; for arrays of jobs"
@@ -71,9 +89,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from fetaliqa.errors import OptionError
-    from fetaliqa.scoring.folder import remove_unfinished
     from fetaliqa.scoring.job import FAILED, KEPT, Part
-    from fetaliqa.scoring.run import in_order, score_cases
     from fetaliqa.scoring.tables import write_tables
 
     if args.resume and not args.out:
@@ -82,15 +98,42 @@ def run(args: argparse.Namespace) -> int:
         if (count := getattr(args, name)) is not None and not 1 <= count <= MAX_COUNT:
             raise OptionError(f"{name} is {count}; it must be a whole number from 1 to {MAX_COUNT}")
     part = None if args.shard is None else Part.parse(args.shard)
-    job = _job(args)
-    cases = _cases(args) if part is None else part.choose(_cases(args))
+    with contextlib.ExitStack() as stack:
+        ray = stack.enter_context(_cluster(args)) if args.engine == "ray" else None
+        job = _job(args, ray)
+        cases = _cases(args) if part is None else part.choose(_cases(args))
+        outcomes = _score(args, ray, job, cases)
+    failed = sum(outcome.status == FAILED for outcome in outcomes)
+    kept = sum(outcome.status == KEPT for outcome in outcomes)
     if job.out is not None:
-        job.out.mkdir(parents=True, exist_ok=True)
-        remove_unfinished(job.out)
+        write_tables(job, outcomes, suffix="" if part is None else part.suffix)
+        if kept:
+            print(f"{kept} of {len(cases)} cases were done before", file=sys.stderr)
+        print(f"written to {args.out}", file=sys.stderr)
+    if failed:
+        print(f"fetaliqa score: {failed} of {len(cases)} inputs could not be assessed", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _cluster(args: argparse.Namespace) -> contextlib.AbstractContextManager[Any]:
+    from fetaliqa.errors import OptionError
+    from fetaliqa.scoring.on_ray import cluster
+
+    if not args.out:
+        raise OptionError("--engine ray writes results to a folder that all machines see; name it with --out")
+    return cluster(args.address, args.processes and args.processes * (args.threads or 1))
+
+
+def _score(args: argparse.Namespace, ray: Any, job: ScoreJob, cases: list[Case]) -> list[Outcome]:
+    from fetaliqa.scoring.folder import remove_unfinished
+    from fetaliqa.scoring.job import FAILED
+    from fetaliqa.scoring.run import in_order, score_cases
+
     outcomes: list[Outcome] = []
     shown = 0
     with _Bars(len(cases), quiet=args.quiet) as bars:
-        engine = _engine(args, job, len(cases), bars)
+        engine = _engine(args, ray, job, len(cases), bars)
         try:
             for outcome in in_order(cases, bars.counted(score_cases(engine, cases))):
                 outcomes.append(outcome)
@@ -102,23 +145,12 @@ def run(args: argparse.Namespace) -> int:
                 shown += 1
         except KeyboardInterrupt:
             if job.out is not None:
-                bars.say(
-                    f"{bars.done} of {len(cases)} cases were through; the same command with --resume goes on",
-                    sys.stderr,
-                )
+                said = f"{bars.done} of {len(cases)} cases were through; the same command with --resume goes on"
+                bars.say(said, sys.stderr)
             raise
-    failed = sum(outcome.status == FAILED for outcome in outcomes)
-    kept = sum(outcome.status == KEPT for outcome in outcomes)
     if job.out is not None:
         remove_unfinished(job.out)  # of processes of this run that died
-        write_tables(job, outcomes, suffix="" if part is None else part.suffix)
-        if kept:
-            print(f"{kept} of {len(cases)} cases were done before", file=sys.stderr)
-        print(f"written to {args.out}", file=sys.stderr)
-    if failed:
-        print(f"fetaliqa score: {failed} of {len(cases)} inputs could not be assessed", file=sys.stderr)
-        return 2
-    return 0
+    return outcomes
 
 
 def _cases(args: argparse.Namespace) -> list[Case]:
@@ -139,11 +171,15 @@ def _cases(args: argparse.Namespace) -> list[Case]:
     return cases
 
 
-def _job(args: argparse.Namespace) -> ScoreJob:
+def _job(args: argparse.Namespace, ray: Any) -> ScoreJob:
+    import torch
+
     from fetaliqa.inference import AssessmentService, AssessOptions, choose_device
     from fetaliqa.inference.service import default_cache_directory
     from fetaliqa.models.store import resolve_bundle
+    from fetaliqa.scoring.folder import remove_unfinished
     from fetaliqa.scoring.job import ScoreJob
+    from fetaliqa.scoring.on_ray import device_of, results_id
 
     options = AssessOptions.from_request(
         {"top_n": args.top, "sweep_count": args.sweeps, "threshold": args.threshold, "search": args.search}
@@ -151,7 +187,11 @@ def _job(args: argparse.Namespace) -> ScoreJob:
     model = resolve_bundle(args.model).absolute()
     classifier = None if args.cls_model is None else resolve_bundle(args.cls_model).absolute()
     service = AssessmentService(model, classifier_spec=classifier, precision=args.precision)
-    device = choose_device(args.device)
+    device = choose_device(args.device) if ray is None else torch.device(device_of(ray, args.device))
+    out = None if args.out is None else args.out.absolute()
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        remove_unfinished(out)
     return ScoreJob(
         model=model,
         classifier=classifier,
@@ -160,16 +200,29 @@ def _job(args: argparse.Namespace) -> ScoreJob:
         options=options,
         made_with=service.made_with(options, device),
         measurement=service.model_info()["measurement"],
-        out=None if args.out is None else args.out.absolute(),
+        out=out,
+        out_id=None if ray is None or out is None else results_id(out),
         mask_format=args.mask_format,
-        cache_dir=None if args.no_cache else default_cache_directory(),
+        # a cluster's machines have a cache each, which would answer few; the done marks answer for all
+        cache_dir=None if args.no_cache or ray is not None else default_cache_directory(),
         resume=args.resume,
     )
 
 
-def _engine(args: argparse.Namespace, job: ScoreJob, cases: int, bars: _Bars) -> Engine:
+def _engine(args: argparse.Namespace, ray: Any, job: ScoreJob, cases: int, bars: _Bars) -> Engine:
     from fetaliqa.scoring.local import Processes, ThisProcess
+    from fetaliqa.scoring.on_ray import OnRay
 
+    if ray is not None:
+        threads = args.threads or 1
+        return OnRay(
+            ray,
+            job,
+            cases,
+            at_once=args.processes,
+            threads=threads,
+            notice=lambda sentence: bars.say(f"fetaliqa score: {sentence}", sys.stderr),
+        )
     processes = min(args.processes or 1, cases)
     if processes <= 1:
         return ThisProcess(job, bars.frames, args.threads)
