@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
-from fetaliqa.errors import FetalIQAError
+from fetaliqa.errors import FetalIQAError, ScoringError
 from fetaliqa.inference.assessment import Progress
 from fetaliqa.scoring.job import LOST, Case, Outcome, ScoreJob
 from fetaliqa.scoring.run import Shard
 from fetaliqa.scoring.scorer import Scorer
 
+DEATHS = 2  # of each child, before any case was through: then it is not the cases' fault
 PATIENCE_SECONDS = 5  # for a child to end after it was asked to
 
 
@@ -97,6 +98,7 @@ class Processes:
     def run(self, shards: Sequence[Shard]) -> Iterator[Outcome]:
         """See :class:`fetaliqa.scoring.run.Engine`."""
         left = deque(case for shard in shards for case in shard)
+        deaths: int | None = 0  # before any case was through, None once one was
         children: list[_Child] = []
         try:
             children += [self._start(index) for index in range(min(self._count, len(left)))]
@@ -105,7 +107,12 @@ class Processes:
             while busy := {child.connection: child for child in children if child.case is not None}:
                 for connection in wait(list(busy)):
                     child = busy[connection]  # type: ignore[index]
-                    yield self._heard(child)
+                    outcome = self._heard(child)
+                    deaths = None if deaths is None or outcome.status != LOST else deaths + 1
+                    if deaths is not None and deaths > DEATHS * self._count:
+                        said = f"{outcome.reason}, {deaths} times before a case was through"
+                        raise ScoringError(f"nothing is scored: {said}")
+                    yield outcome
                     if not child.process.is_alive() and left:
                         index = children.index(child)
                         children[index] = child = self._start(index)

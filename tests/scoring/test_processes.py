@@ -13,9 +13,11 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from fetaliqa.errors import ScoringError
 from fetaliqa.scoring.job import FAILED, LOST, SCORED, Case, Outcome
 from fetaliqa.scoring.run import in_order, score_cases
 
@@ -82,6 +84,16 @@ def test_no_child_outlives_a_run_that_was_stopped(small_cases, tmp_path, how):
     finally:
         if group_exists(process.pid):
             os.killpg(process.pid, signal.SIGKILL)
+
+
+def test_processes_that_all_die_at_once_are_not_started_for_every_case(monkeypatch):
+    from fetaliqa.scoring import local
+
+    monkeypatch.setattr(local, "_score_what_comes", print)  # returns without a word to its parent
+    cases = [Case(Path(f"/{number}.mha"), str(number)) for number in range(1000)]
+    engine = local.Processes(SimpleNamespace(device="cpu"), 1)  # type: ignore[arg-type]
+    with pytest.raises(ScoringError, match="with exit code 0, 3 times"):
+        list(score_cases(engine, cases))
 
 
 def group_exists(group: int) -> bool:
