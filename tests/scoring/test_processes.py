@@ -57,33 +57,32 @@ def test_a_process_that_dies_costs_only_the_case_it_had(small_cases, tmp_path, s
     assert contents(out) == contents(whole_run)
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
-def test_no_child_outlives_a_run_that_was_stopped(small_cases, tmp_path, how):
-    command = [
-        sys.executable,
-        "-m",
-        "fetaliqa.cli.main",
-        "score",
-        str(small_cases),
-        "--out",
-        str(tmp_path / "out"),
-    ]
-    command += ["--processes", "2", "--threads", "1", "--no-cache"]
-    process = subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
+def test_no_child_outlives_a_run_that_was_stopped(small_cases, tmp_path):
+    """Two runs at once: one is interrupted, as by Ctrl-C, the other killed."""
+    runs = {}
     try:
-        wait_for(lambda: (tmp_path / "out" / ".unfinished").exists() or any(tmp_path.glob("out/*/done.json")))
-        process.send_signal(how)  # to the parent only
-        _, said = process.communicate(timeout=30)
-        if how == signal.SIGINT:
-            assert process.returncode == 130
-            assert "--resume" in said
-            assert "Traceback" not in said
-        wait_for(lambda: not group_exists(process.pid), 10)
+        for how in (signal.SIGINT, signal.SIGKILL):
+            command = [sys.executable, "-m", "fetaliqa.cli.main", "score", str(small_cases), "--no-cache"]
+            command += ["--out", str(tmp_path / how.name), "--processes", "2", "--threads", "1"]
+            runs[how] = subprocess.Popen(
+                command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True
+            )
+        said = {}
+        for how, process in runs.items():
+            out = tmp_path / how.name
+            wait_for(lambda out=out: (out / ".unfinished").exists() or any(out.glob("*/done.json")))
+            assert process.poll() is None
+            process.send_signal(how)  # to the parent only
+        for how, process in runs.items():
+            _, said[how] = process.communicate(timeout=30)
+            wait_for(lambda process=process: not group_exists(process.pid), 10)
     finally:
-        if group_exists(process.pid):
-            os.killpg(process.pid, signal.SIGKILL)
+        for process in runs.values():
+            if group_exists(process.pid):
+                os.killpg(process.pid, signal.SIGKILL)
+    assert runs[signal.SIGINT].returncode == 130
+    assert "--resume" in said[signal.SIGINT]
+    assert "Traceback" not in said[signal.SIGINT]
 
 
 def test_processes_that_all_die_at_once_are_not_started_for_every_case(monkeypatch):
