@@ -17,7 +17,8 @@ _UMASK = os.umask(0)
 os.umask(_UMASK)
 
 
-def _fsync_directory(directory: Path) -> None:
+def sync_directory(directory: Path) -> None:
+    """Make what was renamed into ``directory`` survive a loss of power."""
     descriptor = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -43,7 +44,7 @@ def atomic_path(target: Path) -> Iterator[Path]:
         with open(temporary, "rb") as written:
             os.fsync(written.fileno())
         os.replace(temporary, target)
-        _fsync_directory(target.parent)
+        sync_directory(target.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -64,7 +65,7 @@ def atomic_directory(target: Path) -> Iterator[Path]:
         yield temporary
         os.chmod(temporary, 0o777 & ~_UMASK)
         os.rename(temporary, target)
-        _fsync_directory(target.parent)
+        sync_directory(target.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

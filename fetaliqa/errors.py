@@ -47,6 +47,13 @@ class TrainingError(FetalIQAError):
     exit_code = 1
 
 
+class ScoringError(FetalIQAError):
+    """Processes that score cases end before any case is through."""
+
+    http_status = 500
+    exit_code = 1
+
+
 class TooFewLabels(FetalIQAError):
     """There is not enough confirmed to retrain on; the sentence says what is missing."""
 

@@ -3,30 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import csv
+import contextlib
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-FRAME_COLUMNS = (
-    "index",
-    "sweep",
-    "padding",
-    "quality",
-    "positive",
-    "interpolated",
-    "rank",
-    "foreground_fraction",
-    "area_px",
-    "area_mm2",
-    "circumference_mm",
-    "circumference_absent",
-    "warning",
-    "fit_residual",
-    "fitted_share",
-    "cls_probability",
-)
+if TYPE_CHECKING:
+    from fetaliqa.scoring.job import Case, Outcome, ScoreJob
+    from fetaliqa.scoring.run import Engine
+
+
+MAX_COUNT = 1024  # of processes or threads; more is a mistake
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -60,6 +49,37 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="write masks, tables, JSON and a contact sheet per case here"
     )
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="leave cases alone that --out holds already, of the same input, model and options",
+    )
+    parser.add_argument(
+        "--processes",
+        type=int,
+        metavar="N",
+        help="score N cases at a time, each in a process (default: 1; on a cluster, as many as it has room for)",
+    )
+    parser.add_argument(
+        "--threads",
+        type=int,
+        metavar="N",
+        help="of each process (default: the cores, divided among processes; on a cluster 1)",
+    )
+    parser.add_argument(
+        "--engine",
+        default="local",
+        choices=("local", "ray"),
+        help="processes of this machine, or of a Ray cluster (default: local)",
+    )
+    parser.add_argument(
+        "--address",
+        default="auto",
+        help="of the Ray cluster: auto, the one that this machine belongs to; HOST:PORT; local, one for this run",
+    )
+    parser.add_argument(
+        "--shard", metavar="I/N", help="only the I-th of N parts of the cases, such as 3/100; for arrays of jobs"
+    )
     parser.add_argument("--mask-format", default=".mha", choices=[".mha", ".nii.gz", ".nrrd"])
     parser.add_argument("--each", action="store_true", help="images in a folder are cases of one frame each")
     parser.add_argument("--no-cache", action="store_true", help="compute even what was computed before")
@@ -68,46 +88,27 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from fetaliqa.errors import FetalIQAError, OptionError
-    from fetaliqa.inference import AssessmentService, AssessOptions
-    from fetaliqa.inference.cases import expand_cases
-    from fetaliqa.inference.service import default_cache_directory
-    from fetaliqa.sweep import case_id_of
+    from fetaliqa.errors import OptionError
+    from fetaliqa.scoring.job import FAILED, KEPT, Part
+    from fetaliqa.scoring.tables import write_tables
 
-    options = AssessOptions.from_request(
-        {"top_n": args.top, "sweep_count": args.sweeps, "threshold": args.threshold, "search": args.search}
-    )
-    cases = [case for path in args.paths for case in expand_cases(path, each=args.each)]
-    names = [case_id_of(case) for case in cases]
-    if args.out and len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise OptionError(
-            f"two inputs are called {twice!r} and would overwrite each other in {args.out}; run them apart"
-        )
-    service = AssessmentService(
-        args.model,
-        classifier_spec=args.cls_model,
-        device=args.device,
-        cache_dir=None if args.no_cache else default_cache_directory(),
-        weights=args.weights,
-        precision=args.precision,
-    )
-    failed = 0
-    rows: list[dict[str, Any]] = []
-    for case, name in zip(cases, names):
-        try:
-            record = _one_case(service, case, name, options, args)
-        except FetalIQAError as error:
-            failed += 1
-            print(f"fetaliqa score: {error}", file=sys.stderr)
-            continue
-        rows.append(_summary(record))
-        if args.json:
-            print(json.dumps(record), flush=True)
-        else:
-            _print_case(record, first=len(rows) == 1)
-    if args.out and rows:
-        _write_csv(args.out / "summary.csv", list(rows[0]), rows)
+    if args.resume and not args.out:
+        raise OptionError("--resume goes on with the results in a folder; name it with --out")
+    for name in ("processes", "threads"):
+        if (count := getattr(args, name)) is not None and not 1 <= count <= MAX_COUNT:
+            raise OptionError(f"{name} is {count}; it must be a whole number from 1 to {MAX_COUNT}")
+    part = None if args.shard is None else Part.parse(args.shard)
+    with contextlib.ExitStack() as stack:
+        ray = stack.enter_context(_cluster(args)) if args.engine == "ray" else None
+        job = _job(args, ray)
+        cases = _cases(args) if part is None else part.choose(_cases(args))
+        outcomes = _score(args, ray, job, cases)
+    failed = sum(outcome.status == FAILED for outcome in outcomes)
+    kept = sum(outcome.status == KEPT for outcome in outcomes)
+    if job.out is not None:
+        write_tables(job, outcomes, suffix="" if part is None else part.suffix)
+        if kept:
+            print(f"{kept} of {len(cases)} cases were done before", file=sys.stderr)
         print(f"written to {args.out}", file=sys.stderr)
     if failed:
         print(f"fetaliqa score: {failed} of {len(cases)} inputs could not be assessed", file=sys.stderr)
@@ -115,68 +116,192 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _one_case(service: Any, case: Path, name: str, options: Any, args: argparse.Namespace) -> dict[str, Any]:
-    from tqdm import tqdm
+def _cluster(args: argparse.Namespace) -> contextlib.AbstractContextManager[Any]:
+    from fetaliqa.errors import OptionError
+    from fetaliqa.scoring.on_ray import cluster
 
-    with tqdm(desc=name[:24], unit="frame", disable=args.quiet or None, file=sys.stderr, leave=False) as bar:
+    if not args.out:
+        raise OptionError("--engine ray writes results to a folder that all machines see; name it with --out")
+    return cluster(args.address, args.processes and args.processes * (args.threads or 1))
+
+
+def _score(args: argparse.Namespace, ray: Any, job: ScoreJob, cases: list[Case]) -> list[Outcome]:
+    from fetaliqa.scoring.folder import remove_unfinished
+    from fetaliqa.scoring.job import FAILED
+    from fetaliqa.scoring.run import in_order, score_cases
+
+    outcomes: list[Outcome] = []
+    shown = 0
+    with _Bars(len(cases), quiet=args.quiet) as bars:
+        engine = _engine(args, ray, job, len(cases), bars)
+        try:
+            for outcome in in_order(cases, bars.counted(score_cases(engine, cases))):
+                outcomes.append(outcome)
+                if outcome.status == FAILED:
+                    bars.say(f"fetaliqa score: {outcome.reason}", sys.stderr)
+                    continue
+                with bars.aside():
+                    _show(job, outcome, as_json=args.json, first=shown == 0)
+                shown += 1
+        except KeyboardInterrupt:
+            if job.out is not None:
+                said = f"{bars.done} of {len(cases)} cases were through; the same command with --resume goes on"
+                bars.say(said, sys.stderr)
+            raise
+    if job.out is not None:
+        remove_unfinished(job.out)  # of processes of this run that died
+    return outcomes
+
+
+def _cases(args: argparse.Namespace) -> list[Case]:
+    from fetaliqa.errors import OptionError
+    from fetaliqa.inference.cases import expand_cases
+    from fetaliqa.scoring.job import Case
+
+    cases = [Case.of(path) for given in args.paths for path in expand_cases(given, each=args.each)]
+    if args.out:
+        known: set[str] = set()
+        for case in cases:
+            if case.name in known:
+                raise OptionError(
+                    f"two inputs are called {case.name!r} and would overwrite each other in {args.out}; "
+                    "run them apart"
+                )
+            known.add(case.name)
+    return cases
+
+
+def _job(args: argparse.Namespace, ray: Any) -> ScoreJob:
+    import torch
+
+    from fetaliqa.inference import AssessmentService, AssessOptions, choose_device
+    from fetaliqa.inference.service import default_cache_directory
+    from fetaliqa.models.store import resolve_bundle
+    from fetaliqa.scoring.folder import remove_unfinished
+    from fetaliqa.scoring.job import ScoreJob
+    from fetaliqa.scoring.on_ray import device_of, results_id
+
+    options = AssessOptions.from_request(
+        {"top_n": args.top, "sweep_count": args.sweeps, "threshold": args.threshold, "search": args.search}
+    )
+    model = resolve_bundle(args.model).absolute()
+    classifier = None if args.cls_model is None else resolve_bundle(args.cls_model).absolute()
+    service = AssessmentService(model, classifier_spec=classifier, precision=args.precision)
+    device = choose_device(args.device) if ray is None else torch.device(device_of(ray, args.device))
+    out = None if args.out is None else args.out.absolute()
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        remove_unfinished(out)
+    return ScoreJob(
+        model=model,
+        classifier=classifier,
+        weights=args.weights,
+        device=str(device),
+        options=options,
+        made_with=service.made_with(options, device),
+        measurement=service.model_info()["measurement"],
+        out=out,
+        out_id=None if ray is None or out is None else results_id(out),
+        mask_format=args.mask_format,
+        # a cluster's machines have a cache each, which would answer few; the done marks answer for all
+        cache_dir=None if args.no_cache or ray is not None else default_cache_directory(),
+        resume=args.resume,
+    )
+
+
+def _engine(args: argparse.Namespace, ray: Any, job: ScoreJob, cases: int, bars: _Bars) -> Engine:
+    from fetaliqa.scoring.local import Processes, ThisProcess
+    from fetaliqa.scoring.on_ray import OnRay
+
+    if ray is not None:
+        threads = args.threads or 1
+        return OnRay(
+            ray,
+            job,
+            cases,
+            at_once=args.processes,
+            threads=threads,
+            notice=lambda sentence: bars.say(f"fetaliqa score: {sentence}", sys.stderr),
+        )
+    processes = min(args.processes or 1, cases)
+    if processes <= 1:
+        return ThisProcess(job, bars.frames, args.threads)
+    return Processes(job, processes, args.threads)
+
+
+class _Bars:
+    """A progress bar over the cases when there are several, and one over the frames of the case at hand."""
+
+    def __init__(self, cases: int, *, quiet: bool) -> None:
+        from tqdm import tqdm
+
+        self.done = 0
+        self._quiet = quiet or None
+        self._tqdm = tqdm
+        self._cases = self._bar(total=cases, desc="cases", unit="case") if cases > 1 else None
+        self._frames: Any = None
+
+    def _bar(self, **how: Any) -> Any:
+        return self._tqdm(disable=self._quiet, file=sys.stderr, leave=False, **how)
+
+    def __enter__(self) -> _Bars:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for bar in (self._frames, self._cases):
+            if bar is not None:
+                bar.close()
+
+    def counted(self, outcomes: Iterator[Outcome]) -> Iterator[Outcome]:
+        """Pass outcomes on as they come."""
+        for outcome in outcomes:
+            self.done += 1
+            if self._cases is not None:
+                self._cases.update()
+            yield outcome
+
+    def frames(self, case: Case) -> Any:
+        """The progress callback of a case."""
+        if self._frames is not None:
+            self._frames.close()
+        bar = self._frames = self._bar(desc=case.name[:24], unit="frame")
 
         def progress(done: int, total: int) -> None:
             bar.total = total
             bar.update(done - bar.n)
 
-        result = service.assess(case, options, progress)
-    record = result.assessment
-    if args.out:
-        _write_case(args.out / name, result, args.mask_format)
-    return record
+        return progress
+
+    def aside(self) -> Any:
+        """While it lasts, what is printed does not run into the bars."""
+        return self._tqdm.external_write_mode(file=sys.stdout)
+
+    def say(self, sentence: str, stream: Any) -> None:
+        """A line above the bars."""
+        self._tqdm.write(sentence, file=stream)
 
 
-def _write_case(folder: Path, result: Any, mask_format: str) -> None:
-    from fetaliqa.atomic import write_json
-    from fetaliqa.report.contact_sheet import contact_sheet
+def _show(job: ScoreJob, outcome: Outcome, *, as_json: bool, first: bool) -> None:
+    from fetaliqa.scoring.folder import ASSESSMENT_FILE
 
-    folder.mkdir(parents=True, exist_ok=True)
-    record = result.assessment
-    if record["model"]["task"] == "segmentation":
-        result.write_masks(folder / f"masks{mask_format}")
-    write_json(folder / "assessment.json", record)
-    ranks = {frame: rank for rank, frame in enumerate(record["ranking"], start=1)}
-    rows = [frame | {"rank": ranks.get(frame["index"])} for frame in record["frames"]]
-    _write_csv(folder / "frames.csv", FRAME_COLUMNS, rows)
-    contact_sheet(folder / "contact_sheet.png", frames=result.sweep.frames, masks=result.masks, assessment=record)
-
-
-def _write_csv(path: Path, columns: Any, rows: list[dict[str, Any]]) -> None:
-    from fetaliqa.atomic import atomic_path
-
-    with atomic_path(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, fieldnames=columns, extrasaction="ignore")
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-def _summary(record: dict[str, Any]) -> dict[str, Any]:
-    best = record["frames"][record["best"]] if record["best"] is not None else {}
-    return {
-        "case": record["case_id"],
-        "frames": sum(not frame["padding"] for frame in record["frames"]),
-        "sweeps": len(record["sweeps"]),
-        "looked_at": sum(frame["positive"] is not None for frame in record["frames"]),
-        "positive": sum(bool(frame["positive"]) for frame in record["frames"]),
-        "best_frame": record["best"],
-        "best_sweep": best.get("sweep"),
-        "quality": best.get("quality"),
-        f"{record['model']['measurement'].lower()}_mm": best.get("circumference_mm"),
-        "note": record["reason"] or best.get("circumference_absent") or best.get("warning") or "",
-    }
+    record = outcome.record
+    if record is None:
+        assert job.out is not None
+        record = json.loads((job.out / outcome.case.name / ASSESSMENT_FILE).read_text(encoding="utf-8"))
+    if as_json:
+        print(json.dumps(record), flush=True)
+    else:
+        _print_case(record, first=first)
 
 
 def _print_case(record: dict[str, Any], *, first: bool) -> None:
+    from fetaliqa.scoring.tables import summary_row
+
     measurement = record["model"]["measurement"]
     if first:
         model = record["model"]
         print(f"model {model['name']} {model['version']}: {model['anatomy']}, {measurement}; not for clinical use")
-    summary = _summary(record)
+    summary = summary_row(record)
     print(
         f"\n{summary['case']}: {summary['frames']} frames in {summary['sweeps']} sweep(s), "
         f"{summary['positive']} show the {record['model']['anatomy']}"

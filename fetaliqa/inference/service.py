@@ -186,12 +186,31 @@ class AssessmentService:
     def _made(self, bundle: Bundle) -> Predictor:
         return Predictor(bundle, self._device, weights=self._weights, precision=self._precision)
 
+    def made_with(self, options: AssessOptions, device: torch.device | None = None) -> dict[str, Any]:
+        """What an assessment depends on besides the sweep, as JSON-able values.
+
+        Args:
+            options: of the assessment.
+            device: another one than this service's, which need not exist here.
+
+        Raises:
+            OptionError: when the service's device does not exist here.
+        """
+        device = device or choose_device(self._device)
+        return {
+            "schema": ASSESSMENT_SCHEMA,
+            "version": __version__,  # a version may measure otherwise
+            "device": device.type,  # a GPU computes in another precision
+            "precision": self._precision_on(device),
+            "model": self._bundle.fingerprint,
+            "classifier": None if self._classifier_bundle is None else self._classifier_bundle.fingerprint,
+            "options": options.as_dict(),
+        }
+
     def _key(self, content_hash: str, options: AssessOptions) -> str:
-        classifier = None if self._classifier_bundle is None else self._classifier_bundle.fingerprint
-        # a version may measure otherwise, and a GPU computes in another precision
-        device = choose_device(self._device)
-        how = (ASSESSMENT_SCHEMA, __version__, device.type, self._precision_on(device))
-        return cache_key(*how, content_hash, self._bundle.fingerprint, classifier, options.as_dict())
+        how = self.made_with(options)
+        computed = (how["schema"], how["version"], how["device"], how["precision"])
+        return cache_key(*computed, content_hash, how["model"], how["classifier"], how["options"])
 
     def _precision_on(self, device: torch.device) -> str:
         """Told from the bundle's card, without loading the model."""

@@ -138,6 +138,17 @@ def is_local(path: Path) -> bool:
         return _is_local(_read_fields(file, path.name))
 
 
+def pixel_file(path: Path) -> Path:
+    """The file that holds a MetaImage's pixels: ``path`` itself, or the one that its header names.
+
+    Raises:
+        SweepError: when it is no MetaImage, or that file is missing or lies outside of the header's folder.
+    """
+    with open(path, "rb") as file:
+        fields = _read_fields(file, path.name)
+    return path if _is_local(fields) else data_file_beside(path, fields["ElementDataFile"])
+
+
 def open_metaimage(path: Path) -> OpenImage:
     """Open a .mha or .mhd file.
 

@@ -124,6 +124,17 @@ def is_local(path: Path) -> bool:
         return _data_file(_read_fields(file, path.name)) is None
 
 
+def pixel_file(path: Path) -> Path:
+    """The file that holds an NRRD's pixels: ``path`` itself, or the one that its header names.
+
+    Raises:
+        SweepError: when it is no NRRD file, or that file is missing or lies outside of the header's folder.
+    """
+    with open(path, "rb") as file:
+        written = _data_file(_read_fields(file, path.name))
+    return path if written is None else data_file_beside(path, written)
+
+
 def open_nrrd(path: Path) -> OpenImage:
     """Open a .nrrd file.
 

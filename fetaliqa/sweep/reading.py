@@ -54,6 +54,20 @@ def is_self_contained(path: Path) -> bool:
         return False
 
 
+def files_of(path: Path) -> list[Path]:
+    """Every file that reading ``path`` looks at: itself, the pixels that its header names, or a folder's frames.
+
+    Raises:
+        SweepError: when a header cannot be read, or the file that it names is missing.
+        OSError: when there is no such path, or it may not be read.
+    """
+    if path.is_dir():
+        return _visible_files(path)
+    pixel_files = {".mha": metaimage.pixel_file, ".mhd": metaimage.pixel_file, ".nrrd": nrrd.pixel_file}
+    pixels = pixel_files.get(path.suffix.lower(), lambda itself: itself)(path)
+    return [path] if pixels.resolve() == path.resolve() else [path, pixels]
+
+
 def is_sweep_path(path: str | Path) -> bool:
     """Whether ``path`` is a file of a readable kind, or a folder of frames (images or DICOM).
 
