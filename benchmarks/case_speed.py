@@ -32,11 +32,13 @@ FOREGROUND = 0.06  # of the pixels of a frame, made so by a shift of the logits
 
 
 def case_frames(count: int) -> tuple[np.ndarray, tuple[tuple[int, int], ...]]:
-    """Frames of phantom sweeps of 140, every pixel of a half-size phantom doubled, and their sweeps."""
+    """Lit frames of phantoms of half size, every pixel doubled, cut into sweeps of 140."""
     from fetaliqa.datasets.thinned import phantom_case
 
-    case = phantom_case(71_000, 1).case
-    frames = case.frames[:count].repeat(2, axis=1).repeat(2, axis=2)
+    parts: list[np.ndarray] = []
+    while sum(map(len, parts)) < count:
+        parts.append(phantom_case(71_000 + len(parts), 1).case.frames)
+    frames = np.concatenate(parts)[:count].repeat(2, axis=1).repeat(2, axis=2)
     return np.ascontiguousarray(frames), tuple((start, min(start + 140, count)) for start in range(0, count, 140))
 
 
