@@ -12,9 +12,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-STEP = 5  # frames between those looked at first; the abdomen shows on 7 in a row in ACOUSLIC-AI (median)
+STEP = 5  # frames between those looked at first, at most; the abdomen shows on 7 in a row in ACOUSLIC-AI (median)
+LOOKS = 20  # first of all at as many; a sweep of fewer frames is not shorter, its frames are farther apart
 RISE = 0.08  # most that quality is taken to rise from one frame to the next
 BUDGET = 0.3  # of a sweep's frames, at most; those without anatomy need fewer
+LEAST_BUDGET = 30  # frames; of a short sweep a small share would be too few
 PROMISING = 0.05  # quality at or below which a sweep's peak is no anatomy, but noise
 AT_ONCE = 3  # frames of a sweep in each round: batches are full, and later choices know more
 
@@ -38,9 +40,9 @@ class SweepSearch:
         count = len(self.frames)
         seen = np.array([int(frame) in quality for frame in self.frames], bool)
         if not seen.any():
-            start = min(STEP // 2, (count - 1) // 2)
-            return [int(frame) for frame in self.frames[start::STEP]]
-        left = int(np.ceil(BUDGET * count)) - int(seen.sum())
+            step = min(STEP, max(1, count // LOOKS))
+            return [int(frame) for frame in self.frames[min(step // 2, (count - 1) // 2) :: step]]
+        left = max(int(np.ceil(BUDGET * count)), LEAST_BUDGET) - int(seen.sum())
         if left <= 0 or seen.all():
             return []
         places = np.flatnonzero(seen)

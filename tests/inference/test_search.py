@@ -8,7 +8,7 @@ from test_assessment import AXES, SPACING, brightness_predictor, drawn_frames
 
 from fetaliqa.errors import OptionError
 from fetaliqa.inference import AssessOptions, assess
-from fetaliqa.inference.search import BUDGET, STEP, SweepSearch, interpolated
+from fetaliqa.inference.search import BUDGET, LEAST_BUDGET, LOOKS, STEP, SweepSearch, interpolated
 from fetaliqa.sweep import sweep_from_array
 
 
@@ -36,6 +36,16 @@ def test_the_best_frame_of_a_smooth_curve_is_found_with_few_looks(peak: int, wid
 
 def test_a_sweep_without_anatomy_costs_the_first_look_only() -> None:
     assert len(searched(np.random.default_rng(0).uniform(0, 0.04, 140))) == len(range(STEP // 2, 140, STEP))
+
+
+@pytest.mark.parametrize("peak", [0, 7, 20, 39])
+def test_a_short_sweep_is_looked_at_as_often_as_a_long_one(peak: int) -> None:
+    """The frames of a sweep of 40 are as far apart as every third or fourth of 140."""
+    quality = 0.9 * (np.abs(np.arange(40) - peak) <= 1) * (1 - 0.1 * np.abs(np.arange(40) - peak))
+    found = searched(quality)
+    assert max(found.values()) == quality.max()
+    assert LEAST_BUDGET >= len(found) >= LOOKS
+    assert len(searched(np.zeros(9))) == 9
 
 
 def test_the_higher_of_two_peaks_is_found() -> None:
@@ -66,7 +76,7 @@ def test_an_assessment_by_search_offers_only_what_it_looked_at_and_says_what_it_
     looked = [frame["index"] for frame in frames if frame["positive"] is not None]
     guessed = [frame for frame in frames if frame.get("interpolated")]
     assert len(looked) + len(guessed) == 70
-    assert len(looked) <= np.ceil(BUDGET * 70)
+    assert len(looked) <= LEAST_BUDGET
     assert {(frame["positive"], 0 <= frame["quality"] <= 1) for frame in guessed} == {(None, True)}
     assert set(found.record["ranking"]) <= set(looked)
     best, reference = found.record["best"], whole.record["frames"][whole.record["best"]]
