@@ -190,6 +190,16 @@ def stages(predictor: Any, sweep: Any) -> dict[str, float]:
     return clock.seconds
 
 
+def matmul_teraflops() -> dict[str, float]:
+    """What matrix products of the encoder's largest size reach: the floor of its time. TFLOP/s by number type."""
+    found = {}
+    for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
+        one, other = torch.randn(8 * 257, 1024, dtype=dtype), torch.randn(1024, 4096, dtype=dtype)
+        seconds = min(timed(lambda one=one, other=other: one @ other)[1] for _ in range(20))
+        found[name] = round(2 * one.shape[0] * other.numel() / seconds / 1e12, 3)
+    return found
+
+
 def read_milliseconds(frames: np.ndarray) -> float:
     """A frame's share of reading the case from a compressed .mha."""
     import SimpleITK
@@ -239,7 +249,11 @@ def measure(count: int, baseline_count: int, searched: int) -> dict[str, Any]:
     keep_freed_memory()
     frames, ranges = case_frames(max(count, searched))
     model = full_size_model()
-    result: dict[str, Any] = {"machine": machine(), "weights_gib": round(peak_gib(), 2)}
+    result: dict[str, Any] = {
+        "machine": machine(),
+        "weights_gib": round(peak_gib(), 2),
+        "matmul_teraflops": matmul_teraflops(),
+    }
     shift_logits(model, frames)
     card = card_of(model)
 
