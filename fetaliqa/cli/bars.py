@@ -3,7 +3,18 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import Any
+
+
+def moves(bar: Any) -> Callable[[int, int | None], None]:
+    """A callback (done, in all) that moves a tqdm bar."""
+
+    def progress(done: int, total: int | None) -> None:
+        bar.total = total
+        bar.update(done - bar.n)
+
+    return progress
 
 
 class Bars:

@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from fetaliqa.cli.bars import moves
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
@@ -81,30 +83,23 @@ def _assessed(service: Any, case: Path, options: Any, args: argparse.Namespace) 
     from tqdm import tqdm
 
     with tqdm(desc=case.stem[:24], unit="frame", disable=args.quiet or None, file=sys.stderr, leave=False) as bar:
-
-        def progress(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
-        return service.assess(case, options, progress)
+        return service.assess(case, options, moves(bar))
 
 
 def _found(record: dict[str, Any]) -> dict[str, Any]:
-    frames = record["frames"]
-    best = None if record["best"] is None else frames[record["best"]]
+    from fetaliqa.scoring.summary import summary_row
+
+    row, measurement = summary_row(record), record["model"]["measurement"]
     return {
-        "case": record["case_id"],
-        "frame": record["best"],
-        "sweep": None if best is None else best["sweep"] + 1,
-        "quality": None if best is None else best["quality"],
-        "measurement": record["model"]["measurement"],
-        "circumference_mm": None if best is None else best.get("circumference_mm"),
-        "remark": record["reason"]
-        or (best or {}).get("circumference_absent")
-        or (best or {}).get("warning")
-        or None,
-        "frames_looked_at": sum(frame["positive"] is not None for frame in frames),
-        "frames": sum(not frame["padding"] for frame in frames),
+        "case": row["case"],
+        "frame": row["best_frame"],
+        "sweep": None if row["best_sweep"] is None else row["best_sweep"] + 1,
+        "quality": row["quality"],
+        "measurement": measurement,
+        "circumference_mm": row[f"{measurement.lower()}_mm"],
+        "remark": row["note"] or None,
+        "frames_looked_at": row["looked_at"],
+        "frames": row["frames"],
     }
 
 

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from fetaliqa.cli.bars import moves
+
 KINDS = ("auto", "acouslic", "hc18", "studies")  # as in fetaliqa.datasets.opening, which is slow to import
 NO_CASE = "no case can be used: there is none with both image and label"
 SHOWN_PROBLEMS = 20  # lines; --json has all
@@ -70,12 +72,7 @@ def _bar(unit: str, what: str = "", *, scale: bool = False) -> Iterator[Callable
     from tqdm import tqdm
 
     with tqdm(unit=unit, desc=what or None, unit_scale=scale, file=sys.stderr, disable=None) as bar:
-
-        def show(done: int, total: int | None) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
-        yield show
+        yield moves(bar)
 
 
 def _acouslic(args: argparse.Namespace) -> int:

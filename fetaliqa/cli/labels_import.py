@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from fetaliqa.cli.bars import moves
+
 FORMATS = ("acouslic", "nnunet", "coco", "cvat", "slicer")
 
 
@@ -44,11 +46,6 @@ def run(args: argparse.Namespace) -> int:
         require_extra("export", "reading COCO", {"pycocotools": "pycocotools"})
     incoming = open_incoming(args.source, args.kind)
     with tqdm(desc="import", unit="case", disable=args.quiet or None, file=sys.stderr, leave=False) as bar:
-
-        def progress(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
         results = import_labels(
             args.studies,
             incoming,
@@ -57,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
             empty=args.empty,
             about={"format": args.kind, "name": args.source.name},
             dry_run=args.dry_run,
-            progress=progress,
+            progress=moves(bar),
         )
     if args.json:
         print(json.dumps([asdict(result) for result in results], indent=2))

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fetaliqa.cli.bars import moves
+
 if TYPE_CHECKING:
     from fetaliqa.scoring.job import Case, Outcome, ScoreJob
     from fetaliqa.scoring.run import Engine
@@ -264,13 +266,8 @@ class _Bars:
         """The progress callback of a case."""
         if self._frames is not None:
             self._frames.close()
-        bar = self._frames = self._bar(desc=case.name[:24], unit="frame")
-
-        def progress(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
-        return progress
+        self._frames = self._bar(desc=case.name[:24], unit="frame")
+        return moves(self._frames)
 
     def aside(self) -> Any:
         """While it lasts, what is printed does not run into the bars."""
@@ -295,7 +292,7 @@ def _show(job: ScoreJob, outcome: Outcome, *, as_json: bool, first: bool) -> Non
 
 
 def _print_case(record: dict[str, Any], *, first: bool) -> None:
-    from fetaliqa.scoring.tables import summary_row
+    from fetaliqa.scoring.summary import summary_row
 
     measurement = record["model"]["measurement"]
     if first:

@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fetaliqa.cli.bars import moves
+
 if TYPE_CHECKING:
     from fetaliqa.models.weights import WeightsRecord
 
@@ -57,12 +59,7 @@ def _download(args: argparse.Namespace) -> WeightsRecord:
         raise OptionError(f"--sha256 {args.sha256!r} is not a hash; 64 hex digits are needed")
     target = weights_folder() / "FetalCLIP_weights.pt"
     with tqdm(unit="B", unit_scale=True, desc=target.name, file=sys.stderr) as bar:
-
-        def show(done: int, total: int | None) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
-        sha256 = download(url, target, sha256=args.sha256, progress=show)
+        sha256 = download(url, target, sha256=args.sha256, progress=moves(bar))
     record = import_checkpoint(target, source_sha256=sha256)
     if not args.keep:
         target.unlink()

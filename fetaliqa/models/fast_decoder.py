@@ -24,16 +24,14 @@ from torch import nn
 from fetaliqa.models.architecture import DECODER_STRIDE
 from fetaliqa.models.decoder import UnetrDecoder, fuse_batch_norms, on_decoder_grid
 
-AT_ONCE_BYTES = (
-    8 << 20
-)  # of one full-resolution map on a CPU; larger ones leave the last cache before they are read
+AT_ONCE_BYTES = 8 << 20  # of one full-resolution map on a CPU; a larger one leaves the caches before it is read
 
 
 class FastDecoder(nn.Module):
     """What a ``UnetrDecoder`` in eval mode computes, for inference only.
 
     Args:
-        decoder: its weights are copied; its batch norms may be folded already.
+        decoder: is used up: its batch norms are folded, and modules of it become part of this one.
     """
 
     def __init__(self, decoder: UnetrDecoder) -> None:

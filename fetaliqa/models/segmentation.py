@@ -46,9 +46,6 @@ class FetalCLIPSeg(EncoderModel):
         # channels last: depthwise convolutions then take oneDNN's path (decoder measured 1.6 x faster on CPU)
         images = self._checked(images).contiguous(memory_format=torch.channels_last)
         maps = self.features(images)
-        if images.device.type == "cpu":  # on CUDA autocast chooses the numbers
-            own = next(self.decoder.parameters()).dtype
-            return self.decoder(images.to(own), [found.to(own) for found in maps]), maps
         return self.decoder(images, maps), maps
 
     def features(self, images: torch.Tensor) -> list[torch.Tensor]:

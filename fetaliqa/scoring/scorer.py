@@ -8,7 +8,7 @@ from fetaliqa.inference.assessment import Progress
 from fetaliqa.scoring.folder import write_case
 from fetaliqa.scoring.job import FAILED, KEPT, SCORED, Case, Outcome, ScoreJob
 from fetaliqa.scoring.marks import InputState, Mark, is_done, known_sha256
-from fetaliqa.scoring.tables import summary_row
+from fetaliqa.scoring.summary import summary_row
 
 
 class Scorer:

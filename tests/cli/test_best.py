@@ -9,15 +9,7 @@ from PIL import Image
 
 from fetaliqa.cli.main import main
 
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path_factory, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-
-
-@pytest.fixture
-def sample_case(sample_data):
-    return sorted((sample_data / "images" / "stacked_fetal_ultrasound").glob("*.mha"))[0]
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 def test_the_best_frame_is_found_without_looking_at_all(sample_case, tmp_path, capsys):

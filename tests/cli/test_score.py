@@ -13,15 +13,7 @@ from PIL import Image
 
 from fetaliqa.cli.main import main
 
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path_factory, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-
-
-@pytest.fixture
-def sample_case(sample_data):
-    return sorted((sample_data / "images" / "stacked_fetal_ultrasound").glob("*.mha"))[0]
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 def test_a_sample_case_gives_masks_table_json_and_contact_sheet(sample_case, tmp_path, capsys):
