@@ -3,6 +3,56 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
+import pydicom
+import pytest
+from archive_links import MEBIBYTE, SHARED
+from cines import a_cine
+from stub_archive import StubArchive
+
+from fetaliqa.anatomy import ABDOMEN
+from monailabel_app.lib.dicomweb.archive import Archive
+from monailabel_app.lib.dicomweb.link import ArchiveLink
+
 sys.path.insert(0, str(Path(__file__).parents[1] / "app"))
+
+
+@pytest.fixture(scope="module")
+def cines(tmp_path_factory: pytest.TempPathFactory) -> list[pydicom.Dataset]:
+    """One in a series of its own, two in one series."""
+    folder, random = tmp_path_factory.mktemp("cines"), np.random.default_rng(0)
+    made = []
+    for number, series in ((1, None), (2, SHARED), (3, SHARED)):
+        frames = random.integers(30, 200, (5, 24, 32), dtype=np.uint8)
+        made.append(a_cine(folder / f"{number}.dcm", frames, number, series))
+    return made
+
+
+@pytest.fixture
+def stub(cines: list[pydicom.Dataset]) -> Iterator[StubArchive]:
+    running = StubArchive(cines)
+    yield running
+    running.close()
+
+
+@pytest.fixture
+def linked(stub: StubArchive, tmp_path: Path) -> Callable[..., ArchiveLink]:
+    """A link to the stub; another one is another server's, on the same folder."""
+
+    def make(max_bytes: int = MEBIBYTE) -> ArchiveLink:
+        folder = tmp_path / "copies"
+        folder.mkdir(exist_ok=True)
+        return ArchiveLink(Archive(stub.address, max_bytes), folder, 0.0, lambda: ABDOMEN)
+
+    return make
+
+
+@pytest.fixture
+def looked(linked: Callable[..., ArchiveLink], cines: list[pydicom.Dataset]) -> tuple[ArchiveLink, str]:
+    """A link that has copied all cines, and the id of the first."""
+    link = linked()
+    link.once(look=True)
+    return link, cines[0].SeriesInstanceUID

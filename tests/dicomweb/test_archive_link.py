@@ -4,97 +4,25 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pydicom
 import pytest
-import SimpleITK as sitk
+from archive_links import a_store, copies
 from cines import a_cine
 from monailabel.config import settings
 from stub_archive import StubArchive
 
-from fetaliqa.anatomy import ABDOMEN
 from fetaliqa.errors import FetalIQAError
-from fetaliqa.export.options import ExportOptions
-from fetaliqa.export.run import run_export
-from fetaliqa.export.selection import Selection
-from fetaliqa.export.source import ExportSource
-from fetaliqa.labels import LabelStore
-from fetaliqa.labels.record import parse_record
-from fetaliqa.sweep import read_sweep
 from monailabel_app import serve
 from monailabel_app.lib.conf import ServerConf
 from monailabel_app.lib.dicomweb import archive as archive_module
 from monailabel_app.lib.dicomweb.address import archive_folder, checked_address
-from monailabel_app.lib.dicomweb.archive import Archive
 from monailabel_app.lib.dicomweb.link import ArchiveLink
 from monailabel_app.lib.dicomweb.opening import open_studies
-from monailabel_app.lib.dicomweb.store import ArchiveDatastore
-
-SHARED = "1.2.826.0.1.3680043.8.498.99.7"
-MEBIBYTE = 1024**2
-
-
-@pytest.fixture(scope="module")
-def cines(tmp_path_factory: pytest.TempPathFactory) -> list[pydicom.Dataset]:
-    """One in a series of its own, two in one series."""
-    folder, random = tmp_path_factory.mktemp("cines"), np.random.default_rng(0)
-    made = []
-    for number, series in ((1, None), (2, SHARED), (3, SHARED)):
-        frames = random.integers(30, 200, (5, 24, 32), dtype=np.uint8)
-        made.append(a_cine(folder / f"{number}.dcm", frames, number, series))
-    return made
-
-
-@pytest.fixture
-def stub(cines: list[pydicom.Dataset]) -> Iterator[StubArchive]:
-    running = StubArchive(cines)
-    yield running
-    running.close()
-
-
-@pytest.fixture
-def linked(stub: StubArchive, tmp_path: Path) -> Callable[..., ArchiveLink]:
-    """A link to the stub; another one is another server's, on the same folder."""
-
-    def make(max_bytes: int = MEBIBYTE) -> ArchiveLink:
-        folder = tmp_path / "copies"
-        folder.mkdir(exist_ok=True)
-        return ArchiveLink(Archive(stub.address, max_bytes), folder, 0.0, lambda: ABDOMEN)
-
-    return make
-
-
-def copies(link: ArchiveLink) -> set[str]:
-    return {path.name[:-4] for path in link.folder.iterdir() if path.suffix == ".dcm"}
-
-
-def a_store(link: ArchiveLink) -> ArchiveDatastore:
-    return ArchiveDatastore(link, max_file_bytes=MEBIBYTE, auto_reload=False)
-
-
-def a_mask(link: ArchiveLink, image_id: str, row: int = 3) -> Path:
-    sweep = read_sweep(link.folder / f"{image_id}.dcm")
-    masks = np.zeros(sweep.shape, np.uint8)
-    masks[2, row : row + 9, 4:20] = 1
-    image = sitk.GetImageFromArray(masks)
-    image.SetSpacing(sweep.grid.spacing)
-    path = link.folder.parent / "mask.nii.gz"
-    sitk.WriteImage(image, str(path))
-    return path
-
-
-def record(state: str = "annotated") -> dict[str, Any]:
-    return {"frame_record": {"schema": 1, "frames": {"2": {"state": state, "rater": "anna"}}}}
-
-
-def segmentations(stub: StubArchive) -> list[pydicom.Dataset]:
-    return [one for one in stub.instances if one.Modality == "SEG"]
 
 
 def test_cines_are_copied_once_under_ids_that_stay(
@@ -209,214 +137,6 @@ def test_an_archive_that_goes_away_leaves_the_copies(
     link.once(look=True)
     assert "does not answer" in link.status()["problems"][0]
     assert len(copies(link)) == 3
-
-
-@pytest.mark.parametrize("fault", ["refuse", "failed"])
-def test_a_label_that_the_archive_refuses_waits_and_is_sent_later(
-    stub: StubArchive, linked: Callable[..., ArchiveLink], cines: list[pydicom.Dataset], fault: str
-) -> None:
-    link, image_id = linked(), cines[0].SeriesInstanceUID
-    link.once(look=True)
-    store = a_store(link)
-    stub.fault = fault
-    store.save_label(image_id, str(a_mask(link, image_id)), "final", record())
-    link.once(look=False)
-    assert link.status()["waiting"] == [{"image": image_id, "version": 1}]
-    assert len(link.status()["problems"]) == 1
-    assert store.labels.latest(image_id, "final") == 1
-    assert segmentations(stub) == []
-    stub.fault = None
-    again = linked()  # as after a restart: nothing was written down but the label
-    again.once(look=True)
-    assert again.status()["waiting"] == []
-    (found,) = segmentations(stub)
-    assert a_store(again).get_label_info(image_id, "final")["archive"]["SOPInstanceUID"] == found.SOPInstanceUID
-
-
-def test_a_label_is_sent_once_whoever_saved_it(
-    stub: StubArchive, linked: Callable[..., ArchiveLink], cines: list[pydicom.Dataset]
-) -> None:
-    link, image_id = linked(), cines[0].SeriesInstanceUID
-    link.once(look=True)
-    told = parse_record(record()["frame_record"], "test")
-    LabelStore(link.folder / "label-versions").save(image_id, "final", a_mask(link, image_id), told, {})
-    for _ in range(2):
-        link.once(look=True)
-    assert len(segmentations(stub)) == 1
-    (link.folder / "archive.json").unlink()  # what was sent is forgotten: it is sent again, and is the same
-    link.once(look=True)
-    assert sum(method == "POST" for method, _ in stub.calls) == 2
-    assert len(segmentations(stub)) == 1
-
-
-@pytest.mark.parametrize(
-    ("tag", "state"), [("anna", "annotated"), ("original", "annotated"), ("final", "proposed")]
-)
-def test_what_nobody_confirmed_as_final_is_not_sent(
-    stub: StubArchive, linked: Callable[..., ArchiveLink], cines: list[pydicom.Dataset], tag: str, state: str
-) -> None:
-    link, image_id = linked(), cines[0].SeriesInstanceUID
-    link.once(look=True)
-    a_store(link).save_label(image_id, str(a_mask(link, image_id)), tag, record(state))
-    link.once(look=False)
-    assert link.status()["waiting"] == []
-    assert (segmentations(stub), link.status()["problems"]) == ([], [])
-
-
-def test_a_final_label_without_a_record_confirms_nothing_and_the_next_one_with_a_record_goes(
-    stub: StubArchive, linked: Callable[..., ArchiveLink], cines: list[pydicom.Dataset]
-) -> None:
-    link, image_id = linked(), cines[0].SeriesInstanceUID
-    link.once(look=True)
-    store = a_store(link)
-    store.save_label(image_id, str(a_mask(link, image_id)), "final", {"user": "anna"})
-    assert link.status()["waiting"] == []  # before anything was tried: an archive may be away for long
-    link.once(look=False)
-    assert (segmentations(stub), link.status()["waiting"], link.status()["problems"]) == ([], [], [])
-    store.save_label(image_id, str(a_mask(link, image_id)), "final", record())
-    assert link.status()["waiting"] == [{"image": image_id, "version": 2}]
-    link.once(look=False)
-    (found,) = segmentations(stub)
-    assert found.SeriesDescription == "FetalIQA final, version 2"
-
-
-def test_a_label_that_was_sent_back_is_not_sent_until_it_is_accepted(
-    stub: StubArchive, linked: Callable[..., ArchiveLink], cines: list[pydicom.Dataset]
-) -> None:
-    link, image_id = linked(), cines[0].SeriesInstanceUID
-    link.once(look=True)
-    store = a_store(link)
-    store.save_label(image_id, str(a_mask(link, image_id)), "final", record())
-    store.review_label(image_id, "final", 1, "returned", "bo", "too small")
-    link.once(look=False)
-    assert (segmentations(stub), link.status()["waiting"], link.status()["problems"]) == ([], [], [])
-    link._wake.clear()
-    store.review_label(image_id, "final", 1, "accepted", "bo", "")
-    assert link._wake.is_set()
-    assert link.status()["waiting"] == [{"image": image_id, "version": 1}]
-    link.once(look=False)
-    assert (len(segmentations(stub)), link.status()["waiting"]) == (1, [])
-
-
-def test_a_label_that_was_sent_back_is_followed_by_its_corrected_version(
-    stub: StubArchive, linked: Callable[..., ArchiveLink], cines: list[pydicom.Dataset]
-) -> None:
-    link, image_id = linked(), cines[0].SeriesInstanceUID
-    link.once(look=True)
-    store = a_store(link)
-    store.save_label(image_id, str(a_mask(link, image_id)), "final", record())
-    store.review_label(image_id, "final", 1, "returned", "bo", "too small")
-    store.save_label(image_id, str(a_mask(link, image_id, 8)), "final", record())
-    link.once(look=False)
-    (found,) = segmentations(stub)
-    assert found.SeriesDescription == "FetalIQA final, version 2"
-
-
-def test_a_frame_whose_record_contradicts_its_mask_is_not_sent(
-    stub: StubArchive, linked: Callable[..., ArchiveLink], cines: list[pydicom.Dataset]
-) -> None:
-    """The server refuses such a save; other writers of the folder may not."""
-    link, image_id = linked(), cines[0].SeriesInstanceUID
-    link.once(look=True)
-    told = record("empty")["frame_record"]
-    told["frames"]["4"] = {"state": "empty"}
-    labels = LabelStore(link.folder / "label-versions")
-    labels.save(image_id, "final", a_mask(link, image_id), parse_record(told, "test"), {})
-    link.once(look=False)
-    (found,) = segmentations(stub)
-    (groups,) = found.PerFrameFunctionalGroupsSequence
-    assert groups.DerivationImageSequence[0].SourceImageSequence[0].ReferencedFrameNumber == 5
-
-
-def test_a_record_of_frames_that_are_not_there_stops_no_other_label(
-    stub: StubArchive, linked: Callable[..., ArchiveLink], cines: list[pydicom.Dataset]
-) -> None:
-    link = linked()
-    link.once(look=True)
-    labels = LabelStore(link.folder / "label-versions")
-    for name, frame in ((cines[0].SeriesInstanceUID, "77"), (cines[1].SOPInstanceUID, "2")):
-        told = {"schema": 1, "frames": {frame: {"state": "annotated"}}}
-        labels.save(name, "final", a_mask(link, name), parse_record(told, "test"), {})
-    link.once(look=False)
-    (problem,) = link.status()["problems"]
-    assert "names frame 77" in problem
-    assert len(segmentations(stub)) == 1
-
-
-def test_the_folder_of_copies_is_exported_like_any_studies(
-    stub: StubArchive, linked: Callable[..., ArchiveLink], cines: list[pydicom.Dataset], tmp_path: Path
-) -> None:
-    link, image_id = linked(), cines[0].SeriesInstanceUID
-    link.once(look=True)
-    a_store(link).save_label(image_id, str(a_mask(link, image_id)), "final", record())
-    about = run_export(
-        ExportSource(link.folder), tmp_path / "out", Selection(), ExportOptions(format="dicom-cine")
-    )
-    assert (about["counts"]["frames"], about["counts"]["states"]) == (1, {"annotated": 1})
-    exported = pydicom.dcmread(tmp_path / "out" / "images" / f"{image_id}.dcm").pixel_array
-    assert np.array_equal(exported, read_sweep(link.folder / f"{image_id}.dcm").frames[2])
-
-
-def test_saving_a_final_label_wakes_the_link(
-    stub: StubArchive, linked: Callable[..., ArchiveLink], cines: list[pydicom.Dataset]
-) -> None:
-    link, image_id = linked(), cines[0].SeriesInstanceUID
-    link.once(look=True)
-    store = a_store(link)
-    assert not link._wake.is_set()
-    store.save_label(image_id, str(a_mask(link, image_id)), "final", record())
-    assert link._wake.is_set()
-
-
-def test_a_new_machine_takes_the_last_label_back_and_one_of_here_is_never_replaced(
-    stub: StubArchive, linked: Callable[..., ArchiveLink], cines: list[pydicom.Dataset], tmp_path: Path
-) -> None:
-    link, image_id = linked(), cines[0].SeriesInstanceUID
-    link.once(look=True)
-    store = a_store(link)
-    told = record()
-    told["frame_record"]["frames"]["2"]["plane"] = "suboptimal"
-    told["frame_record"]["frames"]["4"] = {"state": "empty", "rater": "anna"}
-    for row in (3, 8):
-        store.save_label(image_id, str(a_mask(link, image_id, row)), "final", told)
-        link.once(look=False)
-    shutil.rmtree(link.folder)
-    other = linked()
-    other.once(look=True)
-    assert other.status()["problems"] == []
-    store = a_store(other)
-    version = store.labels.current(image_id, "final")
-    assert (version.version, version.record.known()) == (1, [2, 4])
-    assert version.record.frames[2].plane == "suboptimal"
-    assert version.record.frames[4].rater == "anna"
-    masks = sitk.GetArrayFromImage(sitk.ReadImage(str(version.mask)))
-    drawn = sitk.GetArrayFromImage(sitk.ReadImage(str(a_mask(other, image_id, 8))))
-    assert np.array_equal(masks > 0, drawn > 0)
-    assert store.has_label(image_id, "final")
-    assert len(segmentations(stub)) == 2  # and it is not sent again
-    before = stub.fetched()
-    other.once(look=True)
-    assert stub.fetched() == before  # nor are segmentations read again, though other images have no label
-    store.remove_label(image_id, "final")
-    other.once(look=True)
-    assert store.labels.current(image_id, "final") is None
-
-
-def test_a_label_does_not_wait_for_all_cines_to_be_copied(
-    stub: StubArchive, linked: Callable[..., ArchiveLink], cines: list[pydicom.Dataset]
-) -> None:
-    link, image_id = linked(), cines[0].SeriesInstanceUID
-    stub.instances = [cines[0]]
-    link.once(look=True)
-    a_store(link).save_label(image_id, str(a_mask(link, image_id)), "final", record())
-    stub.instances += cines[1:]
-    link.once(look=True)
-    calls = [
-        method if method == "POST" else "fetch"
-        for method, path in stub.calls
-        if "/instances/" in path or method == "POST"
-    ]
-    assert calls == ["fetch", "fetch", "POST", "fetch"]
 
 
 def test_an_archive_that_is_slow_with_one_cine_gives_the_others(
