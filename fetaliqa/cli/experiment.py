@@ -63,7 +63,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--parts",
         metavar="A,B",
-        help="for recipes: leave out these parts of ours only, one at a time; 'none' for none (default: each)",
+        help="for recipes: leave out these parts of ours only, one at a time (A+B: both together); 'none' for "
+        "none (default: each)",
     )
     parser.add_argument("--as-released", action="store_true", help="train as the released code does")
     parser.add_argument("--weights", metavar="FILE", help="FetalCLIP weights (default: the imported ones)")
@@ -157,7 +158,7 @@ def _parts(text: str | None) -> tuple[str, ...] | None:
         return None
     names = tuple(name for name in text.split(",") if name != "none")
     known = tuple(ablations())
-    for name in names:
+    for name in "+".join(names).split("+") if names else ():
         if name not in known:
             raise OptionError(f"--parts: unknown part {name!r}; known: {', '.join(known)}, or none")
     return names

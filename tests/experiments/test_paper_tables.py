@@ -16,7 +16,7 @@ from fetaliqa.errors import OptionError, WeightsError
 from fetaliqa.experiments.figures import chosen_frames
 from fetaliqa.experiments.frame_table import collect
 from fetaliqa.experiments.paper import tables, trials
-from fetaliqa.experiments.paper.ablation import FREE, GROUPS, described_change, paper_steps, recipes_table
+from fetaliqa.experiments.paper.ablation import FREE, GROUPS, described_change, paper_steps, recipes_table, without
 from fetaliqa.experiments.paper.held_out import judged_tables, table_figures
 from fetaliqa.experiments.paper.parameters import full_parameters
 from fetaliqa.experiments.paper.published import published
@@ -230,6 +230,12 @@ def test_ablations_change_one_part_each_and_all_together_are_the_other_recipe():
     for part in found:
         together = replace(together, **{name: getattr(PAPER, name) for name in GROUPS[part]})
     assert replace(together, epochs=PAPER.epochs, patience=PAPER.patience).decided() == PAPER.decided()
+
+
+def test_parts_can_be_left_out_together():
+    both = without(FETALIQA, "averaging+clipping")
+    assert described_change(both, FETALIQA) == "ema_decay None, clip_norm None"
+    assert both.name == "fetaliqa without its averaging, clipping"
 
 
 def test_ablations_of_another_task_are_refused():

@@ -49,12 +49,17 @@ def ablations(recipe: Recipe = FETALIQA, against: Recipe = PAPER) -> dict[str, R
     if recipe.task != against.task:
         raise OptionError(f"recipe {recipe.name!r} is for {recipe.task}, {against.name!r} for {against.task}")
     found = {}
-    for part, names in GROUPS.items():
-        values = {name: getattr(against, name) for name in names}
-        changed_recipe = replace(recipe, **values, name=f"{recipe.name} without its {part}")
+    for part in GROUPS:
+        changed_recipe = without(recipe, part, against)
         if changed_recipe.decided() != recipe.decided():
             found[part] = changed_recipe
     return found
+
+
+def without(recipe: Recipe, parts: str, against: Recipe = PAPER) -> Recipe:
+    """A recipe with some parts, keys of ``GROUPS`` joined by ``+``, set back to another recipe's."""
+    values = {name: getattr(against, name) for part in parts.split("+") for name in GROUPS[part]}
+    return replace(recipe, **values, name=f"{recipe.name} without its {parts.replace('+', ', ')}")
 
 
 def described_change(recipe: Recipe, start: Recipe) -> str:
@@ -80,9 +85,10 @@ def recipes_table(study: Study) -> tuple[Table, list[RowResult]]:
     settings = {**(REDUCED_RECIPE_SETTINGS if study.reduced else {}), **study.settings}
     paper, released, own = (changed(recipe, settings) for recipe in (PAPER, RELEASED_CODE, FETALIQA))
     row = fetalclip_row("segmentation")
-    left_out = ablations(own, paper)
-    if study.parts is not None:
-        left_out = {part: recipe for part, recipe in left_out.items() if part in study.parts}
+    if study.parts is None:
+        left_out = ablations(own, paper)
+    else:
+        left_out = {parts: without(own, parts, paper) for parts in study.parts}
     recipes = {"paper": paper, "released-code": released, "fetaliqa": own, **left_out}
     results: list[RowResult] = []
     try:
@@ -149,7 +155,7 @@ def _table(study: Study, results: Sequence[RowResult], own: Recipe, steps: int) 
             f"Every recipe: FetalCLIP_SEG's model, {steps} steps of {own.batch_size} frames, {len(study.seeds)} "
             "seeds. The steps are those of the paper's epochs over its frames in three versions; recipes with "
             "other frames see each of theirs more or less often, and their last epoch may end early.",
-            "Below the three recipes: fetaliqa with one part set back to the paper's.",
+            "Below the three recipes: fetaliqa with the named parts set back to the paper's.",
             "Decided at 0.5, or at the threshold chosen on validation frames where the recipe says so.",
         ),
     )
@@ -157,7 +163,7 @@ def _table(study: Study, results: Sequence[RowResult], own: Recipe, steps: int) 
 
 def _name(result: RowResult) -> str:
     named = result.row.label in ("paper", "released-code", "fetaliqa")
-    return result.row.label if named else f"without its {result.row.label}"
+    return result.row.label if named else f"without its {result.row.label.replace('+', ', ')}"
 
 
 def _cells(

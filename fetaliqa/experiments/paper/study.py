@@ -49,7 +49,8 @@ class Study:
         weights_dir: folder of the comparison models' weights; None: timm's hub.
         machine: where models train.
         processes: to prepare frames with.
-        parts: what ``recipes`` leaves out of ours, one at a time: keys of ``ablation.GROUPS``; None: each of them.
+        parts: what ``recipes`` leaves out of ours, one at a time: keys of ``ablation.GROUPS``, several together
+            joined by ``+``; None: each of them.
         only_done: train nothing; what was not done before is said to be not run.
         report: called with stage, done, in all.
     """
