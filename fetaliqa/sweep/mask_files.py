@@ -9,22 +9,19 @@ from __future__ import annotations
 import re
 import struct
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
-from isal import isal_zlib
 
 from fetaliqa.atomic import atomic_path
+from fetaliqa.sweep.deflated_frames import GzipWrapping, Wrapping, ZlibWrapping, deflated
 from fetaliqa.sweep.types import Grid
 
 Shape = tuple[int, int, int]
 
-LEVEL = 1  # of isal's 0 to 3; on masks it is smaller than zlib's 6, in a fiftieth of the time
-RUN_BYTES = 4 << 20  # of zeros at a time: each piece begins a block, which costs some bytes
-ZLIB, GZIP = 15, 31  # zlib's wbits: which wrapping the deflated bytes have
 NIFTI_HEADER_BYTES = 352  # with the four bytes that say there are no extensions
 NIFTI_SIZES_AT = 42  # bytes before dim[1] of a NIfTI-1 header
 NIFTI_LARGEST = 2**15 - 1  # an axis of NIfTI-1; SimpleITK writes other headers beyond
@@ -66,35 +63,28 @@ def write_frames(path: Path, shape: Shape, grid: Grid, frames: Iterable[np.ndarr
     begun = b""
     if suffix == ".nii.gz":  # its header is deflated too
         begun = header(tiny, shape, 0)
-    pixels = _deflated(begun, shape, frames, wrapping)
+    pixels = deflated(begun, _checked(frames, shape), shape[1] * shape[2], wrapping())
     with atomic_path(path) as temporary, open(temporary, "wb") as file:
         if not begun:
             file.write(header(tiny, shape, sum(map(len, pixels))))
         file.writelines(pixels)
 
 
-def _deflated(begun: bytes, shape: Shape, frames: Iterable[np.ndarray | None], wrapping: int) -> list[bytes]:
-    packer = isal_zlib.compressobj(LEVEL, isal_zlib.DEFLATED, wrapping)
-    parts = [packer.compress(begun)]
-    zeros = memoryview(bytes(RUN_BYTES))
-    count = empty = 0  # frames so far, and bytes of empty ones that wait to be deflated in one go
+def _checked(frames: Iterable[np.ndarray | None], shape: Shape) -> Iterator[memoryview | None]:
+    """The bytes of each frame, None for an empty one.
 
-    def fill() -> None:
-        for start in range(0, empty, RUN_BYTES):
-            parts.append(packer.compress(zeros[: empty - start]))
-
+    Raises:
+        ValueError: when they do not make a stack of this shape.
+    """
+    count = 0
     for frame in frames:
         count += 1
         if frame is None:
-            empty += shape[1] * shape[2]
-            continue
-        _check(frame.shape, shape[1:])
-        fill()
-        empty = 0
-        parts.append(packer.compress(np.ascontiguousarray(frame, np.uint8).data))
-    fill()
+            yield None
+        else:
+            _check(frame.shape, shape[1:])
+            yield np.ascontiguousarray(frame, np.uint8).data.cast("B")
     _check((count, *shape[1:]), shape)
-    return [*parts, packer.flush()]
 
 
 def _check(found: tuple[int, ...], expected: tuple[int, ...]) -> None:
@@ -137,8 +127,8 @@ def _nifti(tiny: bytes, shape: Shape, size: int) -> bytes:
     return bytes(header)
 
 
-_WRITERS: dict[str, tuple[Callable[[bytes, Shape, int], bytes], int]] = {
-    ".mha": (_metaimage, ZLIB),
-    ".nii.gz": (_nifti, GZIP),
-    ".nrrd": (_nrrd, GZIP),
+_WRITERS: dict[str, tuple[Callable[[bytes, Shape, int], bytes], type[Wrapping]]] = {
+    ".mha": (_metaimage, ZlibWrapping),
+    ".nii.gz": (_nifti, GzipWrapping),
+    ".nrrd": (_nrrd, GzipWrapping),
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 
+import nibabel
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -59,6 +60,14 @@ def test_a_whole_case_with_few_masks_is_half_a_megabyte(tmp_path, suffix):
     stack = sitk.GetArrayViewFromImage(image)
     assert np.flatnonzero(stack.any(axis=(1, 2))).tolist() == list(range(300, 320))
     assert np.array_equal(stack[310], mask)
+
+
+def test_nibabel_reads_the_masks(tmp_path):
+    mask = np.zeros((30, 40), np.uint8)
+    mask[4:9, 3:6] = 1
+    path = written(tmp_path / "masks.nii.gz", (5, 30, 40), Grid(), {2: mask, 3: mask})
+    stack = np.asarray(nibabel.load(path).dataobj).transpose()
+    assert np.array_equal(stack, [mask * (number in (2, 3)) for number in range(5)])
 
 
 @pytest.mark.parametrize("wrong", [[None] * 2, [None] * 4, [None, None, np.zeros((5, 6), np.uint8)]])
