@@ -168,7 +168,7 @@ def peak_gib() -> float:
 def stages(predictor: Any, sweep: Any) -> dict[str, float]:
     """Seconds by stage of our own pipeline, taken apart."""
     from fetaliqa.geometry import SquareGrid
-    from fetaliqa.inference.assessment import FrameAssessor
+    from fetaliqa.inference.measuring import FrameAssessor
     from fetaliqa.models import normalise
 
     frames, threshold = sweep.frames, predictor.card.threshold
@@ -185,8 +185,8 @@ def stages(predictor: Any, sweep: Any) -> dict[str, float]:
             with clock("decode"):
                 probabilities = torch.sigmoid(decoder(images, maps))[:, 0]
             with clock("postprocess"):
-                for one in probabilities:
-                    assessor.segmentation(one, None)
+                for outline in assessor.on_both_grids(probabilities):
+                    assessor.measured(outline, None)
     return clock.seconds
 
 
