@@ -41,10 +41,13 @@ def device_named(name: str) -> torch.device:
     from fetaliqa.inference import choose_device
 
     try:
-        return choose_device(name)
+        device = choose_device(name)
     except OptionError as problem:
         print(f"{Path(sys.argv[0]).name}: {problem}; --device cpu --small only tries the script", file=sys.stderr)
         raise SystemExit(2) from None
+    if device.type == "cuda":
+        torch.cuda.set_device(device.index or 0)  # events and profiles are of the current one
+    return device
 
 
 def seconds_of(work: Callable[[], Any], device: torch.device) -> float:

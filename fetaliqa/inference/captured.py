@@ -30,6 +30,7 @@ class GraphRecorder:
 
     def __init__(self) -> None:
         self._pool: Any = None
+        self._stream: torch.cuda.Stream | None = None  # one: memory is shared between recordings on one stream
 
     def __call__(self, compute: Compute, held: torch.Tensor) -> tuple[Callable[[], None], Outputs]:
         """Record ``compute(held)``.
@@ -41,7 +42,7 @@ class GraphRecorder:
             RuntimeError: when something in it cannot be recorded, or memory runs out.
         """
         with torch.cuda.device(held.device):
-            stream = torch.cuda.Stream()
+            stream = self._stream = self._stream or torch.cuda.Stream()
             stream.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(stream):
                 for _ in range(WARM_UP):

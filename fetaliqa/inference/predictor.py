@@ -6,6 +6,8 @@ import os
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import cast
+from weakref import WeakMethod
 
 import numpy as np
 import torch
@@ -13,7 +15,7 @@ import torch
 from fetaliqa.errors import OptionError
 from fetaliqa.geometry import SquareGrid
 from fetaliqa.inference.alike import AlikeFrames
-from fetaliqa.inference.captured import CapturedForward, Outputs
+from fetaliqa.inference.captured import CapturedForward, Compute, Outputs
 from fetaliqa.inference.precision import set_precision
 from fetaliqa.inference.transfers import Lane, mark, on_host, reading, send, take_over
 from fetaliqa.models import Bundle, BundleCard, EncoderModel, FetalCLIPSeg, normalise
@@ -150,7 +152,8 @@ class Predictor:
         self.image_size = card.architecture.vision.image_size
         if self.device.type == "cuda":
             self.ahead, self.threads = CUDA_AHEAD, min(CUDA_THREADS, os.cpu_count() or 1)
-            self.captured = CapturedForward(self._forward, self.batch_size)
+            forward = WeakMethod(self._forward)  # a predictor that nobody uses gives its memory back at once
+            self.captured = CapturedForward(lambda squares: cast(Compute, forward())(squares), self.batch_size)
 
     @torch.inference_mode()
     def _forward(self, squares: torch.Tensor) -> Outputs:

@@ -172,8 +172,8 @@ def _trainer(recipe: Recipe, folder: Path, machine: Machine, callbacks: tuple[Ca
 
     # the paper's float32_matmul_precision; no effect on a CPU
     torch.set_float32_matmul_precision("high")
-    # else, with deterministic kernels, all new memory is filled with NaN first: a tenth of a step on a CPU
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    # else, with deterministic kernels, all new memory is filled with NaN first: a pass that finds bugs only
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     try:
         return pl.Trainer(
             accelerator="cuda" if machine.uses_cuda() else "cpu",
