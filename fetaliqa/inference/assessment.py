@@ -108,6 +108,7 @@ def assess(
     searches = _searches(sweep, indices) if options.search else None
     done = 0
     with Findings(sweep.frames.shape, predictor.threads) as findings:
+        findings.meanwhile(lambda: sweep.content_hash)
         for chunk in _predicted(sweep, predictor, indices, searches, findings):
             cls_scores |= _classifier_scores(sweep, classifier, chunk.indices)
             if assessor is not None and chunk.probabilities is not None:

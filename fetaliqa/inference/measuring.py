@@ -149,6 +149,11 @@ class Findings:
         self._waiting.append((frame, self._pool.submit(measure)))
         self._settle(MOST_WAITING)
 
+    def meanwhile(self, work: Callable[[], object]) -> None:
+        """Have something made beside the frames that is asked for at the end; without threads it is made then."""
+        if self._pool is not None:
+            self._pool.submit(work)
+
     def put(self, frame: int, fields: dict[str, Any]) -> None:
         """Fields of a frame of which nothing is to be measured."""
         self._fields[frame] = fields

@@ -84,7 +84,7 @@ def test_every_tensor_of_a_batch_is_pinned(stores, a_recipe, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("cuda", "workers", "wanted"), [(True, None, 2), (True, 0, 0), (False, None, 0), (False, 3, 3)]
+    ("cuda", "asked", "found"), [(True, None, 2), (True, 0, 0), (False, None, 0), (False, 3, 3)]
 )
 def test_loader_processes_are_the_usual_thing_on_cuda_only(cuda, asked, found, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
