@@ -139,16 +139,19 @@ class Straightforward:
 
 
 class Clock:
-    """Seconds by stage."""
+    """Seconds by stage, with all that a device was given to do in it."""
 
-    def __init__(self) -> None:
+    def __init__(self, device: torch.device | None = None) -> None:
         self.seconds: dict[str, float] = {}
+        self._wait = torch.cuda.synchronize if device is not None and device.type == "cuda" else lambda: None
 
     @contextmanager
     def __call__(self, stage: str) -> Iterator[None]:
+        self._wait()
         started = time.perf_counter()
         try:
             yield
+            self._wait()
         finally:
             self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - started
 
@@ -168,25 +171,26 @@ def peak_gib() -> float:
 def stages(predictor: Any, sweep: Any) -> dict[str, float]:
     """Seconds by stage of our own pipeline, taken apart."""
     from fetaliqa.geometry import SquareGrid
-    from fetaliqa.inference.assessment import FrameAssessor
+    from fetaliqa.inference.measuring import FrameAssessor
     from fetaliqa.models import normalise
 
     frames, threshold = sweep.frames, predictor.card.threshold
-    clock, grid = Clock(), SquareGrid(frames.shape[1], frames.shape[2], SIZE)
+    clock, grid = Clock(predictor.device), SquareGrid(frames.shape[1], frames.shape[2], SIZE)
     assessor = FrameAssessor(sweep, predictor, threshold.probability, threshold.frame)
     decoder = predictor.model.decoder
     with torch.inference_mode():
         for start in range(0, len(frames), predictor.batch_size):
             with clock("preprocess"):
-                images = normalise(grid.to_square(frames[start : start + predictor.batch_size]))
+                squares = grid.to_square(frames[start : start + predictor.batch_size], predictor.device)
+                images = normalise(squares)
                 images = images.contiguous(memory_format=torch.channels_last)
             with clock("encode"):
                 maps = predictor.model.features(images)
             with clock("decode"):
                 probabilities = torch.sigmoid(decoder(images, maps))[:, 0]
             with clock("postprocess"):
-                for one in probabilities:
-                    assessor.segmentation(one, None)
+                for outline in assessor.on_both_grids(probabilities):
+                    assessor.measured(outline, None)
     return clock.seconds
 
 

@@ -2,8 +2,8 @@
 
 The 8-bit encoder is a trial, nothing of it is in the package: weights are rounded per output channel, what goes
 into a product per token (dynamically, symmetric), sums are of 32 bits (``torch._int_mm``, which takes VNNI or
-AMX). Speed is that of an encoder of FetalCLIP's size with random weights; answers are the demo model's, whose
-encoder is small, on phantom cases.
+AMX). So is the decoder in bfloat16, what CUDA's autocast would make of it. Speed is that of an encoder of
+FetalCLIP's size with random weights; answers are the demo model's, whose encoder is small, on phantom cases.
 
     python benchmarks/precision.py [--seeds 73000 73001] [--threads 2]
 """
@@ -24,6 +24,7 @@ from torch import nn
 from tqdm import tqdm
 
 PRECISIONS = ("fp32", "bf16", "int8")
+BF16_DECODER = "bf16, decoder too"
 
 
 class Int8Linear(nn.Module):
@@ -73,6 +74,17 @@ def to_int8(visual: Any) -> None:
             setattr(block.mlp, name, Int8Linear(layer.weight.data, layer.bias.data))
 
 
+class Bf16Decoder(nn.Module):
+    """A decoder in bfloat16."""
+
+    def __init__(self, decoder: nn.Module) -> None:
+        super().__init__()
+        self.decoder = decoder.to(torch.bfloat16)
+
+    def forward(self, images: torch.Tensor, maps: list[torch.Tensor]) -> torch.Tensor:
+        return self.decoder(images.bfloat16(), [one.bfloat16() for one in maps])
+
+
 def compare(seeds: list[int]) -> dict[str, Any]:
     """How far the demo model's assessments are from those in float32."""
     from case_speed import agreement
@@ -85,9 +97,11 @@ def compare(seeds: list[int]) -> dict[str, Any]:
     from fetaliqa.sweep import sweep_from_array
 
     bundle = Bundle.open(resolve_bundle("demo"))
-    predictors = {name: Predictor(bundle, "cpu", precision=name.replace("int8", "fp32")) for name in PRECISIONS}
+    base = {"fp32": "fp32", "bf16": "bf16", BF16_DECODER: "bf16", "int8": "fp32"}
+    predictors = {name: Predictor(bundle, "cpu", precision=begun) for name, begun in base.items()}
     to_int8(predictors["int8"].model.visual)
-    found: dict[str, list[dict[str, Any]]] = {name: [] for name in PRECISIONS[1:]}
+    predictors[BF16_DECODER].model.decoder = Bf16Decoder(predictors[BF16_DECODER].model.decoder)
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in base if name != "fp32"}
     for seed in tqdm(seeds, desc="cases", disable=None):
         case = phantom_case(seed, 1).case
         sweep = sweep_from_array(case.frames, case.spacing, sweeps=case.ranges, case_id=case.case_id)

@@ -62,9 +62,10 @@ class SquareGrid:
         bottom = self.side - self.height - self.top
         return functional.pad(frames, (self.left, right, self.top, bottom))
 
-    def _checked(self, frames: np.ndarray) -> None:
-        if frames.ndim != 3 or frames.shape[1:] != (self.height, self.width):
-            raise ValueError(f"frames of shape {frames.shape}; this grid takes [N, {self.height}, {self.width}]")
+    def _checked(self, frames: np.ndarray | torch.Tensor) -> None:
+        shape = tuple(frames.shape)
+        if len(shape) != 3 or shape[1:] != (self.height, self.width):
+            raise ValueError(f"frames of shape {shape}; this grid takes [N, {self.height}, {self.width}]")
 
     def to_square(self, frames: np.ndarray, device: str | torch.device = "cpu") -> torch.Tensor:
         """Resample frames to the model grid.
@@ -76,8 +77,12 @@ class SquareGrid:
             uint8 tensor [N, size, size] on ``device``.
         """
         self._checked(frames)
-        stack = torch.from_numpy(np.ascontiguousarray(frames)).to(device)[:, None]
-        padded = self._pad(stack)
+        return self.stack_to_square(torch.from_numpy(np.ascontiguousarray(frames)).to(device))
+
+    def stack_to_square(self, frames: torch.Tensor) -> torch.Tensor:
+        """``to_square`` of frames uint8 [N, height, width] that are on some device, on that device."""
+        self._checked(frames)
+        padded = self._pad(frames[:, None])
         if self.side == self.size:
             return padded[:, 0]
         if padded.device.type == "cpu":
@@ -124,6 +129,13 @@ class SquareGrid:
         )
         return square[:, 0, self.top : self.top + self.height, self.left : self.left + self.width]
 
+    def foreground_on_native(self, probabilities: torch.Tensor, threshold: float) -> torch.Tensor:
+        """Where p > ``threshold`` on the native grid: uint8 [N, height, width] of 0 and 1, on the same device."""
+        if probabilities.device.type == "cpu" and len(probabilities) > 1:
+            # one by one: the maps of a frame stay in the CPU's caches
+            return torch.cat([self.foreground_on_native(one[None], threshold) for one in probabilities])
+        return (self.to_native(probabilities) > threshold).to(torch.uint8)
+
     def masks_to_native(self, probabilities: torch.Tensor, threshold: float = 0.5) -> np.ndarray:
         """Masks on the native grid, uint8 [N, height, width] of 0 and 1, where p > ``threshold``."""
-        return (self.to_native(probabilities) > threshold).to(torch.uint8).cpu().numpy()
+        return self.foreground_on_native(probabilities, threshold).cpu().numpy()

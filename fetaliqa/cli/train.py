@@ -63,7 +63,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         choices=("bf16-mixed", "16-mixed", "32-true"),
         help="default: the recipe's on CUDA, else 32-true",
     )
-    how.add_argument("--workers", type=int, default=0, metavar="N", help="loader processes (default 0)")
+    how.add_argument("--workers", type=int, metavar="N", help="loader processes (default: 2 on CUDA, else none)")
     how.add_argument(
         "--nondeterministic", action="store_true", help="allow faster kernels that are not repeatable"
     )
@@ -214,7 +214,7 @@ def _machine(args: argparse.Namespace) -> Machine:
 
     choose_device(args.accelerator)
     for name, least in {"devices": 1, "num_nodes": 1, "processes": 1, "workers": 0}.items():
-        if getattr(args, name) < least:
+        if getattr(args, name) is not None and getattr(args, name) < least:
             raise OptionError(f"--{name.replace('_', '-')} is {getattr(args, name)}; {least} or more is needed")
     return Machine(
         accelerator=args.accelerator,

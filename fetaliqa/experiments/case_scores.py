@@ -74,7 +74,7 @@ def case_outcome(case: LabelledCase, number: int, reader: CaseReader) -> CaseOut
         reader: predicts, and keeps the rows of the frame table.
     """
     sweep = sweep_from_array(case.frames, case.spacing, sweeps=case.ranges, case_id=case.case_id)
-    # a reader offers what assess() needs of a Predictor: card, image_size, is_segmentation, predict
+    # a reader offers what assess() needs of a Predictor: card, image_size, is_segmentation, threads, predict
     assessment = assess(sweep, cast(Predictor, reader))
     single = len(case.frames) == 1
     scores = None if single else {mode: _challenge(case, assessment, mode) for mode in MODES}

@@ -97,6 +97,8 @@ class CaseReader:
     It can stand in for a ``Predictor`` where an assessment is made, so that a case is predicted once for both.
     """
 
+    threads = 0
+
     def __init__(
         self, scorer: FrameScorer, case: LabelledCase, number: int, labels: Labels, progress: CaseProgress | None
     ) -> None:

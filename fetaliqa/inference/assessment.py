@@ -6,24 +6,23 @@ field, in docs/assessment.md.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
-import torch
 
 from fetaliqa.anatomy import anatomy_named
-from fetaliqa.biometry import OutlineFit, fit_outline, main_component
 from fetaliqa.errors import OptionError
-from fetaliqa.geometry import SquareGrid
+from fetaliqa.inference.measuring import Findings, FrameAssessor
 from fetaliqa.inference.options import AssessOptions
 from fetaliqa.inference.predictor import ChunkPrediction, Predictor
 from fetaliqa.inference.profile import FrameProfile, ProfileMaker
 from fetaliqa.inference.search import SweepSearch, interpolated
+from fetaliqa.inference.transfers import reading
 from fetaliqa.models import BundleCard
-from fetaliqa.quality import FrameEvidence, quality_score, rank_frames
-from fetaliqa.sector import field_of_view
+from fetaliqa.quality import rank_frames
 from fetaliqa.sweep import Sweep
 
 ASSESSMENT_SCHEMA = 1
@@ -73,74 +72,6 @@ def chosen_frames(sweep: Sweep, options: AssessOptions) -> np.ndarray:
     return np.flatnonzero(wanted & ~sweep.padding)
 
 
-class FrameAssessor:
-    """Turns one frame's probabilities into its part of the assessment."""
-
-    def __init__(self, sweep: Sweep, predictor: Predictor, threshold: float, frame_threshold: float) -> None:
-        self.sweep = sweep
-        self.threshold = threshold
-        self.frame_threshold = frame_threshold
-        self.min_fraction = predictor.card.threshold.min_foreground_fraction
-        self.anatomy = anatomy_named(predictor.card.anatomy)
-        self.grid = SquareGrid(sweep.frames.shape[1], sweep.frames.shape[2], predictor.image_size)
-        self.field_of_view = field_of_view(sweep.frames)
-        self.sector_on_grid = self.grid.mask_to_square(self.field_of_view[None])[0]
-        self.grid_pixel_mm = None
-        if sweep.spacing is not None:
-            self.grid_pixel_mm = float(np.sqrt(sweep.spacing[0] * sweep.spacing[1])) * self.grid.pixel_scale
-
-    def segmentation(
-        self, probabilities: torch.Tensor, cls: float | None
-    ) -> tuple[dict[str, Any], np.ndarray | None]:
-        """Frame fields and the native mask (None on a negative frame) from grid probabilities [224, 224]."""
-        on_grid = probabilities.cpu().numpy()
-        fraction = float((on_grid > self.threshold).mean())
-        positive = float((on_grid > self.frame_threshold).mean()) > self.min_fraction
-        mask, fit = None, None
-        if positive:
-            native = self.grid.masks_to_native(probabilities[None], self.threshold)[0]
-            native[self.field_of_view == 0] = 0  # nothing is outlined where nothing is seen
-            mask = main_component(native)
-            fit = None if mask is None else fit_outline(mask, self.sweep.spacing, self.field_of_view)
-        quality = quality_score(
-            FrameEvidence(
-                probabilities=on_grid,
-                threshold=self.threshold,
-                min_foreground_fraction=self.min_fraction,
-                grid_pixel_mm=self.grid_pixel_mm,
-                sector=self.sector_on_grid,
-                fit=fit,
-                cls_probability=cls,
-                anatomy=self.anatomy,
-            )
-        )
-        fields: dict[str, Any] = {
-            "quality": round(quality.value, 5),
-            "quality_parts": {name: round(value, 4) for name, value in quality.components.items()},
-            "positive": positive,
-            "foreground_fraction": round(fraction, 6),
-        }
-        if cls is not None:
-            fields["cls_probability"] = round(cls, 5)
-        if mask is not None and fit is not None:
-            fields |= self._measured(mask, fit)
-        return fields, mask
-
-    def _measured(self, mask: np.ndarray, fit: OutlineFit) -> dict[str, Any]:
-        pixels = int(mask.sum())
-        row, column = self.sweep.spacing or (None, None)
-        return {
-            "area_px": pixels,
-            "area_mm2": None if row is None or column is None else round(pixels * row * column, 2),
-            "ellipse": None if fit.ellipse is None else {k: round(v, 3) for k, v in asdict(fit.ellipse).items()},
-            "circumference_mm": None if fit.circumference_mm is None else round(fit.circumference_mm, 2),
-            "circumference_absent": fit.absent_reason,
-            "fit_residual": None if fit.residual is None else round(float(fit.residual), 5),
-            "warning": fit.warning(self.anatomy),
-            "fitted_share": None if fit.fitted_share is None else round(float(fit.fitted_share), 4),
-        }
-
-
 def assess(
     sweep: Sweep,
     predictor: Predictor,
@@ -171,37 +102,50 @@ def assess(
     threshold, frame_threshold = card.probability, card.frame
     if options.threshold is not None:
         threshold = frame_threshold = options.threshold
-    masks = np.zeros(sweep.frames.shape, np.uint8)
-    fields: dict[int, dict[str, Any]] = {}
-    done = 0
     cls_scores: dict[int, float] = {}
     assessor = FrameAssessor(sweep, predictor, threshold, frame_threshold) if predictor.is_segmentation else None
     profile = ProfileMaker(predictor.card.threshold.min_foreground_pixels(predictor.image_size))
     searches = _searches(sweep, indices) if options.search else None
-    for chunk in _predicted(sweep, predictor, indices, searches, fields):
-        cls_scores |= _classifier_scores(sweep, classifier, chunk.indices)
-        for position, frame in enumerate(int(index) for index in chunk.indices):
+    done = 0
+    with Findings(sweep.frames.shape, predictor.threads) as findings:
+        findings.meanwhile(lambda: sweep.content_hash)
+        for chunk in _predicted(sweep, predictor, indices, searches, findings):
+            cls_scores |= _classifier_scores(sweep, classifier, chunk.indices)
             if assessor is not None and chunk.probabilities is not None:
-                fields[frame], mask = assessor.segmentation(chunk.probabilities[position], cls_scores.get(frame))
-                if mask is not None:
-                    masks[frame] = mask
+                _add_outlines(findings, assessor, chunk, cls_scores, profile)
             elif chunk.scores is not None:
-                score = float(chunk.scores[position])
-                fields[frame] = {"quality": round(score, 5), "positive": score > frame_threshold}
-        if chunk.probabilities is not None and chunk.appearance is not None:
-            profile.add(chunk.indices, chunk.probabilities, chunk.appearance)
-        done += len(chunk.indices)
-        if progress is not None:
-            progress(done, len(indices))
+                for frame, score in zip(chunk.indices.tolist(), chunk.scores.tolist()):
+                    findings.put(frame, {"quality": round(score, 5), "positive": score > frame_threshold})
+            done += len(chunk.indices)
+            if progress is not None:
+                progress(done, len(indices))
+        found = findings.fields()
     if progress is not None and done < len(indices):
         progress(len(indices), len(indices))  # nothing else can win
     for search in searches or ():
-        between = interpolated(search.frames, {frame: found["quality"] for frame, found in fields.items()})
-        fields |= {
+        between = interpolated(search.frames, {frame: one["quality"] for frame, one in found.items()})
+        found |= {
             frame: {"quality": value, "positive": None, "interpolated": True} for frame, value in between.items()
         }
-    record = _record(sweep, predictor, classifier, options, (threshold, frame_threshold), fields)
-    return Assessment(record, masks, profile.profile())
+    record = _record(sweep, predictor, classifier, options, (threshold, frame_threshold), found)
+    return Assessment(record, findings.masks, profile.profile())
+
+
+def _add_outlines(
+    findings: Findings,
+    assessor: FrameAssessor,
+    chunk: ChunkPrediction,
+    cls_scores: Mapping[int, float],
+    profile: ProfileMaker,
+) -> None:
+    """Have the frames of a batch measured: what needs tensors here, the rest wherever ``findings`` has it done."""
+    assert chunk.probabilities is not None
+    with reading(chunk.probabilities.device, chunk.computed):
+        outlines = assessor.on_both_grids(chunk.probabilities)
+        if chunk.appearance is not None:
+            profile.add(chunk.indices, chunk.probabilities, chunk.appearance)
+    for frame, outline in zip(chunk.indices.tolist(), outlines):
+        findings.add(frame, partial(assessor.measured, outline, cls_scores.get(frame)))
 
 
 def _searches(sweep: Sweep, indices: np.ndarray) -> list[SweepSearch]:
@@ -215,14 +159,14 @@ def _predicted(
     predictor: Predictor,
     indices: np.ndarray,
     searches: list[SweepSearch] | None,
-    fields: dict[int, dict[str, Any]],
+    findings: Findings,
 ) -> Iterator[ChunkPrediction]:
     """What the model says of the frames: of all, or of those that each search asks for by what was found."""
     if searches is None:
         yield from predictor.predict(sweep.frames, indices)
         return
     while True:
-        quality = {frame: float(found["quality"]) for frame, found in fields.items()}
+        quality = {frame: float(found["quality"]) for frame, found in findings.fields().items()}
         wanted = [frame for search in searches for frame in search.wanted(quality)]
         if not wanted:
             return

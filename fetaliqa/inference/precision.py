@@ -1,9 +1,11 @@
 """In which numbers the encoder computes: what the device is quick at, with the same answers.
 
-On a CPU with bfloat16 instructions (AMX, AVX-512 BF16) a large encoder in bfloat16 is several times as fast as in
-float32 (docs/performance.md). What the blocks add up (the residual stream) and its norms stay in float32: matrix
-products take the time, and the sum of dozens of blocks is where rounding hurts. CPU autocast is never used: on one
-AMX machine it ran ViT-L at 0.12 frames/s where float32 has 2.0.
+On a CPU with bfloat16 instructions (AMX, AVX-512 BF16) and on CUDA a large encoder in bfloat16 is several times
+as fast as in float32 (docs/performance.md). What the blocks add up (the residual stream) and its norms stay in
+float32: matrix products take the time, and the sum of dozens of blocks is where rounding hurts. So does the
+decoder, whose answers in bfloat16 were outside of the bounds. Weights are converted once. Autocast is never
+used: on CUDA it converts them in each pass and adds up in bfloat16, and on one AMX machine it ran ViT-L at 0.12
+frames/s where float32 has 2.0.
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ def chosen_precision(name: str, device: torch.device, parameters: int) -> str:
 
     Args:
         name: ``auto``, ``fp32`` or ``bf16``.
-        device: where it is computed; on CUDA bfloat16 is autocast.
+        device: where it is computed.
         parameters: of the encoder.
 
     Raises:
@@ -56,7 +58,7 @@ def parameters_of(vision: VisionConfig) -> int:
 def set_precision(model: EncoderModel, name: str, device: torch.device) -> str:
     """Make a model's encoder compute as wished, in place; returns ``fp32`` or ``bf16``."""
     chosen = chosen_precision(name, device, parameters_of(model.architecture.vision))
-    if chosen == "bf16" and device.type == "cpu":
+    if chosen == "bf16":
         for block in model.visual.transformer.resblocks:  # type: ignore[union-attr]
             block.ln_1, block.ln_2 = _ShortNorm(block.ln_1), _ShortNorm(block.ln_2)
             block.attn.to(torch.bfloat16)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import cast
+from weakref import WeakMethod
 
 import numpy as np
 import torch
@@ -11,13 +15,17 @@ import torch
 from fetaliqa.errors import OptionError
 from fetaliqa.geometry import SquareGrid
 from fetaliqa.inference.alike import AlikeFrames
+from fetaliqa.inference.captured import CapturedForward, Compute, Outputs
 from fetaliqa.inference.precision import set_precision
+from fetaliqa.inference.transfers import Lane, mark, on_host, reading, send, take_over
 from fetaliqa.models import Bundle, BundleCard, EncoderModel, FetalCLIPSeg, normalise
 from fetaliqa.models.decoder import UnetrDecoder
 from fetaliqa.models.fast_decoder import FastDecoder
 
 CPU_BATCH = 16  # frames; more make the encoder's matrix products no faster
 CUDA_BATCH = 64
+CUDA_AHEAD = 2  # batches: while one is measured, one is computed and one is ready to be
+CUDA_THREADS = 8  # at most
 VIEWS: dict[int, tuple[tuple[int, ...], ...]] = {1: ((),), 2: ((), (-1,)), 4: ((), (-1,), (-2,), (-1, -2))}
 
 
@@ -44,9 +52,6 @@ def choose_device(name: str = "auto") -> torch.device:
     return device
 
 
-Outputs = tuple[torch.Tensor, torch.Tensor | None]  # of N frames: probabilities, appearance (of a decoder's model)
-
-
 @dataclass(frozen=True)
 class ChunkPrediction:
     """Model output for some frames of a stack.
@@ -56,16 +61,40 @@ class ChunkPrediction:
         probabilities: float32 [N, S, S] on the model's square grid (segmentation), else None.
         scores: float32 [N] frame probability (classification), else None.
         appearance: float [N, C], mean over the encoder's deepest map (segmentation), else None.
+        computed: on CUDA, when these are; so that who reads them need not wait for the batches after them.
     """
 
     indices: np.ndarray
     probabilities: torch.Tensor | None
     scores: np.ndarray | None
     appearance: torch.Tensor | None = None
+    computed: torch.cuda.Event | None = None
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """Frames on their way into the model.
+
+    Attributes:
+        indices: frame numbers in the stack, int [N].
+        squares: uint8 [n, S, S] of those that are encoded.
+        places: int [N], whose answer each frame has, in the row of the last answer before (where there is one) and
+            of the encoded frames' answers; None: each has its own.
+        prepared: on CUDA, when these are there.
+    """
+
+    indices: np.ndarray
+    squares: torch.Tensor
+    places: torch.Tensor | None
+    prepared: torch.cuda.Event | None
 
 
 class Predictor:
     """A bundle loaded once and ready to predict.
+
+    Attributes:
+        ahead: batches that are started before one is handed out; 0 on a CPU, which has nothing to overlap.
+        threads: that measure a batch's frames while the next is computed; 0: whoever asks does it, in between.
 
     Args:
         bundle: the model bundle.
@@ -79,6 +108,10 @@ class Predictor:
     Raises:
         OptionError: when the device does not exist here, or ``views`` is another number.
     """
+
+    ahead = 0
+    threads = 0
+    captured: CapturedForward | None = None
 
     def __init__(
         self,
@@ -117,17 +150,19 @@ class Predictor:
         self.precision = set_precision(model, precision, self.device)
         self.is_segmentation = card.task == "segmentation"
         self.image_size = card.architecture.vision.image_size
+        if self.device.type == "cuda":
+            self.ahead, self.threads = CUDA_AHEAD, min(CUDA_THREADS, os.cpu_count() or 1)
+            forward = WeakMethod(self._forward)  # a predictor that nobody uses gives its memory back at once
+            self.captured = CapturedForward(lambda squares: cast(Compute, forward())(squares), self.batch_size)
 
     @torch.inference_mode()
     def _forward(self, squares: torch.Tensor) -> Outputs:
         """Probabilities, averaged over the views, and the appearance of the frames as they are."""
         images = normalise(squares)
-        mixed = self.device.type == "cuda" and self.precision == "bf16"
-        with torch.autocast("cuda", dtype=torch.bfloat16, enabled=mixed):
-            total, appearance = self._answers(images)
-            for axes in self.views[1:]:
-                flipped = torch.sigmoid(self.model(images.flip(axes)).float())
-                total = total + (flipped.flip(axes) if flipped.ndim == 4 else flipped)
+        total, appearance = self._answers(images)
+        for axes in self.views[1:]:
+            flipped = torch.sigmoid(self.model(images.flip(axes)).float())
+            total = total + (flipped.flip(axes) if flipped.ndim == 4 else flipped)
         return total / len(self.views), appearance
 
     def _answers(self, images: torch.Tensor) -> Outputs:
@@ -146,25 +181,49 @@ class Predictor:
         Yields:
             One ChunkPrediction per batch, in the order of ``indices``.
         """
+        last: list[Outputs] = []  # of the last frame of the batch before, once there is one
+        started: deque[tuple[np.ndarray, Outputs, torch.cuda.Event | None]] = deque()
+        for batch in self._batches(frames, indices):
+            outputs = self._started(batch, last)
+            last = [(outputs[0][-1:].clone(), None if outputs[1] is None else outputs[1][-1:].clone())]
+            started.append((batch.indices, outputs, mark(self.device)))
+            if len(started) > self.ahead:
+                yield self._chunk(*started.popleft())
+        for one in started:
+            yield self._chunk(*one)
+
+    def _started(self, batch: _Batch, last: list[Outputs]) -> Outputs:
+        """What is computed of a batch, as soon as the device comes to it."""
+        known = list(last)
+        if len(batch.squares):
+            squares = take_over(batch.squares, batch.prepared)
+            known.append(self._forward(squares) if self.captured is None else self.captured(squares))
+        if batch.places is None:
+            return known[-1]
+        places = take_over(batch.places, batch.prepared)
+        probabilities, appearances = zip(*known)
+        appearance = None if appearances[0] is None else torch.cat(appearances)[places]
+        return torch.cat(probabilities)[places], appearance
+
+    def _chunk(self, indices: np.ndarray, outputs: Outputs, computed: torch.cuda.Event | None) -> ChunkPrediction:
+        probabilities, appearance = outputs
+        if self.is_segmentation:
+            return ChunkPrediction(indices, probabilities[:, 0], None, appearance, computed)
+        with reading(self.device, computed):
+            return ChunkPrediction(indices, None, on_host(probabilities).numpy())
+
+    def _batches(self, frames: np.ndarray, indices: np.ndarray) -> Iterator[_Batch]:
+        """The frames on the model's grid, and which of them are to be encoded."""
         grid = SquareGrid(int(frames.shape[1]), int(frames.shape[2]), self.image_size)
-        alike = AlikeFrames()
-        last: list[Outputs] = []  # of the frame encoded last, once there is one
+        alike, lane = AlikeFrames(), Lane(self.device, "frames in")
         for start in range(0, len(indices), self.batch_size):
             chunk = indices[start : start + self.batch_size]
-            squares = grid.to_square(frames[chunk], self.device)
-            encoded, sources = alike.sources(squares)
-            known = [*last, self._forward(squares[encoded])] if encoded else last
-            places = torch.tensor(sources, device=self.device) - (0 if last else 1)
-            output, appearance = _picked(known, places)
-            last = [_picked(known, torch.tensor([-1], device=self.device))]
-            if self.is_segmentation:
-                yield ChunkPrediction(chunk, output[:, 0], None, appearance)
-            else:
-                yield ChunkPrediction(chunk, None, output.cpu().numpy())
-
-
-def _picked(known: list[Outputs], places: torch.Tensor) -> Outputs:
-    """The outputs at some places of several in a row."""
-    probabilities, appearances = zip(*known)
-    appearance = None if appearances[0] is None else torch.cat(appearances)[places]
-    return torch.cat(probabilities)[places], appearance
+            with lane.queue():
+                squares = grid.stack_to_square(send(frames, chunk, self.device))
+                encoded, sources = alike.sources(squares)
+                places = None
+                if len(encoded) < len(chunk):
+                    squares = squares[encoded]
+                    places = torch.tensor(sources, device=self.device) - (1 if start == 0 else 0)
+                batch = _Batch(chunk, squares, places, mark(self.device))
+            yield batch

@@ -7,6 +7,7 @@ grey replicated to three channels and OpenAI-CLIP normalisation, as FetalCLIP's 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -49,10 +50,17 @@ def normalise(frames: torch.Tensor | np.ndarray) -> torch.Tensor:
     stack = torch.from_numpy(np.ascontiguousarray(frames)) if isinstance(frames, np.ndarray) else frames
     if stack.dtype != torch.uint8 or stack.ndim != 3:
         raise ValueError(f"frames are {stack.dtype} {tuple(stack.shape)}; uint8 [N, S, S] is needed")
-    mean = torch.tensor(CLIP_MEAN, device=stack.device).view(1, 3, 1, 1)
-    std = torch.tensor(CLIP_STD, device=stack.device).view(1, 3, 1, 1)
+    mean, std = _statistics(stack.device)
     fractions = stack[:, None].float() / 255.0
     return (fractions - mean) / std
+
+
+@lru_cache(maxsize=16)
+def _statistics(device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """CLIP's mean and spread as [1, 3, 1, 1], kept on each device: sending them there makes it wait."""
+    with torch.inference_mode(False):  # of use in training too, whoever asks first
+        mean, std = (torch.tensor(values, device=device).view(1, 3, 1, 1) for values in (CLIP_MEAN, CLIP_STD))
+    return mean, std
 
 
 def model_inputs(model: nn.Module, frames: torch.Tensor) -> torch.Tensor:

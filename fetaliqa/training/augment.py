@@ -10,7 +10,7 @@ Drawing and applying are apart, so that several processes can draw for the whole
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import torch
 import torch.nn.functional as functional
@@ -86,14 +86,13 @@ class Changes:
         )
 
     def to(self, device: torch.device) -> Changes:
-        """The changes on a device."""
-        return Changes(
-            self.thetas.to(device),
-            self.mirrored.to(device),
-            self.flipped.to(device),
-            self.exponents.to(device),
-            self.gains.to(device),
-        )
+        """The changes on a device; from page-locked memory the host does not wait for them."""
+        ahead = device.type == "cuda"
+        return Changes(*(getattr(self, one.name).to(device, non_blocking=ahead) for one in fields(self)))
+
+    def pin_memory(self) -> Changes:
+        """The changes in page-locked memory, as a loader asks of what it loads."""
+        return Changes(*(getattr(self, one.name).pin_memory() for one in fields(self)))
 
 
 def draw_changes(count: int, generator: torch.Generator, settings: Augmentation) -> Changes:
@@ -133,19 +132,19 @@ def apply_changes(batch: Batch, changes: Changes, settings: Augmentation) -> Bat
         changes: of n frames.
         settings: those that the changes were drawn with.
     """
-    moved = _moved(batch, changes, settings.max_lost) if settings.moves else _mirrored(batch, changes)
+    moved = _moved(batch, changes, settings.max_lost) if settings.moves else _mirrored(batch, changes, settings)
     device = moved.images.device
     exponents, gains = (part.to(device)[:, None, None] for part in (changes.exponents, changes.gains))
     brightness = (moved.images / 255).clamp_(0, 1) ** exponents * gains
     return replace(moved, images=(brightness.clamp_(0, 1) * 255).round_().to(torch.uint8))
 
 
-def _mirrored(batch: Batch, changes: Changes) -> Batch:
-    sides = [(changes.mirrored, -1), (changes.flipped, -2)]
+def _mirrored(batch: Batch, changes: Changes, settings: Augmentation) -> Batch:
+    sides = [(changes.mirrored, -1, settings.mirror), (changes.flipped, -2, settings.flip)]
 
     def turn(maps: torch.Tensor) -> torch.Tensor:
-        for chosen, axis in sides:
-            if chosen.any():
+        for chosen, axis, drawn in sides:
+            if drawn:
                 maps = torch.where(chosen.to(maps.device)[:, None, None], maps.flip(axis), maps)
         return maps
 

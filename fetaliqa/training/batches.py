@@ -228,8 +228,17 @@ class OrderedBatches(Dataset[Item]):
         return item
 
 
-def loader(batches: Dataset[Item], sampler: Sampler[int] | None, workers: int) -> DataLoader[Item]:
-    """A loader of ready-made batches."""
+def loader(
+    batches: Dataset[Item], sampler: Sampler[int] | None, workers: int = 0, pin: bool = False
+) -> DataLoader[Item]:
+    """A loader of ready-made batches.
+
+    Args:
+        batches: by number.
+        sampler: which of them; None: all in their order.
+        workers: processes that prepare batches ahead.
+        pin: into page-locked memory, from which a CUDA device copies them while it computes.
+    """
     return DataLoader(
-        batches, batch_size=None, sampler=sampler, num_workers=workers, persistent_workers=False, pin_memory=False
+        batches, batch_size=None, sampler=sampler, num_workers=workers, persistent_workers=False, pin_memory=pin
     )

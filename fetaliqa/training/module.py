@@ -18,6 +18,7 @@ from fetaliqa.models.lora import has_adapters
 from fetaliqa.models.preprocess import model_inputs
 from fetaliqa.training.augment import apply_changes
 from fetaliqa.training.features import FeatureStore
+from fetaliqa.training.finite import FiniteLosses
 from fetaliqa.training.frames import Batch
 from fetaliqa.training.losses import outline_loss
 from fetaliqa.training.muon import MuonWithAdamW
@@ -53,6 +54,8 @@ class FrameModule(pl.LightningModule):
         seed: of dropout; each step is seeded by it, so that a resumed run goes on exactly.
         features: what a frozen encoder says of each training frame, when it was computed before.
         validation_features: the same of each validation frame.
+        check_every: steps between looks whether losses are finite; before a checkpoint and before validation they
+            are looked at in any case.
     """
 
     def __init__(
@@ -63,10 +66,12 @@ class FrameModule(pl.LightningModule):
         seed: int,
         features: FeatureStore | None = None,
         validation_features: FeatureStore | None = None,
+        check_every: int = 1,
     ) -> None:
         super().__init__()
         self.model, self.recipe, self.steps, self.seed = model, recipe, steps, seed
         self._features, self._validation_features = features, validation_features
+        self._losses = FiniteLosses(recipe, check_every)
         self._sums = torch.zeros(7, dtype=torch.float64)
         self.figures: dict[str, float] = {}  # of the last validation
 
@@ -137,11 +142,7 @@ class FrameModule(pl.LightningModule):
             loss = self._window_loss(batch, item["places"], item["indices"])
         else:
             loss = self.loss_of(self._logits(batch, item["indices"], self._features), batch)
-        if not bool(torch.isfinite(loss)):
-            raise TrainingError(
-                f"the loss became {float(loss.detach())} at step {self.global_step}; lower learning_rate "
-                f"(now {self.recipe.learning_rate}) or set clip_norm"
-            )
+        self._losses.add(self.global_step, loss)
         self.log("train_loss", loss, on_step=True, on_epoch=False, prog_bar=True, batch_size=len(batch.images))
         return loss
 
@@ -177,7 +178,8 @@ class FrameModule(pl.LightningModule):
     # -- validation: sums over frames, added up over processes once, at the end -----------------------
 
     def on_validation_epoch_start(self) -> None:
-        self._sums = torch.zeros(7, dtype=torch.float64)
+        self._losses.check()
+        self._sums = torch.zeros(7, dtype=torch.float64, device=self.device)
 
     def validation_step(self, item: dict[str, Any], _: int) -> None:
         weights = item["weights"]  # how many frames of its case each stands for
@@ -205,10 +207,10 @@ class FrameModule(pl.LightningModule):
             overlap,
             pixels,
         ]
-        self._sums += torch.stack([value.detach().double().cpu() for value in values])
+        self._sums += torch.stack([value.detach().double() for value in values])
 
     def on_validation_epoch_end(self) -> None:
-        sums = self.trainer.strategy.reduce(self._sums.to(self.device), reduce_op="sum").tolist()
+        sums = self.trainer.strategy.reduce(self._sums, reduce_op="sum").tolist()
         loss, count, hits, false, missed, overlap, pixels = sums
         if not math.isfinite(loss):  # by hand: early stopping would take it for the end
             raise TrainingError(
@@ -222,6 +224,7 @@ class FrameModule(pl.LightningModule):
         self.log_dict(figures, prog_bar=True)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self._losses.check()  # nothing is kept of weights from after a loss that is not finite
         checkpoint["figures"] = dict(self.figures)
 
 

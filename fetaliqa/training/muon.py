@@ -73,17 +73,18 @@ class Muon(torch.optim.Optimizer):
 
     def _step(self, parameters: list[nn.Parameter], group: dict[str, Any], longest: int) -> None:
         kept = group["momentum"]
-        ahead = []
         for parameter in parameters:
-            state = self.state[parameter]
-            if not state:
-                state["momentum"] = torch.zeros_like(parameter)
-            state["momentum"].lerp_(parameter.grad, 1 - kept)
-            ahead.append(parameter.grad.lerp(state["momentum"], kept))  # type: ignore[union-attr]
-        updates = orthogonalised(torch.stack(ahead))
-        for parameter, update in zip(parameters, updates):
-            parameter.mul_(1 - group["lr"] * group["weight_decay"])
-            parameter.add_(update, alpha=-group["lr"] * ADAM_RMS * longest**0.5)
+            if not self.state[parameter]:
+                self.state[parameter]["momentum"] = torch.zeros_like(parameter)
+        # a call for all of them: on CUDA hundreds of small adapters cost as much to start as to compute
+        values: list[torch.Tensor] = list(parameters)
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        momenta = [self.state[parameter]["momentum"] for parameter in parameters]
+        torch._foreach_lerp_(momenta, gradients, 1 - kept)
+        ahead = torch._foreach_lerp(gradients, momenta, kept)
+        updates = orthogonalised(torch.stack(ahead)).unbind()
+        torch._foreach_mul_(values, 1 - group["lr"] * group["weight_decay"])
+        torch._foreach_add_(values, updates, alpha=-group["lr"] * ADAM_RMS * longest**0.5)
 
 
 class MuonWithAdamW(torch.optim.Optimizer):
@@ -104,7 +105,8 @@ class MuonWithAdamW(torch.optim.Optimizer):
         if muon:
             self._parts.append(Muon([], lr=1.0))
         if adamw:
-            self._parts.append(torch.optim.AdamW(adamw, betas=betas))
+            on_cuda = all(parameter.is_cuda for group in adamw for parameter in group["params"])
+            self._parts.append(torch.optim.AdamW(adamw, betas=betas, fused=on_cuda or None))
         self._share()
 
     def _share(self) -> None:

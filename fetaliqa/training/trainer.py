@@ -10,12 +10,13 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
-from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, TQDMProgressBar, WeightAveraging
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from torch import nn
 
 from fetaliqa.errors import OptionError, TrainingError
 from fetaliqa.inference.predictor import choose_device
+from fetaliqa.training.averaging import Averaging
 from fetaliqa.training.batches import OrderedBatches, StepBatches, StepSampler, loader, make_order
 from fetaliqa.training.features import FeatureStore
 from fetaliqa.training.module import FrameModule, check_trainable
@@ -24,6 +25,11 @@ from fetaliqa.training.store import FrameStore
 
 CHECKPOINT_MINUTES = 5.0  # between checkpoints within an epoch: what a kill costs at most
 LAST, BEST = "last.ckpt", "best.ckpt"
+# On CUDA the host prepares and starts steps while the device computes; asking the device for a number makes the
+# host wait for all that was started. On a CPU nothing waits, and each step is looked at.
+CUDA_WORKERS = 2  # loader processes
+CUDA_CHECK_EVERY = 50  # steps between looks at the loss
+CUDA_REFRESH = 10  # steps between moves of the progress bar, which shows the loss
 
 
 @dataclass(frozen=True)
@@ -36,7 +42,7 @@ class Machine:
         num_nodes: nodes.
         strategy: Lightning's name of it; ``auto``, ``ddp``, ...
         precision: in place of the recipe's; None: the recipe's on CUDA, float32 on a CPU.
-        workers: loader processes.
+        workers: loader processes; None: 2 on CUDA, none on a CPU.
         deterministic: only deterministic kernels.
         progress: whether to show a progress bar.
         index: which CUDA device, where there is one process.
@@ -47,7 +53,7 @@ class Machine:
     num_nodes: int = 1
     strategy: str = "auto"
     precision: str | None = None
-    workers: int = 0
+    workers: int | None = None
     deterministic: bool = True
     progress: bool = True
     index: int = 0
@@ -63,6 +69,16 @@ class Machine:
             return "cpu"
         return f"cuda:{self.index}" if self.index else "cuda"
 
+    def loader_workers(self) -> int:
+        """How many loader processes there are."""
+        if self.workers is not None:
+            return self.workers
+        return CUDA_WORKERS if self.uses_cuda() else 0
+
+    def check_every(self) -> int:
+        """Steps between looks whether the loss is finite."""
+        return CUDA_CHECK_EVERY if self.uses_cuda() else 1
+
     def precision_of(self, recipe: Recipe) -> str:
         """The precision in Lightning's words."""
         return self.precision or (recipe.precision if self.uses_cuda() else "32-true")
@@ -77,19 +93,6 @@ class Machine:
             "precision": self.precision_of(recipe),
             "deterministic": self.deterministic,
         }
-
-
-class _Averaging(WeightAveraging):
-    """Exponential moving average of weights and statistics; a decay that grows forgets the random start."""
-
-    def __init__(self, decay: float) -> None:
-        def average(kept: torch.Tensor, new: torch.Tensor, count: torch.Tensor | int) -> torch.Tensor:
-            if not kept.dtype.is_floating_point:
-                return new
-            steps = float(count)
-            return kept.lerp(new, 1 - min(decay, (1 + steps) / (10 + steps)))
-
-        super().__init__(use_buffers=True, avg_fn=average)
 
 
 def fit_model(
@@ -123,7 +126,10 @@ def fit_model(
     check_trainable(model, recipe)
     checkpoints = folder / "checkpoints"
     order = make_order(train.frames, recipe, seed, train.groups)
-    module = FrameModule(model, recipe, order.steps * recipe.epochs, seed, features, validation_features)
+    module = FrameModule(
+        *(model, recipe, order.steps * recipe.epochs, seed, features, validation_features),
+        check_every=machine.check_every(),
+    )
     best = ModelCheckpoint(
         checkpoints,
         filename="best",
@@ -133,7 +139,7 @@ def fit_model(
         enable_version_counter=False,
     )
     trainer = _trainer(recipe, folder, machine, (best, *_always(recipe, checkpoints, machine), *callbacks))
-    data = _Frames(train, validation, recipe, order, seed, machine.workers)
+    data = _Frames(train, validation, recipe, order, seed, machine)
     last = checkpoints / LAST
     try:
         with warnings.catch_warnings():
@@ -166,6 +172,8 @@ def _trainer(recipe: Recipe, folder: Path, machine: Machine, callbacks: tuple[Ca
 
     # the paper's float32_matmul_precision; no effect on a CPU
     torch.set_float32_matmul_precision("high")
+    # else, with deterministic kernels, all new memory is filled with NaN first: a pass that finds bugs only
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     try:
         return pl.Trainer(
             accelerator="cuda" if machine.uses_cuda() else "cpu",
@@ -176,6 +184,7 @@ def _trainer(recipe: Recipe, folder: Path, machine: Machine, callbacks: tuple[Ca
             max_epochs=recipe.epochs,
             gradient_clip_val=recipe.clip_norm,
             deterministic="warn" if machine.deterministic else False,
+            benchmark=machine.uses_cuda() and not machine.deterministic,  # times kernels, takes the fastest
             sync_batchnorm=machine.uses_cuda() and machine.devices * machine.num_nodes > 1,
             use_distributed_sampler=False,
             num_sanity_val_steps=0,
@@ -217,9 +226,9 @@ def _always(recipe: Recipe, checkpoints: Path, machine: Machine) -> list[Callbac
         EarlyStopping(recipe.monitor, patience=recipe.patience, mode=_better(recipe)),
     ]
     if recipe.ema_decay is not None:
-        found.append(_Averaging(recipe.ema_decay))
+        found.append(Averaging(recipe.ema_decay))
     if machine.progress:
-        found.append(TQDMProgressBar(refresh_rate=1))
+        found.append(TQDMProgressBar(refresh_rate=CUDA_REFRESH if machine.uses_cuda() else 1))
     return found
 
 
@@ -227,11 +236,12 @@ class _Frames(pl.LightningDataModule):
     """Loaders of this process's part of every batch."""
 
     def __init__(
-        self, train: FrameStore, validation: FrameStore, recipe: Recipe, order: Any, seed: int, workers: int
+        self, train: FrameStore, validation: FrameStore, recipe: Recipe, order: Any, seed: int, machine: Machine
     ) -> None:
         super().__init__()
         self._train, self._validation, self._recipe = train, validation, recipe
-        self._order, self._seed, self._workers = order, seed, workers
+        self._order, self._seed = order, seed
+        self._workers, self._pin = machine.loader_workers(), machine.uses_cuda()
 
     def _processes(self) -> tuple[int, int]:
         assert self.trainer is not None
@@ -241,13 +251,15 @@ class _Frames(pl.LightningDataModule):
         trainer = self.trainer
         assert trainer is not None
         batches = StepBatches(self._train.frames, self._order, self._recipe, self._seed, *self._processes())
-        return loader(batches, StepSampler(self._order.steps, lambda: trainer.global_step), self._workers)
+        steps = StepSampler(self._order.steps, lambda: trainer.global_step)
+        return loader(batches, steps, self._workers, self._pin)
 
     def val_dataloader(self) -> Any:
         return loader(
             OrderedBatches(self._validation.frames, self._recipe.batch_size, *self._processes()),
             None,
             self._workers,
+            self._pin,
         )
 
 

@@ -28,6 +28,7 @@ class KnowingPredictor:
 
     is_segmentation = True
     image_size = 224
+    threads = 0
     card = SimpleNamespace(
         name="knowing", version="1", task="segmentation", anatomy="abdomen", threshold=Threshold()
     )

@@ -152,6 +152,7 @@ class _Reader:
     probabilities: torch.Tensor
     padding: np.ndarray
     is_segmentation: bool = True
+    threads: int = 0
 
     def predict(self, frames: np.ndarray, indices: np.ndarray) -> Iterator[ChunkPrediction]:
         for start in range(0, len(indices), CHUNK):

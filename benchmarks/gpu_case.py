@@ -1,0 +1,281 @@
+"""A case of 840 frames from file to masks on a CUDA device, and how much of the device the encoder uses.
+
+FetalCLIP_SEG at full size with random weights, frames of 562 x 744 of synthetic phantoms (``case_speed.py``
+makes both). In one run: the bfloat16 matrix products that the device reaches (the peak that shares are of), the
+encoder's TFLOP/s by counted FLOPs started kernel by kernel and recorded, the case one batch after the other,
+overlapped, and overlapped and recorded, seconds by stage, the kernels that take longest, agreement with
+float32, peak memory.
+
+    python benchmarks/gpu_case.py [--device cuda] [--frames 840] [--repeats 3] [--json]
+    python benchmarks/gpu_case.py --device cpu --small      # only tries the script: a small model, few frames
+
+Without a CUDA device it ends with exit code 2.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from case_speed import agreement, card_of, case_frames, full_size_model, machine, peak_gib, shift_logits, stages
+from torch.utils.flop_counter import FlopCounterMode
+
+GOAL_SHARE, GOAL_SECONDS = 0.5, 1.5  # of the peak, in the encoder; of a case
+PEAK_SIDE, SMALL_PEAK_SIDE = 8192, 256  # of the square matrices whose product is the peak
+WARM_UP, TIMES = 3, 20
+KERNELS = 12
+
+
+def device_named(name: str) -> torch.device:
+    """The device, or the end of the program with one sentence."""
+    from fetaliqa.errors import OptionError
+    from fetaliqa.inference import choose_device
+
+    try:
+        device = choose_device(name)
+    except OptionError as problem:
+        print(f"{Path(sys.argv[0]).name}: {problem}; --device cpu --small only tries the script", file=sys.stderr)
+        raise SystemExit(2) from None
+    if device.type == "cuda":
+        torch.cuda.set_device(device.index or 0)  # events and profiles are of the current one
+    return device
+
+
+def seconds_of(work: Callable[[], Any], device: torch.device) -> float:
+    """The median of some runs of device work, after some that are not counted."""
+    for _ in range(WARM_UP):
+        work()
+    found = []
+    for _ in range(TIMES):
+        if device.type == "cuda":
+            before, after = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+            before.record()
+            work()
+            after.record()
+            after.synchronize()
+            found.append(before.elapsed_time(after) / 1000)
+        else:
+            started = time.perf_counter()
+            work()
+            found.append(time.perf_counter() - started)
+    return statistics.median(found)
+
+
+def peak_teraflops(device: torch.device, small: bool) -> float:
+    """TFLOP/s of a large bfloat16 matrix product of random numbers."""
+    side = SMALL_PEAK_SIDE if small else PEAK_SIDE
+    one, other = (torch.randn(side, side, device=device, dtype=torch.bfloat16) for _ in range(2))
+    return 2 * side**3 / seconds_of(lambda: one @ other, device) / 1e12
+
+
+def device_facts(device: torch.device) -> dict[str, Any]:
+    """What it ran on."""
+    facts = machine()
+    if device.type == "cuda":
+        card = torch.cuda.get_device_properties(device)
+        facts |= {"gpu": card.name, "gpu_gib": round(card.total_memory / 2**30, 1), "cuda": torch.version.cuda}
+    return facts
+
+
+def top_kernels(profile: torch.profiler.profile, device: torch.device) -> list[dict[str, Any]]:
+    """What took longest in a profile, and its share of all."""
+    field = "self_device_time_total" if device.type == "cuda" else "self_cpu_time_total"
+    found = sorted(profile.key_averages(), key=lambda one: -getattr(one, field))
+    total = sum(getattr(one, field) for one in found) or 1.0
+    return [
+        {
+            "name": one.key[:80],
+            "calls": one.count,
+            "milliseconds": round(getattr(one, field) / 1000, 3),
+            "share": round(getattr(one, field) / total, 3),
+        }
+        for one in found[:KERNELS]
+    ]
+
+
+def profiled(device: torch.device) -> torch.profiler.profile:
+    """A profiler of what runs on the device."""
+    kinds = [torch.profiler.ProfilerActivity.CPU]
+    if device.type == "cuda":
+        kinds.append(torch.profiler.ProfilerActivity.CUDA)
+    return torch.profiler.profile(activities=kinds)
+
+
+def small_model() -> Any:
+    """The demo's architecture with random weights."""
+    from fetaliqa.models import build_segmentation
+
+    torch.manual_seed(0)
+    return build_segmentation("demo", random_init=True).merged()
+
+
+def small_frames(count: int) -> tuple[np.ndarray, tuple[tuple[int, int], ...]]:
+    """Grey noise, in one sweep."""
+    return np.random.default_rng(0).integers(20, 255, (count, 90, 120)).astype(np.uint8), ((0, count),)
+
+
+def flops_a_frame(model: Any, images: torch.Tensor) -> dict[str, float]:
+    """GFLOP of a frame in the encoder and in the decoder, counted on the first of some normalised images."""
+    one = images[:1].contiguous(memory_format=torch.channels_last)
+    with torch.inference_mode():
+        with FlopCounterMode(display=False) as encoding:
+            maps = model.features(one)
+        with FlopCounterMode(display=False) as decoding:
+            model.decoder(one, maps)
+    return {
+        "encoder": encoding.get_total_flops() / 1e9,
+        "decoder": decoding.get_total_flops() / 1e9,
+    }
+
+
+def encoder(predictor: Any, frames: np.ndarray, gflop: float, peak: float) -> dict[str, Any]:
+    """The encoder on full batches: TFLOP/s and the share of the peak, kernel by kernel and recorded."""
+    from fetaliqa.geometry import SquareGrid
+    from fetaliqa.inference.captured import CapturedForward
+    from fetaliqa.models import normalise
+
+    device, model = predictor.device, predictor.model
+    grid = SquareGrid(frames.shape[1], frames.shape[2], predictor.image_size)
+    squares = grid.to_square(np.resize(frames, (predictor.batch_size, *frames.shape[1:])), device)
+
+    def encoded(some: torch.Tensor) -> tuple[torch.Tensor, None]:
+        return model.features(normalise(some).contiguous(memory_format=torch.channels_last))[-1], None
+
+    ways: dict[str, Callable[..., Any]] = {"kernel by kernel": encoded}
+    if device.type == "cuda":
+        ways["recorded"] = CapturedForward(encoded, predictor.batch_size)
+    found: dict[str, Any] = {"frames_a_batch": predictor.batch_size, "gflop_a_frame": round(gflop, 2)}
+    with torch.inference_mode():
+        for name, way in ways.items():
+            seconds = seconds_of(lambda way=way: way(squares), device)
+            rate = gflop * len(squares) / seconds / 1000
+            found[name] = {
+                "milliseconds_a_batch": round(1000 * seconds, 3),
+                "teraflops": round(rate, 4),
+                "share_of_peak": round(rate / peak, 4),
+            }
+        with profiled(device) as profile:
+            predictor._forward(squares)
+            if device.type == "cuda":
+                torch.cuda.synchronize()
+    found["longest_in_a_batch"] = top_kernels(profile, device)
+    return found
+
+
+def ways(predictor: Any) -> Iterator[str]:
+    """Names of the ways to work, each set up in turn; the last is what is used on a CUDA device."""
+    from fetaliqa.inference.predictor import CUDA_AHEAD, CUDA_THREADS
+
+    captured = predictor.captured
+    predictor.ahead, predictor.threads, predictor.captured = 0, 0, None
+    yield "one batch after the other"
+    predictor.ahead, predictor.threads = CUDA_AHEAD, CUDA_THREADS
+    yield "overlapped"
+    if captured is not None:
+        predictor.captured = captured
+        yield "overlapped and recorded"
+
+
+def case(path: Path, predictor: Any, repeats: int) -> dict[str, Any]:
+    """Seconds from file to masks, in each way: the first time, and the median of the next."""
+    from fetaliqa.inference import assess
+    from fetaliqa.sweep import read_sweep
+
+    found = {}
+    for way in ways(predictor):
+        rounds = []
+        for _ in range(1 + repeats):
+            started = time.perf_counter()
+            sweep = read_sweep(path)
+            read = time.perf_counter()
+            assessment = assess(sweep, predictor)
+            rounds.append((read - started, time.perf_counter() - read))
+        totals = [sum(one) for one in rounds]
+        found[way] = {
+            "first_seconds": round(totals[0], 3),
+            "seconds": round(statistics.median(totals[1:]), 3),
+            "of_which_reading": round(statistics.median(one[0] for one in rounds[1:]), 3),
+            "frames": len(assessment.masks),
+            "frames_with_outline": int(assessment.masks.any(axis=(1, 2)).sum()),
+        }
+    return found
+
+
+def close_to_fp32(reference: Any, found: Any) -> dict[str, Any]:
+    """How far the answers are from those in float32."""
+    close = agreement(found, reference)
+    dice = close.pop("dice")
+    return {"dice_mean": round(float(dice.mean()), 5), "dice_min": round(float(dice.min()), 5), **close}
+
+
+def measure(device: torch.device, count: int, repeats: int, small: bool) -> dict[str, Any]:
+    """Everything, as one JSON object."""
+    import SimpleITK
+
+    from fetaliqa.geometry import SquareGrid
+    from fetaliqa.inference import assess
+    from fetaliqa.inference.predictor import Predictor
+    from fetaliqa.models import normalise
+    from fetaliqa.sweep import sweep_from_array
+
+    peak = peak_teraflops(device, small)
+    frames, _ = small_frames(count) if small else case_frames(count)
+    model = small_model() if small else full_size_model()
+    shift_logits(model, frames)
+    model, card = model.to(device), card_of(model)
+    grid = SquareGrid(frames.shape[1], frames.shape[2], model.architecture.vision.image_size)
+    gflop = flops_a_frame(model, normalise(grid.to_square(frames[:1], device)))
+    some = sweep_from_array(np.ascontiguousarray(frames[:: max(1, count // 128)]), (0.28, 0.28))
+    reference = assess(some, Predictor.of_model(model, card, precision="fp32"))
+    predictor = Predictor.of_model(model, card, precision="bf16")
+    result: dict[str, Any] = {
+        "machine": device_facts(device),
+        "peak_teraflops": round(peak, 3),
+        "gflop_a_frame": {name: round(value, 3) for name, value in gflop.items()},
+        "floor_seconds": round(count * sum(gflop.values()) / 1000 / peak, 4),
+        "agreement with fp32": close_to_fp32(reference, assess(some, predictor)),
+        "encoder": encoder(predictor, frames, gflop["encoder"], peak),
+    }
+    seconds = stages(predictor, some)
+    result["milliseconds_a_frame"] = {
+        name: round(1000 * one / len(some.frames), 3) for name, one in seconds.items()
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "case.mha"
+        SimpleITK.WriteImage(SimpleITK.GetImageFromArray(frames), str(path), useCompression=True)
+        result["case"] = case(path, predictor, repeats)
+    result["peak_gib"] = {"host": round(peak_gib(), 2)}
+    if device.type == "cuda":
+        result["peak_gib"]["device"] = round(torch.cuda.max_memory_reserved(device) / 2**30, 2)
+    best = list(result["case"].values())[-1]["seconds"]
+    share = max(one["share_of_peak"] for one in result["encoder"].values() if isinstance(one, dict))
+    result["goals"] = {"share_of_peak": [share, GOAL_SHARE], "seconds": [best, GOAL_SECONDS]}
+    return result
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="cuda", help="cuda, cuda:N; cpu to try the script")
+    parser.add_argument("--frames", type=int, help="of the case (default 840; small: 20)")
+    parser.add_argument("--repeats", type=int, default=3, help="of the case in each way, after a first one")
+    parser.add_argument("--small", action="store_true", help="a small model and few small frames")
+    parser.add_argument("--json", action="store_true", help="in one line")
+    args = parser.parse_args(argv)
+    device = device_named(args.device)
+    found = measure(device, args.frames or (20 if args.small else 840), args.repeats, args.small)
+    print(json.dumps(found, indent=None if args.json else 1))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

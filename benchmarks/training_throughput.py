@@ -1,0 +1,156 @@
+"""Steps per second of training on a CUDA device, and how much of the device they use.
+
+The recipe ``fetaliqa`` as ``fetaliqa train`` runs it (Lightning, LoRA and decoder, bfloat16, batches of 32,
+Muon and AdamW, averaging, clipping, augmentation drawn anew and made on the device), on FetalCLIP_SEG at full
+size with random weights and on made-up frames. FLOPs of a step are counted on a forward and backward pass of
+one frame; the peak is a large bfloat16 matrix product. Validation, checkpoints and the first steps are not in
+the figures.
+
+    python benchmarks/training_throughput.py [--steps 40] [--nondeterministic] [--compiled] [--json]
+    python benchmarks/training_throughput.py --device cpu --small      # only tries the script: a small model
+
+Without a CUDA device it ends with exit code 2.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from gpu_case import device_facts, device_named, peak_teraflops, profiled, top_kernels
+from lightning.pytorch.callbacks import Callback
+from torch.utils.flop_counter import FlopCounterMode
+
+GOAL_SHARE = 0.4  # of the peak
+WARM_UP = 10  # steps that are not counted: libraries choose kernels, memory is taken
+PROFILED = 3  # steps, after those that are timed
+
+
+class Timer(Callback):
+    """Times some steps of a run, and profiles some after them."""
+
+    def __init__(self, first: int, last: int, device: torch.device) -> None:
+        self.first, self.last, self._device = first, last, device
+        self.seconds, self.kernels = 0.0, list[dict[str, Any]]()
+        self._started, self._profile = 0.0, profiled(device)
+
+    def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
+        """Look at the clock, or at what was profiled, at the steps where something begins or ends."""
+        step = trainer.global_step
+        if step not in (self.first, self.last, self.last + PROFILED):
+            return
+        if self._device.type == "cuda":
+            torch.cuda.synchronize()
+        if step == self.first:
+            self._started = time.perf_counter()
+        elif step == self.last:
+            self.seconds = time.perf_counter() - self._started
+            self._profile.start()
+        else:
+            self._profile.stop()
+            self.kernels = top_kernels(self._profile, self._device)
+
+
+def made_up_frames(count: int, size: int) -> Any:
+    """A store of grey noise; on every third frame a brighter disc is the outline."""
+    from fetaliqa.training.frames import frames_of_case
+    from fetaliqa.training.store import FrameStore
+
+    generator = np.random.default_rng(0)
+    rows, columns = np.mgrid[:size, :size]
+    disc = (rows - size / 2) ** 2 + (columns - size / 2) ** 2 < (size / 5) ** 2
+    outlined = np.arange(count) % 3 == 0
+    images = generator.integers(0, 150, (count, size, size)).astype(np.uint8)
+    images[outlined] += (80 * disc).astype(np.uint8)
+    masks = (outlined[:, None, None] & disc).astype(np.uint8)
+    hard = np.arange(count) % 3 == 1
+    frames = frames_of_case(images, masks, hard=hard, case=0, size=size)
+    return FrameStore(
+        frames, ("made up",), np.arange(count), np.zeros(count, int), np.zeros(count, bool), "made up"
+    )
+
+
+def gflop_a_frame(model: Any, size: int, device: torch.device) -> float:
+    """Of a forward and a backward pass."""
+    model.to(device).train()
+    with FlopCounterMode(display=False) as counter:
+        model(torch.zeros(1, 3, size, size, device=device)).float().square().mean().backward()
+    model.zero_grad(set_to_none=True)
+    return counter.get_total_flops() / 1e9
+
+
+def measure(device: torch.device, steps: int, small: bool, deterministic: bool, compiled: bool) -> dict[str, Any]:
+    """Everything, as one JSON object."""
+    from fetaliqa.models import build_segmentation
+    from fetaliqa.training.quiet import quiet_lightning
+    from fetaliqa.training.recipe import changed, recipe_named
+    from fetaliqa.training.trainer import Machine, fit_model
+
+    quiet_lightning()
+    warm_up = 1 if small else WARM_UP
+    recipe = changed(recipe_named("fetaliqa"), {"epochs": 1, **({"batch_size": 4} if small else {})})
+    torch.manual_seed(0)
+    model = build_segmentation("demo" if small else "fetalclip", random_init=True, lora=recipe.lora)
+    size = model.architecture.vision.image_size
+    peak, gflop = peak_teraflops(device, small), gflop_a_frame(model, size, device)
+    if compiled:
+        for block in model.visual.transformer.resblocks:
+            block.compile()
+    timer = Timer(warm_up, warm_up + steps, device)
+    machine = Machine(device.type, progress=False, deterministic=deterministic, index=device.index or 0)
+    store = made_up_frames(recipe.batch_size * (warm_up + steps + PROFILED), size)
+    with tempfile.TemporaryDirectory() as folder:
+        checked = made_up_frames(recipe.batch_size, size)
+        fit_model(model, recipe, store, checked, Path(folder), seed=0, machine=machine, callbacks=(timer,))
+    rate = steps / timer.seconds
+    teraflops = rate * recipe.batch_size * gflop / 1000
+    result: dict[str, Any] = {
+        "machine": device_facts(device),
+        "computed": {**machine.described(recipe), "workers": machine.loader_workers(), "compiled": compiled},
+        "frames_a_step": recipe.batch_size,
+        "steps": steps,
+        "steps_per_second": round(rate, 3),
+        "gflop_a_frame": round(gflop, 3),
+        "teraflops": round(teraflops, 3),
+        "peak_teraflops": round(peak, 3),
+        "share_of_peak": round(teraflops / peak, 3),
+        "goal": GOAL_SHARE,
+        "floor_milliseconds_a_step": round(recipe.batch_size * gflop / peak, 3),
+        "milliseconds_a_step": round(1000 / rate, 3),
+        "longest": timer.kernels,
+    }
+    if device.type == "cuda":
+        result["peak_gib"] = round(torch.cuda.max_memory_reserved(device) / 2**30, 2)
+    return result
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="cuda", help="cuda, cuda:N; cpu to try the script")
+    parser.add_argument("--steps", type=int, help="that are timed (default 40; small: 3)")
+    parser.add_argument("--small", action="store_true", help="a small model and batches of 4")
+    parser.add_argument("--nondeterministic", action="store_true", help="as `fetaliqa train --nondeterministic`")
+    parser.add_argument(
+        "--compiled",
+        action="store_true",
+        help="a trial: the encoder's blocks by torch.compile, which the package is not",
+    )
+    parser.add_argument("--json", action="store_true", help="in one line")
+    args = parser.parse_args(argv)
+    device = device_named(args.device)
+    steps = args.steps or (3 if args.small else 40)
+    found = measure(device, steps, args.small, not args.nondeterministic, args.compiled)
+    print(json.dumps(found, indent=None if args.json else 1))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

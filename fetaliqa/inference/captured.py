@@ -1,0 +1,103 @@
+"""A model's forward pass, recorded once for a size of batch and played back: CUDA graphs.
+
+A batch through the full-size encoder and decoder is hundreds of kernels. Started one by one they keep the
+interpreter busy, which the threads that measure finished frames need too; a recording is started by one call.
+It is recorded and not compiled because somebody waits: recording takes a few passes, ``torch.compile`` many
+seconds at the first start on a machine, and a C compiler. Where recording fails, frames are computed as ever.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+LEAST = 8  # frames of the smallest recording
+WARM_UP = 3  # passes before recording, in which libraries choose their kernels and take their memory
+
+Outputs = tuple[torch.Tensor, torch.Tensor | None]
+Compute = Callable[[torch.Tensor], Outputs]
+Record = Callable[[Compute, torch.Tensor], tuple[Callable[[], None], Outputs]]
+
+log = logging.getLogger(__name__)
+
+
+class GraphRecorder:
+    """Records passes as CUDA graphs that share their memory: they are never played at the same time."""
+
+    def __init__(self) -> None:
+        self._pool: Any = None
+        self._stream: torch.cuda.Stream | None = None  # one: memory is shared between recordings on one stream
+
+    def __call__(self, compute: Compute, held: torch.Tensor) -> tuple[Callable[[], None], Outputs]:
+        """Record ``compute(held)``.
+
+        Returns:
+            What plays it again on the values that ``held`` has then, and the tensors that it writes each time.
+
+        Raises:
+            RuntimeError: when something in it cannot be recorded, or memory runs out.
+        """
+        with torch.cuda.device(held.device):
+            stream = self._stream = self._stream or torch.cuda.Stream()
+            stream.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(stream):
+                for _ in range(WARM_UP):
+                    compute(held)
+            graph = torch.cuda.CUDAGraph()
+            # other threads of a server may use the device meanwhile: thread_local
+            with torch.cuda.graph(graph, pool=self._pool, stream=stream, capture_error_mode="thread_local"):
+                outputs = compute(held)
+            torch.cuda.current_stream().wait_stream(stream)
+        self._pool = self._pool or graph.pool()
+        return graph.replay, outputs
+
+
+class CapturedForward:
+    """Computes by recordings of N, N / 2, ... frames down to 8; a batch takes the smallest that holds it.
+
+    Args:
+        compute: probabilities and appearance of squares uint8 [n, S, S], each frame's by itself.
+        size: N, frames of a full batch.
+        record: how a pass is recorded.
+    """
+
+    def __init__(self, compute: Compute, size: int, record: Record | None = None) -> None:
+        self._compute, self._size = compute, size
+        self._record = record or GraphRecorder()
+        self._recorded: dict[int, tuple[torch.Tensor, Callable[[], None], Outputs] | None] = {}
+        self._lock = threading.Lock()  # a recording has one place for its input and one for its output
+
+    @torch.inference_mode()
+    def __call__(self, squares: torch.Tensor) -> Outputs:
+        """As ``compute(squares)``."""
+        count = len(squares)
+        if not 0 < count <= self._size:
+            return self._compute(squares)
+        size = self._size
+        while size // 2 >= max(count, LEAST):
+            size //= 2
+        with self._lock:
+            if size not in self._recorded:
+                self._recorded[size] = self._recording(squares, size)
+            recording = self._recorded[size]
+            if recording is not None:
+                held, play, (probabilities, appearance) = recording
+                held[:count].copy_(squares)
+                play()
+                # the next batch is written over these
+                return probabilities[:count].clone(), None if appearance is None else appearance[:count].clone()
+        return self._compute(squares)
+
+    def _recording(
+        self, squares: torch.Tensor, size: int
+    ) -> tuple[torch.Tensor, Callable[[], None], Outputs] | None:
+        held = squares.new_zeros((size, *squares.shape[1:]))
+        try:
+            return held, *self._record(self._compute, held)
+        except RuntimeError as problem:  # of memory too
+            log.warning("batches of %d frames are computed without a CUDA graph (%s)", size, problem)
+            return None

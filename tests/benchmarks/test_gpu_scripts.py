@@ -1,0 +1,67 @@
+"""The benchmarks for a GPU run to their end without one, and say so where they cannot measure."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+
+
+@pytest.fixture
+def script(monkeypatch):
+    """A benchmark by its name."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    return __import__
+
+
+def run(main, capsys, *options):
+    assert main(["--device", "cpu", "--small", "--json", *options]) == 0
+    return json.loads(capsys.readouterr().out.splitlines()[-1])
+
+
+def test_a_case_is_timed_in_each_way_with_counted_flops(script, capsys):
+    found = run(script("gpu_case").main, capsys, "--frames", "4", "--repeats", "1")
+    assert found["gflop_a_frame"]["encoder"] == pytest.approx(gflop_of_the_demo_encoder(), abs=0.001)
+    for way in ("one batch after the other", "overlapped"):
+        assert found["case"][way]["frames_with_outline"] == found["case"][way]["frames"] == 4
+        assert found["case"][way]["seconds"] > found["case"][way]["of_which_reading"] > 0
+    speed = found["encoder"]["kernel by kernel"]
+    assert speed["share_of_peak"] == pytest.approx(speed["teraflops"] / found["peak_teraflops"], abs=0.001)
+    assert found["agreement with fp32"]["dice_mean"] > 0.9
+    assert set(found["milliseconds_a_frame"]) == {"preprocess", "encode", "decode", "postprocess"}
+
+
+def gflop_of_the_demo_encoder():
+    """By hand: patches, and of each block the matrix products of its weights and the two of attention."""
+    tokens, width, layers, patch = 197, 96, 6, 16
+    block = 2 * tokens * width * (3 * width + width + 2 * 4 * width) + 4 * tokens**2 * width
+    return (layers * block + 2 * (tokens - 1) * 3 * patch**2 * width) / 1e9
+
+
+def test_training_is_timed_with_counted_flops(script, capsys):
+    found = run(script("training_throughput").main, capsys, "--steps", "2")
+    assert found["computed"]["device"] == "cpu"
+    assert found["steps"] == 2
+    assert found["teraflops"] == pytest.approx(
+        found["steps_per_second"] * 4 * found["gflop_a_frame"] / 1000, abs=0.001
+    )
+    assert found["milliseconds_a_step"] > found["floor_milliseconds_a_step"]
+    assert found["longest"]
+    # more than three forward passes of the encoder, of which the backward pass is two
+    assert found["gflop_a_frame"] > 3 * gflop_of_the_demo_encoder()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
+@pytest.mark.parametrize("name", ["gpu_case", "training_throughput"])
+def test_without_a_gpu_they_end_with_a_sentence(name, script, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", [f"{name}.py"])
+    with pytest.raises(SystemExit) as ended:
+        script(name).main([])
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == (
+        f"{name}.py: device 'cuda' asked for, but this machine has 0 CUDA devices; use cpu or auto; "
+        "--device cpu --small only tries the script\n"
+    )

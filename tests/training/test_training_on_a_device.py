@@ -1,0 +1,147 @@
+"""What training does so that a GPU need not wait for its host: on a CPU, and on a GPU where there is one."""
+
+import copy
+from dataclasses import replace
+
+import lightning.pytorch as pl
+import pytest
+import torch
+from lightning.pytorch.callbacks import Callback, WeightAveraging
+from test_fit_model import QUIET, _Kill, a_model, same, state
+from torch import nn
+from torch.utils.data._utils.pin_memory import pin_memory
+
+from fetaliqa.errors import TrainingError
+from fetaliqa.training.averaging import Averaging
+from fetaliqa.training.batches import StepBatches, make_order
+from fetaliqa.training.trainer import Machine, fit_model
+
+
+class SpoilOnce(Callback):
+    """One batch, at a step, whose loss is not a number."""
+
+    def __init__(self, step):
+        self.step = step
+
+    def on_train_batch_start(self, trainer, module, batch, index):
+        if trainer.global_step == self.step:
+            batch["weights"].fill_(float("nan"))
+
+
+@pytest.mark.parametrize(("spoilt", "kept"), [(13, 11), (3, None)])
+def test_losses_looked_at_together_name_the_first_bad_step_and_spoil_no_checkpoint(
+    spoilt, kept, stores, a_recipe, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(Machine, "check_every", lambda _: 1000)  # so only before validation and checkpoints
+    recipe = a_recipe()  # 11 steps an epoch
+    with pytest.raises(TrainingError, match=rf"the loss became nan at step {spoilt}; lower learning_rate"):
+        fit_model(
+            a_model(recipe), recipe, *stores, tmp_path, seed=1, machine=QUIET, callbacks=(SpoilOnce(spoilt),)
+        )
+    files = sorted((tmp_path / "checkpoints").glob("*.ckpt"))
+    assert [file.name for file in files] == ([] if kept is None else ["best.ckpt", "last.ckpt"])
+    for file in files:
+        held = torch.load(file, weights_only=True)
+        assert held["global_step"] == kept
+        assert all(value.isfinite().all() for value in held["state_dict"].values())
+
+
+def test_a_checkpoint_within_an_epoch_is_not_written_after_a_bad_step(stores, a_recipe, tmp_path, monkeypatch):
+    monkeypatch.setattr(Machine, "check_every", lambda _: 1000)
+    recipe = a_recipe()
+    callbacks = (SpoilOnce(3), _Kill(6, tmp_path))
+    with pytest.raises(TrainingError, match=r"the loss became nan at step 3; .* no checkpoint was written yet"):
+        fit_model(a_model(recipe), recipe, *stores, tmp_path, seed=1, machine=QUIET, callbacks=callbacks)
+    assert not list((tmp_path / "checkpoints").glob("*"))
+
+
+def test_batches_loaded_by_processes_train_the_same_model_also_when_killed(stores, a_recipe, tmp_path):
+    recipe = a_recipe()
+    whole, resumed, by_processes = a_model(recipe), a_model(recipe), replace(QUIET, workers=2)
+    fit_model(whole, recipe, *stores, tmp_path / "whole", seed=5, machine=QUIET)
+    folder = tmp_path / "killed"
+    with pytest.raises(RuntimeError, match="killed"):
+        fit_model(
+            *(a_model(recipe), recipe, *stores, folder),
+            seed=5,
+            machine=by_processes,
+            callbacks=(_Kill(3, folder),),
+        )
+    fit_model(resumed, recipe, *stores, folder, seed=5, machine=by_processes)
+    assert same(state(whole), state(resumed))
+
+
+def test_every_tensor_of_a_batch_is_pinned(stores, a_recipe, monkeypatch):
+    recipe = a_recipe()
+    item = StepBatches(stores[0].frames, make_order(stores[0].frames, recipe, 1), recipe, 1)[0]
+    pinned = []
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: (pinned.append(tensor), tensor.clone())[1])
+    given = pin_memory(item)
+    assert len(pinned) == 4 + 5  # images, outlines, indices, weights; and five that say how frames change
+    assert torch.equal(given["changes"].thetas, item["changes"].thetas)
+    assert given["changes"].thetas is not item["changes"].thetas
+    assert given["changes"].mirrored.dtype == torch.bool
+
+
+@pytest.mark.parametrize(
+    ("cuda", "asked", "found"), [(True, None, 2), (True, 0, 0), (False, None, 0), (False, 3, 3)]
+)
+def test_loader_processes_are_the_usual_thing_on_cuda_only(cuda, asked, found, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    machine = Machine(workers=asked)
+    assert machine.loader_workers() == found
+    assert machine.check_every() == (50 if cuda else 1)
+
+
+class Small(pl.LightningModule):
+    """A part that trains, one that does not, and statistics."""
+
+    def __init__(self):
+        super().__init__()
+        self.trains, self.frozen = nn.Linear(5, 3), nn.Linear(3, 3).requires_grad_(False)
+        self.norm = nn.BatchNorm1d(3)
+
+
+def test_averaged_weights_are_those_of_lightning_with_the_same_decay():
+    def growing(kept, new, count):
+        if not kept.dtype.is_floating_point:
+            return new
+        return kept.lerp(new, 1 - min(0.3, (1 + float(count)) / (10 + float(count))))
+
+    torch.manual_seed(0)
+    module = Small()
+    ours, theirs = Averaging(0.3), WeightAveraging(use_buffers=True, avg_fn=growing)
+    trainer = type("Trainer", (), {"global_step": 0})()
+    for one in (ours, theirs):
+        one.setup(trainer, module, "fit")
+    for step in range(6):
+        with torch.no_grad():
+            for value in (*module.trains.parameters(), module.norm.running_mean):
+                value.add_(torch.randn_like(value))
+        module.norm.num_batches_tracked += 1
+        trainer.global_step = step + 1
+        for one in (ours, theirs):
+            one.on_train_batch_end(trainer, module, None, None, step)
+    mine, expected = ours._average_model.state_dict(), theirs._average_model.state_dict()
+    assert same(mine, expected)
+    assert int(mine["n_averaged"]) == 6
+    assert int(mine["module.norm.num_batches_tracked"]) == 6
+    assert not torch.equal(mine["module.trains.weight"], module.trains.weight)
+    before = copy.deepcopy(mine)
+    for one in (ours, theirs):
+        one.on_train_batch_end(trainer, module, None, None, 6)  # no step was taken
+    assert same(before, ours._average_model.state_dict())
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+def test_a_run_on_a_gpu_learns_and_goes_on_after_a_kill(stores, a_recipe, tmp_path):
+    recipe, machine = a_recipe(epochs=6), Machine(accelerator="cuda", progress=False)
+    scores = fit_model(a_model(recipe), recipe, *stores, tmp_path / "whole", seed=1, machine=machine)
+    assert scores["val_f1"] > 0.9
+    folder = tmp_path / "killed"
+    with pytest.raises(RuntimeError, match="killed"):
+        fit_model(
+            a_model(recipe), recipe, *stores, folder, seed=1, machine=machine, callbacks=(_Kill(14, folder),)
+        )
+    again = fit_model(a_model(recipe), recipe, *stores, folder, seed=1, machine=machine)
+    assert again["val_dice"] == pytest.approx(scores["val_dice"], abs=0.1)
