@@ -6,7 +6,7 @@ field, in docs/assessment.md.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -20,10 +20,12 @@ from fetaliqa.geometry import SquareGrid
 from fetaliqa.inference.options import AssessOptions
 from fetaliqa.inference.predictor import ChunkPrediction, Predictor
 from fetaliqa.inference.profile import FrameProfile, ProfileMaker
-from fetaliqa.inference.search import SweepSearch, interpolated
+from fetaliqa.inference.search import Search, SweepSearch
 from fetaliqa.models import BundleCard
 from fetaliqa.quality import FrameEvidence, quality_score, rank_frames
 from fetaliqa.sector import field_of_view
+from fetaliqa.student.folder import Student
+from fetaliqa.student.search import ScreenedSearch
 from fetaliqa.sweep import Sweep
 
 ASSESSMENT_SCHEMA = 1
@@ -147,6 +149,7 @@ def assess(
     options: AssessOptions | None = None,
     *,
     classifier: Predictor | None = None,
+    student: Student | None = None,
     progress: Progress | None = None,
 ) -> Assessment:
     """Assess a case.
@@ -156,6 +159,7 @@ def assess(
         predictor: a segmentation model, or a classification model (then there are no masks).
         options: which part, and how.
         classifier: a classification model whose frame probability joins the quality score.
+        student: what a search takes its first guesses from; None: every few frames are looked at first.
         progress: called with (frames done, frames in all) after each batch.
 
     Raises:
@@ -177,7 +181,8 @@ def assess(
     cls_scores: dict[int, float] = {}
     assessor = FrameAssessor(sweep, predictor, threshold, frame_threshold) if predictor.is_segmentation else None
     profile = ProfileMaker(predictor.card.threshold.min_foreground_pixels(predictor.image_size))
-    searches = _searches(sweep, indices) if options.search else None
+    student = student if options.search else None
+    searches = _searches(sweep, indices, student) if options.search else None
     for chunk in _predicted(sweep, predictor, indices, searches, fields):
         cls_scores |= _classifier_scores(sweep, classifier, chunk.indices)
         for position, frame in enumerate(int(index) for index in chunk.indices):
@@ -195,26 +200,28 @@ def assess(
             progress(done, len(indices))
     if progress is not None and done < len(indices):
         progress(len(indices), len(indices))  # nothing else can win
+    looked_at = {frame: float(found["quality"]) for frame, found in fields.items()}
+    guess = {"positive": None, "interpolated": True, "guessed_by": "student" if student else "neighbours"}
     for search in searches or ():
-        between = interpolated(search.frames, {frame: found["quality"] for frame, found in fields.items()})
-        fields |= {
-            frame: {"quality": value, "positive": None, "interpolated": True} for frame, value in between.items()
-        }
-    record = _record(sweep, predictor, classifier, options, (threshold, frame_threshold), fields)
+        fields |= {frame: {"quality": value, **guess} for frame, value in search.rest(looked_at).items()}
+    record = _record(sweep, predictor, classifier, student, options, (threshold, frame_threshold), fields)
     return Assessment(record, masks, profile.profile())
 
 
-def _searches(sweep: Sweep, indices: np.ndarray) -> list[SweepSearch]:
+def _searches(sweep: Sweep, indices: np.ndarray, student: Student | None) -> Sequence[Search]:
     """One search for each sweep that has frames to look at."""
     parts = [indices[(indices >= start) & (indices < stop)] for start, stop in sweep.ranges]
-    return [SweepSearch(part) for part in parts if len(part)]
+    parts = [part for part in parts if len(part)]
+    if student is None:
+        return [SweepSearch(part) for part in parts]
+    return [ScreenedSearch(part, student.guess(sweep.frames, part), student.card.limits) for part in parts]
 
 
 def _predicted(
     sweep: Sweep,
     predictor: Predictor,
     indices: np.ndarray,
-    searches: list[SweepSearch] | None,
+    searches: Sequence[Search] | None,
     fields: dict[int, dict[str, Any]],
 ) -> Iterator[ChunkPrediction]:
     """What the model says of the frames: of all, or of those that each search asks for by what was found."""
@@ -256,6 +263,7 @@ def _record(
     sweep: Sweep,
     predictor: Predictor,
     classifier: Predictor | None,
+    student: Student | None,
     options: AssessOptions,
     thresholds: tuple[float, float],
     fields: dict[int, dict[str, Any]],
@@ -293,6 +301,7 @@ def _record(
         "spacing_mm": None if sweep.spacing is None else [float(value) for value in sweep.spacing],
         "model": model_info(predictor.card),
         "classifier": None if classifier is None else model_info(classifier.card),
+        "student": None if student is None else student.fingerprint,
         "options": options.as_dict(),
         "threshold": thresholds[0],
         "frame_threshold": thresholds[1],
