@@ -15,46 +15,65 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
-if TYPE_CHECKING:
-    from fetaliqa.inference.search import Search
+TOLERANCE = 0.01  # of quality
 
 
-def sweeps_of(seed: int, predictor: Any, student: Any) -> Iterator[dict[str, Any]]:
-    """Of a phantom case: what a whole assessment says of each sweep, and what the student guesses."""
-    from fetaliqa.datasets.thinned import phantom_case
-    from fetaliqa.inference import assess
-    from fetaliqa.sweep import sweep_from_array
+def searched(sweep: Any, record: dict[str, Any], shows: np.ndarray, student: Any) -> list[dict[str, Any]]:
+    """What a search makes of each sweep of a case.
 
-    case = phantom_case(seed, 1).case
-    sweep = sweep_from_array(case.frames, case.spacing, sweeps=case.ranges, case_id=case.case_id)
-    frames = assess(sweep, predictor).record["frames"]
-    shows = case.masks.any(axis=(1, 2))
-    for start, stop in sweep.ranges:
-        lit = np.flatnonzero(~sweep.padding[start:stop]) + start
-        yield {
-            "quality": np.array([frames[number]["quality"] for number in lit]),
-            "positive": np.array([bool(frames[number]["positive"]) for number in lit]),
-            "shows": shows[lit],
-            "guessed": None if student is None else student.guess(sweep.frames, lit),
-        }
+    Args:
+        sweep: the case.
+        record: its whole assessment.
+        shows: bool [T], where the anatomy is in truth.
+        student: to search with; None: without.
+    """
+    from fetaliqa.inference.case_search import CaseSearch
+    from fetaliqa.quality import rank_frames
+
+    frames, lit = record["frames"], np.flatnonzero(~sweep.padding)
+    search, seen = CaseSearch(sweep, lit, student), dict[int, Any]()
+    while len(wanted := search.wanted(seen)):
+        seen |= {int(frame): frames[frame] for frame in wanted}
+    quality, positive = np.full(len(frames), np.nan), np.zeros(len(frames), bool)
+    for frame, found in {**search.guesses(seen), **seen}.items():
+        quality[frame], positive[frame] = found["quality"], bool(found["positive"])
+    rows = []
+    for whole, part in zip(record["sweeps"], rank_frames(quality, positive, sweep.ranges).sweeps):
+        best, offered = whole["best"], part.best
+        if best is None or offered is None:
+            same = best is offered
+        else:
+            same = frames[best]["quality"] - frames[offered]["quality"] <= TOLERANCE
+        numbers = [int(frame) for frame in lit if part.start <= frame < part.stop]
+        rows.append(
+            {
+                "frames": len(numbers),
+                "looked_at": sum(frame in seen for frame in numbers),
+                "has_best": best is not None,
+                "shows": best is not None and bool(shows[best]),
+                "found": same,
+            }
+        )
+    return rows
 
 
-def told(searches: list[Search], sweeps: list[dict[str, Any]]) -> dict[str, Any]:
+def told(rows: list[dict[str, Any]]) -> dict[str, Any]:
     """Figures of a search over all sweeps."""
-    from fetaliqa.distillation.limits import figures, replay
-
-    replays = [replay(search, one["quality"], one["positive"]) for search, one in zip(searches, sweeps)]
-    true = [one for one, known in zip(replays, sweeps) if one.best is not None and known["shows"][one.best]]
+    with_best, true = ([row for row in rows if row[name]] for name in ("has_best", "shows"))
+    looked, frames = (sum(row[name] for row in rows) for name in ("looked_at", "frames"))
     return {
-        **figures(replays),
+        "sweeps": len(rows),
+        "found": sum(row["found"] for row in rows),
+        "sweeps_with_a_best_frame": len(with_best),
+        "found_of_those": sum(row["found"] for row in with_best),
         "sweeps_whose_best_frame_shows_the_anatomy": len(true),
-        "found_of_these": sum(one.found for one in true),
+        "found_of_these": sum(row["found"] for row in true),
+        "share_looked_at": round(looked / frames, 4),
     }
 
 
@@ -67,27 +86,26 @@ def main() -> int:
     parser.add_argument("--student", default="auto", help="folder, none, or auto: the bundle's (default)")
     args = parser.parse_args()
 
-    from fetaliqa.inference import Predictor
-    from fetaliqa.inference.search import SweepSearch
+    from fetaliqa.datasets.thinned import phantom_case
+    from fetaliqa.inference import Predictor, assess
     from fetaliqa.models import Bundle
     from fetaliqa.models.store import resolve_bundle
     from fetaliqa.student.folder import open_student
-    from fetaliqa.student.search import ScreenedSearch
+    from fetaliqa.sweep import sweep_from_array
 
     bundle = Bundle.open(resolve_bundle(args.model))
     student = open_student(args.student, bundle)
     predictor = Predictor(bundle)
-    seeds = tqdm(range(args.seed, args.seed + args.cases), desc="cases", disable=None)
-    sweeps = [one for seed in seeds for one in sweeps_of(seed, predictor, student)]
-    numbers = [np.arange(len(one["quality"])) for one in sweeps]
-    result: dict[str, Any] = {
-        "data": f"synthetic phantoms {args.seed} to {args.seed + args.cases - 1}, model {args.model}",
-        "without a student": told([SweepSearch(frames) for frames in numbers], sweeps),
-    }
-    if student is not None:
-        limits = student.card.limits
-        screened = [ScreenedSearch(frames, one["guessed"], limits) for frames, one in zip(numbers, sweeps)]
-        result["with a student"] = told(screened, sweeps)
+    ways = {"without a student": None} | ({} if student is None else {"with a student": student})
+    rows: dict[str, list[dict[str, Any]]] = {name: [] for name in ways}
+    for seed in tqdm(range(args.seed, args.seed + args.cases), desc="cases", disable=None):
+        case = phantom_case(seed, 1).case
+        sweep = sweep_from_array(case.frames, case.spacing, sweeps=case.ranges, case_id=case.case_id)
+        record = assess(sweep, predictor).record
+        for name, screen in ways.items():
+            rows[name] += searched(sweep, record, case.masks.any(axis=(1, 2)), screen)
+    data = f"synthetic phantoms {args.seed} to {args.seed + args.cases - 1}, model {args.model}"
+    result = {"data": data, **{name: told(found) for name, found in rows.items()}}
     print(json.dumps(result, indent=1))
     return 0
 

@@ -28,7 +28,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--weights", help="foundation-model weights (default: the imported ones)")
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder to make (default: student/ in the bundle)")
-    parser.add_argument("--phantoms", type=int, metavar="N", help="phantom cases, without DATA (default: 100)")
+    parser.add_argument("--phantoms", type=int, metavar="N", help="phantom cases, without DATA (default: 80)")
     parser.add_argument(
         "--passes", type=int, default=15, metavar="N", help="times that each training frame is seen (default: 15)"
     )

@@ -24,7 +24,7 @@ from fetaliqa.student.network import StudentNet, as_images
 
 STEP = 3  # training cases: every third frame; neighbours teach nearly the same, and the teacher is what takes time
 FIRST_SEED = 80_000  # of the phantoms; those of the demo model, the experiments and the benchmarks are others
-PHANTOMS = 100
+PHANTOMS = 80
 INTENDED_USE = (
     "Screening frames for the model that it learnt from, when the best frame of a case is asked for. "
     "Research use; not for any clinical use."

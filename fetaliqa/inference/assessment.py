@@ -6,7 +6,7 @@ field, in docs/assessment.md.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -17,15 +17,14 @@ from fetaliqa.anatomy import anatomy_named
 from fetaliqa.biometry import OutlineFit, fit_outline, main_component
 from fetaliqa.errors import OptionError
 from fetaliqa.geometry import SquareGrid
+from fetaliqa.inference.case_search import CaseSearch
 from fetaliqa.inference.options import AssessOptions
 from fetaliqa.inference.predictor import ChunkPrediction, Predictor
 from fetaliqa.inference.profile import FrameProfile, ProfileMaker
-from fetaliqa.inference.search import Search, SweepSearch
 from fetaliqa.models import BundleCard
 from fetaliqa.quality import FrameEvidence, quality_score, rank_frames
 from fetaliqa.sector import field_of_view
 from fetaliqa.student.folder import Student
-from fetaliqa.student.search import ScreenedSearch
 from fetaliqa.sweep import Sweep
 
 ASSESSMENT_SCHEMA = 1
@@ -182,8 +181,8 @@ def assess(
     assessor = FrameAssessor(sweep, predictor, threshold, frame_threshold) if predictor.is_segmentation else None
     profile = ProfileMaker(predictor.card.threshold.min_foreground_pixels(predictor.image_size))
     student = student if options.search else None
-    searches = _searches(sweep, indices, student) if options.search else None
-    for chunk in _predicted(sweep, predictor, indices, searches, fields):
+    search = CaseSearch(sweep, indices, student) if options.search else None
+    for chunk in _predicted(sweep, predictor, indices, search, fields):
         cls_scores |= _classifier_scores(sweep, classifier, chunk.indices)
         for position, frame in enumerate(int(index) for index in chunk.indices):
             if assessor is not None and chunk.probabilities is not None:
@@ -200,40 +199,25 @@ def assess(
             progress(done, len(indices))
     if progress is not None and done < len(indices):
         progress(len(indices), len(indices))  # nothing else can win
-    looked_at = {frame: float(found["quality"]) for frame, found in fields.items()}
-    guess = {"positive": None, "interpolated": True, "guessed_by": "student" if student else "neighbours"}
-    for search in searches or ():
-        fields |= {frame: {"quality": value, **guess} for frame, value in search.rest(looked_at).items()}
+    if search is not None:
+        fields |= search.guesses(fields)
     record = _record(sweep, predictor, classifier, student, options, (threshold, frame_threshold), fields)
     return Assessment(record, masks, profile.profile())
-
-
-def _searches(sweep: Sweep, indices: np.ndarray, student: Student | None) -> Sequence[Search]:
-    """One search for each sweep that has frames to look at."""
-    parts = [indices[(indices >= start) & (indices < stop)] for start, stop in sweep.ranges]
-    parts = [part for part in parts if len(part)]
-    if student is None:
-        return [SweepSearch(part) for part in parts]
-    return [ScreenedSearch(part, student.guess(sweep.frames, part), student.card.limits) for part in parts]
 
 
 def _predicted(
     sweep: Sweep,
     predictor: Predictor,
     indices: np.ndarray,
-    searches: Sequence[Search] | None,
+    search: CaseSearch | None,
     fields: dict[int, dict[str, Any]],
 ) -> Iterator[ChunkPrediction]:
-    """What the model says of the frames: of all, or of those that each search asks for by what was found."""
-    if searches is None:
+    """What the model says of the frames: of all, or of those that a search asks for by what was found."""
+    if search is None:
         yield from predictor.predict(sweep.frames, indices)
         return
-    while True:
-        quality = {frame: float(found["quality"]) for frame, found in fields.items()}
-        wanted = [frame for search in searches for frame in search.wanted(quality)]
-        if not wanted:
-            return
-        yield from predictor.predict(sweep.frames, np.array(sorted(wanted)))
+    while len(wanted := search.wanted(fields)):
+        yield from predictor.predict(sweep.frames, wanted)
 
 
 def _classifier_scores(sweep: Sweep, classifier: Predictor | None, indices: np.ndarray) -> dict[int, float]:

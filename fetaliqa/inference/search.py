@@ -53,10 +53,11 @@ class SweepSearch:
             quality: of the frames looked at so far, by number.
         """
         count = len(self.frames)
+        step = min(STEP, max(1, count // LOOKS))
+        first = [int(frame) for frame in self.frames[min(step // 2, (count - 1) // 2) :: step]]
+        if missing := [frame for frame in first if frame not in quality]:
+            return missing  # all of them at first; fewer where a student had some looked at in vain
         seen = np.array([int(frame) in quality for frame in self.frames], bool)
-        if not seen.any():
-            step = min(STEP, max(1, count // LOOKS))
-            return [int(frame) for frame in self.frames[min(step // 2, (count - 1) // 2) :: step]]
         left = max(int(np.ceil(BUDGET * count)), LEAST_BUDGET) - int(seen.sum())
         if left <= 0 or seen.all():
             return []
