@@ -265,7 +265,7 @@ class StandInStudent:
         """1 for the share of frames to look at, else 0."""
         _, seconds = timed(lambda: self._student.guess(frames, indices))
         self.seconds += seconds
-        due = np.floor(np.arange(1, len(indices) + 1) * self._share)
+        due = np.floor(np.arange(1, len(indices) + 1) * self._share + 0.5)
         return np.diff(due, prepend=0.0)
 
 

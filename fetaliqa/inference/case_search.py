@@ -1,4 +1,4 @@
-"""The search in all sweeps of a case together, with a student where there is one, and without where it is no help."""
+"""The search in all sweeps of a case together: with a student, and without one where that is no help."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ Fields = Mapping[int, Mapping[str, Any]]  # of the frames looked at so far, by n
 class CaseSearch:
     """What to look at next in a case, and what is guessed of the rest.
 
-    A student that was made on other sweeps may call every frame of a case hopeless. So a case in which nothing was found
-    with its help is searched again without.
+    A student that was made on other sweeps may call every frame of a case hopeless. So a case in which nothing was
+    found with its help is searched without it as well.
 
     Args:
         sweep: the frames.
