@@ -22,7 +22,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--all-frames",
         action="store_true",
-        help="look at every frame, not only at those that may be the best (about four times as long)",
+        help="look at every frame, not only at those that may be the best (four times as long, or more)",
     )
     parser.add_argument(
         "--student",
