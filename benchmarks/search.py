@@ -1,12 +1,13 @@
 """How often a search finds a sweep's best frame, and how many frames it looks at, on synthetic phantoms.
 
-Assesses every frame of phantom cases with a bundle, then replays the search on those qualities, so that both
-say the same of a frame. A sweep counts as found when the frame that is offered is at most 0.01 worse than the one
-that a whole assessment offers, or neither offers one. What a whole assessment offers may be a false alarm of the
-model; sweeps whose best frame shows the anatomy in truth are counted apart. Development (step, rise, budget) used
-seeds 70000 to 70006.
+Assesses every frame of phantom cases with a bundle, then replays the search on those qualities, so that both say
+the same of a frame: without a student, and with one where there is one. A sweep counts as found when the frame
+that is offered is at most 0.01 worse than the one that a whole assessment offers, or neither offers one. What a
+whole assessment offers may be a false alarm of the model; sweeps whose best frame shows the anatomy in truth are
+counted apart. Development (step, rise, budget) used seeds 70000 to 70006; students learn from phantoms of seeds
+from 80000 on.
 
-    python benchmarks/search.py [--cases 8] [--seed 72000] [--model demo]
+    python benchmarks/search.py [--cases 8] [--seed 72000] [--model demo] [--student DIR]
 """
 
 from __future__ import annotations
@@ -19,37 +20,60 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-TOLERANCE = 0.01
+TOLERANCE = 0.01  # of quality
 
 
-def searched(record: dict[str, Any], sweep: dict[str, Any], shows: np.ndarray) -> dict[str, Any]:
-    """What a search makes of one sweep of a whole assessment; ``shows``: where anatomy is in truth, bool [T]."""
-    from fetaliqa.inference.search import SweepSearch, interpolated
+def searched(sweep: Any, record: dict[str, Any], shows: np.ndarray, student: Any) -> list[dict[str, Any]]:
+    """What a search makes of each sweep of a case.
+
+    Args:
+        sweep: the case.
+        record: its whole assessment.
+        shows: bool [T], where the anatomy is in truth.
+        student: to search with; None: without.
+    """
+    from fetaliqa.inference.case_search import CaseSearch
     from fetaliqa.quality import rank_frames
 
-    told = [frame for frame in record["frames"][sweep["start"] : sweep["stop"]] if not frame["padding"]]
-    search, seen = SweepSearch(np.array([frame["index"] for frame in told])), dict[int, float]()
-    quality = {frame["index"]: frame["quality"] for frame in told}
-    while wanted := search.wanted(seen):
-        seen |= {frame: quality[frame] for frame in wanted}
-    known = {**interpolated(search.frames, seen), **seen}
-    offered = rank_frames(
-        np.array([known[frame["index"]] for frame in told]),
-        np.array([bool(frame["positive"]) and frame["index"] in seen for frame in told]),
-        [(0, len(told))],
-    ).best
-    found = None if offered is None else told[offered]["index"]
-    whole = sweep["best"]
-    if whole is None or found is None:
-        same = whole is found
-    else:
-        same = quality[whole] - quality[found] <= TOLERANCE
+    frames, lit = record["frames"], np.flatnonzero(~sweep.padding)
+    search, seen = CaseSearch(sweep, lit, student), dict[int, Any]()
+    while len(wanted := search.wanted(seen)):
+        seen |= {int(frame): frames[frame] for frame in wanted}
+    quality, positive = np.full(len(frames), np.nan), np.zeros(len(frames), bool)
+    for frame, found in {**search.guesses(seen), **seen}.items():
+        quality[frame], positive[frame] = found["quality"], bool(found["positive"])
+    rows = []
+    for whole, part in zip(record["sweeps"], rank_frames(quality, positive, sweep.ranges).sweeps):
+        best, offered = whole["best"], part.best
+        if best is None or offered is None:
+            same = best is offered
+        else:
+            same = frames[best]["quality"] - frames[offered]["quality"] <= TOLERANCE
+        numbers = [int(frame) for frame in lit if part.start <= frame < part.stop]
+        rows.append(
+            {
+                "frames": len(numbers),
+                "looked_at": sum(frame in seen for frame in numbers),
+                "has_best": best is not None,
+                "shows": best is not None and bool(shows[best]),
+                "found": same,
+            }
+        )
+    return rows
+
+
+def told(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Figures of a search over all sweeps."""
+    with_best, true = ([row for row in rows if row[name]] for name in ("has_best", "shows"))
+    looked, frames = (sum(row[name] for row in rows) for name in ("looked_at", "frames"))
     return {
-        "frames": len(told),
-        "looked_at": len(seen),
-        "has_best": whole is not None,
-        "shows": whole is not None and bool(shows[whole]),
-        "found": same,
+        "sweeps": len(rows),
+        "found": sum(row["found"] for row in rows),
+        "sweeps_with_a_best_frame": len(with_best),
+        "found_of_those": sum(row["found"] for row in with_best),
+        "sweeps_whose_best_frame_shows_the_anatomy": len(true),
+        "found_of_these": sum(row["found"] for row in true),
+        "share_looked_at": round(looked / frames, 4),
     }
 
 
@@ -59,39 +83,30 @@ def main() -> int:
     parser.add_argument("--cases", type=int, default=8)
     parser.add_argument("--seed", type=int, default=72_000)
     parser.add_argument("--model", default="demo")
+    parser.add_argument("--student", default="auto", help="folder, none, or auto: the bundle's (default)")
     args = parser.parse_args()
 
     from fetaliqa.datasets.thinned import phantom_case
     from fetaliqa.inference import Predictor, assess
     from fetaliqa.models import Bundle
     from fetaliqa.models.store import resolve_bundle
+    from fetaliqa.student.folder import open_student
     from fetaliqa.sweep import sweep_from_array
 
-    predictor = Predictor(Bundle.open(resolve_bundle(args.model)))
-    rows = []
+    bundle = Bundle.open(resolve_bundle(args.model))
+    student = open_student(args.student, bundle)
+    predictor = Predictor(bundle)
+    ways = {"without a student": None} | ({} if student is None else {"with a student": student})
+    rows: dict[str, list[dict[str, Any]]] = {name: [] for name in ways}
     for seed in tqdm(range(args.seed, args.seed + args.cases), desc="cases", disable=None):
         case = phantom_case(seed, 1).case
         sweep = sweep_from_array(case.frames, case.spacing, sweeps=case.ranges, case_id=case.case_id)
         record = assess(sweep, predictor).record
-        shows = case.masks.any(axis=(1, 2))
-        rows += [searched(record, part, shows) for part in record["sweeps"]]
-    with_best, true = ([row for row in rows if row[name]] for name in ("has_best", "shows"))
-    looked, frames = (sum(row[name] for row in rows) for name in ("looked_at", "frames"))
-    print(
-        json.dumps(
-            {
-                "data": f"synthetic phantoms {args.seed} to {args.seed + args.cases - 1}, model {args.model}",
-                "sweeps": len(rows),
-                "found": sum(row["found"] for row in rows),
-                "sweeps_with_a_best_frame": len(with_best),
-                "found_of_those": sum(row["found"] for row in with_best),
-                "sweeps_whose_best_frame_shows_the_anatomy": len(true),
-                "found_of_these": sum(row["found"] for row in true),
-                "share_looked_at": round(looked / frames, 4),
-            },
-            indent=1,
-        )
-    )
+        for name, screen in ways.items():
+            rows[name] += searched(sweep, record, case.masks.any(axis=(1, 2)), screen)
+    data = f"synthetic phantoms {args.seed} to {args.seed + args.cases - 1}, model {args.model}"
+    result = {"data": data, **{name: told(found) for name, found in rows.items()}}
+    print(json.dumps(result, indent=1))
     return 0
 
 

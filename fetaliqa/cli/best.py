@@ -22,7 +22,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--all-frames",
         action="store_true",
-        help="look at every frame, not only at those that may be the best (about four times as long)",
+        help="look at every frame, not only at those that may be the best (four times as long, or more)",
+    )
+    parser.add_argument(
+        "--student",
+        default="auto",
+        metavar="DIR",
+        help="small model that screens frames, or none (default: the bundle's, where it has one)",
     )
     parser.add_argument(
         "--sweeps", type=int, metavar="N", help="number of equal sweeps in the stack (default: found)"
@@ -56,6 +62,7 @@ def run(args: argparse.Namespace) -> int:
         device=args.device,
         cache_dir=None if args.no_cache else default_cache_directory(),
         weights=args.weights,
+        student=args.student,
     )
     if service.card.task != "segmentation" and args.out:
         raise OptionError(f"{args.model} draws no outlines; leave --out away, or choose a segmentation bundle")

@@ -89,6 +89,7 @@ def _list(as_json: bool) -> int:
 def _show(name: str, as_json: bool) -> int:
     from fetaliqa.models import Bundle
     from fetaliqa.models.store import resolve_bundle
+    from fetaliqa.student.folder import AUTO, open_student
 
     bundle = Bundle.open(resolve_bundle(name))
     if as_json:
@@ -99,6 +100,13 @@ def _show(name: str, as_json: bool) -> int:
         print(f"{label:<12} {text}")
     for label, count in bundle.parameter_counts().items():
         print(f"{label:<12} {count:,} parameters")
+    student = open_student(AUTO, bundle)
+    if student is not None:
+        told = student.card.held_out
+        print(
+            f"{'student':<12} finds {told['found']} of {told['sweeps']} best frames of held-out sweeps, "
+            f"{told['share_looked_at']:.1%} of the frames looked at; {student.card.training_data.name}"
+        )
     return 0
 
 

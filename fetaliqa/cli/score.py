@@ -41,6 +41,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="look only at frames that may be a sweep's best; quality of the others is interpolated",
     )
     parser.add_argument(
+        "--student",
+        default="auto",
+        metavar="DIR",
+        help="small model that screens frames in a search, or none (default: the bundle's, where it has one)",
+    )
+    parser.add_argument(
         "--precision",
         default="auto",
         choices=("auto", "fp32", "bf16"),
@@ -182,13 +188,15 @@ def _job(args: argparse.Namespace, ray: Any) -> ScoreJob:
     from fetaliqa.scoring.folder import remove_unfinished
     from fetaliqa.scoring.job import ScoreJob
     from fetaliqa.scoring.on_ray import device_of, results_id
+    from fetaliqa.student.folder import AUTO, NONE
 
     options = AssessOptions.from_request(
         {"top_n": args.top, "sweep_count": args.sweeps, "threshold": args.threshold, "search": args.search}
     )
     model = resolve_bundle(args.model).absolute()
     classifier = None if args.cls_model is None else resolve_bundle(args.cls_model).absolute()
-    service = AssessmentService(model, classifier_spec=classifier, precision=args.precision)
+    student = args.student if args.student in (AUTO, NONE) else str(Path(args.student).expanduser().absolute())
+    service = AssessmentService(model, classifier_spec=classifier, precision=args.precision, student=student)
     device = choose_device(args.device) if ray is None else torch.device(device_of(ray, args.device))
     out = None if args.out is None else args.out.absolute()
     if out is not None:
@@ -202,6 +210,7 @@ def _job(args: argparse.Namespace, ray: Any) -> ScoreJob:
         options=options,
         made_with=service.made_with(options, device),
         measurement=service.model_info()["measurement"],
+        student=student,
         out=out,
         out_id=None if ray is None or out is None else results_id(out),
         mask_format=args.mask_format,

@@ -15,14 +15,15 @@ import numpy as np
 
 from fetaliqa.anatomy import anatomy_named
 from fetaliqa.errors import OptionError
+from fetaliqa.inference.case_search import CaseSearch
 from fetaliqa.inference.measuring import Findings, FrameAssessor
 from fetaliqa.inference.options import AssessOptions
 from fetaliqa.inference.predictor import ChunkPrediction, Predictor
 from fetaliqa.inference.profile import FrameProfile, ProfileMaker
-from fetaliqa.inference.search import SweepSearch, interpolated
 from fetaliqa.inference.transfers import reading
 from fetaliqa.models import BundleCard
 from fetaliqa.quality import rank_frames
+from fetaliqa.student.folder import Student
 from fetaliqa.sweep import Sweep
 
 ASSESSMENT_SCHEMA = 1
@@ -78,6 +79,7 @@ def assess(
     options: AssessOptions | None = None,
     *,
     classifier: Predictor | None = None,
+    student: Student | None = None,
     progress: Progress | None = None,
 ) -> Assessment:
     """Assess a case.
@@ -87,6 +89,7 @@ def assess(
         predictor: a segmentation model, or a classification model (then there are no masks).
         options: which part, and how.
         classifier: a classification model whose frame probability joins the quality score.
+        student: what a search takes its first guesses from; None: every few frames are looked at first.
         progress: called with (frames done, frames in all) after each batch.
 
     Raises:
@@ -105,11 +108,12 @@ def assess(
     cls_scores: dict[int, float] = {}
     assessor = FrameAssessor(sweep, predictor, threshold, frame_threshold) if predictor.is_segmentation else None
     profile = ProfileMaker(predictor.card.threshold.min_foreground_pixels(predictor.image_size))
-    searches = _searches(sweep, indices) if options.search else None
+    student = student if options.search else None
+    search = CaseSearch(sweep, indices, student) if options.search else None
     done = 0
     with Findings(sweep.frames.shape, predictor.threads) as findings:
         findings.meanwhile(lambda: sweep.content_hash)
-        for chunk in _predicted(sweep, predictor, indices, searches, findings):
+        for chunk in _predicted(sweep, predictor, indices, search, findings):
             cls_scores |= _classifier_scores(sweep, classifier, chunk.indices)
             if assessor is not None and chunk.probabilities is not None:
                 _add_outlines(findings, assessor, chunk, cls_scores, profile)
@@ -122,12 +126,9 @@ def assess(
         found = findings.fields()
     if progress is not None and done < len(indices):
         progress(len(indices), len(indices))  # nothing else can win
-    for search in searches or ():
-        between = interpolated(search.frames, {frame: one["quality"] for frame, one in found.items()})
-        found |= {
-            frame: {"quality": value, "positive": None, "interpolated": True} for frame, value in between.items()
-        }
-    record = _record(sweep, predictor, classifier, options, (threshold, frame_threshold), found)
+    if search is not None:
+        found |= search.guesses(found)
+    record = _record(sweep, predictor, classifier, student, options, (threshold, frame_threshold), found)
     return Assessment(record, findings.masks, profile.profile())
 
 
@@ -148,29 +149,19 @@ def _add_outlines(
         findings.add(frame, partial(assessor.measured, outline, cls_scores.get(frame)))
 
 
-def _searches(sweep: Sweep, indices: np.ndarray) -> list[SweepSearch]:
-    """One search for each sweep that has frames to look at."""
-    parts = [indices[(indices >= start) & (indices < stop)] for start, stop in sweep.ranges]
-    return [SweepSearch(part) for part in parts if len(part)]
-
-
 def _predicted(
     sweep: Sweep,
     predictor: Predictor,
     indices: np.ndarray,
-    searches: list[SweepSearch] | None,
+    search: CaseSearch | None,
     findings: Findings,
 ) -> Iterator[ChunkPrediction]:
-    """What the model says of the frames: of all, or of those that each search asks for by what was found."""
-    if searches is None:
+    """What the model says of the frames: of all, or of those that a search asks for by what was found."""
+    if search is None:
         yield from predictor.predict(sweep.frames, indices)
         return
-    while True:
-        quality = {frame: float(found["quality"]) for frame, found in findings.fields().items()}
-        wanted = [frame for search in searches for frame in search.wanted(quality)]
-        if not wanted:
-            return
-        yield from predictor.predict(sweep.frames, np.array(sorted(wanted)))
+    while len(wanted := search.wanted(findings.fields())):
+        yield from predictor.predict(sweep.frames, wanted)
 
 
 def _classifier_scores(sweep: Sweep, classifier: Predictor | None, indices: np.ndarray) -> dict[int, float]:
@@ -200,6 +191,7 @@ def _record(
     sweep: Sweep,
     predictor: Predictor,
     classifier: Predictor | None,
+    student: Student | None,
     options: AssessOptions,
     thresholds: tuple[float, float],
     fields: dict[int, dict[str, Any]],
@@ -237,6 +229,7 @@ def _record(
         "spacing_mm": None if sweep.spacing is None else [float(value) for value in sweep.spacing],
         "model": model_info(predictor.card),
         "classifier": None if classifier is None else model_info(classifier.card),
+        "student": None if student is None else student.fingerprint,
         "options": options.as_dict(),
         "threshold": thresholds[0],
         "frame_threshold": thresholds[1],

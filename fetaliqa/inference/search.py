@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -21,9 +22,23 @@ PROMISING = 0.05  # quality at or below which a sweep's peak is no anatomy, but 
 AT_ONCE = 3  # frames of a sweep in each round: batches are full, and later choices know more
 
 
+class Search(Protocol):
+    """A search in one sweep, with or without a student."""
+
+    @property
+    def frames(self) -> np.ndarray:
+        """Numbers of the frames that may be looked at, int [N], ascending."""
+
+    def wanted(self, quality: Mapping[int, float]) -> list[int]:
+        """Frame numbers to look at next, given the quality of those looked at by number; none at the end."""
+
+    def rest(self, quality: Mapping[int, float]) -> dict[int, float]:
+        """Guessed quality of the frames that were not looked at, by number."""
+
+
 @dataclass(frozen=True)
 class SweepSearch:
-    """The search in one sweep.
+    """The search in one sweep, without a student.
 
     Attributes:
         frames: int [N], numbers of the frames that may be looked at, ascending.
@@ -38,10 +53,11 @@ class SweepSearch:
             quality: of the frames looked at so far, by number.
         """
         count = len(self.frames)
+        step = min(STEP, max(1, count // LOOKS))
+        first = [int(frame) for frame in self.frames[min(step // 2, (count - 1) // 2) :: step]]
+        if missing := [frame for frame in first if frame not in quality]:
+            return missing  # all of them at first; fewer where a student had some looked at in vain
         seen = np.array([int(frame) in quality for frame in self.frames], bool)
-        if not seen.any():
-            step = min(STEP, max(1, count // LOOKS))
-            return [int(frame) for frame in self.frames[min(step // 2, (count - 1) // 2) :: step]]
         left = max(int(np.ceil(BUDGET * count)), LEAST_BUDGET) - int(seen.sum())
         if left <= 0 or seen.all():
             return []
@@ -57,6 +73,10 @@ class SweepSearch:
                 chosen.append(found)
         chosen.sort(key=lambda one: (-one[0], one[1]))
         return sorted(int(self.frames[place]) for _, place in chosen[: min(AT_ONCE, left)])
+
+    def rest(self, quality: Mapping[int, float]) -> dict[int, float]:
+        """Quality of the frames that were not looked at, between those that were, by number."""
+        return interpolated(self.frames, quality)
 
     def _most_promising(
         self, places: np.ndarray, values: np.ndarray, before: int, after: int

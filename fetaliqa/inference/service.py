@@ -34,6 +34,7 @@ from fetaliqa.inference.predictor import Predictor, choose_device
 from fetaliqa.inference.profile import FrameProfile
 from fetaliqa.models import Bundle
 from fetaliqa.models.store import resolve_bundle
+from fetaliqa.student.folder import AUTO, Student, open_student
 from fetaliqa.sweep import Grid, Sweep, read_sweep, write_masks
 from fetaliqa.sweep.mask_files import write_frames
 
@@ -120,6 +121,7 @@ class AssessmentService:
         cache_bytes: bound on that folder's size.
         weights: foundation-model weights; None uses the user's cache.
         precision: see ``inference.precision``.
+        student: what screens frames in a search: a folder, ``none``, or ``auto``: the bundle's own, if it has one.
     """
 
     def __init__(
@@ -132,9 +134,11 @@ class AssessmentService:
         cache_bytes: int = DEFAULT_BYTES,
         weights: str | None = None,
         precision: str = "auto",
+        student: str | Path = AUTO,
     ) -> None:
         self._precision = precision
         self._bundle = Bundle.open(resolve_bundle(bundle_spec))
+        self._student = open_student(student, self._bundle)
         self._classifier_bundle = None if classifier_spec is None else Bundle.open(resolve_bundle(classifier_spec))
         if self._classifier_bundle is not None and self._classifier_bundle.card.task != "classification":
             raise BundleError(
@@ -197,7 +201,8 @@ class AssessmentService:
             OptionError: when the service's device does not exist here.
         """
         device = device or choose_device(self._device)
-        return {
+        student = self._student_for(options)
+        how = {
             "schema": ASSESSMENT_SCHEMA,
             "version": __version__,  # a version may measure otherwise
             "device": device.type,  # a GPU computes in another precision
@@ -206,11 +211,21 @@ class AssessmentService:
             "classifier": None if self._classifier_bundle is None else self._classifier_bundle.fingerprint,
             "options": options.as_dict(),
         }
+        return how if student is None else {**how, "student": student.fingerprint}
+
+    def _student_for(self, options: AssessOptions) -> Student | None:
+        """The student that a search with these options uses.
+
+        It knows the quality that the bundle gives by itself, at its own threshold, and no other.
+        """
+        own = options.threshold is None and self._classifier_bundle is None
+        return self._student if options.search and own else None
 
     def _key(self, content_hash: str, options: AssessOptions) -> str:
         how = self.made_with(options)
         computed = (how["schema"], how["version"], how["device"], how["precision"])
-        return cache_key(*computed, content_hash, how["model"], how["classifier"], how["options"])
+        screened = (how["student"],) if "student" in how else ()
+        return cache_key(*computed, content_hash, how["model"], how["classifier"], how["options"], *screened)
 
     def _precision_on(self, device: torch.device) -> str:
         """Told from the bundle's card, without loading the model."""
@@ -260,7 +275,14 @@ class AssessmentService:
             if found is not None and (not with_profile or found.profile is not None):
                 return found
         predictor = self.load()
-        result = assess(sweep, predictor, options, classifier=self._classifier, progress=progress)
+        result = assess(
+            sweep,
+            predictor,
+            options,
+            classifier=self._classifier,
+            student=self._student_for(options),
+            progress=progress,
+        )
         key = self._key(sweep.content_hash, options)
         if self._cache is not None:
             arrays = None if result.profile is None else result.profile.arrays()

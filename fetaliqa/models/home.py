@@ -38,6 +38,12 @@ def frames_folder() -> Path:
     return Path(home) / "frames" if home else platformdirs.user_cache_path("fetaliqa") / "frames"
 
 
+def answers_folder() -> Path:
+    """Folder of large models' answers to distil from: ``$FETALIQA_HOME/answers``, else in the user's cache."""
+    home = os.environ.get(HOME_VARIABLE)
+    return Path(home) / "answers" if home else platformdirs.user_cache_path("fetaliqa") / "answers"
+
+
 def archives_folder() -> Path:
     """Folder of what is kept of DICOM archives: ``$FETALIQA_HOME/archives``, else in the user's data folder.
 

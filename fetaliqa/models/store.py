@@ -16,6 +16,7 @@ from fetaliqa.models.home import demo_folder, models_folder
 
 CURRENT_FILE = "current"
 DEMO = "demo"
+STUDENT_FOLDER = "student"  # in a bundle's folder: a small model that screens frames for it, see fetaliqa/student
 CANDIDATES = "candidates"  # folder of bundles that are not published
 
 
@@ -132,6 +133,8 @@ def publish_bundle(directory: str | Path, *, make_current: bool = True) -> Bundl
         with changing(name), atomic_directory(target) as temporary:
             for file in (CARD_FILE, *sorted(source.card.files)):
                 shutil.copyfile(source.directory / file, temporary / file)
+            if (source.directory / STUDENT_FOLDER).is_dir():
+                shutil.copytree(source.directory / STUDENT_FOLDER, temporary / STUDENT_FOLDER)
             published = Bundle.open(temporary)
             published.check_files()
     except FileExistsError:

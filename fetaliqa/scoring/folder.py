@@ -32,6 +32,7 @@ FRAME_COLUMNS = (
     "quality",
     "positive",
     "interpolated",
+    "guessed_by",
     "rank",
     "foreground_fraction",
     "area_px",

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from fetaliqa.errors import OptionError
 from fetaliqa.inference import AssessOptions
+from fetaliqa.student.folder import AUTO
 from fetaliqa.sweep import case_id_of
 
 SCORED: Literal["scored"] = "scored"
@@ -66,6 +67,7 @@ class ScoreJob:
         made_with: what assessments depend on besides the sweep (``AssessmentService.made_with``). A process that
             would make them with something else refuses to.
         measurement: ``AC`` or ``HC``, names a column of the summary.
+        student: of searches: ``auto``, ``none``, or an absolute folder, see ``AssessmentService``.
         out: absolute, folder of the results; None writes none.
         out_id: what ``out`` is known by, where machines must agree that they see the same folder.
         mask_format: suffix of the mask files.
@@ -81,6 +83,7 @@ class ScoreJob:
     options: AssessOptions
     made_with: dict[str, Any]
     measurement: str
+    student: str = AUTO
     out: Path | None = None
     out_id: str | None = None
     mask_format: str = ".mha"

@@ -32,9 +32,10 @@ class Scorer:
             cache_dir=job.cache_dir,
             weights=job.weights,
             precision=job.made_with["precision"],
+            student=job.student,
         )
         here = self._service.made_with(job.options)
-        others = [name for name, value in job.made_with.items() if here[name] != value]
+        others = [name for name in {**job.made_with, **here} if here.get(name) != job.made_with.get(name)]
         if others:
             raise BundleError(
                 f"the {' and '.join(others)} found by a process of this run differ from what it began with; "

@@ -1,0 +1,97 @@
+"""``fetaliqa distill``: a small student that screens frames for a model when the best frame is asked for."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fetaliqa.cli.bars import Bars
+
+if TYPE_CHECKING:
+    from fetaliqa.distillation.sources import Source
+
+MAX_PHANTOMS = 10_000
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "data",
+        nargs="*",
+        type=Path,
+        metavar="DATA",
+        help="sweep files or folders of them, without labels (default: synthetic phantoms)",
+    )
+    parser.add_argument(
+        "--model", default="demo", help="bundle folder, name, name@version, or demo (default: demo)"
+    )
+    parser.add_argument("--weights", help="foundation-model weights (default: the imported ones)")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="folder to make (default: student/ in the bundle)")
+    parser.add_argument("--phantoms", type=int, metavar="N", help="phantom cases, without DATA (default: 80)")
+    parser.add_argument(
+        "--passes", type=int, default=15, metavar="N", help="times that each training frame is seen (default: 15)"
+    )
+    parser.add_argument(
+        "--answers", type=Path, metavar="DIR", help="where the model's answers are kept (default: the cache)"
+    )
+    parser.add_argument("--device", default="auto", help="of the large model: auto, cpu, cuda or cuda:N")
+    parser.add_argument("--json", action="store_true", help="print the student's card and folder as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    from fetaliqa.distillation.learn import LearnSettings
+    from fetaliqa.distillation.run import distil
+    from fetaliqa.errors import OptionError
+    from fetaliqa.inference import Predictor
+    from fetaliqa.models import Bundle
+    from fetaliqa.models.home import answers_folder
+    from fetaliqa.models.store import STUDENT_FOLDER, resolve_bundle
+    from fetaliqa.student.folder import check_free
+
+    if args.passes < 1:
+        raise OptionError(f"--passes is {args.passes}; 1 or more are needed")
+    sources = _sources(args)
+    bundle = Bundle.open(resolve_bundle(args.model))
+    folder = args.out or bundle.directory / STUDENT_FOLDER
+    check_free(folder)  # before the model is loaded
+    teacher = Predictor(bundle, args.device, weights=args.weights)
+    with Bars() as bars:
+        card = distil(
+            teacher,
+            sources,
+            folder,
+            args.answers or answers_folder(),
+            bars.report,
+            LearnSettings(passes=args.passes),
+        )
+    if args.json:
+        print(json.dumps({"student": str(folder), **card.to_json()}))
+        return 0
+    _print(folder, card.held_out, card.limitations)
+    return 0
+
+
+def _print(folder: Path, told: dict[str, Any], limitations: str) -> None:
+    print(f"student written to {folder}")
+    print(
+        f"on {told['cases']} held-out cases a search finds the best frame of {told['found']} of {told['sweeps']} "
+        f"sweeps, and looks at {told['share_looked_at']:.1%} of the frames"
+    )
+    print(limitations)
+
+
+def _sources(args: argparse.Namespace) -> list[Source]:
+    from fetaliqa.distillation.run import FIRST_SEED, PHANTOMS
+    from fetaliqa.distillation.sources import FileSource, PhantomSource
+    from fetaliqa.errors import OptionError
+    from fetaliqa.inference.cases import expand_cases
+
+    if args.data:
+        if args.phantoms is not None:
+            raise OptionError("--phantoms makes cases where none are given; leave it out, or DATA")
+        return [FileSource(case) for path in args.data for case in expand_cases(path)]
+    count = PHANTOMS if args.phantoms is None else args.phantoms
+    if not 1 <= count <= MAX_PHANTOMS:
+        raise OptionError(f"--phantoms is {count}; it must be a whole number from 1 to {MAX_PHANTOMS}")
+    return [PhantomSource(FIRST_SEED + number) for number in range(count)]

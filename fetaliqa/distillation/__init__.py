@@ -1,0 +1,1 @@
+"""Distillation: a small student learns, from a large model's own answers, which frames are worth its while."""

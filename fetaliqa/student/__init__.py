@@ -1,0 +1,1 @@
+"""Students: small models that screen the frames of a sweep for a large one when only the best frame is wanted."""

@@ -1,0 +1,133 @@
+"""``fetaliqa distill`` as a user runs it, with a large model that calls everything bright the abdomen."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+import SimpleITK
+
+from fetaliqa.cli.main import main
+from fetaliqa.distillation import answers
+from fetaliqa.distillation.sources import FileSource
+from fetaliqa.inference import AssessOptions, assess
+from fetaliqa.student.folder import Student
+from fetaliqa.sweep import read_sweep
+
+sys.path.append(str(Path(__file__).parents[1] / "inference"))
+from test_assessment import brightness_predictor
+
+TEACHER = "7" * 64
+
+
+def teacher(*_args: object, **_options: object):
+    predictor = brightness_predictor()
+    predictor.fingerprint = TEACHER
+    predictor.card.licence = "Apache-2.0"
+    return predictor
+
+
+def write_case(path: Path, peaks: list[int], seed: int) -> Path:
+    """Sweeps of 80 frames; a bright ellipse comes and goes around the peak of each, -1: none."""
+    rng = np.random.default_rng(seed)
+    frames = rng.integers(30, 70, (80 * len(peaks), 96, 128)).astype(np.uint8)
+    for sweep, peak in enumerate(peaks):
+        for frame in range(80) if peak >= 0 else ():
+            size = 30 - 6 * abs(frame - peak)
+            if size > 0:
+                axes = (size, int(0.9 * size))
+                cv2.ellipse(frames[80 * sweep + frame], (64, 48), axes, 0, 0, 360, 250, cv2.FILLED)
+    image = SimpleITK.GetImageFromArray(frames)
+    image.SetSpacing((1.5, 1.5, 1.0))
+    SimpleITK.WriteImage(image, str(path))
+    return path
+
+
+@pytest.fixture(scope="module")
+def cases(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("cases")
+    for number in range(6):
+        write_case(folder / f"case{number}.mha", [15 + 9 * number], number)
+    return folder
+
+
+@pytest.fixture
+def bright_teacher(monkeypatch, tmp_path) -> Path:
+    """The folder of answers of a run whose large model is the stand-in."""
+    monkeypatch.setattr("fetaliqa.inference.Predictor", teacher)
+    return tmp_path / "answers"
+
+
+def test_a_student_learns_which_frames_are_worth_a_look(cases, bright_teacher, tmp_path, capsys):
+    out = tmp_path / "student"
+    command = ["distill", str(cases), "--answers", str(bright_teacher), "--passes", "40"]
+    assert main([*command, "--out", str(out)]) == 0
+    assert "on 2 held-out cases a search finds the best frame of 2 of 2 sweeps" in capsys.readouterr().out
+    told = json.loads((out / "card.json").read_text())
+    assert told["teacher"]["fingerprint"] == TEACHER
+    assert told["held_out"]["found"] == told["held_out"]["sweeps"] == 2
+
+    student = Student.open(out, SimpleNamespace(fingerprint=TEACHER))  # type: ignore[arg-type]
+    sweep = read_sweep(write_case(tmp_path / "new.mha", [33], 99))
+    whole = assess(sweep, teacher()).record
+    found = assess(sweep, teacher(), AssessOptions(search=True), student=student).record
+    looked = [frame["index"] for frame in found["frames"] if frame["positive"] is not None]
+    guessed = [frame for frame in found["frames"] if frame.get("interpolated")]
+    assert found["best"] in looked
+    assert found["frames"][found["best"]]["quality"] >= whole["frames"][whole["best"]]["quality"] - 0.01
+    assert len(looked) <= 16
+    assert {(frame["positive"], frame["guessed_by"]) for frame in guessed} == {(None, "student")}
+    assert len(looked) + len(guessed) == 80
+    assert (found["student"], whole["student"]) == (student.fingerprint, None)
+
+
+def test_an_answer_is_asked_for_once_and_again_only_when_it_is_damaged(cases, tmp_path, monkeypatch):
+    store = answers.AnswerStore(tmp_path, teacher())
+    source = FileSource(cases / "case0.mha")
+    first = store.answers(source, 3)
+    with monkeypatch.context() as patched:
+        patched.setattr(answers, "assess", lambda *_: pytest.fail("the large model is asked again"))
+        assert np.array_equal(store.answers(source, 3).quality, first.quality)
+    (file,) = tmp_path.rglob("*.npz")
+    file.write_bytes(file.read_bytes()[:200])
+    again = store.answers(source, 3)
+    assert np.array_equal(first.quality, again.quality)
+    assert len(again.squares) == 27
+    assert again.ranges.tolist() == [[0, 27]]
+
+
+def test_wrong_use_is_one_sentence_and_writes_nothing(cases, bright_teacher, tmp_path, capsys):
+    out = tmp_path / "student"
+    tail = ["--out", str(out), "--answers", str(bright_teacher)]
+    for command, sentence in (
+        ([str(cases / "case0.mha"), str(cases / "case1.mha")], "cases to distil from: 2; 4 or more are needed"),
+        ([str(cases), "--phantoms", "8"], "leave it out, or DATA"),
+        (["--phantoms", "0"], "--phantoms is 0"),
+        ([str(cases), "--passes", "0"], "--passes is 0"),
+        ([str(tmp_path / "nowhere")], "no such file or folder"),
+    ):
+        assert main(["distill", *command, *tail]) == 2
+        told = capsys.readouterr().err
+        assert sentence in told
+        assert "Traceback" not in told
+    out.mkdir()
+    assert main(["distill", str(cases), *tail]) == 2
+    assert "exists already" in capsys.readouterr().err
+    assert list(out.iterdir()) == []
+    assert not bright_teacher.exists()
+
+
+def test_where_the_model_sees_nothing_there_is_nothing_to_learn(bright_teacher, tmp_path, capsys):
+    folder = tmp_path / "dark"
+    folder.mkdir()
+    for number in range(4):
+        write_case(folder / f"case{number}.mha", [-1], number)
+    out = tmp_path / "student"
+    assert main(["distill", str(folder), "--out", str(out), "--answers", str(bright_teacher)]) == 1
+    assert "nothing to learn" in capsys.readouterr().err
+    assert not out.exists()
