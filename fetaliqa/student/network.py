@@ -45,8 +45,9 @@ class StudentNet(nn.Module):
         """This network in eval mode with its batch norms folded into the convolutions; changed in place."""
         self.eval().requires_grad_(False)
         for block in self.body:
-            block[0] = fuse_conv_bn_eval(block[0], block[1])  # type: ignore[index]
-            block[1] = nn.Identity()  # type: ignore[index]
+            assert isinstance(block, nn.Sequential)
+            block[0] = fuse_conv_bn_eval(block[0], block[1])
+            block[1] = nn.Identity()
         return self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
