@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +24,7 @@ from fetaliqa.models.store import STUDENT_FOLDER
 from fetaliqa.student.card import StudentCard, read_student_card
 from fetaliqa.student.network import BATCH, StudentNet, as_images
 
+logger = logging.getLogger(__name__)
 AUTO, NONE = "auto", "none"  # instead of a folder
 WEIGHTS_FILE = "student.safetensors"
 
@@ -82,15 +84,25 @@ def open_student(which: str | Path, bundle: Bundle) -> Student | None:
         which: ``auto``, the bundle's own, or none where it has none; ``none``; or a folder.
         bundle: that it screens frames for.
 
+    Returns:
+        The student, or None: of none at all, and of the bundle's own when it cannot be used. A search is slower
+        without, and no reason to stop a server; the log says so.
+
     Raises:
-        BundleError: when it is damaged or incomplete, or learnt from another model.
+        BundleError: when the one that was named is damaged or incomplete, or learnt from another model.
     """
     if which == NONE:
         return None
     if which != AUTO:
         return Student.open(which, bundle)
     own = bundle.directory / STUDENT_FOLDER
-    return Student.open(own, bundle) if own.is_dir() else None
+    if not own.is_dir():
+        return None
+    try:
+        return Student.open(own, bundle)
+    except BundleError as problem:
+        logger.warning("%s; the best frame is searched without it", problem)
+        return None
 
 
 def check_free(folder: Path) -> None:

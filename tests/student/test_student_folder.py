@@ -115,6 +115,14 @@ def test_a_damaged_student_is_refused_in_one_sentence(bundle, tmp_path, harm, to
         open_student(tmp_path / "student", bundle)
 
 
+def test_a_damaged_student_of_the_bundles_own_stops_no_search(bundle, caplog) -> None:
+    own = bundle.directory / "student"
+    save_student(random_net(), card_for(bundle), own)
+    damaged_weights(own)
+    assert open_student(AUTO, bundle) is None
+    assert "damaged or was changed" in caplog.text
+
+
 def test_a_student_is_never_overwritten_and_a_diverged_one_not_written(bundle, tmp_path) -> None:
     save_student(random_net(), card_for(bundle), tmp_path / "student")
     with pytest.raises(BundleError, match="exists already"):
