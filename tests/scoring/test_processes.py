@@ -65,7 +65,13 @@ def test_no_child_outlives_a_run_that_was_stopped(small_cases, tmp_path):
             command = [sys.executable, "-m", "fetaliqa.cli.main", "score", str(small_cases), "--no-cache"]
             command += ["--out", str(tmp_path / how.name), "--processes", "2", "--threads", "1"]
             runs[how] = subprocess.Popen(
-                command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True
+                command,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                text=True,
+                start_new_session=True,
+                # tests that a shell runs in its background ignore SIGINT, and so would what they start
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
             )
         said = {}
         for how, process in runs.items():
