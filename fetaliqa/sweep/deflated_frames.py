@@ -1,4 +1,4 @@
-"""Frames deflated one by one and put together, most of them empty: the bytes of an empty one are made once.
+"""Frames deflated one by one and put together, most of them empty: the bytes of empty ones are made once.
 
 A deflate stream may be put together from pieces that each end at a byte and look back at nothing before them
 (RFC 1951; zlib's full flush). Only the checksum at the end is of all that is unpacked. Over zeros Adler-32 has a
@@ -10,12 +10,14 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterable
+from itertools import groupby
 from typing import Protocol
 
 from isal import isal_zlib
 
 LEVEL = 1  # of isal's 0 to 3; on masks it is smaller than zlib's 6, in a fiftieth of the time
 RAW = -15  # zlib's wbits: deflated bytes without header and checksum
+PIECE_BYTES = 1 << 18  # of zeros; each piece costs some bytes, so small empty frames share one
 LAST_BLOCK = b"\x03\x00"  # a block without content that says it is the last
 ADLER_BASE = 65521  # RFC 1950
 
@@ -86,16 +88,21 @@ def deflated(begun: bytes, frames: Iterable[memoryview | None], size: int, wrapp
         size: bytes of a frame.
         wrapping: a fresh one.
     """
-    empty = _piece(bytes(size))
+    many = max(1, PIECE_BYTES // size)
+    empty = {count: _piece(bytes(count * size)) for count in {1, many}}
     parts = [wrapping.header]
     if begun:
         parts.append(_piece(begun))
         wrapping.add(begun)
-    for frame in frames:
-        if frame is None:
-            parts.append(empty)
-            wrapping.add_zeros(size)
-        else:
+    for is_empty, run in groupby(frames, lambda frame: frame is None):
+        if is_empty:
+            count = sum(1 for _ in run)
+            parts += [empty[many]] * (count // many) + [empty[1]] * (count % many)
+            for _ in range(count):
+                wrapping.add_zeros(size)  # of one size, whose checksum is known after the first
+            continue
+        for frame in run:
+            assert frame is not None
             parts.append(_piece(frame))
             wrapping.add(frame)
     return [*parts, LAST_BLOCK, wrapping.trailer()]
