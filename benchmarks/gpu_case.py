@@ -89,7 +89,11 @@ def device_facts(device: torch.device) -> dict[str, Any]:
 def top_kernels(profile: torch.profiler.profile, device: torch.device) -> list[dict[str, Any]]:
     """What took longest in a profile, and its share of all."""
     field = "self_device_time_total" if device.type == "cuda" else "self_cpu_time_total"
-    found = sorted(profile.key_averages(), key=lambda one: -getattr(one, field))
+    rows = profile.key_averages()
+    if device.type == "cuda":  # the kernels: an operator's row holds their time once more
+        kernel = torch.autograd.DeviceType.CUDA
+        rows = [one for one in rows if one.device_type == kernel and not one.is_user_annotation]
+    found = sorted(rows, key=lambda one: -getattr(one, field))
     total = sum(getattr(one, field) for one in found) or 1.0
     return [
         {
@@ -235,7 +239,12 @@ def measure(device: torch.device, count: int, repeats: int, small: bool) -> dict
     grid = SquareGrid(frames.shape[1], frames.shape[2], model.architecture.vision.image_size)
     gflop = flops_a_frame(model, normalise(grid.to_square(frames[:1], device)))
     some = sweep_from_array(np.ascontiguousarray(frames[:: max(1, count // 128)]), (0.28, 0.28))
+    quick, torch.backends.cudnn.allow_tf32 = torch.backends.cudnn.allow_tf32, False  # convolutions too
     reference = assess(some, Predictor.of_model(model, card, precision="fp32"))
+    torch.backends.cudnn.allow_tf32 = quick
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(device)
     predictor = Predictor.of_model(model, card, precision="bf16")
     result: dict[str, Any] = {
         "machine": device_facts(device),

@@ -23,6 +23,7 @@ Compute = Callable[[torch.Tensor], Outputs]
 Record = Callable[[Compute, torch.Tensor], tuple[Callable[[], None], Outputs]]
 
 log = logging.getLogger(__name__)
+_ONE_AT_A_TIME = threading.Lock()  # a process records one CUDA graph at a time, whatever predictor it is for
 
 
 class GraphRecorder:
@@ -31,6 +32,8 @@ class GraphRecorder:
     def __init__(self) -> None:
         self._pool: Any = None
         self._stream: torch.cuda.Stream | None = None  # one: memory is shared between recordings on one stream
+        # one that failed stays too: its end would free cuBLAS's workspace on the stream, which the others use
+        self._graphs: list[torch.cuda.CUDAGraph] = []
 
     def __call__(self, compute: Compute, held: torch.Tensor) -> tuple[Callable[[], None], Outputs]:
         """Record ``compute(held)``.
@@ -41,13 +44,16 @@ class GraphRecorder:
         Raises:
             RuntimeError: when something in it cannot be recorded, or memory runs out.
         """
-        with torch.cuda.device(held.device):
+        # the current stream is named so that it is current again, whatever a failed recording leaves behind
+        current = torch.cuda.current_stream(held.device)
+        with _ONE_AT_A_TIME, torch.cuda.device(held.device), torch.cuda.stream(current):
             stream = self._stream = self._stream or torch.cuda.Stream()
             stream.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(stream):
                 for _ in range(WARM_UP):
                     compute(held)
             graph = torch.cuda.CUDAGraph()
+            self._graphs.append(graph)
             # other threads of a server may use the device meanwhile: thread_local
             with torch.cuda.graph(graph, pool=self._pool, stream=stream, capture_error_mode="thread_local"):
                 outputs = compute(held)

@@ -30,6 +30,11 @@ class Averaging(WeightAveraging):
         if self._average_model is not None:
             self._average_model.n_averaged = self._average_model.n_averaged.cpu()  # read at each step
 
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        super().on_fit_start(trainer, pl_module)
+        if self._average_model is not None:
+            self._average_model.module.to(pl_module.device)  # setup runs before the model is moved there
+
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
         if trainer.global_step > self._latest_update_step and self._average_model is not None:
             count = int(self._average_model.n_averaged)

@@ -82,7 +82,8 @@ class Muon(torch.optim.Optimizer):
         momenta = [self.state[parameter]["momentum"] for parameter in parameters]
         torch._foreach_lerp_(momenta, gradients, 1 - kept)
         ahead = torch._foreach_lerp(gradients, momenta, kept)
-        updates = orthogonalised(torch.stack(ahead)).unbind()
+        # laid out as the parameters are, or each would be added by a call of its own
+        updates = orthogonalised(torch.stack(ahead)).contiguous().unbind()
         torch._foreach_mul_(values, 1 - group["lr"] * group["weight_decay"])
         torch._foreach_add_(values, updates, alpha=-group["lr"] * ADAM_RMS * longest**0.5)
 

@@ -28,7 +28,7 @@ def choose_threshold(
     Args:
         model: in eval mode; logits [N, 1, S, S] or [N]. Moved to the device, and left there.
         frames: validation frames.
-        device: where to compute; on CUDA in bfloat16, as inference does.
+        device: where to compute, in the model's own precision.
 
     Returns:
         The threshold, and F1 at each threshold by name. It is for choosing; the figures to report come from
@@ -39,9 +39,7 @@ def choose_threshold(
     counts = []
     for start in range(0, len(frames), CHUNK):
         images = torch.from_numpy(np.array(frames.images[start : start + CHUNK])).to(device)
-        with torch.autocast("cuda", dtype=torch.bfloat16, enabled=device.type == "cuda"):
-            logits = model(model_inputs(model, images))
-        probabilities = torch.sigmoid(logits.float())
+        probabilities = torch.sigmoid(model(model_inputs(model, images)).float())
         if probabilities.ndim == 4:
             passed = [(probabilities[:, 0] > t).sum(dim=(1, 2)) for t in THRESHOLDS]
         else:

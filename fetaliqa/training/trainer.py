@@ -20,6 +20,7 @@ from fetaliqa.training.averaging import Averaging
 from fetaliqa.training.batches import OrderedBatches, StepBatches, StepSampler, loader, make_order
 from fetaliqa.training.features import FeatureStore
 from fetaliqa.training.module import FrameModule, check_trainable
+from fetaliqa.training.numerics import numerics_restored
 from fetaliqa.training.recipe import Recipe
 from fetaliqa.training.store import FrameStore
 
@@ -95,6 +96,7 @@ class Machine:
         }
 
 
+@numerics_restored()
 def fit_model(
     model: nn.Module,
     recipe: Recipe,

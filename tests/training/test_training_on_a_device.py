@@ -55,6 +55,23 @@ def test_a_checkpoint_within_an_epoch_is_not_written_after_a_bad_step(stores, a_
     assert not list((tmp_path / "checkpoints").glob("*"))
 
 
+def test_settings_of_the_process_are_as_before_once_training_has_ended(stores, a_recipe, tmp_path):
+    def settings():
+        return torch.get_float32_matmul_precision(), torch.are_deterministic_algorithms_enabled()
+
+    seen = []
+
+    class Look(Callback):
+        def on_train_start(self, trainer, module):
+            seen.append(settings())
+
+    recipe, before = a_recipe(epochs=1), settings()
+    fit_model(a_model(recipe), recipe, *stores, tmp_path, seed=1, machine=QUIET, callbacks=(Look(),))
+    assert seen == [("high", QUIET.deterministic)]
+    assert settings() == before
+    assert before != seen[0]
+
+
 def test_batches_loaded_by_processes_train_the_same_model_also_when_killed(stores, a_recipe, tmp_path):
     recipe = a_recipe()
     whole, resumed, by_processes = a_model(recipe), a_model(recipe), replace(QUIET, workers=2)

@@ -107,9 +107,7 @@ def judged_tables(
     for start in range(0, len(held), BATCH):
         chunk = np.arange(start, min(start + BATCH, len(held)))
         images = torch.from_numpy(np.array(held.store.frames.images[chunk])).to(place)
-        with torch.autocast("cuda", dtype=torch.bfloat16, enabled=place.type == "cuda"):
-            logits = model(model_inputs(model, images))
-        probabilities = torch.sigmoid(logits.float()).cpu()
+        probabilities = torch.sigmoid(model(model_inputs(model, images)).float()).cpu()
         if probabilities.ndim == 1:
             scores.append(probabilities.numpy().astype(np.float64))
             for counts in (predicted, both):
