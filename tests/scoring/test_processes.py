@@ -9,24 +9,17 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from waiting import wait_for
 
 from fetaliqa.errors import ScoringError
 from fetaliqa.scoring.job import FAILED, LOST, SCORED, Case, Outcome
 from fetaliqa.scoring.run import in_order, score_cases
-
-
-def wait_for(condition, seconds: float = 90.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.005)
 
 
 def test_two_processes_write_and_print_what_one_does(small_cases, tmp_path, score, whole_run, contents, capsys):

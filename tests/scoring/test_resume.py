@@ -10,11 +10,11 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 import SimpleITK
+from waiting import wait_for
 
 
 def scored_at(out: Path) -> dict[str, int]:
@@ -42,13 +42,6 @@ def a_run(*arguments: object):
     finally:
         process.kill()
         process.wait()
-
-
-def wait_for(condition, seconds: float = 60.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.005)
 
 
 def test_a_killed_run_is_finished_without_scoring_a_finished_case_again(
