@@ -16,6 +16,7 @@ needed on phantoms (benchmarks/search.py), spread evenly.
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import platform
 import resource
@@ -302,7 +303,7 @@ def measure(count: int, baseline_count: int, searched: int, share: float) -> dic
     result["straightforward"] = described(len(part), seconds, clock.seconds)
     for tap in baseline.taps:
         model.visual.transformer.resblocks[tap]._forward_hooks.clear()
-    reference = assess(sweep_of(part), Predictor.of_model(model, card, precision="fp32"))
+    reference = assess(sweep_of(part), Predictor.of_model(copy.deepcopy(model), card, precision="fp32"))
 
     chosen = Predictor.of_model(model, card)  # bfloat16 from here on, where the CPU has it
     assess(sweep_of(frames[:4]), chosen)

@@ -16,6 +16,7 @@ from fetaliqa.errors import OptionError
 from fetaliqa.geometry import SquareGrid
 from fetaliqa.inference.alike import AlikeFrames
 from fetaliqa.inference.captured import CapturedForward, Compute, Outputs
+from fetaliqa.inference.packed import pack_encoder
 from fetaliqa.inference.precision import set_precision
 from fetaliqa.inference.transfers import Lane, mark, on_host, reading, send, take_over
 from fetaliqa.models import Bundle, BundleCard, EncoderModel, FetalCLIPSeg, normalise
@@ -148,6 +149,8 @@ class Predictor:
             model.decoder = FastDecoder(model.decoder)  # type: ignore[assignment]
         self.batch_size = batch_size or (CUDA_BATCH if self.device.type == "cuda" else CPU_BATCH)
         self.precision = set_precision(model, precision, self.device)
+        if self.device.type == "cpu":
+            pack_encoder(model, self.precision)
         self.is_segmentation = card.task == "segmentation"
         self.image_size = card.architecture.vision.image_size
         if self.device.type == "cuda":

@@ -1,0 +1,85 @@
+"""Weights of an encoder laid out beforehand as the CPU's matrix products want them.
+
+PyTorch's linear layers lay out their weights anew in each pass (bfloat16), or take MKL's products (float32), which
+on AMD are about half as fast as oneDNN's (docs/performance.md). Here oneDNN's are taken for both, on weights that
+were laid out once; where GELU follows, it is made in the same pass.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as functional
+from torch import nn
+
+from fetaliqa.inference.precision import LEAST_PARAMETERS, cpu_has_bf16, parameters_of
+from fetaliqa.models.encoder_model import EncoderModel
+
+
+class PackedLinear(nn.Module):
+    """As a linear layer, and GELU after it where that is asked for; [..., inputs] to [..., outputs]."""
+
+    def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None, *, gelu: bool = False) -> None:
+        super().__init__()
+        # no buffers: what oneDNN has laid out can be neither moved nor converted nor saved
+        self._weight = torch.ops.mkldnn._reorder_linear_weight(weight.detach().contiguous(), None)
+        self._bias = None if bias is None else bias.detach().clone()
+        self._after = "gelu" if gelu else "none"
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        return torch.ops.mkldnn._linear_pointwise(values, self._weight, self._bias, self._after, [], "none")
+
+
+class PackedAttention(nn.Module):
+    """As open_clip's self-attention without its options, which FetalCLIP does not use.
+
+    Args:
+        attention: the module to stand in for.
+    """
+
+    def __init__(self, attention: nn.Module) -> None:
+        super().__init__()
+        self._heads = int(attention.num_heads)  # type: ignore[arg-type]
+        self._into = PackedLinear(attention.in_proj_weight, attention.in_proj_bias)  # type: ignore[arg-type]
+        self._out = PackedLinear(attention.out_proj.weight, attention.out_proj.bias)  # type: ignore[union-attr,arg-type]
+
+    def forward(self, tokens: torch.Tensor, attn_mask: torch.Tensor | None = None) -> torch.Tensor:
+        """[N, tokens, width], as open_clip's blocks call it."""
+        if attn_mask is not None:
+            raise ValueError("attention is to all tokens here")
+        count, length, width = tokens.shape
+        parts = self._into(tokens).reshape(count, length, 3, self._heads, width // self._heads)
+        query, key, value = parts.permute(2, 0, 3, 1, 4)
+        mixed = functional.scaled_dot_product_attention(query, key, value)
+        return self._out(mixed.transpose(1, 2).reshape(count, length, width))
+
+
+def can_pack(precision: str) -> bool:
+    """Whether this PyTorch and this CPU have such products.
+
+    Args:
+        precision: ``fp32`` or ``bf16``.
+    """
+    if not torch.backends.mkldnn.is_available() or (precision == "bf16" and not cpu_has_bf16()):
+        return False
+    return all(hasattr(torch.ops.mkldnn, name) for name in ("_reorder_linear_weight", "_linear_pointwise"))
+
+
+@torch.no_grad()
+def pack_encoder(model: EncoderModel, precision: str) -> bool:
+    """Lay out the weights of a large encoder on a CPU, in place; returns whether it was done.
+
+    A small encoder (``precision.LEAST_PARAMETERS``) gains little. The model answers as before, up to rounding; it
+    can be neither trained nor saved nor moved afterwards, and its own weights are given up.
+
+    Args:
+        model: on a CPU, in eval mode with merged adapters, in its precision.
+        precision: ``fp32`` or ``bf16``.
+    """
+    if parameters_of(model.architecture.vision) < LEAST_PARAMETERS or not can_pack(precision):
+        return False
+    for block in model.visual.transformer.resblocks:  # type: ignore[union-attr]
+        block.attn = PackedAttention(block.attn)
+        block.mlp.c_fc = PackedLinear(block.mlp.c_fc.weight, block.mlp.c_fc.bias, gelu=True)
+        block.mlp.gelu = nn.Identity()
+        block.mlp.c_proj = PackedLinear(block.mlp.c_proj.weight, block.mlp.c_proj.bias)
+    return True
