@@ -17,7 +17,7 @@ help:
 	@echo "make test-fast  tests without the full-size model"
 	@echo "make test-dicom tests on a real DICOM archive; installs Orthanc with apt-get where it is missing"
 	@echo "make lint       formatting, lint and types"
-	@echo "make demo-model rebuild sample-data/ and train the demo model and its student again (about 40 minutes)"
+	@echo "make demo-model rebuild sample-data/ and train the demo model again (about 20 minutes), then its student"
 
 install: $(STAMP)
 

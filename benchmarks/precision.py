@@ -19,7 +19,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as functional
 from torch import nn
 from tqdm import tqdm
 
@@ -48,27 +47,15 @@ class Int8Linear(nn.Module):
         return torch.addcmul(self.bias, sums * scale, self.scale).view(*values.shape[:-1], -1)
 
 
-class Int8Attention(nn.Module):
-    """open_clip's attention with integer projections."""
-
-    def __init__(self, attention: Any) -> None:
-        super().__init__()
-        self.heads = attention.num_heads
-        self.project = Int8Linear(attention.in_proj_weight.data, attention.in_proj_bias.data)
-        self.out = Int8Linear(attention.out_proj.weight.data, attention.out_proj.bias.data)
-
-    def forward(self, tokens: torch.Tensor, attn_mask: None = None) -> torch.Tensor:
-        count, length, width = tokens.shape
-        parts = self.project(tokens).view(count, length, 3, self.heads, width // self.heads)
-        query, key, value = parts.permute(2, 0, 3, 1, 4)
-        mixed = functional.scaled_dot_product_attention(query, key, value)
-        return self.out(mixed.transpose(1, 2).reshape(count, length, width))
-
-
 def to_int8(visual: Any) -> None:
     """Round the blocks of an encoder, in place."""
+    from fetaliqa.inference.packed import ProjectedAttention
+
     for block in visual.transformer.resblocks:
-        block.attn = Int8Attention(block.attn)
+        own = block.attn
+        into = Int8Linear(own.in_proj_weight.data, own.in_proj_bias.data)
+        out = Int8Linear(own.out_proj.weight.data, own.out_proj.bias.data)
+        block.attn = ProjectedAttention(own.num_heads, into, out)
         for name in ("c_fc", "c_proj"):
             layer = getattr(block.mlp, name)
             setattr(block.mlp, name, Int8Linear(layer.weight.data, layer.bias.data))

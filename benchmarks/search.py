@@ -20,10 +20,10 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-TOLERANCE = 0.01  # of quality
+Row = tuple[Any, bool]  # a Replay, and whether the sweep's best frame shows the anatomy in truth
 
 
-def searched(sweep: Any, record: dict[str, Any], shows: np.ndarray, student: Any) -> list[dict[str, Any]]:
+def searched(sweep: Any, record: dict[str, Any], shows: np.ndarray, student: Any) -> list[Row]:
     """What a search makes of each sweep of a case.
 
     Args:
@@ -32,6 +32,7 @@ def searched(sweep: Any, record: dict[str, Any], shows: np.ndarray, student: Any
         shows: bool [T], where the anatomy is in truth.
         student: to search with; None: without.
     """
+    from fetaliqa.distillation.limits import Replay, is_found
     from fetaliqa.inference.case_search import CaseSearch
     from fetaliqa.quality import rank_frames
 
@@ -42,38 +43,26 @@ def searched(sweep: Any, record: dict[str, Any], shows: np.ndarray, student: Any
     quality, positive = np.full(len(frames), np.nan), np.zeros(len(frames), bool)
     for frame, found in {**search.guesses(seen), **seen}.items():
         quality[frame], positive[frame] = found["quality"], bool(found["positive"])
+    known = [frame["quality"] for frame in frames]
     rows = []
     for whole, part in zip(record["sweeps"], rank_frames(quality, positive, sweep.ranges).sweeps):
-        best, offered = whole["best"], part.best
-        if best is None or offered is None:
-            same = best is offered
-        else:
-            same = frames[best]["quality"] - frames[offered]["quality"] <= TOLERANCE
+        best = whole["best"]
         numbers = [int(frame) for frame in lit if part.start <= frame < part.stop]
-        rows.append(
-            {
-                "frames": len(numbers),
-                "looked_at": sum(frame in seen for frame in numbers),
-                "has_best": best is not None,
-                "shows": best is not None and bool(shows[best]),
-                "found": same,
-            }
-        )
+        looked = sum(frame in seen for frame in numbers)
+        replay = Replay(len(numbers), looked, best, is_found(best, part.best, known))
+        rows.append((replay, best is not None and bool(shows[best])))
     return rows
 
 
-def told(rows: list[dict[str, Any]]) -> dict[str, Any]:
+def told(rows: list[Row]) -> dict[str, Any]:
     """Figures of a search over all sweeps."""
-    with_best, true = ([row for row in rows if row[name]] for name in ("has_best", "shows"))
-    looked, frames = (sum(row[name] for row in rows) for name in ("looked_at", "frames"))
+    from fetaliqa.distillation.limits import figures
+
+    true = [replay.found for replay, shows in rows if shows]
     return {
-        "sweeps": len(rows),
-        "found": sum(row["found"] for row in rows),
-        "sweeps_with_a_best_frame": len(with_best),
-        "found_of_those": sum(row["found"] for row in with_best),
+        **figures([replay for replay, _ in rows]),
         "sweeps_whose_best_frame_shows_the_anatomy": len(true),
-        "found_of_these": sum(row["found"] for row in true),
-        "share_looked_at": round(looked / frames, 4),
+        "found_of_these": sum(true),
     }
 
 
@@ -97,7 +86,7 @@ def main() -> int:
     student = open_student(args.student, bundle)
     predictor = Predictor(bundle)
     ways = {"without a student": None} | ({} if student is None else {"with a student": student})
-    rows: dict[str, list[dict[str, Any]]] = {name: [] for name in ways}
+    rows: dict[str, list[Row]] = {name: [] for name in ways}
     for seed in tqdm(range(args.seed, args.seed + args.cases), desc="cases", disable=None):
         case = phantom_case(seed, 1).case
         sweep = sweep_from_array(case.frames, case.spacing, sweeps=case.ranges, case_id=case.case_id)

@@ -158,7 +158,7 @@ def _parts(text: str | None) -> tuple[str, ...] | None:
         return None
     names = tuple(name for name in text.split(",") if name != "none")
     known = tuple(ablations())
-    for name in "+".join(names).split("+") if names else ():
+    for name in (part for together in names for part in together.split("+")):
         if name not in known:
             raise OptionError(f"--parts: unknown part {name!r}; known: {', '.join(known)}, or none")
     return names

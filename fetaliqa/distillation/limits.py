@@ -58,11 +58,20 @@ def replay(search: Search, quality: np.ndarray, positive: np.ndarray) -> Replay:
     looked = np.array([frame in seen for frame in range(count)], bool)
     offered = rank_frames(np.array([known[frame] for frame in range(count)]), positive & looked, [(0, count)]).best
     best = rank_frames(quality, positive, [(0, count)]).best
+    return Replay(count, len(seen), best, is_found(best, offered, quality))
+
+
+def is_found(best: int | None, offered: int | None, quality: Sequence[float] | np.ndarray) -> bool:
+    """Whether a search offers what a whole assessment does, one that is hardly worse, or neither offers a frame.
+
+    Args:
+        best: frame number by the whole assessment.
+        offered: frame number by the search.
+        quality: by frame number.
+    """
     if best is None or offered is None:
-        found = best is offered
-    else:
-        found = bool(quality[best] - quality[offered] <= TOLERANCE)
-    return Replay(count, len(seen), best, found)
+        return best is offered
+    return bool(quality[best] - quality[offered] <= TOLERANCE)
 
 
 def figures(replays: Sequence[Replay]) -> dict[str, Any]:

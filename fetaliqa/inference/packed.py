@@ -29,18 +29,18 @@ class PackedLinear(nn.Module):
         return torch.ops.mkldnn._linear_pointwise(values, self._weight, self._bias, self._after, [], "none")
 
 
-class PackedAttention(nn.Module):
-    """As open_clip's self-attention without its options, which FetalCLIP does not use.
+class ProjectedAttention(nn.Module):
+    """As open_clip's self-attention without its options, which FetalCLIP does not use, by other linear layers.
 
     Args:
-        attention: the module to stand in for.
+        heads: of the attention.
+        into: makes queries, keys and values of tokens, [..., width] to [..., 3 * width].
+        out: [..., width] to [..., width].
     """
 
-    def __init__(self, attention: nn.Module) -> None:
+    def __init__(self, heads: int, into: nn.Module, out: nn.Module) -> None:
         super().__init__()
-        self._heads = int(attention.num_heads)  # type: ignore[arg-type]
-        self._into = PackedLinear(attention.in_proj_weight, attention.in_proj_bias)  # type: ignore[arg-type]
-        self._out = PackedLinear(attention.out_proj.weight, attention.out_proj.bias)  # type: ignore[union-attr,arg-type]
+        self._heads, self._into, self._out = heads, into, out
 
     def forward(self, tokens: torch.Tensor, attn_mask: torch.Tensor | None = None) -> torch.Tensor:
         """[N, tokens, width], as open_clip's blocks call it."""
@@ -78,7 +78,9 @@ def pack_encoder(model: EncoderModel, precision: str) -> bool:
     if parameters_of(model.architecture.vision) < LEAST_PARAMETERS or not can_pack(precision):
         return False
     for block in model.visual.transformer.resblocks:  # type: ignore[union-attr]
-        block.attn = PackedAttention(block.attn)
+        own = block.attn
+        into = PackedLinear(own.in_proj_weight, own.in_proj_bias)
+        block.attn = ProjectedAttention(own.num_heads, into, PackedLinear(own.out_proj.weight, own.out_proj.bias))
         block.mlp.c_fc = PackedLinear(block.mlp.c_fc.weight, block.mlp.c_fc.bias, gelu=True)
         block.mlp.gelu = nn.Identity()
         block.mlp.c_proj = PackedLinear(block.mlp.c_proj.weight, block.mlp.c_proj.bias)

@@ -149,16 +149,29 @@ def read_card(folder: Path) -> BundleCard:
     Raises:
         BundleError: when it is missing, damaged, of another schema, or incomplete; the field is named.
     """
+    return parse_card(read_card_file(folder, "a bundle card", "a model bundle"), str(Path(folder) / CARD_FILE))
+
+
+def read_card_file(folder: Path, card: str, what: str) -> Any:
+    """The parsed, unchecked JSON of a folder's card.
+
+    Args:
+        folder: that holds the card.
+        card: what a file that is too large is not, for the error.
+        what: what a folder without a card is not, for the error.
+
+    Raises:
+        BundleError: when it is missing, damaged or too large.
+    """
     file = Path(folder) / CARD_FILE
     try:
         if file.stat().st_size > MAX_CARD_BYTES:
-            raise BundleError(f"{file}: larger than {MAX_CARD_BYTES} bytes; not a bundle card")
-        value = json.loads(file.read_text(encoding="utf-8"))
+            raise BundleError(f"{file}: larger than {MAX_CARD_BYTES} bytes; not {card}")
+        return json.loads(file.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
-        raise BundleError(f"{folder}: no {CARD_FILE} in it, so this is not a model bundle") from None
+        raise BundleError(f"{folder}: no {CARD_FILE} in it, so this is not {what}") from None
     except (OSError, ValueError) as problem:
         raise BundleError(f"{file}: not a readable JSON file ({problem})") from None
-    return parse_card(value, str(file))
 
 
 def parse_card(value: Any, where: str) -> BundleCard:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from fetaliqa.errors import BundleError
-from fetaliqa.models.card import CARD_FILE, MAX_CARD_BYTES, TrainingData
+from fetaliqa.models.card import CARD_FILE, TrainingData, read_card_file
 from fetaliqa.models.hashing import SHA256_PATTERN
 from fetaliqa.models.records import from_json, to_json
 from fetaliqa.student.network import GRID, WIDTHS
@@ -78,14 +77,7 @@ def read_student_card(folder: Path) -> StudentCard:
         BundleError: when it is missing, damaged, of another schema, or incomplete; the field is named.
     """
     file = folder / CARD_FILE
-    try:
-        if file.stat().st_size > MAX_CARD_BYTES:
-            raise BundleError(f"{file}: larger than {MAX_CARD_BYTES} bytes; not a student's card")
-        value = json.loads(file.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
-        raise BundleError(f"{folder}: no {CARD_FILE} in it, so this is not a student") from None
-    except (OSError, ValueError) as problem:
-        raise BundleError(f"{file}: not a readable JSON file ({problem})") from None
+    value = read_card_file(folder, "a student's card", "a student")
     schema = value.get("schema") if isinstance(value, dict) else None
     if schema != STUDENT_SCHEMA or isinstance(schema, bool) or "teacher" not in value:
         raise BundleError(
