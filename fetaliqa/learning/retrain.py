@@ -177,7 +177,7 @@ class _Retraining:
         for _ in range(COMPARISONS):
             gate = self._gate()
             self._stage("publish", 0, 1)
-            version = add_candidate(self._trained().directory, asked["name"], self._trained().fingerprint)
+            version = add_candidate(self._trained().directory, asked["name"], self._origin())
             wanted = gate["passed"] and asked["publish"]
             told = sentence(version, gate, wanted, "" if asked["publish"] else "publishing was turned off")
             result = self._result(gate, version, wanted, told)
@@ -220,6 +220,10 @@ class _Retraining:
 
     def _trained(self) -> Bundle:
         return Bundle.open(self.run.folder / "trial-0" / "bundle")
+
+    def _origin(self) -> str:
+        """What the candidate comes from: this run too, for two short runs can make the same bundle to the byte."""
+        return f"{self._trained().fingerprint} of run {self.run.number} of {self.run.asked['started']}"
 
     def _gate(self) -> dict[str, Any]:
         """The comparison; after a kill the one made before, for the candidate may be in use by now."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+from datetime import datetime
 
 import pytest
 from disc_bundle import FAST, disc_bundle
@@ -18,6 +19,7 @@ from fetaliqa.learning.confirmed import confirmed_cases, readable_cases
 from fetaliqa.learning.progress import read_progress
 from fetaliqa.learning.replay import folder_replay, made_again
 from fetaliqa.learning.retrain import RetrainRequest, retrain
+from fetaliqa.models import Bundle, bundle
 from fetaliqa.models.publishing import add_candidate, history, publish, rollback
 from fetaliqa.models.store import current_version
 
@@ -42,6 +44,24 @@ def compared(passed: bool = True, said: list[str] | None = None):
 @pytest.fixture
 def request_(untrained) -> RetrainRequest:
     return RetrainRequest(bundle=str(untrained.directory), name="seg", settings=SHORT, without_replay=True)
+
+
+def test_a_second_run_that_makes_the_same_bundle_is_published_in_its_own_right(studies, request_, monkeypatch):
+    class Stopped(datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return datetime(2026, 11, 27, tzinfo=tz)
+
+    monkeypatch.setattr(bundle, "datetime", Stopped)
+    monkeypatch.setattr(retraining, "compare", compared())
+    first = retrain(studies, request_)
+    rollback("seg")
+    second = retrain(studies, request_)
+    folders = [places.run_folder(studies, number) / "trial-0" / "bundle" for number in (1, 2)]
+    assert len({Bundle.open(folder).fingerprint for folder in folders}) == 1
+    assert (first["version"], second["version"]) == ("1", "2")
+    assert second["published"]
+    assert current_version("seg") == "2"
 
 
 def test_a_version_published_during_the_comparison_is_compared_with_too(
