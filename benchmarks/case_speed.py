@@ -6,9 +6,9 @@ model has FetalCLIP_SEG's full size and random weights; a random decoder's answe
 are foreground. The frames are a synthetic phantom's, 562 x 744. Prints frames per second, ratios, each stage's
 share, how far the answers are apart, and peak memory.
 
-"Best frame with a student" is put together, since a model of random weights can teach nothing: a student of random
-weights guesses all frames, then the full-size model looks at the share of frames that a search with a student
-needed on phantoms (benchmarks/search.py), spread evenly.
+"Best frame with a student" and "outlines of screened frames" are put together, since a model of random weights
+can teach nothing: a student of random weights guesses all frames, then the full-size model looks at the share of
+frames that a search with a student, or screening, needed on phantoms (benchmarks/search.py).
 
     python benchmarks/case_speed.py [--frames 140] [--searched 840] [--baseline-frames 32] [--threads 2] [--json]
 """
@@ -274,7 +274,7 @@ class StandInStudent:
         return np.diff(due, prepend=0.0)
 
 
-def measure(count: int, baseline_count: int, searched: int, share: float) -> dict[str, Any]:
+def measure(count: int, baseline_count: int, searched: int, share: float, screened_share: float) -> dict[str, Any]:
     """Everything, as one JSON object."""
     from fetaliqa.inference.assessment import assess
     from fetaliqa.inference.options import AssessOptions
@@ -322,20 +322,40 @@ def measure(count: int, baseline_count: int, searched: int, share: float) -> dic
     )
     looked = sum(one["positive"] is not None for one in found.record["frames"])
     result["best frame only"] = {**described(searched, seconds, {}), "frames_looked_at": looked}
-    student = StandInStudent(share)
     part_of = sweep_of(frames[:searched], one_to(ranges, searched))
+    student = StandInStudent(share)
     found, seconds = timed(lambda: assess(part_of, chosen, AssessOptions(search=True), student=student))
     looked = sum(one["positive"] is not None for one in found.record["frames"])
+    how = "random weights; the share looked at, {}, is that of benchmarks/search.py"
     result["best frame with a student"] = {
         **described(searched, seconds, {"student": student.seconds}),
         "frames_looked_at": looked,
-        "how": f"random weights; the share looked at, {share}, is that of benchmarks/search.py",
+        "how": how.format(share),
+    }
+    result["outlines of screened frames"] = {
+        **screened(part_of, frames, chosen, round(screened_share * searched)),
+        "how": how.format(screened_share),
     }
     rate = result["straightforward"]["frames_per_second"]
-    for name in ("all masks", "best frame only", "best frame with a student"):
+    for name in ("all masks", "best frame only", "best frame with a student", "outlines of screened frames"):
         result[name]["times_straightforward"] = round(result[name]["frames_per_second"] / rate, 2)
     result["peak_gib"] = round(peak_gib(), 2)
     return result
+
+
+def screened(sweep: Any, frames: np.ndarray, predictor: Any, looked_at: int) -> dict[str, Any]:
+    """Every frame guessed, so many assessed: a model of random weights outlines all that it sees, and so
+    real screening would go on from one frame to the next.
+    """
+    from fetaliqa.inference.assessment import assess
+    from fetaliqa.sweep import sweep_from_array
+
+    student = StandInStudent(0.0)
+    student.guess(sweep.frames, np.arange(sweep.frame_count))
+    worth_it = sweep_from_array(frames[:looked_at], sweep.spacing, case_id="worth it")
+    _, seconds = timed(lambda: assess(worth_it, predictor))
+    parts = {"student": student.seconds}
+    return {**described(sweep.frame_count, student.seconds + seconds, parts), "frames_looked_at": looked_at}
 
 
 def one_to(ranges: Any, count: int) -> Any:
@@ -378,11 +398,12 @@ def main() -> int:
         "--searched", type=int, default=840, help="frames of the case whose best frame is searched"
     )
     parser.add_argument("--share", type=float, default=0.07, help="of frames looked at with a student")
+    parser.add_argument("--screened-share", type=float, default=0.2, help="of frames looked at by screening")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    result = measure(args.frames, args.baseline_frames, args.searched, args.share)
+    result = measure(args.frames, args.baseline_frames, args.searched, args.share, args.screened_share)
     print(json.dumps(result, indent=None if args.json else 1))
     return 0
 

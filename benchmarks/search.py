@@ -1,11 +1,12 @@
-"""How often a search finds a sweep's best frame, and how many frames it looks at, on synthetic phantoms.
+"""How often a search finds a sweep's best frame, and screening its outlines, on synthetic phantoms.
 
 Assesses every frame of phantom cases with a bundle, then replays the search on those qualities, so that both say
 the same of a frame: without a student, and with one where there is one. A sweep counts as found when the frame
 that is offered is at most 0.01 worse than the one that a whole assessment offers, or neither offers one. What a
 whole assessment offers may be a false alarm of the model; sweeps whose best frame shows the anatomy in truth are
-counted apart. Development (step, rise, budget) used seeds 70000 to 70006; students learn from phantoms of seeds
-from 80000 on.
+counted apart. Screening (``score --screen``) is replayed likewise, where the student is made for it: how many of
+the frames that a whole assessment outlines it finds, and of those that show the anatomy in truth. Development
+(step, rise, budget) used seeds 70000 to 70006; students learn from phantoms of seeds from 80000 on.
 
     python benchmarks/search.py [--cases 8] [--seed 72000] [--model demo] [--student DIR]
 """
@@ -54,6 +55,42 @@ def searched(sweep: Any, record: dict[str, Any], shows: np.ndarray, student: Any
     return rows
 
 
+def screened(sweep: Any, record: dict[str, Any], shows: np.ndarray, student: Any) -> list[tuple[Any, Any]]:
+    """What screening makes of each sweep of a case: of all frames that are outlined, and of the right ones."""
+    from fetaliqa.distillation.screening import ScreenReplay
+    from fetaliqa.inference.case_screen import CaseScreen
+
+    frames, lit = record["frames"], np.flatnonzero(~sweep.padding)
+    screen, seen = CaseScreen(sweep, lit, student), dict[int, Any]()
+    while len(wanted := screen.wanted(seen)):
+        seen |= {int(frame): frames[frame] for frame in wanted}
+    rows = []
+    for start, stop in sweep.ranges:
+        numbers = [int(frame) for frame in lit if start <= frame < stop]
+        looked = [frame for frame in numbers if frame in seen]
+        outlined = [frame for frame in numbers if frames[frame]["positive"]]
+        right = [frame for frame in outlined if shows[frame]]
+        rows.append(
+            tuple(
+                ScreenReplay(len(numbers), len(looked), len(asked), len(set(asked) & set(looked)))
+                for asked in (outlined, right)
+            )
+        )
+    return rows
+
+
+def screening_told(rows: list[tuple[Any, Any]]) -> dict[str, Any]:
+    """Figures of screening over all sweeps."""
+    from fetaliqa.distillation.screening import screening_figures
+
+    right = screening_figures([one for _, one in rows])
+    return {
+        **screening_figures([one for one, _ in rows]),
+        "positive_frames_that_show_the_anatomy": right["positive_frames"],
+        "found_of_these": right["found"],
+    }
+
+
 def told(rows: list[Row]) -> dict[str, Any]:
     """Figures of a search over all sweeps."""
     from fetaliqa.distillation.limits import figures
@@ -87,14 +124,21 @@ def main() -> int:
     predictor = Predictor(bundle)
     ways = {"without a student": None} | ({} if student is None else {"with a student": student})
     rows: dict[str, list[Row]] = {name: [] for name in ways}
+    screens = student is not None and student.card.limits.screen_floor is not None
+    screen_rows: list[tuple[Any, Any]] = []
     for seed in tqdm(range(args.seed, args.seed + args.cases), desc="cases", disable=None):
         case = phantom_case(seed, 1).case
         sweep = sweep_from_array(case.frames, case.spacing, sweeps=case.ranges, case_id=case.case_id)
         record = assess(sweep, predictor).record
+        shows = case.masks.any(axis=(1, 2))
         for name, screen in ways.items():
-            rows[name] += searched(sweep, record, case.masks.any(axis=(1, 2)), screen)
+            rows[name] += searched(sweep, record, shows, screen)
+        if screens:
+            screen_rows += screened(sweep, record, shows, student)
     data = f"synthetic phantoms {args.seed} to {args.seed + args.cases - 1}, model {args.model}"
-    result = {"data": data, **{name: told(found) for name, found in rows.items()}}
+    result: dict[str, Any] = {"data": data, **{name: told(found) for name, found in rows.items()}}
+    if screens:
+        result["screening"] = screening_told(screen_rows)
     print(json.dumps(result, indent=1))
     return 0
 

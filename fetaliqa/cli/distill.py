@@ -1,4 +1,4 @@
-"""``fetaliqa distill``: a small student that screens frames for a model when the best frame is asked for."""
+"""``fetaliqa distill``: a small student that screens frames for a model."""
 
 from __future__ import annotations
 
@@ -78,6 +78,14 @@ def _print(folder: Path, told: dict[str, Any], limitations: str) -> None:
         f"on {told['cases']} held-out cases a search finds the best frame of {told['found']} of {told['sweeps']} "
         f"sweeps, and looks at {told['share_looked_at']:.1%} of the frames"
     )
+    screening = told["screening"]
+    if screening:
+        print(
+            f"screening finds {screening['found']} of {screening['positive_frames']} frames that show the anatomy "
+            f"to the model, and looks at {screening['share_looked_at']:.1%}"
+        )
+    else:
+        print("it cannot screen frames for outlines (--screen): it would miss some, or look at more than half")
     print(limitations)
 
 

@@ -107,6 +107,11 @@ def _show(name: str, as_json: bool) -> int:
             f"{'student':<12} finds {told['found']} of {told['sweeps']} best frames of held-out sweeps, "
             f"{told['share_looked_at']:.1%} of the frames looked at; {student.card.training_data.name}"
         )
+        if screening := told.get("screening"):
+            print(
+                f"{'':<12} screening finds {screening['found']} of {screening['positive_frames']} frames that "
+                f"show the {bundle.card.anatomy}, {screening['share_looked_at']:.1%} looked at"
+            )
     return 0
 
 

@@ -41,10 +41,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="look only at frames that may be a sweep's best; quality of the others is interpolated",
     )
     parser.add_argument(
+        "--screen",
+        action="store_true",
+        help="look only at frames that a student takes for worth it; the others are guessed and have no mask",
+    )
+    parser.add_argument(
         "--student",
         default="auto",
         metavar="DIR",
-        help="small model that screens frames in a search, or none (default: the bundle's, where it has one)",
+        help="small model for --search and --screen, or none (default: the bundle's, where it has one)",
     )
     parser.add_argument(
         "--precision",
@@ -191,7 +196,13 @@ def _job(args: argparse.Namespace, ray: Any) -> ScoreJob:
     from fetaliqa.student.folder import AUTO, NONE
 
     options = AssessOptions.from_request(
-        {"top_n": args.top, "sweep_count": args.sweeps, "threshold": args.threshold, "search": args.search}
+        {
+            "top_n": args.top,
+            "sweep_count": args.sweeps,
+            "threshold": args.threshold,
+            "search": args.search,
+            "screen": args.screen,
+        }
     )
     model = resolve_bundle(args.model).absolute()
     classifier = None if args.cls_model is None else resolve_bundle(args.cls_model).absolute()
@@ -311,6 +322,7 @@ def _print_case(record: dict[str, Any], *, first: bool) -> None:
     print(
         f"\n{summary['case']}: {summary['frames']} frames in {summary['sweeps']} sweep(s), "
         f"{summary['positive']} show the {record['model']['anatomy']}"
+        + (f" of {summary['looked_at']} looked at" if summary["looked_at"] < summary["frames"] else "")
     )
     for note in record["notes"]:
         print(f"  note: {note}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ import torch
 from fetaliqa.distillation.answers import Answers, AnswerStore
 from fetaliqa.distillation.learn import LearnSettings, learn
 from fetaliqa.distillation.limits import KnownSweep, choose_limits
+from fetaliqa.distillation.screening import choose_screen_floor
 from fetaliqa.distillation.sources import PhantomSource, Source
 from fetaliqa.distillation.split import parted
 from fetaliqa.inference.predictor import Predictor
@@ -26,11 +27,13 @@ STEP = 3  # training cases: every third frame; neighbours teach nearly the same,
 FIRST_SEED = 80_000  # of the phantoms; those of the demo model, the experiments and the benchmarks are others
 PHANTOMS = 80
 INTENDED_USE = (
-    "Screening frames for the model that it learnt from, when the best frame of a case is asked for. "
+    "Screening frames for the model that it learnt from, when its best frame or its outlines are asked for fast. "
     "Research use; not for any clinical use."
 )
 PHANTOM_LIMITS = "Trained on synthetic phantom sweeps only; what it does on ultrasound of patients is unknown."
-OTHER_LIMITS = "How often it finds the best frame was measured on sweeps like those it learnt from, on no others."
+OTHER_LIMITS = (
+    "How often it finds what the model finds was measured on sweeps like those it learnt from, on no others."
+)
 
 Report = Callable[[str, int, int], None]  # (stage, done, in all)
 
@@ -67,7 +70,9 @@ def distil(
     reference = store.all_answers(held_out, 1, _stage(report, "teacher on held-out cases"))
     lessons = store.all_answers(training, STEP, _stage(report, "teacher on training cases"))
     net = learn(lessons, settings, _stage(report, "student learns"))
-    limits, told = choose_limits([sweep for one in reference for sweep in known_sweeps(net, one)])
+    known = [sweep for one in reference for sweep in known_sweeps(net, one)]
+    limits, told = choose_limits(known)
+    floor, screening = choose_screen_floor(known)
     phantoms = all(isinstance(source, PhantomSource) for source in sources)
     frames = sum(len(one.quality) for one in lessons)
     card = StudentCard(
@@ -80,8 +85,8 @@ def distil(
                 f"as the teacher assesses them; {asdict(settings)}"
             ),
         ),
-        held_out={"cases": len(held_out), **told},
-        limits=limits,
+        held_out={"cases": len(held_out), **told, "screening": screening},
+        limits=replace(limits, screen_floor=floor),
         licence=teacher.card.licence,
         intended_use=INTENDED_USE,
         limitations=PHANTOM_LIMITS if phantoms else OTHER_LIMITS,

@@ -15,6 +15,7 @@ import numpy as np
 
 from fetaliqa.anatomy import anatomy_named
 from fetaliqa.errors import OptionError
+from fetaliqa.inference.case_screen import CaseScreen
 from fetaliqa.inference.case_search import CaseSearch
 from fetaliqa.inference.measuring import Findings, FrameAssessor
 from fetaliqa.inference.options import AssessOptions
@@ -89,11 +90,11 @@ def assess(
         predictor: a segmentation model, or a classification model (then there are no masks).
         options: which part, and how.
         classifier: a classification model whose frame probability joins the quality score.
-        student: what a search takes its first guesses from; None: every few frames are looked at first.
+        student: what guesses frames first; screening needs it, a search without looks at every few frames first.
         progress: called with (frames done, frames in all) after each batch.
 
     Raises:
-        OptionError: when the options do not fit the case.
+        OptionError: when the options do not fit the case or the student.
     """
     options = options or AssessOptions()
     indices = chosen_frames(sweep, options)
@@ -108,8 +109,8 @@ def assess(
     cls_scores: dict[int, float] = {}
     assessor = FrameAssessor(sweep, predictor, threshold, frame_threshold) if predictor.is_segmentation else None
     profile = ProfileMaker(predictor.card.threshold.min_foreground_pixels(predictor.image_size))
-    student = student if options.search else None
-    search = CaseSearch(sweep, indices, student) if options.search else None
+    student = student if options.screened else None
+    search = _choice(sweep, indices, options, student)
     done = 0
     with Findings(sweep.frames.shape, predictor.threads) as findings:
         findings.meanwhile(lambda: sweep.content_hash)
@@ -130,6 +131,15 @@ def assess(
         found |= search.guesses(found)
     record = _record(sweep, predictor, classifier, student, options, (threshold, frame_threshold), found)
     return Assessment(record, findings.masks, profile.profile())
+
+
+def _choice(
+    sweep: Sweep, indices: np.ndarray, options: AssessOptions, student: Student | None
+) -> CaseSearch | CaseScreen | None:
+    """What chooses the frames to look at; None: all of them are."""
+    if options.screen:
+        return CaseScreen(sweep, indices, student)
+    return CaseSearch(sweep, indices, student) if options.search else None
 
 
 def _add_outlines(
@@ -153,10 +163,10 @@ def _predicted(
     sweep: Sweep,
     predictor: Predictor,
     indices: np.ndarray,
-    search: CaseSearch | None,
+    search: CaseSearch | CaseScreen | None,
     findings: Findings,
 ) -> Iterator[ChunkPrediction]:
-    """What the model says of the frames: of all, or of those that a search asks for by what was found."""
+    """What the model says of the frames: of all, or of those that are asked for by what was found."""
     if search is None:
         yield from predictor.predict(sweep.frames, indices)
         return

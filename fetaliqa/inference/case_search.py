@@ -28,8 +28,7 @@ class CaseSearch:
     """
 
     def __init__(self, sweep: Sweep, indices: np.ndarray, student: Student | None) -> None:
-        parts = [indices[(indices >= start) & (indices < stop)] for start, stop in sweep.ranges]
-        self._parts = [part for part in parts if len(part)]
+        self._parts = parts_of(sweep, indices)
         self._searches: Sequence[Search]
         self._screened = student is not None
         if student is None:
@@ -51,13 +50,8 @@ class CaseSearch:
     def guesses(self, fields: Fields) -> dict[int, dict[str, Any]]:
         """Fields of the frames that were not looked at."""
         quality = _quality(fields)
-        guess = {
-            "positive": None,
-            "interpolated": True,
-            "guessed_by": "student" if self._screened else "neighbours",
-        }
-        rest = [(frame, value) for search in self._searches for frame, value in search.rest(quality).items()]
-        return {frame: {"quality": value, **guess} for frame, value in rest}
+        rest = {frame: value for search in self._searches for frame, value in search.rest(quality).items()}
+        return guessed_fields(rest, "student" if self._screened else "neighbours")
 
     def _without(self) -> list[SweepSearch]:
         return [SweepSearch(part) for part in self._parts]
@@ -65,6 +59,18 @@ class CaseSearch:
     def _wanted(self, fields: Fields) -> list[int]:
         quality = _quality(fields)
         return [frame for search in self._searches for frame in search.wanted(quality)]
+
+
+def parts_of(sweep: Sweep, indices: np.ndarray) -> list[np.ndarray]:
+    """Of frame numbers, int [N] ascending, those of each sweep that has any."""
+    parts = [indices[(indices >= start) & (indices < stop)] for start, stop in sweep.ranges]
+    return [part for part in parts if len(part)]
+
+
+def guessed_fields(quality: Mapping[int, float], guessed_by: str) -> dict[int, dict[str, Any]]:
+    """Fields of frames that were not looked at, from their guessed quality."""
+    how = {"positive": None, "interpolated": True, "guessed_by": guessed_by}
+    return {frame: {"quality": value, **how} for frame, value in quality.items()}
 
 
 def _quality(fields: Fields) -> dict[int, float]:

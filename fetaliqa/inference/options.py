@@ -38,6 +38,7 @@ class AssessOptions:
         threshold: pixel probability above which a pixel is foreground (between 0 and 1, exclusive), or
             None for the bundle's own.
         search: look only at the frames that may be a sweep's best; quality of the others is interpolated.
+        screen: look only at the frames that a student takes for worth it; the others are guessed, without masks.
         sweep_count: number of equal sweeps in the stack, or None to infer the borders from the data.
     """
 
@@ -47,6 +48,19 @@ class AssessOptions:
     threshold: float | None = None
     sweep_count: int | None = None
     search: bool = False
+    screen: bool = False
+
+    def __post_init__(self) -> None:
+        if self.search and self.screen:
+            raise OptionError(
+                "search and screen are both asked for; search looks for the best frame, screen for every frame "
+                "that shows the anatomy: choose one"
+            )
+
+    @property
+    def screened(self) -> bool:
+        """Whether a student has a say in what is looked at."""
+        return self.search or self.screen
 
     @classmethod
     def from_request(cls, request: Mapping[str, Any]) -> AssessOptions:
@@ -75,10 +89,11 @@ class AssessOptions:
             options["top_n"] = _whole("top_n", given["top_n"], 1, MAX_TOP_N)
         if "sweep_count" in given:
             options["sweep_count"] = _whole("sweep_count", given["sweep_count"], 1, MAX_SWEEPS)
-        if "search" in given:
-            if not isinstance(given["search"], bool):
-                raise OptionError(f"search is {given['search']!r}; it must be true or false")
-            options["search"] = given["search"]
+        for name in ("search", "screen"):
+            if name in given:
+                if not isinstance(given[name], bool):
+                    raise OptionError(f"{name} is {given[name]!r}; it must be true or false")
+                options[name] = given[name]
         if "threshold" in given:
             try:
                 threshold = float(given["threshold"])

@@ -16,7 +16,7 @@ import torch
 
 from fetaliqa import __version__
 from fetaliqa.atomic import atomic_path
-from fetaliqa.errors import BundleError
+from fetaliqa.errors import BundleError, OptionError
 from fetaliqa.inference.assessment import ASSESSMENT_SCHEMA, Progress, assess, model_info
 from fetaliqa.inference.cache import (
     DEFAULT_BYTES,
@@ -28,6 +28,7 @@ from fetaliqa.inference.cache import (
     unpack_masks,
     used,
 )
+from fetaliqa.inference.case_screen import screen_floor
 from fetaliqa.inference.options import AssessOptions
 from fetaliqa.inference.precision import chosen_precision, parameters_of
 from fetaliqa.inference.predictor import Predictor, choose_device
@@ -214,12 +215,21 @@ class AssessmentService:
         return how if student is None else {**how, "student": student.fingerprint}
 
     def _student_for(self, options: AssessOptions) -> Student | None:
-        """The student that a search with these options uses.
+        """The student that is used with these options.
 
         It knows the quality that the bundle gives by itself, at its own threshold, and no other.
+
+        Raises:
+            OptionError: when frames cannot be screened without one.
         """
         own = options.threshold is None and self._classifier_bundle is None
-        return self._student if options.search and own else None
+        if options.screen and not own:
+            raise OptionError(
+                "screen: a student knows its model's own threshold, and no classifier; leave these out, or screen"
+            )
+        if options.screen:
+            screen_floor(self._student)
+        return self._student if options.screened and own else None
 
     def _key(self, content_hash: str, options: AssessOptions) -> str:
         how = self.made_with(options)
@@ -298,8 +308,9 @@ class AssessmentService:
     ) -> AssessmentResult | None:
         if self._cache is None:
             return None
-        # whoever looked at every frame knows the best one
-        ways = (replace(options, search=False), options) if options.search else (options,)
+        ways = [options]
+        if options.screened:  # whoever looked at every frame knows more
+            ways.insert(0, replace(options, search=False, screen=False))
         for way in ways:
             key = self._key(content.content_hash, way)
             stored = self._cache.get(key)

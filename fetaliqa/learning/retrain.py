@@ -25,7 +25,7 @@ from fetaliqa.memory import keep_freed_memory
 from fetaliqa.models import Bundle
 from fetaliqa.models.card import valid_name
 from fetaliqa.models.publishing import add_candidate, keep_report, publish, record_candidate, was_published
-from fetaliqa.models.store import DEMO, current_version, resolve_bundle
+from fetaliqa.models.store import DEMO, STUDENT_FOLDER, current_version, resolve_bundle
 from fetaliqa.training.quiet import quiet_lightning
 from fetaliqa.training.run import execute, main_process, open_run
 from fetaliqa.training.trainer import Machine
@@ -165,6 +165,12 @@ class _Retraining:
             gate=gate_summary(gate, told, result["version"], result["published"]),
         )
         self.say(told)
+        if result["published"] and (Path(asked["bundle_folder"]) / STUDENT_FOLDER).is_dir():
+            self.say(
+                f"{asked['name']} {result['version']} has no student, as the model before it has: it looks at "
+                "more frames for the best one until "
+                f"`fetaliqa distill {run.studies} --model {asked['name']}` has made one"
+            )
         return result
 
     def _decide(self) -> dict[str, Any]:

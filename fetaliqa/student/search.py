@@ -25,14 +25,17 @@ class ScreenLimits:
     Attributes:
         floor: a frame guessed to be at most this good is hopeless; one of a sweep is looked at nevertheless.
         margin: most that a frame is taken to be better than guessed.
+        screen_floor: a frame guessed to be at most this good does not show the anatomy (see ``student.screen``);
+            None: nothing is known, or none is good enough.
     """
 
     floor: float
     margin: float
+    screen_floor: float | None = None
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            if not 0 <= value <= 1:
+            if value is not None and not 0 <= value <= 1:
                 raise ValueError(f"{name} is {value}; 0 to 1 is accepted")
 
 

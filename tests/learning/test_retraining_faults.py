@@ -64,6 +64,17 @@ def test_a_second_run_that_makes_the_same_bundle_is_published_in_its_own_right(s
     assert current_version("seg") == "2"
 
 
+def test_a_published_model_that_left_its_student_behind_says_so(studies, untrained, request_, monkeypatch):
+    monkeypatch.setattr(retraining, "compare", compared())
+    said: list[str] = []
+    retrain(studies, request_, say=said.append)
+    assert "student" not in " ".join(said)
+    (untrained.directory / "student").mkdir()
+    retrain(studies, request_, say=said.append)
+    assert "seg 2 has no student, as the model before it has: it looks at more frames" in said[-1]
+    assert f"`fetaliqa distill {studies.resolve()} --model seg` has made one" in said[-1]
+
+
 def test_a_version_published_during_the_comparison_is_compared_with_too(
     studies, untrained, request_, tmp_path, monkeypatch
 ):
