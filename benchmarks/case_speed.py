@@ -344,18 +344,20 @@ def measure(count: int, baseline_count: int, searched: int, share: float, screen
 
 
 def screened(sweep: Any, frames: np.ndarray, predictor: Any, looked_at: int) -> dict[str, Any]:
-    """Every frame guessed, so many assessed: a model of random weights outlines all that it sees, and so
-    real screening would go on from one frame to the next.
+    """Every frame guessed, so many assessed, in rounds: a model of random weights outlines all that it sees, and
+    so real screening would go on from one frame to the next.
     """
     from fetaliqa.inference.assessment import assess
     from fetaliqa.sweep import sweep_from_array
 
     student = StandInStudent(0.0)
     student.guess(sweep.frames, np.arange(sweep.frame_count))
-    worth_it = sweep_from_array(frames[:looked_at], sweep.spacing, case_id="worth it")
-    _, seconds = timed(lambda: assess(worth_it, predictor))
+    seconds = student.seconds
+    for part in np.split(frames[:looked_at], [round(0.8 * looked_at), round(0.95 * looked_at)]):
+        worth_it = sweep_from_array(part, sweep.spacing, case_id="worth it")
+        seconds += timed(lambda part=worth_it: assess(part, predictor))[1]
     parts = {"student": student.seconds}
-    return {**described(sweep.frame_count, student.seconds + seconds, parts), "frames_looked_at": looked_at}
+    return {**described(sweep.frame_count, seconds, parts), "frames_looked_at": looked_at}
 
 
 def one_to(ranges: Any, count: int) -> Any:

@@ -85,7 +85,8 @@ def _print(folder: Path, told: dict[str, Any], limitations: str) -> None:
             f"to the model, and looks at {screening['share_looked_at']:.1%}"
         )
     else:
-        print("it cannot screen frames for outlines (--screen): it would miss some, or look at more than half")
+        print("it cannot screen frames for outlines (--screen): it would miss some or look at more than half")
+        print("of the frames, or the held-out cases show the anatomy nowhere")
     print(limitations)
 
 

@@ -209,6 +209,7 @@ def _job(args: argparse.Namespace, ray: Any) -> ScoreJob:
     student = args.student if args.student in (AUTO, NONE) else str(Path(args.student).expanduser().absolute())
     service = AssessmentService(model, classifier_spec=classifier, precision=args.precision, student=student)
     device = choose_device(args.device) if ray is None else torch.device(device_of(ray, args.device))
+    made_with = service.made_with(options, device)  # refuses what cannot be done, before anything is written
     out = None if args.out is None else args.out.absolute()
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
@@ -219,7 +220,7 @@ def _job(args: argparse.Namespace, ray: Any) -> ScoreJob:
         weights=args.weights,
         device=str(device),
         options=options,
-        made_with=service.made_with(options, device),
+        made_with=made_with,
         measurement=service.model_info()["measurement"],
         student=student,
         out=out,
@@ -322,7 +323,7 @@ def _print_case(record: dict[str, Any], *, first: bool) -> None:
     print(
         f"\n{summary['case']}: {summary['frames']} frames in {summary['sweeps']} sweep(s), "
         f"{summary['positive']} show the {record['model']['anatomy']}"
-        + (f" of {summary['looked_at']} looked at" if summary["looked_at"] < summary["frames"] else "")
+        + (f" ({summary['looked_at']} looked at)" if summary["looked_at"] < summary["frames"] else "")
     )
     for note in record["notes"]:
         print(f"  note: {note}")

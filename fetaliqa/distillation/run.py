@@ -70,8 +70,8 @@ def distil(
     reference = store.all_answers(held_out, 1, _stage(report, "teacher on held-out cases"))
     lessons = store.all_answers(training, STEP, _stage(report, "teacher on training cases"))
     net = learn(lessons, settings, _stage(report, "student learns"))
-    known = [sweep for one in reference for sweep in known_sweeps(net, one)]
-    limits, told = choose_limits(known)
+    known = [known_sweeps(net, one) for one in reference]
+    limits, told = choose_limits([sweep for case in known for sweep in case])
     floor, screening = choose_screen_floor(known)
     phantoms = all(isinstance(source, PhantomSource) for source in sources)
     frames = sum(len(one.quality) for one in lessons)

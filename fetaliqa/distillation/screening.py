@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from fetaliqa.distillation.limits import SPARE, KnownSweep
-from fetaliqa.student.screen import Screen
+from fetaliqa.student.screen import Screen, wanted_in_case
 
 ASKED = 0.995  # of the frames that show the anatomy to the teacher
 WORTH_IT = 0.5  # of the frames looked at, at most
@@ -26,12 +27,25 @@ class ScreenReplay:
     found: int
 
 
-def replay_screen(screen: Screen, positive: np.ndarray) -> ScreenReplay:
-    """Screen a sweep of known answers, bool [N], whose frames are numbered from 0."""
+def replay_screens(sweeps: Sequence[KnownSweep], floor: float) -> list[ScreenReplay]:
+    """Screen the sweeps of a case of known answers."""
+    starts = np.cumsum([0, *(len(one.positive) for one in sweeps)])
+    numbers = [np.arange(start, stop) for start, stop in itertools.pairwise(starts)]
+    screens = [Screen(frames, one.guessed, floor) for frames, one in zip(numbers, sweeps)]
+    positive = np.concatenate([one.positive for one in sweeps])
     seen: dict[int, bool] = {}
-    while wanted := screen.wanted(seen):
+    while wanted := wanted_in_case(screens, seen):
         seen |= {frame: bool(positive[frame]) for frame in wanted}
-    return ScreenReplay(len(positive), len(seen), int(positive.sum()), sum(seen.values()))
+    looked = np.isin(np.arange(len(positive)), list(seen))
+    return [
+        ScreenReplay(
+            len(frames),
+            int(looked[frames].sum()),
+            int(positive[frames].sum()),
+            int((positive & looked)[frames].sum()),
+        )
+        for frames in numbers
+    ]
 
 
 def screening_figures(replays: Sequence[ScreenReplay]) -> dict[str, Any]:
@@ -46,19 +60,19 @@ def screening_figures(replays: Sequence[ScreenReplay]) -> dict[str, Any]:
     }
 
 
-def choose_screen_floor(sweeps: Sequence[KnownSweep]) -> tuple[float | None, dict[str, Any]]:
-    """The lowest floor that is affordable, and its figures on these sweeps.
+def choose_screen_floor(cases: Sequence[Sequence[KnownSweep]]) -> tuple[float | None, dict[str, Any]]:
+    """The lowest floor that is affordable, and its figures on the sweeps of these cases.
 
     Affordable is up to ``SPARE`` times the fewest looks that find ``ASKED`` of the frames that show the anatomy.
-    (A case in which nothing is found is looked at as a whole; the replay, of sweeps, leaves that out.)
 
     Returns:
-        None and no figures where no floor finds so many with looks at ``WORTH_IT`` of the frames or fewer.
+        None and no figures where no floor finds so many with looks at ``WORTH_IT`` of the frames or fewer, or
+        nothing can be said, since no frame shows the anatomy.
     """
     tried = []
     for floor in FLOORS:
-        screens = [(Screen(np.arange(len(one.positive)), one.guessed, floor), one.positive) for one in sweeps]
-        tried.append((floor, screening_figures([replay_screen(*one) for one in screens])))
+        replays = [one for case in cases for one in replay_screens(case, floor)]
+        tried.append((floor, screening_figures(replays)))
     good = [told for _, told in tried if told["found"] >= ASKED * told["positive_frames"] > 0]
     fewest = min((told["share_looked_at"] for told in good), default=1.0)
     if fewest > WORTH_IT:

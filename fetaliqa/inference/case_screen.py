@@ -9,7 +9,7 @@ import numpy as np
 from fetaliqa.errors import OptionError
 from fetaliqa.inference.case_search import Fields, guessed_fields, parts_of
 from fetaliqa.student.folder import Student
-from fetaliqa.student.screen import Screen
+from fetaliqa.student.screen import Screen, wanted_in_case
 from fetaliqa.sweep import Sweep
 
 
@@ -21,23 +21,20 @@ def screen_floor(student: Student | None) -> float:
     """
     if student is None:
         raise OptionError(
-            "screen: this model has no student that screens frames; make one with `fetaliqa distill`, "
+            "screen: there is no student that screens frames for this model; make one with `fetaliqa distill`, "
             "or assess every frame"
         )
     floor = student.card.limits.screen_floor
     if floor is None:
         raise OptionError(
-            "screen: this model's student was not found able to tell which frames show the anatomy; "
-            "distil one from more cases with `fetaliqa distill`, or assess every frame"
+            "screen: this model's student is not known to be able to tell which frames show the anatomy; move it "
+            "away and distil one from more cases with `fetaliqa distill`, or assess every frame"
         )
     return floor
 
 
 class CaseScreen:
     """What to look at next in a case whose every frame with anatomy is asked for, and what is guessed of the rest.
-
-    A student that was made on other sweeps may call every frame of a case hopeless. So of a case in which nothing
-    was found with its help every frame is looked at.
 
     Args:
         sweep: the frames.
@@ -51,7 +48,6 @@ class CaseScreen:
     def __init__(self, sweep: Sweep, indices: np.ndarray, student: Student | None) -> None:
         floor = screen_floor(student)
         assert student is not None
-        self._indices = indices
         self._screens = [
             Screen(part, student.guess(sweep.frames, part), floor) for part in parts_of(sweep, indices)
         ]
@@ -59,10 +55,7 @@ class CaseScreen:
     def wanted(self, fields: Fields) -> np.ndarray:
         """Frame numbers to look at next, ascending; none when all that are worth it were looked at."""
         positive = {frame: bool(found["positive"]) for frame, found in fields.items()}
-        wanted = [frame for screen in self._screens for frame in screen.wanted(positive)]
-        if not wanted and not any(positive.values()):
-            wanted = [frame for frame in self._indices.tolist() if frame not in positive]
-        return np.array(wanted, int)
+        return np.array(wanted_in_case(self._screens, positive), int)
 
     def guesses(self, fields: Fields) -> dict[int, dict[str, Any]]:
         """Fields of the frames that were not looked at."""

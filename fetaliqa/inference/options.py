@@ -107,5 +107,11 @@ class AssessOptions:
         return cls(**options)
 
     def as_dict(self) -> dict[str, Any]:
-        """The options as JSON-able values, in a fixed order."""
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+        """The options as JSON-able values, in a fixed order; ``screen`` only where it is asked for.
+
+        (They are in the keys of what is kept: what was computed before there was screening stays good.)
+        """
+        values = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+        if not self.screen:
+            del values["screen"]
+        return values

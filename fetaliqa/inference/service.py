@@ -34,7 +34,7 @@ from fetaliqa.inference.precision import chosen_precision, parameters_of
 from fetaliqa.inference.predictor import Predictor, choose_device
 from fetaliqa.inference.profile import FrameProfile
 from fetaliqa.models import Bundle
-from fetaliqa.models.store import resolve_bundle
+from fetaliqa.models.store import STUDENT_FOLDER, resolve_bundle
 from fetaliqa.student.folder import AUTO, Student, open_student
 from fetaliqa.sweep import Grid, Sweep, read_sweep, write_masks
 from fetaliqa.sweep.mask_files import write_frames
@@ -122,7 +122,7 @@ class AssessmentService:
         cache_bytes: bound on that folder's size.
         weights: foundation-model weights; None uses the user's cache.
         precision: see ``inference.precision``.
-        student: what screens frames in a search: a folder, ``none``, or ``auto``: the bundle's own, if it has one.
+        student: what guesses frames first: a folder, ``none``, or ``auto``: the bundle's own, if it has one.
     """
 
     def __init__(
@@ -140,6 +140,7 @@ class AssessmentService:
         self._precision = precision
         self._bundle = Bundle.open(resolve_bundle(bundle_spec))
         self._student = open_student(student, self._bundle)
+        self._waits_for_student = student == AUTO and not (self._bundle.directory / STUDENT_FOLDER).is_dir()
         self._classifier_bundle = None if classifier_spec is None else Bundle.open(resolve_bundle(classifier_spec))
         if self._classifier_bundle is not None and self._classifier_bundle.card.task != "classification":
             raise BundleError(
@@ -227,9 +228,21 @@ class AssessmentService:
             raise OptionError(
                 "screen: a student knows its model's own threshold, and no classifier; leave these out, or screen"
             )
+        if not options.screened or not own:
+            return None
+        if self._waits_for_student and (self._bundle.directory / STUDENT_FOLDER).is_dir():
+            self._student, self._waits_for_student = open_student(AUTO, self._bundle), False  # distilled meanwhile
         if options.screen:
             screen_floor(self._student)
-        return self._student if options.screened and own else None
+        return self._student
+
+    def check_options(self, options: AssessOptions) -> None:
+        """Check that this service can do what is asked, before any sweep is read.
+
+        Raises:
+            OptionError: when it cannot.
+        """
+        self._student_for(options)
 
     def _key(self, content_hash: str, options: AssessOptions) -> str:
         how = self.made_with(options)
@@ -242,8 +255,14 @@ class AssessmentService:
         return chosen_precision(self._precision, device, parameters_of(self._bundle.card.architecture.vision))
 
     def cached(self, path: Path, options: AssessOptions | None = None) -> AssessmentResult | None:
-        """The assessment of a file that is known and was assessed before; else None. Reads no pixels."""
-        return self._known(Path(path), options or AssessOptions())[1]
+        """The assessment of a file that is known and was assessed before; else None. Reads no pixels.
+
+        Raises:
+            OptionError: see :meth:`check_options`.
+        """
+        options = options or AssessOptions()
+        self.check_options(options)
+        return self._known(Path(path), options)[1]
 
     def _known(self, path: Path, options: AssessOptions) -> tuple[str | None, AssessmentResult | None]:
         """The file's identity in the cache, and its assessment when it is known and was assessed before."""
@@ -273,6 +292,7 @@ class AssessmentService:
             FetalIQAError: when the file cannot be used, or the options do not fit it.
         """
         path, options = Path(path), options or AssessOptions()
+        self.check_options(options)
         # the identity is taken before reading: a file replaced meanwhile gets no false record
         identity, found = self._known(path, options)
         if found is not None and (not with_profile or found.profile is not None):

@@ -164,13 +164,8 @@ class _Retraining:
             eta_seconds=0,
             gate=gate_summary(gate, told, result["version"], result["published"]),
         )
-        self.say(told)
-        if result["published"] and (Path(asked["bundle_folder"]) / STUDENT_FOLDER).is_dir():
-            self.say(
-                f"{asked['name']} {result['version']} has no student, as the model before it has: it looks at "
-                "more frames for the best one until "
-                f"`fetaliqa distill {run.studies} --model {asked['name']}` has made one"
-            )
+        for line in (told, *result["remarks"]):
+            self.say(line)
         return result
 
     def _decide(self) -> dict[str, Any]:
@@ -227,6 +222,17 @@ class _Retraining:
     def _trained(self) -> Bundle:
         return Bundle.open(self.run.folder / "trial-0" / "bundle")
 
+    def _remarks(self, version: str) -> list[str]:
+        """What whoever published this version should know."""
+        base, name = self.run.base.bundle, self.run.asked["name"]
+        if base is None or not (base.directory / STUDENT_FOLDER).is_dir():
+            return []
+        return [
+            f"{name} {version} has no student, as the model that it started from has: it looks at more frames for "
+            "the best one, and screens none, until "
+            f"`fetaliqa distill {self.run.studies} --model {name}` has made one"
+        ]
+
     def _origin(self) -> str:
         """What the candidate comes from: this run too, for two short runs can make the same bundle to the byte."""
         return f"{self._trained().fingerprint} of run {self.run.number} of {self.run.asked['started']}"
@@ -267,6 +273,7 @@ class _Retraining:
             "version": version,
             "published": published,
             "sentence": told,
+            "remarks": self._remarks(version) if published else [],
             "gate": gate,
             "threshold": {"frame_probability": trial["threshold"], "kept": True},
             "train": summary["train"],

@@ -37,8 +37,8 @@ class StudentCard:
     Attributes:
         teacher: whose answers it learnt.
         training_data: what it was trained on; nobody annotated anything.
-        held_out: what the search does on the held-out cases that the limits were chosen on.
-        limits: of the search.
+        held_out: what searches and screening do on the held-out cases that the limits were chosen on.
+        limits: how far its guesses are trusted.
         sha256: of the file of weights.
         widths: channels of the network.
         grid: pixels along a side of its pictures.

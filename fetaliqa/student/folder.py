@@ -101,7 +101,7 @@ def open_student(which: str | Path, bundle: Bundle) -> Student | None:
     try:
         return Student.open(own, bundle)
     except BundleError as problem:
-        logger.warning("%s; the best frame is searched without it", problem)
+        logger.warning("%s; this model does without it", problem)
         return None
 
 

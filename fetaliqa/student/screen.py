@@ -1,4 +1,4 @@
-"""Which frames of a sweep the large model looks at when all that show the anatomy are asked for.
+"""Which frames of a case the large model looks at when all that show the anatomy are asked for.
 
 Every frame that the student does not call hopeless, then those beside what turned out to show the anatomy, since
 it shows on frames in a row: a run is followed to where the large model sees nothing on both of its sides.
@@ -6,14 +6,16 @@ it shows on frames in a row: a run is followed to where the large model sees not
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-BESIDE = (
-    2  # frames on either side of one that shows the anatomy are looked at, whatever the student thinks of them
-)
+from fetaliqa.quality.ranking import REACH
+
+# Frames on either side of one that shows the anatomy are looked at, whatever the student thinks of them: all that
+# count when it is ranked, so that it is ranked as in a whole assessment.
+BESIDE = REACH
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,3 +50,15 @@ class Screen:
         """The guesses of the frames that were not looked at, by number; at most ``floor``."""
         values = zip(self.frames.tolist(), self.guessed.tolist())
         return {frame: round(value, 5) for frame, value in values if frame not in seen}
+
+
+def wanted_in_case(screens: Sequence[Screen], positive: Mapping[int, bool]) -> list[int]:
+    """Frame numbers to look at next in all sweeps of a case, ascending; none at the end.
+
+    A student that was made on other sweeps may call every frame of a case hopeless. So of a case in which nothing
+    was found with its help every frame is looked at.
+    """
+    wanted = [frame for screen in screens for frame in screen.wanted(positive)]
+    if not wanted and not any(positive.values()):
+        wanted = [frame for screen in screens for frame in screen.frames.tolist() if frame not in positive]
+    return sorted(wanted)

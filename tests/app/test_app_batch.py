@@ -34,6 +34,7 @@ def test_all_images_are_assessed_ahead_with_progress_and_no_label(server: Server
     [
         ("images=some", {}, 400),
         ("images=all", {"threshold": 7}, 400),
+        ("images=all", {"screen": True}, 400),  # this model has no student
         ("images=all", {"model": "fetalclip_cls"}, 400),
         ("images=all", {"image": "case_a"}, 400),
         ("images=all", {"images": ["nope"]}, 404),

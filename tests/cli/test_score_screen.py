@@ -22,4 +22,4 @@ def test_the_demo_model_outlines_a_sample_by_screening_as_by_looking_at_all(samp
     assert outlined[0] == outlined[1] != []
     assert screened["best"] == whole["best"]
     assert main(["score", str(sample_case), "--quiet", "--screen", "--student", "none"]) == 2
-    assert "has no student" in capsys.readouterr().err
+    assert "there is no student" in capsys.readouterr().err

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from fetaliqa.distillation.limits import KnownSweep
-from fetaliqa.distillation.screening import choose_screen_floor, replay_screen
+from fetaliqa.distillation.screening import choose_screen_floor, replay_screens
 from fetaliqa.errors import OptionError
 from fetaliqa.inference import AssessmentService, AssessOptions, assess
 from fetaliqa.student.screen import BESIDE, Screen
@@ -42,7 +42,8 @@ def test_a_run_is_followed_to_where_it_ends_whatever_the_student_thinks_of_it() 
     guessed = [0.9 if frame == 10 else 0.0 for frame in range(40)]
     run = set(range(105, 120))
     assert looks(guessed, run) == list(range(105 - BESIDE, 120 + BESIDE))
-    assert looks(guessed, {*run, 122}) == list(range(105 - BESIDE, 122))  # a gap wider than that ends it
+    far = 119 + BESIDE + 1
+    assert looks(guessed, {*run, far}) == list(range(105 - BESIDE, far))  # a gap wider than that ends it
 
 
 def a_student(guess: Any, floor: float | None = 0.05) -> Any:
@@ -58,12 +59,12 @@ def a_sweep(shown: dict[int, tuple[int, int]]) -> Any:
 
 
 def test_frames_that_are_looked_at_are_as_in_a_whole_assessment_and_the_others_are_guesses() -> None:
-    sweep = a_sweep(dict.fromkeys([*range(20, 30), 50], AXES))
+    sweep = a_sweep(dict.fromkeys([*range(20, 30), 55], AXES))
     whole = assess(sweep, brightness_predictor())
-    student = a_student(lambda frame: 0.9 if frame in (24, 50) else 0.01)
+    student = a_student(lambda frame: 0.9 if frame in (24, 55) else 0.01)
     found = assess(sweep, brightness_predictor(), SCREEN, student=student)
     looked = [frame["index"] for frame in found.record["frames"] if frame["positive"] is not None]
-    assert looked == [*range(20 - BESIDE, 30 + BESIDE), *range(50 - BESIDE, 50 + BESIDE + 1)]
+    assert looked == [*range(20 - BESIDE, 30 + BESIDE), *range(55 - BESIDE, 55 + BESIDE + 1)]
     np.testing.assert_array_equal(found.masks, whole.masks)
     for one, other in zip(found.record["frames"], whole.record["frames"]):
         if one["index"] in looked:
@@ -86,10 +87,10 @@ def test_a_case_in_which_nothing_is_found_is_looked_at_as_a_whole() -> None:
 
 @pytest.mark.parametrize(
     ("student", "sentence"),
-    [(None, "has no student"), (a_student(lambda _: 1.0, None), "not found able to tell")],
+    [(None, "there is no student"), (a_student(lambda _: 1.0, None), "not known to be able to tell")],
 )
 def test_without_a_student_that_can_do_it_nothing_is_screened(student, sentence) -> None:
-    with pytest.raises(OptionError, match=f"screen: this model.*{sentence}.*fetaliqa distill"):
+    with pytest.raises(OptionError, match=f"screen: .*{sentence}.*fetaliqa distill"):
         assess(a_sweep({}), brightness_predictor(), SCREEN, student=student)
 
 
@@ -108,19 +109,24 @@ def known(positive: list[int], trusted: float) -> KnownSweep:
 
 
 def test_the_lowest_floor_that_is_affordable_is_chosen() -> None:
-    floor, told = choose_screen_floor([known([40, 41], 0.3), known([], 0.3)])
-    # 0.01 leaves out all but 17 guesses a sweep; 0.015 and more are the fewest looks
+    floor, told = choose_screen_floor([[known([40, 41], 0.3), known([], 0.3)]])
+    # 0.01 leaves in 17 guesses a sweep; 0.015 and more are the fewest looks
     assert floor == 0.015
     assert (told["positive_frames"], told["found"], told["sweeps_with_all_found"]) == (2, 2, 1)
     assert told["share_looked_at"] == pytest.approx((2 + 2 * BESIDE + 1) / 200, abs=0.005)
 
 
 def test_a_student_that_misses_frames_at_any_price_worth_it_does_not_screen() -> None:
-    assert choose_screen_floor([known([40, 60], 0.0001)]) == (None, {})
-    assert choose_screen_floor([known([], 0.3)]) == (None, {})  # nothing can be said
+    assert choose_screen_floor([[known([40, 60], 0.0001), known([10], 0.3)]]) == (None, {})
+    assert choose_screen_floor([[known([], 0.3)]]) == (None, {})  # nothing can be said
 
 
-def test_a_replay_counts_what_was_found() -> None:
-    positive = np.isin(np.arange(50), [10, 11, 12, 30])
-    told = replay_screen(Screen(np.arange(50), np.where(np.arange(50) == 11, 0.9, 0.0), 0.05), positive)
-    assert (told.frames, told.looked_at, told.positive, told.found) == (50, 3 + 2 * BESIDE, 4, 3)
+def test_a_replay_counts_what_was_found_and_the_whole_look_at_a_case_in_vain() -> None:
+    shown = np.isin(np.arange(50), [10, 11, 12, 30])
+    one = KnownSweep(shown * 0.8, shown, np.where(np.arange(50) == 11, 0.9, 0.0))
+    nothing = KnownSweep(np.zeros(20), np.zeros(20, bool), np.zeros(20))
+    first, second = replay_screens([one, nothing], 0.05)
+    assert (first.frames, first.looked_at, first.positive, first.found) == (50, 3 + 2 * BESIDE, 4, 3)
+    assert (second.frames, second.looked_at, second.positive, second.found) == (20, 1, 0, 0)
+    (alone,) = replay_screens([nothing], 0.05)
+    assert alone.looked_at == 20

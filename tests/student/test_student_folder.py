@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from bundle_cards import a_card
 
-from fetaliqa.errors import BundleError
+from fetaliqa.errors import BundleError, OptionError
 from fetaliqa.inference import AssessmentService, AssessOptions
 from fetaliqa.models import Bundle, TrainingData, build_segmentation, save_bundle
 from fetaliqa.models.store import publish_bundle
@@ -20,6 +21,7 @@ from fetaliqa.student.network import StudentNet, as_images
 from fetaliqa.student.search import ScreenLimits
 
 SEARCH = AssessOptions(search=True)
+SCREEN = AssessOptions(screen=True)
 
 
 def card_for(bundle: Bundle) -> StudentCard:
@@ -152,6 +154,31 @@ def test_searches_with_and_without_a_student_are_cached_apart(bundle, tmp_path) 
     assert len({service._key("content", SEARCH) for service in services}) == 3
     assert len({service._key("content", AssessOptions()) for service in services}) == 1
     assert "student" not in services[1].made_with(AssessOptions())
+
+
+def test_what_cannot_be_screened_is_refused_before_anything_is_read(bundle, tmp_path) -> None:
+    own = bundle.directory / "student"
+    service = AssessmentService(bundle.directory, device="cpu", cache_dir=tmp_path / "cache")
+    for ask in (service.assess, service.cached):
+        with pytest.raises(OptionError, match="there is no student"):
+            ask(tmp_path / "no such file", SCREEN)
+    card = card_for(bundle)
+    save_student(random_net(), card, own)
+    with pytest.raises(OptionError, match="not known to be able to tell"):  # made meanwhile, and found
+        service.check_options(SCREEN)
+    with pytest.raises(OptionError, match="own threshold, and no classifier"):
+        service.check_options(replace(SCREEN, threshold=0.4))
+    shutil.rmtree(own)
+    save_student(random_net(), replace(card, limits=replace(card.limits, screen_floor=0.01)), own)
+    service = AssessmentService(bundle.directory, device="cpu")
+    service.check_options(SCREEN)
+    keys = {service._key("content", options) for options in (SEARCH, SCREEN, AssessOptions())}
+    assert len(keys) == 3
+
+
+def test_what_was_computed_before_there_was_screening_stays_good() -> None:
+    assert "screen" not in AssessOptions().as_dict()
+    assert SCREEN.as_dict()["screen"] is True
 
 
 def test_a_student_does_not_speak_for_another_threshold_or_a_classifier(bundle, tmp_path) -> None:

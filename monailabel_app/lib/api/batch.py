@@ -40,7 +40,7 @@ def batch_run(
 ) -> Any:
     """Start a worker that assesses the images one by one into the cache; no label is stored."""
     app = served()
-    known_task(app._infers, model)
+    task = known_task(app._infers, model)
     given = params or {}
     if given.get("model", model) != model or "image" in given:
         raise Refused(400, "params may not name a model or an image; use the address, or images=[IDs]")
@@ -48,7 +48,7 @@ def batch_run(
     for image in batch_images(options) or []:
         app.datastore().image_path(image)
     with as_refusal():
-        AssessOptions.from_request(options)
+        task.serving.peek().check_options(AssessOptions.from_request(options))
         mask_suffix(options.get("result_extension"))
     size = options.get("max_batch_size", 0)
     if isinstance(size, bool) or not isinstance(size, int) or size < 0:
