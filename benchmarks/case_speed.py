@@ -200,9 +200,14 @@ def stages(predictor: Any, sweep: Any) -> dict[str, float]:
 
 
 def matmul_teraflops() -> dict[str, float]:
-    """What matrix products of the encoder's largest size reach: the floor of its time. TFLOP/s by number type."""
+    """What matrix products of the encoder's largest size reach: the floor of its time. TFLOP/s by number type.
+
+    bfloat16 only on a CPU that has it in hardware: on another one product takes minutes.
+    """
+    from fetaliqa.inference.precision import cpu_has_bf16
+
     found = {}
-    for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
+    for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16))[: 1 + cpu_has_bf16()]:
         one, other = torch.randn(8 * 257, 1024, dtype=dtype), torch.randn(1024, 4096, dtype=dtype)
         seconds = min(timed(lambda one=one, other=other: one @ other)[1] for _ in range(20))
         found[name] = round(2 * one.shape[0] * other.numel() / seconds / 1e12, 3)
