@@ -1,8 +1,9 @@
 """Weights of an encoder laid out beforehand as the CPU's matrix products want them.
 
 PyTorch's linear layers lay out their weights anew in each pass (bfloat16), or take MKL's products (float32), which
-on AMD are about half as fast as oneDNN's (docs/performance.md). Here oneDNN's are taken for both, on weights that
-were laid out once; where GELU follows, it is made in the same pass.
+on AMD with AVX-512 are about half as fast as oneDNN's, and with AVX2 faster (docs/performance.md). Here oneDNN's
+are taken for both, where they are the faster ones, on weights that were laid out once; where GELU follows, it is
+made in the same pass.
 """
 
 from __future__ import annotations
@@ -53,12 +54,19 @@ class ProjectedAttention(nn.Module):
         return self._out(mixed.transpose(1, 2).reshape(count, length, width))
 
 
+def cpu_has_avx512() -> bool:
+    """Whether PyTorch computes with AVX-512 here."""
+    return torch.backends.cpu.get_cpu_capability().startswith("AVX512")
+
+
 def can_pack(precision: str) -> bool:
-    """Whether this PyTorch and this CPU have such products.
+    """Whether this PyTorch and this CPU have such products, and they are the faster ones.
 
     Args:
         precision: ``fp32`` or ``bf16``.
     """
+    if precision == "fp32" and not cpu_has_avx512():
+        return False
     if not torch.backends.mkldnn.is_available() or (precision == "bf16" and not cpu_has_bf16()):
         return False
     return all(hasattr(torch.ops.mkldnn, name) for name in ("_reorder_linear_weight", "_linear_pointwise"))

@@ -34,7 +34,8 @@ def maps_of(model):
 
 
 @pytest.mark.parametrize(("precision", "apart"), [("fp32", 1e-4), ("bf16", 0.05)])
-def test_a_packed_encoder_answers_as_the_plain_one(model, precision, apart) -> None:
+def test_a_packed_encoder_answers_as_the_plain_one(model, precision, apart, monkeypatch) -> None:
+    monkeypatch.setattr(packed, "cpu_has_avx512", lambda: True)  # slower without, and as right
     if not can_pack(precision):
         pytest.skip(f"this PyTorch or CPU has no {precision} products of oneDNN")
     set_precision(model, precision, CPU)
@@ -57,5 +58,8 @@ def test_a_small_encoder_is_left_as_it_is(model, monkeypatch) -> None:
 def test_a_cpu_without_such_products_keeps_the_plain_layers(model, monkeypatch) -> None:
     monkeypatch.setattr(packed, "cpu_has_bf16", lambda: False)
     assert not pack_encoder(model, "bf16")
+    monkeypatch.setattr(packed, "cpu_has_avx512", lambda: False)
+    assert not pack_encoder(model, "fp32")
+    monkeypatch.setattr(packed, "cpu_has_avx512", lambda: True)
     monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
     assert not pack_encoder(model, "fp32")
