@@ -71,9 +71,12 @@ def seconds_of(work: Callable[[], Any], device: torch.device) -> float:
 
 
 def peak_teraflops(device: torch.device, small: bool) -> float:
-    """TFLOP/s of a large bfloat16 matrix product of random numbers."""
+    """TFLOP/s of a large bfloat16 matrix product of random numbers; float32 on a CPU that has no bfloat16."""
+    from fetaliqa.inference.precision import cpu_has_bf16
+
     side = SMALL_PEAK_SIDE if small else PEAK_SIDE
-    one, other = (torch.randn(side, side, device=device, dtype=torch.bfloat16) for _ in range(2))
+    dtype = torch.bfloat16 if device.type == "cuda" or cpu_has_bf16() else torch.float32
+    one, other = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
     return 2 * side**3 / seconds_of(lambda: one @ other, device) / 1e12
 
 
@@ -248,7 +251,7 @@ def measure(device: torch.device, count: int, repeats: int, small: bool) -> dict
     predictor = Predictor.of_model(model, card, precision="bf16")
     result: dict[str, Any] = {
         "machine": device_facts(device),
-        "peak_teraflops": round(peak, 3),
+        "peak_teraflops": round(peak, 5),
         "gflop_a_frame": {name: round(value, 3) for name, value in gflop.items()},
         "floor_seconds": round(count * sum(gflop.values()) / 1000 / peak, 4),
         "agreement with fp32": close_to_fp32(reference, assess(some, predictor)),
