@@ -206,8 +206,10 @@ def matmul_teraflops() -> dict[str, float]:
     """
     from fetaliqa.inference.precision import cpu_has_bf16
 
-    found = {}
-    for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16))[: 1 + cpu_has_bf16()]:
+    found, types = {}, {"fp32": torch.float32}
+    if cpu_has_bf16():
+        types["bf16"] = torch.bfloat16
+    for name, dtype in types.items():
         one, other = torch.randn(8 * 257, 1024, dtype=dtype), torch.randn(1024, 4096, dtype=dtype)
         seconds = min(timed(lambda one=one, other=other: one @ other)[1] for _ in range(20))
         found[name] = round(2 * one.shape[0] * other.numel() / seconds / 1e12, 3)
@@ -405,7 +407,7 @@ def main() -> int:
         "--searched", type=int, default=840, help="frames of the case whose best frame is searched"
     )
     parser.add_argument("--share", type=float, default=0.07, help="of frames looked at with a student")
-    parser.add_argument("--screened-share", type=float, default=0.2, help="of frames looked at by screening")
+    parser.add_argument("--screened-share", type=float, default=0.17, help="of frames looked at by screening")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()

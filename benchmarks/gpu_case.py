@@ -167,7 +167,7 @@ def encoder(predictor: Any, frames: np.ndarray, gflop: float, peak: float) -> di
             rate = gflop * len(squares) / seconds / 1000
             found[name] = {
                 "milliseconds_a_batch": round(1000 * seconds, 3),
-                "teraflops": round(rate, 4),
+                "teraflops": round(rate, 5),
                 "share_of_peak": round(rate / peak, 4),
             }
         with profiled(device) as profile:

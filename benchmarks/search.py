@@ -24,6 +24,14 @@ from tqdm import tqdm
 Row = tuple[Any, bool]  # a Replay, and whether the sweep's best frame shows the anatomy in truth
 
 
+def looked_at(choice: Any, frames: list[dict[str, Any]]) -> dict[int, dict[str, Any]]:
+    """Fields of the frames that a search or screening of a case looks at, by number."""
+    seen: dict[int, dict[str, Any]] = {}
+    while len(wanted := choice.wanted(seen)):
+        seen |= {int(frame): frames[frame] for frame in wanted}
+    return seen
+
+
 def searched(sweep: Any, record: dict[str, Any], shows: np.ndarray, student: Any) -> list[Row]:
     """What a search makes of each sweep of a case.
 
@@ -38,9 +46,8 @@ def searched(sweep: Any, record: dict[str, Any], shows: np.ndarray, student: Any
     from fetaliqa.quality import rank_frames
 
     frames, lit = record["frames"], np.flatnonzero(~sweep.padding)
-    search, seen = CaseSearch(sweep, lit, student), dict[int, Any]()
-    while len(wanted := search.wanted(seen)):
-        seen |= {int(frame): frames[frame] for frame in wanted}
+    search = CaseSearch(sweep, lit, student)
+    seen = looked_at(search, frames)
     quality, positive = np.full(len(frames), np.nan), np.zeros(len(frames), bool)
     for frame, found in {**search.guesses(seen), **seen}.items():
         quality[frame], positive[frame] = found["quality"], bool(found["positive"])
@@ -61,9 +68,7 @@ def screened(sweep: Any, record: dict[str, Any], shows: np.ndarray, student: Any
     from fetaliqa.inference.case_screen import CaseScreen
 
     frames, lit = record["frames"], np.flatnonzero(~sweep.padding)
-    screen, seen = CaseScreen(sweep, lit, student), dict[int, Any]()
-    while len(wanted := screen.wanted(seen)):
-        seen |= {int(frame): frames[frame] for frame in wanted}
+    seen = looked_at(CaseScreen(sweep, lit, student), frames)
     rows = []
     for start, stop in sweep.ranges:
         numbers = [int(frame) for frame in lit if start <= frame < stop]
