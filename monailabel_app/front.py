@@ -10,7 +10,6 @@ import logging
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
@@ -33,7 +32,7 @@ from monailabel_app.lib.api import (
 from monailabel_app.lib.conf import ServerConf
 from monailabel_app.lib.failures import add_error_replies
 from monailabel_app.lib.guard import Guard
-from monailabel_app.lib.hints import HINT_VARIABLE, LOG_VARIABLE, hints
+from monailabel_app.lib.hints import HINT_VARIABLE, hints
 from monailabel_app.lib.quick_start import promised
 
 logger = logging.getLogger(__name__)
@@ -42,9 +41,6 @@ logger = logging.getLogger(__name__)
 @asynccontextmanager
 async def lifespan(_: FastAPI) -> AsyncIterator[None]:
     """Load the app before the first request, as MONAI Label's own server does."""
-    log_settings = os.environ.pop(LOG_VARIABLE, None)
-    if log_settings:
-        Path(log_settings).unlink(missing_ok=True)  # they were read before this app was
     instance = app_instance()
     promised.end()
     instance.server_mode(True)

@@ -7,10 +7,9 @@ to 127.0.0.1 unless told otherwise, with settings checked before anything is loa
 from __future__ import annotations
 
 import argparse
-import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 APP = Path(__file__).resolve().parent
@@ -20,14 +19,8 @@ DEFAULTS = {
 }
 
 
-def make_parser() -> argparse.ArgumentParser:
-    """The command's options."""
-    parser = argparse.ArgumentParser(prog="python -m monailabel_app.serve", description=__doc__.split("\n")[0])
-    parser.add_argument(
-        "--studies",
-        required=True,
-        help="folder of sweeps, an ACOUSLIC-AI root, or the address of a DICOMweb archive (docs/dicomweb.md)",
-    )
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of a server, all but the studies."""
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
     parser.add_argument("--port", default=8000, type=int)
     parser.add_argument(
@@ -39,16 +32,39 @@ def make_parser() -> argparse.ArgumentParser:
         help="setting, see docs/server.md",
     )
     parser.add_argument("--verbose", default="INFO", choices=["DEBUG", "INFO", "WARNING", "ERROR"])
-    return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Check the settings, then serve until stopped; exit code 2 for a setting that cannot be used."""
-    given = make_parser().parse_args(arguments)
+    parser = argparse.ArgumentParser(prog="python -m monailabel_app.serve", description=__doc__.split("\n")[0])
+    parser.add_argument(
+        "--studies",
+        required=True,
+        help="folder of sweeps, an ACOUSLIC-AI root, or the address of a DICOMweb archive (docs/dicomweb.md)",
+    )
+    add_options(parser)
+    given = parser.parse_args(arguments)
+    return serve(given.studies, host=given.host, port=given.port, conf=given.conf, verbose=given.verbose)
+
+
+def serve(studies: str, *, host: str, port: int, conf: Iterable[tuple[str, str]], verbose: str) -> int:
+    """Serve until stopped.
+
+    Args:
+        studies: folder of sweeps, or the address of an archive.
+        host, port: where to listen.
+        conf: pairs of a setting's name and its value.
+        verbose: level of the log.
+
+    Returns:
+        Exit code; 2 for a setting that cannot be used.
+    """
     for key, value in DEFAULTS.items():
         os.environ.setdefault(key, value)
     if str(APP.parent) not in sys.path:
         sys.path.insert(0, str(APP.parent))
+
+    settings = dict(conf)
 
     from monailabel_app.lib.quick_start import promised
 
@@ -57,29 +73,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from fetaliqa.errors import FetalIQAError
     from monailabel_app.lib.conf import ServerConf
     from monailabel_app.lib.dicomweb.opening import studies_for_server
-    from monailabel_app.lib.hints import HINT_VARIABLE, LOG_VARIABLE
-    from monailabel_app.lib.infers import make_tasks
+    from monailabel_app.lib.hints import HINT_VARIABLE
+    from monailabel_app.lib.log_files import log_configuration
 
     try:
-        conf = ServerConf.from_conf(dict(given.conf))
-        make_tasks(conf)
-        studies = studies_for_server(given.studies, conf)
+        checked = ServerConf.from_conf(settings)
+        served, folder = studies_for_server(studies, checked)
+
+        from monailabel_app.lib.infers import make_tasks  # after the cheap checks: loads torch
+
+        make_tasks(checked)
+        log_config = log_configuration(folder, verbose)
     except FetalIQAError as error:
         sys.stderr.write(f"error: {error}\n")
         return error.exit_code
-    os.environ[HINT_VARIABLE] = f"http://{given.host}:{given.port}"
+    os.environ[HINT_VARIABLE] = f"http://{host}:{port}"
 
-    from monailabel.main import Main
-    from monailabel.utils.others.generic import init_log_config
+    import uvicorn
 
-    # a temporary file, which nobody would remove: the front does
-    os.environ[LOG_VARIABLE] = log_settings = init_log_config(None, str(APP), "app.log", given.verbose)
-    sys.argv = ["monailabel", "start_server", "--app", str(APP), "--studies", studies]
-    sys.argv += ["--host", given.host, "--port", str(given.port), "--verbose", given.verbose]
-    sys.argv += ["--uvicorn_app", "monailabel_app.front:app", "--log_config", log_settings]
-    for key, value in given.conf:
-        sys.argv += ["--conf", key, value]
-    Main(loglevel=logging.WARNING, actions="start_server").run()
+    from monailabel_app.lib.server_settings import apply_settings
+
+    apply_settings(APP, served, port, settings)
+    uvicorn.run("monailabel_app.front:app", host=host, port=port, log_config=log_config, access_log=False)
     return 0
 
 

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from fetaliqa.cli.bars import moves
+from fetaliqa.cli.inputs import device, existing
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "paths", nargs="+", type=Path, metavar="PATH", help="sweep file, or folder of frames or sweeps"
+        "paths", nargs="+", type=existing, metavar="PATH", help="sweep file, or folder of frames or sweeps"
     )
     parser.add_argument(
         "--model", default="demo", help="bundle folder, name, name@version, or demo (default: demo, phantoms only)"
@@ -36,7 +37,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="write each best frame with its outline as a PNG here"
     )
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
+    parser.add_argument("--device", type=device, default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
     parser.add_argument("--no-cache", action="store_true", help="compute even what was computed before")
     parser.add_argument("--json", action="store_true", help="print one JSON object per case")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
@@ -44,12 +45,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from fetaliqa.errors import FetalIQAError, OptionError
-    from fetaliqa.inference import AssessmentService, AssessOptions
-    from fetaliqa.inference.cases import expand_cases
-    from fetaliqa.inference.service import default_cache_directory
+    from fetaliqa.inference.options import AssessOptions
+    from fetaliqa.models.store import resolve_bundle
     from fetaliqa.sweep import case_id_of
+    from fetaliqa.sweep.cases import expand_cases
 
     options = AssessOptions.from_request({"sweep_count": args.sweeps, "search": not args.all_frames})
+    resolve_bundle(args.model)
     cases = [case for path in args.paths for case in expand_cases(path)]
     names = [case_id_of(case) for case in cases]
     if args.out and len(set(names)) < len(names):
@@ -57,6 +59,11 @@ def run(args: argparse.Namespace) -> int:
         raise OptionError(
             f"two inputs are called {twice!r}; their pictures would overwrite each other in {args.out}"
         )
+    from fetaliqa.inference.service import (
+        AssessmentService,
+        default_cache_directory,
+    )  # after all checks: loads torch
+
     service = AssessmentService(
         args.model,
         device=args.device,

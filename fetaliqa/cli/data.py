@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fetaliqa.cli.bars import moves
+from fetaliqa.cli.inputs import existing, existing_folder
 
 KINDS = ("auto", "acouslic", "hc18", "studies")  # as in fetaliqa.datasets.opening, which is slow to import
 NO_CASE = "no case can be used: there is none with both image and label"
@@ -31,12 +32,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     acouslic.add_argument("--md5", help="the same, 32 hex digits, as on Zenodo's page")
     acouslic.add_argument("--keep", action="store_true", help="keep the archive beside DIR")
     hc18 = actions.add_parser("hc18", help="check an HC18 folder")
-    hc18.add_argument("folder", metavar="DIR", type=Path, help="folder with the table and the images")
+    hc18.add_argument("folder", metavar="DIR", type=existing_folder, help="folder with the table and the images")
     folder = actions.add_parser("folder", help="check your own studies: a server's studies folder, or plain files")
-    folder.add_argument("folder", metavar="DIR", type=Path, help="folder of studies")
+    folder.add_argument("folder", metavar="DIR", type=existing_folder, help="folder of studies")
     folder.add_argument("--anatomy", default="abdomen", help="what is outlined (default abdomen)")
     split = actions.add_parser("split", help="divide a data set's cases into train, validation and test")
-    split.add_argument("folder", metavar="DIR", type=Path, help="folder of the data set")
+    split.add_argument("folder", metavar="DIR", type=existing_folder, help="folder of the data set")
     split.add_argument("--out", metavar="FILE", type=Path, required=True, help="JSON file; folds get -1, -2, ...")
     split.add_argument(
         "--method",
@@ -46,7 +47,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     split.add_argument("--seed", type=int, default=0, metavar="S", help="of subject and kfold (default 0)")
     split.add_argument("--folds", type=int, default=5, metavar="K", help="number of folds (default 5)")
-    split.add_argument("--extend", metavar="OLD", type=Path, help="keep this split's cases in place, add new ones")
+    split.add_argument(
+        "--extend", metavar="OLD", type=existing, help="keep this split's cases in place, add new ones"
+    )
     split.add_argument("--kind", choices=KINDS, default="auto", help="kind of data set (default: by its files)")
     for action in (acouslic, hc18, folder, split):
         action.add_argument("--json", action="store_true", help="print JSON")

@@ -7,14 +7,17 @@ import json
 import sys
 from pathlib import Path
 
-SAMPLE_DATA = Path(__file__).resolve().parents[2] / "sample-data"
+from fetaliqa.cli.inputs import existing_folder
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     steps = parser.add_subparsers(dest="step", metavar="STEP", required=True)
     train = steps.add_parser("train", help="train the demo model on phantoms (about 20 minutes on two cores)")
     train.add_argument(
-        "--out", type=Path, default=SAMPLE_DATA / "demo-model", help="folder to make; must not exist"
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="folder to make; must not exist (default: where the demo model ships)",
     )
     train.add_argument("--cases", type=int, help="training cases (for a quick try)")
     train.add_argument("--steps", type=int, help="optimiser steps of each stage (for a quick try)")
@@ -23,14 +26,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
     evaluate.add_argument("--cases", type=int, default=20, help="held-out cases (default: 20)")
     evaluate.add_argument("--json", action="store_true", help="print one JSON object")
     images = steps.add_parser("images", help="what a model does on a folder of single images")
-    images.add_argument("images", type=Path, metavar="DIR", help="folder of PNG or JPEG images")
+    images.add_argument("images", type=existing_folder, metavar="DIR", help="folder of PNG or JPEG images")
     images.add_argument(
-        "--masks", type=Path, metavar="DIR", help="masks of the same names (or NAME_mask_gt.png), for Dice"
+        "--masks",
+        type=existing_folder,
+        metavar="DIR",
+        help="masks of the same names (or NAME_mask_gt.png), for Dice",
     )
     images.add_argument("--model", default="demo", help="bundle (default: demo)")
     images.add_argument("--json", action="store_true", help="print one JSON object")
     data = steps.add_parser("data", help="make the sample cases again")
-    data.add_argument("--out", type=Path, default=SAMPLE_DATA, help="folder (default: sample-data)")
+    data.add_argument("--out", type=Path, default=Path("sample-data"), help="folder (default: sample-data)")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -44,10 +50,13 @@ def _train(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from fetaliqa.errors import OptionError
+    from fetaliqa.models.home import demo_folder
+
+    out = args.out or demo_folder()
+    if out.exists():
+        raise OptionError(f"{out} exists already; move it away, or choose another folder with --out")
     from fetaliqa.training.demo import DemoRecipe, train_demo
 
-    if args.out.exists():
-        raise OptionError(f"{args.out} exists already; move it away, or choose another folder with --out")
     recipe = DemoRecipe()
     if args.cases:
         recipe = replace(recipe, train_cases=args.cases, validation_cases=max(2, args.cases // 10))
@@ -69,8 +78,8 @@ def _train(args: argparse.Namespace) -> int:
             bars[stage].close()
 
     started = time.monotonic()
-    bundle = train_demo(args.out, recipe, report)
-    print(f"demo model written to {args.out} in {(time.monotonic() - started) / 60:.1f} minutes")
+    bundle = train_demo(out, recipe, report)
+    print(f"demo model written to {out} in {(time.monotonic() - started) / 60:.1f} minutes")
     print(json.dumps(bundle.card.metrics, indent=2))
     return 0
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fetaliqa.cli.bars import Bars
+from fetaliqa.cli.inputs import device, existing
 
 if TYPE_CHECKING:
     from fetaliqa.distillation.sources import Source
@@ -19,7 +20,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "data",
         nargs="*",
-        type=Path,
+        type=existing,
         metavar="DATA",
         help="sweep files or folders of them, without labels (default: synthetic phantoms)",
     )
@@ -35,24 +36,33 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--answers", type=Path, metavar="DIR", help="where the model's answers are kept (default: the cache)"
     )
-    parser.add_argument("--device", default="auto", help="of the large model: auto, cpu, cuda or cuda:N")
+    parser.add_argument(
+        "--device", type=device, default="auto", help="of the large model: auto, cpu, cuda or cuda:N"
+    )
     parser.add_argument("--json", action="store_true", help="print the student's card and folder as JSON")
 
 
 def run(args: argparse.Namespace) -> int:
-    from fetaliqa.distillation.learn import LearnSettings
-    from fetaliqa.distillation.run import distil
     from fetaliqa.errors import OptionError
-    from fetaliqa.inference import Predictor
-    from fetaliqa.models import Bundle
-    from fetaliqa.models.home import answers_folder
     from fetaliqa.models.store import STUDENT_FOLDER, resolve_bundle
-    from fetaliqa.student.folder import check_free
 
     if args.passes < 1:
         raise OptionError(f"--passes is {args.passes}; 1 or more are needed")
+    if args.data and args.phantoms is not None:
+        raise OptionError("--phantoms makes cases where none are given; leave it out, or DATA")
+    if args.phantoms is not None and not 1 <= args.phantoms <= MAX_PHANTOMS:
+        raise OptionError(f"--phantoms is {args.phantoms}; it must be a whole number from 1 to {MAX_PHANTOMS}")
+    directory = resolve_bundle(args.model)
+    # after the checks: these load torch
+    from fetaliqa.distillation.learn import LearnSettings
+    from fetaliqa.distillation.run import distil
+    from fetaliqa.inference import Predictor
+    from fetaliqa.models import Bundle
+    from fetaliqa.models.home import answers_folder
+    from fetaliqa.student.folder import check_free
+
     sources = _sources(args)
-    bundle = Bundle.open(resolve_bundle(args.model))
+    bundle = Bundle.open(directory)
     folder = args.out or bundle.directory / STUDENT_FOLDER
     check_free(folder)  # before the model is loaded
     teacher = Predictor(bundle, args.device, weights=args.weights)
@@ -93,14 +103,9 @@ def _print(folder: Path, told: dict[str, Any], limitations: str) -> None:
 def _sources(args: argparse.Namespace) -> list[Source]:
     from fetaliqa.distillation.run import FIRST_SEED, PHANTOMS
     from fetaliqa.distillation.sources import FileSource, PhantomSource
-    from fetaliqa.errors import OptionError
-    from fetaliqa.inference.cases import expand_cases
+    from fetaliqa.sweep.cases import expand_cases
 
     if args.data:
-        if args.phantoms is not None:
-            raise OptionError("--phantoms makes cases where none are given; leave it out, or DATA")
         return [FileSource(case) for path in args.data for case in expand_cases(path)]
     count = PHANTOMS if args.phantoms is None else args.phantoms
-    if not 1 <= count <= MAX_PHANTOMS:
-        raise OptionError(f"--phantoms is {count}; it must be a whole number from 1 to {MAX_PHANTOMS}")
     return [PhantomSource(FIRST_SEED + number) for number in range(count)]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fetaliqa.cli.extras import require_extra
+from fetaliqa.cli.inputs import device, existing, existing_folder
 
 if TYPE_CHECKING:
     from fetaliqa.datasets.labelled import LabelledData
@@ -23,10 +24,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "model", metavar="RUN|BUNDLE", help="training run, or bundle folder, name, or name@version"
     )
-    parser.add_argument("data", type=Path, metavar="DATA", help="folder of a labelled data set")
+    parser.add_argument("data", type=existing_folder, metavar="DATA", help="folder of a labelled data set")
     parser.add_argument("--kind", default="auto", help="kind of the data set (default: auto, found out)")
     parser.add_argument(
-        "--split", type=Path, metavar="FILE", help="split to choose cases by (default: the run's own)"
+        "--split", type=existing, metavar="FILE", help="split to choose cases by (default: the run's own)"
     )
     parser.add_argument(
         "--part",
@@ -38,7 +39,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         choices=("any", "optimal"),
         help="what makes a frame positive: any outline, or optimal planes only (default: as the run was trained)",
     )
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
+    parser.add_argument("--device", type=device, default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
     parser.add_argument("--weights", help="foundation-model weights (default: the imported ones)")
     parser.add_argument(
         "--views",
@@ -59,14 +60,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from fetaliqa.models.store import resolve_bundle
+
+    folder = Path(args.model)
+    if not folder.is_dir():
+        resolve_bundle(args.model)
+    if args.out is not None:
+        _check_free(args.out, args.force)
+    require_extra("train", "evaluation", {"sklearn": "scikit-learn", "jinja2": "jinja2"})
+    # after the checks: these load torch
     from fetaliqa.experiments.evaluation_run import is_run, trial_bundles
     from fetaliqa.memory import keep_freed_memory
     from fetaliqa.models import Bundle
-    from fetaliqa.models.store import resolve_bundle
 
     keep_freed_memory()
-    require_extra("train", "evaluation", {"sklearn": "scikit-learn", "jinja2": "jinja2"})
-    folder = Path(args.model)
     bundle = None if is_run(folder) else Bundle.open(resolve_bundle(args.model))
     card = Bundle.open(trial_bundles(folder)[0]).card if bundle is None else bundle.card
     out = args.out or Path(f"evaluation-{folder.resolve().name if bundle is None else bundle.card.name}")

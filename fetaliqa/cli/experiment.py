@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fetaliqa.cli.extras import require_extra
+from fetaliqa.cli.inputs import existing, existing_folder
 
 if TYPE_CHECKING:
     from fetaliqa.experiments.tables import Outcome, Study
@@ -39,7 +40,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "data",
         nargs="?",
-        type=Path,
+        type=existing_folder,
         metavar="DATA",
         help="labelled data set (with --reduced: phantoms by default)",
     )
@@ -53,7 +54,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--kind", default="auto", help="of the data set (default: auto, found out)")
     parser.add_argument("--anatomy", help="what is outlined, in a folder of studies (default abdomen)")
     parser.add_argument(
-        "--split", type=Path, metavar="FILE", help="split file (default: the paper's; reduced: by subject)"
+        "--split", type=existing, metavar="FILE", help="split file (default: the paper's; reduced: by subject)"
     )
     parser.add_argument("--seeds", type=int, metavar="N", help="trials of each model (default: 5; reduced: 3)")
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="of the first trial (default 0)")
@@ -86,8 +87,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run experiments and write the report; 1 when nothing of them could be run."""
-    require_extra("train", "experimenting", {"lightning": "lightning", "sklearn": "scikit-learn"})
     from fetaliqa.errors import OptionError
+
+    if args.processes < 1 or args.seed < 0 or args.cases < 1:
+        raise OptionError(
+            f"--processes {args.processes}, --cases {args.cases}, --seed {args.seed}; at least 1, 1 and 0 needed"
+        )
+    out = args.out or args.work / "report"
+    for folder in (args.work, out):
+        if folder.exists() and not folder.is_dir():
+            raise OptionError(f"{folder}: a file is there; choose another folder")
+    require_extra("train", "experimenting", {"lightning": "lightning", "sklearn": "scikit-learn"})
+    # after the checks: these load torch
     from fetaliqa.experiments.paper.experiments import run_experiment
     from fetaliqa.experiments.paper.report import report_json, write_report
     from fetaliqa.memory import keep_freed_memory
@@ -95,13 +106,6 @@ def run(args: argparse.Namespace) -> int:
 
     keep_freed_memory()
     quiet_lightning()
-    if args.processes < 1 or args.seed < 0 or args.cases < 1:
-        raise OptionError(
-            f"--processes {args.processes}, --cases {args.cases}, --seed {args.seed}; at least 1, 1 and 0 needed"
-        )
-    out = args.out or args.work / "report"
-    if out.exists() and not out.is_dir():
-        raise OptionError(f"{out}: a file is there; choose another folder with --out")
     outcomes: list[Outcome] = []
     with _Stages() as stages:
         study = _study(args, stages)

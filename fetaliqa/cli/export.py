@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from fetaliqa.cli.inputs import device, existing
 from fetaliqa.export.format_names import FORMATS
 
 LISTS = ("states", "planes", "raters", "cases")
@@ -15,7 +16,7 @@ LISTS = ("states", "planes", "raters", "cases")
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "folder", type=Path, metavar="STUDIES", help="studies, ACOUSLIC-AI folder, HC18, or sweeps"
+        "folder", type=existing, metavar="STUDIES", help="studies, ACOUSLIC-AI folder, HC18, or sweeps"
     )
     parser.add_argument("out", type=Path, metavar="OUT", help="folder to make")
     parser.add_argument(
@@ -52,7 +53,7 @@ def _add_selection(parser: argparse.ArgumentParser) -> None:
 def _add_writing(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", help="bundle that scores frames and proposes outlines: folder, name, or demo")
     parser.add_argument("--weights", help="foundation-model weights (default: the imported ones)")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
+    parser.add_argument("--device", type=device, default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
     parser.add_argument("--kind", default="auto", help="acouslic, hc18 or studies (default: found)")
     parser.add_argument("--anatomy", help="what is outlined, when it is not the abdomen")
     parser.add_argument("--name", default="FetalIQA export", help="of the data set, for its card")
@@ -64,7 +65,7 @@ def _add_writing(parser: argparse.ArgumentParser) -> None:
         help="labels by plane (default) or a single one",
     )
     parser.add_argument(
-        "--split", type=Path, metavar="FILE", help="of `fetaliqa data split` (default: by subject)"
+        "--split", type=existing, metavar="FILE", help="of `fetaliqa data split` (default: by subject)"
     )
     parser.add_argument(
         "--pseudonyms", type=Path, metavar="KEY", help="rename cases, subjects and raters; KEY leads back, keep it"

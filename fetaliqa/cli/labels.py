@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fetaliqa.cli import labels_import
+from fetaliqa.cli.inputs import existing_folder
 
 if TYPE_CHECKING:
     from fetaliqa.labels import LabelStore
@@ -32,7 +33,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     labels_import.configure(importing)
     for action in (listing, restore, agreement, check, importing):
         action.add_argument(
-            "--studies", type=Path, required=True, metavar="DIR", help="folder that the server serves"
+            "--studies", type=existing_folder, required=True, metavar="DIR", help="folder that the server serves"
         )
         action.add_argument("--json", action="store_true", help="print JSON")
     for action in (listing, restore):
@@ -135,8 +136,8 @@ def _agreement(args: argparse.Namespace, store: LabelStore) -> int:
 def _image(studies: Path, case: str) -> Path:
     """The image file of a case."""
     from fetaliqa.errors import NotFoundError
-    from fetaliqa.inference.cases import images_below
     from fetaliqa.sweep import case_id_of, is_sweep_path
+    from fetaliqa.sweep.cases import images_below
 
     folder = studies / images_below(studies)
     for path in sorted(folder.iterdir()):

@@ -5,17 +5,17 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from pathlib import Path
 from typing import Any
 
 from fetaliqa.cli.bars import moves
+from fetaliqa.cli.inputs import existing
 
 FORMATS = ("acouslic", "nnunet", "coco", "cvat", "slicer")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the action's own options."""
-    parser.add_argument("source", type=Path, metavar="PATH", help="folder or file of the labels")
+    parser.add_argument("source", type=existing, metavar="PATH", help="folder or file of the labels")
     parser.add_argument(
         "--from",
         dest="kind",

@@ -16,6 +16,7 @@ from fetaliqa.errors import FetalIQAError
 
 VERBS = {
     "score": "assess sweeps: rank frames, outline the anatomy, measure its circumference",
+    "serve": "serve a studies folder to 3D Slicer and other clients of MONAI Label",
     "best": "find the one frame of each sweep that can be measured, without looking at all of them",
     "phantom": "make synthetic blind sweeps in the ACOUSLIC-AI folder layout",
     "weights": "download, import or show the FetalCLIP foundation-model weights",
@@ -49,11 +50,13 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code (0 fine, 2 bad input, 130 interrupted)."""
-    args = build_parser().parse_args(argv)
+    given = sys.argv[1:] if argv is None else list(argv)
+    name = " ".join(["fetaliqa", *(verb for verb in given[:1] if verb in VERBS)])
     try:
+        args = build_parser().parse_args(given)
         return int(args.run(args) or 0)
     except FetalIQAError as error:
-        print(f"fetaliqa {args.verb}: {error}", file=sys.stderr)
+        print(f"{name}: {error}", file=sys.stderr)
         return error.exit_code
     except BrokenPipeError:  # `fetaliqa ... | head` is not an error
         sys.stderr.close()
@@ -62,12 +65,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         where = f"{problem.filename}: " if problem.filename else ""
         what = problem.strerror or str(problem)
         print(
-            f"fetaliqa {args.verb}: {where}{what.lower()}; check the path, its permissions and the disk",
+            f"{name}: {where}{what.lower()}; check the path, its permissions and the disk",
             file=sys.stderr,
         )
         return 2
     except KeyboardInterrupt:
-        print(f"fetaliqa {args.verb}: interrupted", file=sys.stderr)
+        print(f"{name}: interrupted", file=sys.stderr)
         return 130
 
 

@@ -87,11 +87,15 @@ def _list(as_json: bool) -> int:
 
 
 def _show(name: str, as_json: bool) -> int:
-    from fetaliqa.models import Bundle
     from fetaliqa.models.store import resolve_bundle
-    from fetaliqa.student.folder import AUTO, open_student
 
-    bundle = Bundle.open(resolve_bundle(name))
+    directory = resolve_bundle(name)
+    # after the check: these load torch
+    from fetaliqa.models import Bundle
+    from fetaliqa.student import AUTO
+    from fetaliqa.student.folder import open_student
+
+    bundle = Bundle.open(directory)
     if as_json:
         print(json.dumps(bundle.card.to_json(), indent=2))
         return 0
@@ -166,7 +170,7 @@ def _verify(name: str, weights: str | None, as_json: bool) -> int:
 
 def _publish(name: str, as_json: bool) -> int:
     from fetaliqa.errors import OptionError
-    from fetaliqa.models.card import CARD_FILE
+    from fetaliqa.models.naming import CARD_FILE
     from fetaliqa.models.publishing import publish
     from fetaliqa.models.store import publish_bundle
 

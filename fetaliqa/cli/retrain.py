@@ -5,16 +5,18 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from pathlib import Path
 
 from fetaliqa.cli.extras import require_extra
+from fetaliqa.cli.inputs import existing_folder
 
 # options that decide what a run is, so that one that goes on takes none of them
 DECIDING = ("mode", "bundle", "replay", "no_replay", "name", "weights", "seed", "no_publish", "set")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("studies", type=Path, metavar="STUDIES", help="folder of studies with confirmed labels")
+    parser.add_argument(
+        "studies", type=existing_folder, metavar="STUDIES", help="folder of studies with confirmed labels"
+    )
     parser.add_argument(
         "--mode",
         choices=("quick", "full"),
@@ -24,7 +26,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--bundle", help="to start from (default: the published one of --name, else the demo)")
     parser.add_argument(
         "--replay",
-        type=Path,
+        type=existing_folder,
         metavar="DIR",
         help="labelled data that the model was trained on before; remembered",
     )
@@ -44,21 +46,24 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    require_extra("train", "retraining", {"lightning": "lightning"})
     from fetaliqa.cli.bars import Bars
     from fetaliqa.cli.settings import parse_settings
     from fetaliqa.errors import OptionError
-    from fetaliqa.inference.predictor import choose_device
-    from fetaliqa.learning.retrain import RetrainRequest, retrain
-    from fetaliqa.training.trainer import Machine
 
-    choose_device(args.accelerator)
     if args.devices < 1:
         raise OptionError(f"--devices is {args.devices}; 1 or more is needed")
     if args.resume:
         given = [f"--{name.replace('_', '-')}" for name in DECIDING if getattr(args, name) != args.not_given[name]]
         if given:
             raise OptionError(f"--resume goes on with what the run began with; leave out {', '.join(given)}")
+    settings = parse_settings(args.set)
+    require_extra("train", "retraining", {"lightning": "lightning"})
+    # after the checks: these load torch
+    from fetaliqa.inference.predictor import choose_device
+    from fetaliqa.learning.retrain import RetrainRequest, retrain
+    from fetaliqa.training.trainer import Machine
+
+    choose_device(args.accelerator)
     request = RetrainRequest(
         mode=args.mode,
         bundle=args.bundle,
@@ -68,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
         publish=not args.no_publish,
         weights=args.weights,
         seed=args.seed,
-        settings=parse_settings(args.set),
+        settings=settings,
     )
     try:
         with Bars() as bars:

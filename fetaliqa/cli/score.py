@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fetaliqa.cli.bars import moves
+from fetaliqa.cli.inputs import device, existing
 
 if TYPE_CHECKING:
+    from fetaliqa.inference.options import AssessOptions
     from fetaliqa.scoring.job import Case, Outcome, ScoreJob
     from fetaliqa.scoring.run import Engine
 
@@ -22,7 +24,7 @@ MAX_COUNT = 1024  # of processes or threads; more is a mistake
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "paths", nargs="+", type=Path, metavar="PATH", help="sweep file, folder of frames, or folder of sweeps"
+        "paths", nargs="+", type=existing, metavar="PATH", help="sweep file, folder of frames, or folder of sweeps"
     )
     parser.add_argument(
         "--model", default="demo", help="bundle folder, name, name@version, or demo (default: demo, phantoms only)"
@@ -58,7 +60,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="of the encoder (default: bf16 for a large one on CUDA and on CPUs that have it, else fp32)",
     )
     parser.add_argument("--threshold", type=float, help="pixel probability threshold (default: the bundle's)")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
+    parser.add_argument("--device", type=device, default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="write masks, tables, JSON and a contact sheet per case here"
     )
@@ -102,8 +104,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from fetaliqa.errors import OptionError
+    from fetaliqa.models.store import resolve_bundle
     from fetaliqa.scoring.job import FAILED, KEPT, Part
-    from fetaliqa.scoring.tables import write_tables
 
     if args.resume and not args.out:
         raise OptionError("--resume goes on with the results in a folder; name it with --out")
@@ -111,14 +113,20 @@ def run(args: argparse.Namespace) -> int:
         if (count := getattr(args, name)) is not None and not 1 <= count <= MAX_COUNT:
             raise OptionError(f"{name} is {count}; it must be a whole number from 1 to {MAX_COUNT}")
     part = None if args.shard is None else Part.parse(args.shard)
-    with contextlib.ExitStack() as stack:
+    options = _options(args)
+    for spec in (args.model, args.cls_model):
+        if spec is not None:
+            resolve_bundle(spec)
+    cases = _cases(args) if part is None else part.choose(_cases(args))
+    with contextlib.ExitStack() as stack:  # all that needs no torch has been checked
         ray = stack.enter_context(_cluster(args)) if args.engine == "ray" else None
-        job = _job(args, ray)
-        cases = _cases(args) if part is None else part.choose(_cases(args))
+        job = _job(args, ray, options)
         outcomes = _score(args, ray, job, cases)
     failed = sum(outcome.status == FAILED for outcome in outcomes)
     kept = sum(outcome.status == KEPT for outcome in outcomes)
     if job.out is not None:
+        from fetaliqa.scoring.tables import write_tables
+
         write_tables(job, outcomes, suffix="" if part is None else part.suffix)
         if kept:
             print(f"{kept} of {len(cases)} cases were done before", file=sys.stderr)
@@ -168,8 +176,8 @@ def _score(args: argparse.Namespace, ray: Any, job: ScoreJob, cases: list[Case])
 
 def _cases(args: argparse.Namespace) -> list[Case]:
     from fetaliqa.errors import OptionError
-    from fetaliqa.inference.cases import expand_cases
     from fetaliqa.scoring.job import Case
+    from fetaliqa.sweep.cases import expand_cases
 
     cases = [Case.of(path) for given in args.paths for path in expand_cases(given, each=args.each)]
     if args.out:
@@ -184,18 +192,10 @@ def _cases(args: argparse.Namespace) -> list[Case]:
     return cases
 
 
-def _job(args: argparse.Namespace, ray: Any) -> ScoreJob:
-    import torch
+def _options(args: argparse.Namespace) -> AssessOptions:
+    from fetaliqa.inference.options import AssessOptions
 
-    from fetaliqa.inference import AssessmentService, AssessOptions, choose_device
-    from fetaliqa.inference.service import default_cache_directory
-    from fetaliqa.models.store import resolve_bundle
-    from fetaliqa.scoring.folder import remove_unfinished
-    from fetaliqa.scoring.job import ScoreJob
-    from fetaliqa.scoring.on_ray import device_of, results_id
-    from fetaliqa.student.folder import AUTO, NONE
-
-    options = AssessOptions.from_request(
+    return AssessOptions.from_request(
         {
             "top_n": args.top,
             "sweep_count": args.sweeps,
@@ -204,6 +204,19 @@ def _job(args: argparse.Namespace, ray: Any) -> ScoreJob:
             "screen": args.screen,
         }
     )
+
+
+def _job(args: argparse.Namespace, ray: Any, options: AssessOptions) -> ScoreJob:
+    import torch
+
+    from fetaliqa.inference import AssessmentService, choose_device
+    from fetaliqa.inference.service import default_cache_directory
+    from fetaliqa.models.store import resolve_bundle
+    from fetaliqa.scoring.folder import remove_unfinished
+    from fetaliqa.scoring.job import ScoreJob
+    from fetaliqa.scoring.on_ray import device_of, results_id
+    from fetaliqa.student import AUTO, NONE
+
     model = resolve_bundle(args.model).absolute()
     classifier = None if args.cls_model is None else resolve_bundle(args.cls_model).absolute()
     student = args.student if args.student in (AUTO, NONE) else str(Path(args.student).expanduser().absolute())

@@ -7,6 +7,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fetaliqa.cli.inputs import existing_folder
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -19,7 +21,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "out", type=Path, metavar="OUT", help="folder of the simulation; one that is there goes on"
     )
-    parser.add_argument("--data", type=Path, help="labelled data set (default: phantoms rendered for this)")
+    parser.add_argument(
+        "--data", type=existing_folder, help="labelled data set (default: phantoms rendered for this)"
+    )
     parser.add_argument("--kind", default="auto", help="of the data set (default auto)")
     parser.add_argument(
         "--base", metavar="BUNDLE", help="bundle whose encoder is used (default: a small one, trained once in OUT)"
@@ -51,19 +55,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from fetaliqa.cli.bars import Bars
     from fetaliqa.cli.extras import require_extra
-
-    require_extra("train", "training", {"lightning": "lightning"})
     from fetaliqa.errors import OptionError
+
+    for name in ("seeds", "pool_cases", "test_cases", "step", "steps", "full_steps", "processes"):
+        if getattr(args, name) < 1:
+            raise OptionError(f"--{name.replace('_', '-')} is {getattr(args, name)}; 1 or more is needed")
+    budgets, strategies = _budgets(args.budgets), _strategies(args.strategies)
+    require_extra("train", "training", {"lightning": "lightning"})
+    # after the checks: these load torch
     from fetaliqa.experiments.efficiency.data import prepare_cases
     from fetaliqa.experiments.efficiency.loop import Simulation, pool_size, simulate
     from fetaliqa.experiments.efficiency.report import write_report
     from fetaliqa.memory import keep_freed_memory
 
     keep_freed_memory()
-    for name in ("seeds", "pool_cases", "test_cases", "step", "steps", "full_steps", "processes"):
-        if getattr(args, name) < 1:
-            raise OptionError(f"--{name.replace('_', '-')} is {getattr(args, name)}; 1 or more is needed")
-    budgets, strategies = _budgets(args.budgets), _strategies(args.strategies)
     pool, test, make, synthetic = _cases(args)
     with Bars() as bars:
         simulation = Simulation(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from fetaliqa.cli.bars import Bars
 from fetaliqa.cli.extras import require_extra
+from fetaliqa.cli.inputs import existing, existing_folder
 
 if TYPE_CHECKING:
     from fetaliqa.datasets.labelled import LabelledData
@@ -29,8 +30,12 @@ FOLDER_VARIABLE = "FETALIQA_RUN_FOLDER"  # tells the processes that a run starts
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("data", nargs="?", type=Path, metavar="DATA", help="folder of a labelled data set")
-    parser.add_argument("--resume", type=Path, metavar="RUN", help="go on with a run that was interrupted")
+    parser.add_argument(
+        "data", nargs="?", type=existing_folder, metavar="DATA", help="folder of a labelled data set"
+    )
+    parser.add_argument(
+        "--resume", type=existing_folder, metavar="RUN", help="go on with a run that was interrupted"
+    )
     parser.add_argument("--out", type=Path, metavar="RUN", help="run folder to make (default: runs/RECIPE-TIME)")
     parser.add_argument(
         "--kind", default="auto", help="of the data set: auto, acouslic, hc18, studies (default auto)"
@@ -48,7 +53,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="encoder to start from: fetalclip, a bundle that includes one (demo), or scratch:ARCHITECTURE",
     )
     what.add_argument("--weights", help="FetalCLIP weights file (default: the imported ones)")
-    what.add_argument("--split", type=Path, metavar="FILE", help="split file (default: by subject, 70/10/20)")
+    what.add_argument("--split", type=existing, metavar="FILE", help="split file (default: by subject, 70/10/20)")
     what.add_argument("--trials", type=int, default=1, metavar="N", help="independent trials (the paper: 5)")
     what.add_argument("--seed", type=int, default=0, metavar="S", help="of split and first trial (default 0)")
     what.add_argument("--name", help="of the bundles (default: the recipe's)")
@@ -77,11 +82,21 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from fetaliqa.errors import OptionError
+
+    if (args.data is None) == (args.resume is None):
+        raise OptionError("give the folder of a data set to train on, or --resume RUN, one of the two")
+    if args.resume is not None:
+        usual = args.not_given
+        given = [f"--{name.replace('_', '-')}" for name in DECIDING if getattr(args, name) != usual[name]]
+        if given:
+            raise OptionError(f"--resume goes on with what the run began with; leave out {', '.join(given)}")
+    recipe = None if args.resume is not None else _recipe(args.recipe, args.task, args.set)
     require_extra("train", "training", {"lightning": "lightning"})
+    # after the checks: all of these load torch
     from lightning.fabric.plugins.environments import SLURMEnvironment
 
     from fetaliqa.datasets.opening import open_labelled
-    from fetaliqa.errors import OptionError
     from fetaliqa.memory import keep_freed_memory
     from fetaliqa.training.base import open_base
     from fetaliqa.training.quiet import quiet_lightning
@@ -89,21 +104,15 @@ def run(args: argparse.Namespace) -> int:
 
     keep_freed_memory()
     quiet_lightning()
-    if (args.data is None) == (args.resume is None):
-        raise OptionError("give the folder of a data set to train on, or --resume RUN, one of the two")
     machine = _machine(args)
-    if args.resume is not None:
-        usual = args.not_given
-        given = [f"--{name.replace('_', '-')}" for name in DECIDING if getattr(args, name) != usual[name]]
-        if given:
-            raise OptionError(f"--resume goes on with what the run began with; leave out {', '.join(given)}")
+    if recipe is None:
         folder = args.resume
         request, recipe, split = open_run(folder)
         data = open_labelled(Path(request.data), kind=request.kind, anatomy=request.anatomy)
         base = open_base(request.base, request.weights)
         check_unchanged(folder, data, base)
     else:
-        folder, request, recipe, split, data, base = _new_run(args)
+        folder, request, recipe, split, data, base = _new_run(args, recipe)
     external = "TORCHELASTIC_RUN_ID" in os.environ or SLURMEnvironment.detect()
     if request.trials > 1 and machine.devices * machine.num_nodes > 1 and not external:
         raise OptionError(
@@ -129,14 +138,15 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _new_run(args: argparse.Namespace) -> tuple[Path, RunRequest, Recipe, Split, LabelledData, Base]:
+def _new_run(
+    args: argparse.Namespace, recipe: Recipe
+) -> tuple[Path, RunRequest, Recipe, Split, LabelledData, Base]:
     from fetaliqa.datasets.opening import open_labelled
     from fetaliqa.datasets.splits import custom, subject_split
     from fetaliqa.models.home import frames_folder
     from fetaliqa.training.base import open_base
     from fetaliqa.training.run import start_run
 
-    recipe = _recipe(args.recipe, args.task, args.set)
     data = open_labelled(args.data, kind=args.kind, anatomy=args.anatomy)
     entries = data.entries()
     if args.split is not None:

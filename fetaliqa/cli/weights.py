@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fetaliqa.cli.bars import moves
+from fetaliqa.cli.inputs import existing
 
 if TYPE_CHECKING:
     from fetaliqa.models.weights import WeightsRecord
@@ -21,7 +21,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     download.add_argument("--sha256", help="hash the file must have, 64 hex digits")
     download.add_argument("--keep", action="store_true", help="keep the downloaded .pt file after the import")
     import_ = actions.add_parser("import", help="import a checkpoint that is on this machine already")
-    import_.add_argument("file", type=Path, help="FetalCLIP_weights.pt")
+    import_.add_argument("file", type=existing, help="FetalCLIP_weights.pt")
     show = actions.add_parser("show", help="say which weights are imported")
     for action in (download, import_, show):
         action.add_argument("--json", action="store_true", help="print JSON")

@@ -18,11 +18,11 @@ from fetaliqa.datasets.studies import Studies
 from fetaliqa.datasets.studies_folder import FINAL, find_images, find_studies, read_subjects
 from fetaliqa.errors import FetalIQAError, NotFoundError, OptionError
 from fetaliqa.export.case import ExportCase, FrameEntry
-from fetaliqa.inference.cases import expand_cases
 from fetaliqa.labels import FrameLabel, FrameRecord, LabelStore
 from fetaliqa.labels.store import FOLDER, usable_name
 from fetaliqa.labels.version import pixels_sha256
 from fetaliqa.sweep import Grid, Ranges, Sweep, case_id_of, read_masks, read_sweep
+from fetaliqa.sweep.cases import expand_cases
 from fetaliqa.sweep.reading import open_image
 
 if TYPE_CHECKING:

@@ -1,19 +1,8 @@
 """From a sweep and a model bundle to an assessment: masks, quality, ranking, circumference."""
 
-from fetaliqa.inference.assessment import ASSESSMENT_SCHEMA, Assessment, assess
-from fetaliqa.inference.cache import AssessmentCache
-from fetaliqa.inference.options import AssessOptions
-from fetaliqa.inference.predictor import Predictor, choose_device
-from fetaliqa.inference.service import AssessmentResult, AssessmentService
+from __future__ import annotations
 
-__all__ = [
-    "ASSESSMENT_SCHEMA",
-    "AssessOptions",
-    "Assessment",
-    "AssessmentCache",
-    "AssessmentResult",
-    "AssessmentService",
-    "Predictor",
-    "assess",
-    "choose_device",
-]
+import lazy_loader
+
+# names are imported on first use, so that settings and paths are checked before torch is loaded
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -8,6 +8,7 @@ from typing import Any
 
 from fetaliqa.errors import OptionError
 
+PRECISIONS = ("auto", "fp32", "bf16")  # of the encoder, see precision.py
 MAX_TOP_N = 100
 MAX_SWEEPS = 1000
 

@@ -16,11 +16,11 @@ import torch
 from torch import nn
 
 from fetaliqa.errors import OptionError
+from fetaliqa.inference.options import PRECISIONS
 from fetaliqa.models.architecture import VisionConfig
 from fetaliqa.models.encoder_model import EncoderModel
 from fetaliqa.models.tower import tower_shapes
 
-PRECISIONS = ("auto", "fp32", "bf16")
 LEAST_PARAMETERS = 20_000_000  # of an encoder; a small one gains little, and its answers would move for nothing
 
 

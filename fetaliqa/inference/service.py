@@ -35,7 +35,8 @@ from fetaliqa.inference.predictor import Predictor, choose_device
 from fetaliqa.inference.profile import FrameProfile
 from fetaliqa.models import Bundle
 from fetaliqa.models.store import STUDENT_FOLDER, resolve_bundle
-from fetaliqa.student.folder import AUTO, Student, open_student
+from fetaliqa.student import AUTO
+from fetaliqa.student.folder import Student, open_student
 from fetaliqa.sweep import Grid, Sweep, read_sweep, write_masks
 from fetaliqa.sweep.mask_files import write_frames
 

@@ -23,7 +23,7 @@ from fetaliqa.learning.progress import Progress
 from fetaliqa.learning.run import RetrainRequest, Run, begin_run, resume_run
 from fetaliqa.memory import keep_freed_memory
 from fetaliqa.models import Bundle
-from fetaliqa.models.card import valid_name
+from fetaliqa.models.naming import valid_name
 from fetaliqa.models.publishing import add_candidate, keep_report, publish, record_candidate, was_published
 from fetaliqa.models.store import DEMO, STUDENT_FOLDER, current_version, resolve_bundle
 from fetaliqa.training.quiet import quiet_lightning

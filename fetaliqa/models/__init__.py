@@ -4,44 +4,9 @@ Build one to train with ``build_segmentation`` or ``build_classification``; save
 with ``Bundle.open(path).load_model()``.
 """
 
-from fetaliqa.models.architecture import (
-    PAPER_TAPS,
-    UNETR_TAPS,
-    Architecture,
-    DecoderConfig,
-    VisionConfig,
-    load_architecture,
-)
-from fetaliqa.models.build import build_classification, build_segmentation
-from fetaliqa.models.bundle import Bundle, save_bundle
-from fetaliqa.models.card import BaseReference, BundleCard, Threshold, TrainingData
-from fetaliqa.models.classification import FetalCLIPCls
-from fetaliqa.models.encoder_model import EncoderModel, trainable_count, trainable_parameters
-from fetaliqa.models.lora import LoraSettings
-from fetaliqa.models.preprocess import Preprocessing, normalise
-from fetaliqa.models.segmentation import FetalCLIPSeg
+from __future__ import annotations
 
-__all__ = [
-    "PAPER_TAPS",
-    "UNETR_TAPS",
-    "Architecture",
-    "BaseReference",
-    "Bundle",
-    "BundleCard",
-    "DecoderConfig",
-    "EncoderModel",
-    "FetalCLIPCls",
-    "FetalCLIPSeg",
-    "LoraSettings",
-    "Preprocessing",
-    "Threshold",
-    "TrainingData",
-    "VisionConfig",
-    "build_classification",
-    "build_segmentation",
-    "load_architecture",
-    "normalise",
-    "save_bundle",
-    "trainable_count",
-    "trainable_parameters",
-]
+import lazy_loader
+
+# names are imported on first use, so that settings and paths are checked before torch is loaded
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -22,7 +22,6 @@ from fetaliqa.models.architecture import Architecture, load_architecture
 from fetaliqa.models.card import (
     ADAPTER_FILE,
     BASE_FILE,
-    CARD_FILE,
     HEAD_FILE,
     BaseReference,
     BundleCard,
@@ -33,6 +32,7 @@ from fetaliqa.models.classification import FetalCLIPCls
 from fetaliqa.models.decoder import fuse_batch_norms
 from fetaliqa.models.encoder_model import EncoderModel
 from fetaliqa.models.hashing import short, tensors_sha256
+from fetaliqa.models.naming import CARD_FILE
 from fetaliqa.models.segmentation import FetalCLIPSeg
 from fetaliqa.models.tower import build_tower, check_state, tower_shapes
 from fetaliqa.models.weights import load_visual, read_record

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -14,21 +13,15 @@ from fetaliqa.errors import BundleError
 from fetaliqa.models.architecture import Architecture
 from fetaliqa.models.hashing import SHA256_PATTERN
 from fetaliqa.models.lora import LoraSettings
+from fetaliqa.models.naming import CARD_FILE, valid_name
 from fetaliqa.models.preprocess import Preprocessing
 from fetaliqa.models.records import from_json, to_json
 
-CARD_FILE = "card.json"
 CARD_SCHEMA = 1
 ADAPTER_FILE = "adapter.safetensors"
 HEAD_FILE = "head.safetensors"
 BASE_FILE = "base.safetensors"
-NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 MAX_CARD_BYTES = 1 << 20  # a card is a few kilobytes; anything near this is not a card
-
-
-def valid_name(name: str) -> bool:
-    """Whether a bundle or version may be called so: it becomes a folder name."""
-    return NAME_PATTERN.fullmatch(name) is not None and len(name) <= 100
 
 
 @dataclass(frozen=True)

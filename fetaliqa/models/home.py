@@ -27,9 +27,9 @@ def models_folder() -> Path:
 
 
 def demo_folder() -> Path:
-    """Folder of the demo bundle: ``$FETALIQA_DEMO_MODEL``, else ``sample-data/demo-model`` of the checkout."""
+    """Folder of the demo bundle: ``$FETALIQA_DEMO_MODEL``, else the one that ships inside this package."""
     chosen = os.environ.get(DEMO_VARIABLE)
-    return Path(chosen) if chosen else Path(__file__).resolve().parents[2] / "sample-data" / "demo-model"
+    return Path(chosen) if chosen else Path(__file__).resolve().parents[1] / "demo_model"
 
 
 def frames_folder() -> Path:

@@ -31,8 +31,8 @@ from filelock import FileLock, Timeout
 from fetaliqa.atomic import atomic_directory, why_not_written, write_json, write_text
 from fetaliqa.errors import BundleError, NotFoundError, StorageError, StoreConflict, StoreMoved
 from fetaliqa.models.bundle import Bundle
-from fetaliqa.models.card import CARD_FILE, valid_name
 from fetaliqa.models.home import models_folder
+from fetaliqa.models.naming import CARD_FILE, valid_name
 from fetaliqa.models.store import CANDIDATES, CURRENT_FILE, DEMO, current_version, published_versions
 
 HISTORY, INTENT, LOCK, REPORT = "history.jsonl", "intent.json", ".lock", "report.json"

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fetaliqa.atomic import atomic_directory
 from fetaliqa.errors import BundleError, NotFoundError
-from fetaliqa.models.bundle import Bundle
-from fetaliqa.models.card import CARD_FILE, valid_name
 from fetaliqa.models.home import demo_folder, models_folder
+from fetaliqa.models.naming import CARD_FILE, valid_name
+
+if TYPE_CHECKING:
+    from fetaliqa.models.bundle import Bundle
 
 CURRENT_FILE = "current"
 DEMO = "demo"
@@ -118,10 +121,13 @@ def publish_bundle(directory: str | Path, *, make_current: bool = True) -> Bundl
     Raises:
         BundleError: when the bundle is damaged, its name is ``demo``, or that version is published already.
     """
+    # here: publishing builds on this module, and a bundle on torch, which resolving a name does not need
+    from fetaliqa.models.bundle import Bundle
+    from fetaliqa.models.publishing import RESERVED, changing
+
     source = Bundle.open(directory)
     source.check_files()
     name, version = source.card.name, source.card.version
-    from fetaliqa.models.publishing import RESERVED, changing  # here: it builds on this module
 
     if name == DEMO or version in RESERVED:
         raise BundleError(

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from fetaliqa.errors import OptionError
-from fetaliqa.inference import AssessOptions
-from fetaliqa.student.folder import AUTO
+from fetaliqa.inference.options import AssessOptions
+from fetaliqa.student import AUTO
 from fetaliqa.sweep import case_id_of
 
 SCORED: Literal["scored"] = "scored"

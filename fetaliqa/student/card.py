@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from fetaliqa.errors import BundleError
-from fetaliqa.models.card import CARD_FILE, TrainingData, read_card_file
+from fetaliqa.models.card import TrainingData, read_card_file
 from fetaliqa.models.hashing import SHA256_PATTERN
+from fetaliqa.models.naming import CARD_FILE
 from fetaliqa.models.records import from_json, to_json
 from fetaliqa.student.network import GRID, WIDTHS
 from fetaliqa.student.search import ScreenLimits

@@ -18,14 +18,14 @@ from fetaliqa.errors import BundleError
 from fetaliqa.file_hash import file_sha256
 from fetaliqa.geometry import SquareGrid
 from fetaliqa.models.bundle import Bundle
-from fetaliqa.models.card import CARD_FILE
 from fetaliqa.models.hashing import short
+from fetaliqa.models.naming import CARD_FILE
 from fetaliqa.models.store import STUDENT_FOLDER
+from fetaliqa.student import AUTO, NONE
 from fetaliqa.student.card import StudentCard, read_student_card
 from fetaliqa.student.network import BATCH, StudentNet, as_images
 
 logger = logging.getLogger(__name__)
-AUTO, NONE = "auto", "none"  # instead of a folder
 WEIGHTS_FILE = "student.safetensors"
 
 

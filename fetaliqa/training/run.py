@@ -22,7 +22,7 @@ from fetaliqa.datasets.labelled import LabelledData
 from fetaliqa.datasets.splits import Split, leak_report, read_split, write_split
 from fetaliqa.errors import OptionError
 from fetaliqa.models import BaseReference, BundleCard, EncoderModel, Threshold, TrainingData, save_bundle
-from fetaliqa.models.card import valid_name
+from fetaliqa.models.naming import valid_name
 from fetaliqa.models.records import from_json, to_json
 from fetaliqa.training.base import Base
 from fetaliqa.training.environment import environment

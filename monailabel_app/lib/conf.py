@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fetaliqa.errors import OptionError
-from fetaliqa.inference.precision import PRECISIONS
+from fetaliqa.inference.options import PRECISIONS
 
 SEG_MODEL = "fetalclip_seg"
 CLS_MODEL = "fetalclip_cls"

@@ -20,8 +20,8 @@ from monailabel.datastore.local import DataModel, ImageLabelModel
 
 from fetaliqa.active.profiles import source_of
 from fetaliqa.atomic import atomic_path
-from fetaliqa.inference.cases import images_below
 from fetaliqa.sweep import read_sweep
+from fetaliqa.sweep.cases import images_below
 from monailabel_app.lib.ids import check_id
 from monailabel_app.lib.label_info import plain
 from monailabel_app.lib.labels_folder import LabelsFolder

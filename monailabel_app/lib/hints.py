@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 HINT_VARIABLE = "FETALIQA_SERVER_ADDRESS"
-LOG_VARIABLE = "FETALIQA_LOG_SETTINGS"  # the file of log settings that the front removes
 
 
 def hints(address: str, images: Sequence[str], models: Iterable[str]) -> str:

@@ -13,12 +13,13 @@ from app_harness import Server, free_port, start, stop
 from learning_studies import assessed, phantom, save_truth, weakened_demo, write_stack
 
 from fetaliqa.models import publishing
+from fetaliqa.models.home import demo_folder
 
 LABELLED = range(50_001, 50_005)
 HELD_OUT = (50_011, 50_012)
 REPLAYED = (50_021, 50_022)
 AUTO = 40  # newly confirmed frames; the four labelled cases have more, three of them less
-DEMO = Path(__file__).parents[2] / "sample-data" / "demo-model"
+DEMO = demo_folder()
 
 
 # each test goes on where the one before it ended: all on one server

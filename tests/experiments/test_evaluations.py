@@ -18,6 +18,7 @@ from fetaliqa.experiments.still_images import evaluate_on_images, image_pairs
 from fetaliqa.geometry import SquareGrid
 from fetaliqa.inference.predictor import ChunkPrediction
 from fetaliqa.models import Threshold
+from fetaliqa.models.home import demo_folder
 
 SMALL = PhantomSettings(scale="half", sweeps=2, slots=24)
 FIRST_SEED = 100
@@ -155,7 +156,7 @@ def test_folders_that_do_not_fit_are_refused_with_a_sentence(stills, tmp_path):
 def test_the_command_prints_json(stills, sample_data, capsys):
     images, masks, _ = stills
     command = ["demo", "images", str(images), "--masks", str(masks), "--json"]
-    assert main([*command, "--model", str(sample_data / "demo-model")]) == 0
+    assert main([*command, "--model", str(demo_folder())]) == 0
     assert json.loads(capsys.readouterr().out)["images_with_mask"] == 2
     assert main(["demo", "images", str(images / "none")]) == 2
     assert "no such folder" in capsys.readouterr().err

@@ -15,8 +15,9 @@ from fetaliqa.errors import BundleError, OptionError
 from fetaliqa.inference import AssessmentService, AssessOptions
 from fetaliqa.models import Bundle, TrainingData, build_segmentation, save_bundle
 from fetaliqa.models.store import publish_bundle
+from fetaliqa.student import AUTO, NONE
 from fetaliqa.student.card import StudentCard, Teacher
-from fetaliqa.student.folder import AUTO, NONE, Student, open_student, save_student
+from fetaliqa.student.folder import Student, open_student, save_student
 from fetaliqa.student.network import StudentNet, as_images
 from fetaliqa.student.search import ScreenLimits
 

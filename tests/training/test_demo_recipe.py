@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict, replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +11,7 @@ import torch
 from fetaliqa.datasets.phantom import PhantomSettings, draw_plan
 from fetaliqa.datasets.phantom.tissue import TISSUES
 from fetaliqa.models import Bundle, build_segmentation, load_architecture
+from fetaliqa.models.home import demo_folder
 from fetaliqa.training.anatomy import (
     AnatomyReader,
     anatomy_objective,
@@ -22,7 +22,7 @@ from fetaliqa.training.demo import DemoRecipe, choose_threshold, train_demo
 from fetaliqa.training.frames import Batch, frames_of_case
 from fetaliqa.training.phantom_frames import Sampling, case_frames, sample_sweep
 
-DEMO = Path(__file__).parents[2] / "sample-data" / "demo-model"
+DEMO = demo_folder()
 VISION = load_architecture("demo").vision
 
 

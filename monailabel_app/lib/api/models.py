@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Body
 
-from fetaliqa.models.card import valid_name
 from fetaliqa.models.home import models_folder
+from fetaliqa.models.naming import valid_name
 from fetaliqa.models.publishing import candidates, history, publish, report_of, rollback
 from fetaliqa.models.store import current_version, published_versions
 from monailabel_app.lib.api.common import ADMIN, USER, served

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from pathlib import Path
 
 from fetaliqa.errors import OptionError
 from monailabel_app.lib.conf import ServerConf
 from monailabel_app.lib.dicomweb.address import archive_folder, checked_address, is_address
 from monailabel_app.lib.dicomweb.archive import Archive
+from monailabel_app.lib.log_files import LOG_FOLDER
+
+WRITTEN_FOLDERS = ("labels", "label-versions", "frame-profiles", "retraining", LOG_FOLDER)  # of a studies folder
+INDEX_LOCK = ".lock"
 
 
 def open_studies(studies: str, conf: ServerConf, read_only: bool) -> tuple[str, Archive | None]:
@@ -31,16 +37,43 @@ def open_studies(studies: str, conf: ServerConf, read_only: bool) -> tuple[str, 
     return str(archive_folder(address, conf.dicom_folder)), archive
 
 
-def studies_for_server(studies: str, conf: ServerConf) -> str:
+def studies_for_server(studies: str, conf: ServerConf) -> tuple[str, Path]:
     """``--studies`` as it is handed to the server, after checking that it can be served.
 
+    Returns:
+        The studies (a folder, or an archive's address), and the folder that labels and log are kept in.
+
     Raises:
-        FetalIQAError: when it cannot.
+        FetalIQAError: when it cannot be served.
     """
     if is_address(studies):
         address = checked_address(studies)
-        open_studies(address, conf, read_only=False)
-        return address
-    if not Path(studies).is_dir():
+        folder = Path(open_studies(address, conf, read_only=False)[0])
+        folder.mkdir(parents=True, exist_ok=True)
+        check_writable(folder)
+        return address, folder
+    folder = Path(studies)
+    if not folder.is_dir():
         raise OptionError(f"--studies {studies}: there is no such folder")
-    return str(Path(studies).resolve())
+    check_writable(folder)
+    return str(folder.resolve()), folder.resolve()
+
+
+def check_writable(folder: Path) -> None:
+    """Refuse a studies folder that the server could not keep labels in.
+
+    Raises:
+        OptionError: naming what cannot be written, and why.
+    """
+    places = [folder, *(folder / name for name in WRITTEN_FOLDERS if (folder / name).is_dir())]
+    try:
+        for place in places:
+            with tempfile.TemporaryFile(dir=place):
+                pass
+        if (folder / INDEX_LOCK).exists():
+            os.close(os.open(folder / INDEX_LOCK, os.O_RDWR))
+    except OSError as problem:
+        raise OptionError(
+            f"--studies {folder}: this user cannot write there ({problem.strerror}), and labels, index and log "
+            "are kept in it; change its permissions, or copy the studies to a folder of your own"
+        ) from None

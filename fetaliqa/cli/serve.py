@@ -1,0 +1,23 @@
+"""``fetaliqa serve``: the server of a studies folder, the same as ``python -m monailabel_app.serve``."""
+
+from __future__ import annotations
+
+import argparse
+
+from fetaliqa.cli.extras import require_extra
+from monailabel_app.serve import add_options, serve
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "studies",
+        metavar="STUDIES",
+        help="folder of sweeps, an ACOUSLIC-AI root, or the address of a DICOMweb archive",
+    )
+    add_options(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serve until stopped; 2 when the settings cannot be used."""
+    require_extra("server", "the server", {"monailabel": "monailabel"})
+    return serve(args.studies, host=args.host, port=args.port, conf=args.conf, verbose=args.verbose)
