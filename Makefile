@@ -9,10 +9,11 @@ STAMP := $(VENV)/.installed-$(shell cat pyproject.toml constraints.txt | cksum |
 
 ORTHANC_PLUGIN := /usr/share/orthanc/plugins/libOrthancDicomWeb.so
 
-.PHONY: help install serve test test-fast test-full-size test-dicom orthanc lint format sample-data demo-model clean
+.PHONY: help install serve shell test test-fast test-full-size test-dicom orthanc lint format sample-data demo-model clean
 
 help:
 	@echo "make serve      set everything up and serve sample-data/ on http://$(HOST):$(PORT)"
+	@echo "make shell      a shell in which the command fetaliqa is found"
 	@echo "make test       set everything up and run every check and test"
 	@echo "make test-fast  tests without the full-size model"
 	@echo "make test-dicom tests on a real DICOM archive; installs Orthanc with apt-get where it is missing"
@@ -32,7 +33,12 @@ $(STAMP):
 	@touch $@
 
 serve: install
+	@echo "The command fetaliqa: run 'make shell' in another terminal, or '. $(BIN)/activate'."
 	$(BIN)/python -m monailabel_app.serve --studies $(STUDIES) --host $(HOST) --port $(PORT)
+
+shell: install
+	@echo "fetaliqa is found in this shell; leave it with 'exit'"
+	@PATH="$(abspath $(BIN)):$$PATH" VIRTUAL_ENV="$(abspath $(VENV))" exec $${SHELL:-/bin/sh}
 
 test: lint test-fast test-full-size
 

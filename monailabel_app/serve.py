@@ -44,7 +44,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     add_options(parser)
     given = parser.parse_args(arguments)
-    return serve(given.studies, host=given.host, port=given.port, conf=given.conf, verbose=given.verbose)
+    if str(APP.parent) not in sys.path:
+        sys.path.insert(0, str(APP.parent))
+
+    from fetaliqa.errors import FetalIQAError
+
+    try:
+        return serve(given.studies, host=given.host, port=given.port, conf=given.conf, verbose=given.verbose)
+    except FetalIQAError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return error.exit_code
 
 
 def serve(studies: str, *, host: str, port: int, conf: Iterable[tuple[str, str]], verbose: str) -> int:
@@ -57,36 +66,31 @@ def serve(studies: str, *, host: str, port: int, conf: Iterable[tuple[str, str]]
         verbose: level of the log.
 
     Returns:
-        Exit code; 2 for a setting that cannot be used.
+        Exit code.
+
+    Raises:
+        FetalIQAError: for a setting that cannot be used.
     """
     for key, value in DEFAULTS.items():
         os.environ.setdefault(key, value)
-    if str(APP.parent) not in sys.path:
-        sys.path.insert(0, str(APP.parent))
-
     settings = dict(conf)
 
     from monailabel_app.lib.quick_start import promised
 
     promised.begin()  # until the front has the app, see there
 
-    from fetaliqa.errors import FetalIQAError
     from monailabel_app.lib.conf import ServerConf
     from monailabel_app.lib.dicomweb.opening import studies_for_server
     from monailabel_app.lib.hints import HINT_VARIABLE
     from monailabel_app.lib.log_files import log_configuration
 
-    try:
-        checked = ServerConf.from_conf(settings)
-        served, folder = studies_for_server(studies, checked)
+    checked = ServerConf.from_conf(settings)
+    served, folder = studies_for_server(studies, checked)
 
-        from monailabel_app.lib.infers import make_tasks  # after the cheap checks: loads torch
+    from monailabel_app.lib.infers import make_tasks  # after the cheap checks: loads torch
 
-        make_tasks(checked)
-        log_config = log_configuration(folder, verbose)
-    except FetalIQAError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return error.exit_code
+    make_tasks(checked)
+    log_config = log_configuration(folder, verbose)
     os.environ[HINT_VARIABLE] = f"http://{host}:{port}"
 
     import uvicorn

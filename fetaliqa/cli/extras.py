@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 
 def require_extra(extra: str, doing: str, modules: dict[str, str]) -> None:
     """Refuse to go on without some packages.
@@ -14,8 +16,6 @@ def require_extra(extra: str, doing: str, modules: dict[str, str]) -> None:
     Raises:
         OptionError: naming those that are missing.
     """
-    from importlib.util import find_spec
-
     from fetaliqa.errors import OptionError
 
     missing = [package for module, package in modules.items() if find_spec(module) is None]

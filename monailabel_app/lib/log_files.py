@@ -8,6 +8,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from fetaliqa.errors import OptionError
+
 LOG_FILE_VARIABLE = "FETALIQA_LOG_FILE"
 LOG_FOLDER = "server-logs"  # in the studies folder
 LOG_NAME = "app.log"
@@ -24,10 +26,13 @@ def log_configuration(studies: Path, level: str) -> dict[str, Any]:
         A dictionary for ``logging.config.dictConfig``.
 
     Raises:
-        OSError: when the folder cannot be made.
+        OptionError: when the folder cannot be made.
     """
     folder = studies / LOG_FOLDER
-    folder.mkdir(exist_ok=True)
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as problem:
+        raise OptionError(f"{folder}: the log cannot be kept there ({problem.strerror}); move it away") from None
     file = folder / LOG_NAME
     os.environ[LOG_FILE_VARIABLE] = str(file)
     text = resources.files("monailabel").joinpath("logging.json").read_text(encoding="utf-8")

@@ -181,14 +181,14 @@ def environment(root: Path) -> dict[str, str]:
     }
 
 
-def start(root: Path, command: list[str], port: int) -> Server:
-    """Start a server process and wait for its first answer."""
+def start(root: Path, command: list[str], port: int, cwd: Path = REPOSITORY) -> Server:
+    """Start a server process in a folder and wait for its first answer."""
     (root / "temporary").mkdir(exist_ok=True)
     (root / "home").mkdir(exist_ok=True)
     with open(root / "server.log", "wb") as log:
         process = subprocess.Popen(
             [sys.executable, *command],
-            cwd=REPOSITORY,
+            cwd=cwd,
             env=environment(root),
             stdout=log,
             stderr=subprocess.STDOUT,

@@ -21,6 +21,7 @@ from monailabel.interfaces.utils.app import clear_cache
 from monailabel_app.lib.api.common import ADMIN, served
 from monailabel_app.lib.ids import check_known
 from monailabel_app.lib.infers import known_task
+from monailabel_app.lib.log_files import log_file
 from monailabel_app.lib.refusal import Refused
 
 
@@ -82,6 +83,12 @@ def _known_model(model: str) -> None:
 others = APIRouter(tags=["Others"])
 
 
+@others.get("/logs/", summary="The server's log")
+def log(lines: int = 300, html: bool = True, text: bool = False, refresh: int = 0, user: Any = ADMIN) -> Response:
+    """The last lines of the log of this studies folder's server; all of them with ``lines=0``."""
+    return logs.get_logs(str(log_file(settings.MONAI_LABEL_APP_DIR)), lines, html, text, refresh)
+
+
 @others.get("/logs/gpu", summary="What nvidia-smi says")
 def gpu(user: Any = ADMIN) -> Response:
     """Text of nvidia-smi; 404 on a machine without it."""
@@ -115,7 +122,6 @@ def routers() -> list[APIRouter]:
         taken_over(train.router, methods=("GET", "DELETE")),
         taken_over(scoring.router, _known_method),
         taken_over(model.router, _known_model, methods=("GET",)),
-        taken_over(logs.router),
     ]
     if settings.MONAI_LABEL_AUTH_ENABLE:
         kept.append(login.router)
