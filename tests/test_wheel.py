@@ -9,12 +9,12 @@ import re
 import shutil
 import subprocess
 import sys
-import tomllib
 import zipfile
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
+import tomllib
 
 REPOSITORY = Path(__file__).parents[1]
 BUILD = "import sys; from setuptools import build_meta; print(build_meta.build_wheel(sys.argv[1]))"
@@ -78,7 +78,7 @@ def test_every_data_file_of_the_package_is_in_the_wheel(installed: Path) -> None
 
 
 def test_what_the_library_imports_is_declared() -> None:
-    """Imports inside functions are left out: packages that are optional are imported there, after asking for them."""
+    """Imports inside functions are left out: optional packages are imported there, after asking for them."""
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"].values()
     declared = {_name(text) for group in (project["dependencies"], *extras) for text in group}

@@ -57,7 +57,7 @@ def test_the_command_ends_with_one_sentence_when_it_cannot_start(tmp_path: Path)
             "-m",
             "monailabel_app.serve",
             "--studies",
-            "studies",
+            str(tmp_path / "studies"),
             "--conf",
             "bundle",
             "no-such-bundle",

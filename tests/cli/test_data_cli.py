@@ -187,8 +187,8 @@ def test_a_split_is_extended_with_new_cases_only(fetaliqa, tmp_path):
         (["acouslic", "nowhere"], "is this an ACOUSLIC-AI folder"),
         (["acouslic", "nowhere", "--sha256", "0"], "belong to --download"),
         (["acouslic", "nowhere", "--download", "--url", "ftp://x"], "must begin with https"),
-        (["hc18", "nowhere"], "is this an HC18 folder"),
-        (["folder", "nowhere"], "neither datastore_v2.json"),
+        (["hc18", "nowhere"], "no such folder"),
+        (["folder", "nowhere"], "no such folder"),
         (["split", "nowhere", "--out", "x.json"], "no such folder"),
     ],
 )

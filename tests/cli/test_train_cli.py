@@ -158,7 +158,7 @@ def test_the_cache_of_features_changes_no_figure(data_folder, base_bundle, tmp_p
         (["--task", "classification", "--recipe", "decoder"], "recipe 'decoder' is not for classification"),
         (["--anatomy", "head"], "shows the abdomen, not the head"),
         (["--accelerator", "cuda"], "device 'cuda' asked for, but this machine has"),
-        (["--split", "nowhere.json"], "nowhere.json: no such split file"),
+        (["--split", "nowhere.json"], "nowhere.json: no such file"),
         (["--base", "fetalclip"], "FetalCLIP weights"),
     ],
 )
@@ -182,7 +182,7 @@ def test_a_split_without_validation_is_refused_before_anything_is_made(data_fold
 def test_without_its_extra_the_command_says_what_to_install(
     data_folder, base_bundle, tmp_path, capsys, monkeypatch
 ):
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("fetaliqa.cli.extras.find_spec", lambda name: None)
     assert main(quick(data_folder, base_bundle, tmp_path / "run")) == 2
     assert "lightning not installed; training needs `pip install fetaliqa[train]`" in capsys.readouterr().err
 

@@ -90,7 +90,7 @@ def test_weights_are_downloaded_imported_and_the_download_removed(checkpoint, ho
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["weights", "import", "none.pt"], "no such weights file"),
+        (["weights", "import", "none.pt"], "no such file or folder"),
         (["weights", "download", "--url", "file:///etc/hosts"], "must begin with https"),
         (["weights", "download", "--url", "http://127.0.0.1:9/x", "--sha256", "12"], "64 hex digits"),
         (["models", "show", "nothing"], "no model bundle 'nothing'"),

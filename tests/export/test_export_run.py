@@ -273,7 +273,7 @@ def test_a_folder_of_sweeps_gives_marked_proposals_of_a_model(export, sample_dat
 
 @pytest.mark.parametrize("words", [("--format", "dicom"), ("--parquet",), ("--report",)])
 def test_a_missing_package_is_named_before_anything_is_read(export, monkeypatch, words):
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("fetaliqa.cli.extras.find_spec", lambda name: None)
     found = export(*words)
     assert found.code == 2
     assert "needs `pip install fetaliqa[export]`" in found.err
