@@ -1,9 +1,9 @@
 """What people call the outlined anatomy in other software: which class of a segmentation is it, by its name.
 
-Names are compared after Unicode compatibility folding, case folding, and without spaces, punctuation and
-underscores. A name is the anatomy when it is one of ``NAMES``, maybe with a word for the fetus before it, a word for
-an outline behind it, and the grade of the plane. Anything else is another class: never a part of a name, so that
-"abdominal wall" and "forehead" are not taken.
+Names are compared after Unicode compatibility folding and case folding, without spaces, punctuation and
+underscores. A name is the anatomy when it is one of ``NAMES``, maybe with a word for the fetus before it, a word
+for an outline behind it, and the grade of the plane. Anything else is another class: a part of a name is not
+enough, so that "abdominal wall" and "forehead" are not taken.
 """
 
 from __future__ import annotations
@@ -14,23 +14,14 @@ import unicodedata
 from fetaliqa.anatomy import Anatomy
 
 NAMES = {
-    "abdomen": ("abdomen", "abdominal", "abdominal circumference", "abd", "AC"),
+    "abdomen": ("abdomen", "abdominal", "abdominal circumference", "abdomen circumference", "abd", "AC"),
     "head": ("head", "head circumference", "HC"),
 }
 """By the name of the anatomy. "Skull" and "brain" are not the head: their outlines differ."""
 
 FETUS = ("fetal", "foetal", "fetus", "foetus")
 OUTLINES = ("mask", "outline", "contour", "segmentation", "region", "plane")
-IGNORED = (
-    "ignore",
-    "ignored",
-    "ignore region",
-    "ignored region",
-    "ignore area",
-    "void",
-    "dont care",
-    "do not care",
-)
+IGNORED = ("ignore", "ignored", "ignore region", "ignored region", "ignore area", "void", "dont care")
 BACKGROUND = ("background", "bg")
 UNCONFIRMED = "proposed"  # at the end of a class that nobody confirmed, as exports of this software name it
 _GRADE = "suboptimal|optimal"

@@ -8,9 +8,9 @@ from fetaliqa.anatomy_names import grade_of, is_background, is_ignored, matches
 
 @pytest.mark.parametrize(
     "name",
-    ["abdomen", "Abdomen", " fetal abdomen ", "Fetal-Abdomen", "FOETAL_ABDOMEN", "FetalAbdomen", "AC", "a.c.", "Abd",
-     "abdominal circumference", "abdomen_suboptimal", "Abdomen (sub-optimal)", "optimal abdomen", "suboptimal plane",
-     "abdomen_suboptimal_proposed", "abdomen mask", "ａｂｄｏｍｅｎ"],
+    ["abdomen", "Abdomen", " fetal abdomen ", "Fetal-Abdomen", "FOETAL_ABDOMEN", "FetalAbdomen", "AC", "a.c.",
+     "Abd", "abdominal circumference", "abdomen_suboptimal", "Abdomen (sub-optimal)", "optimal abdomen",
+     "suboptimal plane", "abdomen_suboptimal_proposed", "abdomen mask", "ａｂｄｏｍｅｎ"],
 )  # fmt: skip
 def test_a_name_of_the_abdomen_is_the_abdomen(name):
     assert matches(name, ABDOMEN)
@@ -20,8 +20,8 @@ def test_a_name_of_the_abdomen_is_the_abdomen(name):
 
 @pytest.mark.parametrize(
     "name",
-    ["head", "placenta", "abdominal wall", "not abdomen", "abdomen_other", "maternal abdomen", "acromion", "ignore",
-     "background", "Segment_1", "1", "", "_", "abdomen 2", "non-optimal abdomen"],
+    ["head", "placenta", "abdominal wall", "not abdomen", "abdomen_other", "maternal abdomen", "acromion",
+     "ignore", "background", "Segment_1", "1", "", "_", "abdomen 2", "non-optimal abdomen"],
 )  # fmt: skip
 def test_other_names_are_not(name):
     assert not matches(name, ABDOMEN)

@@ -13,7 +13,7 @@ import numpy as np
 
 from fetaliqa.datasets.studies_folder import FINAL, INDEX, find_images, is_studies
 from fetaliqa.errors import FetalIQAError, LabelError, NotFoundError
-from fetaliqa.export.incoming import Incoming, IncomingFrame
+from fetaliqa.export.incoming import Incoming, IncomingFrame, LeftOut
 from fetaliqa.inference.cases import expand_cases
 from fetaliqa.labels import FrameLabel, FrameRecord, LabelStore
 from fetaliqa.labels.store import FOLDER
@@ -34,6 +34,7 @@ class ImportedCase:
         same: frames of which the label says the same already.
         conflicts: frames of which the label says something else; with any, nothing of the case is saved.
         problem: why the case could not be imported.
+        left_out: what of it is not imported, and which outlines were joined.
     """
 
     case_id: str
@@ -42,6 +43,7 @@ class ImportedCase:
     same: list[int] = field(default_factory=list)
     conflicts: list[int] = field(default_factory=list)
     problem: str | None = None
+    left_out: LeftOut = field(default_factory=LeftOut)
 
 
 def studied_images(folder: Path) -> dict[str, Path]:
@@ -99,7 +101,10 @@ def import_labels(
         results.append(result)
         try:
             if case_id not in images:
-                raise NotFoundError(f"{case_id}: no such case in {folder}; its images must be there first")
+                raise NotFoundError(
+                    f"{case_id}: no such case in {folder}; its images must be there first, or say with --case or "
+                    "--pattern what names mean"
+                )
             _Case(store, case_id, images[case_id], tag or rater, folder).take(
                 result, incoming, rater, empty, about or {}, dry_run
             )
@@ -130,13 +135,11 @@ class _Case:
         masks, record = self._present()
         known = dict(record.frames)
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        for frame, told in incoming.read(self.case_id, self.sweep).items():
+        found = incoming.read(self.case_id, self.sweep)
+        result.left_out = found.left_out
+        for frame, told in found.frames.items():
             if not told.mask.any() and not empty:
                 continue
-            if frame >= self.sweep.frame_count:
-                raise LabelError(
-                    f"{self.case_id}: frame {frame}; its frames are 0 to {self.sweep.frame_count - 1}"
-                )
             if self.sweep.padding[frame]:
                 if told.mask.any():
                     raise LabelError(f"{self.case_id}: frame {frame} is black, but has an outline")
