@@ -1,7 +1,5 @@
 """Labels made elsewhere come in as versions with a frame record; nothing is overwritten."""
 
-import json
-
 import cv2
 import numpy as np
 import pytest
