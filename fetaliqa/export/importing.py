@@ -51,7 +51,8 @@ def studied_images(folder: Path) -> dict[str, Path]:
 
     Raises:
         NotFoundError: when there is no such folder.
-        LabelError: when it is a plain folder of images and labels, which has no versions.
+        LabelError: when it is a plain folder of images and labels, which has no versions, or two images have one
+            name.
     """
     if not folder.is_dir():
         raise NotFoundError(f"{folder}: no such folder; check the path")
@@ -62,7 +63,12 @@ def studied_images(folder: Path) -> dict[str, Path]:
             f"{folder}: a plain folder of images and labels keeps no versions; import into the folder of images "
             "that the server serves"
         )
-    return {case_id_of(path): path for path in expand_cases(folder)}
+    found: dict[str, Path] = {}
+    for path in expand_cases(folder):
+        other = found.setdefault(case_id_of(path), path)
+        if other != path:
+            raise LabelError(f"{path.name}: {other.name} is of the same name; rename one of them")
+    return found
 
 
 def import_labels(

@@ -202,6 +202,13 @@ def test_nnunet_stacks_of_whole_cases_are_read(served, bring, tmp_path):
     masks_alone(served, 2, ABDOMEN)
 
 
+def test_a_frame_in_two_files_is_refused(bring, tmp_path):
+    folder = nnunet(tmp_path / "n", {"abdomen": 1}, np.zeros(SHAPE, np.uint8), "alpha.nii.gz")
+    Image.fromarray(values(a=(1, ABDOMEN))).save(folder / "Dataset001_X" / "labelsTr" / "alpha_0002.png")
+    code, results, _ = bring(folder, "nnunet")
+    assert (code, "alpha_0002.png: another file is of frame 2" in results["alpha"]["problem"]) == (2, True)
+
+
 def test_a_stack_of_another_size_is_refused(served, bring, tmp_path):
     folder = nnunet(tmp_path / "n", {"abdomen": 1}, np.zeros((3, *SHAPE[1:]), np.uint8), "alpha.nii.gz")
     code, results, _ = bring(folder, "nnunet")
@@ -286,9 +293,12 @@ def test_other_xml_is_refused(bring, tmp_path, text, words):
     assert (code, words in err) == (2, True), err
 
 
-def test_yolo_classes_are_taken_by_the_names_of_its_data(served, bring, tmp_path):
+@pytest.mark.parametrize(
+    ("name", "text"), [("data.yaml", b"names: [head, abdomen]\n"), ("classes.txt", b"head\r\nabdomen\r\n")]
+)
+def test_yolo_classes_are_taken_by_the_names_of_its_data(served, bring, tmp_path, name, text):
     (tmp_path / "labels" / "train").mkdir(parents=True)
-    (tmp_path / "data.yaml").write_bytes(b"\xef\xbb\xbfnames: [head, abdomen]\n")
+    (tmp_path / name).write_bytes(b"\xef\xbb\xbf" + text)
     corners = " ".join(
         f"{value / side:.7g}" for value, side in zip(POLYGONS["abdomen"][0], [SHAPE[2], SHAPE[1]] * 4)
     )
@@ -393,16 +403,23 @@ def smaller(picture: Image.Image) -> Image.Image:
     return picture.resize((60, 48), Image.Resampling.NEAREST)
 
 
+def pages(picture: Image.Image) -> list[Image.Image]:
+    return [picture, picture]
+
+
 @pytest.mark.parametrize(
     ("name", "make", "words"),
     [
         ("alpha_0002.png", coloured, "is coloured"),
         ("alpha_0002.jpg", Image.Image.copy, "its compression changes values"),
+        ("alpha_0002.tif", pages, "holds 2 pages"),
         ("alpha_0002.png", smaller, "48 x 60 pixels, but frames of alpha have 96 x 120"),
     ],
 )
 def test_pictures_that_are_no_masks_are_refused_by_name(bring, tmp_path, name, make, words):
-    make(Image.fromarray(ABDOMEN.astype(np.uint8) * 255)).save(tmp_path / name)
+    made = make(Image.fromarray(ABDOMEN.astype(np.uint8) * 255))
+    first, *others = made if isinstance(made, list) else [made]
+    first.save(tmp_path / name, **({"save_all": True, "append_images": others} if others else {}))
     code, results, _ = bring(tmp_path, "masks")
     assert code == 2
     assert name in results["alpha"]["problem"]

@@ -170,3 +170,13 @@ def test_files_that_are_no_segmentation_are_no_labels(archive, bring):
     assert "no DICOM segmentation" in bring(studies / "one.dcm", "dicom", studies=studies)[2]
     assert "no dicom label" in bring(studies, "dicom", studies=studies)[2]
     assert dcmread(studies / "one.dcm").NumberOfFrames == SHAPE[0]
+
+
+def test_stills_of_a_folder_are_told_apart_by_their_instances(export, bring):
+    exported = export("--format", "dicom", "--cases", "alpha").out
+    for file in (exported / "segmentations").iterdir():
+        file.rename(file.with_name(f"x{file.name[-8:]}"))  # names that tell nothing
+    code, results, err = bring(exported / "segmentations", "dicom", studies=exported / "images")
+    assert (code, results["images"]["added"]) == (0, [0, 1, 3]), (err, results)
+    masks, _ = stored(exported / "images", "images")
+    assert np.array_equal(masks[0] > 0, ellipse(1) > 0)

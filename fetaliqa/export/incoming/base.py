@@ -143,6 +143,17 @@ class Placed(Generic[T]):
         return [(frame, *one) for frame in frames for one in self.at[case_id][frame]]
 
 
+def add_frame(found: dict[int | None, Drawn], frame: int | None, drawn: Drawn, name: str) -> None:
+    """Add what a file says of a frame.
+
+    Raises:
+        LabelError: when another file of the case was of that frame.
+    """
+    if frame in found:
+        raise LabelError(f"{name}: another file is of frame {frame} too; import them one after the other")
+    found[frame] = drawn
+
+
 def text_of(file: Path) -> str:
     """A text file in UTF-8, with or without byte order mark.
 

@@ -48,7 +48,7 @@ class CocoLabels:
         return found
 
     def _outline(self, annotation: dict[str, Any], label: ClassLabel, sweep: Sweep) -> Outline:
-        ignored = (bool(annotation.get("iscrowd")) and not self._crowd) or bool(annotation.get("ignore"))
+        ignored = (_yes(annotation.get("iscrowd")) and not self._crowd) or _yes(annotation.get("ignore"))
         return Outline(label, lambda: _mask(annotation, sweep.shape[1], sweep.shape[2]), ignored)
 
     def _add(self, file: Path) -> None:
@@ -89,6 +89,11 @@ def _files(path: Path) -> list[Path]:
         [],
     )
     return [file for file in every if not file.stem.endswith("_polygons")] or every
+
+
+def _yes(value: Any) -> bool:
+    """A mark that some tools write as text."""
+    return str(value).lower() not in ("0", "0.0", "false", "none", "")
 
 
 def _whole(value: Any) -> Any:

@@ -16,7 +16,7 @@ from pydicom.uid import UID
 from fetaliqa.errors import FetalIQAError, LabelError
 from fetaliqa.export.dicom_marks import AUTOMATIC
 from fetaliqa.export.frame_names import FrameNames
-from fetaliqa.export.incoming.base import ClassLabel, Drawn, Outline, Placed, check_size
+from fetaliqa.export.incoming.base import ClassLabel, Drawn, Outline, Placed, add_frame, check_size
 from fetaliqa.export.incoming.own import Row, export_rows
 from fetaliqa.sweep import Sweep, files_of
 from fetaliqa.sweep.dicom import frame_instances
@@ -87,15 +87,9 @@ class DicomSegLabels:
 
     def drawn(self, case_id: str, sweep: Sweep) -> dict[int | None, Drawn]:
         found: dict[int | None, Drawn] = {}
-        origin: dict[int | None, str] = {}
         for _, _, one in self.placed.of(case_id):
             for frame, drawn in _drawn(one, sweep).items():
-                if frame in found:
-                    raise LabelError(
-                        f"{one.file.name}: is of frame {frame} of {case_id}, as {origin[frame]} is; import them "
-                        "one after the other"
-                    )
-                found[frame], origin[frame] = drawn, one.file.name
+                add_frame(found, frame, drawn, one.file.name)
         return found
 
     def _add(

@@ -116,6 +116,13 @@ def _picture_of(task: dict[str, Any]) -> str:
 
 def _mask(kind: str, value: dict[str, Any], sweep: Sweep, where: str) -> np.ndarray | None:
     """What a region encloses; None when it encloses nothing."""
+    try:
+        return _enclosed(kind, value, sweep, where)
+    except (KeyError, TypeError, ValueError) as problem:
+        raise LabelError(f"{where}: cannot be read ({problem!r}); export it again") from None
+
+
+def _enclosed(kind: str, value: dict[str, Any], sweep: Sweep, where: str) -> np.ndarray | None:
     _, height, width = sweep.shape
     scale = np.array([width, height]) / PERCENT
     if kind == "brush":

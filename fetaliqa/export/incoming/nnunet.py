@@ -8,7 +8,7 @@ import numpy as np
 
 from fetaliqa.errors import LabelError, NotFoundError
 from fetaliqa.export.frame_names import FrameNames
-from fetaliqa.export.incoming.base import ClassLabel, Drawn, Outline, Placed, check_size, read_json
+from fetaliqa.export.incoming.base import ClassLabel, Drawn, Outline, Placed, add_frame, check_size, read_json
 from fetaliqa.export.incoming.pictures import SUFFIXES, read_picture
 from fetaliqa.export.incoming.stacks import STACKS, read_stack
 from fetaliqa.export.incoming.values import values_in
@@ -47,7 +47,7 @@ class NnUnetLabels:
                 pictures = {frame: read_picture(file)}
                 check_size(file.name, pictures[frame].shape[:2], sweep)
             for number, picture in pictures.items():
-                found[number] = Drawn(self._outlines(picture, file), place.proposed)
+                add_frame(found, number, Drawn(self._outlines(picture, file), place.proposed), file.name)
         return found
 
     def _outlines(self, picture: np.ndarray, file: Path) -> list[Outline]:

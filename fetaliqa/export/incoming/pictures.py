@@ -36,6 +36,9 @@ def opened_picture(file: Path) -> Image.Image:
         image = Image.open(file, formats=FORMATS)
         if image.width * image.height > MAX_FRAME_PIXELS:
             raise LabelError(f"{file.name}: has more than {MAX_FRAME_PIXELS:,} pixels; no frame is that large")
+        pages = getattr(image, "n_frames", 1)
+        if pages > 1:
+            raise LabelError(f"{file.name}: holds {pages} pages; save each frame as a picture")
         image.load()
     except UnidentifiedImageError:
         raise LabelError(f"{file.name}: cannot be read as a picture; export it again") from None

@@ -9,7 +9,7 @@ import SimpleITK as sitk
 
 from fetaliqa.errors import LabelError
 from fetaliqa.export.frame_names import FrameNames
-from fetaliqa.export.incoming.base import ClassLabel, Drawn, Outline, Placed
+from fetaliqa.export.incoming.base import ClassLabel, Drawn, Outline, Placed, add_frame
 from fetaliqa.sweep import Sweep
 from fetaliqa.sweep.reading import DICOM_SUFFIXES, sweep_suffix
 
@@ -46,7 +46,8 @@ class SlicerLabels:
             layers = sitk.GetArrayFromImage(image)
             layers = layers[..., None] if image.GetNumberOfComponentsPerPixel() == 1 else layers
             frames, rows, columns = _place_in(image, sweep, file.name)
-            found = {frame: Drawn([], place.proposed) for frame in range(sweep.frame_count)}
+            for frame in range(sweep.frame_count):
+                add_frame(found, frame, Drawn([], place.proposed), file.name)
             for name, layer, value in _segments(image, file.name):
                 inside = layers[..., layer] == value
                 for offset in np.flatnonzero(inside.any(axis=(1, 2))).tolist():

@@ -12,7 +12,7 @@ from fetaliqa.datasets.acouslic_layout import MASKS
 from fetaliqa.datasets.studies_folder import RECORD_SUFFIX
 from fetaliqa.errors import FetalIQAError, LabelError
 from fetaliqa.export.frame_names import SUFFIX, FrameNames
-from fetaliqa.export.incoming.base import ClassLabel, Drawn, Placed
+from fetaliqa.export.incoming.base import ClassLabel, Drawn, Placed, add_frame
 from fetaliqa.export.incoming.own import export_classes, export_rows
 from fetaliqa.export.incoming.values import Progress, classes_of, outlines_of
 from fetaliqa.labels import FrameRecord, parse_record
@@ -65,7 +65,8 @@ class AcouslicLabels:
         found: dict[int | None, Drawn] = {}
         for frame, place, file in self.placed.of(case_id):
             for number, mask in read_stack(file, sweep, None if frame is None else [frame]).items():
-                found[number] = Drawn(outlines_of(mask, PLANES, file.name), place.proposed)
+                drawn = Drawn(outlines_of(mask, PLANES, file.name), place.proposed)
+                add_frame(found, number, drawn, file.name)
         return found
 
 
@@ -107,7 +108,8 @@ class StackLabels:
                 if record is not None and told is None:
                     continue
                 proposed = place.proposed or (told is not None and not told.known)
-                found[number] = Drawn(outlines_of(mask, self._classes, file.name), proposed)
+                drawn = Drawn(outlines_of(mask, self._classes, file.name), proposed)
+                add_frame(found, number, drawn, file.name)
         return found
 
     def _stacks(self, progress: Progress | None) -> Iterator[np.ndarray]:

@@ -13,7 +13,7 @@ from fetaliqa.export.incoming.base import ClassLabel, Drawn, Outline, Placed, te
 from fetaliqa.export.incoming.shapes import polygons_mask
 from fetaliqa.sweep import Sweep
 
-DESCRIPTIONS = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
+DESCRIPTIONS = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml", "classes.txt")  # the last: Label Studio
 BOX_NUMBERS = 4
 
 
@@ -25,7 +25,7 @@ class YoloLabels:
     def __init__(self, path: Path, names: FrameNames) -> None:
         described = next((path / name for name in DESCRIPTIONS if (path / name).is_file()), None)
         if described is None:
-            raise NotFoundError(f"{path}: no data.yaml of YOLO in it; name the data set's folder")
+            raise NotFoundError(f"{path}: no data.yaml or classes.txt of YOLO in it; name the data set's folder")
         self.where = described.name
         self._names = _class_names(described)
         self.placed: Placed[Path] = Placed(names)
@@ -63,7 +63,9 @@ class YoloLabels:
 
 
 def _class_names(file: Path) -> dict[int, str]:
-    """Names of the classes by number, from a list or a table of them."""
+    """Names of the classes by number, from a list or a table of them, or a line for each."""
+    if file.suffix == ".txt":
+        return dict(enumerate(text_of(file).splitlines()))
     try:
         content = yaml.safe_load(text_of(file))
         names = content["names"]
