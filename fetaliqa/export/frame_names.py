@@ -63,7 +63,8 @@ class FrameNames:
         cases: that are there.
         case: the one case that all names are of; None: names tell it.
         pattern: how names are made: a template (``{case}_{frame}.png``; ``*`` is anything) or a regular expression
-            with groups ``case`` and ``frame``; compared with the last part of a name and with all of it. None: as
+            with groups ``case`` and ``frame`` (stacks have no frame); compared with the last part of a name and
+            with all of it. None: as
             exports of this software and annotation tools name pictures.
         first_frame: number of the first frame in names: 0, or 1 where people count from 1.
 
@@ -103,7 +104,7 @@ class FrameNames:
             AmbiguousName: when it fits several cases, or several frames of one.
             LabelError: when its frame number cannot be.
         """
-        readings = set(self._matched(name) if self._pattern is not None else self._read(name))
+        readings = set(self._matched(name) if self._pattern is not None else self._read(name, whole))
         known = {place for place in readings if place.case_id in self._cases}
         if len(known) > 1:
             raise AmbiguousName(name, known)
@@ -112,21 +113,21 @@ class FrameNames:
         if self._case is not None:
             return None
         if self._pattern is not None:
-            return min(readings, key=lambda place: (place.case_id, place.frame), default=None)
+            return min(readings, key=lambda place: place.case_id, default=None)
         stem = SUFFIX.sub("", _written(name)[-1][-1])
         if whole:
             return Place(stem, None)
         named = CASE_FRAME.fullmatch(stem)
         return None if named is None else self._place(named["case"], named)
 
-    def _read(self, name: str) -> Iterator[Place]:
+    def _read(self, name: str, whole: bool) -> Iterator[Place]:
         """Readings of a name in the usual ways."""
         for parts in _written(name):
             stem = SUFFIX.sub("", parts[-1])
             for one in {stem, LABEL_STUDIO.sub("", stem, count=1)}:
-                yield from self._usual(one, parts[-2] if len(parts) > 1 else "")
+                yield from self._usual(one, parts[-2] if len(parts) > 1 else "", whole)
 
-    def _usual(self, stem: str, folder: str) -> Iterator[Place]:
+    def _usual(self, stem: str, folder: str, whole: bool) -> Iterator[Place]:
         found = []
         named = CASE_FRAME.fullmatch(stem)
         if named:
@@ -140,7 +141,7 @@ class FrameNames:
             yield from told
         elif {place.case_id for place in told if place.case_id in self._cases} <= {self._case}:
             mine = [place for place in told if place.case_id == self._case]
-            numbered = NUMBERED.fullmatch(stem)
+            numbered = None if whole else NUMBERED.fullmatch(stem)  # "Segmentation_1" is of no frame
             yield from mine or [self._place(self._case, numbered) if numbered else Place(self._case, None)]
 
     def _called(self, name: str) -> Iterable[str]:
@@ -175,7 +176,7 @@ def compiled(pattern: str) -> re.Pattern[str]:
     """A pattern for names as a regular expression.
 
     Raises:
-        OptionError: when it is none, or has no place for the frame.
+        OptionError: when it is none, or has no place for case or frame.
     """
     written = pattern
     if "(?P<" not in pattern:
@@ -185,8 +186,8 @@ def compiled(pattern: str) -> re.Pattern[str]:
         found = re.compile(written, re.IGNORECASE)
     except re.error as problem:
         raise OptionError(f"--pattern {pattern!r} is no regular expression ({problem})") from None
-    if not set(found.groupindex) <= set(FIELDS) or "frame" not in found.groupindex:
-        raise OptionError(f"--pattern {pattern!r}: its fields must be frame, and maybe case and label")
+    if not set(found.groupindex) <= set(FIELDS) or not set(found.groupindex) & {"case", "frame"}:
+        raise OptionError(f"--pattern {pattern!r}: its fields must be case, frame or both, and maybe label")
     return found
 
 

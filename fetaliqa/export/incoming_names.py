@@ -5,7 +5,7 @@ from __future__ import annotations
 FORMATS = {
     "acouslic": "mask stacks of ACOUSLIC-AI",
     "nnunet": "nnU-Net's raw data set, 2D and 3D",
-    "coco": "COCO (also CVAT's, Label Studio's and Roboflow's)",
+    "coco": "COCO (also CVAT's and Label Studio's)",
     "cvat": "CVAT's `Segmentation mask` and `CVAT for images`, unpacked",
     "slicer": "3D Slicer's CASE.seg.nrrd",
     "dicom": "DICOM segmentations",

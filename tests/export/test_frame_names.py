@@ -97,6 +97,12 @@ def test_a_pattern_says_where_case_and_frame_are(pattern, case):
     assert names.place("set1/alpha_007.png") is None
 
 
+def test_stacks_are_of_a_whole_case():
+    names = FrameNames(["alpha"], pattern="{case}_seg.nii.gz")
+    assert names.place("alpha_seg.nii.gz", whole=True) == Place("alpha", None)
+    assert FrameNames(["alpha"], case="alpha").place("Segmentation_1.seg.nrrd", whole=True) == Place("alpha", None)
+
+
 def test_a_pattern_may_tell_the_class():
     names = FrameNames(["alpha"], case="alpha", pattern="task-{frame}-annotation-*-tag-{label}-*.png")
     assert names.place("task-5-annotation-9-by-1-tag-Abdomen-0.png") == Place("alpha", 5, label="Abdomen")
@@ -105,11 +111,11 @@ def test_a_pattern_may_tell_the_class():
 @pytest.mark.parametrize(
     ("pattern", "words"),
     [
-        ("{case}.png", "must be frame"),
+        ("{label}.png", "must be case, frame"),
         ("{frame}.png", "does not say where the case is"),
         ("{case}_{number}.png", "{number} is not known"),
         (r"(?P<frame>\d+", "no regular expression"),
-        (r"(?P<case>.+)(?P<frame>\d+)(?P<more>x)", "must be frame"),
+        (r"(?P<case>.+)(?P<frame>\d+)(?P<more>x)", "must be case, frame"),
     ],
 )
 def test_patterns_that_cannot_be_used_are_refused(pattern, words):

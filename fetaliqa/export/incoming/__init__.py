@@ -7,6 +7,7 @@ caller says that frames without an outline were looked at too.
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -132,6 +133,8 @@ def open_incoming(
     path, images, request = Path(path), images or {}, request or Request()
     if not path.exists():
         raise NotFoundError(f"{path}: no such file or folder; check the path")
+    if path.is_file() and zipfile.is_zipfile(path):
+        raise LabelError(f"{path.name}: is packed; unpack it, and name the folder")
     if request.case is not None and request.case not in images:
         raise NotFoundError(f"{request.case}: no such case in the studies; its images must be there first")
     names = FrameNames(images, case=request.case, pattern=request.pattern, first_frame=request.first_frame)

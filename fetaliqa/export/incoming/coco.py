@@ -18,7 +18,7 @@ class CocoLabels:
     """COCO annotations: RLE or polygons, in one file, or in a folder of them without the polygon doubles.
 
     In a folder, ``annotations/*.json`` are read (COCO, CVAT, this software), else its own ``*.json`` (Label
-    Studio), else those of its folders (Roboflow).
+    Studio).
 
     Args:
         path: file or folder.
@@ -80,14 +80,7 @@ class CocoLabels:
 def _files(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
-    every = next(
-        (
-            found
-            for pattern in ("annotations/*.json", "*.json", "*/*.json")
-            if (found := sorted(path.glob(pattern)))
-        ),
-        [],
-    )
+    every = sorted(path.glob("annotations/*.json")) or sorted(path.glob("*.json"))
     return [file for file in every if not file.stem.endswith("_polygons")] or every
 
 

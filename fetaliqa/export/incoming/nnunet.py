@@ -21,9 +21,13 @@ class NnUnetLabels:
     shared = True
 
     def __init__(self, path: Path, names: FrameNames) -> None:
-        described = next(iter([*sorted(path.glob("Dataset*/dataset.json")), path / "dataset.json"]))
-        if not described.is_file():
+        sets = sorted(path.glob("Dataset*/dataset.json"))
+        sets = sets or [file for file in (path / "dataset.json",) if file.is_file()]
+        if not sets:
             raise NotFoundError(f"{path}: no dataset.json of nnU-Net in it; name the data set's folder")
+        if len(sets) > 1:
+            raise LabelError(f"{path.name}: holds {len(sets)} data sets; name the folder of one")
+        described = sets[0]
         self.where = described.name
         content = read_json(described)
         self._values = _nnunet_labels(content.get("labels"), described.name)
@@ -68,11 +72,13 @@ def _nnunet_labels(labels: object, where: str) -> dict[ClassLabel, tuple[int, ..
     """Values of each label; of a region, which nnU-Net makes of several labels, all of its values."""
     if not isinstance(labels, dict):
         raise LabelError(f"{where}: its labels are no object of names and values")
+    if all(isinstance(value, str) for value in labels.values()):  # as nnU-Net v1 wrote them: names by value
+        labels = {name: int(value) if value.isdecimal() else value for value, name in labels.items()}
     found = {}
     for name, value in labels.items():
         values = value if isinstance(value, list) else [value]
         for one in values:
-            if isinstance(one, bool) or not isinstance(one, int | float) or one != int(one):
+            if isinstance(one, bool) or not isinstance(one, int | float) or one % 1 != 0:
                 raise LabelError(
                     f"{where}: label {name!r} is {value!r}; whole numbers, or lists of them, are read"
                 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ from fetaliqa.errors import LabelError
 from fetaliqa.export.frame_names import FrameNames
 from fetaliqa.export.incoming.base import ClassLabel, Drawn, Outline, Placed, check_size
 from fetaliqa.export.incoming.own import export_classes
-from fetaliqa.export.incoming.values import Progress, classes_of, outlines_of, values_in
+from fetaliqa.export.incoming.values import Progress, outlines_of, unnamed_classes, values_in
 from fetaliqa.sweep import Sweep
 from fetaliqa.sweep.folder import MAX_FRAME_PIXELS
 
@@ -92,7 +92,7 @@ class PlainMasks:
         if self._by_name:
             self._classes = [ClassLabel(name) for name in sorted(one or UNNAMED for one in told)]
         else:
-            self._classes = export_classes(path) or classes_of(self._pictures(progress))
+            self._classes = export_classes(path) or unnamed_classes(self.placed, _values, progress)
 
     def classes(self, case_id: str) -> list[ClassLabel]:
         return self._classes
@@ -111,17 +111,6 @@ class PlainMasks:
             if picture.any():
                 known.outlines.append(Outline(ClassLabel(place.label or UNNAMED), _inside(picture)))
         return found
-
-    def _pictures(self, progress: Progress | None) -> Iterator[np.ndarray]:
-        """All pictures; one that cannot be read is a problem of its case."""
-        files = [(case, file) for case in self.placed.at for _, _, file in self.placed.of(case)]
-        for done, (case_id, file) in enumerate(files, start=1):
-            try:
-                yield _values(file)
-            except LabelError as problem:
-                self.placed.refuse(case_id, str(problem))
-            if progress is not None:
-                progress(done, len(files))
 
 
 def _inside(picture: np.ndarray) -> Callable[[], np.ndarray]:

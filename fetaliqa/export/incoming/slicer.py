@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,8 @@ from fetaliqa.sweep import Sweep
 from fetaliqa.sweep.reading import DICOM_SUFFIXES, sweep_suffix
 
 SLICER_ENDING = ".seg.nrrd"
+# category and then type of what a segment is, each SCHEME^VALUE^MEANING
+TERMINOLOGY = re.compile(r"TerminologyEntry:[^~|]*~[^~|]*~(?P<scheme>[^~^|]+)\^(?P<value>[^~^|]+)\^")
 OFFSET = "Segmentation_ReferenceImageExtentOffset"  # where a cropped segmentation begins in the image
 
 
@@ -31,9 +34,7 @@ class SlicerLabels:
 
     def classes(self, case_id: str) -> list[ClassLabel]:
         return [
-            ClassLabel(name, value)
-            for _, _, file in self.placed.of(case_id)
-            for name, _, value in _segments(_header(file), file.name)
+            label for _, _, file in self.placed.of(case_id) for label, _, _ in _segments(_header(file), file.name)
         ]
 
     def drawn(self, case_id: str, sweep: Sweep) -> dict[int | None, Drawn]:
@@ -48,11 +49,11 @@ class SlicerLabels:
             frames, rows, columns = _place_in(image, sweep, file.name)
             for frame in range(sweep.frame_count):
                 add_frame(found, frame, Drawn([], place.proposed), file.name)
-            for name, layer, value in _segments(image, file.name):
+            for label, layer, value in _segments(image, file.name):
                 inside = layers[..., layer] == value
                 for offset in np.flatnonzero(inside.any(axis=(1, 2))).tolist():
                     draw = _Part(inside[offset], sweep.shape[1:], (rows, columns))
-                    found[frames.start + offset].outlines.append(Outline(ClassLabel(name, value), draw))
+                    found[frames.start + offset].outlines.append(Outline(label, draw))
         return found
 
 
@@ -78,10 +79,10 @@ def _header(file: Path) -> sitk.ImageFileReader:
     return reader
 
 
-def _segments(image: sitk.Image | sitk.ImageFileReader, name: str) -> list[tuple[str, int, int]]:
-    """Name, layer and value of each segment."""
+def _segments(image: sitk.Image | sitk.ImageFileReader, name: str) -> list[tuple[ClassLabel, int, int]]:
+    """Class, layer and value of each segment."""
     keys = set(image.GetMetaDataKeys())
-    found: list[tuple[str, int, int]] = []
+    found: list[tuple[ClassLabel, int, int]] = []
     while f"Segment{len(found)}_LabelValue" in keys or f"Segment{len(found)}_ID" in keys:
         prefix = f"Segment{len(found)}_"
 
@@ -91,7 +92,9 @@ def _segments(image: sitk.Image | sitk.ImageFileReader, name: str) -> list[tuple
         segment, layer, value = field("Name", field("ID", "")), field("Layer", "0"), field("LabelValue", "1")
         if not (layer.isdecimal() and value.isdecimal()) or int(layer) >= _layers(image):
             raise LabelError(f"{name}: segment {segment!r} has no layer {layer} with value {value}; save it again")
-        found.append((segment, int(layer), int(value)))
+        code = TERMINOLOGY.search(field("Tags", ""))
+        label = ClassLabel(segment, int(value), None if code is None else f"{code['scheme']}:{code['value']}")
+        found.append((label, int(layer), int(value)))
     if not found:
         raise LabelError(f"{name}: names no segment; save the segmentation in Slicer as .seg.nrrd")
     return found

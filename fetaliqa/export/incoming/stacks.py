@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,11 +9,11 @@ import numpy as np
 
 from fetaliqa.datasets.acouslic_layout import MASKS
 from fetaliqa.datasets.studies_folder import RECORD_SUFFIX
-from fetaliqa.errors import FetalIQAError, LabelError
+from fetaliqa.errors import LabelError
 from fetaliqa.export.frame_names import SUFFIX, FrameNames
 from fetaliqa.export.incoming.base import ClassLabel, Drawn, Placed, add_frame
 from fetaliqa.export.incoming.own import export_classes, export_rows
-from fetaliqa.export.incoming.values import Progress, classes_of, outlines_of
+from fetaliqa.export.incoming.values import Progress, outlines_of, unnamed_classes
 from fetaliqa.labels import FrameRecord, parse_record
 from fetaliqa.labels.record import read_record_file
 from fetaliqa.sweep import Sweep, read_masks
@@ -92,7 +91,7 @@ class StackLabels:
             if file.name.lower().endswith(STACKS) and not file.name.startswith("."):
                 self.placed.add(file.name, file, whole=True)
         self._rows = export_rows(path)
-        self._classes = export_classes(path) or classes_of(self._stacks(progress))
+        self._classes = export_classes(path) or unnamed_classes(self.placed, _values, progress)
 
     def classes(self, case_id: str) -> list[ClassLabel]:
         return self._classes
@@ -112,16 +111,9 @@ class StackLabels:
                 add_frame(found, number, drawn, file.name)
         return found
 
-    def _stacks(self, progress: Progress | None) -> Iterator[np.ndarray]:
-        """All stacks; one that cannot be read is a problem of its case."""
-        files = [(case, file) for case in self.placed.at for _, _, file in self.placed.of(case)]
-        for done, (case_id, file) in enumerate(files, start=1):
-            try:
-                yield to_labels(open_image(file).pixels, file.name)
-            except FetalIQAError as problem:
-                self.placed.refuse(case_id, str(problem))
-            if progress is not None:
-                progress(done, len(files))
+
+def _values(file: Path) -> np.ndarray:
+    return to_labels(open_image(file).pixels, file.name)
 
 
 def _record_of(file: Path) -> FrameRecord | None:
