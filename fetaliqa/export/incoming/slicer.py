@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -44,28 +45,32 @@ class SlicerLabels:
                 image = sitk.ReadImage(str(file))
             except RuntimeError:
                 raise LabelError(f"{file.name}: cannot be read as .nrrd; save it again in Slicer") from None
-            layers = sitk.GetArrayFromImage(image)
+            layers = sitk.GetArrayViewFromImage(image)
             layers = layers[..., None] if image.GetNumberOfComponentsPerPixel() == 1 else layers
             frames, rows, columns = _place_in(image, sweep, file.name)
             for frame in range(sweep.frame_count):
                 add_frame(found, frame, Drawn([], place.proposed), file.name)
             for label, layer, value in _segments(image, file.name):
-                inside = layers[..., layer] == value
-                for offset in np.flatnonzero(inside.any(axis=(1, 2))).tolist():
-                    draw = _Part(inside[offset], sweep.shape[1:], (rows, columns))
-                    found[frames.start + offset].outlines.append(Outline(label, draw))
+                for offset, part in enumerate(layers[..., layer]):
+                    if (part == value).any():
+                        draw = _Part(part, value, sweep.shape[1:], (rows, columns), image)
+                        found[frames.start + offset].outlines.append(Outline(label, draw))
         return found
 
 
+@dataclass(frozen=True, eq=False)
 class _Part:
-    """The mask of a frame of which a part is given."""
+    """Draws a frame of which a part is given: where it holds a value. The image owns the part's memory."""
 
-    def __init__(self, inside: np.ndarray, shape: tuple[int, int], place: tuple[slice, slice]) -> None:
-        self._inside, self._shape, self._place = inside, shape, place
+    part: np.ndarray
+    value: int
+    shape: tuple[int, int]
+    place: tuple[slice, slice]
+    image: sitk.Image
 
     def __call__(self) -> np.ndarray:
-        mask = np.zeros(self._shape, bool)
-        mask[self._place] = self._inside
+        mask = np.zeros(self.shape, bool)
+        mask[self.place] = self.part == self.value
         return mask
 
 

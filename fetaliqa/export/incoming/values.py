@@ -15,7 +15,9 @@ Progress = Callable[[int, int], None]
 
 
 def values_in(mask: np.ndarray) -> set[int]:
-    """Whole numbers in a mask, 0 left out."""
+    """Whole numbers in a mask or a stack of masks, 0 left out."""
+    if mask.ndim > 2:  # frame by frame: counting takes eight times the memory of what is counted
+        return set().union(*map(values_in, mask))
     if mask.dtype == np.uint8:  # many times faster than sorting all pixels
         return set(np.flatnonzero(np.bincount(mask.ravel())).tolist()) - {0}
     return set(np.unique(mask).tolist()) - {0}
