@@ -126,7 +126,6 @@ def _show(results: list[ImportedCase], unplaced: list[str], args: argparse.Names
 
 
 def _print(result: ImportedCase, args: argparse.Namespace) -> None:
-    left = _left_out(result)
     if result.problem:
         print(f"fetaliqa labels: {result.problem}", file=sys.stderr)
         return
@@ -146,11 +145,11 @@ def _print(result: ImportedCase, args: argparse.Namespace) -> None:
         print(f"{result.case_id}, {tag}: unchanged ({told})")
     else:
         print(f"{result.case_id}, {tag}: nothing to import")
-    for line in left:
+    for line in _left_out(result, args.kind):
         print(f"  {line}")
 
 
-def _left_out(result: ImportedCase) -> list[str]:
+def _left_out(result: ImportedCase, kind: str) -> list[str]:
     """What is not imported of a case, a line each."""
     left = result.left_out
     lines = []
@@ -158,9 +157,9 @@ def _left_out(result: ImportedCase) -> list[str]:
         counts = ", ".join(f"{count} of {name!r}" for name, count in sorted(left.classes.items()))
         lines.append(f"left out, other classes: {counts}")
     if left.ignored:
+        hint = "; where iscrowd is CVAT's mark of brush masks, add --crowd" if kind == "coco" else ""
         lines.append(
-            f"left out, frames with an ignored region, of which nothing is known: {_listed(left.ignored)} "
-            "(COCO's iscrowd: see --crowd)"
+            f"left out, frames with an ignored region, of which nothing is known: {_listed(left.ignored)}{hint}"
         )
     if left.without_outline:
         lines.append(

@@ -116,6 +116,13 @@ def test_boxes_are_no_outlines(served, bring, tmp_path):
     assert stored_states(served) == {3: "empty"}, "and no empty frame either"
 
 
+def test_a_box_beside_an_outline_changes_nothing(served, bring, tmp_path):
+    file = coco(tmp_path / "a.json", [annotation(1, 1), annotation(2, 1, segmentation=[], bbox=[1, 1, 9, 9])])
+    code, results, _ = bring(file, "coco")
+    assert (code, results["alpha"]["left_out"]["without_outline"]) == (0, [])
+    masks_alone(served, 2, BOX)
+
+
 def test_coco_as_other_programs_write_it(served, bring, tmp_path):
     """Ids and sizes as text, categories from 0, several polygons, flat ones, compressed run lengths, UTF-16."""
     from pycocotools import mask as coco_mask

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 from export_files import SHAPE, ellipse, frames_of, stored
 from pydicom import dcmread
 from pydicom.dataset import Dataset, FileDataset
@@ -180,3 +181,21 @@ def test_stills_of_a_folder_are_told_apart_by_their_instances(export, bring):
     assert (code, results["images"]["added"]) == (0, [0, 1, 3]), (err, results)
     masks, _ = stored(exported / "images", "images")
     assert np.array_equal(masks[0] > 0, ellipse(1) > 0)
+
+
+@pytest.mark.parametrize("said", [True, False], ids=["the offset is said", "the offset follows from the origin"])
+def test_slicer_gives_a_calibrated_cine_another_spacing(archive, bring, tmp_path, said):
+    """GDCM, and so Slicer, says 1 mm of ultrasound whose calibration is that of its regions."""
+    studies, _ = archive
+    part = np.zeros((6, 60, 80), np.uint8)  # cropped: begins at frame 2, row 20, column 30
+    part[[0, 5]] = INSIDE[20:80, 30:110]
+    image = sitk.GetImageFromArray(part)
+    image.SetOrigin((30, 20, 2))
+    fields = {"Segment0_ID": "a", "Segment0_Name": "Abdomen", "Segment0_LabelValue": "1", "Segment0_Layer": "0"}
+    fields |= {"Segmentation_ReferenceImageExtentOffset": "30 20 2"} if said else {}
+    for key, value in fields.items():
+        image.SetMetaData(key, value)
+    sitk.WriteImage(image, str(tmp_path / "one.seg.nrrd"))
+    code, results, err = bring(tmp_path / "one.seg.nrrd", "slicer", studies=studies)
+    assert code == 0, (results, err)
+    assert_imported(studies)

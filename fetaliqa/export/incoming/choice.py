@@ -118,8 +118,8 @@ class ClassChoice:
             left: gets what is not taken.
 
         Returns:
-            None when the frame is left out: a pixel of which nothing is known may be of the anatomy or not, so
-            that neither an outline nor an empty frame would be true.
+            None when the frame is left out: a pixel of which nothing is known may be of the anatomy or not, and a
+            box is no outline, so that neither an outline nor an empty frame would be true.
         """
         mine = [one for one in drawn.outlines if one.label in chosen and not one.ignored]
         unknown = [
@@ -139,9 +139,8 @@ class ClassChoice:
             return None
         mine = [one for one in mine if not one.proposed] or mine
         proposed = drawn.proposed or (bool(mine) and all(one.proposed for one in mine))
-        parts = [one.draw() for one in mine]
-        shapes = [part for part in parts if part is not None and part.any()]
-        if len(shapes) < len(parts):
+        shapes = [part for one in mine if (part := one.draw()) is not None and part.any()]
+        if mine and not shapes:
             left.without_outline.append(frame)
             return None
         if not shapes:
