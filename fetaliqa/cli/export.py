@@ -131,7 +131,10 @@ def _selection(args: argparse.Namespace) -> Any:
             path = Path(text[1:])
             if not path.is_file():
                 raise NotFoundError(f"{path}: no such list of cases; check the path")
-            text = path.read_text(encoding="utf-8").replace("\n", ",")
+            try:
+                text = path.read_text(encoding="utf-8-sig").replace("\n", ",")
+            except UnicodeDecodeError as problem:
+                raise OptionError(f"{path.name}: byte {problem.start} is not UTF-8; save it as UTF-8") from None
         given[name] = None if text is None else [word for part in text.split(",") if (word := part.strip())]
     if args.best:
         if args.top not in (None, 1):

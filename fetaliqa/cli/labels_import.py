@@ -5,12 +5,17 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from fetaliqa.anatomy import ANATOMIES
 from fetaliqa.cli.bars import moves
 from fetaliqa.cli.inputs import existing
+from fetaliqa.export.incoming_names import FORMATS, POLYGONS
 
-FORMATS = ("acouslic", "nnunet", "coco", "cvat", "slicer")
+if TYPE_CHECKING:
+    from fetaliqa.export.importing import ImportedCase
+
+SHOWN = 20  # frames or names in a line
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -21,10 +26,38 @@ def configure(parser: argparse.ArgumentParser) -> None:
         dest="kind",
         required=True,
         choices=FORMATS,
-        help="mask stacks (acouslic), raw data set (nnunet), COCO, CVAT's `Segmentation mask`, .seg.nrrd (slicer)",
+        help="; ".join(f"{name}: {what}" for name, what in FORMATS.items()),
     )
     parser.add_argument("--rater", required=True, help="who made them")
     parser.add_argument("--tag", help="line of labels to save to (default: the rater's own)")
+    parser.add_argument(
+        "--anatomy", choices=sorted(ANATOMIES), default="abdomen", help="what is imported (default: abdomen)"
+    )
+    parser.add_argument(
+        "--label",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="name or value of the class that is the anatomy, where names do not tell; may be given several times",
+    )
+    parser.add_argument("--case", metavar="ID", help="case that all pictures are of")
+    parser.add_argument(
+        "--pattern",
+        help="how pictures are named: a template such as {case}_{frame}.png (* is anything), or a regular "
+        "expression with groups case and frame",
+    )
+    parser.add_argument(
+        "--first-frame",
+        type=int,
+        choices=(0, 1),
+        default=0,
+        help="number of the first frame in names of pictures (default: 0)",
+    )
+    parser.add_argument(
+        "--crowd",
+        action="store_true",
+        help="COCO annotations with iscrowd are outlines, as CVAT means it: it marks every brush mask so",
+    )
     parser.add_argument(
         "--empty", action="store_true", help="frames without an outline were looked at too, and are empty"
     )
@@ -34,17 +67,35 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Import; returns 2 when a case has a conflict or a problem."""
-    from dataclasses import asdict
+    from fetaliqa.errors import NotFoundError
+    from fetaliqa.export.frame_names import FrameNames
+
+    for path in (args.source, args.studies):  # before anything that takes time to import
+        if not path.exists():
+            raise NotFoundError(f"{path}: no such file or folder; check the path")
+    FrameNames(case=args.case, pattern=args.pattern)
 
     from tqdm import tqdm
 
+    from fetaliqa.anatomy import anatomy_named
     from fetaliqa.cli.extras import require_extra
-    from fetaliqa.export.importing import import_labels
-    from fetaliqa.export.incoming import open_incoming
+    from fetaliqa.export.importing import import_labels, studied_images
+    from fetaliqa.export.incoming import Request, open_incoming
 
-    if args.kind == "coco":
-        require_extra("export", "reading COCO", {"pycocotools": "pycocotools"})
-    incoming = open_incoming(args.source, args.kind)
+    if args.kind in POLYGONS:
+        require_extra("export", f"reading {args.kind}", {"pycocotools": "pycocotools"})
+    with tqdm(desc="read", unit="file", disable=args.quiet or None, file=sys.stderr, leave=False) as bar:
+        request = Request(
+            anatomy=anatomy_named(args.anatomy),
+            labels=args.label,
+            case=args.case,
+            pattern=args.pattern,
+            first_frame=args.first_frame,
+            crowd=args.crowd,
+            progress=moves(bar),
+        )
+        incoming = open_incoming(args.source, args.kind, studied_images(args.studies), request)
+    about = {"format": args.kind, "name": args.source.name, "anatomy": args.anatomy}
     with tqdm(desc="import", unit="case", disable=args.quiet or None, file=sys.stderr, leave=False) as bar:
         results = import_labels(
             args.studies,
@@ -52,32 +103,72 @@ def run(args: argparse.Namespace) -> int:
             args.rater,
             tag=args.tag,
             empty=args.empty,
-            about={"format": args.kind, "name": args.source.name},
+            about=about | ({"labels": args.label} if args.label else {}),
             dry_run=args.dry_run,
             progress=moves(bar),
         )
-    if args.json:
-        print(json.dumps([asdict(result) for result in results], indent=2))
-    else:
-        for result in results:
-            _print(result, args)
+    _show(results, incoming.unplaced, args)
     return 2 if any(result.conflicts or result.problem for result in results) else 0
 
 
-def _print(result: Any, args: argparse.Namespace) -> None:
+def _show(results: list[ImportedCase], unplaced: list[str], args: argparse.Namespace) -> None:
+    """Print what became of all: with --json a list of cases, last the files that are of none."""
+    from dataclasses import asdict
+
+    if args.json:
+        told: list[dict[str, Any]] = [asdict(result) for result in results]
+        print(json.dumps(told + ([{"case_id": None, "files": unplaced}] if unplaced else []), indent=2))
+        return
+    for result in results:
+        _print(result, args)
+    if unplaced:
+        print(f"left out: {len(unplaced)} files whose names tell no case here: {_listed(unplaced)}")
+
+
+def _print(result: ImportedCase, args: argparse.Namespace) -> None:
     if result.problem:
         print(f"fetaliqa labels: {result.problem}", file=sys.stderr)
         return
     tag = args.tag or args.rater
     told = f"{len(result.added)} new, {len(result.same)} the same"
     if result.conflicts:
-        frames = ", ".join(map(str, result.conflicts[:20])) + (" ..." if len(result.conflicts) > 20 else "")
         print(
-            f"{result.case_id}, {tag}: frames {frames} say something else there; nothing of this case was saved "
-            f"({told}); use another --tag, and compare with `fetaliqa labels agreement`",
+            f"{result.case_id}, {tag}: frames {_listed(result.conflicts)} say something else there; nothing of "
+            f"this case was saved ({told}); use another --tag, and compare with `fetaliqa labels agreement`",
             file=sys.stderr,
         )
     elif result.version is not None:
         print(f"{result.case_id}, {tag}: version {result.version} ({told})")
+    elif result.added:
+        print(f"{result.case_id}, {tag}: nothing saved (dry run; {told})")
+    elif result.same:
+        print(f"{result.case_id}, {tag}: unchanged ({told})")
     else:
-        print(f"{result.case_id}, {tag}: nothing saved ({told})")
+        print(f"{result.case_id}, {tag}: nothing to import")
+    for line in _left_out(result, args.kind):
+        print(f"  {line}")
+
+
+def _left_out(result: ImportedCase, kind: str) -> list[str]:
+    """What is not imported of a case, a line each."""
+    left = result.left_out
+    lines = []
+    if left.classes:
+        counts = ", ".join(f"{count} of {name!r}" for name, count in sorted(left.classes.items()))
+        lines.append(f"left out, other classes: {counts}")
+    if left.ignored:
+        hint = "; where iscrowd is CVAT's mark of brush masks, add --crowd" if kind == "coco" else ""
+        lines.append(
+            f"left out, frames with an ignored region, of which nothing is known: {_listed(left.ignored)}{hint}"
+        )
+    if left.without_outline:
+        lines.append(
+            f"left out, frames marked without an outline (boxes, points): {_listed(left.without_outline)}"
+        )
+    if left.joined:
+        lines.append(f"frames on which several outlines were made one: {_listed(left.joined)}")
+    return lines
+
+
+def _listed(items: list[Any]) -> str:
+    return ", ".join(map(str, items[:SHOWN])) + (", ..." if len(items) > SHOWN else "")

@@ -87,7 +87,7 @@ def find_images(folder: Path) -> dict[str, Path]:
         images = (path for path in (folder / IMAGES).iterdir() if not path.name.startswith("."))
         return dict(sorted((case_id_of(path), path) for path in images if is_sweep_path(path)))
     try:
-        index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+        index = json.loads((folder / INDEX).read_bytes())
         below = _below(folder, index.get("images_dir") or ".")
         found = {
             case_id: below / _plain_name(f"{case_id}{entry['image']['ext']}")
@@ -105,7 +105,7 @@ def _no_index(problem: Exception) -> SweepError:
 def _indexed(folder: Path, subjects: dict[str, str]) -> Iterator[Study]:
     """Cases in the order of MONAI Label's index."""
     try:
-        index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
+        index = json.loads((folder / INDEX).read_bytes())
         objects = index["objects"].items()
         images, labels = (_below(folder, index.get(key) or ".") for key in ("images_dir", "labels_dir"))
         store = LabelStore(folder / FOLDER)

@@ -13,7 +13,7 @@ import numpy as np
 
 from fetaliqa.datasets.studies_folder import FINAL, INDEX, find_images, is_studies
 from fetaliqa.errors import FetalIQAError, LabelError, NotFoundError
-from fetaliqa.export.incoming import Incoming, IncomingFrame
+from fetaliqa.export.incoming import Incoming, IncomingFrame, LeftOut
 from fetaliqa.labels import FrameLabel, FrameRecord, LabelStore
 from fetaliqa.labels.store import FOLDER
 from fetaliqa.labels.version import LabelVersion, pixels_sha256
@@ -34,6 +34,7 @@ class ImportedCase:
         same: frames of which the label says the same already.
         conflicts: frames of which the label says something else; with any, nothing of the case is saved.
         problem: why the case could not be imported.
+        left_out: what of it is not imported, and which outlines were joined.
     """
 
     case_id: str
@@ -42,6 +43,7 @@ class ImportedCase:
     same: list[int] = field(default_factory=list)
     conflicts: list[int] = field(default_factory=list)
     problem: str | None = None
+    left_out: LeftOut = field(default_factory=LeftOut)
 
 
 def studied_images(folder: Path) -> dict[str, Path]:
@@ -49,7 +51,8 @@ def studied_images(folder: Path) -> dict[str, Path]:
 
     Raises:
         NotFoundError: when there is no such folder.
-        LabelError: when it is a plain folder of images and labels, which has no versions.
+        LabelError: when it is a plain folder of images and labels, which has no versions, or two images have one
+            name.
     """
     if not folder.is_dir():
         raise NotFoundError(f"{folder}: no such folder; check the path")
@@ -60,7 +63,12 @@ def studied_images(folder: Path) -> dict[str, Path]:
             f"{folder}: a plain folder of images and labels keeps no versions; import into the folder of images "
             "that the server serves"
         )
-    return {case_id_of(path): path for path in expand_cases(folder)}
+    found: dict[str, Path] = {}
+    for path in expand_cases(folder):
+        other = found.setdefault(case_id_of(path), path)
+        if other != path:
+            raise LabelError(f"{path.name}: {other.name} is of the same name; rename one of them")
+    return found
 
 
 def import_labels(
@@ -99,7 +107,10 @@ def import_labels(
         results.append(result)
         try:
             if case_id not in images:
-                raise NotFoundError(f"{case_id}: no such case in {folder}; its images must be there first")
+                raise NotFoundError(
+                    f"{case_id}: no such case in {folder}; its images must be there first, or say with --case or "
+                    "--pattern what names mean"
+                )
             _Case(store, case_id, images[case_id], tag or rater, folder).take(
                 result, incoming, rater, empty, about or {}, dry_run
             )
@@ -130,13 +141,11 @@ class _Case:
         masks, record = self._present()
         known = dict(record.frames)
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        for frame, told in incoming.read(self.case_id, self.sweep).items():
+        found = incoming.read(self.case_id, self.sweep)
+        result.left_out = found.left_out
+        for frame, told in found.frames.items():
             if not told.mask.any() and not empty:
                 continue
-            if frame >= self.sweep.frame_count:
-                raise LabelError(
-                    f"{self.case_id}: frame {frame}; its frames are 0 to {self.sweep.frame_count - 1}"
-                )
             if self.sweep.padding[frame]:
                 if told.mask.any():
                     raise LabelError(f"{self.case_id}: frame {frame} is black, but has an outline")

@@ -108,3 +108,21 @@ def _opened(paths: Sequence[Path], datasets: Sequence[FileDataset], name: str) -
         grid = Grid(spacing=(spacing[1], spacing[0], 1.0))
     count = len(paths) if len(paths) > 1 else frame_count(first, paths[0].name)
     return OpenImage(Pixels((count, rows, columns), lambda: grey_frames(paths), tuple(notes)), grid, spacing)
+
+
+def frame_instances(paths: Sequence[Path], name: str) -> list[str]:
+    """SOP instance of each file, in the order in which they are the frames of a sweep.
+
+    Args:
+        paths: the files, in the order of their names.
+        name: what the user named, for messages.
+
+    Raises:
+        SweepError: when a file is not DICOM, or the files do not belong together.
+    """
+    datasets = [read_dataset(path, with_pixels=False) for path in paths]
+    try:
+        order = _in_order(paths, datasets, name) if len(paths) > 1 else range(len(paths))
+        return [str(datasets[index].SOPInstanceUID) for index in order]
+    except DAMAGE_ERRORS as error:
+        raise SweepError(f"{name}: its DICOM header is damaged ({reason_of(error)}); export it again") from None

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import cv2
 import numpy as np
 import SimpleITK as sitk
+
+from fetaliqa.labels import FrameLabel, LabelStore
 
 SPACING = (0.4, 0.25)  # mm, rows and columns differ, so that a swap shows
 ORIGIN = (3.0, -7.5, 2.0)
@@ -90,3 +93,9 @@ def write_studies(root: Path, cases: tuple[str, ...] = CASES) -> Path:
 def expected_masks() -> dict[int, np.ndarray]:
     """Masks of the confirmed frames of any case, by frame number."""
     return {1: ellipse(1), 3: ellipse(2, 4), 4: np.zeros(SHAPE[1:], np.uint8), 7: ellipse(1, -3)}
+
+
+def stored(served: Path, case: str = "alpha", tag: str = "cleo") -> tuple[np.ndarray, Mapping[int, FrameLabel]]:
+    """Masks and record of a label."""
+    version = LabelStore(served / "label-versions").current(case, tag)
+    return sitk.GetArrayFromImage(sitk.ReadImage(str(version.mask))), version.record.frames

@@ -102,3 +102,11 @@ def test_a_condition_that_cannot_be_meant_is_refused(given, words):
 def test_a_selection_survives_its_json_form():
     selection = Selection(states=("annotated",), planes=("optimal",), top=3, per="sweep", cases=("a", "b"))
     assert Selection.from_json(selection.to_json()) == selection
+
+
+def test_a_list_of_cases_may_come_from_a_windows_editor(export, tmp_path):
+    (tmp_path / "cases.txt").write_bytes(b"\xef\xbb\xbfalpha\r\nbeta\r\n")
+    assert export("--format", "png", "--cases", f"@{tmp_path / 'cases.txt'}", "--dry-run").code == 0
+    (tmp_path / "cases.txt").write_bytes("käse".encode("latin-1"))
+    refused = export("--format", "png", "--cases", f"@{tmp_path / 'cases.txt'}", "--dry-run", name="b")
+    assert (refused.code, "byte 1 is not UTF-8" in refused.err) == (2, True)

@@ -1,51 +1,14 @@
 """Labels made elsewhere come in as versions with a frame record; nothing is overwritten."""
 
-import json
-
 import cv2
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from export_files import ORIGIN, SHAPE, SPACING, ellipse, expected_masks, frames_of, write_volume
+from export_files import ORIGIN, SHAPE, SPACING, ellipse, expected_masks, stored, write_volume
 
 from fetaliqa.cli.main import main
 from fetaliqa.datasets.studies import Studies
 from fetaliqa.labels import FrameLabel, FrameRecord, LabelStore
-
-CASES = ("alpha", "beta")
-PLANES = {1: "optimal", 3: "suboptimal", 7: None}
-
-
-@pytest.fixture
-def served(tmp_path):
-    """A folder of images as a server has it, without labels."""
-    folder = tmp_path / "served"
-    for seed, case in enumerate(CASES):
-        write_volume(folder / f"{case}.mha", frames_of(seed))
-    index = {"name": "n", "description": "d", "images_dir": ".", "labels_dir": "labels"}
-    objects = {case: {"image": {"ext": ".mha", "info": {}}, "labels": {}} for case in CASES}
-    (folder / "datastore_v2.json").write_text(json.dumps(index | {"objects": objects}))
-    return folder
-
-
-@pytest.fixture
-def bring(served, capsys):
-    """Run ``fetaliqa labels import``; gives exit code, results by case and error text."""
-
-    def run(source, kind, *words, rater="cleo"):
-        capsys.readouterr()
-        words = ["labels", "import", str(source), "--from", kind, "--rater", rater, "--json", *words]
-        code = main([*words, "--quiet", "--studies", str(served)])
-        out, err = capsys.readouterr()
-        return code, {one["case_id"]: one for one in json.loads(out)} if out else {}, err
-
-    return run
-
-
-def stored(served, case="alpha", tag="cleo"):
-    """Masks and record of a label."""
-    version = LabelStore(served / "label-versions").current(case, tag)
-    return sitk.GetArrayFromImage(sitk.ReadImage(str(version.mask))), version.record.frames
 
 
 def assert_as_exported(served, planes, empty=()):
@@ -66,6 +29,14 @@ def assert_as_exported(served, planes, empty=()):
         ("acouslic", "acouslic", {1: "optimal", 3: "suboptimal", 7: "optimal"}),
         ("nnunet", "nnunet", {1: None, 3: "suboptimal", 7: None}),
         ("coco", "coco", {1: None, 3: "suboptimal", 7: None}),
+        ("yolo", "yolo", {1: None, 3: "suboptimal", 7: None}),
+        ("nifti", "stacks", {1: None, 3: "suboptimal", 7: None}),
+        ("mha", "stacks", {1: None, 3: "suboptimal", 7: None}),
+        ("dicom", "dicom", {1: None, 3: "suboptimal", 7: None}),
+        ("dicom-cine", "dicom", {1: None, 3: "suboptimal", 7: None}),
+        ("imagefolder", "masks", {1: None, 3: "suboptimal", 7: None}),
+        ("png", "masks", {1: None, 3: "suboptimal", 7: None}),
+        ("tiff", "masks", {1: None, 3: "suboptimal", 7: None}),
     ],
 )
 def test_what_was_exported_comes_in_again(export, served, bring, form, kind, planes):
@@ -85,9 +56,13 @@ def test_frames_without_an_outline_are_empty_only_when_that_is_said(export, serv
     assert_as_exported(served, {1: None, 3: "suboptimal", 7: None}, empty=[4])
 
 
-def test_a_proposal_stays_one(export, served, bring):
-    exported = export("--format", "nnunet", "--cases", "alpha", "--states", "annotated,proposed").out
-    assert bring(exported, "nnunet")[0] == 0
+@pytest.mark.parametrize(
+    ("form", "kind"),
+    [("nnunet", "nnunet"), ("nifti", "stacks"), ("dicom", "dicom"), ("dicom-cine", "dicom"), ("png", "masks")],
+)
+def test_a_proposal_stays_one(export, served, bring, form, kind):
+    exported = export("--format", form, "--cases", "alpha", "--states", "annotated,proposed").out
+    assert bring(exported, kind)[0] == 0
     _, frames = stored(served)
     assert (frames[9].state, frames[9].rater, frames[1].state) == ("proposed", None, "annotated")
 

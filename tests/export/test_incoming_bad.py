@@ -11,8 +11,11 @@ import numpy as np
 import pytest
 
 from fetaliqa.errors import LabelError
-from fetaliqa.export.incoming.coco import CocoLabels
-from fetaliqa.export.incoming.pictures import CvatLabels, NnUnetLabels
+from fetaliqa.export.frame_names import FrameNames
+from fetaliqa.export.incoming import open_incoming
+from fetaliqa.export.incoming.base import ClassLabel
+from fetaliqa.export.incoming.cvat import CvatMasks
+from fetaliqa.export.incoming.nnunet import NnUnetLabels
 from fetaliqa.export.manifest import _time
 from fetaliqa.export.selection import Selection
 from fetaliqa.labels import parse_record
@@ -21,48 +24,65 @@ from fetaliqa.sweep import sweep_from_array
 SWEEP = sweep_from_array(np.full((3, 16, 16), 50, np.uint8), (1.0, 1.0), case_id="A")
 
 
-def coco(folder: Path, images: list[dict[str, Any]], segmentation: Any) -> CocoLabels:
+def coco(folder: Path, images: list[dict[str, Any]], segmentation: Any, **more: Any) -> Any:
+    """What is read of frames of A."""
     content = {
         "categories": [{"id": 1, "name": "abdomen"}],
         "images": images,
         "annotations": [{"id": 7, "image_id": 1, "category_id": 1, "segmentation": segmentation}],
     }
-    (folder / "instances.json").write_text(json.dumps(content))
-    return CocoLabels(folder / "instances.json")
+    (folder / "instances.json").write_text(json.dumps(content | more))
+    return open_incoming(folder / "instances.json", "coco").read("A", SWEEP)
 
 
 IMAGE = {"id": 1, "file_name": "A_0001.png", "height": 16, "width": 16}
 
 
 def test_coco_that_cannot_be_used(tmp_path: Path) -> None:
-    with pytest.raises(LabelError, match="height"):
-        coco(tmp_path, [{"id": 1, "file_name": "A_0001.png"}], [])
-    with pytest.raises(LabelError, match="two pictures are frame 1 of A"):
-        coco(tmp_path, [IMAGE, {**IMAGE, "id": 2, "file_name": "val/A_0001.png"}], [])
-    with pytest.raises(LabelError, match="annotation 7"):
-        coco(tmp_path, [IMAGE], [[3.0, 4.0]]).read("A", SWEEP)
-    frame = coco(tmp_path, [IMAGE], []).read("A", SWEEP)[1]
-    assert not np.any(frame.mask), "an empty outline is an empty frame"
+    for images, segmentation, words in (
+        ([{"id": 1, "file_name": "A_0001.png"}], [], "height"),
+        ([IMAGE, {**IMAGE, "id": 2, "file_name": "val/A_0001.png"}], [], "two pictures are frame 1 of A"),
+        ([IMAGE, {**IMAGE, "file_name": "A_0002.png"}], [], "two images have the id 1"),
+        ([{**IMAGE, "height": 17}], [], "A_0001.png: 17 x 16 pixels, but frames of A have 16 x 16"),
+        ([IMAGE], [[3.0, 4.0]], "annotation 7: its outline is no polygon"),
+        ([IMAGE], [[3.0, 4.0, 5.0, 6.0]], "annotation 7: its outline is no polygon"),
+        ([IMAGE], [[3.0, 4.0, 5.0, 6.0, 1e9, 2.0]], "annotation 7: its outline lies outside"),
+        ([IMAGE], [[3.0, 4.0, 5.0, 6.0, float("nan"), 2.0]], "annotation 7: its outline is no polygon"),
+        ([IMAGE], [[3, 4, 5, 6, 10**400, 2]], "annotation 7: its outline is no polygon"),
+        ([IMAGE], {"size": [16, 16], "counts": [10, 20]}, "annotation 7: its run lengths do not fill"),
+        ([IMAGE], {"size": [16, 16], "counts": [-10, 266]}, "annotation 7: its run lengths do not fill"),
+        ([IMAGE], {"size": [16, 16], "counts": "0"}, "annotation 7: its run lengths do not fill"),
+        ([IMAGE], {"size": [16, 16], "counts": "oo\x7f"}, "annotation 7: its run lengths do not fill"),
+        ([IMAGE], {"size": [8, 32], "counts": [256]}, "annotation 7: its size"),
+    ):
+        with pytest.raises(LabelError, match=words):
+            coco(tmp_path, images, segmentation)
+
+
+def test_an_annotation_without_an_outline_is_no_empty_frame(tmp_path: Path) -> None:
+    found = coco(tmp_path, [IMAGE], [])
+    assert found.frames == {}
+    assert found.left_out.without_outline == [1]
 
 
 def test_a_cvat_colour_that_is_none(tmp_path: Path) -> None:
     (tmp_path / "SegmentationClass").mkdir()
     cv2.imwrite(str(tmp_path / "SegmentationClass" / "A_0001.png"), np.zeros((16, 16, 3), np.uint8))
     (tmp_path / "labelmap.txt").write_text("abdomen:a,b,c::\n")
-    with pytest.raises(LabelError, match="'a:b:c' of 'abdomen'"):
-        CvatLabels(tmp_path)
+    with pytest.raises(LabelError, match="'a,b,c' of 'abdomen'"):
+        CvatMasks(tmp_path, FrameNames())
 
 
 def test_nnunet_label_values(tmp_path: Path) -> None:
     (tmp_path / "labelsTr").mkdir()
     cv2.imwrite(str(tmp_path / "labelsTr" / "A_0001.png"), np.zeros((16, 16), np.uint8))
-    for value, taken in ((1, True), (1.0, True), ([1, 2], False), (1.5, False)):
+    for value, told in ((1, 1), (1.0, 1), ([1, 2], "[1, 2]"), (1.5, None), ([1, "2"], None), (True, None)):
         (tmp_path / "dataset.json").write_text(json.dumps({"labels": {"background": 0, "abdomen": value}}))
-        if taken:
-            assert NnUnetLabels(tmp_path)._names == {1: "abdomen"}
+        if told is not None:
+            assert NnUnetLabels(tmp_path, FrameNames()).classes("A") == [ClassLabel("abdomen", told)]
         else:
             with pytest.raises(LabelError, match="label 'abdomen' is"):
-                NnUnetLabels(tmp_path)
+                NnUnetLabels(tmp_path, FrameNames())
 
 
 def test_times_in_milliseconds() -> None:

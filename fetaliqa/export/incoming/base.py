@@ -1,48 +1,90 @@
-"""What labels made elsewhere are turned into, and how their names are understood."""
+"""What labels made elsewhere are turned into: outlines of classes on frames, whatever file they are in."""
 
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 
 from fetaliqa.errors import LabelError
+from fetaliqa.export.frame_names import AmbiguousName, FrameNames, Place
 from fetaliqa.sweep import Sweep
 
-NAME = re.compile(r"(?P<case>.+)_(?P<frame>[0-9]{1,6})(?P<proposed>_proposed)?")  # as exports call pictures
-GRADES = ("suboptimal", "optimal")  # in this order: one name holds the other
-VALUES = {"suboptimal": 2}  # of a mask; all others 1
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class ClassLabel:
+    """A class of a segmentation.
+
+    Attributes:
+        name: as the file has it; None when it has none.
+        value: in masks, or the file's own number of the class; None when it has none.
+        code: ``SCHEME:VALUE`` of a DICOM segment's property type.
+    """
+
+    name: str | None
+    value: int | str | None = None
+    code: str | None = None
+
+    def __str__(self) -> str:
+        if self.name is None:
+            return "no name" if self.value is None else f"value {self.value}"
+        return self.name
 
 
 @dataclass(frozen=True, eq=False)
-class IncomingFrame:
-    """What is said elsewhere of one frame.
+class Outline:
+    """A class on a frame.
 
     Attributes:
-        mask: uint8 [H, W], 0 outside; 1 or, on a suboptimal plane, 2 inside.
-        plane: as in a frame record.
+        label: the class.
+        draw: gives bool [H, W], True inside; None when the annotation has no outline (a box, a point).
+        ignored: whether it marks pixels of which nothing is known, rather than the class.
         proposed: whether nobody confirmed it.
     """
 
-    mask: np.ndarray
-    plane: str | None = None
+    label: ClassLabel
+    draw: Callable[[], np.ndarray | None]
+    ignored: bool = False
     proposed: bool = False
 
 
-class Incoming(Protocol):
-    """Labels of several cases."""
+@dataclass(frozen=True, eq=False)
+class Drawn:
+    """What a file says of one frame; no outline when it lists the frame and nothing on it."""
 
-    def cases(self) -> list[str]:
-        """Cases that have labels, by name."""
+    outlines: list[Outline]
+    proposed: bool = False
+
+
+class Source(Protocol):
+    """A file or folder of labels.
+
+    Attributes:
+        where: its name, for messages.
+        shared: whether all cases have the same classes.
+        placed: where its parts belong.
+    """
+
+    where: str
+    shared: bool
+    placed: Placed[Any]
+
+    def classes(self, case_id: str) -> list[ClassLabel]:
+        """Classes that may be on the frames of a case; of all cases alike when they are shared.
+
+        Raises:
+            LabelError: when the file cannot be read.
+        """
         ...
 
-    def read(self, case_id: str, sweep: Sweep) -> dict[int, IncomingFrame]:
-        """Frames of a case, those without an outline included.
+    def drawn(self, case_id: str, sweep: Sweep) -> dict[int | None, Drawn]:
+        """What is said of the frames of a case; None for the only frame of a case of one frame.
 
         Raises:
             LabelError, SweepError: when a file does not fit the sweep.
@@ -50,28 +92,103 @@ class Incoming(Protocol):
         ...
 
 
-def named_frame(inside: np.ndarray, names: Iterable[str], proposed: bool = False) -> IncomingFrame:
-    """A frame outlined where ``inside`` (bool [H, W]) is, its plane told by the labels' names."""
-    plane = plane_of(names)
-    return IncomingFrame(inside.astype(np.uint8) * np.uint8(VALUES.get(plane or "", 1)), plane, proposed)
+@dataclass
+class Placed(Generic[T]):
+    """Pictures, files or entries of a file, by case and frame.
+
+    Attributes:
+        names: tells where each belongs.
+        at: items by case and frame, with what their names say; frame None: the whole case, or its only frame.
+        wrong: why a case cannot be imported, by case.
+        unplaced: names that tell no case.
+    """
+
+    names: FrameNames
+    at: dict[str, dict[int | None, list[tuple[Place, T]]]] = field(default_factory=dict)
+    wrong: dict[str, str] = field(default_factory=dict)
+    unplaced: list[str] = field(default_factory=list)
+
+    def add(self, name: str, item: T, *, whole: bool = False, problem: str | None = None) -> None:
+        """Place an item by its name; see ``FrameNames.place``. With a ``problem``, its case cannot be imported."""
+        try:
+            place = self.names.place(name, whole=whole)
+        except AmbiguousName as ambiguity:
+            for case_id in ambiguity.cases:
+                self.refuse(case_id, str(ambiguity))
+            return
+        if place is None:
+            self.unplaced.append(name)
+            return
+        if problem is not None:
+            self.refuse(place.case_id, problem)
+        there = self.at.setdefault(place.case_id, {}).setdefault(place.frame, [])
+        if any(other.label == place.label for other, _ in there):
+            what = "stacks are" if place.frame is None else f"pictures are frame {place.frame} of"
+            told = f"two {what} {place.case_id}, the second is {name}; import them one after the other"
+            self.refuse(place.case_id, told)
+        there.append((place, item))
+
+    def put(self, case_id: str, item: T) -> None:
+        """Add an item of a case that is known otherwise than by name."""
+        self.at.setdefault(case_id, {}).setdefault(None, []).append((Place(case_id, None), item))
+
+    def refuse(self, case_id: str, why: str) -> None:
+        """Say that a case cannot be imported; the first reason is kept."""
+        self.at.setdefault(case_id, {})
+        self.wrong.setdefault(case_id, why)
+
+    def of(self, case_id: str) -> list[tuple[int | None, Place, T]]:
+        """Frame, place and item of all that is of a case, in order of the frames."""
+        frames = sorted(self.at[case_id], key=lambda frame: -1 if frame is None else frame)
+        return [(frame, *one) for frame in frames for one in self.at[case_id][frame]]
 
 
-def plane_of(names: Iterable[str]) -> str | None:
-    """The grade that labels' names tell; the better one where they tell both, None where they tell none."""
-    grades = {next((grade for grade in GRADES if grade in name.lower()), None) for name in names}
-    return "optimal" if "optimal" in grades else "suboptimal" if grades == {"suboptimal"} else None
+def add_frame(found: dict[int | None, Drawn], frame: int | None, drawn: Drawn, name: str) -> None:
+    """Add what a file says of a frame.
+
+    Raises:
+        LabelError: when another file of the case was of that frame.
+    """
+    if frame in found:
+        raise LabelError(f"{name}: another file is of frame {frame} too; import them one after the other")
+    found[frame] = drawn
 
 
-def read_json(file: Path) -> dict[str, Any]:
-    """A JSON object.
+def text_of(file: Path) -> str:
+    """A text file in UTF-8, with or without byte order mark.
+
+    Raises:
+        LabelError: when it is in another encoding.
+    """
+    try:
+        return file.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as problem:
+        raise LabelError(f"{file.name}: byte {problem.start} is not UTF-8; save it as UTF-8") from None
+
+
+def read_json(file: Path, kind: type = dict) -> Any:
+    """A JSON object (or, with ``kind``, an array); UTF-8, -16 or -32, with or without byte order mark.
 
     Raises:
         LabelError: when it is none.
     """
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as problem:
+        content = json.loads(file.read_bytes())
+    except (ValueError, RecursionError) as problem:
         raise LabelError(f"{file.name}: not JSON ({problem}); export it again") from None
-    if not isinstance(content, dict):
-        raise LabelError(f"{file.name}: a JSON {type(content).__name__}; an object is expected")
+    if not isinstance(content, kind):
+        expected = "an object" if kind is dict else "an array"
+        raise LabelError(f"{file.name}: a JSON {type(content).__name__}; {expected} is expected")
     return content
+
+
+def check_size(what: str, size: tuple[Any, ...], sweep: Sweep) -> None:
+    """Refuse a picture of another size than the sweep's frames.
+
+    Raises:
+        LabelError: naming it.
+    """
+    if size != sweep.shape[1:]:
+        told = " x ".join(map(str, size))
+        expected = " x ".join(map(str, sweep.shape[1:]))
+        raise LabelError(f"{what}: {told} pixels, but frames of {sweep.case_id} have {expected}")

@@ -1,0 +1,70 @@
+"""What an export of this software says of itself: classes of its masks, and which frames its stacks hold."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+from fetaliqa.datasets.csv_text import csv_text
+from fetaliqa.errors import LabelError
+from fetaliqa.export.card import CARD, CHECKSUMS
+from fetaliqa.export.incoming.base import ClassLabel, read_json
+from fetaliqa.export.manifest import CSV_NAME
+
+LEVELS = 4  # folders from a file of an export up to its root, itself included
+
+
+@dataclass(frozen=True)
+class Row:
+    """A frame of an export: its case, number, state, image file, and place in the files where they are stacks."""
+
+    case_id: str
+    frame: int
+    state: str
+    image: Path
+    slice: int | None
+
+
+def export_root(path: Path) -> Path | None:
+    """The export that a file or folder is of; None when it is of none."""
+    for folder in [path, *path.resolve().parents][:LEVELS]:
+        if all((folder / name).is_file() for name in (CARD, CHECKSUMS, CSV_NAME)):
+            return folder
+    return None
+
+
+def export_classes(path: Path) -> list[ClassLabel]:
+    """Classes of the masks of the export that ``path`` is of; none when it is of none."""
+    root = export_root(path)
+    labels = None if root is None else read_json(root / CARD).get("labels")
+    if not isinstance(labels, dict):
+        return []
+    return [ClassLabel(name, value) for name, value in labels.items() if value]
+
+
+def export_rows(path: Path) -> dict[Path, list[Row]]:
+    """Frames of the export that ``path`` is of, by mask file; none when it is of none.
+
+    Raises:
+        LabelError: when its manifest cannot be used.
+    """
+    root = export_root(path)
+    if root is None:
+        return {}
+    found: dict[Path, list[Row]] = {}
+    with csv_text(root / CSV_NAME) as stream:
+        try:
+            for row in csv.DictReader(stream):
+                told = Row(
+                    row["case_id"],
+                    int(row["frame"]),
+                    row["state"],
+                    root / row["image"],
+                    int(row["slice"]) if row["slice"] else None,
+                )
+                if row["mask"]:
+                    found.setdefault((root / row["mask"]).resolve(), []).append(told)
+        except (KeyError, TypeError, ValueError) as problem:
+            raise LabelError(f"{CSV_NAME}: not the manifest of an export ({problem}); export again") from None
+    return found
