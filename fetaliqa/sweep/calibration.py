@@ -1,4 +1,7 @@
-"""Pixel spacing of ultrasound DICOM files. Geometry is never guessed: what contradicts itself gives none, and a note."""
+"""Pixel spacing of ultrasound DICOM files.
+
+Geometry is never guessed: a calibration that contradicts itself gives no spacing, and a note.
+"""
 
 from __future__ import annotations
 
@@ -147,7 +150,9 @@ def read_calibration(dataset: Dataset) -> Calibration:
     if calibration is None:
         calibration = measures
         if regions and measures.spacing is not None:
-            calibration = Calibration(measures.spacing, ("no ultrasound region is calibrated in cm: Pixel Spacing counts",))
+            calibration = Calibration(
+                measures.spacing, ("no ultrasound region is calibrated in cm: Pixel Spacing counts",)
+            )
         elif regions and not measures.notes:
             calibration = Calibration(None, ("no ultrasound region is calibrated in cm: no measurement in mm",))
     elif calibration.spacing and measures.spacing and not same_spacing(calibration.spacing, measures.spacing):

@@ -10,7 +10,12 @@ NO_FRAME = (0xC4, 0xC8, 0xCC)  # tables and extensions, whose markers lie among 
 STANDALONE = (0x01, *range(0xD0, 0xD9))  # markers without a length
 APP0, APP14, START_OF_SCAN = 0xE0, 0xEE, 0xDA
 J2K_START, J2K_CODING, J2K_TILE = b"\xff\x4f\xff\x51", 0x52, 0x90
-JOINED = (b"\xff\xd9\xff\xd8\xff", b"\xff\xd9\x00\xff\xd8\xff", b"\xff\xd9\xff\x4f\xff\x51", b"\xff\xd9\x00\xff\x4f\xff\x51")
+JOINED = (
+    b"\xff\xd9\xff\xd8\xff",
+    b"\xff\xd9\x00\xff\xd8\xff",
+    b"\xff\xd9\xff\x4f\xff\x51",
+    b"\xff\xd9\x00\xff\x4f\xff\x51",
+)
 
 
 @dataclass(frozen=True)

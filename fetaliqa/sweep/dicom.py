@@ -22,7 +22,15 @@ from fetaliqa.sweep.pixels import Pixels
 from fetaliqa.sweep.types import Grid
 from fetaliqa.sweep.volume import OpenImage, check_spacing
 
-NOT_IMAGES = ("SR", "PR", "KO", "DOC", "REG", "ECG", "AU")  # modalities of files that scanners export beside frames
+NOT_IMAGES = (
+    "SR",
+    "PR",
+    "KO",
+    "DOC",
+    "REG",
+    "ECG",
+    "AU",
+)  # modalities of files that scanners export beside frames
 UPRIGHT = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)  # Image Orientation (Patient) that says nothing new
 NAMED = 5  # things named in a sentence at most
 
@@ -54,7 +62,9 @@ def _checked_alike(files: Sequence[DicomFrames], name: str) -> list[str]:
         raise SweepError(f"{name}: holds files of {len(series)} DICOM series; keep one series in one folder")
     for file in files:
         if file.shape[0] > 1:
-            raise SweepError(f"{name}: {file.path.name} holds several frames itself; name that file, not its folder")
+            raise SweepError(
+                f"{name}: {file.path.name} holds several frames itself; name that file, not its folder"
+            )
     sizes = {file.shape[1:] for file in files}
     if len(sizes) > 1:
         sizes_written = ", ".join(f"{rows} x {columns}" for rows, columns in sorted(sizes))
@@ -107,7 +117,9 @@ def _in_order(files: Sequence[DicomFrames]) -> tuple[list[DicomFrames], list[str
     numbers = [int(number) for number in written_numbers]
     twice = sorted(number for number, times in Counter(numbers).items() if times > 1)
     if twice:
-        return list(files), [f"instance numbers occur twice ({_named(twice)}): frames in the order of the file names"]
+        return list(files), [
+            f"instance numbers occur twice ({_named(twice)}): frames in the order of the file names"
+        ]
     ordered = sorted(files, key=lambda file: int(file.dataset.InstanceNumber))
     step = min((later - earlier for earlier, later in zip(sorted(numbers), sorted(numbers)[1:])), default=1)
     missing = sorted(set(range(min(numbers), max(numbers), step)) - set(numbers))

@@ -1,4 +1,7 @@
-"""One frame's bytes as its samples: native pixels here, compressed ones through pylibjpeg's decoders, Pillow and pydicom."""
+"""One frame's bytes as its samples.
+
+Native pixels are read here, compressed ones by pylibjpeg's decoders, Pillow and pydicom.
+"""
 
 from __future__ import annotations
 
@@ -11,15 +14,13 @@ import openjpeg
 from PIL import Image
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.encaps import encapsulate
-from pydicom.uid import JPEG2000, JPEG2000Lossless, RLELossless
+from pydicom.uid import RLELossless
 
 from fetaliqa.errors import SweepError
 from fetaliqa.sweep.codestream import Codestream, holds_several, read_codestream
-from fetaliqa.sweep.dicom_layout import LUMA_FIRST, NEWER_SYNTAXES, Layout, syntax_name
+from fetaliqa.sweep.dicom_layout import JPEG_2000, LUMA_FIRST, Layout, syntax_name
 
 Note = Callable[[str], None]
-JPEG_2000 = (JPEG2000Lossless, JPEG2000, "1.2.840.10008.1.2.4.92", "1.2.840.10008.1.2.4.93")
-JPEG = tuple(f"1.2.840.10008.1.2.4.{number}" for number in (*range(50, 67), 70, 80, 81))
 UNUSED_BITS_NOTE = "bits beyond those stored are set and were left out"
 
 
@@ -36,19 +37,14 @@ def decode(data: bytes, layout: Layout, name: str, note: Note) -> np.ndarray:
         Samples [H, W]: grey values, palette entries or luma; or [H, W, 3] for RGB. Integer or floating point.
 
     Raises:
-        SweepError: when the frame contradicts the header, or its encoding is not known.
+        SweepError: when the frame contradicts the header.
         One of ``DAMAGE_ERRORS``: when a decoder refuses it.
     """
-    if not layout.syntax.is_compressed:
+    if not layout.compressed:
         return _first_if_luma(_significant(_native(data, layout), layout, note), layout)
     if layout.syntax == RLELossless:
         return _first_if_luma(_significant(_run_length(data, layout), layout, note), layout)
-    if str(layout.syntax) in (*JPEG, *JPEG_2000):
-        return _image(data, layout, name, note)
-    raise SweepError(
-        f"{name}: its pixels are encoded in {syntax_name(layout.syntax)}, which cannot be read; "
-        "export it uncompressed, or as JPEG, JPEG-LS, JPEG 2000 or RLE"
-    )
+    return _image(data, layout, name, note)
 
 
 def _first_if_luma(samples: np.ndarray, layout: Layout) -> np.ndarray:
@@ -95,10 +91,9 @@ def _significant(values: np.ndarray, layout: Layout, note: Note) -> np.ndarray:
     samples = (values >> values.dtype.type(shift)) & values.dtype.type(mask)
     if not layout.overlay_bits and layout.stored < layout.allocated:
         rest = values ^ (samples << values.dtype.type(shift))
-        above = ((1 << layout.allocated) - 1) ^ ((1 << (layout.high_bit + 1)) - 1)
-        if layout.signed:  # which may be filled with the sign
-            rest = np.where((samples >> values.dtype.type(layout.stored - 1)) & 1, rest ^ values.dtype.type(above), rest)
-        if rest.any():
+        sign = ((1 << layout.allocated) - 1) ^ ((1 << (layout.high_bit + 1)) - 1)  # bits that repeat it
+        negative = (samples >> values.dtype.type(layout.stored - 1)) != 0
+        if (rest[~(layout.signed & negative & (rest == sign))]).any():
             note(UNUSED_BITS_NOTE)
     return with_sign(samples, layout.stored) if layout.signed else samples
 
@@ -124,9 +119,7 @@ def _image(data: bytes, layout: Layout, name: str, note: Note) -> np.ndarray:
     if samples.ndim == 3 and (found.colour or _said(layout)) == "YBR":
         samples = samples[..., 0]
     if found.samples == 3 and found.colour not in (None, _said(layout)):
-        note(
-            f"the header says {layout.interpretation}, the compressed frames are {found.colour} and were read so"
-        )
+        note(f"the header says {layout.interpretation}, the compressed frames are {found.colour} and were read so")
     if layout.signed and samples.dtype.kind == "u":
         samples = with_sign(samples, found.precision)
     low, high = layout.extremes
@@ -162,7 +155,9 @@ def _decoded(data: bytes, found: Codestream, layout: Layout) -> np.ndarray:
     """Samples as stored in the image: no colour transform but that of JPEG 2000."""
     if str(layout.syntax) in JPEG_2000:
         return openjpeg.decode(data)
-    if found.baseline and (found.samples == 1 or found.colour == "YBR" or (not found.colour and _said(layout) == "YBR")):
+    if found.baseline and (
+        found.samples == 1 or found.colour == "YBR" or (not found.colour and _said(layout) == "YBR")
+    ):
         with Image.open(io.BytesIO(data), formats=["JPEG"]) as image:  # faster than libjpeg
             image.draft("L", image.size)  # luma as it is
             if image.mode == "L":

@@ -124,7 +124,9 @@ def _deflated_header(path: Path, start: int) -> Header:
     meta = read_file_meta_info(path)
     with inflated(path, start) as read:
         file = io.BytesIO(read(MAX_INFLATED_HEADER))
-    elements = read_elements(file, False, True, stop_when=lambda tag, vr, length: tag.group >= 0x7FE0 and tag.element >= 8)
+    elements = read_elements(
+        file, False, True, stop_when=lambda tag, vr, length: tag.group >= 0x7FE0 and tag.element >= 8
+    )
     dataset = FileDataset("", elements, file_meta=meta, is_implicit_VR=False, is_little_endian=True)
     return Header(dataset, _pixel_element(file, dataset, None), start)
 

@@ -5,6 +5,7 @@ Only the headers of the fragments are read here; a frame's bytes are read when i
 
 from __future__ import annotations
 
+import itertools
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -52,7 +53,8 @@ def read_fragments(file: BinaryIO, element: PixelElement, name: str) -> tuple[li
     """
     available = element.available or 0
     end = element.offset + (available if element.length is None else min(element.length, available))
-    position, found = element.offset, []
+    position = element.offset
+    found: list[Fragment] = []
     while len(found) < MAX_ITEMS:
         file.seek(position)
         header = file.read(ITEM_HEADER)
@@ -64,7 +66,7 @@ def read_fragments(file: BinaryIO, element: PixelElement, name: str) -> tuple[li
         position += ITEM_HEADER
         if position + length > end:
             raise SweepError(
-                f"{name}: truncated, its pixel data end within fragment {len(found)}; copy or export the file again"
+                f"{name}: truncated, its pixel data end within fragment {len(found)}; copy or export it again"
             )
         found.append(Fragment(position, length, file.read(min(length, 16))))
         position += length
@@ -87,7 +89,9 @@ def _damaged(name: str, found: Sequence[Fragment]) -> SweepError:
             f"{name}: its header is contradictory (a compressed transfer syntax, but pixels that are not in "
             "fragments); export it again"
         )
-    return SweepError(f"{name}: its pixel data are damaged after fragment {len(found) - 1}; copy or export it again")
+    return SweepError(
+        f"{name}: its pixel data are damaged after fragment {len(found) - 1}; copy or export it again"
+    )
 
 
 def _by_offsets(offsets: Sequence[int], fragments: Sequence[Fragment]) -> list[Frame] | None:
@@ -97,7 +101,7 @@ def _by_offsets(offsets: Sequence[int], fragments: Sequence[Fragment]) -> list[F
     if not offsets or offsets[0] != 0 or any(offset not in places for offset in offsets):
         return None
     numbers = [places[offset] for offset in offsets]
-    if any(later <= earlier for earlier, later in zip(numbers, numbers[1:])):
+    if any(later <= earlier for earlier, later in itertools.pairwise(numbers)):
         return None
     return [tuple(fragments[start:stop]) for start, stop in zip(numbers, [*numbers[1:], len(fragments)])]
 

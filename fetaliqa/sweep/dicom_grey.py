@@ -1,4 +1,4 @@
-"""From the samples of a DICOM frame to grey values as they are meant to be seen (PS3.3 section C.11, PS3.4 section N.2).
+"""From the samples of a DICOM frame to grey values as they are meant to be seen (PS3.3 section C.11).
 
 Modality LUT or rescale, then VOI LUT or window, then polarity; palettes and colour become luma.
 """
@@ -123,7 +123,9 @@ class GreyScale:
         low, high = self.extremes
         if self.layout.floating or not (values == np.rint(values)).all():
             return values
-        return values.astype(np.uint8 if low >= 0 and high <= 255 else np.int32 if max(-low, high) < 1 << 31 else np.int64)
+        return values.astype(
+            np.uint8 if low >= 0 and high <= 255 else np.int32 if max(-low, high) < 1 << 31 else np.int64
+        )
 
 
 def _bytes(shown: np.ndarray) -> np.ndarray:
@@ -187,9 +189,7 @@ def _palette(dataset: Dataset, layout: Layout, name: str) -> tuple[Table, Sequen
     return Table(first, luma(_bytes(colours)), 255), [note] if note else []
 
 
-def _modality(
-    source: Dataset, layout: Layout, name: str, notes: list[str]
-) -> Table | tuple[float, float] | None:
+def _modality(source: Dataset, layout: Layout, name: str, notes: list[str]) -> Table | tuple[float, float] | None:
     if source.get("ModalityLUTSequence"):
         table = read_table(source.ModalityLUTSequence[0], "LUT", layout.signed, layout.little_endian, name)
         (table,), changed = with_fitting_depth([table])
@@ -200,7 +200,9 @@ def _modality(
         return None
     slope, intercept = float(1 if slope in (None, "") else slope), float(intercept or 0)
     if not (np.isfinite([slope, intercept]).all() and slope):
-        raise SweepError(f"{name}: rescale slope {slope:g}, intercept {intercept:g} make no grey values; export it again")
+        raise SweepError(
+            f"{name}: rescale slope {slope:g}, intercept {intercept:g} make no grey values; export it again"
+        )
     if (slope, intercept) == (1.0, 0.0):
         return None
     notes.append(f"rescaled: slope {slope:g}, intercept {intercept:g}")
@@ -237,7 +239,9 @@ def _voi(
         notes.append("window without center or width not used")
         return None
     window = Window(_first(center), _first(width), function)
-    if not np.isfinite([window.center, window.width]).all() or window.width < (1 if function == "LINEAR" else 1e-9):
+    if not np.isfinite([window.center, window.width]).all() or window.width < (
+        1 if function == "LINEAR" else 1e-9
+    ):
         notes.append(f"window of center {window.center:g} and width {window.width:g} shows nothing: not used")
         return None
     many = "" if isinstance(width, (int, float, str)) or len(width) == 1 else f", the first of {len(width)}"
@@ -283,12 +287,19 @@ def _with_functional_groups(dataset: Dataset, name: str, notes: list[str]) -> Da
         if len(distinct) > 1 and sequence == "PixelValueTransformationSequence":
             raise SweepError(f"{name}: its frames are rescaled differently; split it into files of one kind")
         if len(distinct) > 1:
-            notes.append("frames have windows of their own: none applied, so that their brightness can be compared")
+            notes.append(
+                "frames have windows of their own: none applied, so that their brightness can be compared"
+            )
             continue
         for keyword in keywords if items else ():
             if keyword in items[0]:
                 setattr(found, keyword, items[0][keyword].value)
-    for keyword in ("ModalityLUTSequence", "VOILUTSequence", *GROUPS["PixelValueTransformationSequence"], *GROUPS["FrameVOILUTSequence"]):
+    for keyword in (
+        "ModalityLUTSequence",
+        "VOILUTSequence",
+        *GROUPS["PixelValueTransformationSequence"],
+        *GROUPS["FrameVOILUTSequence"],
+    ):
         if keyword in dataset and keyword not in found:
             setattr(found, keyword, dataset[keyword].value)
     return found

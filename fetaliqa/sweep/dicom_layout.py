@@ -5,7 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pydicom.dataset import Dataset, FileDataset
-from pydicom.uid import UID
+from pydicom.uid import (
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    RLELossless,
+)
 
 from fetaliqa.errors import SweepError
 
@@ -29,6 +36,9 @@ NEWER_SYNTAXES = {  # which this pydicom does not know
     "1.2.840.10008.1.2.4.203": "High-Throughput JPEG 2000",
 }
 OVERLAY_BIT, OVERLAY_DATA = 0x0102, 0x3000  # elements of groups 6000 to 601E
+NATIVE = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian)
+JPEG = tuple(f"1.2.840.10008.1.2.4.{number}" for number in (*range(50, 67), 70, 80, 81))  # and JPEG-LS
+JPEG_2000 = tuple(f"1.2.840.10008.1.2.4.{number}" for number in (90, 91, 92, 93))
 SEGMENTATION = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
 
 
@@ -81,6 +91,11 @@ class Layout:
     syntax: UID
     overlay_bits: bool = False
     notes: tuple[str, ...] = ()
+
+    @property
+    def compressed(self) -> bool:
+        """Whether the frames are encoded, and in fragments."""
+        return self.syntax not in NATIVE
 
     @property
     def native_bits(self) -> int:
@@ -142,7 +157,8 @@ def read_layout(dataset: FileDataset, name: str, float_bits: int | None = None, 
         SweepError: when it holds no image, or one of a kind that cannot be read, or contradicts itself.
     """
     rows, columns = _number(dataset, "Rows", 0), _number(dataset, "Columns", 0)
-    assert rows is not None and columns is not None
+    assert rows is not None
+    assert columns is not None
     _refuse_no_image(dataset, rows, columns, name)
     interpretation = str(dataset.get("PhotometricInterpretation") or "").strip()
     if interpretation not in READABLE:
@@ -153,6 +169,12 @@ def read_layout(dataset: FileDataset, name: str, float_bits: int | None = None, 
     syntax = dataset.file_meta.get("TransferSyntaxUID")
     if not isinstance(syntax, UID):
         raise SweepError(f"{name}: does not say how its pixels are encoded (no transfer syntax); export it again")
+    compressed = syntax not in NATIVE
+    if compressed and str(syntax) not in (*JPEG, *JPEG_2000, RLELossless) and not is_video(syntax):
+        raise SweepError(
+            f"{name}: its pixels are encoded in {syntax_name(syntax)}, which cannot be read; "
+            "export it uncompressed, or as JPEG, JPEG-LS, JPEG 2000 or RLE"
+        )
     expected = 1 if interpretation in (*GREY, PALETTE) else 3
     samples = _number(dataset, "SamplesPerPixel", expected)
     if samples != expected:
@@ -168,11 +190,11 @@ def read_layout(dataset: FileDataset, name: str, float_bits: int | None = None, 
         raise SweepError(f"{name}: pixel representation {signed}; 0 (unsigned) or 1 (signed) expected")
     notes = []
     planar = _number(dataset, "PlanarConfiguration")
-    compressed = str(syntax).startswith("1.2.840.10008.1.2.4.") or str(syntax) == "1.2.840.10008.1.2.5"
     if expected == 3 and planar not in (0, 1) and not compressed:
         notes.append("planar configuration missing: samples taken as stored pixel by pixel")
     overlays = any(
-        (group, OVERLAY_BIT) in dataset and dataset[group, OVERLAY_BIT].value
+        (group, OVERLAY_BIT) in dataset
+        and dataset[group, OVERLAY_BIT].value
         and (group, OVERLAY_DATA) not in dataset
         for group in range(0x6000, 0x6020, 2)
     )

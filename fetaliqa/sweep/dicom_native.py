@@ -37,7 +37,9 @@ def _bytes_of(layout: Layout, count: int) -> int:
     return (layout.native_bits * count + 7) // 8
 
 
-def native_count(layout: Layout, element: PixelElement, written: int | None, name: str) -> tuple[int, tuple[str, ...]]:
+def native_count(
+    layout: Layout, element: PixelElement, written: int | None, name: str
+) -> tuple[int, tuple[str, ...]]:
     """Number of frames, and what was decided about it.
 
     Args:
@@ -112,7 +114,9 @@ def _frames(read: Callable[[int], bytes], layout: Layout, count: int, name: str)
     for number in range(count):
         data = read(bits // 8)
         if len(data) < bits // 8:
-            raise SweepError(f"{name}: truncated, {number} of {count} frames are there; copy or export the file again")
+            raise SweepError(
+                f"{name}: truncated, {number} of {count} frames are there; copy or export the file again"
+            )
         yield _in_order(data, swapped)
 
 

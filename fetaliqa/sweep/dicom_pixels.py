@@ -20,7 +20,7 @@ from fetaliqa.sweep.dicom_element import (
     read_header,
     reason_of,
 )
-from fetaliqa.sweep.dicom_fragments import find_frames, frame_reader
+from fetaliqa.sweep.dicom_fragments import find_frames, frame_reader, read_fragments
 from fetaliqa.sweep.dicom_grey import GreyScale, read_grey_scale
 from fetaliqa.sweep.dicom_layout import Layout, is_video, read_layout, syntax_name
 from fetaliqa.sweep.dicom_native import native_count, native_frames, native_layout
@@ -57,7 +57,9 @@ def open_frames(path: Path) -> DicomFrames:
     try:
         return _opened(path, header)
     except DAMAGE_ERRORS as error:  # pydicom parses values when they are asked for
-        raise SweepError(f"{path.name}: its DICOM header is damaged ({reason_of(error)}); export it again") from None
+        raise SweepError(
+            f"{path.name}: its DICOM header is damaged ({reason_of(error)}); export it again"
+        ) from None
 
 
 def _opened(path: Path, header: Header) -> DicomFrames:
@@ -70,7 +72,7 @@ def _opened(path: Path, header: Header) -> DicomFrames:
     if is_video(layout.syntax):
         return _video(path, header, layout, element, written)
     notes: tuple[str, ...]
-    if layout.syntax.is_compressed:
+    if layout.compressed:
         with open(path, "rb") as file:
             frames, notes = find_frames(file, dataset, layout, element, written, path.name)
         count, stored = len(frames), frame_reader(path, frames)
@@ -108,4 +110,16 @@ def _told(grey: Callable, path: Path, layout: Layout) -> Callable:
 
 def _video(path: Path, header: Header, layout: Layout, element: PixelElement, written: int | None) -> DicomFrames:
     """Frames of an MPEG-2, MPEG-4 or HEVC stream."""
-    raise SweepError(f"{path.name}: video cannot be read")
+    from fetaliqa.sweep.dicom_video import open_dicom_video  # PyAV is optional
+
+    with open(path, "rb") as file:
+        _, fragments = read_fragments(file, element, path.name)
+    stream, notes = open_dicom_video(path, fragments, layout, written)
+    return DicomFrames(
+        path,
+        header.dataset,
+        (stream.count, *stream.size),
+        lambda note: stream.frames(),
+        None,
+        (*notes, *stream.notes),
+    )

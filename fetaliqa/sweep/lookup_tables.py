@@ -45,7 +45,9 @@ def _descriptor(dataset: Dataset, keyword: str, signed: bool, name: str) -> tupl
     if isinstance(value, bytes):
         value = list(struct.unpack(f"<{len(value) // 2}H", value))
     if value is None or len(value) != 3:
-        raise SweepError(f"{name}: {keyword} is missing or damaged; its grey values cannot be known, export it again")
+        raise SweepError(
+            f"{name}: {keyword} is missing or damaged; its grey values cannot be known, export it again"
+        )
     count, first, bits = (int(number) for number in value)
     first &= 0xFFFF
     if signed and first >= 1 << 15:
@@ -91,7 +93,9 @@ def read_table(dataset: Dataset, prefix: str, signed: bool, little_endian: bool,
     if data is None and segmented is None:
         raise SweepError(f"{name}: {prefix}Data is missing; its grey values cannot be known, export it again")
     if data is None:
-        return _finished(first, count, bits, _expanded(segmented, count, bits, little_endian, prefix, name), prefix, name)
+        return _finished(
+            first, count, bits, _expanded(segmented, count, bits, little_endian, prefix, name), prefix, name
+        )
     words, by_bytes = _words(data, count, little_endian)
     return _finished(first, count, 8 if by_bytes and bits > 8 else bits, words, prefix, name)
 
