@@ -251,7 +251,7 @@ def _turns(frame: Any) -> tuple[int, list[str]]:
     """Quarter turns counterclockwise that the file asks for (its display matrix)."""
     rotation = frame.rotation
     turns = round(rotation / ROTATION_STEP) % 4
-    notes = [f"turned by {rotation:g} degrees, as the file says"] if turns else []
+    notes = [f"turned by {ROTATION_STEP * turns} degrees counterclockwise, as the file says"] if turns else []
     if abs(rotation - ROTATION_STEP * round(rotation / ROTATION_STEP)) > 1:
         notes = [f"rotation of {rotation:g} degrees in the file: turned to the next quarter"]
     matrix = next((data for data in frame.side_data if "DISPLAYMATRIX" in str(data.type)), None)
