@@ -3,7 +3,6 @@
 from fetaliqa.sweep.masks import MASK_SUFFIXES, read_masks, write_masks
 from fetaliqa.sweep.ranges import Ranges, SweepsOption, parse_ranges
 from fetaliqa.sweep.reading import (
-    CONVERTED_FOR_CLIENTS,
     DETACHED_SUFFIXES,
     SWEEP_SUFFIXES,
     case_id_of,
@@ -16,7 +15,6 @@ from fetaliqa.sweep.reading import (
 from fetaliqa.sweep.types import Grid, Sweep, sweep_from_array
 
 __all__ = [
-    "CONVERTED_FOR_CLIENTS",
     "DETACHED_SUFFIXES",
     "MASK_SUFFIXES",
     "SWEEP_SUFFIXES",

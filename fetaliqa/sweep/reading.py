@@ -19,8 +19,6 @@ from fetaliqa.sweep.volume import RANGES_KEY, OpenImage
 
 DETACHED_SUFFIXES = (".mhd", ".nhdr")  # headers that name other files for their pixels
 DICOM_SUFFIXES = (".dcm", ".dicom")
-CONVERTED_FOR_CLIENTS = (*DETACHED_SUFFIXES, *VIDEO_SUFFIXES)
-"""Files that a client cannot read from what it gets when it asks for them: it is sent a volume (.mha) instead."""
 _OPENERS: dict[str, Callable[[Path], OpenImage]] = {
     ".mha": open_metaimage,
     ".mhd": open_metaimage,

@@ -16,7 +16,7 @@ from video_files import a_loop, a_video, video_bytes
 
 from fetaliqa.errors import SweepError
 from fetaliqa.inference.cases import expand_cases
-from fetaliqa.sweep import CONVERTED_FOR_CLIENTS, SWEEP_SUFFIXES, Sweep, is_sweep_path, read_sweep
+from fetaliqa.sweep import SWEEP_SUFFIXES, Sweep, is_sweep_path, read_sweep
 
 
 def noted(sweep: Sweep, *words: str) -> bool:
@@ -130,8 +130,8 @@ def test_without_pyav_one_sentence_says_how_to_install_it(tmp_path):
     assert "pip install fetaliqa[video]" in said
 
 
-def test_videos_are_offered_one_case_each_and_converted_for_clients(tmp_path):
-    assert {".mp4", ".avi", ".mov", ".mkv"} <= set(SWEEP_SUFFIXES) & set(CONVERTED_FOR_CLIENTS)
+def test_videos_of_a_folder_are_one_case_each(tmp_path):
+    assert {".mp4", ".avi", ".mov", ".mkv"} <= set(SWEEP_SUFFIXES)
     for name in ("a.mp4", "b.mp4"):
         a_video(str(tmp_path / name), a_loop(), "libx264")
         assert is_sweep_path(tmp_path / name)
