@@ -16,6 +16,11 @@ from fetaliqa.sweep.volume import NO_SPACING_NOTE
 CENTIMETRES = 3  # Physical Units X/Y Direction, PS3.3 C.8.5.5.1.15: the only unit of length among them
 MM_PER_CM = 10.0
 TISSUE_2D = 1  # Region Spatial Format "2D (tissue or flow)", PS3.3 C.8.5.5.1.1
+TISSUE_DATA = (
+    1,
+    2,
+    0,
+)  # Region Data Type "tissue", "colour flow", "none", C.8.5.5.1.2; others are bars and traces
 SAME = 0.005  # relative difference of spacings that counts as none: files write few digits
 ASPECT_TOLERANCE = 0.02  # of pixel aspect ratios, which are written as two small whole numbers
 DOMINANT = 4.0  # times the area of every other region: the image, beside insets
@@ -48,7 +53,9 @@ def written(spacing: Spacing) -> str:
 
 
 def _is_tissue(region: Dataset) -> bool:
-    return region.get("RegionSpatialFormat", TISSUE_2D) == TISSUE_2D
+    if region.get("RegionSpatialFormat", TISSUE_2D) != TISSUE_2D:
+        return False
+    return region.get("RegionDataType", TISSUE_DATA[0]) in TISSUE_DATA
 
 
 def _region_spacing(region: Dataset) -> Spacing | None:

@@ -74,7 +74,8 @@ class GreyScale:
         uint8 when the file says what is black and white, else of any type, to be windowed.
         """
         if samples.ndim == 3:
-            return luma(self._spread(samples))
+            grey = luma(self._spread(samples))
+            return grey if grey.dtype == np.uint8 or self.layout.floating else np.rint(grey).astype(samples.dtype)
         if self.layout.interpretation in PARTIAL_LUMA:
             step = float(1 << max(0, self.layout.stored - 8))
             return _bytes((samples / step - 16.0) / 219.0)
@@ -160,6 +161,8 @@ def read_grey_scale(dataset: Dataset, layout: Layout, name: str) -> GreyScale:
     modality = _modality(source, layout, name, notes)
     voi = _voi(source, modality, layout, name, notes)
     inverted = _polarity(dataset, layout, notes)
+    if dataset.get("PresentationLUTSequence"):
+        notes.append("presentation lookup table not used")
     if layout.stored < 8:
         notes.append(f"{layout.stored}-bit values spread over 0 to 255")
     return _with_lookup(GreyScale(layout, modality, voi, inverted, notes=tuple(notes)))

@@ -159,6 +159,10 @@ def open_stream(source: Source, kind: str, name: str) -> Stream:
     """
     with _opened(source(), kind, name) as (container, stream):
         codec = stream.codec_context.name
+        if stream.codec_context.width * stream.codec_context.height > MAX_FRAME_PIXELS:
+            raise SweepError(
+                f"{name}: frames of more than {MAX_FRAME_PIXELS:,} pixels; export it at the scanner's size"
+            )
         with _told(name, codec):
             found, times = 0, []
             for packet in container.demux(stream):
@@ -178,10 +182,6 @@ def open_stream(source: Source, kind: str, name: str) -> Stream:
         first = next(container.decode(stream), None)
         if first is None:
             raise SweepError(f"{name}: no frame of its video ({codec}) can be decoded; export it as H.264")
-        if first.width * first.height > MAX_FRAME_PIXELS:
-            raise SweepError(
-                f"{name}: frames of more than {MAX_FRAME_PIXELS:,} pixels; export it at the scanner's size"
-            )
         turns, turn_notes = _turns(first)
         rows, columns = np.rot90(np.empty((first.height, first.width), bool), turns).shape
         notes += [*turn_notes, *_frame_notes(first)]

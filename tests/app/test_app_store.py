@@ -320,7 +320,9 @@ def test_a_video_is_a_study_like_any_other(tmp_path: Path) -> None:
         stream = container.add_stream("libx264", rate=25)
         stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
         for frame in np.random.default_rng(2).integers(0, 255, (4, 48, 64), np.uint8):
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="gray").reformat(format="yuv420p")))
+            container.mux(
+                stream.encode(av.VideoFrame.from_ndarray(frame, format="gray").reformat(format="yuv420p"))
+            )
         container.mux(stream.encode())
     (tmp_path / "studies").mkdir()
     shutil.copy(tmp_path / "loop.mp4", tmp_path / "studies" / "first.mp4")

@@ -60,6 +60,8 @@ def test_a_split_screen_of_which_one_half_is_uncalibrated_gives_no_millimetres(t
 def test_motion_spectral_and_other_regions_do_not_count(tmp_path, frames, kind):
     regions = [a_part(0.9, 0, 39, RegionSpatialFormat=kind), a_part(-0.02, 0, 19, PhysicalDeltaY=0.03)]
     assert spacing_and_notes(tmp_path, frames, regions)[0] == pytest.approx((0.3, 0.2))
+    bar = a_part(0.9, 0, 39, RegionDataType=0xE)
+    assert spacing_and_notes(tmp_path, frames, [bar, *regions[1:]])[0] == pytest.approx((0.3, 0.2))
     alone, notes = spacing_and_notes(tmp_path, frames, regions[:1])
     assert alone is None
     assert "no ultrasound region is calibrated in cm" in notes

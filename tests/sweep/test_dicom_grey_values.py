@@ -355,6 +355,15 @@ def test_colour_without_planar_configuration_is_read_by_pixel_and_said_so(tmp_pa
     assert noted(sweep, "planar configuration")
 
 
+@pytest.mark.parametrize(("stored", "factor"), [(8, 1), (16, 1), (12, 16), (16, 256)])
+def test_colour_of_16_bits_is_read_as_grey_of_16_bits_is(tmp_path, frames, stored, factor):
+    colour = np.stack([frames, 255 - frames, frames // 2], axis=-1).astype(np.uint16) * factor
+    sweep = the_sweep(with_bits(a_dataset(colour, "RGB"), stored), tmp_path)
+    grey = colour @ np.array([0.299, 0.587, 0.114])
+    expected = grey if factor == 1 else (grey - grey.min()) * (255 / np.ptp(grey))
+    assert np.abs(sweep.frames - expected).max() <= 0.6
+
+
 def test_jpeg_2000_colour_without_its_transform_is_taken_as_the_header_says(tmp_path, frames):
     ybr = np.stack([frames, 255 - frames, frames // 2], axis=-1)
     encoded = []
