@@ -24,8 +24,9 @@ ITEM, DELIMITER = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0"
 UNDEFINED = 0xFFFFFFFF
 ITEM_HEADER = 8  # bytes: tag and length
 MAX_ITEMS = 10_000_000  # a cine loop of hours
-IMAGE_STARTS = (b"\xff\xd8", b"\xff\x4f\xff\x51", b"\x00\x00\x00\x0cjP  ", b"\xff\x0a", b"\x00\x00\x00\x0cJXL ")
-"""First bytes of JPEG and JPEG-LS, JPEG 2000 (bare, and in a JP2 box), JPEG XL (bare and boxed)."""
+IMAGE_STARTS = (b"\xff\xd8", b"\xff\x4f\xff\x51", b"\x00\x00\x00\x0cjP  ")
+"""First bytes of JPEG and JPEG-LS, and of JPEG 2000 (bare, and in a JP2 box); none can stand within an image."""
+RLE_HEADER, MAX_SEGMENTS = 64, 15  # bytes before the first segment of an RLE frame, PS3.5 section G.5
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,10 @@ def read_fragments(file: BinaryIO, element: PixelElement, name: str) -> tuple[li
     file.seek(found[0].offset)
     table = file.read(found[0].length)
     offsets = list(struct.unpack(f"<{len(table) // 4}L", table[: len(table) // 4 * 4]))
-    return offsets, [fragment for fragment in found[1:] if fragment.length]
+    fragments = [fragment for fragment in found[1:] if fragment.length]
+    if not fragments:
+        raise no_pixels(name)
+    return offsets, fragments
 
 
 def _damaged(name: str, found: Sequence[Fragment]) -> SweepError:
@@ -106,11 +110,19 @@ def _by_offsets(offsets: Sequence[int], fragments: Sequence[Fragment]) -> list[F
     return [tuple(fragments[start:stop]) for start, stop in zip(numbers, [*numbers[1:], len(fragments)])]
 
 
+def _begins_frame(start: bytes, syntax: str) -> bool:
+    """Whether an encoded frame begins with these bytes."""
+    if syntax != RLELossless:
+        return start.startswith(IMAGE_STARTS)
+    segments, first = struct.unpack("<LL", start[:8].ljust(8, b"\0"))
+    return 1 <= segments <= MAX_SEGMENTS and first == RLE_HEADER
+
+
 def _by_starts(fragments: Sequence[Fragment], syntax: str) -> list[Frame]:
-    """Frames by where an image begins; of RLE, a fragment is a frame."""
+    """Frames by where an image begins."""
     frames: list[list[Fragment]] = []
     for fragment in fragments:
-        if syntax == RLELossless or not frames or fragment.start.startswith(IMAGE_STARTS):
+        if not frames or _begins_frame(fragment.start, syntax):
             frames.append([fragment])
         else:
             frames[-1].append(fragment)

@@ -100,7 +100,7 @@ class GreyScale:
             values = (high + low) - values
         if self.modality is None and self.layout.stored < 8:
             return _bytes((values - low) / (high - low))
-        return self._narrow(values)
+        return self._narrow(values, samples.dtype)
 
     @property
     def extremes(self) -> tuple[float, float]:
@@ -119,14 +119,12 @@ class GreyScale:
         low, high = self.layout.extremes
         return _bytes((samples.astype(np.float64) - low) / (high - low))
 
-    def _narrow(self, values: np.ndarray) -> np.ndarray:
-        """Whole numbers as integers: of 8 bits where no sample can be outside."""
-        low, high = self.extremes
-        if self.layout.floating or not (values == np.rint(values)).all():
-            return values
-        return values.astype(
-            np.uint8 if low >= 0 and high <= 255 else np.int32 if max(-low, high) < 1 << 31 else np.int64
-        )
+    def _narrow(self, values: np.ndarray, stored: np.dtype) -> np.ndarray:
+        """Values of one type for all frames: integers where all must be whole numbers."""
+        if self.modality is None:
+            return values.astype(stored)
+        whole = isinstance(self.modality, Table) or all(float(part).is_integer() for part in self.modality)
+        return values.astype(np.int32) if whole and max(map(abs, self.extremes)) < 1 << 31 else values
 
 
 def _bytes(shown: np.ndarray) -> np.ndarray:
@@ -171,11 +169,12 @@ def read_grey_scale(dataset: Dataset, layout: Layout, name: str) -> GreyScale:
 def _with_lookup(scale: GreyScale) -> GreyScale:
     """With the grey values of all possible samples, where these are no more than those of a frame."""
     layout = scale.layout
-    plain = scale.palette is None and scale.modality is None and scale.voi is None
+    plain = not (scale.palette or scale.modality or scale.voi or scale.inverted)
     if layout.floating or layout.stored > TABLE_BITS or (plain and layout.stored >= 8):
         return scale
     low, high = layout.extremes
-    lookup = scale.of(np.arange(low, high + 1))
+    kind = f"{'i' if layout.signed else 'u'}{max(8, layout.allocated) // 8}"
+    lookup = scale.of(np.arange(low, high + 1).astype(kind))
     return GreyScale(layout, scale.modality, scale.voi, scale.inverted, scale.palette, lookup, scale.notes)
 
 

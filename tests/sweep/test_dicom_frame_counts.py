@@ -9,7 +9,7 @@ import pytest
 from dicom_files import a_dataset, encapsulated, saved
 from PIL import Image
 from pydicom.dataset import FileDataset
-from pydicom.encaps import encapsulate, encapsulate_extended
+from pydicom.encaps import encapsulate, encapsulate_extended, generate_pixel_data_frame
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
@@ -134,6 +134,22 @@ def test_run_length_frames_are_one_fragment_each(tmp_path, frames, count):
             read_sweep(path)
     else:
         assert np.array_equal(read_sweep(path).frames, frames)
+
+
+def test_a_run_length_frame_in_several_fragments_is_put_together(tmp_path, frames):
+    dataset = a_dataset(frames)
+    dataset.compress(RLELossless)
+    encoded = list(generate_pixel_data_frame(dataset.PixelData, 12))
+    dataset.PixelData = encapsulate(encoded, 2, has_bot=False)
+    assert np.array_equal(read_sweep(saved(dataset, tmp_path / "case.dcm")).frames, frames)
+
+
+def test_fragments_without_content_are_no_frames(tmp_path, frames):
+    dataset = announcing(encapsulated(a_dataset(frames), [b"\0\0"], JPEG2000Lossless), None)
+    empty = b"\xfe\xff\x00\xe0" + bytes(4)
+    dataset.PixelData = empty * 3
+    with pytest.raises(SweepError, match="no complete pixel data"):
+        read_sweep(saved(dataset, tmp_path / "case.dcm"))
 
 
 def test_pixels_that_are_in_fragments_or_not_as_the_transfer_syntax_forbids_are_refused(tmp_path, frames):

@@ -183,13 +183,16 @@ def test_the_same_instance_in_two_files_is_refused(tmp_path, frames):
         read_sweep(folder)
 
 
-def test_frames_of_different_photometric_interpretation_are_each_read_by_their_own(tmp_path, frames):
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_frames_of_different_photometric_interpretation_are_each_read_by_their_own(tmp_path, frames, kind):
+    deep, largest = frames.astype(kind), np.iinfo(kind).max
+
     def changed(dataset, number):
         if number == 2:
             dataset.PhotometricInterpretation = "MONOCHROME1"
-            dataset.PixelData = (255 - frames[2]).tobytes()
+            dataset.PixelData = (largest - deep[2]).astype(kind).tobytes()
 
-    sweep = read_sweep(a_folder(tmp_path, frames, changed))
+    sweep = read_sweep(a_folder(tmp_path, deep, changed))
     assert np.array_equal(sweep.frames, frames)
     assert any("MONOCHROME1, MONOCHROME2" in note for note in sweep.notes)
 
