@@ -32,6 +32,7 @@ NOT_IMAGES = (
     "AU",
 )  # modalities of files that scanners export beside frames
 UPRIGHT = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)  # Image Orientation (Patient) that says nothing new
+VOLUME = "1.2.840.10008.5.1.4.1.1.6.2"  # SOP class of enhanced ultrasound volumes
 NAMED = 5  # things named in a sentence at most
 
 
@@ -129,10 +130,13 @@ def _in_order(files: Sequence[DicomFrames]) -> tuple[list[DicomFrames], list[str
 
 
 def _orientation_notes(dataset: Dataset) -> list[str]:
+    notes = []
+    if dataset.get("SOPClassUID") == VOLUME:
+        notes.append("an ultrasound volume: its planes are taken for frames, in the order of the file")
     written_axes = dataset.get("ImageOrientationPatient")
-    if written_axes is None or tuple(float(value) for value in written_axes) == UPRIGHT:
-        return []
-    return ["the image's orientation in the patient is not used: frames are shown as stored"]
+    if written_axes is not None and tuple(float(value) for value in written_axes) != UPRIGHT:
+        notes.append("the image's orientation in the patient is not used: frames are shown as stored")
+    return notes
 
 
 def open_dicom(paths: Sequence[Path], name: str) -> OpenImage:

@@ -130,6 +130,20 @@ def test_an_orientation_beside_the_pixels_is_said_not_to_be_used(tmp_path, frame
     )
 
 
+def test_a_volume_and_the_icon_in_a_header_are_told_from_a_loop(tmp_path, frames):
+    icon = a_dataset(frames[:1, :8, :8])
+    item = Dataset()
+    for element in icon.group_dataset(0x0028):
+        item.add(element)
+    item.PixelData = icon.PixelData
+    item["PixelData"].VR = "OB"
+    notes = spacing_and_notes(
+        tmp_path, frames, [], IconImageSequence=Sequence([item]), SOPClassUID="1.2.840.10008.5.1.4.1.1.6.2"
+    )[1]
+    assert "an ultrasound volume" in notes
+    assert np.array_equal(read_sweep(tmp_path / "case.dcm").frames, frames)
+
+
 # -- folders ------------------------------------------------------------------------------------------
 
 

@@ -88,7 +88,7 @@ def test_truncated_videos_are_refused(tmp_path, name, kept):
     a_video(str(tmp_path / name), a_loop(), codec, pixels=pixels)
     data = (tmp_path / name).read_bytes()
     (tmp_path / name).write_bytes(data[: int(len(data) * kept)])
-    with pytest.raises(SweepError, match=name) as caught:
+    with pytest.raises(SweepError, match=rf"{name}: .*(truncated|damaged|no video|no frames)") as caught:
         read_sweep(tmp_path / name)
     assert "\n" not in str(caught.value)
     assert str(tmp_path) not in str(caught.value)
