@@ -91,9 +91,11 @@ def _significant(values: np.ndarray, layout: Layout, note: Note) -> np.ndarray:
     samples = (values >> values.dtype.type(shift)) & values.dtype.type(mask)
     if not layout.overlay_bits and layout.stored < layout.allocated:
         rest = values ^ (samples << values.dtype.type(shift))
-        sign = ((1 << layout.allocated) - 1) ^ ((1 << (layout.high_bit + 1)) - 1)  # bits that repeat it
-        negative = (samples >> values.dtype.type(layout.stored - 1)) != 0
-        if (rest[~(layout.signed & negative & (rest == sign))]).any():
+        if layout.signed and rest.any():
+            sign = ((1 << layout.allocated) - 1) ^ ((1 << (layout.high_bit + 1)) - 1)  # bits that repeat it
+            negative = (samples >> values.dtype.type(layout.stored - 1)) != 0
+            rest[negative & (rest == sign)] = 0
+        if rest.any():
             note(UNUSED_BITS_NOTE)
     return with_sign(samples, layout.stored) if layout.signed else samples
 

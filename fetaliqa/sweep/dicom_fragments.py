@@ -16,12 +16,11 @@ from pydicom.dataset import Dataset
 from pydicom.uid import RLELossless
 
 from fetaliqa.errors import SweepError
-from fetaliqa.sweep.dicom_element import PixelElement, no_pixels
+from fetaliqa.sweep.dicom_element import UNDEFINED, PixelElement, no_pixels
 from fetaliqa.sweep.dicom_layout import Layout, syntax_name
 from fetaliqa.sweep.dicom_native import COUNTED_NOTE
 
 ITEM, DELIMITER = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0"
-UNDEFINED = 0xFFFFFFFF
 ITEM_HEADER = 8  # bytes: tag and length
 MAX_ITEMS = 10_000_000  # a cine loop of hours
 IMAGE_STARTS = (b"\xff\xd8", b"\xff\x4f\xff\x51", b"\x00\x00\x00\x0cjP  ")

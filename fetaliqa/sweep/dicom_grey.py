@@ -81,7 +81,7 @@ class GreyScale:
             return _bytes((samples / step - 16.0) / 219.0)
         if self.lookup is not None:
             low = self.layout.extremes[0]
-            return self.lookup[samples.astype(np.int64) - low if low else samples]
+            return self.lookup.take(samples.astype(np.int64) - low if low else samples)
         return self.of(samples)
 
     def of(self, samples: np.ndarray) -> np.ndarray:
