@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -27,11 +27,18 @@ class Pixels:
         slabs: starts reading from the beginning: yields [n, H, W] arrays of one numeric type, in order,
             T frames in all. A slab is only valid until the next one is asked for.
         notes: what ``slabs`` does to the pixels, for the user.
+        found: what only shows while reading, for the user; ``slabs`` adds to it.
     """
 
     shape: tuple[int, int, int]
     slabs: Callable[[], Iterator[np.ndarray]]
     notes: tuple[str, ...] = ()
+    found: list[str] = field(default_factory=list)
+
+    @property
+    def all_notes(self) -> tuple[str, ...]:
+        """Both kinds of notes, once they were read; each once."""
+        return tuple(dict.fromkeys((*self.notes, *self.found)))
 
 
 @dataclass(frozen=True)
@@ -132,7 +139,7 @@ def to_uint8(pixels: Pixels, name: str) -> tuple[np.ndarray, tuple[str, ...]]:
         frames[: len(slab)] = slab
         for first, slab in slabs:
             frames[first : first + len(slab)] = slab
-        return frames, pixels.notes
+        return frames, pixels.all_notes
     bits = slab.dtype.itemsize * 8
     kind = "floating-point" if slab.dtype.kind == "f" else f"{bits}-bit"
     slabs.close()  # type: ignore[attr-defined]
@@ -140,12 +147,12 @@ def to_uint8(pixels: Pixels, name: str) -> tuple[np.ndarray, tuple[str, ...]]:
     if extent.whole and extent.low >= 0 and BLACK_LEVEL < extent.high <= 255:
         for first, slab in _checked_slabs(pixels, name):
             frames[first : first + len(slab)] = slab
-        return frames, (*pixels.notes, f"{kind} values from 0 to 255 kept as they are")
+        return frames, (*pixels.all_notes, f"{kind} values from 0 to 255 kept as they are")
     scale = 255.0 / (extent.high - extent.low) if extent.high > extent.low else 0.0
     for first, slab in _checked_slabs(pixels, name):
         scaled = (slab.astype(np.float64) - extent.low) * scale
         frames[first : first + len(slab)] = np.rint(scaled, out=scaled)
-    return frames, (*pixels.notes, f"{kind} values {extent.low:g} to {extent.high:g} windowed to 0 to 255")
+    return frames, (*pixels.all_notes, f"{kind} values {extent.low:g} to {extent.high:g} windowed to 0 to 255")
 
 
 def to_labels(pixels: Pixels, name: str) -> np.ndarray:

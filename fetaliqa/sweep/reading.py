@@ -14,6 +14,7 @@ from fetaliqa.sweep.nrrd import open_nrrd
 from fetaliqa.sweep.pixels import to_uint8
 from fetaliqa.sweep.ranges import SweepsOption, checked_ranges, parse_ranges
 from fetaliqa.sweep.types import Sweep, build_sweep
+from fetaliqa.sweep.video import VIDEO_SUFFIXES, open_video
 from fetaliqa.sweep.volume import RANGES_KEY, OpenImage
 
 DETACHED_SUFFIXES = (".mhd", ".nhdr")  # headers that name other files for their pixels
@@ -24,6 +25,7 @@ _OPENERS: dict[str, Callable[[Path], OpenImage]] = {
     ".nii": open_nifti,
     ".nii.gz": open_nifti,
     ".nrrd": open_nrrd,
+    **dict.fromkeys(VIDEO_SUFFIXES, open_video),
 }
 SWEEP_SUFFIXES = (*_OPENERS, *DICOM_SUFFIXES, *image_folder.IMAGE_SUFFIXES)
 """File name endings, lower case, of the files that can be read as a sweep."""
@@ -174,10 +176,10 @@ def open_image(path: Path) -> OpenImage:
 def read_sweep(path: str | Path, *, sweeps: SweepsOption = None) -> Sweep:
     """Read a sweep.
 
-    Pixels are streamed: peak memory is the uint8 stack and a few MB (for DICOM, also the file's pixel data).
+    Pixels are streamed: peak memory is the uint8 stack and a few MB.
 
     Args:
-        path: a .mha, .mhd, .nii, .nii.gz, .nrrd, DICOM, PNG or JPEG file, or a folder of PNG, JPEG or
+        path: a .mha, .mhd, .nii, .nii.gz, .nrrd, DICOM, video, PNG or JPEG file, or a folder of PNG, JPEG or
             single-frame DICOM frames (in natural order of their names, or by instance number).
         sweeps: how many equal sweeps the frames hold, or the half-open frame range of each; None to take
             the file's ``SweepRanges`` header field or else infer the ranges from black tails.

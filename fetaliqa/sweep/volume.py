@@ -20,6 +20,8 @@ sitk.ProcessObject.SetGlobalWarningDisplay(False)
 RANGES_KEY = "SweepRanges"
 """Header field of .mha, .mhd and .nrrd files that gives the sweep ranges, as in ``0:140,140:280``."""
 
+NO_SPACING_NOTE = "no pixel spacing in the file: no measurement in mm"
+
 MIN_DETERMINANT = 1e-3  # of the direction cosines: 1 when they are perpendicular, 0 when two coincide
 
 

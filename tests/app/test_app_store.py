@@ -312,3 +312,31 @@ def test_an_image_copied_in_meanwhile_is_not_overwritten(studies: Path, tmp_path
     with pytest.raises(Refused, match="there is one of this id already"):
         store.add_image("new", str(tmp_path / "new.mha"), {})
     assert (studies / "new.mha").read_bytes() == kept
+
+
+def test_a_video_is_a_study_like_any_other(tmp_path: Path) -> None:
+    av = pytest.importorskip("av")
+    with av.open(str(tmp_path / "loop.mp4"), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for frame in np.random.default_rng(2).integers(0, 255, (4, 48, 64), np.uint8):
+            container.mux(
+                stream.encode(av.VideoFrame.from_ndarray(frame, format="gray").reformat(format="yuv420p"))
+            )
+        container.mux(stream.encode())
+    (tmp_path / "studies").mkdir()
+    shutil.copy(tmp_path / "loop.mp4", tmp_path / "studies" / "first.mp4")
+    store = _opened(tmp_path / "studies")
+    assert store.list_images() == ["first"]
+    store.add_image("second", str(tmp_path / "loop.mp4"), {})
+    assert sorted(store.list_images()) == ["first", "second"]
+    mask = np.zeros((4, 48, 64), np.uint8)
+    mask[1, 10:30, 10:40] = 1
+    sitk.WriteImage(sitk.GetImageFromArray(mask), str(tmp_path / "mask.mha"))
+    record = {"frame_record": {"schema": 1, "frames": {"1": {"state": "annotated", "plane": "optimal"}}}}
+    store.save_label("second", str(tmp_path / "mask.mha"), "final", record)
+    case = Studies(tmp_path / "studies").read("second")  # what training reads
+    assert case.known.tolist() == [False, True, False, False]
+    (tmp_path / "cut.mp4").write_bytes((tmp_path / "loop.mp4").read_bytes()[:700])
+    with pytest.raises(Refused, match=r"cut\.mp4: .*(damaged|truncated)"):
+        store.add_image("third", str(tmp_path / "cut.mp4"), {})
