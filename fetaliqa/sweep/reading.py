@@ -8,9 +8,9 @@ from pathlib import Path
 from fetaliqa.errors import NotFoundError, OptionError, SweepError
 from fetaliqa.sweep import folder as image_folder
 from fetaliqa.sweep import metaimage, nrrd
-from fetaliqa.sweep.metaimage import open_metaimage
+from fetaliqa.sweep.metaimage import files_of_metaimage, open_metaimage
 from fetaliqa.sweep.nifti import open_nifti
-from fetaliqa.sweep.nrrd import open_nrrd
+from fetaliqa.sweep.nrrd import files_of_nrrd, open_nrrd
 from fetaliqa.sweep.pixels import to_uint8
 from fetaliqa.sweep.ranges import SweepsOption, checked_ranges, parse_ranges
 from fetaliqa.sweep.types import Sweep, build_sweep
@@ -24,6 +24,7 @@ _OPENERS: dict[str, Callable[[Path], OpenImage]] = {
     ".nii": open_nifti,
     ".nii.gz": open_nifti,
     ".nrrd": open_nrrd,
+    ".nhdr": open_nrrd,
 }
 SWEEP_SUFFIXES = (*_OPENERS, *DICOM_SUFFIXES, *image_folder.IMAGE_SUFFIXES)
 """File name endings, lower case, of the files that can be read as a sweep."""
@@ -63,9 +64,13 @@ def files_of(path: Path) -> list[Path]:
     """
     if path.is_dir():
         return _visible_files(path)
-    pixel_files = {".mha": metaimage.pixel_file, ".mhd": metaimage.pixel_file, ".nrrd": nrrd.pixel_file}
-    pixels = pixel_files.get(path.suffix.lower(), lambda itself: itself)(path)
-    return [path] if pixels.resolve() == path.resolve() else [path, pixels]
+    suffix = path.suffix.lower()
+    pixels = [path]
+    if suffix in (".mha", ".mhd"):
+        pixels = files_of_metaimage(path)
+    elif suffix in (".nrrd", ".nhdr"):
+        pixels = files_of_nrrd(path)
+    return [path, *(file for file in pixels if file.resolve() != path.resolve())]
 
 
 def is_sweep_path(path: str | Path) -> bool:
@@ -199,4 +204,5 @@ def read_sweep(path: str | Path, *, sweeps: SweepsOption = None) -> Sweep:
             sweeps = checked_ranges(parse_ranges(image.ranges), len(frames), case_id)
         except OptionError as error:
             raise SweepError(f"{path.name}: its {RANGES_KEY} header field does not fit ({error})") from None
+    notes = (*notes, *image.notes)
     return build_sweep(frames, image.spacing, sweeps, grid=image.grid, source=path, case_id=case_id, notes=notes)
