@@ -73,8 +73,8 @@ def _by_pattern(header: Path, written: str, frames: int) -> list[str]:
     parts = _CONVERSION.split(pattern)
     if len(parts) != 5 or "%" in parts[0] + parts[4] or len(numbers) > MAX_FILES:
         raise SweepError(
-            f"{header.name}: its pixel file {written[:60]!r} does not exist; SimpleITK takes the % in a name for the "
-            "place of a number and writes frames over each other: write the sweep again under a name without %"
+            f"{header.name}: its pixel file {written[:60]!r} does not exist; SimpleITK takes the % in a name for "
+            "the place of a number and writes frames over each other: write the sweep again under a name without %"
         )
     return [parts[0] + _formatted(number, *parts[1:4]) + parts[4] for number in numbers]
 

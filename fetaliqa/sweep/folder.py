@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image, ImageMode, UnidentifiedImageError
 
 from fetaliqa.errors import SweepError
-from fetaliqa.sweep.limits import check_unpacked_size
+from fetaliqa.limits import check_unpacked_size
 from fetaliqa.sweep.orientation import UPRIGHT, stored_shape, upright
 from fetaliqa.sweep.pixels import ALPHA_NOTE, LUMA_NOTE, Pixels, luma
 from fetaliqa.sweep.types import Grid
@@ -103,7 +103,7 @@ def _header(path: Path) -> _Header:
         pictures = getattr(image, "n_frames", 1)
         if pictures > 1 and image.format == "PNG":
             raise SweepError(
-                f"{path.name}: is an animation of {pictures} frames (APNG); export them as single files, or as .mha"
+                f"{path.name}: is an animation of {pictures} frames (APNG); export them as single files or .mha"
             )
         deep = _is_deep_colour(path, image.format)
         return _Header(path, image.size, image.mode, transparent, _exif_orientation(image), pictures, deep)

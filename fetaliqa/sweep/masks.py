@@ -9,7 +9,7 @@ import numpy as np
 from fetaliqa.errors import OptionError, SweepError
 from fetaliqa.sweep.mask_files import write_frames
 from fetaliqa.sweep.orientation import UPRIGHT, stored_shape, upright
-from fetaliqa.sweep.pixels import LUMA_NOTE, to_labels
+from fetaliqa.sweep.pixels import to_labels
 from fetaliqa.sweep.reading import open_image, sweep_suffix
 from fetaliqa.sweep.types import Grid, Sweep
 from fetaliqa.sweep.volume import OpenImage
@@ -86,10 +86,6 @@ def read_masks(path: str | Path, sweep: Sweep) -> np.ndarray:
     """
     path = Path(path)
     image = open_image(path)
-    if LUMA_NOTE in image.pixels.notes:
-        raise SweepError(
-            f"{path.name}: is in colour; labels are whole numbers, one for each pixel: export them so"
-        )
     exif = _turn(image, sweep)
     if stored_shape(image.pixels.shape, exif) != sweep.shape:
         ours, theirs = (

@@ -15,8 +15,8 @@ import numpy as np
 from isal import isal_zlib
 
 from fetaliqa.errors import SweepError
+from fetaliqa.limits import check_unpacked_size
 from fetaliqa.sweep.layout import STREAMED
-from fetaliqa.sweep.limits import check_unpacked_size
 from fetaliqa.sweep.pixels import ALPHA_NOTE, LUMA_NOTE, Pixels, luma
 
 SLAB_BYTES = 2 << 20  # a few frames: full speed, and intermediate floats (8 bytes a value) stay small

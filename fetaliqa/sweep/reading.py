@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
 from fetaliqa.errors import NotFoundError, OptionError, SweepError
+from fetaliqa.limits import check_unpacked_size
 from fetaliqa.sweep import folder as image_folder
 from fetaliqa.sweep import metaimage, nrrd
+from fetaliqa.sweep.deflated_dicom import check_deflated
 from fetaliqa.sweep.metaimage import files_of_metaimage, open_metaimage
 from fetaliqa.sweep.nifti import open_nifti
 from fetaliqa.sweep.nrrd import files_of_nrrd, open_nrrd
@@ -26,6 +29,15 @@ _OPENERS: dict[str, Callable[[Path], OpenImage]] = {
     ".nrrd": open_nrrd,
     ".nhdr": open_nrrd,
 }
+_OTHER_WAY = {
+    ".hdr": "pairs of .hdr and .img cannot be read; convert it to .nii.gz",
+    ".img": "pairs of .hdr and .img cannot be read; convert it to .nii.gz",
+    **dict.fromkeys(
+        (".tif", ".tiff", ".gif", ".webp", ".bmp"), "pictures can be read as .png or .jpg; export it so"
+    ),
+}
+"""Files of kinds that are met beside sweeps, and what to do with them."""
+
 SWEEP_SUFFIXES = (*_OPENERS, *DICOM_SUFFIXES, *image_folder.IMAGE_SUFFIXES)
 """File name endings, lower case, of the files that can be read as a sweep."""
 
@@ -122,6 +134,14 @@ def _dicom_files(folder: Path) -> list[Path]:
     return [path for path in _visible_files(folder) if _is_dicom(path)]
 
 
+def _open_dicom(paths: list[Path], name: str) -> OpenImage:
+    from fetaliqa.sweep.dicom import open_dicom
+
+    for path in paths:
+        check_deflated(path)
+    return open_dicom(paths, name)
+
+
 def _open_folder(path: Path) -> OpenImage:
     volumes = _volume_files(path)
     if volumes:
@@ -136,9 +156,7 @@ def _open_folder(path: Path) -> OpenImage:
             f"{path.name}: the folder holds no PNG, JPEG or DICOM frames; name a sweep file or a folder of frames"
         )
     if dicoms:
-        from fetaliqa.sweep.dicom import open_dicom
-
-        return open_dicom(dicoms, path.name)
+        return _open_dicom(dicoms, path.name)
     return image_folder.open_images(images, path.name)
 
 
@@ -153,8 +171,15 @@ def open_image(path: Path) -> OpenImage:
 
     Raises:
         NotFoundError: when there is no such path.
-        SweepError: when it cannot be read.
+        SweepError: when it cannot be read, or would become too large in memory.
     """
+    image = _opened(path)
+    files = [path] if path.is_file() else _visible_files(path)
+    check_unpacked_size(path.name, math.prod(image.pixels.shape), sum(file.stat().st_size for file in files))
+    return image
+
+
+def _opened(path: Path) -> OpenImage:
     try:
         if path.is_dir():
             return _open_folder(path)
@@ -168,11 +193,11 @@ def open_image(path: Path) -> OpenImage:
         if suffix in image_folder.IMAGE_SUFFIXES:
             return image_folder.open_images([path], path.name)
         if _is_dicom(path):
-            from fetaliqa.sweep.dicom import open_dicom
-
-            return open_dicom([path], path.name)
+            return _open_dicom([path], path.name)
     except OSError as error:
         raise _unreadable(path, error) from None
+    if path.suffix.lower() in _OTHER_WAY:
+        raise SweepError(f"{path.name}: {_OTHER_WAY[path.suffix.lower()]}")
     raise SweepError(f"{path.name}: files of this kind cannot be read; known are {', '.join(SWEEP_SUFFIXES)}")
 
 
