@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from fetaliqa.errors import NotFoundError, SweepError
+from fetaliqa.errors import NotFoundError
 from fetaliqa.sweep import SWEEP_SUFFIXES, is_sweep_path, read_sweep
 
 SPACING = (0.28, 0.31, 2.0)
