@@ -1,7 +1,7 @@
 """What the axes of an NRRD file are, where they lie in space, and in which unit.
 
-Fields: http://teem.sourceforge.net/nrrd/format.html, Sequences of 3D Slicer have a list axis, first
-or last: https://slicer.readthedocs.io/en/latest/developer_guide/modules/sequences.html.
+Fields: http://teem.sourceforge.net/nrrd/format.html. Sequences of 3D Slicer have a list axis, first or last:
+https://slicer.readthedocs.io/en/latest/developer_guide/modules/sequences.html.
 """
 
 from __future__ import annotations
@@ -172,102 +172,94 @@ def find_spacing(
         raise SweepError(f"{name}: its 'spacings' are not numbers; export the file again") from None
     column, row = axes.space[:2]
     if axes.directions is not None:
-        steps = [np.array(axes.directions[axis]) for axis in axes.space if axes.directions[axis] is not None]
+        steps = _steps(axes, name)
         lengths = [float(np.linalg.norm(step)) for step in steps]
         check_spacing(lengths[:3], name)
-        if len(steps) < 2 or axes.directions[row] is None or axes.directions[column] is None:
-            raise SweepError(f"{name}: its 'space directions' do not fit its dimensions; export the file again")
         for axis, length in ((column, lengths[0]), (row, lengths[1])):
             if written and np.isfinite(written[axis]) and not np.isclose(written[axis], length, rtol=1e-4):
                 raise SweepError(
                     f"{name}: its 'spacings' say {written[axis]:g}, its 'space directions' {length:g}; "
                     "correct the header"
                 )
-        return _in_space_units(fields, steps, name)
+        units = _units(fields, "space units", len(steps[0]), name)
+        # ITK and 3D Slicer write no unit, and mean mm
+        return _in_mm(np.array(steps[:2]), units or ["mm"] * len(steps[0]), "space units", name)
     if not written or np.isnan([written[column], written[row]]).all():
         return None, ()
     check_spacing([written[axis] for axis in axes.space if not np.isnan(written[axis])], name)
     check_spacing([written[column], written[row]], name)
-    units = _units(fields, "units")
+    units = _units(fields, "units", count, name)
     if not units:
         return None, (unknown_unit_note("NRRD spacings without units", fields["spacings"]),)
-    if len(units) != count:
-        raise SweepError(f"{name}: header line 'units: {fields['units'][:60]}' does not fit its dimensions")
-    return _scaled([written[row], written[column]], [units[row], units[column]], "units", name)
+    return _in_mm(np.diag([written[column], written[row]]), [units[column], units[row]], "units", name)
 
 
-def _units(fields: Mapping[str, str], key: str) -> list[str]:
-    """Units in quotation marks."""
-    return re.findall(r'"([^"]*)"', fields.get(key, ""))
+def _steps(axes: Axes, name: str) -> list[Vector]:
+    """Step along each axis that lies in space.
+
+    Raises:
+        SweepError: when one of them has none.
+    """
+    found = [(axes.directions or ())[axis] for axis in axes.space]
+    steps = [step for step in found if step is not None]
+    if len(steps) < len(found):
+        raise SweepError(f"{name}: its 'space directions' do not fit its dimensions; export the file again")
+    return steps
 
 
-def _in_space_units(
-    fields: Mapping[str, str], steps: Sequence[np.ndarray], name: str
+def _units(fields: Mapping[str, str], key: str, count: int, name: str) -> list[str]:
+    """Units, in quotation marks in the header; none where it does not have the field."""
+    found = re.findall(r'"([^"]*)"', fields.get(key, ""))
+    if key in fields and len(found) != count:
+        raise SweepError(f"{name}: header line '{key}: {fields[key][:60]}' does not fit its axes; export it again")
+    return found
+
+
+def _in_mm(
+    steps: np.ndarray, units: Sequence[str], key: str, name: str
 ) -> tuple[tuple[float, float] | None, tuple[str, ...]]:
-    """Of steps in a space whose axes may have units; without, ITK and 3D Slicer, who write none, mean mm."""
-    units = _units(fields, "space units") or ["mm"] * len(steps[0])
-    if len(units) != len(steps[0]):
-        raise SweepError(f"{name}: header line 'space units' does not fit its space; export the file again")
-    used = [axis for axis in range(len(units)) if steps[0][axis] or steps[1][axis]]
-    factors = {axis: millimetres(units[axis]) for axis in used}
-    for axis, factor in factors.items():
+    """(row, column) spacing, and the notes, of the steps along columns and rows [2, axes of units]."""
+    factors = np.ones(len(units))
+    for axis in np.flatnonzero(steps.any(axis=0)):
+        factor = millimetres(units[axis])
         if factor is None:
-            return None, (unknown_unit_note("NRRD space units", units[axis]),)
-    scale = np.array([factors.get(axis) or 1.0 for axis in range(len(units))])
-    row, column = (float(np.linalg.norm(steps[axis] * scale)) for axis in (1, 0))
-    return check_frame_spacing((row, column), name), _scaled_note(
-        "space units", [units[axis] for axis in used], list(scale)
-    )
-
-
-def _scaled(
-    values: Sequence[float], units: Sequence[str], key: str, name: str
-) -> tuple[tuple[float, float] | None, tuple[str, ...]]:
-    factors = [millimetres(unit) for unit in units]
-    for unit, factor in zip(units, factors):
-        if factor is None:
-            return None, (unknown_unit_note(f"NRRD {key}", unit),)
-    row, column = (value * float(factor or 1.0) for value, factor in zip(values, factors))
-    return check_frame_spacing((row, column), name), _scaled_note(key, units, [float(f or 1) for f in factors])
-
-
-def _scaled_note(key: str, units: Sequence[str], factors: Sequence[float]) -> tuple[str, ...]:
-    if all(factor == 1 for factor in factors):
-        return ()
-    return (f"pixel spacing in {', '.join(dict.fromkeys(units))} by {key}, which ITK and 3D Slicer read as mm",)
+            return None, (unknown_unit_note(f"NRRD {key}", units[axis]),)
+        factors[axis] = factor
+    column, row = (float(length) for length in np.linalg.norm(steps * factors, axis=1))
+    spacing = check_frame_spacing((row, column), name)
+    if (factors == 1).all():
+        return spacing, ()
+    named = ", ".join(unit for unit, factor in zip(units, factors) if factor != 1)
+    return spacing, (f"pixel spacing in {named} by {key}, which ITK and 3D Slicer read as mm",)
 
 
 def find_grid(fields: Mapping[str, str], axes: Axes, name: str) -> Grid:
     """Where the frames lie in space, as SimpleITK and 3D Slicer have it."""
-    count = axes.layout.shape[0]
-    space = list(axes.space)
-    flat = len(space) == 2
-    frames_apart = flat and axes.layout.dimensions == 3  # on an axis that is not in space
-    sizes = [axes.sizes[axis] for axis in space]
+    count, layout = axes.layout.shape[0], axes.layout
+    sizes = [axes.sizes[axis] for axis in axes.space]
+    flat = len(sizes) == 2
     lines = ["NRRD0005", "type: uchar", "encoding: raw"]
-    layout = axes.layout
     if axes.directions is None:
         words = fields.get("spacings", "").split()
-        spacings = [float(words[axis]) if words else np.nan for axis in space]
-        if flat and frames_apart:
+        spacings = [float(words[axis]) if words else np.nan for axis in axes.space]
+        if flat and layout.dimensions == 3:
             sizes, spacings = [*sizes, count], [*spacings, np.nan]
-        lines.append("spacings: " + " ".join(repr(value) for value in spacings))
+        lines.append("spacings: " + " ".join(map(repr, spacings)))
     else:
-        steps = [step for step in (axes.directions[axis] for axis in space) if step is not None]
-        if len(steps) < len(space):
-            raise SweepError(f"{name}: its 'space directions' do not fit its dimensions; export the file again")
-        named = fields.get("space", "") if len(steps[0]) > 2 else ""
-        if flat and (frames_apart or len(steps[0]) == 3):
+        steps = _steps(axes, name)
+        own_space = len(steps[0])
+        if flat and (layout.dimensions == 3 or own_space == 3):
             sizes, steps = [*sizes, count], _with_normal(steps)
             layout = replace(layout, dimensions=3)
-        in_space = len(steps[0])
+        in_space, named = len(steps[0]), fields.get("space", "")
         if in_space != len(steps):
             raise SweepError(f"{name}: {len(steps)} axes in a space of {in_space}; export the file again")
-        named = fields.get("space", "")
         lines.append(
-            f"space: {named}" if named and named.isascii() and in_space == 3 else f"space dimension: {in_space}"
+            f"space: {named}"
+            if named and named.isascii() and own_space == in_space
+            else f"space dimension: {in_space}"
         )
-        lines.append("space directions: " + " ".join(_vector(step) for step in steps if step is not None))
+        lines.append("space directions: " + " ".join(map(_vector, steps)))
         origin = re.findall(r"\(([^)]*)\)", fields.get("space origin", ""))
         if origin:
             try:
