@@ -33,6 +33,10 @@ MAX_PIXELS_AT = 64 << 20  # bytes of header and extensions; those of real files 
 UNIT_MM = {1: 1000.0, 2: 1.0, 3: 1e-3}  # xyzt_units, its three lowest bits: m, mm, um
 SPACING_TOLERANCE = 1e-3  # relative, between pixdim and sform: writers round
 DIRECTION_TOLERANCE = 1e-2  # between the direction cosines of sform and qform
+FORMS = {  # fields of a placement, by the field that says whether it is in use
+    "sform_code": ("srow_x", "srow_y", "srow_z"),
+    "qform_code": ("quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z"),
+}
 COLOUR_INTENTS = {1007: (3, 4), 2003: (3,), 2004: (4,)}  # vector, RGB vector, RGBA vector: values per pixel
 
 
@@ -104,6 +108,11 @@ def _spacing(
     Raises:
         SweepError: when it is not positive, or pixdim and sform contradict each other.
     """
+    for code, fields in FORMS.items():
+        if header[code] > 0 and not all(np.isfinite(header[field]).all() for field in fields):
+            raise SweepError(
+                f"{name}: its {code[:5]} holds values that are not numbers; correct the header, or export it again"
+            )
     column, row = (float(value) for value in header["pixdim"][1:3])
     check_spacing([float(value) for value in header["pixdim"][1 : min(layout.dimensions, 3) + 1]], name)
     notes: tuple[str, ...] = ()
@@ -145,6 +154,10 @@ def _grid(header: Nifti1Header, layout: Layout, name: str) -> Grid:
     plain["intent_code"] = 0
     plain["vox_offset"] = plain["sizeof_hdr"] + 4
     plain["scl_slope"], plain["scl_inter"] = 1, 0
+    for code, fields in FORMS.items():
+        if plain[code] <= 0:
+            for field in fields:
+                plain[field] = 0
     if not 0 < plain["pixdim"][4] < math.inf:
         plain["pixdim"][4] = 1  # between frames: no length, and nothing is measured along it
     return read_grid(plain.binaryblock + b"\0" * 4, ".nii", "NiftiImageIO", sizes, layout, name)

@@ -147,6 +147,15 @@ def test_pixdim_and_sform_that_disagree_are_refused_with_both(tmp_path):
     assert read_sweep(path).spacing == pytest.approx((0.4, 0.3))
 
 
+@pytest.mark.parametrize(("field", "code"), [("srow_z", "sform"), ("qoffset_x", "qform")])
+def test_a_placement_that_is_not_made_of_numbers_is_refused_when_it_is_used(tmp_path, field, code):
+    path = nifti(tmp_path / "a.nii", FRAMES.T)
+    changed_nifti(path, **{field: np.inf, f"{code}_code": 1})
+    with pytest.raises(SweepError, match=f"{code} holds values that are not numbers"):
+        read_sweep(path)
+    assert np.array_equal(read_sweep(changed_nifti(path, **{f"{code}_code": 0})).frames, FRAMES)
+
+
 def test_sform_and_qform_that_turn_the_frames_differently_are_said(tmp_path):
     image = nibabel.Nifti1Image(FRAMES.T, np.diag([-0.3, -0.4, 1, 1]))
     image.header["xyzt_units"] = 2
