@@ -139,7 +139,9 @@ def _open_dicom(paths: list[Path], name: str) -> OpenImage:
 
     for path in paths:
         check_deflated(path)
-    return open_dicom(paths, name)
+    image = open_dicom(paths, name)
+    check_unpacked_size(name, math.prod(image.pixels.shape), sum(path.stat().st_size for path in paths))
+    return image
 
 
 def _open_folder(path: Path) -> OpenImage:
@@ -173,13 +175,6 @@ def open_image(path: Path) -> OpenImage:
         NotFoundError: when there is no such path.
         SweepError: when it cannot be read, or would become too large in memory.
     """
-    image = _opened(path)
-    files = [path] if path.is_file() else _visible_files(path)
-    check_unpacked_size(path.name, math.prod(image.pixels.shape), sum(file.stat().st_size for file in files))
-    return image
-
-
-def _opened(path: Path) -> OpenImage:
     try:
         if path.is_dir():
             return _open_folder(path)

@@ -134,6 +134,9 @@ def test_what_is_stored_uncompressed_passes_however_large(tmp_path, monkeypatch)
     monkeypatch.setenv(limits.MAX_UNPACKED_VARIABLE, "0.001")
     path = metaimage(tmp_path / "a.mha", FRAMES.tobytes())
     assert np.array_equal(read_sweep(path).frames, FRAMES)
+    (tmp_path / "b.raw").write_bytes(FRAMES.tobytes())
+    detached = metaimage(tmp_path / "b.mhd", b"", ElementDataFile="b.raw")
+    assert np.array_equal(read_sweep(detached).frames, FRAMES)
     with pytest.raises(limits.UnpackedTooLarge):
         read_sweep(metaimage(path, bytes(7200), compressed=True))
 
