@@ -26,6 +26,7 @@ from fetaliqa.active.queue import LabelQueue  # noqa: E402
 from fetaliqa.active.strategies import DEFAULT  # noqa: E402
 from fetaliqa.anatomy import ABDOMEN, Anatomy, anatomy_named  # noqa: E402
 from fetaliqa.errors import FetalIQAError  # noqa: E402
+from fetaliqa.limits import limit_unpacked  # noqa: E402
 from monailabel_app.lib.auto_retrain import AutoRetrain  # noqa: E402
 from monailabel_app.lib.batch import AssessAhead, batch_images  # noqa: E402
 from monailabel_app.lib.conf import SEG_MODEL, ServerConf  # noqa: E402
@@ -53,6 +54,7 @@ class FetalIQAApp(MONAILabelApp):
     def __init__(self, app_dir: str, studies: str, conf: Mapping[str, Any]) -> None:
         try:
             self.server_conf = ServerConf.from_conf(conf or {})
+            limit_unpacked(self.server_conf.max_unpacked_bytes)
             studies, archive = open_studies(
                 studies, self.server_conf, read_only=settings.MONAI_LABEL_DATASTORE_READ_ONLY
             )

@@ -18,6 +18,7 @@ import SimpleITK as sitk
 
 from fetaliqa.atomic import atomic_path
 from fetaliqa.sweep.deflated_frames import GzipWrapping, Wrapping, ZlibWrapping, deflated
+from fetaliqa.sweep.orientation import UPRIGHT, as_stored, stored_shape
 from fetaliqa.sweep.types import Grid
 
 Shape = tuple[int, int, int]
@@ -29,7 +30,15 @@ _TINY = (2, 1, 1)
 
 
 def image_on_grid(masks: np.ndarray, grid: Grid) -> sitk.Image:
-    """An image of masks uint8 [T, H, W] on a grid; a plane image where that is one."""
+    """An image of masks uint8 [T, H, W] on a grid; of as many dimensions as that has."""
+    if grid.dimensions == 4:
+        image = sitk.GetImageFromArray(masks[:, None], isVector=False)
+        image.SetSpacing((*grid.spacing, grid.frame_spacing))
+        image.SetOrigin((*grid.origin, grid.frame_origin))
+        direction = np.eye(4)
+        direction[:3, :3] = np.reshape(grid.direction, (3, 3))
+        image.SetDirection(tuple(direction.ravel()))
+        return image
     flat = grid.dimensions == 2
     image = sitk.GetImageFromArray(masks[0] if flat else masks)
     image.SetSpacing(grid.spacing[:2] if flat else grid.spacing)
@@ -42,6 +51,9 @@ def image_on_grid(masks: np.ndarray, grid: Grid) -> sitk.Image:
 def write_frames(path: Path, shape: Shape, grid: Grid, frames: Iterable[np.ndarray | None]) -> None:
     """Write a mask stack, compressed. The file appears complete or not at all.
 
+    Masks of a sequence of 3D Slicer are one too in a .nrrd file; those of a still that is stored turned (EXIF)
+    are turned like it.
+
     Args:
         path: .mha, .nii.gz or .nrrd file.
         shape: (T, H, W).
@@ -52,14 +64,18 @@ def write_frames(path: Path, shape: Shape, grid: Grid, frames: Iterable[np.ndarr
         ValueError: when there are more or fewer frames, or one has another size.
     """
     suffix = ".nii.gz" if path.name.lower().endswith(".nii.gz") else path.suffix.lower()
-    if grid.dimensions == 2 or max(shape) > NIFTI_LARGEST:
+    if grid.exif != UPRIGHT:
+        frames = _as_stored(_checked_frames(frames, shape), grid.exif)
+        shape = stored_shape(shape, grid.exif)
+    if grid.dimensions == 2 or (suffix == ".nii.gz" and max(shape) > NIFTI_LARGEST):
         stack = np.stack([np.zeros(shape[1:], np.uint8) if frame is None else frame for frame in frames])
         _check(stack.shape, shape)
         with atomic_path(path) as temporary:
             sitk.WriteImage(image_on_grid(stack, grid), str(temporary), useCompression=True)
         return
-    header, wrapping = _WRITERS[suffix]
-    tiny = _tiny_file(suffix, grid)
+    sequence = grid.sequence and suffix == ".nrrd"
+    header, wrapping = _WRITERS[".seq.nrrd" if sequence else suffix]
+    tiny = _tiny_file(suffix, replace(grid, dimensions=3) if sequence else grid)
     begun = b""
     if suffix == ".nii.gz":  # its header is deflated too
         begun = header(tiny, shape, 0)
@@ -70,8 +86,13 @@ def write_frames(path: Path, shape: Shape, grid: Grid, frames: Iterable[np.ndarr
         file.writelines(pixels)
 
 
-def _checked(frames: Iterable[np.ndarray | None], shape: Shape) -> Iterator[memoryview | None]:
-    """The bytes of each frame, None for an empty one.
+def _as_stored(frames: Iterable[np.ndarray | None], exif: int) -> Iterator[np.ndarray | None]:
+    for frame in frames:
+        yield None if frame is None else np.ascontiguousarray(as_stored(frame, exif))
+
+
+def _checked_frames(frames: Iterable[np.ndarray | None], shape: Shape) -> Iterator[np.ndarray | None]:
+    """The frames as they come.
 
     Raises:
         ValueError: when they do not make a stack of this shape.
@@ -79,12 +100,20 @@ def _checked(frames: Iterable[np.ndarray | None], shape: Shape) -> Iterator[memo
     count = 0
     for frame in frames:
         count += 1
-        if frame is None:
-            yield None
-        else:
+        if frame is not None:
             _check(frame.shape, shape[1:])
-            yield np.ascontiguousarray(frame, np.uint8).data.cast("B")
+        yield frame
     _check((count, *shape[1:]), shape)
+
+
+def _checked(frames: Iterable[np.ndarray | None], shape: Shape) -> Iterator[memoryview | None]:
+    """The bytes of each frame, None for an empty one.
+
+    Raises:
+        ValueError: when they do not make a stack of this shape.
+    """
+    for frame in _checked_frames(frames, shape):
+        yield None if frame is None else np.ascontiguousarray(frame, np.uint8).data.cast("B")
 
 
 def _check(found: tuple[int, ...], expected: tuple[int, ...]) -> None:
@@ -94,7 +123,7 @@ def _check(found: tuple[int, ...], expected: tuple[int, ...]) -> None:
 
 def _tiny_file(suffix: str, grid: Grid) -> bytes:
     """The bytes that SimpleITK writes, without compression, of two frames of one pixel on a grid."""
-    image = image_on_grid(np.zeros(_TINY, np.uint8), replace(grid, dimensions=3))
+    image = image_on_grid(np.zeros(_TINY, np.uint8), grid)
     with tempfile.TemporaryDirectory(prefix="fetaliqa-") as folder:
         path = Path(folder) / f"tiny{suffix.removesuffix('.gz')}"
         sitk.WriteImage(image, str(path), useCompression=False)
@@ -108,22 +137,45 @@ def _replaced(text: bytes, line: bytes, by: bytes) -> bytes:
     return changed
 
 
+def _sizes(tiny: bytes, line: bytes, shape: Shape) -> tuple[bytes, bytes]:
+    """The line that gives the sizes of a tiny stack, by its beginning, and that of a stack of another shape."""
+    count, height, width = shape
+    if line + b" 1 1 1 2\n" in tiny:
+        return line + b" 1 1 1 2", line + b" %d %d 1 %d" % (width, height, count)
+    return line + b" 1 1 2", line + b" %d %d %d" % (width, height, count)
+
+
 def _metaimage(tiny: bytes, shape: Shape, size: int) -> bytes:
     end = tiny.index(b"ElementDataFile = LOCAL\n") + len(b"ElementDataFile = LOCAL\n")
-    header = _replaced(tiny[:end], b"DimSize = 1 1 2", b"DimSize = %d %d %d" % shape[::-1])
+    header = _replaced(tiny[:end], *_sizes(tiny[:end], b"DimSize =", shape))
     compressed = b"CompressedData = True\nCompressedDataSize = %d" % size
     return _replaced(header, b"CompressedData = False", compressed)
 
 
 def _nrrd(tiny: bytes, shape: Shape, size: int) -> bytes:
     header = tiny[: tiny.index(b"\n\n") + 2]
-    header = _replaced(header, b"sizes: 1 1 2", b"sizes: %d %d %d" % shape[::-1])
+    header = _replaced(header, *_sizes(header, b"sizes:", shape))
+    return _replaced(header, b"encoding: raw", b"encoding: gzip")
+
+
+def _sequence(tiny: bytes, shape: Shape, size: int) -> bytes:
+    """As 3D Slicer has sequences: a list of images of one slice, which lie in space; here the list comes last."""
+    count, height, width = shape
+    header = tiny[: tiny.index(b"\n\n") + 2]
+    header = _replaced(header, b"dimension: 3", b"dimension: 4")
+    header = _replaced(header, b"sizes: 1 1 2", b"sizes: %d %d 1 %d" % (width, height, count))
+    header = _replaced(header, b"kinds: domain domain domain", b"kinds: domain domain domain list")
+    directions = next(line for line in header.split(b"\n") if line.startswith(b"space directions: "))
+    header = _replaced(header, directions, directions + b" none")
     return _replaced(header, b"encoding: raw", b"encoding: gzip")
 
 
 def _nifti(tiny: bytes, shape: Shape, size: int) -> bytes:
     header = bytearray(tiny[:NIFTI_HEADER_BYTES])
-    struct.pack_into("<3h", header, NIFTI_SIZES_AT, *shape[::-1])
+    count, height, width = shape
+    (dimensions,) = struct.unpack_from("<h", header, NIFTI_SIZES_AT - 2)
+    sizes = (width, height, 1, count) if dimensions == 4 else (width, height, count)
+    struct.pack_into(f"<{len(sizes)}h", header, NIFTI_SIZES_AT, *sizes)
     return bytes(header)
 
 
@@ -131,4 +183,5 @@ _WRITERS: dict[str, tuple[Callable[[bytes, Shape, int], bytes], type[Wrapping]]]
     ".mha": (_metaimage, ZlibWrapping),
     ".nii.gz": (_nifti, GzipWrapping),
     ".nrrd": (_nrrd, GzipWrapping),
+    ".seq.nrrd": (_sequence, GzipWrapping),
 }

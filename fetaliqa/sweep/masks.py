@@ -8,9 +8,11 @@ import numpy as np
 
 from fetaliqa.errors import OptionError, SweepError
 from fetaliqa.sweep.mask_files import write_frames
+from fetaliqa.sweep.orientation import UPRIGHT, stored_shape, upright
 from fetaliqa.sweep.pixels import to_labels
 from fetaliqa.sweep.reading import open_image, sweep_suffix
 from fetaliqa.sweep.types import Grid, Sweep
+from fetaliqa.sweep.volume import OpenImage
 
 MASK_SUFFIXES = (".mha", ".nii.gz", ".nrrd")
 """Formats masks can be written in."""
@@ -49,13 +51,14 @@ def write_masks(path: str | Path, masks: np.ndarray, sweep: Sweep) -> None:
 
 
 def _difference(masks: Grid, sweep: Grid) -> str | None:
-    """What differs between two grids beyond the tolerances, in words; the third axis only if both have it."""
+    """What differs between two grids beyond the tolerances, in words; a third axis only if both have it."""
     axes = 2 if 2 in (masks.dimensions, sweep.dimensions) else 3
+    steps = axes if masks.dimensions == sweep.dimensions else 2  # the third is then between frames in one of them
 
     def written(values: np.ndarray) -> str:
         return "(" + ", ".join(f"{value:g}" for value in values) + ")"
 
-    ours, theirs = np.asarray(sweep.spacing[:axes]), np.asarray(masks.spacing[:axes])
+    ours, theirs = np.asarray(sweep.spacing[:steps]), np.asarray(masks.spacing[:steps])
     if (abs(theirs / ours - 1) > SPACING_TOLERANCE).any():
         return f"spacing {written(theirs)} mm, the sweep's is {written(ours)}"
     origin, other = np.asarray(sweep.origin[:axes]), np.asarray(masks.origin[:axes])
@@ -83,7 +86,8 @@ def read_masks(path: str | Path, sweep: Sweep) -> np.ndarray:
     """
     path = Path(path)
     image = open_image(path)
-    if image.pixels.shape != sweep.shape:
+    exif = _turn(image, sweep)
+    if stored_shape(image.pixels.shape, exif) != sweep.shape:
         ours, theirs = (
             f"{count} frames of {height} x {width}" for count, height, width in (sweep.shape, image.pixels.shape)
         )
@@ -94,4 +98,12 @@ def read_masks(path: str | Path, sweep: Sweep) -> np.ndarray:
         difference = _difference(image.grid, sweep.grid)
         if difference is not None:
             raise SweepError(f"{path.name}: {difference}; export the mask on the grid of {sweep.case_id}")
-    return to_labels(image.pixels, path.name)
+    labels = to_labels(image.pixels, path.name)
+    return labels if exif == UPRIGHT else np.ascontiguousarray(upright(labels, exif))
+
+
+def _turn(image: OpenImage, sweep: Sweep) -> int:
+    """How masks must be turned to be upright: as the still that they belong to, unless they are already."""
+    exif = sweep.grid.exif
+    drawn_upright = image.pixels.shape == sweep.shape != stored_shape(sweep.shape, exif)
+    return UPRIGHT if image.grid.exif == exif or drawn_upright else exif

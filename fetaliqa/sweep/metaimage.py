@@ -7,20 +7,26 @@ cannot tell a spacing of 1 mm from none.
 
 from __future__ import annotations
 
+import math
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 
 from fetaliqa.errors import SweepError
+from fetaliqa.sweep.detached import BYTE_ORDER_MARK, is_list, pixel_files, text_of
+from fetaliqa.sweep.layout import Layout, frames_last
+from fetaliqa.sweep.orientation import anatomical_code, stored_axes_note
 from fetaliqa.sweep.raw import RawBlock, raw_pixels
+from fetaliqa.sweep.types import Grid
+from fetaliqa.sweep.units import millimetres, unknown_unit_note
 from fetaliqa.sweep.volume import (
     RANGES_KEY,
     OpenImage,
+    check_frame_spacing,
     check_spacing,
-    checked_shape,
-    data_file_beside,
     read_grid,
 )
 
@@ -40,6 +46,7 @@ ELEMENT_TYPES = {
 }
 MAX_HEADER_BYTES = 64 << 20  # tracked sweeps carry several transforms per frame: about 2 KB each
 MAX_LINE_BYTES = 1 << 20
+FRAME_KINDS = ("list", "time")  # of an axis, as PLUS and 3D Slicer write them
 
 
 def _not_metaimage(name: str) -> SweepError:
@@ -55,12 +62,15 @@ def _read_fields(file: BinaryIO, name: str) -> dict[str, str]:
         line = file.readline(MAX_LINE_BYTES)
         if not line:
             break
-        key, equals, value = line.decode("latin-1").partition("=")
+        key, equals, value = text_of(line if fields else line.removeprefix(BYTE_ORDER_MARK)).partition("=")
         if not equals:
             if line.strip():
                 break
             continue
-        fields[key.strip()] = value.strip()
+        if fields.setdefault(key.strip(), value.strip()) != value.strip():
+            raise SweepError(
+                f"{name}: header line {key.strip()[:40]!r} is there twice, with different values; export it again"
+            )
         if key.strip() == "ElementDataFile":
             return fields
     raise _not_metaimage(name)
@@ -90,7 +100,8 @@ def _true(fields: dict[str, str], *keys: str) -> bool:
     return any(fields.get(key, "").lower() in ("true", "1") for key in keys)
 
 
-def _shape(fields: dict[str, str], name: str) -> tuple[tuple[int, int, int], int]:
+def _layout(fields: dict[str, str], name: str) -> tuple[list[int], Layout]:
+    """Sizes along the axes, and what these are."""
     dimensions = _numbers(fields, "NDims", 1, name)[0]
     words = fields.get("DimSize", "").split()
     if dimensions != len(words) or not all(re.fullmatch(r"-?\d{1,9}", word) for word in words):
@@ -98,7 +109,75 @@ def _shape(fields: dict[str, str], name: str) -> tuple[tuple[int, int, int], int
             f"{name}: header lines 'NDims = {fields.get('NDims', '')[:20]}' and 'DimSize = "
             f"{fields.get('DimSize', '')[:60]}' do not fit each other; export the file again"
         )
-    return checked_shape([int(word) for word in words], name), len(words)
+    sizes = [int(word) for word in words]
+    layout = frames_last(sizes, name)
+    kinds = fields.get("Kinds", "").lower().split()
+    if any(kind in FRAME_KINDS for kind in kinds[:2]):
+        raise SweepError(
+            f"{name}: header line 'Kinds = {' '.join(kinds)[:60]}'; frames must come last: columns, rows, frames"
+        )
+    return sizes, layout
+
+
+def _spacing(
+    fields: dict[str, str], dimensions: int, name: str
+) -> tuple[tuple[float, float] | None, tuple[str, ...]]:
+    """(row, column) spacing in mm, None when the file gives none or its unit is unknown; and the notes."""
+    given = [key for key in ("ElementSpacing", "ElementSize") if key in fields]
+    if not given:
+        return None, ()
+    values = {key: _numbers(fields, key, dimensions, name) for key in given}
+    notes = []
+    if len(given) == 2 and values[given[0]] != values[given[1]]:
+        notes.append("ElementSpacing and ElementSize differ: the spacing counts, as in ITK and 3D Slicer")
+    spacing = values[given[0]]
+    check_spacing(spacing[:3], name)
+    unit = fields.get("DistanceUnits", "mm")
+    factor = millimetres(unit)
+    if factor is None:
+        return None, (*notes, unknown_unit_note("DistanceUnits", unit))
+    if factor != 1:
+        notes.append(f"pixel spacing in {unit} by DistanceUnits, which ITK and 3D Slicer read as mm")
+    return check_frame_spacing((spacing[1] * factor, spacing[0] * factor), name), tuple(notes)
+
+
+_PLACED = {"Offset": 1, "Position": 1, "Origin": 1, "CenterOfRotation": 1}  # numbers by dimensions
+_TURNED = {"TransformMatrix": 2, "Rotation": 2, "Orientation": 2}
+
+
+def _grid(fields: dict[str, str], sizes: list[int], layout: Layout, name: str) -> Grid:
+    count = len(sizes)
+    lines = [f"NDims = {count}", f"DimSize = {' '.join(map(str, sizes))}"]
+    needed = {**_PLACED, **_TURNED, "ElementSpacing": 1, "ElementSize": 1}
+    for key in (key for key in needed if key in fields):
+        values = _numbers(fields, key, count ** needed[key], name)
+        if key in ("ElementSpacing", "ElementSize") and count == 4 and not (0 < values[3] < math.inf):
+            values[3] = 1.0  # between frames: no length, and nothing is measured along it
+        lines.append(f"{key} = {' '.join(map(repr, values))}")
+    header = ["ObjectType = Image", *lines, "ElementType = MET_UCHAR", "ElementDataFile = LOCAL", ""]
+    return read_grid("\n".join(header).encode("ascii"), ".mha", "MetaImageIO", sizes, layout, name)
+
+
+_OPPOSITE = str.maketrans("LRPASI", "RLAPIS")
+
+
+def _orientation_notes(fields: dict[str, str], grid: Grid) -> list[str]:
+    notes = []
+    stated = fields.get("AnatomicalOrientation", "").upper()
+    meant = anatomical_code(grid.direction).translate(_OPPOSITE)  # it says where axes come from
+    if grid.dimensions > 2 and re.fullmatch("[LRPASI]{3}", stated) and stated != meant:
+        notes.append(
+            f"AnatomicalOrientation is {stated}, the axes of its TransformMatrix are {meant}: those count, as in "
+            "ITK and 3D Slicer"
+        )
+    ultrasound = fields.get("UltrasoundImageOrientation", "").upper()
+    if re.fullmatch("[MU][FN][AD]?", ultrasound) and ultrasound[:2] != "MF":
+        notes.append(
+            f"UltrasoundImageOrientation is {ultrasound}, not MF (marked side left, probe on top): frames are "
+            "shown as they are stored"
+        )
+    turned = stored_axes_note(grid.direction)
+    return notes if turned is None else [*notes, turned]
 
 
 def _dtype(fields: dict[str, str], name: str) -> np.dtype:
@@ -113,19 +192,29 @@ def _is_local(fields: dict[str, str]) -> bool:
     return fields["ElementDataFile"].upper() == "LOCAL"
 
 
-def _locate(path: Path, fields: dict[str, str], header_bytes: int, block_bytes: int) -> tuple[Path, int]:
-    """File and offset of the pixels."""
-    written = fields["ElementDataFile"]
-    if not written or written.upper().startswith("LIST") or "%" in written:
+def _located(block: RawBlock, fields: dict[str, str], header_bytes: int, files: list[Path]) -> RawBlock:
+    """The block where its pixels are."""
+    skip = _whole(fields, "HeaderSize", 0, block.name)
+    if skip < -1 or (block.deflated and (skip == -1 or len(files) > 1)):
         raise SweepError(
-            f"{path.name}: its pixels are spread over several files ({written[:60]!r}); export it as one .mha"
+            f"{block.name}: header line 'HeaderSize = {skip}', {'' if block.deflated else 'not '}compressed, with "
+            f"{len(files)} pixel files cannot be read; export it as one .mha"
         )
-    local = _is_local(fields)
-    data = path if local else data_file_beside(path, written)
-    skip = _whole(fields, "HeaderSize", 0, path.name)
+    size = block.total_bytes if len(files) == 1 else block.frame_bytes
     if skip == -1:  # the pixels are the last bytes of the file, whatever comes before
-        return data, max(0, data.stat().st_size - block_bytes)
-    return data, (header_bytes if local else 0) + max(0, skip)
+        skip = max(0, files[0].stat().st_size - size)
+    elif _is_local(fields):
+        skip += header_bytes
+    return replace(block, path=files[0], offset=skip, frame_files=tuple(files) if len(files) > 1 else ())
+
+
+def _files(path: Path, fields: dict[str, str], names: list[str], frames: int) -> list[Path]:
+    return [path] if _is_local(fields) else pixel_files(path, fields["ElementDataFile"], names, frames)
+
+
+def _names_after(file: BinaryIO, fields: dict[str, str]) -> list[str]:
+    """Names of pixel files, which follow the header where it says so."""
+    return text_of(file.read(MAX_HEADER_BYTES)).splitlines() if is_list(fields["ElementDataFile"]) else []
 
 
 def is_local(path: Path) -> bool:
@@ -138,19 +227,19 @@ def is_local(path: Path) -> bool:
         return _is_local(_read_fields(file, path.name))
 
 
-def pixel_file(path: Path) -> Path:
-    """The file that holds a MetaImage's pixels: ``path`` itself, or the one that its header names.
+def files_of_metaimage(path: Path) -> list[Path]:
+    """The files that hold a MetaImage's pixels: ``path`` itself, or those that its header names.
 
     Raises:
-        SweepError: when it is no MetaImage, or that file is missing or lies outside of the header's folder.
+        SweepError: when it is no MetaImage, or such a file is missing or lies outside of the header's folder.
     """
     with open(path, "rb") as file:
         fields = _read_fields(file, path.name)
-    return path if _is_local(fields) else data_file_beside(path, fields["ElementDataFile"])
+        return _files(path, fields, _names_after(file, fields), _layout(fields, path.name)[1].shape[0])
 
 
 def open_metaimage(path: Path) -> OpenImage:
-    """Open a .mha or .mhd file.
+    """Open a .mha or .mhd file, and the files that it names for its pixels.
 
     Raises:
         SweepError: when it is no MetaImage, its header contradicts itself, it is too short for the size in
@@ -160,25 +249,21 @@ def open_metaimage(path: Path) -> OpenImage:
     with open(path, "rb") as file:
         fields = _read_fields(file, name)
         header_bytes = file.tell()
-    shape, dimensions = _shape(fields, name)
+        names = _names_after(file, fields)
+    sizes, layout = _layout(fields, name)
     if fields.get("BinaryData", "True").lower() == "false":
         raise SweepError(f"{name}: its pixels are written as text; export the file with binary pixels")
-    spacing_key = next((key for key in ("ElementSpacing", "ElementSize") if key in fields), None)
-    spacing = None
-    if spacing_key is not None:
-        values = _numbers(fields, spacing_key, dimensions, name)
-        check_spacing(values, name)
-        spacing = (values[1], values[0])
+    spacing, notes = _spacing(fields, len(sizes), name)
     block = RawBlock(
         name=name,
         path=path,
         offset=0,
         deflated=_true(fields, "CompressedData"),
         dtype=_dtype(fields, name),
-        shape=shape,
+        shape=layout.shape,
         channels=_whole(fields, "ElementNumberOfChannels", 1, name),
     )
-    data, offset = _locate(path, fields, header_bytes, block.total_bytes)
-    block = RawBlock(**{**vars(block), "path": data, "offset": offset})
+    block = _located(block, fields, header_bytes, _files(path, fields, names, layout.shape[0]))
     pixels = raw_pixels(block)
-    return OpenImage(pixels, read_grid(path, "MetaImageIO", shape), spacing, fields.get(RANGES_KEY))
+    grid = _grid(fields, sizes, layout, name)
+    return OpenImage(pixels, grid, spacing, fields.get(RANGES_KEY), (*notes, *_orientation_notes(fields, grid)))

@@ -1,24 +1,20 @@
-"""NRRD files (.nrrd), header fields as defined at http://teem.sourceforge.net/nrrd/format.html."""
+"""NRRD files (.nrrd, .nhdr), header fields as defined at http://teem.sourceforge.net/nrrd/format.html."""
 
 from __future__ import annotations
 
-import math
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 
 from fetaliqa.errors import SweepError
+from fetaliqa.sweep.detached import BYTE_ORDER_MARK, is_list, pixel_files, text_of
+from fetaliqa.sweep.nrrd_axes import find_axes, find_grid, find_spacing
+from fetaliqa.sweep.orientation import stored_axes_note
 from fetaliqa.sweep.raw import RawBlock, raw_pixels
-from fetaliqa.sweep.volume import (
-    RANGES_KEY,
-    OpenImage,
-    check_spacing,
-    checked_shape,
-    data_file_beside,
-    read_grid,
-)
+from fetaliqa.sweep.volume import RANGES_KEY, OpenImage
 
 TYPES = {
     "i1": ("signed char", "int8", "int8_t"),
@@ -33,29 +29,38 @@ TYPES = {
     "f8": ("double",),
 }
 DTYPES = {spelling: dtype for dtype, spellings in TYPES.items() for spelling in spellings}
-DOMAIN_KINDS = ("domain", "space", "time")  # axes along which pixels lie; others hold the values of one pixel
 MAX_HEADER_BYTES = 16 << 20
 MAX_LINE_BYTES = 1 << 20
+MAX_SKIPPED_LINES = 10_000
 
 
 def _read_fields(file: BinaryIO, name: str) -> dict[str, str]:
-    """Header fields (lower case) and key/value pairs; ``file`` is left after the empty line that ends them."""
-    if not file.readline(MAX_LINE_BYTES).startswith(b"NRRD000"):
+    """Header fields (lower case) and key/value pairs.
+
+    ``file`` is left after the empty line that ends them, or before the first name of a list of pixel files.
+    """
+    if not file.readline(MAX_LINE_BYTES).removeprefix(BYTE_ORDER_MARK).startswith(b"NRRD000"):
         raise SweepError(
             f"{name}: is not an NRRD file, it does not begin with 'NRRD000'; export the sweep as .mha"
         )
     fields: dict[str, str] = {}
     while file.tell() < MAX_HEADER_BYTES:
         raw = file.readline(MAX_LINE_BYTES)
+        line = text_of(raw).rstrip("\r\n")
+        if not line and (raw or _data_file(fields) is not None):  # a detached header may end without that line
+            return fields
         if not raw:
             break
-        line = raw.decode("latin-1").rstrip("\r\n")
-        if not line:
-            return fields
         found = re.match(r"([^:#]+):([= ])(.*)", line)
         if found:
             key, separator, value = found.groups()
-            fields[key.strip() if separator == "=" else key.strip().lower()] = value.strip()
+            key = key.strip() if separator == "=" else key.strip().lower()
+            if fields.setdefault(key, value.strip()) != value.strip():
+                raise SweepError(
+                    f"{name}: header line {key[:40]!r} is there twice, with different values; export it again"
+                )
+            if key in ("data file", "datafile") and is_list(value.strip()):
+                return fields
     raise SweepError(f"{name}: its header has no end; export the file again")
 
 
@@ -63,35 +68,12 @@ def _sizes(fields: dict[str, str], name: str) -> list[int]:
     words = fields.get("sizes", "").split()
     if not words or not all(re.fullmatch(r"\d{1,9}", word) for word in words):
         raise SweepError(f"{name}: header line 'sizes: {' '.join(words)[:60]}'; whole numbers expected there")
+    if fields.get("dimension", "") != str(len(words)):
+        raise SweepError(
+            f"{name}: header lines 'dimension: {fields.get('dimension', '')[:20]}' and 'sizes: "
+            f"{' '.join(words)[:60]}' do not fit each other; export the file again"
+        )
     return [int(word) for word in words]
-
-
-def _has_channel_axis(fields: dict[str, str]) -> bool:
-    """Whether the first axis holds the colours of a pixel."""
-    kinds = fields.get("kinds", "").lower().split()
-    if kinds:
-        return kinds[0] not in (*DOMAIN_KINDS, "???", "none")
-    return fields.get("space directions", "").lower().startswith("none")
-
-
-def _spacing(fields: dict[str, str], name: str) -> tuple[float, float] | None:
-    """(row, column) spacing in mm, None when the header has none."""
-    if "space directions" in fields:
-        vectors = re.findall(r"\(([^)]*)\)", fields["space directions"])
-        try:
-            lengths = [math.hypot(*(float(part) for part in vector.split(","))) for vector in vectors]
-        except ValueError:
-            raise SweepError(f"{name}: its 'space directions' are not numbers; export the file again") from None
-    elif "spacings" in fields:
-        words = [word for word in fields["spacings"].split() if word.lower() != "nan"]
-        try:
-            lengths = [float(word) for word in words]
-        except ValueError:
-            raise SweepError(f"{name}: its 'spacings' are not numbers; export the file again") from None
-    else:
-        return None
-    check_spacing(lengths, name)
-    return (lengths[1], lengths[0]) if len(lengths) >= 2 else None
 
 
 def _data_file(fields: dict[str, str]) -> str | None:
@@ -99,19 +81,53 @@ def _data_file(fields: dict[str, str]) -> str | None:
     return fields.get("data file", fields.get("datafile"))
 
 
-def _locate(path: Path, fields: dict[str, str], header_bytes: int) -> tuple[Path, int]:
-    """File and offset of the pixels."""
-    if fields.get("line skip", "0") != "0":
-        raise SweepError(f"{path.name}: NRRD files with a line skip cannot be read; export the sweep as .mha")
-    skip = fields.get("byte skip", "0")
-    if not re.fullmatch(r"\d{1,12}", skip):
-        raise SweepError(f"{path.name}: NRRD files with byte skip {skip[:20]} cannot be read; export as .mha")
+def _number(fields: dict[str, str], spaced: str, name: str) -> int:
+    """Of a field that is written with or without the space in its name; 0 when it is absent."""
+    word = fields.get(spaced, fields.get(spaced.replace(" ", ""), "0"))
+    if not re.fullmatch(r"-?\d{1,12}", word):
+        raise SweepError(f"{name}: header line '{spaced}: {word[:20]}'; a whole number is expected there")
+    return int(word)
+
+
+def _located(block: RawBlock, fields: dict[str, str], header_bytes: int, files: list[Path]) -> RawBlock:
+    """The block where its pixels are: lines are skipped in the file, bytes after inflating.
+
+    A byte skip of -1 says that the pixels are the last bytes of the file.
+    """
+    lines, skip = _number(fields, "line skip", block.name), _number(fields, "byte skip", block.name)
+    several = len(files) > 1
+    if not 0 <= lines <= MAX_SKIPPED_LINES or skip < -1 or (skip == -1 and block.deflated):
+        raise SweepError(
+            f"{block.name}: NRRD files with line skip {lines} and byte skip {skip} cannot be read; export as .mha"
+        )
+    if several and (lines or block.deflated or not block.order.startswith("t")):
+        raise SweepError(
+            f"{block.name}: pixels spread over {len(files)} files are read when each is one frame, not "
+            "compressed, without lines to skip; export it as one .mha"
+        )
+    offset = 0 if files[0] != block.path else header_bytes
+    if skip == -1:
+        size = block.frame_bytes if several else block.total_bytes
+        offset, skip = max(0, files[0].stat().st_size - size), 0
+    elif lines:
+        with open(files[0], "rb") as file:
+            file.seek(offset)
+            for _ in range(lines):
+                file.readline(MAX_LINE_BYTES)
+            offset = file.tell()
+    if not block.deflated:
+        offset, skip = offset + skip, 0
+    return replace(block, path=files[0], offset=offset, skip=skip, frame_files=tuple(files) if several else ())
+
+
+def _files(path: Path, fields: dict[str, str], names: list[str], frames: int) -> list[Path]:
     written = _data_file(fields)
-    if written is None:
-        return path, header_bytes + int(skip)
-    if written.upper().startswith("LIST") or "%" in written:
-        raise SweepError(f"{path.name}: its pixels are spread over several files; export the sweep as one .mha")
-    return data_file_beside(path, written), int(skip)
+    return [path] if written is None else pixel_files(path, written, names, frames)
+
+
+def _names_after(file: BinaryIO, fields: dict[str, str]) -> list[str]:
+    """Names of pixel files, which follow the header where it says so."""
+    return text_of(file.read(MAX_HEADER_BYTES)).splitlines() if is_list(_data_file(fields) or "") else []
 
 
 def is_local(path: Path) -> bool:
@@ -124,19 +140,20 @@ def is_local(path: Path) -> bool:
         return _data_file(_read_fields(file, path.name)) is None
 
 
-def pixel_file(path: Path) -> Path:
-    """The file that holds an NRRD's pixels: ``path`` itself, or the one that its header names.
+def files_of_nrrd(path: Path) -> list[Path]:
+    """The files that hold an NRRD's pixels: ``path`` itself, or those that its header names.
 
     Raises:
-        SweepError: when it is no NRRD file, or that file is missing or lies outside of the header's folder.
+        SweepError: when it is no NRRD file, or such a file is missing or lies outside of the header's folder.
     """
     with open(path, "rb") as file:
-        written = _data_file(_read_fields(file, path.name))
-    return path if written is None else data_file_beside(path, written)
+        fields = _read_fields(file, path.name)
+        names = _names_after(file, fields)
+    return _files(path, fields, names, find_axes(fields, _sizes(fields, path.name), path.name).layout.shape[0])
 
 
 def open_nrrd(path: Path) -> OpenImage:
-    """Open a .nrrd file.
+    """Open a .nrrd or .nhdr file, and the files that it names for its pixels.
 
     Raises:
         SweepError: when it is no NRRD file or its header cannot be used.
@@ -145,10 +162,9 @@ def open_nrrd(path: Path) -> OpenImage:
     with open(path, "rb") as file:
         fields = _read_fields(file, name)
         header_bytes = file.tell()
-    sizes = _sizes(fields, name)
-    channels = sizes.pop(0) if _has_channel_axis(fields) and len(sizes) > 2 else 1
-    shape = checked_shape(sizes, name)
-    spacing = _spacing(fields, name)
+        names = _names_after(file, fields)
+    axes = find_axes(fields, _sizes(fields, name), name)
+    spacing, notes = find_spacing(fields, axes, name)
     dtype = DTYPES.get(fields.get("type", "").lower())
     encoding = fields.get("encoding", "").lower()
     if dtype is None or encoding not in ("raw", "gzip", "gz"):
@@ -156,16 +172,22 @@ def open_nrrd(path: Path) -> OpenImage:
             f"{name}: type {fields.get('type', '')!r} with encoding {encoding!r} cannot be read; "
             "export the file as unsigned char, raw or gzip"
         )
-    data, offset = _locate(path, fields, header_bytes)
-    order = ">" if fields.get("endian", "little").lower() == "big" else "<"
+    order = {"little": "<", "big": ">"}.get(fields.get("endian", "").lower())
+    if order is None and dtype[1] != "1":
+        raise SweepError(f"{name}: does not say in which order the bytes of a value are (endian); export it again")
     block = RawBlock(
         name=name,
-        path=data,
-        offset=offset,
+        path=path,
+        offset=0,
         deflated=encoding != "raw",
-        dtype=np.dtype(order + dtype),
-        shape=shape,
-        channels=channels,
+        dtype=np.dtype((order or "<") + dtype),
+        shape=axes.layout.shape,
+        channels=axes.layout.channels,
+        order=axes.layout.order,
     )
+    block = _located(block, fields, header_bytes, _files(path, fields, names, axes.layout.shape[0]))
     pixels = raw_pixels(block)
-    return OpenImage(pixels, read_grid(path, "NrrdImageIO", shape), spacing, fields.get(RANGES_KEY))
+    grid = find_grid(fields, axes, name)
+    turned = stored_axes_note(grid.direction)
+    notes = (*axes.notes, *notes, *(() if turned is None else (turned,)))
+    return OpenImage(pixels, grid, spacing, fields.get(RANGES_KEY), notes)

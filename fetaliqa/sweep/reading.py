@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
 from fetaliqa.errors import NotFoundError, OptionError, SweepError
+from fetaliqa.limits import check_unpacked_size
 from fetaliqa.sweep import folder as image_folder
 from fetaliqa.sweep import metaimage, nrrd
-from fetaliqa.sweep.metaimage import open_metaimage
+from fetaliqa.sweep.deflated_dicom import check_deflated
+from fetaliqa.sweep.metaimage import files_of_metaimage, open_metaimage
 from fetaliqa.sweep.nifti import open_nifti
-from fetaliqa.sweep.nrrd import open_nrrd
+from fetaliqa.sweep.nrrd import files_of_nrrd, open_nrrd
 from fetaliqa.sweep.pixels import to_uint8
 from fetaliqa.sweep.ranges import SweepsOption, checked_ranges, parse_ranges
 from fetaliqa.sweep.types import Sweep, build_sweep
@@ -26,7 +29,17 @@ _OPENERS: dict[str, Callable[[Path], OpenImage]] = {
     ".nii.gz": open_nifti,
     ".nrrd": open_nrrd,
     **dict.fromkeys(VIDEO_SUFFIXES, open_video),
+    ".nhdr": open_nrrd,
 }
+_OTHER_WAY = {
+    ".hdr": "pairs of .hdr and .img cannot be read; convert it to .nii.gz",
+    ".img": "pairs of .hdr and .img cannot be read; convert it to .nii.gz",
+    **dict.fromkeys(
+        (".tif", ".tiff", ".gif", ".webp", ".bmp"), "pictures can be read as .png or .jpg; export it so"
+    ),
+}
+"""Files of kinds that are met beside sweeps, and what to do with them."""
+
 SWEEP_SUFFIXES = (*_OPENERS, *DICOM_SUFFIXES, *image_folder.IMAGE_SUFFIXES)
 """File name endings, lower case, of the files that can be read as a sweep."""
 
@@ -65,9 +78,13 @@ def files_of(path: Path) -> list[Path]:
     """
     if path.is_dir():
         return _visible_files(path)
-    pixel_files = {".mha": metaimage.pixel_file, ".mhd": metaimage.pixel_file, ".nrrd": nrrd.pixel_file}
-    pixels = pixel_files.get(path.suffix.lower(), lambda itself: itself)(path)
-    return [path] if pixels.resolve() == path.resolve() else [path, pixels]
+    suffix = path.suffix.lower()
+    pixels = [path]
+    if suffix in (".mha", ".mhd"):
+        pixels = files_of_metaimage(path)
+    elif suffix in (".nrrd", ".nhdr"):
+        pixels = files_of_nrrd(path)
+    return [path, *(file for file in pixels if file.resolve() != path.resolve())]
 
 
 def is_sweep_path(path: str | Path) -> bool:
@@ -119,6 +136,16 @@ def _dicom_files(folder: Path) -> list[Path]:
     return [path for path in _visible_files(folder) if _is_dicom(path)]
 
 
+def _open_dicom(paths: list[Path], name: str) -> OpenImage:
+    from fetaliqa.sweep.dicom import open_dicom
+
+    for path in paths:
+        check_deflated(path)
+    image = open_dicom(paths, name)
+    check_unpacked_size(name, math.prod(image.pixels.shape), sum(path.stat().st_size for path in paths))
+    return image
+
+
 def _open_folder(path: Path) -> OpenImage:
     volumes = _volume_files(path)
     if volumes:
@@ -133,9 +160,7 @@ def _open_folder(path: Path) -> OpenImage:
             f"{path.name}: the folder holds no PNG, JPEG or DICOM frames; name a sweep file or a folder of frames"
         )
     if dicoms:
-        from fetaliqa.sweep.dicom import open_dicom
-
-        return open_dicom(dicoms, path.name)
+        return _open_dicom(dicoms, path.name)
     return image_folder.open_images(images, path.name)
 
 
@@ -150,7 +175,7 @@ def open_image(path: Path) -> OpenImage:
 
     Raises:
         NotFoundError: when there is no such path.
-        SweepError: when it cannot be read.
+        SweepError: when it cannot be read, or would become too large in memory.
     """
     try:
         if path.is_dir():
@@ -165,11 +190,11 @@ def open_image(path: Path) -> OpenImage:
         if suffix in image_folder.IMAGE_SUFFIXES:
             return image_folder.open_images([path], path.name)
         if _is_dicom(path):
-            from fetaliqa.sweep.dicom import open_dicom
-
-            return open_dicom([path], path.name)
+            return _open_dicom([path], path.name)
     except OSError as error:
         raise _unreadable(path, error) from None
+    if path.suffix.lower() in _OTHER_WAY:
+        raise SweepError(f"{path.name}: {_OTHER_WAY[path.suffix.lower()]}")
     raise SweepError(f"{path.name}: files of this kind cannot be read; known are {', '.join(SWEEP_SUFFIXES)}")
 
 
@@ -201,4 +226,5 @@ def read_sweep(path: str | Path, *, sweeps: SweepsOption = None) -> Sweep:
             sweeps = checked_ranges(parse_ranges(image.ranges), len(frames), case_id)
         except OptionError as error:
             raise SweepError(f"{path.name}: its {RANGES_KEY} header field does not fit ({error})") from None
+    notes = (*notes, *image.notes)
     return build_sweep(frames, image.spacing, sweeps, grid=image.grid, source=path, case_id=case_id, notes=notes)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
 
 from fetaliqa.errors import SweepError
+from fetaliqa.sweep.layout import Layout, times
 from fetaliqa.sweep.pixels import Pixels
 from fetaliqa.sweep.types import Grid
 
@@ -21,6 +23,9 @@ RANGES_KEY = "SweepRanges"
 """Header field of .mha, .mhd and .nrrd files that gives the sweep ranges, as in ``0:140,140:280``."""
 
 NO_SPACING_NOTE = "no pixel spacing in the file: no measurement in mm"
+SPACING_MM = (1e-3, 100.0)
+"""Smallest and largest pixel spacing that a frame can have: from ultrasound microscopes to thumbnails. What lies
+outside is a spacing in another unit than the file says."""
 
 MIN_DETERMINANT = 1e-3  # of the direction cosines: 1 when they are perpendicular, 0 when two coincide
 
@@ -34,30 +39,14 @@ class OpenImage:
         grid: geometry of the file.
         spacing: (row, column) pixel spacing in mm, None when the file carries none.
         ranges: text of the file's ``SweepRanges`` field, if it has one.
+        notes: what the header left open or says in two ways, and what was decided; one sentence each.
     """
 
     pixels: Pixels
     grid: Grid
     spacing: tuple[float, float] | None
     ranges: str | None = None
-
-
-def checked_shape(sizes: Sequence[int], name: str) -> tuple[int, int, int]:
-    """Return (T, H, W) of an image of ``sizes`` (x, y) or (x, y, frames).
-
-    Raises:
-        SweepError: when there are fewer or more dimensions, or an empty one.
-    """
-    written = " x ".join(str(size) for size in sizes)
-    if len(sizes) not in (2, 3):
-        raise SweepError(
-            f"{name}: {len(sizes)} dimensions ({written}); a sweep has 3 (columns x rows x frames), "
-            "a single image 2: export one time series of grey frames"
-        )
-    if min(sizes) < 1:
-        raise SweepError(f"{name}: size {written}; every dimension must hold at least one pixel")
-    width, height = sizes[:2]
-    return (sizes[2] if len(sizes) == 3 else 1), height, width
+    notes: tuple[str, ...] = ()
 
 
 def check_spacing(spacing: Sequence[float], name: str) -> None:
@@ -67,67 +56,76 @@ def check_spacing(spacing: Sequence[float], name: str) -> None:
         SweepError: naming the values.
     """
     if not all(math.isfinite(value) and value > 0 for value in spacing):
-        written = " x ".join(f"{value:g}" for value in spacing)
         raise SweepError(
-            f"{name}: pixel spacing {written} mm; spacing must be positive, correct the file's header"
+            f"{name}: pixel spacing {_written(spacing)} mm; spacing must be positive, correct the file's header"
         )
 
 
-def read_grid(path: Path, image_io: str, shape: tuple[int, int, int]) -> Grid:
-    """Return the geometry of a file as SimpleITK sees it; its pixels are not read.
-
-    Args:
-        path: the file.
-        image_io: name of SimpleITK's reader, which would otherwise go by the file's suffix.
-        shape: (T, H, W) by our reading of the header, which must agree.
+def check_frame_spacing(spacing: tuple[float, float], name: str) -> tuple[float, float]:
+    """Return the (row, column) spacing of frames in mm; refuse what no ultrasound image has.
 
     Raises:
-        SweepError: when SimpleITK cannot read the header or disagrees about the size.
+        SweepError: naming the values.
+    """
+    check_spacing(spacing, name)
+    smallest, largest = SPACING_MM
+    if not all(smallest <= value <= largest for value in spacing):
+        raise SweepError(
+            f"{name}: pixel spacing {_written(spacing)} mm; no ultrasound image has that "
+            f"({smallest:g} to {largest:g} mm): correct the spacing, or its unit, in the file's header"
+        )
+    return spacing
+
+
+def _written(spacing: Sequence[float]) -> str:
+    return " x ".join(f"{value:g}" for value in spacing)
+
+
+def read_grid(header: bytes, suffix: str, image_io: str, sizes: Sequence[int], layout: Layout, name: str) -> Grid:
+    """Return the geometry that SimpleITK, and so 3D Slicer, makes of a header.
+
+    It is given the checked part of the header alone, in a file of its own: SimpleITK follows names in a header to
+    other files, ends the process at some of them, and goes by the suffix for what is compressed.
+
+    Args:
+        header: of an uncompressed file of ``sizes``.
+        suffix: of such files.
+        image_io: name of SimpleITK's reader.
+        sizes: along the axes of the header: 2, 3 or 4.
+        layout: which axes those are.
+        name: the file, for messages.
+
+    Raises:
+        SweepError: when SimpleITK cannot read the header, or sees other sizes in it.
     """
     reader = sitk.ImageFileReader()
     reader.SetImageIO(image_io)
-    reader.SetFileName(str(path))
-    try:
-        reader.ReadImageInformation()
-    except RuntimeError as error:
-        reason = str(error).strip().splitlines()[-1].split("): ")[-1].replace(str(path), path.name)
-        raise SweepError(f"{path.name}: its header cannot be used ({reason}); export the file again") from None
+    with tempfile.TemporaryDirectory(prefix="fetaliqa-") as folder:
+        path = Path(folder) / f"header{suffix}"
+        path.write_bytes(header)
+        reader.SetFileName(str(path))
+        try:
+            reader.ReadImageInformation()
+        except RuntimeError as error:
+            reason = str(error).strip().splitlines()[-1].split("): ")[-1].replace(str(path), name)
+            raise SweepError(f"{name}: its header cannot be used ({reason}); export the file again") from None
     size = tuple(reader.GetSize())
-    if len(size) not in (2, 3) or size[:2] != (shape[2], shape[1]) or (*size, 1)[2] != shape[0]:
+    if size != tuple(sizes):
         raise SweepError(
-            f"{path.name}: its header is ambiguous ({shape[0]} frames of {shape[1]} x {shape[2]}, or {size}); "
+            f"{name}: its header is ambiguous (size {times(sizes)}, or {times(size)}); "
             "export it with the axes columns, rows, frames"
         )
     spacing, origin, direction = reader.GetSpacing(), reader.GetOrigin(), reader.GetDirection()
     axes = np.reshape(direction, (len(size), len(size)))
-    if not np.isfinite([*origin, *direction]).all() or abs(np.linalg.det(axes)) < MIN_DETERMINANT:
-        raise SweepError(
-            f"{path.name}: its axes do not span space (direction {direction}); correct the file's header"
-        )
+    if not np.isfinite([*spacing, *origin, *direction]).all() or abs(np.linalg.det(axes)) < MIN_DETERMINANT:
+        raise SweepError(f"{name}: its axes do not span space (direction {direction}); correct the file's header")
     if len(size) == 2:
         a, b, c, d = direction
         return Grid((*spacing, 1.0), (*origin, 0.0), (a, b, 0.0, c, d, 0.0, 0.0, 0.0, 1.0), dimensions=2)
-    return Grid(spacing, origin, direction)
-
-
-def data_file_beside(header: Path, written: str) -> Path:
-    """Return the path of a data file that a header names, which must lie in or below the header's folder.
-
-    Raises:
-        SweepError: when it lies elsewhere or does not exist.
-    """
-    folder = header.parent.resolve()
-    try:
-        path = (folder / written).resolve()
-    except ValueError:  # a zero byte in the name
-        raise SweepError(
-            f"{header.name}: names its pixel file as {written!r}; correct the file's header"
-        ) from None
-    if not path.is_relative_to(folder):
-        raise SweepError(
-            f"{header.name}: names its pixel file as {written!r}, outside of its own folder; "
-            "put both files into one folder"
-        )
-    if not path.is_file():
-        raise SweepError(f"{header.name}: its pixel file {written!r} does not exist; keep both files together")
-    return path
+    if len(size) == 4 and (axes[3, :3].any() or axes[:3, 3].any()):
+        raise SweepError(f"{name}: its axes mix space and time (direction {direction}); correct the file's header")
+    cosines = tuple(float(value) for value in axes[:3, :3].ravel())
+    grid = Grid(spacing[:3], origin[:3], cosines, dimensions=layout.dimensions)  # type: ignore[arg-type]
+    if layout.dimensions == 4 and len(size) == 4:
+        return replace(grid, frame_spacing=spacing[3], frame_origin=origin[3])
+    return grid

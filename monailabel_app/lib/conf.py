@@ -12,6 +12,7 @@ from typing import Any
 
 from fetaliqa.errors import OptionError
 from fetaliqa.inference.options import PRECISIONS
+from fetaliqa.limits import MAX_UNPACKED_VARIABLE, memory_bytes
 
 SEG_MODEL = "fetalclip_seg"
 CLS_MODEL = "fetalclip_cls"
@@ -19,6 +20,8 @@ MODELS = (SEG_MODEL, CLS_MODEL)
 MAX_UPLOAD_VARIABLE = "FETALIQA_MAX_UPLOAD_MB"
 DEFAULT_UPLOAD_MB = 2048.0  # MiB; an uncompressed 840 x 562 x 744 case is 335
 DEFAULT_EXPORT_MB = 4096.0  # MiB; about 28,000 frames of 562 x 744 as PNG
+MOST_UNPACKED_MB = 4096.0  # MiB by default, or a quarter of the memory when that is less: two are read at once
+LEAST_UNPACKED_MB = 1024.0  # MiB
 DEFAULT_CACHE_GB = 2.0  # GiB
 DEFAULT_DICOM_REFRESH = 300.0  # s
 ORIGIN = re.compile(r"https?://[A-Za-z0-9.\[\]:-]+")
@@ -34,6 +37,7 @@ KEYS = {
     "cache_dir": "folder of cached assessments",
     "cache_gb": "bound on that folder in GiB, 0 turns the cache off",
     "max_upload_mb": "largest request body in MiB",
+    "max_unpacked_mb": "largest size in MiB that a compressed image may unpack to",
     "max_export_mb": "largest export in MiB",
     "origins": "comma-separated origins of web pages that may call, such as http://viewer.example:3000",
     "dicom_folder": "folder for copies and labels of a DICOM archive",
@@ -85,6 +89,7 @@ class ServerConf:
         cache_dir: folder of cached assessments, or None for the user's cache folder.
         cache_bytes: bound on that folder; 0 turns caching off.
         max_upload_bytes: largest request body.
+        max_unpacked_bytes: largest size of an image unpacked, see ``fetaliqa.limits``.
         max_export_bytes: largest export, before it is packed.
         origins: origins (scheme, host, port) of web pages that may call.
         dicom_folder: where copies and labels of an archive are kept, or None for the user's data folder.
@@ -103,6 +108,7 @@ class ServerConf:
     cache_dir: Path | None = None
     cache_bytes: int = int(DEFAULT_CACHE_GB * _GIBIBYTE)
     max_upload_bytes: int = int(DEFAULT_UPLOAD_MB * _MEBIBYTE)
+    max_unpacked_bytes: int = int(MOST_UNPACKED_MB * _MEBIBYTE)
     max_export_bytes: int = int(DEFAULT_EXPORT_MB * _MEBIBYTE)
     origins: tuple[str, ...] = ()
     dicom_folder: Path | None = None
@@ -134,6 +140,7 @@ class ServerConf:
             cache_dir=Path(cache_dir).expanduser().resolve() if cache_dir else None,
             cache_bytes=int(_positive("cache_gb", conf.get("cache_gb", DEFAULT_CACHE_GB), 0.0) * _GIBIBYTE),
             max_upload_bytes=int(_positive("max_upload_mb", upload, 0.001) * _MEBIBYTE),
+            max_unpacked_bytes=_unpacked_bytes(conf.get("max_unpacked_mb")),
             max_export_bytes=int(
                 _positive("max_export_mb", conf.get("max_export_mb", DEFAULT_EXPORT_MB), 0.001) * _MEBIBYTE
             ),
@@ -145,6 +152,13 @@ class ServerConf:
             train_devices=_whole("train_devices", conf.get("train_devices", 1), 1),
             auto_retrain=_whole("auto_retrain", conf.get("auto_retrain", 0)),
         )
+
+
+def _unpacked_bytes(text: Any) -> int:
+    quarter = memory_bytes() / 4 / _MEBIBYTE
+    default = min(MOST_UNPACKED_MB, max(LEAST_UNPACKED_MB, quarter))
+    chosen = text if text is not None else os.environ.get(MAX_UNPACKED_VARIABLE) or default
+    return int(_positive("max_unpacked_mb", chosen, 0.001) * _MEBIBYTE)
 
 
 def _precision(value: Any) -> str:

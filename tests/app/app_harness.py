@@ -25,6 +25,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 START_SECONDS = 90  # a server that takes longer than this on two busy cores is broken
 UPLOAD_LIMIT_MB = 8
 EXPORT_LIMIT_MB = 1
+UNPACKED_LIMIT_MB = 64
 VIEWER = "http://viewer.example:3000"
 LONG_FRAMES = 840  # six sweeps of 140, the size of a whole ACOUSLIC-AI case
 

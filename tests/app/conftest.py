@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from app_harness import (
     EXPORT_LIMIT_MB,
+    UNPACKED_LIMIT_MB,
     UPLOAD_LIMIT_MB,
     VIEWER,
     Server,
@@ -52,6 +53,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, bundle: Path, cls_bundle: P
         ("cache_dir", root / "cache"),
         ("max_upload_mb", UPLOAD_LIMIT_MB),
         ("max_export_mb", EXPORT_LIMIT_MB),
+        ("max_unpacked_mb", UNPACKED_LIMIT_MB),
         ("origins", VIEWER),
     ):
         command += ["--conf", key, str(value)]

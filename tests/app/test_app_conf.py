@@ -20,6 +20,8 @@ from monailabel_app.lib.ids import is_id
         ("cache_gb", "many"),
         ("cache_gb", "-1"),
         ("max_upload_mb", "nan"),
+        ("max_unpacked_mb", "0"),
+        ("max_unpacked_mb", "large"),
         ("origins", "*"),
     ],
 )
@@ -34,6 +36,18 @@ def test_models_are_a_list_and_sizes_are_in_binary_units() -> None:
     )
     assert conf.models == ("fetalclip_cls", "fetalclip_seg")
     assert (conf.cache_bytes, conf.max_upload_bytes) == (512 * 1024**2, 3 * 1024**2)
+
+
+def test_what_images_unpack_to_is_bounded_by_setting_or_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("FETALIQA_MAX_UNPACKED_MB", raising=False)
+    for memory, expected in ((64 << 30, 4 << 30), (8 << 30, 2 << 30), (1 << 30, 1 << 30)):
+        monkeypatch.setattr("monailabel_app.lib.conf.memory_bytes", lambda memory=memory: memory)
+        assert ServerConf.from_conf({}).max_unpacked_bytes == expected
+    monkeypatch.setenv("FETALIQA_MAX_UNPACKED_MB", "5")
+    assert ServerConf.from_conf({}).max_unpacked_bytes == 5 << 20
+    assert ServerConf.from_conf({"max_unpacked_mb": "7"}).max_unpacked_bytes == 7 << 20
 
 
 @pytest.mark.parametrize("value", ["case_1", "A", "1.2.840.113", "a-b_c.d"])

@@ -47,6 +47,30 @@ def test_the_demo_model_finds_the_abdomen_of_a_sample_case(sample_case, sample_d
     assert sum(scores) / len(scores) > 0.85
 
 
+def test_masks_of_a_slicer_sequence_are_a_sequence_on_its_grid(sample_case, tmp_path, capsys):
+    """Computed, and from the cache, which does not read the file again."""
+    frames = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(sample_case)))[:3]
+    count, height, width = frames.shape
+    header = (
+        f"NRRD0005\ntype: uchar\ndimension: 4\nspace: RAS\nsizes: {count} {width} {height} 1\nencoding: raw\n"
+        "kinds: list domain domain domain\nspace directions: none (0.3,0,0) (0,0.3,0) (0,0,1)\n"
+        "space origin: (1,2,3)\n\n"
+    )
+    path = tmp_path / "first.seq.nrrd"
+    path.write_bytes(header.encode() + frames.transpose(1, 2, 0).tobytes())
+    for target in ("computed", "cached"):
+        options = ["--out", str(tmp_path / target), "--mask-format", ".nrrd", "--quiet"]
+        assert main(["score", str(path), *options]) == 0
+        masks = next((tmp_path / target).rglob("masks.nrrd"))
+        text = masks.read_bytes().split(b"\n\n")[0].decode()
+        assert f"sizes: {width} {height} 1 {count}" in text
+        assert "kinds: domain domain domain list" in text
+        source, mask = SimpleITK.ReadImage(str(path)), SimpleITK.ReadImage(str(masks))
+        assert mask.GetSize() == source.GetSize()  # to SimpleITK, frames are values of a pixel in both
+        assert mask.GetOrigin() == source.GetOrigin() == (-1, -2, 3)
+        assert mask.GetDirection() == source.GetDirection()
+
+
 def test_json_is_one_object_per_case(sample_case, capsys):
     assert main(["score", str(sample_case), "--json", "--quiet"]) == 0
     assert json.loads(capsys.readouterr().out)["case_id"] == sample_case.stem

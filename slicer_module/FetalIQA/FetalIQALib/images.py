@@ -80,11 +80,24 @@ def _opened(path: Path) -> Any:
         raise BadReply(
             _("The file that the server sent is no image that can be read; nothing was changed.")
         ) from None
+    if image.GetDimension() == 4 and image.GetSize()[2] == 1:
+        image = _stack_of_slices(image)
     if image.GetDimension() not in (2, 3):
         raise BadReply(
             _("The image has {count} dimensions; 2 or 3 are needed.").format(count=image.GetDimension())
         )
     return image
+
+
+def _stack_of_slices(image: Any) -> Any:
+    """A time series of one slice, with four axes, as a stack of frames; where the slice lies stays."""
+    sitk = _sitk()
+    stack = sitk.GetImageFromArray(sitk.GetArrayFromImage(image)[:, 0])
+    direction = np.reshape(image.GetDirection(), (4, 4))[:3, :3]
+    stack.SetSpacing(image.GetSpacing()[:3])
+    stack.SetOrigin(image.GetOrigin()[:3])
+    stack.SetDirection([float(value) for value in direction.ravel()])
+    return stack
 
 
 def read_stack(path: Path) -> Stack:

@@ -1,0 +1,57 @@
+"""Orientation that a file states beside its pixels: of stills by EXIF, of volumes by their axes."""
+
+from __future__ import annotations
+
+import numpy as np
+
+UPRIGHT = 1
+"""EXIF orientation of a picture that is stored as it is to be seen."""
+
+_TRANSPOSED = (5, 6, 7, 8)
+_ROWS_REVERSED = (3, 4, 7, 8)
+_COLUMNS_REVERSED = (2, 3, 6, 7)
+
+
+def _reversed(pixels: np.ndarray, exif: int) -> np.ndarray:
+    if exif in _ROWS_REVERSED:
+        pixels = pixels[..., ::-1, :]
+    return pixels[..., ::-1] if exif in _COLUMNS_REVERSED else pixels
+
+
+def upright(pixels: np.ndarray, exif: int) -> np.ndarray:
+    """Pixels [..., H, W] as they are to be seen, of those that are stored (EXIF 2.3, tag 0x0112)."""
+    return _reversed(pixels.swapaxes(-1, -2) if exif in _TRANSPOSED else pixels, exif)
+
+
+def as_stored(pixels: np.ndarray, exif: int) -> np.ndarray:
+    """The inverse of :func:`upright`."""
+    pixels = _reversed(pixels, exif)
+    return pixels.swapaxes(-1, -2) if exif in _TRANSPOSED else pixels
+
+
+def stored_shape(shape: tuple[int, int, int], exif: int) -> tuple[int, int, int]:
+    """(T, H, W) as stored, of frames that are seen as ``shape``; and the other way round."""
+    count, height, width = shape
+    return (count, width, height) if exif in _TRANSPOSED else shape
+
+
+def anatomical_code(direction: tuple[float, ...]) -> str:
+    """Where each axis points to: of L or R, P or A, S or I the nearest; ``LPS`` for the identity.
+
+    Args:
+        direction: 3 x 3 direction cosines (LPS), row by row.
+    """
+    columns = np.reshape(direction, (3, 3)).T
+    nearest = [int(np.abs(column).argmax()) for column in columns]
+    return "".join("RAI"[axis] if column[axis] < 0 else "LPS"[axis] for axis, column in zip(nearest, columns))
+
+
+def stored_axes_note(direction: tuple[float, ...]) -> str | None:
+    """The note on frames whose columns or rows do not run to the left and posterior, as a viewer expects."""
+    code = anatomical_code(direction)
+    if code[:2] == "LP":
+        return None
+    return (
+        f"frames are shown as they are stored; by the file's orientation columns run towards {code[0]} and rows "
+        f"towards {code[1]}, which masks keep"
+    )
