@@ -8,16 +8,21 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
+import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from monailabel.config import settings
 from monailabel.interfaces.utils.app import app_instance
+from starlette.types import ASGIApp
 
 from fetaliqa import __version__
+from fetaliqa.errors import FetalIQAError
 from monailabel_app.lib.api import (
     activelearning,
     archive,
@@ -25,6 +30,7 @@ from monailabel_app.lib.api import (
     datastore,
     export,
     infer,
+    logs,
     models,
     session,
     stock,
@@ -33,8 +39,13 @@ from monailabel_app.lib.api import (
 from monailabel_app.lib.conf import ServerConf
 from monailabel_app.lib.failures import add_error_replies
 from monailabel_app.lib.guard import Guard
-from monailabel_app.lib.hints import HINT_VARIABLE, LOG_VARIABLE, hints
+from monailabel_app.lib.hints import HINT_VARIABLE, LOG_VARIABLE, OPEN, hints
+from monailabel_app.lib.hosts import allowed_hosts, check_open, is_loopback
+from monailabel_app.lib.listening import host_of_command
+from monailabel_app.lib.pages import add_pages
+from monailabel_app.lib.perimeter import Perimeter
 from monailabel_app.lib.quick_start import promised
+from monailabel_app.lib.uploads import Folders, UploadLimits
 
 logger = logging.getLogger(__name__)
 
@@ -52,20 +63,63 @@ async def lifespan(_: FastAPI) -> AsyncIterator[None]:
     address = os.environ.get(HINT_VARIABLE)
     if address:
         logger.info("\n%s", hints(address, instance.datastore().list_images(), instance.info()["models"]))
+    host = host_of_command(sys.argv)
+    if host is not None and not settings.MONAI_LABEL_AUTH_ENABLE and not is_loopback(host):
+        logger.warning(OPEN, host)
     yield
     instance.close()
 
 
+class Front(FastAPI):
+    """The server, within its perimeter.
+
+    Args:
+        conf: settings.
+        host: that it listens on, None where that is not known.
+        options: of FastAPI.
+    """
+
+    def __init__(self, conf: ServerConf, host: str | None, **options: Any) -> None:
+        super().__init__(**options)
+        self._hosts = allowed_hosts(host, conf.hosts)
+        self._others = conf.opened or settings.MONAI_LABEL_AUTH_ENABLE
+
+    def build_middleware_stack(self) -> ASGIApp:
+        # outside of what FastAPI itself puts outside of all middleware: its answer to an unexpected error
+        return Perimeter(super().build_middleware_stack(), self._hosts, self._others)
+
+
+def _upload_folders() -> Folders:
+    app = app_instance()
+    sessions = app.sessions()
+    return Folders(
+        images=app.datastore().images_folder(),
+        sessions=None if sessions is None else Path(sessions.store_path),
+        temporary=Path(tempfile.gettempdir()),
+    )
+
+
 def make_app() -> FastAPI:
-    """The ASGI app; settings are those of ``start_server`` (environment and ``--conf``)."""
-    app = FastAPI(title="FetalIQA", version=__version__, docs_url="/", redoc_url="/docs", lifespan=lifespan)
+    """The ASGI app; settings are those of ``start_server`` (environment and ``--conf``).
+
+    Raises:
+        OptionError: for settings that cannot be used.
+    """
+    conf = ServerConf.from_conf(settings.MONAI_LABEL_APP_CONF)
+    host = host_of_command(sys.argv)
+    if host is not None:
+        check_open(host, conf.opened)
+    app = Front(
+        conf, host, title="FetalIQA", version=__version__, docs_url=None, redoc_url=None, lifespan=lifespan
+    )
     add_error_replies(app)
+    add_pages(app)
     prefix = settings.MONAI_LABEL_API_STR
-    own = (activelearning, infer, batch, export, datastore, archive, session, train, models)
+    own = (activelearning, infer, batch, export, datastore, archive, session, train, models, logs)
     for router in (*stock.routers(), *(module.router for module in own)):
         app.include_router(router, prefix=prefix)
-    conf = ServerConf.from_conf(settings.MONAI_LABEL_APP_CONF)
-    app.add_middleware(Guard, max_body_bytes=conf.max_upload_bytes, origins=conf.origins)
+    uploads = UploadLimits(_upload_folders, conf.max_studies_bytes, conf.min_free_bytes, conf.uploads_per_minute)
+    app.add_middleware(Guard, max_body_bytes=conf.max_upload_bytes, origins=conf.origins, uploads=uploads)
     if conf.origins:
         app.add_middleware(
             CORSMiddleware,
@@ -77,4 +131,12 @@ def make_app() -> FastAPI:
     return app
 
 
-app = make_app()
+def _app_of_command() -> FastAPI:
+    try:
+        return make_app()
+    except FetalIQAError as error:
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(error.exit_code)
+
+
+app = _app_of_command()
