@@ -13,13 +13,11 @@ import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from monailabel.config import settings
 from monailabel.interfaces.utils.app import app_instance
-from starlette.types import ASGIApp
 
 from fetaliqa import __version__
 from fetaliqa.errors import FetalIQAError
@@ -43,7 +41,7 @@ from monailabel_app.lib.hints import HINT_VARIABLE, LOG_VARIABLE, OPEN, hints
 from monailabel_app.lib.hosts import allowed_hosts, check_open, is_loopback
 from monailabel_app.lib.listening import host_of_command
 from monailabel_app.lib.pages import add_pages
-from monailabel_app.lib.perimeter import Perimeter
+from monailabel_app.lib.perimeter import Front
 from monailabel_app.lib.quick_start import promised
 from monailabel_app.lib.uploads import Folders, UploadLimits
 
@@ -70,25 +68,6 @@ async def lifespan(_: FastAPI) -> AsyncIterator[None]:
     instance.close()
 
 
-class Front(FastAPI):
-    """The server, within its perimeter.
-
-    Args:
-        conf: settings.
-        host: that it listens on, None where that is not known.
-        options: of FastAPI.
-    """
-
-    def __init__(self, conf: ServerConf, host: str | None, **options: Any) -> None:
-        super().__init__(**options)
-        self._hosts = allowed_hosts(host, conf.hosts)
-        self._others = conf.opened or settings.MONAI_LABEL_AUTH_ENABLE
-
-    def build_middleware_stack(self) -> ASGIApp:
-        # outside of what FastAPI itself puts outside of all middleware: its answer to an unexpected error
-        return Perimeter(super().build_middleware_stack(), self._hosts, self._others)
-
-
 def _upload_folders() -> Folders:
     app = app_instance()
     sessions = app.sessions()
@@ -110,7 +89,13 @@ def make_app() -> FastAPI:
     if host is not None:
         check_open(host, conf.opened)
     app = Front(
-        conf, host, title="FetalIQA", version=__version__, docs_url=None, redoc_url=None, lifespan=lifespan
+        hosts=allowed_hosts(host, conf.hosts),
+        others=conf.opened or settings.MONAI_LABEL_AUTH_ENABLE,
+        title="FetalIQA",
+        version=__version__,
+        docs_url=None,
+        redoc_url=None,
+        lifespan=lifespan,
     )
     add_error_replies(app)
     add_pages(app)

@@ -36,8 +36,10 @@ from monailabel_app.lib.dicomweb.opening import open_studies  # noqa: E402
 from monailabel_app.lib.dicomweb.store import ArchiveDatastore  # noqa: E402
 from monailabel_app.lib.export_folder import remove_stale  # noqa: E402
 from monailabel_app.lib.export_task import ExportTasks  # noqa: E402
+from monailabel_app.lib.hosts import check_open  # noqa: E402
 from monailabel_app.lib.ids import check_id, check_known  # noqa: E402
 from monailabel_app.lib.infers import SweepTask, known_task, make_tasks  # noqa: E402
+from monailabel_app.lib.listening import host_of_command  # noqa: E402
 from monailabel_app.lib.received import check_self_contained, is_stock_upload  # noqa: E402
 from monailabel_app.lib.refusal import Refused  # noqa: E402
 from monailabel_app.lib.served_app import begin_served, end_served  # noqa: E402
@@ -58,6 +60,9 @@ class FetalIQAApp(MONAILabelApp):
         was_served = end_served(studies)
         try:
             self.server_conf = ServerConf.from_conf(conf or {})
+            host = host_of_command(sys.argv)  # MONAI Label's plain server asks nobody else
+            if host is not None:
+                check_open(host, self.server_conf.opened)
             studies, archive = open_studies(
                 studies, self.server_conf, read_only=settings.MONAI_LABEL_DATASTORE_READ_ONLY
             )

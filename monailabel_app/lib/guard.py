@@ -113,11 +113,12 @@ class Guard:
         """Pass the request on, and cut it off when its body outgrows a limit."""
         received = looked = 0
         refused: Refused | None = None
-        started = False
+        started = ended = False
 
         async def counting() -> Message:
-            nonlocal received, looked, refused
+            nonlocal received, looked, refused, ended
             message = await receive()
+            ended = not message.get("more_body")
             size = len(message.get("body", b""))
             received += size
             if received > self.max_body_bytes:
@@ -143,7 +144,10 @@ class Guard:
             await self.app(scope, counting, sending)
         finally:
             if refused is not None and not started:
-                await as_answer(refused)(scope, receive, send)
+                if ended:
+                    await as_answer(refused)(scope, receive, send)
+                else:
+                    await send_refusal(refused, scope, receive, send)
 
 
 def _same_host(address: str, headers: Headers) -> bool:

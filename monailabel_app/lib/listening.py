@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import errno
 import socket
@@ -118,8 +119,6 @@ def host_of_command(arguments: Sequence[str]) -> str | None:
     """``--host`` of MONAI Label's ``start_server`` (its default: every address); None for other commands."""
     if "start_server" not in arguments:
         return None
-    arguments = arguments[arguments.index("start_server") :]
-    from monailabel.main import Main
-
-    given, _ = Main(actions="start_server").args_parser().parse_known_args(list(arguments))
-    return str(given.host)
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("-i", "--host", default="0.0.0.0")
+    return str(parser.parse_known_args(arguments[arguments.index("start_server") :])[0].host)

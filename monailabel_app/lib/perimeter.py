@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable
+from typing import Any
 
+from fastapi import FastAPI
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -83,6 +85,23 @@ class Perimeter:
                 400,
                 f"{found[0][:100]} is no name of this server (header Host): use localhost, or --conf hosts",
             )
+
+
+class Front(FastAPI):
+    """An app within its perimeter.
+
+    Args:
+        hosts, others: see ``Perimeter``.
+        options: of FastAPI.
+    """
+
+    def __init__(self, *, hosts: Iterable[str], others: bool, **options: Any) -> None:
+        super().__init__(**options)
+        self._perimeter = hosts, others
+
+    def build_middleware_stack(self) -> ASGIApp:
+        # outside of what FastAPI itself puts outside of all middleware: its answer to an unexpected error
+        return Perimeter(super().build_middleware_stack(), *self._perimeter)
 
 
 def _arrived_at(scope: Scope) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
