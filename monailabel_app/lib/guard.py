@@ -121,16 +121,16 @@ class Guard:
             ended = not message.get("more_body")
             size = len(message.get("body", b""))
             received += size
+            if upload is not None:
+                upload.add(size)
             if received > self.max_body_bytes:
                 refused = self._too_large()
-            elif upload is not None:
-                upload.add(size)
-                if received - looked >= LOOK_BYTES:
-                    looked = received
-                    try:
-                        await anyio.to_thread.run_sync(upload.check)
-                    except Refused as full:
-                        refused = full
+            elif upload is not None and received - looked >= LOOK_BYTES:
+                looked = received
+                try:
+                    await anyio.to_thread.run_sync(upload.check)
+                except Refused as full:
+                    refused = full
             return message if refused is None else {"type": "http.disconnect"}
 
         async def sending(message: Message) -> None:
@@ -143,6 +143,8 @@ class Guard:
         try:
             await self.app(scope, counting, sending)
         finally:
+            if upload is not None:
+                upload.end(received)
             if refused is not None and not started:
                 if ended:
                     await as_answer(refused)(scope, receive, send)

@@ -56,7 +56,8 @@ class UploadLimits:
         self._lock = threading.Lock()
         self._recent: dict[str, deque[float]] = {}
         self._counted = (-math.inf, 0)  # when, and how much was there
-        self._since = 0  # bytes let in since then
+        self._since = 0  # bytes that came since then
+        self._coming = 0  # bytes of uploads that are not over: no name leads to where they are kept
 
     def admit(self, client: str, size: int) -> None:
         """Let an upload begin.
@@ -97,6 +98,8 @@ class UploadLimits:
         folders = self._folders()
         there = self._there(folders)
         if there + size > self._max:
+            there = self._there(folders, again=True)  # somebody may just have removed some
+        if there + size > self._max:
             raise Refused(
                 507,
                 f"images, sessions and temporary files take {there / _GIBIBYTE:.2f} GiB, and would take more than "
@@ -121,22 +124,28 @@ class UploadLimits:
     def add(self, size: int) -> None:
         """Count bytes as they come."""
         with self._lock:
+            self._coming += size
+
+    def end(self, size: int) -> None:
+        """End an upload of which ``size`` bytes came."""
+        with self._lock:
+            self._coming -= size
             self._since += size
 
-    def _there(self, folders: Folders) -> int:
+    def _there(self, folders: Folders, again: bool = False) -> int:
+        """Bytes that are there; ``again`` counts them whenever they were counted last."""
         with self._lock:
             counted, size = self._counted
-            if time.monotonic() - counted < COUNTED_SECONDS:
-                return size + self._since
+            if not again and time.monotonic() - counted < COUNTED_SECONDS:
+                return size + self._since + self._coming
             self._since = 0
-        size = sum(
-            _size(path) for path in folders.images.iterdir() if path.is_file()
-        )  # labels lie in folders there
+        # labels lie in folders beside the images, which are files
+        size = sum(_size(path) for path in _children(folders.images) if path.is_file())
         size += 0 if folders.sessions is None else _size(folders.sessions)
         size += sum(_size(path) for path in folders.temporary.glob(f"{TEMPORARY_PREFIX}*"))
         with self._lock:
             self._counted = time.monotonic(), size
-            return size + self._since
+            return size + self._since + self._coming
 
 
 def is_upload(method: str, path: str, size: int | None) -> bool:
@@ -158,6 +167,13 @@ def _network(client: str) -> str:
     except ValueError:
         return client
     return client if address.version == 4 else str(ipaddress.ip_network((address, 64), strict=False))
+
+
+def _children(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except OSError:
+        return []
 
 
 def _size(path: Path) -> int:
