@@ -31,6 +31,7 @@ def labelled(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     target = f"/datastore/label?image={CASE}"
     assert server.call("PUT", target, files={"label": ("mask.nii.gz", mask)}).status == 200
     yield server
+    server.raw("DELETE", "/activelearning/lease")
     assert server.raw("DELETE", f"/datastore/label?id={CASE}&tag=final").status == 200
 
 
@@ -50,7 +51,12 @@ def test_no_reply_to_a_question_names_a_folder_of_the_server(labelled: Server) -
     assert started.json()["session_info"]["image"] == "x.mha"
     values = {**VALUES, "session_id": started.json()["session_id"], "job_id": "nope"}
     answers = {"PUT /session/": started}
-    for target in ("/batch/infer/fetalclip_seg?images=labeled", "/scoring/frames", "/activelearning/fetaliqa"):
+    for target in (
+        "/batch/infer/fetalclip_seg?images=labeled",
+        "/scoring/frames",
+        "/activelearning/fetaliqa",
+        "/infer/fetalclip_seg?image=case_a",
+    ):
         answers[f"POST {target}"] = labelled.raw("POST", target)
     for path, calls in labelled.raw("GET", "/openapi.json").json()["paths"].items():
         if "get" not in calls:
