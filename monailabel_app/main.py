@@ -37,24 +37,34 @@ from monailabel_app.lib.dicomweb.opening import open_studies  # noqa: E402
 from monailabel_app.lib.dicomweb.store import ArchiveDatastore  # noqa: E402
 from monailabel_app.lib.export_folder import remove_stale  # noqa: E402
 from monailabel_app.lib.export_task import ExportTasks  # noqa: E402
+from monailabel_app.lib.hosts import check_open  # noqa: E402
 from monailabel_app.lib.ids import check_id, check_known  # noqa: E402
 from monailabel_app.lib.infers import SweepTask, known_task, make_tasks  # noqa: E402
+from monailabel_app.lib.listening import bound_host  # noqa: E402
 from monailabel_app.lib.received import check_self_contained, is_stock_upload  # noqa: E402
 from monailabel_app.lib.refusal import Refused  # noqa: E402
+from monailabel_app.lib.served_app import begin_served, end_served  # noqa: E402
 from monailabel_app.lib.sessions import GuardedSessions  # noqa: E402
 from monailabel_app.lib.strategies import SCORING, FrameScoring, make_strategies  # noqa: E402
 from monailabel_app.lib.trainers import RetrainTask, make_trainers  # noqa: E402
 
 logger = logging.getLogger(__name__)
 
+SESSION_SECONDS = 300.0  # between two looks for expired upload sessions
+
 
 class FetalIQAApp(MONAILabelApp):
     """Hosts ``fetalclip_seg`` and ``fetalclip_cls`` on a folder of blind sweeps."""
 
     def __init__(self, app_dir: str, studies: str, conf: Mapping[str, Any]) -> None:
+        self._served_as = studies
+        was_served = end_served(studies)
         try:
             self.server_conf = ServerConf.from_conf(conf or {})
             limit_unpacked(self.server_conf.max_unpacked_bytes)
+            host = bound_host()  # MONAI Label's plain server asks nobody else
+            if host is not None:
+                check_open(host, self.server_conf.opened)
             studies, archive = open_studies(
                 studies, self.server_conf, read_only=settings.MONAI_LABEL_DATASTORE_READ_ONLY
             )
@@ -71,6 +81,10 @@ class FetalIQAApp(MONAILabelApp):
         except FetalIQAError as error:
             logger.error("the server cannot start: %s", error)
             raise
+        self._closed = threading.Event()
+        if was_served:  # MONAI Label's plain server made this app anew for a request (POST /reload)
+            self.server_mode(True)
+            self.on_init_complete()
 
     def init_datastore(self) -> GuardedDatastore:
         if self._archive is not None:
@@ -102,10 +116,17 @@ class FetalIQAApp(MONAILabelApp):
         return self._exports
 
     def close(self) -> None:
-        """End what runs beside requests, and remove what it left for them."""
+        """End what runs beside requests, remove what it left for them, and let go of the models."""
+        self._closed.set()
+        self._auto_retrain.close()
         self._exports.close()
         if self._archive is not None:
             self._archive.close()
+        self._datastore.close()
+        if self._infers_threadpool is not None:
+            self._infers_threadpool.shutdown(wait=False)
+        for tasks in (self._infers, self._trainers, self._strategies, self._scoring_methods):
+            tasks.clear()
 
     def init_infers(self) -> dict[str, SweepTask]:
         return make_tasks(self.server_conf)
@@ -141,9 +162,24 @@ class FetalIQAApp(MONAILabelApp):
         return GuardedSessions(settings.MONAI_LABEL_SESSION_PATH, settings.MONAI_LABEL_SESSION_EXPIRY)
 
     def on_init_complete(self) -> None:
-        super().on_init_complete()
+        if self._auto_update_scoring:
+            self.async_scoring(None)
+        # MONAI Label's own thread for this cannot be stopped, and ends at the first error
+        threading.Thread(target=self._remove_old_sessions, name="sessions", daemon=True).start()
         # ahead of the first request, which else would read the profiles of hundreds of cases
         threading.Thread(target=self._refresh_queue, name="label-queue", daemon=True).start()
+
+    def cleanup_sessions(self) -> None:
+        if self._sessions is not None:  # MONAI Label's test is false also for a store that nobody used yet
+            self._sessions.remove_expired()
+
+    def _remove_old_sessions(self) -> None:
+        while not self._closed.is_set():
+            try:
+                self.cleanup_sessions()
+            except Exception:
+                logger.exception("expired upload sessions could not be removed; tried again later")
+            self._closed.wait(SESSION_SECONDS)
 
     def _refresh_queue(self) -> None:
         importlib.import_module("scipy.cluster.vq")  # groups frames; else the first next sample waits for it
@@ -173,6 +209,7 @@ class FetalIQAApp(MONAILabelApp):
             removed = remove_stale()
             if removed:
                 logger.info("removed the temporary files of %d exports that servers killed before left", removed)
+            begin_served(self._served_as, self)
             self._auto_retrain.watch()
             if self._archive is not None:
                 self._archive.start()
@@ -272,7 +309,8 @@ class FetalIQAApp(MONAILabelApp):
 
     def next_sample(self, request: Mapping[str, Any]) -> dict[str, Any]:
         strategy = check_known("strategy", str(request.get("strategy") or DEFAULT), self._strategies)
-        return super().next_sample({**request, "strategy": strategy})
+        found = super().next_sample({**request, "strategy": strategy})
+        return {**found, "path": Path(found["path"]).name} if found else found
 
 
 def _answer(file: str | None, params: dict[str, Any]) -> dict[str, Any]:

@@ -1,12 +1,13 @@
 """``python -m monailabel_app.serve --studies DIR``: the server on this machine, with safe settings.
 
 The same as ``monailabel start_server --app monailabel_app --uvicorn_app monailabel_app.front:app``, but bound
-to 127.0.0.1 unless told otherwise, with settings checked before anything is loaded.
+to 127.0.0.1 unless told otherwise, with settings checked, and the port taken, before anything is loaded.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
 from collections.abc import Iterable, Sequence
@@ -22,7 +23,7 @@ DEFAULTS = {
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of a server, all but the studies."""
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
-    parser.add_argument("--port", default=8000, type=int)
+    parser.add_argument("--port", default="8000", help="port to listen on, 0: any free one (default: 8000)")
     parser.add_argument(
         "--conf",
         nargs=2,
@@ -56,12 +57,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return error.exit_code
 
 
-def serve(studies: str, *, host: str, port: int, conf: Iterable[tuple[str, str]], verbose: str) -> int:
+def serve(studies: str, *, host: str, port: str, conf: Iterable[tuple[str, str]], verbose: str) -> int:
     """Serve until stopped.
 
     Args:
         studies: folder of sweeps, or the address of an archive.
-        host, port: where to listen.
+        host, port: where to listen; port 0 takes a free one.
         conf: pairs of a setting's name and its value.
         verbose: level of the log.
 
@@ -69,7 +70,7 @@ def serve(studies: str, *, host: str, port: int, conf: Iterable[tuple[str, str]]
         Exit code.
 
     Raises:
-        FetalIQAError: for a setting that cannot be used.
+        FetalIQAError: for a setting that cannot be used, or a port that cannot be listened on.
     """
     for key, value in DEFAULTS.items():
         os.environ.setdefault(key, value)
@@ -79,26 +80,43 @@ def serve(studies: str, *, host: str, port: int, conf: Iterable[tuple[str, str]]
 
     promised.begin()  # until the front has the app, see there
 
-    from monailabel_app.lib.conf import ServerConf
-    from monailabel_app.lib.dicomweb.opening import studies_for_server
-    from monailabel_app.lib.hints import HINT_VARIABLE
-    from monailabel_app.lib.log_files import log_configuration
+    from monailabel_app.lib.hosts import as_host, check_open
+    from monailabel_app.lib.listening import (
+        HOST_VARIABLE,
+        addresses_of,
+        listen,
+        plain_host,
+        port_number,
+        reachable_host,
+    )
 
-    checked = ServerConf.from_conf(settings)
-    served, folder = studies_for_server(studies, checked)
+    host, number = plain_host(host), port_number(port)
+    addresses = addresses_of(host, number)
+    check_open(host, settings.get("open"))
+    with contextlib.ExitStack() as opened:
+        sockets = [opened.enter_context(sock) for sock in listen(host, number, addresses)]
+        number = sockets[0].getsockname()[1]
 
-    from monailabel_app.lib.infers import make_tasks  # after the cheap checks: loads torch
+        from monailabel_app.lib.conf import ServerConf
+        from monailabel_app.lib.dicomweb.opening import studies_for_server
+        from monailabel_app.lib.log_files import log_configuration
 
-    make_tasks(checked)
-    log_config = log_configuration(folder, verbose)
-    os.environ[HINT_VARIABLE] = f"http://{host}:{port}"
+        checked = ServerConf.from_conf(settings)
+        served, folder = studies_for_server(studies, checked)
 
-    import uvicorn
+        from monailabel_app.lib.infers import make_tasks  # after the cheap checks: loads torch
 
-    from monailabel_app.lib.server_settings import apply_settings
+        make_tasks(checked)
+        log_config = log_configuration(folder, verbose)
 
-    apply_settings(APP, served, port, settings)
-    uvicorn.run("monailabel_app.front:app", host=host, port=port, log_config=log_config, access_log=False)
+        from monailabel_app.lib.hints import HINT_VARIABLE
+        from monailabel_app.lib.own_sockets import run_on
+        from monailabel_app.lib.server_settings import apply_settings
+
+        os.environ[HINT_VARIABLE] = f"http://{as_host(reachable_host(host))}:{number}"
+        os.environ[HOST_VARIABLE] = host
+        apply_settings(APP, served, number, settings)
+        run_on(sockets, "monailabel_app.front:app", log_config)
     return 0
 
 

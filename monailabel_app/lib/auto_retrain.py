@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +34,7 @@ class AutoRetrain:
         self._lock = threading.Lock()
         self._tried: int | None = None  # count that a training was started at: one that failed is not tried again
         self._said = ""
+        self._closed = threading.Event()
 
     def watch(self) -> None:
         """Begin to look now and then, from the server's start on."""
@@ -42,9 +42,13 @@ class AutoRetrain:
             threading.Thread(target=self._watch, name="auto-retrain-watch", daemon=True).start()
 
     def _watch(self) -> None:
-        while True:
+        while not self._closed.is_set():
             self._count()
-            time.sleep(WATCH_SECONDS)
+            self._closed.wait(WATCH_SECONDS)
+
+    def close(self) -> None:
+        """Look no more."""
+        self._closed.set()
 
     def label_saved(self) -> None:
         """Count, off the request that saved; a count that runs already will be followed by the next save's."""

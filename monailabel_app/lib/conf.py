@@ -13,6 +13,7 @@ from typing import Any
 from fetaliqa.errors import OptionError
 from fetaliqa.inference.options import PRECISIONS
 from fetaliqa.limits import MAX_UNPACKED_VARIABLE, memory_bytes
+from monailabel_app.lib.hosts import checked_hosts, switch
 
 SEG_MODEL = "fetalclip_seg"
 CLS_MODEL = "fetalclip_cls"
@@ -23,6 +24,9 @@ DEFAULT_EXPORT_MB = 4096.0  # MiB; about 28,000 frames of 562 x 744 as PNG
 MOST_UNPACKED_MB = 4096.0  # MiB by default, or a quarter of the memory when that is less: two are read at once
 LEAST_UNPACKED_MB = 1024.0  # MiB
 DEFAULT_CACHE_GB = 2.0  # GiB
+DEFAULT_STUDIES_GB = 1000.0  # GiB; some 3,000 uncompressed cases
+DEFAULT_FREE_GB = 1.0  # GiB; ten thousand labels
+DEFAULT_UPLOADS = 600  # a minute; a script that copies small files over loopback makes about half
 DEFAULT_DICOM_REFRESH = 300.0  # s
 ORIGIN = re.compile(r"https?://[A-Za-z0-9.\[\]:-]+")
 _MEBIBYTE = 1024**2
@@ -40,6 +44,11 @@ KEYS = {
     "max_unpacked_mb": "largest size in MiB that a compressed image may unpack to",
     "max_export_mb": "largest export in MiB",
     "origins": "comma-separated origins of web pages that may call, such as http://viewer.example:3000",
+    "hosts": "comma-separated names that this server is called by, such as labels.example.org",
+    "open": "true: let others in although there is no login",
+    "max_studies_gb": "bound on images, upload sessions and temporary files together in GiB",
+    "min_free_gb": "GiB of each disk that uploads of images leave free",
+    "uploads_per_minute": "images and sessions that one client may upload in a minute",
     "dicom_folder": "folder for copies and labels of a DICOM archive",
     "dicom_refresh": "seconds between two looks into the DICOM archive, 0: only at start and when asked",
     "replay": "labelled data set replayed in training, see docs/learning.md",
@@ -67,6 +76,10 @@ def _whole(key: str, text: Any, low: int = 0) -> int:
     return int(value)
 
 
+def _gibibytes(conf: Mapping[str, Any], key: str, default: float) -> int:
+    return int(_positive(key, conf.get(key, default), 0.0) * _GIBIBYTE)
+
+
 def _folder(key: str, text: Any) -> Path | None:
     if not str(text or "").strip():
         return None
@@ -92,6 +105,11 @@ class ServerConf:
         max_unpacked_bytes: largest size of an image unpacked, see ``fetaliqa.limits``.
         max_export_bytes: largest export, before it is packed.
         origins: origins (scheme, host, port) of web pages that may call.
+        hosts: names that requests may be sent to, beside those of this machine.
+        opened: whether others may be let in without a login.
+        max_studies_bytes: images, upload sessions and temporary files together.
+        min_free_bytes: of each disk, left free by uploads of images.
+        uploads_per_minute: of one client.
         dicom_folder: where copies and labels of an archive are kept, or None for the user's data folder.
         dicom_refresh: seconds between two looks into the archive; 0: only at start and when asked.
         replay: data set that training replays, or None for what is known.
@@ -111,6 +129,11 @@ class ServerConf:
     max_unpacked_bytes: int = int(MOST_UNPACKED_MB * _MEBIBYTE)
     max_export_bytes: int = int(DEFAULT_EXPORT_MB * _MEBIBYTE)
     origins: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
+    opened: bool = False
+    max_studies_bytes: int = int(DEFAULT_STUDIES_GB * _GIBIBYTE)
+    min_free_bytes: int = int(DEFAULT_FREE_GB * _GIBIBYTE)
+    uploads_per_minute: int = DEFAULT_UPLOADS
     dicom_folder: Path | None = None
     dicom_refresh: float = DEFAULT_DICOM_REFRESH
     replay: Path | None = None
@@ -138,13 +161,18 @@ class ServerConf:
             device=str(conf.get("device") or "auto"),
             precision=_precision(conf.get("precision")),
             cache_dir=Path(cache_dir).expanduser().resolve() if cache_dir else None,
-            cache_bytes=int(_positive("cache_gb", conf.get("cache_gb", DEFAULT_CACHE_GB), 0.0) * _GIBIBYTE),
+            cache_bytes=_gibibytes(conf, "cache_gb", DEFAULT_CACHE_GB),
             max_upload_bytes=int(_positive("max_upload_mb", upload, 0.001) * _MEBIBYTE),
             max_unpacked_bytes=_unpacked_bytes(conf.get("max_unpacked_mb")),
             max_export_bytes=int(
                 _positive("max_export_mb", conf.get("max_export_mb", DEFAULT_EXPORT_MB), 0.001) * _MEBIBYTE
             ),
             origins=_origins(conf.get("origins")),
+            hosts=checked_hosts(conf.get("hosts")),
+            opened=switch("open", conf.get("open") or "false"),
+            max_studies_bytes=_gibibytes(conf, "max_studies_gb", DEFAULT_STUDIES_GB),
+            min_free_bytes=_gibibytes(conf, "min_free_gb", DEFAULT_FREE_GB),
+            uploads_per_minute=_whole("uploads_per_minute", conf.get("uploads_per_minute", DEFAULT_UPLOADS), 1),
             dicom_folder=_folder("dicom_folder", conf.get("dicom_folder")),
             dicom_refresh=_positive("dicom_refresh", conf.get("dicom_refresh", DEFAULT_DICOM_REFRESH), 0.0),
             replay=_folder("replay", conf.get("replay")),

@@ -60,7 +60,14 @@ class GuardedDatastore(LabelsFolder):
 
     def get_image_info(self, image_id: str) -> dict[str, Any]:
         with self._guard:
-            return super().get_image_info(check_id("image", image_id))
+            info = super().get_image_info(check_id("image", image_id))
+        if "path" in info:  # MONAI Label's clients name the file that they download after it
+            info["path"] = Path(info["path"]).name
+        return info
+
+    def images_folder(self) -> Path:
+        """The folder of the images."""
+        return Path(self._datastore.image_path())
 
     def get_labels_by_image_id(self, image_id: str) -> dict[str, str]:
         with self._guard:

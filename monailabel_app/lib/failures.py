@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from monailabel.interfaces.exception import ImageNotFoundException, LabelNotFoundException, MONAILabelException
+from starlette.exceptions import HTTPException
 
 from fetaliqa.errors import FetalIQAError
+from monailabel_app.lib.shown_paths import without_folders
 
 logger = logging.getLogger(__name__)
 
 
-def _reply(status: int, sentence: str) -> JSONResponse:
-    return JSONResponse({"detail": sentence}, status)
+def _reply(status: int, sentence: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    return JSONResponse({"detail": without_folders(sentence)}, status, headers)
+
+
+async def _refused(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    return _reply(error.status_code, str(error.detail), error.headers)
 
 
 async def _library(request: Request, error: Exception) -> JSONResponse:
@@ -43,7 +51,8 @@ async def _bug(request: Request, error: Exception) -> JSONResponse:
 
 
 def add_error_replies(app: FastAPI) -> None:
-    """Install the handlers; refusals (``HTTPException``) already answer with their sentence."""
+    """Install the handlers."""
+    app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(FetalIQAError, _library)
     app.add_exception_handler(MONAILabelException, _monailabel)
     app.add_exception_handler(RequestValidationError, _invalid)

@@ -1,4 +1,4 @@
-"""What every request passes before any endpoint: size, names in the address, and where it comes from."""
+"""What every request passes before any endpoint: size, names in the address, and which page it comes from."""
 
 from __future__ import annotations
 
@@ -6,14 +6,18 @@ from collections.abc import Sequence
 from http import HTTPStatus
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from fastapi.responses import JSONResponse
+import anyio
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from monailabel_app.lib.hosts import host_and_port
 from monailabel_app.lib.ids import check_id
-from monailabel_app.lib.refusal import Refused
+from monailabel_app.lib.refusal import Refused, as_answer, send_refusal
+from monailabel_app.lib.uploads import LOOK_BYTES, UploadLimits, is_upload
 
 ID_PARAMETERS = ("image", "label", "id", "tag", "label_tag", "session_id")
-DRAINED_BYTES = 64 * 1024**2  # a client that only reads after it has sent all still gets its answer up to here
+SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 class Guard:
@@ -23,40 +27,80 @@ class Guard:
         app: what it protects.
         max_body_bytes: largest request body.
         origins: origins of web pages that may call, scheme and host (``http://viewer.example``).
+        uploads: lets images in.
     """
 
-    def __init__(self, app: ASGIApp, max_body_bytes: int, origins: Sequence[str] = ()) -> None:
+    def __init__(
+        self, app: ASGIApp, max_body_bytes: int, origins: Sequence[str] = (), uploads: UploadLimits | None = None
+    ) -> None:
         self.app = app
         self.max_body_bytes = max_body_bytes
-        self.origins = tuple(origins)
+        self.origins = frozenset(origin.lower() for origin in origins)
+        self.uploads = uploads
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a refused request here, pass the others on."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        headers = {key.decode("latin-1").lower(): value.decode("latin-1") for key, value in scope["headers"]}
+        headers = Headers(scope=scope)
         try:
-            self._check_origin(headers)
+            self._check_page(scope["method"], headers)
             _check_address(scope)
-            self._check_length(headers)
+            size = self._checked_length(headers)
+            upload = await self._admitted(scope, size)
         except Refused as refused:
-            await _drain(receive, headers)
-            await JSONResponse({"detail": refused.detail}, refused.status_code)(scope, receive, send)
+            await send_refusal(refused, scope, receive, send)
             return
-        await self._counted(scope, receive, send)
+        await self._counted(scope, receive, send, upload)
 
-    def _check_origin(self, headers: dict[str, str]) -> None:
-        origin = headers.get("origin")
-        if origin is None or origin in self.origins:
+    def _check_page(self, method: str, headers: Headers) -> None:
+        """Refuse what a page of another site sends; clients that are no browsers say nothing of pages.
+
+        Raises:
+            Refused: 403.
+        """
+        origins = headers.getlist("origin")
+        if origins:
+            origin = origins[0]
+            if len(origins) > 1 or not (origin.lower() in self.origins or _same_host(origin, headers)):
+                raise Refused(403, f"web pages of {origin[:100]} may not call this server; see --conf origins")
             return
-        if urlsplit(origin).netloc != headers.get("host"):
-            raise Refused(403, f"web pages of {origin[:100]} may not call this server; see --conf origins")
+        if headers.get("sec-fetch-site", "none").lower() not in ("same-origin", "none"):
+            # of all requests without an origin, a link that somebody follows may come from another site: it shows
+            # an answer to a person. A form, a picture or a script of that site may not
+            link = (
+                headers.get("sec-fetch-mode") == "navigate"
+                and headers.get("sec-fetch-dest", "document") == "document"
+            )
+            if method not in SAFE_METHODS or not link:
+                raise Refused(403, "web pages of other sites may not call this server; see --conf origins")
+        referer = headers.get("referer")
+        if referer and method not in SAFE_METHODS and not _same_host(referer, headers):
+            raise Refused(403, f"web pages of {referer[:100]} may not call this server; see --conf origins")
 
-    def _check_length(self, headers: dict[str, str]) -> None:
+    def _checked_length(self, headers: Headers) -> int | None:
+        """Declared bytes of the body; None when they are not declared.
+
+        Raises:
+            Refused: 413.
+        """
+        if "transfer-encoding" in headers:
+            return None
         length = headers.get("content-length", "0")
-        if length.isdecimal() and int(length) > self.max_body_bytes:
+        if not length.isdecimal():
+            return None
+        if int(length) > self.max_body_bytes:
             raise self._too_large()
+        return int(length)
+
+    async def _admitted(self, scope: Scope, size: int | None) -> UploadLimits | None:
+        """What bounds an upload while it comes; None for other requests."""
+        if self.uploads is None or not is_upload(scope["method"], scope["path"], size):
+            return None
+        client = str((scope.get("client") or ("",))[0])
+        await anyio.to_thread.run_sync(self.uploads.admit, client, size or 0)
+        return self.uploads
 
     def _too_large(self) -> Refused:
         limit = self.max_body_bytes / 1024**2
@@ -65,24 +109,33 @@ class Guard:
             f"the request is larger than the limit of {limit:g} MiB; the server's --conf max_upload_mb sets it",
         )
 
-    async def _counted(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, and cut it off when a body of undeclared length outgrows the limit."""
-        received = 0
-        exceeded = False
-        started = False
+    async def _counted(self, scope: Scope, receive: Receive, send: Send, upload: UploadLimits | None) -> None:
+        """Pass the request on, and cut it off when its body outgrows a limit."""
+        received = looked = 0
+        refused: Refused | None = None
+        started = ended = False
 
         async def counting() -> Message:
-            nonlocal received, exceeded
+            nonlocal received, looked, refused, ended
             message = await receive()
-            received += len(message.get("body", b""))
+            ended = not message.get("more_body")
+            size = len(message.get("body", b""))
+            received += size
+            if upload is not None:
+                upload.add(size)
             if received > self.max_body_bytes:
-                exceeded = True
-                return {"type": "http.disconnect"}
-            return message
+                refused = self._too_large()
+            elif upload is not None and received - looked >= LOOK_BYTES:
+                looked = received
+                try:
+                    await anyio.to_thread.run_sync(upload.check)
+                except Refused as full:
+                    refused = full
+            return message if refused is None else {"type": "http.disconnect"}
 
         async def sending(message: Message) -> None:
             nonlocal started
-            if exceeded and not started:
+            if refused is not None and not started:
                 return  # the endpoint's answer to a request cut short is not what the client should see
             started = True
             await send(message)
@@ -90,9 +143,26 @@ class Guard:
         try:
             await self.app(scope, counting, sending)
         finally:
-            if exceeded and not started:
-                refused = self._too_large()
-                await JSONResponse({"detail": refused.detail}, refused.status_code)(scope, receive, send)
+            if upload is not None:
+                upload.end(received)
+            if refused is not None and not started:
+                if ended:
+                    await as_answer(refused)(scope, receive, send)
+                else:
+                    await send_refusal(refused, scope, receive, send)
+
+
+def _same_host(address: str, headers: Headers) -> bool:
+    """True when a page's address has the host and port that the request was sent to."""
+    try:
+        parts = urlsplit(address.lower())
+    except ValueError:
+        return False
+    page, called = host_and_port(parts.netloc), host_and_port(headers.get("host", ""))
+    if page is None or called is None:
+        return False
+    usual = DEFAULT_PORTS.get(parts.scheme)
+    return (page[0], page[1] or usual) == (called[0], called[1] or usual)
 
 
 def _check_address(scope: Scope) -> None:
@@ -108,17 +178,3 @@ def _check_address(scope: Scope) -> None:
     for key, value in parse_qsl(query, keep_blank_values=True):
         if key in ID_PARAMETERS and value:
             check_id(key, value)
-
-
-async def _drain(receive: Receive, headers: dict[str, str]) -> None:
-    """Read and forget the body, up to a bound, so that the client gets to read the answer."""
-    if headers.get("content-length", "0") == "0" and "transfer-encoding" not in headers:
-        return
-    if headers.get("expect", "").lower() == "100-continue":
-        return  # the client waits for leave to send; the answer comes first
-    drained = 0
-    while drained < DRAINED_BYTES:
-        message = await receive()
-        drained += len(message.get("body", b""))
-        if message["type"] == "http.disconnect" or not message.get("more_body"):
-            return

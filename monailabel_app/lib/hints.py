@@ -6,6 +6,12 @@ from collections.abc import Iterable, Sequence
 
 HINT_VARIABLE = "FETALIQA_SERVER_ADDRESS"
 
+OPEN = (
+    "OPEN TO THE NETWORK: this server listens on %s. Without a login (MONAI_LABEL_AUTH_ENABLE) everybody who "
+    "reaches it can read and change all studies and labels; without a TLS proxy in front of it, others on the "
+    "network can read what is sent"
+)
+
 
 def hints(address: str, images: Sequence[str], models: Iterable[str]) -> str:
     """Lines that say what to open, and one command to try.

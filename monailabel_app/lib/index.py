@@ -26,6 +26,8 @@ from monailabel_app.lib.refusal import Refused
 
 logger = logging.getLogger(__name__)
 
+CLOSE_SECONDS = 5.0  # that closing waits for the folder's observer
+
 
 class LockedIndex(LocalDatastore):
     """A folder of sweeps with its index.
@@ -54,6 +56,13 @@ class LockedIndex(LocalDatastore):
                     left.unlink(missing_ok=True)
         if auto_reload:
             self._handler.on_moved = self._on_moved  # files that arrive by rename, the index included
+
+    def close(self) -> None:
+        """Follow changes of the folder no more."""
+        observer = getattr(self, "_observer", None)  # none where it is not followed, or could not be
+        if observer is not None and observer.is_alive():
+            observer.stop()
+            observer.join(CLOSE_SECONDS)
 
     # -- what is found in the folder --------------------------------------------------------------
 

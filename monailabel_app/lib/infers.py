@@ -20,6 +20,7 @@ from fetaliqa.inference.service import default_cache_directory
 from fetaliqa.models.store import DEMO, current_version, published_versions
 from fetaliqa.sweep import MASK_SUFFIXES
 from monailabel_app.lib.conf import CLS_MODEL, SEG_MODEL, ServerConf
+from monailabel_app.lib.received import TEMPORARY_PREFIX
 from monailabel_app.lib.refusal import Refused, as_refusal
 from monailabel_app.lib.serving import Serving
 
@@ -153,7 +154,7 @@ def mask_suffix(value: Any) -> str:
 
 
 def _write_temporary(result: Any, suffix: str) -> str:
-    handle, name = tempfile.mkstemp(prefix="fetaliqa-", suffix=suffix)
+    handle, name = tempfile.mkstemp(prefix=TEMPORARY_PREFIX, suffix=suffix)
     os.close(handle)
     written = False
     try:

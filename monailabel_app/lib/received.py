@@ -14,6 +14,7 @@ from fetaliqa.sweep import DETACHED_SUFFIXES, MASK_SUFFIXES, SWEEP_SUFFIXES, is_
 from monailabel_app.lib.ids import check_id
 from monailabel_app.lib.refusal import Refused
 
+TEMPORARY_PREFIX = "fetaliqa-"  # of our files and folders in the temporary folder
 LABEL_SUFFIXES = (*MASK_SUFFIXES, ".nii")
 # MONAI Label's own infer endpoint stores an upload under such a name in the temporary folder
 _STOCK_UPLOAD = re.compile(r"tmp[a-z0-9_]{8}(\.[A-Za-z0-9._-]*)?")
@@ -61,7 +62,7 @@ def check_self_contained(path: Path) -> None:
 @contextlib.contextmanager
 def received_file(stream: BinaryIO, name: str) -> Iterator[Path]:
     """Keep a client's file under ``name`` in a private folder for the duration of the block."""
-    with tempfile.TemporaryDirectory(prefix="fetaliqa-") as folder:
+    with tempfile.TemporaryDirectory(prefix=TEMPORARY_PREFIX) as folder:
         path = Path(folder) / name
         with open(path, "wb") as target:
             shutil.copyfileobj(stream, target, 1 << 20)

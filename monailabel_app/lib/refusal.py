@@ -8,11 +8,16 @@ too, where an ordinary exception would be "500 Internal Server Error".
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from fastapi import HTTPException
+from fastapi.responses import JSONResponse
+from starlette.datastructures import Headers
+from starlette.types import Receive, Scope, Send
 
 from fetaliqa.errors import FetalIQAError
+
+DRAINED_BYTES = 64 * 1024**2  # a client that only reads after it has sent all still gets its answer up to here
 
 
 class Refused(HTTPException, FetalIQAError):
@@ -21,10 +26,11 @@ class Refused(HTTPException, FetalIQAError):
     Args:
         status: HTTP status.
         sentence: what, which value, what to do.
+        headers: of the answer.
     """
 
-    def __init__(self, status: int, sentence: str) -> None:
-        HTTPException.__init__(self, status_code=status, detail=sentence)
+    def __init__(self, status: int, sentence: str, headers: Mapping[str, str] | None = None) -> None:
+        HTTPException.__init__(self, status_code=status, detail=sentence, headers=headers)
         self.http_status = status
 
     def __str__(self) -> str:
@@ -40,3 +46,28 @@ def as_refusal() -> Iterator[None]:
         raise
     except FetalIQAError as error:
         raise Refused(error.http_status, str(error)) from error
+
+
+async def send_refusal(refused: Refused, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer a request with a refusal, its body unread."""
+    await _drain(receive, Headers(scope=scope))
+    await as_answer(refused)(scope, receive, send)
+
+
+def as_answer(refused: Refused) -> JSONResponse:
+    """The answer that says it."""
+    return JSONResponse({"detail": refused.detail}, refused.status_code, refused.headers)
+
+
+async def _drain(receive: Receive, headers: Headers) -> None:
+    """Read and forget the body, up to a bound, so that the client gets to read the answer."""
+    if headers.get("content-length", "0") == "0" and "transfer-encoding" not in headers:
+        return
+    if headers.get("expect", "").lower() == "100-continue":
+        return  # the client waits for leave to send; the answer comes first
+    drained = 0
+    while drained < DRAINED_BYTES:
+        message = await receive()
+        drained += len(message.get("body", b""))
+        if message["type"] == "http.disconnect" or not message.get("more_body"):
+            return

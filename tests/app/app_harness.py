@@ -7,6 +7,7 @@ import hashlib
 import http.client
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -182,8 +183,12 @@ def environment(root: Path) -> dict[str, str]:
     }
 
 
-def start(root: Path, command: list[str], port: int, cwd: Path = REPOSITORY) -> Server:
-    """Start a server process in a folder and wait for its first answer."""
+def start(root: Path, command: list[str], port: int | None = None, cwd: Path = REPOSITORY) -> Server:
+    """Start a server process in a folder and wait for its first answer.
+
+    Without a port the command has ``--port 0``: the address is read from what the server says once it serves, and
+    the first request has to be answered.
+    """
     (root / "temporary").mkdir(exist_ok=True)
     (root / "home").mkdir(exist_ok=True)
     with open(root / "server.log", "wb") as log:
@@ -195,9 +200,17 @@ def start(root: Path, command: list[str], port: int, cwd: Path = REPOSITORY) -> 
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    server = Server(("127.0.0.1", port), root, process)
+    server = Server(("127.0.0.1", port or 0), root, process)
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
+        if port is None:
+            said = re.search(r"is serving .* at http://\S+:(\d+)\n", (root / "server.log").read_text())
+            if said is None:
+                time.sleep(0.05)
+                continue
+            server.address = ("127.0.0.1", int(said[1]))
+            assert server.raw("GET", "/info/").status == 200
+            return server
         try:
             if server.raw("GET", "/info/").status == 200:
                 return server

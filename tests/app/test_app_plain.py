@@ -85,6 +85,15 @@ def test_what_is_not_there_is_a_sentence_not_500(plain: Server, method: str, tar
     assert answer.detail
 
 
+def test_reload_leaves_nothing_of_what_it_replaces(plain: Server) -> None:
+    threads = []
+    for _ in range(10):
+        assert plain.raw("POST", "/reload").status == 200
+        assert plain.raw("GET", "/info/").status == 200
+        threads.append(len(list(Path(f"/proc/{plain.process.pid}/task").iterdir())))
+    assert max(threads) <= threads[0] + 1  # the one that looks once at what can be labelled may not be done yet
+
+
 def test_labels_that_are_no_mask_are_refused(plain: Server) -> None:
     answer = plain.call(
         "PUT", "/datastore/label?image=case_a&tag=final", files={"label": ("x.nii.gz", b"#!/bin/sh\n")}

@@ -22,15 +22,15 @@ import importlib, json, sys
 import uvicorn
 from fastapi.testclient import TestClient
 
-def run(app, **_):
-    module, _, name = app.partition(":")
-    with TestClient(getattr(importlib.import_module(module), name)) as client:
+def run(server, sockets):
+    module, _, name = server.config.app.partition(":")
+    with TestClient(getattr(importlib.import_module(module), name), base_url="http://localhost") as client:
         status = client.get("/info/").status_code
         print("ANSWER", json.dumps([status, sorted(name for name in sys.modules if "." not in name)]))
 
-uvicorn.run = run
+uvicorn.Server.run = run
 from monailabel_app.serve import main
-sys.exit(main(["--studies", sys.argv[1], "--conf", "cache_dir", sys.argv[2]]))
+sys.exit(main(["--studies", sys.argv[1], "--port", "0", "--conf", "cache_dir", sys.argv[2]]))
 """
 
 

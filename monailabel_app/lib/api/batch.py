@@ -14,6 +14,7 @@ from monailabel_app.lib.api.common import ADMIN, USER, served
 from monailabel_app.lib.batch import batch_images
 from monailabel_app.lib.infers import known_task, mask_suffix
 from monailabel_app.lib.refusal import Refused, as_refusal
+from monailabel_app.lib.shown_paths import shown_task
 
 router = APIRouter(prefix="/batch", tags=["Infer"])
 
@@ -27,7 +28,7 @@ _starting = threading.Lock()
 @router.get("/infer", summary="Progress of the batch: status and the last log lines")
 def batch_status(all: bool = False, check_if_running: bool = False, user: Any = USER) -> Any:
     """The last batch (or all of them); 404 when none has run."""
-    return stock.status(all, check_if_running)
+    return shown_task(stock.status(all, check_if_running))
 
 
 @router.post("/infer/{model}", summary="Assess images ahead")
@@ -54,17 +55,17 @@ def batch_run(
     if isinstance(size, bool) or not isinstance(size, int) or size < 0:
         raise Refused(400, f"max_batch_size is {size!r}; it must be a whole number, 0 for no limit")
     if run_sync:
-        return stock.run(model, stock.BatchInferImageType(images), options, run_sync)
+        return shown_task(stock.run(model, stock.BatchInferImageType(images), options, run_sync))
     with _starting:
         # MONAI Label itself sees a batch only once its process runs, and would queue a second one until then
         if any(task["status"] in UNFINISHED for task in tasks("batch_infer")):
             raise Refused(
                 429, "a batch is running already; GET /batch/infer shows it, DELETE /batch/infer stops it"
             )
-        return stock.run(model, stock.BatchInferImageType(images), options)
+        return shown_task(stock.run(model, stock.BatchInferImageType(images), options))
 
 
 @router.delete("/infer", summary="Stop the batch")
 def batch_stop(user: Any = ADMIN) -> Any:
     """Stop the running batch; what is assessed stays in the cache."""
-    return stock.stop() or {}
+    return shown_task(stock.stop()) or {}

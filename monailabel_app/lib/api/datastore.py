@@ -20,6 +20,7 @@ from monailabel_app.lib.received import (
     sweep_suffixes,
 )
 from monailabel_app.lib.refusal import Refused, as_refusal
+from monailabel_app.lib.shown_paths import without_folders
 
 router = APIRouter(prefix="/datastore", tags=["Datastore"])
 
@@ -39,9 +40,11 @@ def _label_path(label: str, tag: str) -> Path:
 
 @router.get("/", summary="Images and labels: counts, training pairs, or everything")
 def get_datastore(output: Literal["train", "stats", "all"] | None = None, user: Any = USER) -> Any:
-    """Counts (``stats``), image and label paths of final labels (``train``), or the index (``all``)."""
+    """Counts (``stats``), image and label files of final labels (``train``), or the index (``all``)."""
     store = served().datastore()
-    return {"all": store.json, "train": store.datalist}.get(str(output), store.status)()
+    if output == "train":
+        return without_folders(store.datalist())
+    return store.json() if output == "all" else store.status()
 
 
 @router.put("/", summary="Upload an image", include_in_schema=False)

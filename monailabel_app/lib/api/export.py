@@ -10,6 +10,7 @@ from fastapi.responses import Response
 from monailabel_app.lib.api.common import ADMIN, USER, served
 from monailabel_app.lib.api.replies import streamed_file
 from monailabel_app.lib.refusal import Refused, as_refusal
+from monailabel_app.lib.shown_paths import without_folders
 
 router = APIRouter(prefix="/export", tags=["Export"])
 
@@ -29,7 +30,7 @@ def export_start(params: Annotated[dict[str, Any] | None, Body()] = None, user: 
 @router.get("/{job_id}", summary="Progress of an export")
 def export_status(job_id: str, user: Any = USER) -> dict[str, Any]:
     """Status (RUNNING, DONE, ERROR, STOPPED), cases done and in all, frames; the data card when done."""
-    return served().exports().job(job_id).to_json()
+    return without_folders(served().exports().job(job_id).to_json())
 
 
 @router.get("/{job_id}/zip", summary="The export")

@@ -14,6 +14,7 @@ from monailabel_app.lib.api.common import ADMIN, USER, served
 from monailabel_app.lib.conf import SEG_MODEL
 from monailabel_app.lib.infers import SweepTask, known_task
 from monailabel_app.lib.refusal import Refused, as_refusal
+from monailabel_app.lib.shown_paths import without_folders
 
 router = APIRouter(prefix="/models", tags=["Models"])
 
@@ -49,7 +50,7 @@ def get_history(model: str = SEG_MODEL, user: Any = USER) -> list[dict[str, Any]
     if not (models_folder() / model).is_dir():
         return []
     with as_refusal():
-        return history(model)
+        return without_folders(history(model))
 
 
 @router.post("/publish", summary="Use a candidate, or an earlier version, from now on")

@@ -12,10 +12,16 @@ from monailabel.utils.others.generic import get_mime_type
 
 from monailabel_app.lib.api.common import USER, served
 from monailabel_app.lib.api.infer import session_image
-from monailabel_app.lib.received import check_file_name, check_self_contained, sweep_suffixes
+from monailabel_app.lib.received import TEMPORARY_PREFIX, check_file_name, check_self_contained, sweep_suffixes
 from monailabel_app.lib.refusal import Refused
 
 router = APIRouter(prefix="/session", tags=["Session"])
+
+
+def _told(session: Any) -> dict[str, Any]:
+    """A session's record, with the names of its folder and file alone."""
+    record = session.to_json()
+    return {**record, **{key: Path(record[key]).name for key in ("path", "image")}}
 
 
 @router.put("/", summary="Start a session with one or several uploaded files")
@@ -33,7 +39,7 @@ def create_session(
     names = [check_file_name(file.filename, sweep_suffixes(), "image") for file in files]
     if len(set(names)) != len(names):
         raise Refused(400, "two of the files have the same name; rename one")
-    with tempfile.TemporaryDirectory(prefix="fetaliqa-") as folder:
+    with tempfile.TemporaryDirectory(prefix=TEMPORARY_PREFIX) as folder:
         received = Path(folder) / "frames"
         received.mkdir()
         for file, name in zip(files, names):
@@ -43,7 +49,7 @@ def create_session(
         check_self_contained(received)
         source = received if len(names) > 1 else received / names[0]
         session_id, session = sessions.add_session(str(source), max(0, expiry))
-    return {"session_id": session_id, "session_info": session.to_json()}
+    return {"session_id": session_id, "session_info": _told(session)}
 
 
 @router.get("/{session_id}", summary="What is known about a session, or its file")
@@ -51,7 +57,7 @@ def get_session(session_id: str, update_ts: bool = False, image: bool = False, u
     """The session's record, or with ``image`` its file."""
     path = session_image(served(), session_id)
     if not image:
-        return served().sessions().get_session(session_id, update_ts=update_ts).to_json()
+        return _told(served().sessions().get_session(session_id, update_ts=update_ts))
     if path.is_dir():
         raise Refused(400, f"session {session_id} holds several files; they cannot be sent as one")
     return FileResponse(path, media_type=get_mime_type(path.name), filename=path.name)
@@ -62,6 +68,6 @@ def remove_session(session_id: str, user: Any = USER) -> Any:
     """Remove the files at once."""
     session_image(served(), session_id)
     sessions = served().sessions()
-    record = sessions.get_session(session_id).to_json()
+    record = _told(sessions.get_session(session_id))
     sessions.remove_session(session_id)
     return record

@@ -7,22 +7,19 @@ everybody. None of those taken over here ever waits for anything, so each can ru
 from __future__ import annotations
 
 import inspect
-import shutil
-import subprocess
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from fastapi import APIRouter, Depends, Response
 from fastapi.routing import APIRoute
 from monailabel.config import settings
-from monailabel.endpoints import info, login, logs, model, scoring, train
-from monailabel.interfaces.utils.app import clear_cache
+from monailabel.endpoints import info, login, model, scoring, train
 
-from monailabel_app.lib.api.common import ADMIN, served
+from monailabel_app.lib.api.common import served
 from monailabel_app.lib.ids import check_known
 from monailabel_app.lib.infers import known_task
-from monailabel_app.lib.log_files import log_file
 from monailabel_app.lib.refusal import Refused
+from monailabel_app.lib.shown_paths import shown_task
 
 
 def in_thread(endpoint: Callable[..., Any]) -> Callable[..., Any]:
@@ -35,7 +32,7 @@ def in_thread(endpoint: Callable[..., Any]) -> Callable[..., Any]:
         try:
             coroutine.send(None)
         except StopIteration as finished:
-            return finished.value
+            return finished.value if isinstance(finished.value, Response) else shown_task(finished.value)
         coroutine.close()
         raise RuntimeError(f"{endpoint.__name__} waits for something; it cannot run in a thread")
 
@@ -83,38 +80,20 @@ def _known_model(model: str) -> None:
 others = APIRouter(tags=["Others"])
 
 
-@others.get("/logs/", summary="The server's log")
-def log(lines: int = 300, html: bool = True, text: bool = False, refresh: int = 0, user: Any = ADMIN) -> Response:
-    """The last lines of the log of this studies folder's server; all of them with ``lines=0``."""
-    return logs.get_logs(str(log_file(settings.MONAI_LABEL_APP_DIR)), lines, html, text, refresh)
-
-
-@others.get("/logs/gpu", summary="What nvidia-smi says")
-def gpu(user: Any = ADMIN) -> Response:
-    """Text of nvidia-smi; 404 on a machine without it."""
-    program = shutil.which("nvidia-smi")
-    if program is None:
-        raise Refused(404, "there is no nvidia-smi on this machine: no NVIDIA GPU, or its driver is not installed")
-    shown = subprocess.run([program], capture_output=True, text=True, timeout=30, check=False)
-    if shown.returncode:
-        raise Refused(404, f"nvidia-smi failed with code {shown.returncode}; is the driver loaded?")
-    return Response(shown.stdout, media_type="text/plain")
-
-
-@others.post("/reload", include_in_schema=False)
-def reload() -> dict[str, Any]:
-    """Load the app again, as MONAI Label's own (open) call does."""
-    served().close()
-    clear_cache()
-    served().server_mode(True)
-    return {}
+@others.api_route("/reload", methods=["GET", "POST", "PUT", "DELETE"], include_in_schema=False)
+def reload() -> None:
+    """MONAI Label's call, open to everybody, which leaves what it replaces running."""
+    raise Refused(
+        404, "the app cannot be loaded again by a request; new studies and models are noticed, else restart it"
+    )
 
 
 def routers() -> list[APIRouter]:
     """Everything of MONAI Label's API that our own modules do not replace.
 
     Left out: ``/proxy`` and ``/ohif`` (fetch and serve for DICOMweb viewers), ``/infer/wsi*`` (whole-slide
-    pathology), and replacing or deleting model files: bundles are published by the library, never by upload.
+    pathology), replacing or deleting model files (bundles are published by the library, never by upload), and
+    ``/reload`` (published models and changed studies are followed without it).
     """
     kept = [
         others,

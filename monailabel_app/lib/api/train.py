@@ -11,6 +11,7 @@ from monailabel.utils.async_tasks.utils import processes
 from monailabel_app.lib.api.common import ADMIN, served
 from monailabel_app.lib.ids import check_known
 from monailabel_app.lib.refusal import Refused, as_refusal
+from monailabel_app.lib.shown_paths import shown_task
 from monailabel_app.lib.trainers import train_options
 
 router = APIRouter(prefix="/train", tags=["Train"])
@@ -48,4 +49,4 @@ def train_model(
     if not processes("train"):  # else MONAI Label answers 429, or puts it into its queue
         with as_refusal():
             trainers[model].check(options)
-    return train.run_model(model, params, False, enqueue)
+    return shown_task(train.run_model(model, params, False, enqueue))

@@ -24,6 +24,8 @@ from monailabel_app.lib.dicomweb.sending import Sending
 
 logger = logging.getLogger(__name__)
 
+CLOSE_SECONDS = 5.0  # that closing waits for the call that is under way
+
 
 class ArchiveLink:
     """A folder of copies and its archive.
@@ -44,6 +46,7 @@ class ArchiveLink:
         self._others = FileLock(folder / ".archive.lock", thread_local=False)  # a second server on this folder
         self._pass = threading.Lock()
         self._wake, self._stopping, self._look_wanted = threading.Event(), threading.Event(), threading.Event()
+        self._thread: threading.Thread | None = None
         self._problems: list[str] = []
         self._last_look: str | None = None
         self.on_copied: Callable[[], None] = lambda: None
@@ -51,12 +54,15 @@ class ArchiveLink:
     def start(self) -> None:
         """Begin, in a thread of its own."""
         self._look_wanted.set()
-        threading.Thread(target=self._run, name="archive", daemon=True).start()
+        self._thread = threading.Thread(target=self._run, name="archive", daemon=True)
+        self._thread.start()
 
     def close(self) -> None:
         """End after the call that is under way."""
         self._stopping.set()
         self._wake.set()
+        if self._thread is not None:
+            self._thread.join(CLOSE_SECONDS)
 
     def label_saved(self) -> None:
         """Send soon."""
