@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from fetaliqa.atomic import atomic_path
+from fetaliqa.file_hash import file_stamp, is_settled
 from fetaliqa.sweep import Grid, Sweep, is_self_contained
 
 DEFAULT_BYTES = 2 * 1024**3
@@ -191,14 +192,16 @@ class AssessmentCache:
     def identity(self, path: Path, sweep_count: int | None) -> str | None:
         """A key of this very file (path, size, times, inode).
 
-        None for what the times of one file do not describe: a folder, or a header whose pixels lie elsewhere.
-        Take it before reading the file: a file replaced while being read then gets no false record.
+        None for what these do not describe: a folder, a header whose pixels lie elsewhere, or a file that changed
+        just now, so that another change may leave the same times. Take it before reading the file: a file replaced
+        while being read then gets no false record.
         """
         if not path.is_file() or not is_self_contained(path):
             return None
         status = path.stat()
-        times = (status.st_mtime_ns, status.st_ctime_ns)
-        return cache_key("file", str(path.resolve()), status.st_size, times, status.st_ino, sweep_count)
+        if not is_settled(status):
+            return None
+        return cache_key("file", str(path.resolve()), file_stamp(status), sweep_count)
 
     def known_content(self, identity: str | None) -> KnownContent | None:
         """What is recorded for a file identity, or None."""
