@@ -67,6 +67,18 @@ def is_settled(status: os.stat_result) -> bool:
     return time.time_ns() - changed > clock
 
 
+def settled_stamp(path: Path) -> Stamp | None:
+    """The stamp of a file, which any edit from now on changes; None where that cannot be had.
+
+    For a file that changed just now this waits, 20 ms at most; where the clock is too coarse there is none.
+    """
+    status = path.stat()
+    if not is_settled(status):
+        time.sleep(FINE_CLOCK_NS / NS_PER_SECOND)
+        status = path.stat()
+    return file_stamp(status) if is_settled(status) else None
+
+
 class SignatureStore:
     """Signatures of files by path and stamp, kept on disk for the processes to come.
 

@@ -1,7 +1,7 @@
 """Done marks: of what input, by what model and with which options the results in a case's folder were made.
 
 A mark is the last file of a complete folder. An input is the same when it lies at the same path and has the same
-size, times and inode; where these differ (it was copied to another machine, say), when its bytes have the same hash.
+size, times and inode; where these differ (it was copied, say), when its bytes have the same hash.
 """
 
 from __future__ import annotations

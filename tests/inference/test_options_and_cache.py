@@ -12,13 +12,13 @@ import pytest
 import torch
 
 from fetaliqa.errors import OptionError
-from fetaliqa.file_hash import is_settled
 from fetaliqa.inference import Predictor
 from fetaliqa.inference.cache import (
     STALE_SECONDS,
     AssessmentCache,
     KnownContent,
     cache_key,
+    file_identity,
     pack_masks,
     unpack_masks,
 )
@@ -139,28 +139,20 @@ def test_files_that_are_not_the_cache_s_own_are_never_removed(tmp_path):
     assert cache.get(cache_key("new")) is None
 
 
-def wait_until_settled(path):
-    """Until another edit of the file cannot leave the same times."""
-    while not is_settled(path.stat()):
-        pass
-
-
 def test_a_file_is_known_again_until_it_changes(tmp_path):
     cache = AssessmentCache(tmp_path / "cache")
     path = tmp_path / "case.mha"
     path.write_bytes(b"ElementDataFile = LOCAL\none")
-    wait_until_settled(path)
-    identity = cache.identity(path, None)
+    identity = file_identity(path, None)
     assert cache.known_content(identity) is None
     grid = Grid((0.3, 0.4, 1.0), (1.0, 2.0, 3.0), (0.0, 1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, -1.0), 3)
     content = KnownContent("hash", "case", grid, ("a note",))
     cache.remember_content(identity, content)
-    assert cache.known_content(cache.identity(path, None)) == content
-    assert cache.known_content(cache.identity(path, 6)) is None
+    assert cache.known_content(file_identity(path, None)) == content
+    assert cache.known_content(file_identity(path, 6)) is None
     path.write_bytes(b"ElementDataFile = LOCAL\ntwo")
-    wait_until_settled(path)
-    assert cache.known_content(cache.identity(path, None)) is None
-    assert cache.identity(tmp_path, None) is None
+    assert cache.known_content(file_identity(path, None)) is None
+    assert file_identity(tmp_path, None) is None
 
 
 @pytest.mark.parametrize(
@@ -174,7 +166,7 @@ def test_a_file_is_known_again_until_it_changes(tmp_path):
 )
 def test_a_header_whose_pixels_may_lie_elsewhere_is_never_taken_for_known(tmp_path, name, content):
     (tmp_path / name).write_bytes(content)
-    assert AssessmentCache(tmp_path / "cache").identity(tmp_path / name, None) is None
+    assert file_identity(tmp_path / name, None) is None
 
 
 def _hammer(directory, number):
