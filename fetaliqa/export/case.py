@@ -52,6 +52,8 @@ class ExportCase:
         ranges: half-open frame range of each sweep.
         grid: geometry of the file that the frames came from.
         anatomy: what is outlined.
+        quality: float [T], quality score of every frame that a model scored, NaN of others; None without a model.
+            What ranks frames needs those without an entry too.
         raters: masks and known frames of others who labelled the case, by tag: what they disagree on.
         notes: what could not be used, one sentence each.
     """
@@ -65,6 +67,7 @@ class ExportCase:
     ranges: Ranges
     grid: Grid
     anatomy: Anatomy = ABDOMEN
+    quality: np.ndarray | None = None
     raters: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
