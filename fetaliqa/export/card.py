@@ -89,7 +89,7 @@ def readme_text(about: dict[str, Any]) -> str:
         if counts[key]:
             lines += [f"| {title} | frames |", "|---|---|"]
             lines += [f"| {_cell(name)} | {number} |" for name, number in counts[key].items()] + [""]
-    lines += ["| case | frames | by sweep |", "|---|---|---|"]
+    lines += ["| case | frames | by sweep (counted from 0) |", "|---|---|---|"]
     for case, told in counts["by_case"].items():
         sweeps = ", ".join(f"{sweep}: {number}" for sweep, number in told["sweeps"].items())
         lines.append(f"| {_cell(case)} | {told['frames']} | {sweeps} |")

@@ -54,7 +54,7 @@ def _style(axes: Axes, count: int) -> None:
     axes.grid(axis="y", color=FAINT, linewidth=0.5, alpha=0.6)
     axes.set_axisbelow(True)
     axes.set_ylabel("quality", color=ACCENT, fontsize=10)
-    axes.set_xlabel("frame", color=MUTED, fontsize=10)
+    axes.set_xlabel("frame (from 0)", color=MUTED, fontsize=10)
     for side in axes.spines.values():
         side.set_visible(False)
 
@@ -63,7 +63,7 @@ def _sweeps(axes: Axes, sweeps: list[dict[str, Any]], padding: np.ndarray) -> No
     for number, sweep in enumerate(sweeps):
         start, stop = sweep["start"], sweep["stop"]
         axes.axvspan(start - 0.5, stop - 0.5, color=(PANEL, PANEL_OTHER)[number % 2], linewidth=0, zorder=0)
-        name = f"sweep {number + 1}" if len(sweeps) <= 8 else str(number + 1)
+        name = f"sweep {number}" if len(sweeps) <= 8 else str(number)
         axes.text((start + stop - 1) / 2, 1.055, name, color=MUTED, fontsize=9.5, ha="center", va="center")
         if number:
             axes.axvline(start - 0.5, color=FAINT, linewidth=1, zorder=1)

@@ -16,9 +16,13 @@ import SimpleITK as sitk
 
 from fetaliqa.cli.main import main
 from fetaliqa.datasets.acouslic_layout import IMAGES, MASKS, Circumferences, write_case, write_circumferences
+from fetaliqa.datasets.opening import open_labelled
 from fetaliqa.datasets.phantom.generate import generate_case
 from fetaliqa.datasets.phantom.settings import PhantomSettings
+from fetaliqa.experiments.evaluation import evaluate
 from fetaliqa.metrics import official_field_of_view
+from fetaliqa.models import Bundle
+from fetaliqa.models.store import resolve_bundle
 
 SEEDS = (5, 13)  # whose outlines are cut by the border of the field of view
 SLOTS = 40  # frames that are rendered; the program knows sweeps of 140
@@ -95,18 +99,18 @@ def program_figures(export: Path, data: Path, ac_mm: dict[str, list[float | None
     return means | {"score": 0.5 * (1 - means["nae"]) + 0.25 * means["wfss"] + 0.25 * means["dice"]}
 
 
-def test_an_export_for_the_challenge_scores_what_evaluate_says(phantoms, tmp_path, capsys, monkeypatch):
+def test_an_export_for_the_challenge_scores_what_evaluate_says(phantoms, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     words = ["--format", "challenge", "--best", "--states", "proposed", "--model", "demo"]
     assert main(["export", str(phantoms / IMAGES), str(tmp_path / "export"), *words]) == 0
-    capsys.readouterr()
-    words = ["--part", "all", "--bootstrap", "0", "--out", str(tmp_path / "evaluation"), "--json"]
-    assert main(["evaluate", "demo", str(phantoms), *words]) == 0
-    told = json.loads(capsys.readouterr().out)
-    ac_mm = {one["case_id"]: [one["reference_mm"]] for one in told["measurements"]}
+    data = open_labelled(phantoms)
+    cases = [entry.case_id for entry in data.entries()]
+    found = evaluate(Bundle.open(resolve_bundle("demo")), data, cases, bootstrap=0)
+    ac_mm = {one.case_id: [one.reference_mm] for one in found.measurements()}
     expected = program_figures(tmp_path / "export", phantoms, ac_mm)
+    assert found.challenge is not None
     for figure, name in FIGURES.items():
-        assert told["challenge"]["official"][figure]["value"] == pytest.approx(expected[name], abs=5e-5), figure
+        assert found.challenge["official"][figure].value == pytest.approx(expected[name], abs=5e-5), figure
 
 
 def test_the_field_of_view_is_the_challenge_s(shared_data):
