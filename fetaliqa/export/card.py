@@ -77,6 +77,12 @@ def readme_text(about: dict[str, Any]) -> str:
         f"- Written by: {', '.join(f'{name} {version}' for name, version in about['software'].items())}",
         "",
     ]
+    if counts["doubtful"]:
+        lines += [
+            f"**{counts['doubtful']} of these circumferences are doubtful**: the column `warning` of "
+            "`manifest.csv` says why. Look at the frames before they are used.",
+            "",
+        ]
     if counts["states"].get("proposed"):
         lines += [PROPOSALS, ""]
     for title, key in (

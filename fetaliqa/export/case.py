@@ -25,6 +25,7 @@ class FrameEntry:
         rater, time: who looked and when; None where the data does not say.
         model, model_version: whose proposal it is, or was shown to the rater.
         quality: score in [0, 1]; None when no model scored it.
+        warning: what speaks against the circumference of a proposed outline, as the assessment says; or None.
     """
 
     frame: int
@@ -37,6 +38,7 @@ class FrameEntry:
     model: str | None = None
     model_version: str | None = None
     quality: float | None = None
+    warning: str | None = None
 
 
 @dataclass(frozen=True, eq=False)

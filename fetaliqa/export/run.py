@@ -226,6 +226,7 @@ class _Export:
                 for case, sector, part in self._selected(progress):
                     places = writer.write_case(case)
                     sizes = context.each(partial(measured, case, sector), places)
+                    self.counts.doubtful += sum(bool(size.get("warning")) for size in sizes)
                     if self.report is not None:
                         self.report.add(case, dict(zip(places, sizes)))
                     manifest.write(

@@ -192,6 +192,7 @@ class ExportSource:
                 model=model["name"],
                 model_version=model["version"],
                 quality=found["quality"],
+                warning=found.get("warning"),
             )
         return replace(case, entries=entries, masks=masks)
 

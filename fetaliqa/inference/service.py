@@ -18,7 +18,7 @@ import torch
 from fetaliqa import __version__
 from fetaliqa.atomic import atomic_path
 from fetaliqa.errors import BundleError, OptionError
-from fetaliqa.inference.assessment import ASSESSMENT_SCHEMA, Progress, assess, model_info
+from fetaliqa.inference.assessment import ASSESSMENT_REVISION, ASSESSMENT_SCHEMA, Progress, assess, model_info
 from fetaliqa.inference.cache import (
     DEFAULT_BYTES,
     AssessmentCache,
@@ -139,7 +139,7 @@ class _Resolved:
     def key(self, content_hash: str) -> str:
         """Of the assessment in the cache."""
         how = self.how
-        computed = (how["schema"], how["version"], how["device"], how["precision"])
+        computed = (how["schema"], how["revision"], how["version"], how["device"], how["precision"])
         screened = (how["student"],) if "student" in how else ()
         return cache_key(*computed, content_hash, how["model"], how["classifier"], how["options"], *screened)
 
@@ -248,6 +248,7 @@ class AssessmentService:
         student = self._student_for(options)
         how = {
             "schema": ASSESSMENT_SCHEMA,
+            "revision": ASSESSMENT_REVISION,
             "version": __version__,  # a version may measure otherwise
             "device": device.type,  # a GPU computes in another precision
             "precision": self._precision_on(device),

@@ -139,8 +139,10 @@ def _title(figure: Figure, grid: GridSpec, assessment: dict[str, Any], shown: li
     axes.text(1, 0.52, f"best frame {best}", color=ACCENT, fontsize=19, fontweight="bold", ha="right", va="center")
     about = [f"sweep {record['sweep']} (0 to {len(assessment['sweeps']) - 1})", f"quality {record['quality']:.2f}"]
     if record.get("circumference_mm") is not None:
-        about.append(f"{model.get('measurement', '')} {record['circumference_mm']:.0f} mm".strip())
-    axes.text(1, 0.14, "   ·   ".join(about), color=MUTED, fontsize=11, ha="right", va="center")
+        doubtful = ": doubtful" if record.get("warning") else ""
+        about.append(f"{model.get('measurement', '')} {record['circumference_mm']:.0f} mm{doubtful}".strip())
+    colour = WARN if record.get("warning") else MUTED
+    axes.text(1, 0.14, "   ·   ".join(about), color=colour, fontsize=11, ha="right", va="center")
 
 
 def _spacing(assessment: dict[str, Any]) -> str:
@@ -206,7 +208,7 @@ def _captions(axes: Axes, item: _Shown, assessment: dict[str, Any]) -> None:
     millimetres = item.fields.get("circumference_mm")
     measurement = str(assessment["model"].get("measurement") or "circumference")
     if millimetres is not None and item.fields.get("warning"):
-        line = f"{measurement} {millimetres:.0f} mm: implausible"
+        line = f"{measurement} {millimetres:.0f} mm: doubtful"
         axes.text(1, -0.02, line, color=WARN, ha="right", va="top", **style)
     elif millimetres is not None:
         axes.text(1, -0.02, f"{measurement} {millimetres:.0f} mm", color=MEASURE, ha="right", va="top", **style)

@@ -92,7 +92,8 @@ def measurement_line(desk: Desk) -> str:
     if found.circumference_mm is not None:
         own = work.frame(desk.position).mask is not None
         told = _("AC {length:.1f} mm") if own else _("AC {length:.1f} mm (proposed)")
-        return told.format(length=found.circumference_mm)
+        line = told.format(length=found.circumference_mm)
+        return f"{line} – {found.warning}" if found.warning else line
     return _("AC – {reason}").format(reason=found.absent or _("not measured"))
 
 
