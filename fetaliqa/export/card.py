@@ -77,9 +77,9 @@ def readme_text(about: dict[str, Any]) -> str:
         f"- Written by: {', '.join(f'{name} {version}' for name, version in about['software'].items())}",
         "",
     ]
-    if counts["doubtful"]:
+    if doubtful := about["doubtful_circumferences"]:
         lines += [
-            f"**{counts['doubtful']} of these circumferences are doubtful**: the column `warning` of "
+            f"**{doubtful} of these circumferences are doubtful**: the column `warning` of "
             "`manifest.csv` says why. Look at the frames before they are used.",
             "",
         ]

@@ -22,7 +22,6 @@ class Counts:
         states, planes, raters, models, parts: of them, by what is said of them; planes of outlined ones only.
         cases: selected frames by case and sweep.
         subjects: that have any.
-        doubtful: of them, with a warning about their circumference.
         offered: all frames of the source that have a state, by state, whatever the selection.
     """
 
@@ -35,7 +34,6 @@ class Counts:
     parts: Counter[str] = field(default_factory=Counter)
     cases: dict[str, Counter[int]] = field(default_factory=dict)
     subjects: set[str] = field(default_factory=set)
-    doubtful: int = 0
     offered: Counter[str] = field(default_factory=Counter)
 
     def offer(self, case: ExportCase) -> None:
@@ -68,7 +66,6 @@ class Counts:
         return {
             "frames": self.frames,
             "outlined": self.outlined,
-            "doubtful": self.doubtful,
             "cases": len(self.cases),
             "subjects": len(self.subjects),
             **{name: dict(sorted(getattr(self, name).items())) for name in named},

@@ -107,6 +107,6 @@ def test_the_warning_is_there_wherever_the_circumference_is_shown(doubtful, tmp_
     with open(tmp_path / "export" / "manifest.csv", newline="") as stream:
         (row,) = csv.DictReader(stream)
     assert sentence in row["warning"]
-    assert json.loads((tmp_path / "export" / "dataset.json").read_text())["counts"]["doubtful"] == 1
+    assert json.loads((tmp_path / "export" / "dataset.json").read_text())["doubtful_circumferences"] == 1
     assert "doubtful" in (tmp_path / "export" / "README.md").read_text()
     assert sentence in (tmp_path / "export" / "report.html").read_text()
