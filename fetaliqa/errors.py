@@ -97,3 +97,12 @@ class LabelConflict(LabelError):
     """A label was changed by another since the writer loaded it."""
 
     http_status = 409
+
+
+class RequestStopped(FetalIQAError):
+    """Whoever asked has gone, so that nothing is computed for them any more."""
+
+    http_status = 499  # "client closed request": nobody reads it
+
+    def __init__(self, message: str = "the request was given up, so it was not computed") -> None:
+        super().__init__(message)

@@ -184,8 +184,12 @@ class FetalIQAApp(MONAILabelApp):
     def _refresh_queue(self) -> None:
         importlib.import_module("scipy.cluster.vq")  # groups frames; else the first next sample waits for it
         task = self._infers.get(SEG_MODEL)
-        if task is not None:
+        if task is None:
+            return
+        try:
             self._queue.refresh(self._datastore.sources(), task.serving.peek().fingerprint)
+        except Exception:
+            logger.exception("the queue of cases could not be read ahead; the first request reads it")
 
     def label_counts(self) -> dict[str, int]:
         """How much of the studies is scored, labelled, and in somebody's hands.

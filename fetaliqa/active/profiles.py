@@ -9,6 +9,7 @@ They are derived data: a file that is missing or damaged is made again by scorin
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import logging
@@ -20,7 +21,10 @@ from zipfile import BadZipFile
 import numpy as np
 
 from fetaliqa.atomic import atomic_path
+from fetaliqa.errors import SweepError
+from fetaliqa.file_hash import file_stamp
 from fetaliqa.inference.profile import FrameProfile
+from fetaliqa.sweep import DETACHED_SUFFIXES, files_of
 
 SCHEMA = 1
 FOLDER = "frame-profiles"  # in a folder of studies
@@ -52,9 +56,12 @@ class CaseProfile:
 
 
 def source_of(image: Path) -> str:
-    """What tells a file from another that took its place."""
-    status = image.stat()
-    return f"{status.st_size}-{status.st_mtime_ns}-{status.st_ino}"
+    """What tells a file from what it was before an edit, and from another that took its place."""
+    files = [image]
+    if image.suffix.lower() in DETACHED_SUFFIXES:
+        with contextlib.suppress(SweepError):  # of a damaged header there is nothing else to go by
+            files = files_of(image)
+    return ",".join("-".join(str(part) for part in file_stamp(file.stat())) for file in files)
 
 
 def case_profile(case: str, record: dict[str, Any], profile: FrameProfile, source: str = "") -> CaseProfile:

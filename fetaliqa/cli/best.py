@@ -39,7 +39,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--device", type=device, default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
     parser.add_argument("--no-cache", action="store_true", help="compute even what was computed before")
-    parser.add_argument("--json", action="store_true", help="print one JSON object per case")
+    parser.add_argument(
+        "--json", action="store_true", help="print one JSON object per case; frames and sweeps count from 0"
+    )
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
 
 
@@ -107,7 +109,7 @@ def _found(record: dict[str, Any]) -> dict[str, Any]:
     return {
         "case": row["case"],
         "frame": row["best_frame"],
-        "sweep": None if row["best_sweep"] is None else row["best_sweep"] + 1,
+        "sweep": row["best_sweep"],
         "quality": row["quality"],
         "measurement": measurement,
         "circumference_mm": row[f"{measurement.lower()}_mm"],
@@ -121,6 +123,7 @@ def _print_found(found: dict[str, Any], record: dict[str, Any], *, first: bool) 
     if first:
         model = record["model"]
         print(f"model {model['name']} {model['version']}: {model['anatomy']}; not for clinical use")
+        print("frames and sweeps are counted from 0")
     looked = f"looked at {found['frames_looked_at']} of {found['frames']} frames"
     if found["frame"] is None:
         print(f"{found['case']}: no frame; {found['remark']} ({looked})")

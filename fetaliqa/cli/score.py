@@ -98,7 +98,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--mask-format", default=".mha", choices=[".mha", ".nii.gz", ".nrrd"])
     parser.add_argument("--each", action="store_true", help="images in a folder are cases of one frame each")
     parser.add_argument("--no-cache", action="store_true", help="compute even what was computed before")
-    parser.add_argument("--json", action="store_true", help="print one JSON object per case instead of a table")
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        help="print one JSON object per case instead of a table; in both, frames and sweeps count from 0",
+    )
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
 
 
@@ -332,6 +336,7 @@ def _print_case(record: dict[str, Any], *, first: bool) -> None:
     if first:
         model = record["model"]
         print(f"model {model['name']} {model['version']}: {model['anatomy']}, {measurement}; not for clinical use")
+        print("frames and sweeps are counted from 0")
     summary = summary_row(record)
     print(
         f"\n{summary['case']}: {summary['frames']} frames in {summary['sweeps']} sweep(s), "
@@ -349,6 +354,6 @@ def _print_case(record: dict[str, Any], *, first: bool) -> None:
         value = frame.get("circumference_mm")
         remark = frame.get("circumference_absent") or frame.get("warning") or ""
         print(
-            f"  {rank:>4} {index:>6} {frame['sweep'] + 1:>6} {frame['quality']:>8.3f} "
+            f"  {rank:>4} {index:>6} {frame['sweep']:>6} {frame['quality']:>8.3f} "
             f"{'-' if value is None else format(value, '.1f'):>8}  {remark}"
         )

@@ -92,9 +92,8 @@ class Acouslic:
     def fingerprint(self) -> str:
         """SHA-256 (hex) over the table, the manifest and the files of the cases in ``entries``.
 
-        Files up to 16 MiB count with all their bytes, larger ones with name, size and both ends: 38 GB cannot
-        be read on every call. A changed pixel in a compressed .mha is noticed all the same; in a large
-        uncompressed one it is not (see ``file_signature``). Files of no case and times of files do not count.
+        Every byte of them counts. A large file is read again only where it may have changed since (see
+        ``fetaliqa.file_hash``). Files of no case and times of files do not count.
         """
         digest = hashlib.sha256((self.folder / CIRCUMFERENCES).read_bytes())
         if (self.folder / MANIFEST).is_file():

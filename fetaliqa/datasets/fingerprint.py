@@ -1,50 +1,66 @@
-"""A hash of a data set's files that does not read gigabytes each time it is asked for."""
+"""A hash of a data set's files: of every byte, read again only where a file may have changed."""
 
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-WHOLE_BYTES = 16 << 20  # files up to this size are hashed whole
-END_BYTES = 64 << 10  # of larger files this much of the beginning and of the end
+from fetaliqa.errors import SweepError
+from fetaliqa.file_hash import BytesRead, user_signatures
+from fetaliqa.sweep import DETACHED_SUFFIXES, files_of
+
+SHOW_AFTER_SECONDS = 2.0  # hashing that takes less shows no progress bar
 
 
-def file_signature(path: Path) -> str:
-    """SHA-256 (hex) over a file's size and content; of a file over 16 MiB, its first and last 64 KiB.
+def file_signature(path: Path, progress: BytesRead | None = None) -> str:
+    """SHA-256 (hex) over a file's size and all its bytes; neither name nor time of the file count.
 
-    The last bytes of a compressed .mha are zlib's Adler-32 checksum of all pixels, so a changed pixel is noticed
-    there too. In a large file that is not compressed, a change in its middle that keeps its size is not.
-    Neither name nor time of the file count.
+    A file that was hashed before and has the same path, size, times and inode is not read again, see
+    ``fetaliqa.file_hash``.
     """
-    size = path.stat().st_size
-    digest = hashlib.sha256(f"{size}|".encode())
-    with open(path, "rb") as file:
-        if size <= WHOLE_BYTES:
-            while block := file.read(1 << 20):
-                digest.update(block)
-        else:
-            digest.update(file.read(END_BYTES))
-            file.seek(size - END_BYTES)
-            digest.update(file.read(END_BYTES))
-    return digest.hexdigest()
+    return user_signatures().signature(path, progress)
 
 
 def files_signature(root: Path, paths: Iterable[Path]) -> str:
     """SHA-256 (hex) over the places below ``root`` and the signatures of files; of a folder, the files in it.
 
-    A header that names another file for its pixels (.mhd, .nhdr) counts with all files of its stem beside it.
+    A header that names another file for its pixels (.mhd, .nhdr) counts with that file, and with all files of its
+    stem beside it. Hashing that takes long shows a bar on a terminal.
     """
+    from tqdm import tqdm
+
     digest = hashlib.sha256()
-    for file in sorted({file for path in paths for file in _files(path)}):
-        place = file.relative_to(root) if file.is_relative_to(root) else file
-        digest.update(f"{place.as_posix()}|{file_signature(file)}\n".encode())
+    files = sorted({file for path in paths for file in _files(path)})
+    with tqdm(
+        desc="hashing files",
+        total=sum(file.stat().st_size for file in files),
+        unit="B",
+        unit_scale=True,
+        disable=None,
+        delay=SHOW_AFTER_SECONDS,
+        leave=False,
+        file=sys.stderr,
+    ) as bar:
+        for file in files:
+            place = file.relative_to(root) if file.is_relative_to(root) else file
+            digest.update(f"{place.as_posix()}|{file_signature(file, bar.update)}\n".encode())
     return digest.hexdigest()
 
 
 def _files(path: Path) -> list[Path]:
     if path.is_dir():
         return [child for child in path.iterdir() if child.is_file() and not child.name.startswith(".")]
-    if path.suffix.lower() in (".mhd", ".nhdr"):
-        return [child for child in path.parent.iterdir() if child.is_file() and child.stem == path.stem]
-    return [path] if path.is_file() else []
+    if path.suffix.lower() in DETACHED_SUFFIXES:
+        beside = [child for child in path.parent.iterdir() if child.is_file() and child.stem == path.stem]
+        return [*beside, *_named(path)]
+    return _named(path)
+
+
+def _named(path: Path) -> list[Path]:
+    """The file and the one that its header names for its pixels; a header that cannot be read names none."""
+    try:
+        return [file for file in files_of(path) if file.is_file()]
+    except (SweepError, OSError):
+        return [path] if path.is_file() else []

@@ -13,7 +13,15 @@ from fetaliqa.experiments.frame_table import CaseReader
 from fetaliqa.experiments.protocol import Figure, with_intervals
 from fetaliqa.inference.assessment import Assessment, assess
 from fetaliqa.inference.predictor import Predictor
-from fetaliqa.metrics.acouslic import OFFICIAL_SPACING_MM, CaseScore, CaseTruth, Mode, evaluate_case
+from fetaliqa.metrics.acouslic import (
+    OFFICIAL_SHAPE,
+    OFFICIAL_SPACING_MM,
+    CaseScore,
+    CaseTruth,
+    Mode,
+    evaluate_case,
+    official_field_of_view,
+)
 from fetaliqa.metrics.bootstrap import ratios
 from fetaliqa.metrics.frames import dice
 from fetaliqa.sector import field_of_view
@@ -90,17 +98,23 @@ def case_outcome(case: LabelledCase, number: int, reader: CaseReader) -> CaseOut
 
 
 CHALLENGE_NOTE = (
-    "Challenge scores clip masks by each case's own field of view and take the file's pixel size; the organisers "
-    "use one field of view and 0.28 mm for all cases."
+    "Challenge scores of frames of 562 x 744 pixels are computed as the organisers' program does: masks clipped "
+    "by its field of view; in official mode pixels of 0.28 mm whatever the file says. Frames of another size, "
+    "which it does not take, are clipped by the field of view found in them, and measured with the file's pixel "
+    "size."
 )
 
 
 def _challenge(case: LabelledCase, assessment: Assessment, mode: Mode) -> CaseScore:
-    # CHALLENGE_NOTE says to the reader how this differs from the organisers'
-    truth = CaseTruth(case.masks, case.circumferences_mm, case.ranges, field_of_view(case.frames))
+    # CHALLENGE_NOTE says this to the reader
+    official = case.frames.shape[1:] == OFFICIAL_SHAPE
+    sector = official_field_of_view() if official else field_of_view(case.frames)
+    truth = CaseTruth(case.masks, case.circumferences_mm, case.ranges, sector)
     best = assessment.record["best"]
     mask = np.zeros(case.frames.shape[1:], np.uint8) if best is None else assessment.masks[best]
-    spacing = OFFICIAL_SPACING_MM if case.spacing is None else float(np.sqrt(case.spacing[0] * case.spacing[1]))
+    spacing = OFFICIAL_SPACING_MM
+    if case.spacing is not None and not (official and mode == "official"):
+        spacing = float(np.sqrt(case.spacing[0] * case.spacing[1]))
     return evaluate_case(truth, -1 if best is None else best, mask, mode=mode, spacing_mm=spacing)
 
 

@@ -77,6 +77,12 @@ def readme_text(about: dict[str, Any]) -> str:
         f"- Written by: {', '.join(f'{name} {version}' for name, version in about['software'].items())}",
         "",
     ]
+    if doubtful := about["doubtful_circumferences"]:
+        lines += [
+            f"**{doubtful} of these circumferences are doubtful**: the column `warning` of "
+            "`manifest.csv` says why. Look at the frames before they are used.",
+            "",
+        ]
     if counts["states"].get("proposed"):
         lines += [PROPOSALS, ""]
     for title, key in (
@@ -89,7 +95,7 @@ def readme_text(about: dict[str, Any]) -> str:
         if counts[key]:
             lines += [f"| {title} | frames |", "|---|---|"]
             lines += [f"| {_cell(name)} | {number} |" for name, number in counts[key].items()] + [""]
-    lines += ["| case | frames | by sweep |", "|---|---|---|"]
+    lines += ["| case | frames | by sweep (counted from 0) |", "|---|---|---|"]
     for case, told in counts["by_case"].items():
         sweeps = ", ".join(f"{sweep}: {number}" for sweep, number in told["sweeps"].items())
         lines.append(f"| {_cell(case)} | {told['frames']} | {sweeps} |")

@@ -25,6 +25,7 @@ class FrameEntry:
         rater, time: who looked and when; None where the data does not say.
         model, model_version: whose proposal it is, or was shown to the rater.
         quality: score in [0, 1]; None when no model scored it.
+        warning: what speaks against the circumference of a proposed outline, as the assessment says; or None.
     """
 
     frame: int
@@ -37,6 +38,7 @@ class FrameEntry:
     model: str | None = None
     model_version: str | None = None
     quality: float | None = None
+    warning: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +54,8 @@ class ExportCase:
         ranges: half-open frame range of each sweep.
         grid: geometry of the file that the frames came from.
         anatomy: what is outlined.
+        quality: float [T], quality score of every frame that a model scored, NaN of others; None without a model.
+            What ranks frames needs those without an entry too.
         raters: masks and known frames of others who labelled the case, by tag: what they disagree on.
         notes: what could not be used, one sentence each.
     """
@@ -65,6 +69,7 @@ class ExportCase:
     ranges: Ranges
     grid: Grid
     anatomy: Anatomy = ABDOMEN
+    quality: np.ndarray | None = None
     raters: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 

@@ -27,7 +27,7 @@ def chosen_entries(case: ExportCase, selection: Selection) -> dict[int, FrameEnt
             )
         least = selection.min_quality or 0.0
         found = {f: entry for f, entry in found.items() if entry.quality is not None and entry.quality >= least}
-    return found if selection.top is None else _best(case, found, selection)
+    return found if selection.top is None or not found else _best(case, found, selection)
 
 
 def _fits(entry: FrameEntry, selection: Selection) -> bool:
@@ -42,12 +42,9 @@ def _fits(entry: FrameEntry, selection: Selection) -> bool:
 
 def _best(case: ExportCase, found: dict[int, FrameEntry], selection: Selection) -> dict[int, FrameEntry]:
     assert selection.top is not None
-    quality = np.full(len(case.frames), np.nan)
-    for frame, entry in case.entries.items():
-        if entry.quality is not None:
-            quality[frame] = entry.quality
+    assert case.quality is not None  # entries with a score come from a model that scored the case
     offered = np.zeros(len(case.frames), bool)
     offered[list(found)] = True
-    ranking = rank_frames(quality, offered, case.ranges, top_n=selection.top, min_gap=selection.gap)
+    ranking = rank_frames(case.quality, offered, case.ranges, top_n=selection.top, min_gap=selection.gap)
     kept = ranking.frames if selection.per == "case" else [f for sweep in ranking.sweeps for f in sweep.frames]
     return {frame: found[frame] for frame in sorted(kept)}

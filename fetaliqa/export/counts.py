@@ -57,9 +57,9 @@ class Counts:
                 self.models[f"{entry.model} {entry.model_version or ''}".strip()] += 1
 
     def to_json(self) -> dict[str, Any]:
-        """The numbers as JSON values, sweeps counted from 1."""
+        """The numbers as JSON values, sweeps counted from 0."""
         by_case = {
-            case: {"frames": sum(sweeps.values()), "sweeps": {str(k + 1): sweeps[k] for k in sorted(sweeps)}}
+            case: {"frames": sum(sweeps.values()), "sweeps": {str(k): sweeps[k] for k in sorted(sweeps)}}
             for case, sweeps in sorted(self.cases.items())
         }
         named = ("states", "planes", "raters", "models", "parts")

@@ -40,6 +40,7 @@ COLUMNS = {
     "area_mm2": REAL,
     "circumference_mm": REAL,
     "circumference_absent": TEXT,
+    "warning": TEXT,
     "image": TEXT,
     "mask": TEXT,
     "slice": WHOLE,
@@ -75,6 +76,7 @@ def measured(case: ExportCase, sector: np.ndarray, frame: int) -> dict[str, Any]
         "area_mm2": area,
         "circumference_mm": None if fit.circumference_mm is None else round(fit.circumference_mm, 2),
         "circumference_absent": fit.absent_reason,
+        "warning": case.entries[frame].warning or fit.warning(case.anatomy),
     }
 
 

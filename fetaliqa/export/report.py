@@ -90,6 +90,8 @@ class ReportBuilder:
             if entry.quality is not None:
                 self._quality.append(entry.quality)
                 detail = f"quality {entry.quality:.3f}" + ("" if value is None else f", {value:.0f} mm")
+                if warning := sizes[frame].get("warning"):
+                    detail += f" ({warning})"
                 self._best.offer(entry.quality, lambda f=frame, d=detail: _drawn(case, f, d))
                 if entry.outlined:
                     self._worst.offer(-entry.quality, lambda f=frame, d=detail: _drawn(case, f, d))

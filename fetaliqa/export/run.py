@@ -222,17 +222,19 @@ class _Export:
                 pool=pool,
             )
             writer = self.format(context)
+            doubtful = 0
             with closing(ManifestWriter(root)) as manifest:
                 for case, sector, part in self._selected(progress):
                     places = writer.write_case(case)
                     sizes = context.each(partial(measured, case, sector), places)
+                    doubtful += sum(bool(size.get("warning")) for size in sizes)
                     if self.report is not None:
                         self.report.add(case, dict(zip(places, sizes)))
                     manifest.write(
                         frame_row(case, frame, place, part, size)
                         for (frame, place), size in zip(places.items(), sizes)
                     )
-            about = self._about(context.notes, context.labels())
+            about = self._about(context.notes, context.labels()) | {"doubtful_circumferences": doubtful}
             writer.finish(about)
             about["notes"] = self._notes(context.notes)
             if self.report is not None:

@@ -175,8 +175,10 @@ class ExportSource:
             raise OptionError(f"{case.case_id}: {image.name} changed while it was read; export it again")
         told = {frame["index"]: frame for frame in record["frames"]}
         entries = {frame: replace(entry, quality=told[frame]["quality"]) for frame, entry in case.entries.items()}
+        quality = np.array([np.nan if one["quality"] is None else one["quality"] for one in record["frames"]])
+        case = replace(case, entries=entries, quality=quality)
         if not self._proposals or record["model"]["task"] != "segmentation":
-            return replace(case, entries=entries)
+            return case
         masks, model = case.masks.copy(), record["model"]
         for frame, found in told.items():
             if frame in entries or found["padding"] or not found["positive"]:
@@ -190,6 +192,7 @@ class ExportSource:
                 model=model["name"],
                 model_version=model["version"],
                 quality=found["quality"],
+                warning=found.get("warning"),
             )
         return replace(case, entries=entries, masks=masks)
 

@@ -19,6 +19,7 @@ from fetaliqa.inference.case_screen import CaseScreen
 from fetaliqa.inference.case_search import CaseSearch
 from fetaliqa.inference.measuring import Findings, FrameAssessor
 from fetaliqa.inference.options import AssessOptions
+from fetaliqa.inference.plausibility import add_warnings
 from fetaliqa.inference.predictor import ChunkPrediction, Predictor
 from fetaliqa.inference.profile import FrameProfile, ProfileMaker
 from fetaliqa.inference.transfers import reading
@@ -28,6 +29,7 @@ from fetaliqa.student.folder import Student
 from fetaliqa.sweep import Sweep
 
 ASSESSMENT_SCHEMA = 1
+ASSESSMENT_REVISION = 2  # raised when the same sweep, model and options give another record
 Progress = Callable[[int, int], None]  # (frames done, frames in all)
 
 
@@ -215,6 +217,7 @@ def _record(
         positive[frame] = bool(
             values["positive"]
         )  # what nobody looked at supports its neighbours, and is not offered
+    add_warnings(fields, quality, positive, sweep.ranges, anatomy_named(predictor.card.anatomy).measurement)
     ranking = rank_frames(quality, positive, sweep.ranges, top_n=options.top_n)
     reason = ranking.reason
     if reason is not None and guessed.any():
@@ -247,6 +250,7 @@ def _record(
         "grid": predictor.image_size,
         "best": ranking.best,
         "reason": reason,
+        "warning": None if ranking.best is None else fields[ranking.best].get("warning"),
         "ranking": [int(frame) for frame in ranking.frames],
         "sweeps": [
             {

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from fetaliqa.atomic import atomic_path
+from fetaliqa.file_hash import settled_stamp
 from fetaliqa.sweep import Grid, Sweep, is_self_contained
 
 DEFAULT_BYTES = 2 * 1024**3
@@ -29,8 +30,8 @@ ENTRY_SUFFIX = ".assessment"
 DIGEST_BYTES = 32  # an entry is the SHA-256 of an npz archive, then the archive
 # Only files of these names are ever removed: the folder is the user's choice and may hold other things.
 OWN_FILE = re.compile(r"[0-9a-f]{64}\.(assessment|masks\.(mha|nii\.gz|nrrd)|identity\.json)")
-OWN_TEMPORARY = re.compile(r"\.[0-9a-f]{40}\.[a-z0-9_]+(\.[a-z.]+)?")
-STALE_SECONDS = 3600  # a temporary file older than this was left by a process that died
+LEFT_OVER = re.compile(r"\.[0-9a-f]{40}\.[a-z0-9_]+(\.[a-z.]+)?|[0-9a-f]{64}\.lock")  # temporary files and locks
+STALE_SECONDS = 3600  # older than this, it was left by a process that died, or is no longer needed
 
 
 def cache_key(*parts: Any) -> str:
@@ -123,6 +124,19 @@ def _grid(written: Mapping[str, Any]) -> Grid:
     )
 
 
+def file_identity(path: Path, sweep_count: int | None) -> str | None:
+    """A key of this very file (path, size, times, inode).
+
+    None for what these do not describe: a folder, a header whose pixels lie elsewhere, or a file that changed so
+    recently that another change may leave the same times (``settled_stamp``). Take it before reading the file: a
+    file replaced while being read then gets no false record.
+    """
+    if not path.is_file() or not is_self_contained(path):
+        return None
+    stamp = settled_stamp(path)
+    return None if stamp is None else cache_key("file", str(path.resolve()), stamp, sweep_count)
+
+
 class AssessmentCache:
     """A folder of cached assessments.
 
@@ -177,6 +191,10 @@ class AssessmentCache:
         """Where a derived file (a written mask stack) of entry ``key`` belongs."""
         return self.directory / f"{key}.masks{extension}"
 
+    def lock_for(self, key: str) -> Path:
+        """The file that whoever computes entry ``key`` locks, so that no other process does at the same time."""
+        return self.directory / f"{key}.lock"
+
     def trim(self) -> None:
         """Remove the cache's longest unused files until they are within the bound."""
         entries = []
@@ -185,7 +203,7 @@ class AssessmentCache:
                 status = path.stat()
                 if OWN_FILE.fullmatch(path.name):
                     entries.append((status.st_mtime, status.st_size, path))
-                elif OWN_TEMPORARY.fullmatch(path.name) and time.time() - status.st_mtime > STALE_SECONDS:
+                elif LEFT_OVER.fullmatch(path.name) and time.time() - status.st_mtime > STALE_SECONDS:
                     path.unlink(missing_ok=True)
         total = sum(size for _, size, _ in entries)
         for _, size, path in sorted(entries, key=lambda entry: entry[0]):
@@ -196,18 +214,6 @@ class AssessmentCache:
             total -= size
 
     # -- which file on disk has which content: spares reading a 351 MB stack to know that it is cached --
-
-    def identity(self, path: Path, sweep_count: int | None) -> str | None:
-        """A key of this very file (path, size, times, inode).
-
-        None for what the times of one file do not describe: a folder, or a header whose pixels lie elsewhere.
-        Take it before reading the file: a file replaced while being read then gets no false record.
-        """
-        if not path.is_file() or not is_self_contained(path):
-            return None
-        status = path.stat()
-        times = (status.st_mtime_ns, status.st_ctime_ns)
-        return cache_key("file", str(path.resolve()), status.st_size, times, status.st_ino, sweep_count)
 
     def known_content(self, identity: str | None) -> KnownContent | None:
         """What is recorded for a file identity, or None."""

@@ -2,43 +2,35 @@
 
 from __future__ import annotations
 
-import shutil
 import threading
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import platformdirs
 import torch
 
 from fetaliqa import __version__
-from fetaliqa.atomic import atomic_path
 from fetaliqa.errors import BundleError, OptionError
-from fetaliqa.inference.assessment import ASSESSMENT_SCHEMA, Progress, assess, model_info
+from fetaliqa.inference.assessment import ASSESSMENT_REVISION, ASSESSMENT_SCHEMA, Progress, assess, model_info
 from fetaliqa.inference.cache import (
     DEFAULT_BYTES,
     AssessmentCache,
     KnownContent,
     cache_key,
-    packed_shape,
-    unpack_frames,
-    unpack_masks,
-    used,
+    file_identity,
 )
 from fetaliqa.inference.case_screen import screen_floor
 from fetaliqa.inference.options import AssessOptions
 from fetaliqa.inference.precision import chosen_precision, parameters_of
 from fetaliqa.inference.predictor import Predictor, choose_device
-from fetaliqa.inference.profile import FrameProfile
+from fetaliqa.inference.result import AssessmentResult
+from fetaliqa.inference.sharing import SharedWork, Stopped, alone
 from fetaliqa.models import Bundle
 from fetaliqa.models.store import STUDENT_FOLDER, resolve_bundle
 from fetaliqa.student import AUTO
 from fetaliqa.student.folder import Student, open_student
-from fetaliqa.sweep import Grid, Sweep, read_sweep, write_masks
-from fetaliqa.sweep.mask_files import write_frames
+from fetaliqa.sweep import Sweep, read_sweep
 
 
 def default_cache_directory() -> Path:
@@ -46,70 +38,26 @@ def default_cache_directory() -> Path:
     return Path(platformdirs.user_cache_dir("fetaliqa")) / "assessments"
 
 
-@dataclass
-class AssessmentResult:
-    """One case's assessment, with what it takes to write its masks.
+@dataclass(frozen=True)
+class _Resolved:
+    """What a request is answered with, decided once, so that nothing is kept under a key it does not belong to.
 
     Attributes:
-        assessment: JSON-able record (docs/assessment.md).
-        cached: True when nothing was computed for this request.
+        options: of the request.
+        student: what guesses frames first, None without.
+        how: all that the assessment depends on besides the sweep, see :meth:`AssessmentService.made_with`.
     """
 
-    assessment: dict[str, Any]
-    cached: bool
-    _path: Path
-    _options: AssessOptions
-    _packed: Mapping[str, np.ndarray] | None
-    _masks: np.ndarray | None
-    _sweep: Sweep | None
-    _cache: AssessmentCache | None
-    _key: str
-    _grid: Grid
+    options: AssessOptions
+    student: Student | None
+    how: dict[str, Any]
 
-    @cached_property
-    def profile(self) -> FrameProfile | None:
-        """Of its frames; None of a classifier, and of entries of before there were any."""
-        return None if self._packed is None else FrameProfile.from_arrays(self._packed)
-
-    @property
-    def masks(self) -> np.ndarray:
-        """uint8 [T, H, W] on the native grid; 1 inside the outlined anatomy."""
-        if self._masks is None:
-            assert self._packed is not None
-            self._masks = unpack_masks(self._packed)
-        return self._masks
-
-    @property
-    def sweep(self) -> Sweep:
-        """The frames; read again from the file when the result came from the cache."""
-        if self._sweep is None:
-            self._sweep = read_sweep(self._path, sweeps=self._options.sweep_count)
-        return self._sweep
-
-    def write_masks(self, target: Path) -> None:
-        """Write the mask stack to ``target`` on the input's own grid; it is kept for the next time."""
-        target = Path(target)
-        extension = ".nii.gz" if target.name.endswith(".nii.gz") else target.suffix
-        if self._cache is None:
-            self._write(target)
-            return
-        # the key holds the pixels' hash, not the grid: two files of equal pixels may lie elsewhere in space
-        kept = self._cache.file_for(cache_key(self._key, asdict(self._grid)), extension)
-        try:
-            shutil.copyfile(kept, target)
-            used(kept)
-        except FileNotFoundError:
-            self._write(target)
-            with atomic_path(kept) as temporary:
-                shutil.copyfile(target, temporary)
-            self._cache.trim()
-
-    def _write(self, target: Path) -> None:
-        """From what is packed where that is at hand: the file of the sweep is not read for it."""
-        if self._packed is None:
-            write_masks(target, self.masks, self.sweep)
-        else:
-            write_frames(target, packed_shape(self._packed), self._grid, unpack_frames(self._packed))
+    def key(self, content_hash: str) -> str:
+        """Of the assessment in the cache."""
+        how = self.how
+        computed = (how["schema"], how["revision"], how["version"], how["device"], how["precision"])
+        screened = (how["student"],) if "student" in how else ()
+        return cache_key(*computed, content_hash, how["model"], how["classifier"], how["options"], *screened)
 
 
 class AssessmentService:
@@ -151,6 +99,7 @@ class AssessmentService:
         self._weights = weights
         self._cache = None if cache_dir is None else AssessmentCache(cache_dir, cache_bytes)
         self._lock = threading.Lock()
+        self._work: SharedWork[AssessmentResult] = SharedWork()
         self._predictor: Predictor | None = None
         self._classifier: Predictor | None = None
 
@@ -203,10 +152,19 @@ class AssessmentService:
         Raises:
             OptionError: when the service's device does not exist here.
         """
+        return self._resolved(options, device).how
+
+    def _resolved(self, options: AssessOptions, device: torch.device | None = None) -> _Resolved:
+        """What a request with these options is answered with.
+
+        Raises:
+            OptionError: when frames cannot be screened without a student, or the device does not exist here.
+        """
         device = device or choose_device(self._device)
         student = self._student_for(options)
         how = {
             "schema": ASSESSMENT_SCHEMA,
+            "revision": ASSESSMENT_REVISION,
             "version": __version__,  # a version may measure otherwise
             "device": device.type,  # a GPU computes in another precision
             "precision": self._precision_on(device),
@@ -214,7 +172,7 @@ class AssessmentService:
             "classifier": None if self._classifier_bundle is None else self._classifier_bundle.fingerprint,
             "options": options.as_dict(),
         }
-        return how if student is None else {**how, "student": student.fingerprint}
+        return _Resolved(options, student, how if student is None else {**how, "student": student.fingerprint})
 
     def _student_for(self, options: AssessOptions) -> Student | None:
         """The student that is used with these options.
@@ -231,11 +189,14 @@ class AssessmentService:
             )
         if not options.screened or not own:
             return None
-        if self._waits_for_student and (self._bundle.directory / STUDENT_FOLDER).is_dir():
-            self._student, self._waits_for_student = open_student(AUTO, self._bundle), False  # distilled meanwhile
+        with self._lock:
+            if self._waits_for_student and (self._bundle.directory / STUDENT_FOLDER).is_dir():
+                self._student = open_student(AUTO, self._bundle)  # distilled meanwhile
+                self._waits_for_student = False
+            student = self._student
         if options.screen:
-            screen_floor(self._student)
-        return self._student
+            screen_floor(student)
+        return student
 
     def check_options(self, options: AssessOptions) -> None:
         """Check that this service can do what is asked, before any sweep is read.
@@ -244,12 +205,6 @@ class AssessmentService:
             OptionError: when it cannot.
         """
         self._student_for(options)
-
-    def _key(self, content_hash: str, options: AssessOptions) -> str:
-        how = self.made_with(options)
-        computed = (how["schema"], how["version"], how["device"], how["precision"])
-        screened = (how["student"],) if "student" in how else ()
-        return cache_key(*computed, content_hash, how["model"], how["classifier"], how["options"], *screened)
 
     def _precision_on(self, device: torch.device) -> str:
         """Told from the bundle's card, without loading the model."""
@@ -261,17 +216,13 @@ class AssessmentService:
         Raises:
             OptionError: see :meth:`check_options`.
         """
-        options = options or AssessOptions()
-        self.check_options(options)
-        return self._known(Path(path), options)[1]
+        request = self._resolved(options or AssessOptions())
+        return self._known(Path(path), request, file_identity(Path(path), request.options.sweep_count))
 
-    def _known(self, path: Path, options: AssessOptions) -> tuple[str | None, AssessmentResult | None]:
-        """The file's identity in the cache, and its assessment when it is known and was assessed before."""
-        if self._cache is None:
-            return None, None
-        identity = self._cache.identity(path, options.sweep_count)
-        known = self._cache.known_content(identity)
-        return identity, self._found(path, options, known, None) if known else None
+    def _known(self, path: Path, request: _Resolved, identity: str | None) -> AssessmentResult | None:
+        """The assessment of a file of this identity, when it is known and was assessed before."""
+        known = None if self._cache is None else self._cache.known_content(identity)
+        return None if known is None else self._found(path, request, known, None)
 
     def assess(
         self,
@@ -280,60 +231,84 @@ class AssessmentService:
         progress: Progress | None = None,
         *,
         with_profile: bool = False,
+        stopped: Stopped | None = None,
     ) -> AssessmentResult:
         """Assess the sweep file (or folder of frames) at ``path``.
+
+        Requests for the same pixels and options at the same time are computed once, also by several processes that
+        share a cache folder.
 
         Args:
             path: of the file.
             options: which part, and how.
             progress: called with (frames done, frames in all).
             with_profile: whether an assessment that was kept without a profile is made again.
+            stopped: asked after each batch whether this request was given up; what others wait for is computed
+                all the same.
 
         Raises:
             FetalIQAError: when the file cannot be used, or the options do not fit it.
+            RequestStopped: when the request was given up.
         """
-        path, options = Path(path), options or AssessOptions()
-        self.check_options(options)
+        path = Path(path)
+        request = self._resolved(options or AssessOptions())  # once: what is computed is what the key says
+
+        def usable(found: AssessmentResult | None) -> AssessmentResult | None:
+            return None if found is None or (with_profile and found.profile is None) else found
+
         # the identity is taken before reading: a file replaced meanwhile gets no false record
-        identity, found = self._known(path, options)
-        if found is not None and (not with_profile or found.profile is not None):
-            return found
-        sweep = read_sweep(path, sweeps=options.sweep_count)
-        if self._cache is not None:
-            content = KnownContent.of(sweep)
-            self._cache.remember_content(identity, content)
-            found = self._found(path, options, content, sweep)
-            if found is not None and (not with_profile or found.profile is not None):
-                return found
+        identity = file_identity(path, request.options.sweep_count)
+        if (known := usable(self._known(path, request, identity))) is not None:
+            return known
+        sweep = read_sweep(path, sweeps=request.options.sweep_count)
+        if self._cache is None:
+            # the pixels' hash is made beside the frames then; a file that has an identity is told by that
+            key = request.key(identity or sweep.content_hash)
+        else:
+            key = request.key(sweep.content_hash)
+            self._cache.remember_content(identity, KnownContent.of(sweep))
+
+        def compute(report: Progress) -> AssessmentResult:
+            if self._cache is None:
+                return self._computed(path, request, sweep, report)
+            with alone(self._cache.lock_for(key), lambda: report(0, sweep.frame_count)):
+                # another process, or a request that ended just before this one began, may have made it
+                found = usable(self._found(path, request, KnownContent.of(sweep), sweep))
+                return found or self._computed(path, request, sweep, report)
+
+        result, here = self._work.run(key, compute, progress, stopped)
+        return result if here else result.of_other_file(path, sweep)
+
+    def _computed(self, path: Path, request: _Resolved, sweep: Sweep, progress: Progress) -> AssessmentResult:
         predictor = self.load()
         result = assess(
             sweep,
             predictor,
-            options,
+            request.options,
             classifier=self._classifier,
-            student=self._student_for(options),
+            student=request.student,
             progress=progress,
         )
-        key = self._key(sweep.content_hash, options)
+        key = request.key(sweep.content_hash)
         if self._cache is not None:
             arrays = None if result.profile is None else result.profile.arrays()
             self._cache.put(key, result.record, result.masks, arrays)
         made = AssessmentResult(
-            result.record, False, path, options, None, result.masks, sweep, self._cache, key, sweep.grid
+            result.record, False, path, request.options, None, result.masks, sweep, self._cache, key, sweep.grid
         )
         made.profile = result.profile
         return made
 
     def _found(
-        self, path: Path, options: AssessOptions, content: KnownContent, sweep: Sweep | None
+        self, path: Path, request: _Resolved, content: KnownContent, sweep: Sweep | None
     ) -> AssessmentResult | None:
         if self._cache is None:
             return None
-        ways = [options]
+        options, ways = request.options, [request]
         if options.screened:  # whoever looked at every frame knows more
-            ways.insert(0, replace(options, search=False, screen=False))
+            ways.insert(0, self._resolved(replace(options, search=False, screen=False)))
         for way in ways:
-            key = self._key(content.content_hash, way)
+            key = way.key(content.content_hash)
             stored = self._cache.get(key)
             if stored is not None:
                 break

@@ -7,6 +7,7 @@ from fetaliqa.metrics.acouslic import (
     circumferences_from_row,
     evaluate_case,
     mean_score,
+    official_field_of_view,
 )
 from fetaliqa.metrics.bootstrap import (
     Interval,
@@ -62,6 +63,7 @@ __all__ = [
     "expected_calibration_error",
     "frame_metrics",
     "mean_score",
+    "official_field_of_view",
     "over_trials",
     "percentile_interval",
     "precision_recall",

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.resources import files
 from typing import Literal
 
 import cv2
@@ -31,6 +32,7 @@ MISSED_HD = 744.0 * TOLERANCE_FRAMES  # pixels: image width times T, for an empt
 OFFICIAL_PADDING = 200  # pixels around the mask before contours are taken
 OFFICIAL_DILATIONS = 3  # of the field of view's border
 OFFICIAL_SPACING_MM = 0.28
+OFFICIAL_SHAPE = (562, 744)  # rows and columns of all frames
 
 
 @dataclass(frozen=True)
@@ -146,26 +148,45 @@ def challenge_circumference(
 ) -> float | None:
     """Circumference in mm the way the challenge measures it, through boundary pixel centres.
 
+    The outline's pixels near the border of the field of view are dropped, and the ellipse goes through the piece
+    of what is left that encloses the largest area: an outline that is cut on two sides is measured by one piece.
     About half a pixel of radius shorter than ``fetaliqa.biometry.fit_outline`` (0.9 mm at 0.28 mm).
-    None when no piece of contour with more than five points is left away from the border.
+    None when that piece has no more than five points.
     """
     padding = OFFICIAL_PADDING
     padded = np.pad(_inside(mask, field_of_view).astype(np.uint8), padding)
-    dropped = np.zeros_like(padded)
+    left = _contour_lines(padded)
     if field_of_view is not None:
-        inside = np.pad((field_of_view != 0).astype(np.uint8), padding)
-        border, _ = cv2.findContours(inside, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-        cv2.drawContours(dropped, border, -1, [1.0], 1)
-        cv2.dilate(dropped, np.ones((3, 3), np.uint8), dst=dropped, iterations=OFFICIAL_DILATIONS)
-    contours, _ = cv2.findContours(padded, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    pieces = [points[dropped[points[:, 1], points[:, 0]] == 0] for points in (c[:, 0] for c in contours)]
-    longest = max(pieces, key=len, default=np.empty((0, 2)))
-    if len(longest) <= 5:
+        dropped = _contour_lines(np.pad((field_of_view != 0).astype(np.uint8), padding))
+        dropped = cv2.dilate(dropped, np.ones((3, 3), np.uint8), iterations=OFFICIAL_DILATIONS)
+        left[dropped != 0] = 0
+    pieces, _ = cv2.findContours(left, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+    piece = max(pieces, key=cv2.contourArea, default=None)
+    if piece is None or len(piece) <= 5:
         return None
-    _, (width, height), _ = cv2.fitEllipse(longest.astype(np.float32))
+    _, (width, height), _ = cv2.fitEllipse(piece)
     if not np.isfinite([width, height]).all():
         return None
     return ellipse_circumference(width / 2, height / 2) * spacing_mm
+
+
+def official_field_of_view() -> np.ndarray:
+    """The field of view that the challenge limits all masks to: uint8 [562, 744], 1 inside.
+
+    ``data/fov_mask.mha`` of DIAGNijmegen/ACOUSLIC-AI-evaluation-method (Apache-2.0), as a picture.
+    """
+    content = (files("fetaliqa.metrics") / "acouslic_field_of_view.png").read_bytes()
+    picture = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_GRAYSCALE)
+    assert picture is not None
+    return (picture != 0).astype(np.uint8)
+
+
+def _contour_lines(mask: np.ndarray) -> np.ndarray:
+    """uint8 [H, W] of 0 and 1: the pixels on the contours of a mask, holes included."""
+    contours, _ = cv2.findContours(mask, cv2.RETR_TREE, cv2.CHAIN_APPROX_NONE)
+    lines = np.zeros_like(mask)
+    cv2.drawContours(lines, contours, -1, [1.0], 1)
+    return lines
 
 
 def _case_nae(truth: CaseTruth, frame: int, mask: np.ndarray, spacing_mm: float) -> float:

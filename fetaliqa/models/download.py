@@ -7,20 +7,27 @@ are right.
 
 from __future__ import annotations
 
+import errno
 import http.client
 import json
+import logging
 import os
 import re
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from pathlib import Path
+from typing import NoReturn
 
-from fetaliqa.atomic import write_json
+from fetaliqa.atomic import why_not_written, write_json
 from fetaliqa.errors import WeightsError
 from fetaliqa.file_hash import file_sha256
 from fetaliqa.models.hashing import CHUNK_BYTES, SHA256_PATTERN, short
+
+logger = logging.getLogger(__name__)
 
 # numansaeed/fetalclip-model: where FetalCLIP's README points to since 2026-02-05
 DEFAULT_URL = "https://huggingface.co/numansaeed/fetalclip-model/resolve/main/FetalCLIP_weights.pt"
@@ -28,6 +35,9 @@ URL_VARIABLE = "FETALIQA_WEIGHTS_URL"
 TOKEN_VARIABLE = "HF_TOKEN"
 TIMEOUT_SECONDS = 60.0  # without a byte
 ATTEMPTS = 5  # connections that bring no new byte before giving up
+MOST_SECONDS = 120.0  # waited before one of them; a server that asks for more is left to the user
+PASSING = (408, 429, 500, 502, 503, 504)  # statuses that may be others a moment later
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS)
 PART_SUFFIX = ".part"
 CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+)")
 
@@ -88,8 +98,12 @@ def download(
     progress: Progress | None = None,
     attempts: int = ATTEMPTS,
     advice: Advice = WEIGHTS,
+    wait: Callable[[float], object] = time.sleep,
 ) -> str:
     """Download ``url`` to ``target``, continuing an earlier part of it.
+
+    After a connection that broke, or a server that cannot answer for the moment (HTTP 408, 429 and 5xx), it is
+    tried again: at once where bytes arrived, else after 1, 2, 4 ... s, or when the server says (``Retry-After``).
 
     Args:
         url: http(s) address.
@@ -98,38 +112,72 @@ def download(
         progress: called with the bytes so far and in all.
         attempts: connections without progress before giving up.
         advice: what refusals tell the user.
+        wait: sleeps for some seconds.
 
     Returns:
         SHA-256 (hex) of the file.
 
     Raises:
-        WeightsError: when the server refuses, the connection keeps breaking (the part is kept), or the hash is
-            wrong (the part is removed).
+        WeightsError: when the server refuses, keeps failing or asks to wait for more than two minutes, or the
+            disk is full (the part is kept); or when the hash is wrong (the part is removed).
     """
     target = Path(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(target.name + PART_SUFFIX)
     failures, reply, stated = 0, None, None
+    most = _size(part)  # bytes ever held: of a file without a tag each connection begins again
     while reply is None or reply.total is None or _size(part) < reply.total:
-        before = _size(part)
+        asked_seconds = None
         try:
             reply = _fetch(url, part, progress, advice.token_variable)
             stated = reply.sha256 or stated
             if reply.total is None:
                 break  # no length stated: the end of the connection is the end of the file
-        except urllib.error.HTTPError as problem:
-            _refused(url, problem, advice)
-        except (urllib.error.URLError, http.client.HTTPException, OSError) as problem:
-            failure = f"{getattr(problem, 'reason', problem)}"
-            failures = failures + 1 if _size(part) <= before else 0
-        else:
+            if _size(part) >= reply.total:
+                break
             failure = "the connection closed early"
-            failures = failures + 1 if _size(part) <= before else 0
-        if failures >= attempts:
+        except urllib.error.HTTPError as problem:
+            with problem:
+                if problem.code not in PASSING:
+                    _refused(url, problem.code, advice)
+                failure = f"the server cannot answer now, HTTP {problem.code}"
+                asked_seconds = _retry_after(problem.headers.get("Retry-After"))
+        except (urllib.error.URLError, http.client.HTTPException, OSError) as problem:
+            if isinstance(problem, OSError) and problem.errno in DISK:
+                raise WeightsError(f"{part} is not written: {why_not_written(problem, 'download')}") from None
+            failure = f"{getattr(problem, 'reason', problem)}"
+        failures = failures + 1 if _size(part) <= most else 0
+        most = max(most, _size(part))
+        seconds = backoff_seconds(failures) if asked_seconds is None else asked_seconds
+        if failures >= attempts or seconds > MOST_SECONDS:
+            later = f" in {seconds:.0f} s" if seconds > MOST_SECONDS else ""
             raise WeightsError(
-                f"download of {url} stopped at {_size(part)} bytes ({failure}); run the command again to continue"
+                f"download of {url} stopped at {_size(part)} bytes ({failure}); run the command again{later} "
+                "to continue"
             )
+        logger.warning("download of %s: %s; going on in %.0f s", url, failure, seconds)
+        wait(seconds)
     return _finish(part, target, url, sha256 or stated)
+
+
+def backoff_seconds(failures: int) -> float:
+    """How long to wait after connections in a row that brought nothing: 1, 2, 4 ... s; 0 after one that did."""
+    return min(2.0 ** (failures - 1), MOST_SECONDS) if failures else 0.0
+
+
+def _retry_after(stated: str | None) -> float | None:
+    """Seconds that a server asks to wait (RFC 9110, section 10.2.3: a number or a date); None when it does not."""
+    if not stated:
+        return None
+    try:
+        return max(0.0, float(int(stated)))
+    except ValueError:
+        pass
+    try:
+        when = parsedate_to_datetime(stated)
+    except ValueError:
+        return None
+    return max(0.0, when.timestamp() - time.time())
 
 
 def _finish(part: Path, target: Path, url: str, expected: str | None) -> str:
@@ -207,8 +255,7 @@ def _resumable(part: Path) -> tuple[int, str | None]:
     return (_size(part), tag) if isinstance(tag, str) else (0, None)
 
 
-def _refused(url: str, problem: urllib.error.HTTPError, advice: Advice) -> None:
-    code = problem.code
+def _refused(url: str, code: int, advice: Advice) -> NoReturn:
     if code in (http.HTTPStatus.UNAUTHORIZED, http.HTTPStatus.FORBIDDEN):
         token = f" and set {advice.token_variable} to your access token" if advice.token_variable else ""
         raise WeightsError(
@@ -219,9 +266,7 @@ def _refused(url: str, problem: urllib.error.HTTPError, advice: Advice) -> None:
         raise WeightsError(
             f"{url}: no such file (HTTP 404); give its present address with --url or {advice.url_variable}"
         ) from None
-    if code < http.HTTPStatus.INTERNAL_SERVER_ERROR and code != http.HTTPStatus.TOO_MANY_REQUESTS:
-        raise WeightsError(f"{url}: the server refused the download (HTTP {code})") from None
-    raise WeightsError(f"{url}: the server cannot answer now (HTTP {code}); run the command again later") from None
+    raise WeightsError(f"{url}: the server refused the download (HTTP {code})") from None
 
 
 def _note(part: Path) -> Path:

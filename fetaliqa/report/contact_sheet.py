@@ -44,7 +44,7 @@ def contact_sheet(path: Path, *, frames: np.ndarray, masks: np.ndarray, assessme
     """Write the contact sheet of a case as a PNG.
 
     Shows the frames of ``assessment["ranking"]``; where there are none, the least bad frames marked as not
-    usable, with the reason. Frame numbers count from 0 in the stack, sweep numbers from 1.
+    usable, with the reason. Frames and sweeps count from 0.
 
     Args:
         path: PNG to write (atomically).
@@ -137,10 +137,12 @@ def _title(figure: Figure, grid: GridSpec, assessment: dict[str, Any], shown: li
         return
     record = assessment["frames"][best]
     axes.text(1, 0.52, f"best frame {best}", color=ACCENT, fontsize=19, fontweight="bold", ha="right", va="center")
-    about = [f"sweep {record['sweep'] + 1} of {len(assessment['sweeps'])}", f"quality {record['quality']:.2f}"]
+    about = [f"sweep {record['sweep']} (0 to {len(assessment['sweeps']) - 1})", f"quality {record['quality']:.2f}"]
     if record.get("circumference_mm") is not None:
-        about.append(f"{model.get('measurement', '')} {record['circumference_mm']:.0f} mm".strip())
-    axes.text(1, 0.14, "   ·   ".join(about), color=MUTED, fontsize=11, ha="right", va="center")
+        doubtful = ": doubtful" if record.get("warning") else ""
+        about.append(f"{model.get('measurement', '')} {record['circumference_mm']:.0f} mm{doubtful}".strip())
+    colour = WARN if record.get("warning") else MUTED
+    axes.text(1, 0.14, "   ·   ".join(about), color=colour, fontsize=11, ha="right", va="center")
 
 
 def _spacing(assessment: dict[str, Any]) -> str:
@@ -200,13 +202,13 @@ def _captions(axes: Axes, item: _Shown, assessment: dict[str, Any]) -> None:
     colour = (ACCENT if item.index == assessment.get("best") else TEXT) if item.usable else WARN
     name = f"{item.rank}   frame {item.index}" if item.usable else f"not usable   frame {item.index}"
     axes.text(0, 1.015, name, color=colour, fontweight="bold", va="bottom", **style)
-    axes.text(1, 1.015, f"sweep {item.fields['sweep'] + 1}", color=MUTED, ha="right", va="bottom", **style)
+    axes.text(1, 1.015, f"sweep {item.fields['sweep']}", color=MUTED, ha="right", va="bottom", **style)
     digits = 2 if item.usable else 4  # frames that are not usable differ far behind the point
     axes.text(0, -0.02, f"quality {item.fields['quality']:.{digits}f}", color=TEXT, va="top", **style)
     millimetres = item.fields.get("circumference_mm")
     measurement = str(assessment["model"].get("measurement") or "circumference")
     if millimetres is not None and item.fields.get("warning"):
-        line = f"{measurement} {millimetres:.0f} mm: implausible"
+        line = f"{measurement} {millimetres:.0f} mm: doubtful"
         axes.text(1, -0.02, line, color=WARN, ha="right", va="top", **style)
     elif millimetres is not None:
         axes.text(1, -0.02, f"{measurement} {millimetres:.0f} mm", color=MEASURE, ha="right", va="top", **style)

@@ -8,7 +8,18 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from fetaliqa.report.palette import ACCENT, BACKGROUND, FAINT, MEASURE, MUTED, PADDING, PANEL, PANEL_OTHER, TEXT
+from fetaliqa.report.palette import (
+    ACCENT,
+    BACKGROUND,
+    FAINT,
+    MEASURE,
+    MUTED,
+    PADDING,
+    PANEL,
+    PANEL_OTHER,
+    TEXT,
+    WARN,
+)
 
 FEW_FRAMES = 60  # below this every frame gets a dot: a line through one or two points cannot be seen
 
@@ -54,7 +65,7 @@ def _style(axes: Axes, count: int) -> None:
     axes.grid(axis="y", color=FAINT, linewidth=0.5, alpha=0.6)
     axes.set_axisbelow(True)
     axes.set_ylabel("quality", color=ACCENT, fontsize=10)
-    axes.set_xlabel("frame", color=MUTED, fontsize=10)
+    axes.set_xlabel("frame (from 0)", color=MUTED, fontsize=10)
     for side in axes.spines.values():
         side.set_visible(False)
 
@@ -63,7 +74,7 @@ def _sweeps(axes: Axes, sweeps: list[dict[str, Any]], padding: np.ndarray) -> No
     for number, sweep in enumerate(sweeps):
         start, stop = sweep["start"], sweep["stop"]
         axes.axvspan(start - 0.5, stop - 0.5, color=(PANEL, PANEL_OTHER)[number % 2], linewidth=0, zorder=0)
-        name = f"sweep {number + 1}" if len(sweeps) <= 8 else str(number + 1)
+        name = f"sweep {number}" if len(sweeps) <= 8 else str(number)
         axes.text((start + stop - 1) / 2, 1.055, name, color=MUTED, fontsize=9.5, ha="center", va="center")
         if number:
             axes.axvline(start - 0.5, color=FAINT, linewidth=1, zorder=1)
@@ -116,12 +127,16 @@ def _line(axes: Axes, start: int, quality: np.ndarray, positive: np.ndarray, cou
 
 def _measurements(axes: Axes, assessment: dict[str, Any], records: list[dict[str, Any]]) -> None:
     """Circumferences on a second axis; no axis where there are none."""
-    values = [(r["index"], float(r["circumference_mm"])) for r in records if r.get("circumference_mm") is not None]
-    if not values:
+    shown = [record for record in records if record.get("circumference_mm") is not None]
+    if not shown:
         return
-    frames, millimetres = np.array(values).T
+    frames = np.array([record["index"] for record in shown])
+    millimetres = np.array([float(record["circumference_mm"]) for record in shown])
+    doubtful = np.array([bool(record.get("warning")) for record in shown])
     other = axes.twinx()
-    other.plot(frames, millimetres, "D", color=MEASURE, markersize=2.6, alpha=0.85, linewidth=0, zorder=5)
+    style: dict[str, Any] = {"markersize": 2.6, "alpha": 0.85, "linewidth": 0, "zorder": 5}
+    other.plot(frames[~doubtful], millimetres[~doubtful], "D", color=MEASURE, **style)
+    other.plot(frames[doubtful], millimetres[doubtful], "x", color=WARN, **style)
     low, high = millimetres.min(), millimetres.max()
     margin = max(20.0, 0.15 * (high - low))  # mm; keeps a flat series from filling the axis
     bottom = max(0.0, low - margin)

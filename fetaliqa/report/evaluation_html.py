@@ -154,7 +154,7 @@ def _shown(example: Example) -> dict[str, Any]:
     return {
         "image": _embedded(pair_picture(example)),
         "case": example.case_id,
-        "place": f"sweep {example.sweep + 1}, frame {example.frame}, {GRADES[example.grade]}",
+        "place": f"sweep {example.sweep}, frame {example.frame}, {GRADES[example.grade]}",
         "said": ", ".join(said),
     }
 

@@ -1,7 +1,7 @@
 """Done marks: of what input, by what model and with which options the results in a case's folder were made.
 
-A mark is the last file of a complete folder. An input is the same when it lies at the same path with the same size
-and times; where these differ (it was copied to another machine, say), when its bytes have the same hash.
+A mark is the last file of a complete folder. An input is the same when it lies at the same path and has the same
+size, times and inode; where these differ (it was copied, say), when its bytes have the same hash.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from fetaliqa.errors import SweepError
-from fetaliqa.file_hash import file_sha256
+from fetaliqa.file_hash import file_sha256, file_stamp
 from fetaliqa.scoring.job import Case, ScoreJob
 from fetaliqa.sweep import files_of
 
@@ -27,7 +27,7 @@ class InputState:
 
     Attributes:
         path: absolute.
-        files: name, size in bytes, and times of change of content and of status in ns, of each of its files.
+        files: name and stamp (see ``file_stamp``: size in bytes first) of each of its files.
     """
 
     path: str
@@ -40,9 +40,7 @@ class InputState:
             states = [(file, file.stat()) for file in files_of(path)]
         except (SweepError, OSError):
             states = []
-        return cls(
-            str(path), [[file.name, state.st_size, state.st_mtime_ns, state.st_ctime_ns] for file, state in states]
-        )
+        return cls(str(path), [[file.name, *file_stamp(state)] for file, state in states])
 
     def may_equal(self, other: InputState) -> bool:
         """Whether names and sizes are the same, so that the bytes may be."""

@@ -42,7 +42,7 @@ class AutoRetrain:
             threading.Thread(target=self._watch, name="auto-retrain-watch", daemon=True).start()
 
     def _watch(self) -> None:
-        while not self._closed.is_set():
+        while not self._closed.is_set():  # only closing ends this thread: _count lets no exception out
             self._count()
             self._closed.wait(WATCH_SECONDS)
 
@@ -62,12 +62,21 @@ class AutoRetrain:
                 if new < self._frames or new == self._tried or processes("train"):
                     return
                 self._task.check(TrainOptions())
+                request: dict[str, Any] = {"model": SEG_MODEL, "mode": "quick"}
+                AsyncTask.run("train", request=request)
             except (FetalIQAError, OSError) as problem:
-                if str(problem) != self._said:  # once, not every minute
+                if self._is_new(problem):
                     logger.info("no training by itself yet: %s", problem)
-                    self._said = str(problem)
+                return
+            except Exception as problem:
+                if self._is_new(problem):
+                    logger.exception("newly confirmed frames could not be counted, or no training started")
                 return
             self._tried, self._said = new, ""
             logger.info("%d newly confirmed frames: a quick training starts by itself", new)
-            request: dict[str, Any] = {"model": SEG_MODEL, "mode": "quick"}
-            AsyncTask.run("train", request=request)
+
+    def _is_new(self, problem: Exception) -> bool:
+        """Whether this was not the last thing that was said: once, not every minute."""
+        told = f"{type(problem).__name__}: {problem}"
+        before, self._said = self._said, told
+        return told != before

@@ -20,6 +20,7 @@ from filelock import FileLock
 from monailabel.datastore.local import LocalDatastore, LocalDatastoreModel
 
 from fetaliqa.atomic import write_text
+from fetaliqa.file_hash import Stamp, file_stamp
 from monailabel_app.lib.ids import is_id
 from monailabel_app.lib.received import suffix_of, sweep_suffixes
 from monailabel_app.lib.refusal import Refused
@@ -43,7 +44,7 @@ class LockedIndex(LocalDatastore):
         self._guard = threading.RLock()  # endpoints run in threads, and the folder's observer in one of its own
         # one lock object, so that whoever holds it may take it again
         self._file_lock = FileLock(Path(studies) / ".lock", thread_local=False)
-        self._seen: tuple[int, int, int] | None = None  # the index as it was last read or written
+        self._seen: Stamp | None = None  # the index as it was last read or written
         self._read_only = read_only
         self._ignored: set[str] = set()
         extensions = [f"*{suffix}" for suffix in sweep_suffixes()]
@@ -137,7 +138,7 @@ class LockedIndex(LocalDatastore):
         self._seen = seen
         self._index_was_read()
 
-    def _set_aside(self, index: Path, seen: tuple[int, int, int], error: ValueError) -> None:
+    def _set_aside(self, index: Path, seen: Stamp, error: ValueError) -> None:
         """Go on without an index that nobody can read: it follows from the files and can be made again."""
         if not self._read_only:
             aside = index.with_name(f"{index.name}.damaged-{time.strftime('%Y%m%dT%H%M%S')}")
@@ -176,10 +177,9 @@ def _logged() -> Iterator[None]:
         logger.exception("a change of the studies folder could not be followed; the next one will be")
 
 
-def _signature(path: Path) -> tuple[int, int, int] | None:
+def _signature(path: Path) -> Stamp | None:
     """What tells one writing of the index from the next."""
     try:
-        found = path.stat()
+        return file_stamp(path.stat())
     except FileNotFoundError:
         return None
-    return found.st_mtime_ns, found.st_size, found.st_ino

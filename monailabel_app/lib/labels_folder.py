@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from fetaliqa.active.profiles import source_of
 from fetaliqa.errors import LabelConflict, LabelDamaged, LabelError
 from fetaliqa.labels import FrameRecord, LabelVersion
 from fetaliqa.labels.record import KEY
@@ -82,7 +82,7 @@ class LabelsFolder(ShownLabels):
         self._check_writable(received)
         check_self_contained(received)
         image = self.image_path(image_id)
-        seen = image.stat()
+        seen = source_of(image)
         with as_refusal():
             info = plain(label_info or {})
             based_on = _based_on(info)
@@ -109,10 +109,10 @@ class LabelsFolder(ShownLabels):
         sweep = read_sweep(image)
         return read_masks(file, sweep), pixels_sha256(sweep.frames)
 
-    def _check_same(self, image_id: str, image: Path, seen: os.stat_result) -> None:
+    def _check_same(self, image_id: str, image: Path, seen: str) -> None:
         """Refuse to label an image that was replaced since it was read."""
         there = image_id in self._datastore.objects and image.exists()
-        if not there or _identity(image.stat()) != _identity(seen):
+        if not there or source_of(image) != seen:
             raise Refused(404, f"image {image_id}: it was removed or replaced meanwhile; load it again")
 
     def _check_no_record(self, image_id: str, tag: str) -> None:
@@ -154,7 +154,7 @@ class LabelsFolder(ShownLabels):
     ) -> LabelVersion:
         self._check_not_read_only()
         image = self.image_path(image_id)
-        seen = image.stat()
+        seen = source_of(image)
         with as_refusal():
             old = self.labels.version(image_id, tag, version)
             if old.mask is not None:
@@ -231,10 +231,6 @@ class LabelsFolder(ShownLabels):
                 check_record(label_id, record, masks)
             saved = self.labels.save(label_id, tag, label.mask, record, told, image=label.image, based_on=based_on)
             self._shown(saved)
-
-
-def _identity(found: os.stat_result) -> tuple[int, int, int]:
-    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _based_on(info: dict[str, Any]) -> int | None:

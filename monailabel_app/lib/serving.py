@@ -111,5 +111,9 @@ class Serving:
             self._failed = spec, time.monotonic()
             logger.error("%s is published, but cannot be served; %s stays: %s", spec, self.spec, problem)
             return
+        except Exception:
+            self._failed = spec, time.monotonic()
+            logger.exception("%s is published, but cannot be served; %s stays", spec, self.spec)
+            return
         self._service, self.spec, self._failed = service, spec, None
         logger.info("now serving %s, version %s", spec, service.model_info()["version"])

@@ -118,3 +118,57 @@ def test_what_is_missing_for_a_training_is_said_once(
             task._count()
     assert started == []
     assert caplog.text.count("all confirmed frames are of one case") == 1
+
+
+def test_the_watch_outlives_what_cannot_be_counted(
+    monkeypatch: pytest.MonkeyPatch, started: list[dict[str, Any]], caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(auto_retrain, "WATCH_SECONDS", 0.02)
+    counted: list[int] = []
+    task = watched(monkeypatch, [12], lambda _: None)
+
+    def damaged_at_first(_: Any) -> int:
+        counted.append(0)
+        if len(counted) < 3:
+            raise ValueError("a damaged record")
+        return 12
+
+    monkeypatch.setattr(auto_retrain, "newly_confirmed", damaged_at_first)
+    task.watch()
+    until(lambda: len(started) == 1)
+    assert caplog.text.count("could not be counted") == 1
+
+
+def test_a_training_that_could_not_be_started_is_tried_again(
+    monkeypatch: pytest.MonkeyPatch, started: list[dict[str, Any]]
+) -> None:
+    task = watched(monkeypatch, [12], lambda _: None)
+    start = auto_retrain.AsyncTask.run
+
+    def no_process(*_args: Any, **_how: Any) -> None:
+        raise RuntimeError("no process")
+
+    monkeypatch.setattr(auto_retrain.AsyncTask, "run", no_process)
+    task._count()
+    monkeypatch.setattr(auto_retrain.AsyncTask, "run", start)
+    task._count()
+    assert len(started) == 1
+
+
+def test_a_version_that_breaks_the_loading_is_not_tried_at_every_request(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    published, tried = ["seg@1"], []
+
+    def make(spec: str) -> Any:
+        tried.append(spec)
+        if spec == "seg@2":
+            raise KeyError("a bug")
+        return Service(spec, threading.Event())
+
+    serving = Serving(make, lambda: published[0])
+    published[0] = "seg@2"
+    for _ in range(3):
+        assert serving.current().fingerprint == "seg@1"
+    assert tried == ["seg@1", "seg@2"]
+    assert "cannot be served; seg@1 stays" in caplog.text

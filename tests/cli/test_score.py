@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import subprocess
 import sys
 
@@ -74,6 +75,24 @@ def test_masks_of_a_slicer_sequence_are_a_sequence_on_its_grid(sample_case, tmp_
 def test_json_is_one_object_per_case(sample_case, capsys):
     assert main(["score", str(sample_case), "--json", "--quiet"]) == 0
     assert json.loads(capsys.readouterr().out)["case_id"] == sample_case.stem
+
+
+def test_a_frame_and_its_sweep_have_the_same_numbers_in_the_table_in_best_and_in_json(sample_case, capsys):
+    assert main(["score", str(sample_case), "--json", "--quiet"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert main(["score", str(sample_case), "--quiet"]) == 0
+    said = capsys.readouterr().out
+    rows = re.findall(r"^ +\d+ +(\d+) +(\d+) +0\.\d+", said, re.MULTILINE)
+    expected = [(frame, record["frames"][frame]["sweep"]) for frame in record["ranking"]]
+    assert [(int(frame), int(sweep)) for frame, sweep in rows] == expected
+    assert "counted from 0" in said
+    assert main(["best", str(sample_case), "--all-frames", "--quiet"]) == 0
+    said = capsys.readouterr().out
+    assert "frame {} (sweep {})".format(*expected[0]) in said
+    assert "counted from 0" in said
+    assert main(["best", str(sample_case), "--all-frames", "--quiet", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["frame"], found["sweep"]) == expected[0]
 
 
 def test_wrong_input_is_one_sentence_and_the_others_are_still_assessed(sample_case, tmp_path, capsys):

@@ -207,3 +207,39 @@ def test_the_server_ends_with_one_sentence_when_the_archive_does_not_answer(
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert error.startswith(f"error: the archive {stub.address} does not answer; check that it runs")
     assert list(tmp_path.iterdir()) == []
+
+
+def looks(stub: StubArchive) -> int:
+    """How often the archive was asked for its cines."""
+    return sum("Modality=US" in path and path.split("?")[0].endswith("/series") for _, path in stub.calls)
+
+
+def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.005)
+
+
+@pytest.mark.parametrize("label_saved", [False, True])
+def test_a_look_that_is_asked_for_during_a_pass_follows_it(
+    stub: StubArchive, linked: Callable[..., ArchiveLink], monkeypatch: pytest.MonkeyPatch, label_saved: bool
+) -> None:
+    link = linked()
+    send, asked = link._sending.send, []
+
+    def asked_meanwhile() -> list[str]:
+        if not asked:
+            asked.append(looks(stub))
+            link.look_soon()
+            if label_saved:  # sending it in between takes the wake-up
+                link.label_saved()
+                link._between()
+        return send()
+
+    monkeypatch.setattr(link._sending, "send", asked_meanwhile)
+    link.start()
+    try:
+        until(lambda: bool(asked) and looks(stub) > asked[0])
+    finally:
+        link.close()

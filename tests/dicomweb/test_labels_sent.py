@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
+import weakref
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pydicom
@@ -20,6 +23,7 @@ from fetaliqa.export.source import ExportSource
 from fetaliqa.labels import LabelStore
 from fetaliqa.labels.record import parse_record
 from fetaliqa.sweep import read_sweep
+from monailabel_app.lib.dicomweb import receiving
 from monailabel_app.lib.dicomweb.link import ArchiveLink
 
 
@@ -215,3 +219,36 @@ def test_a_label_does_not_wait_for_all_cines_to_be_copied(
         if "/instances/" in path or method == "POST"
     ]
     assert calls == ["fetch", "fetch", "POST", "fetch"]
+
+
+def test_labels_are_taken_back_one_at_a_time(
+    linked: Callable[..., ArchiveLink], cines: list[pydicom.Dataset], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An archive may hold thousands of segmentations, and more in pixels than memory."""
+    link = linked()
+    link.once(look=True)
+    store = a_store(link)
+    images = [cines[0].SeriesInstanceUID, cines[1].SOPInstanceUID, cines[2].SOPInstanceUID]
+    for name in images:
+        store.save_label(name, str(a_mask(link, name)), "final", record())
+    link.once(look=False)
+    shutil.rmtree(link.folder)
+    held: list[weakref.ref[Any]] = []
+    most = 0
+
+    def watched(*args: Any, **how: Any) -> Any:
+        nonlocal most
+        found = pydicom.dcmread(*args, **how)
+        if "PixelData" in found:
+            held.append(weakref.ref(found))
+            gc.collect()
+            most = max(most, sum(one() is not None for one in held))
+        return found
+
+    monkeypatch.setattr(receiving, "dcmread", watched)
+    other = linked()
+    other.once(look=True)
+    labels = LabelStore(other.folder / "label-versions")
+    assert [labels.latest(name, "final") for name in images] == [1, 1, 1]
+    assert most == 1
+    assert list(other.folder.glob(".segmentation-*")) == []

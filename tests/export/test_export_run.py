@@ -94,7 +94,7 @@ def test_the_card_counts_what_is_there_and_its_checksums_hold(export):
     assert counts["states"] == {"annotated": 12, "empty": 4}
     assert counts["planes"] == {"optimal": 4, "suboptimal": 4, "ungraded": 4}
     assert counts["raters"] == {"anna": 12, "bo": 4}
-    assert counts["by_case"]["beta"] == {"frames": 4, "sweeps": {"1": 3, "2": 1}}
+    assert counts["by_case"]["beta"] == {"frames": 4, "sweeps": {"0": 3, "1": 1}}
     assert (card["licence"], card["name"], card["model"]) == ("CC BY 4.0", "My set", None)
     assert card["software"]["fetaliqa"]
     sums = (found.out / "checksums.sha256").read_bytes()

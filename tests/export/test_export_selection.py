@@ -9,6 +9,7 @@ from fetaliqa.errors import OptionError
 from fetaliqa.export.case import ExportCase, FrameEntry
 from fetaliqa.export.choosing import chosen_entries
 from fetaliqa.export.selection import Selection
+from fetaliqa.quality import rank_frames
 from fetaliqa.sweep import Grid
 
 
@@ -57,7 +58,19 @@ def test_cases_are_taken_by_rater_time_and_name(export, words, cases):
 def scored_case(quality: dict[int, float]) -> ExportCase:
     entries = {f: FrameEntry(f, f // 20, "annotated", "optimal", True, quality=q) for f, q in quality.items()}
     stack = np.zeros((40, 4, 4), np.uint8)
-    return ExportCase("c", "s", stack, stack, entries, None, ((0, 20), (20, 40)), Grid())
+    told = np.full(40, np.nan)
+    told[list(quality)] = list(quality.values())
+    return ExportCase("c", "s", stack, stack, entries, None, ((0, 20), (20, 40)), Grid(), quality=told)
+
+
+def test_frames_that_nobody_may_take_speak_for_their_neighbours_as_in_an_assessment():
+    """A frame beside ones that the model calls bad is worth less than one beside frames that it never saw."""
+    case = scored_case({3: 0.80, 4: 0.81, 30: 0.78, 31: 0.78, 32: 0.78})
+    assert case.quality is not None
+    case.quality[[0, 1, 2, 5, 6, 7, 8]] = 0.0
+    case.quality[[28, 29, 33, 34]] = 0.09
+    best = rank_frames(case.quality, case.quality > 0.1, case.ranges).best
+    assert list(chosen_entries(case, Selection(states=("annotated",), top=1, per="case"))) == [best] == [31]
 
 
 def test_the_best_are_taken_with_a_gap_between_them():

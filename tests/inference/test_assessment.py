@@ -255,6 +255,7 @@ def test_masks_of_a_known_case_are_written_without_its_pixels_or_the_model(
         raise AssertionError("a known case needs neither pixels nor model")
 
     monkeypatch.setattr("fetaliqa.inference.service.read_sweep", refuse)
+    monkeypatch.setattr("fetaliqa.inference.result.read_sweep", refuse)
     monkeypatch.setattr(AssessmentService, "load", refuse)
     again = AssessmentService(random_bundle.directory, cache_dir=tmp_path / "cache", device="cpu").cached(
         path, DRAWS

@@ -18,6 +18,7 @@ from fetaliqa.inference.cache import (
     AssessmentCache,
     KnownContent,
     cache_key,
+    file_identity,
     pack_masks,
     unpack_masks,
 )
@@ -142,16 +143,16 @@ def test_a_file_is_known_again_until_it_changes(tmp_path):
     cache = AssessmentCache(tmp_path / "cache")
     path = tmp_path / "case.mha"
     path.write_bytes(b"ElementDataFile = LOCAL\none")
-    identity = cache.identity(path, None)
+    identity = file_identity(path, None)
     assert cache.known_content(identity) is None
     grid = Grid((0.3, 0.4, 1.0), (1.0, 2.0, 3.0), (0.0, 1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, -1.0), 3)
     content = KnownContent("hash", "case", grid, ("a note",))
     cache.remember_content(identity, content)
-    assert cache.known_content(cache.identity(path, None)) == content
-    assert cache.known_content(cache.identity(path, 6)) is None
+    assert cache.known_content(file_identity(path, None)) == content
+    assert cache.known_content(file_identity(path, 6)) is None
     path.write_bytes(b"ElementDataFile = LOCAL\ntwo")
-    assert cache.known_content(cache.identity(path, None)) is None
-    assert cache.identity(tmp_path, None) is None
+    assert cache.known_content(file_identity(path, None)) is None
+    assert file_identity(tmp_path, None) is None
 
 
 @pytest.mark.parametrize(
@@ -165,7 +166,7 @@ def test_a_file_is_known_again_until_it_changes(tmp_path):
 )
 def test_a_header_whose_pixels_may_lie_elsewhere_is_never_taken_for_known(tmp_path, name, content):
     (tmp_path / name).write_bytes(content)
-    assert AssessmentCache(tmp_path / "cache").identity(tmp_path / name, None) is None
+    assert file_identity(tmp_path / name, None) is None
 
 
 def _hammer(directory, number):

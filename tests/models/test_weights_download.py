@@ -1,16 +1,20 @@
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
 
 from fetaliqa.errors import WeightsError
+from fetaliqa.models import download as download_module
 from fetaliqa.models.download import download
 
 CONTENT = np.random.default_rng(1).integers(0, 256, 3_000_000, dtype=np.uint8).tobytes()
@@ -25,6 +29,7 @@ class Behaviour:
     tag: str | None = '"one"'
     ranges: bool = True
     status: int | None = None
+    busy: list[tuple[int, str | None]] = field(default_factory=list)  # status and Retry-After, one a connection
     cut_after: list[int] = field(default_factory=list)  # bytes sent before hanging up, one entry per connection
     redirect_hash: str | None = None
     requests: list[dict[str, str]] = field(default_factory=list)
@@ -50,6 +55,14 @@ class _Handler(BaseHTTPRequestHandler):
             return
         if server.status is not None:
             self.send_error(server.status)
+            return
+        if server.busy:
+            status, later = server.busy.pop(0)
+            self.send_response(status)
+            if later is not None:
+                self.send_header("Retry-After", later)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
             return
         start = self._start(server)
         if start is not None and start >= len(server.content):
@@ -113,7 +126,7 @@ def test_a_later_run_continues_the_part_of_an_earlier_one(server, tmp_path):
     url, behaviour = server
     behaviour.cut_after = [2_000_000, 0, 0]
     with pytest.raises(WeightsError, match=r"stopped at 2000000 bytes.*again to continue"):
-        download(url, tmp_path / "f.pt", attempts=2)
+        download(url, tmp_path / "f.pt", attempts=2, wait=lambda _: None)
     assert not (tmp_path / "f.pt").exists()
     behaviour.requests.clear()
     assert download(url, tmp_path / "f.pt") == SHA256
@@ -187,7 +200,7 @@ def test_the_access_token_goes_to_the_hub_and_not_to_its_storage(server, tmp_pat
         (404, "no such file.*--url"),
         (403, "access refused.*HF_TOKEN"),
         (401, "access refused"),
-        (503, "again later"),
+        (400, "refused the download"),
     ],
 )
 def test_refusals_say_what_to_do(server, tmp_path, status, sentence):
@@ -202,3 +215,73 @@ def test_an_address_where_nobody_answers_is_a_sentence(server, tmp_path):
     url = "http://127.0.0.1:9/file"
     with pytest.raises(WeightsError, match="stopped at 0 bytes"):
         download(url, tmp_path / "f.pt", attempts=1)
+
+
+def test_a_server_that_cannot_answer_for_the_moment_is_asked_again_after_longer_and_longer_waits(server, tmp_path):
+    url, behaviour = server
+    behaviour.busy = [(503, None), (500, None), (429, None)]
+    waits: list[float] = []
+    assert download(url, tmp_path / "f.pt", wait=waits.append) == SHA256
+    assert waits == [1, 2, 4]
+
+
+def test_it_is_asked_again_when_the_server_says(server, tmp_path):
+    url, behaviour = server
+    soon = format_datetime(datetime.now(UTC) + timedelta(seconds=50), usegmt=True)
+    behaviour.busy = [(503, "7"), (429, soon), (503, "Tue, 01 Jan 2019 00:00:00 GMT"), (503, "sometime")]
+    waits: list[float] = []
+    assert download(url, tmp_path / "f.pt", wait=waits.append) == SHA256
+    assert waits[0] == 7
+    assert 30 < waits[1] <= 50
+    assert waits[2:] == [0, 8]
+
+
+def test_a_server_that_asks_for_a_long_time_is_left_to_the_user(server, tmp_path):
+    url, behaviour = server
+    behaviour.busy = [(503, "3600")]
+    with pytest.raises(WeightsError, match=r"HTTP 503.*run the command again in 3600 s"):
+        download(url, tmp_path / "f.pt", wait=lambda _: pytest.fail("it waited"))
+
+
+def test_one_that_never_answers_is_given_up_after_some_waits(server, tmp_path):
+    url, behaviour = server
+    behaviour.busy = [(503, None)] * 9
+    waits: list[float] = []
+    with pytest.raises(WeightsError, match=r"stopped at 0 bytes \(the server cannot answer now, HTTP 503\)"):
+        download(url, tmp_path / "f.pt", wait=waits.append)
+    assert waits == [1, 2, 4, 8]
+
+
+def test_an_interruption_by_a_busy_server_continues_where_it_stopped(server, tmp_path):
+    url, behaviour = server
+    behaviour.cut_after = [1_200_000]
+    waits: list[float] = []
+
+    def busy_next(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 1:
+            behaviour.busy = [(503, None)]
+
+    assert download(url, tmp_path / "f.pt", wait=busy_next) == SHA256
+    assert waits == [0, 1]
+    assert behaviour.requests[-1]["Range"] == "bytes=1200000-"
+
+
+def test_a_file_without_a_tag_that_breaks_off_again_and_again_is_given_up(server, tmp_path):
+    url, behaviour = server
+    behaviour.tag = None
+    behaviour.cut_after = [1000, 500] * 9
+    with pytest.raises(WeightsError, match="closed early"):
+        download(url, tmp_path / "f.pt", attempts=3, wait=lambda _: None)
+    assert len(behaviour.requests) == 4
+
+
+def test_a_full_disk_is_said_at_once(server, tmp_path, monkeypatch):
+    url, _ = server
+
+    def full(*_args: object, **_how: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(download_module, "write_json", full)
+    with pytest.raises(WeightsError, match="the disk is full"):
+        download(url, tmp_path / "f.pt", wait=lambda _: pytest.fail("it waited"))

@@ -78,7 +78,7 @@ def place(fake: FakeServer, model: SlowModel, tmp_path: Path) -> Workplace:
 def test_the_best_frame_is_shown_while_the_model_looks_at_the_others(place: Workplace, model: SlowModel) -> None:
     desk = place.desk
     assert desk.position == BEST
-    assert place.hub.status.text == f"Best frame: {BEST + 1}. The model looks at the other frames …"
+    assert place.hub.status.text == f"Best frame: {BEST}. The model looks at the other frames …"
     assert place.hub.status.kind == "busy"
     assert "quality 0.90" in frame_line(desk)
     desk.go_to(2)
@@ -89,7 +89,7 @@ def test_the_best_frame_is_shown_while_the_model_looks_at_the_others(place: Work
     desk.go_to(4)
     model.go.set()
     settle(place)
-    assert place.hub.status.text == f"Best frame: {BEST + 1}."
+    assert place.hub.status.text == f"Best frame: {BEST}."
     assert desk.position == 4  # nobody is pulled away
     assert sorted(desk.work.frames) == [BEST]
     assert desk.work.sweep.assessment.whole

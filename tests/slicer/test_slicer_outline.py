@@ -92,3 +92,17 @@ def test_measuring_a_full_size_frame_is_fast_enough_to_be_live() -> None:
     for _ in range(10):
         measure(mask, (0.28, 0.28), free)
     assert (time.process_time() - started) / 10 < 0.1  # measured: 0.01 s; a tenth would be felt
+
+
+def test_the_server_s_warning_stands_beside_the_circumference() -> None:
+    from types import SimpleNamespace
+
+    from FetalIQALib.describing import measurement_line
+    from FetalIQALib.sweep import _measured
+
+    ellipse = {"center_x": 50.0, "center_y": 40.0, "semi_major": 30.0, "semi_minor": 20.0, "angle_deg": 0.0}
+    told = {"ellipse": ellipse, "circumference_mm": 137.8, "warning": "quality 0.66 is low; check the outline"}
+    found = _measured(told)
+    work = SimpleNamespace(frame=lambda _: SimpleNamespace(mask=None))
+    desk = SimpleNamespace(work=work, position=3, measurement=lambda _: found)
+    assert measurement_line(desk) == "AC 137.8 mm (proposed) – quality 0.66 is low; check the outline"

@@ -173,7 +173,7 @@ def test_buttons_do_what_their_keys_do(window: Window) -> None:
 
 
 def test_what_the_window_says(window: Window) -> None:
-    assert "Frame 16 of 30" in window.ui.frameLabel.text()
+    assert "Frame 15 (0 to 29)" in window.ui.frameLabel.text()
     assert "proposal of demo" in window.ui.decisionLabel.text()
     assert window.ui.measureLabel.text().endswith("mm (proposed)")
     window.press("D")

@@ -23,7 +23,7 @@ from fetaliqa.experiments.paper.held_out import judged_tables, table_figures
 from fetaliqa.experiments.paper.rows import Row
 from fetaliqa.experiments.paper.study import Study, without_folders
 from fetaliqa.experiments.paper.weights import load_trained, save_trained
-from fetaliqa.file_hash import file_sha256
+from fetaliqa.file_hash import Stamp, file_sha256, file_stamp
 from fetaliqa.models import Threshold, trainable_count
 from fetaliqa.training.recipe import Recipe
 from fetaliqa.training.store import FrameStore
@@ -162,11 +162,11 @@ def trial_name(
 def _weights_key(study: Study, row: Row) -> list[Any]:
     assert row.baseline is not None
     file = None if study.reduced else study.weights_of(row.baseline)
-    return [] if file is None else [_content(file, file.stat().st_size, file.stat().st_mtime_ns)]
+    return [] if file is None else [_content(file, file_stamp(file.stat()))]
 
 
 @lru_cache(maxsize=64)
-def _content(file: Path, _size: int, _changed: int) -> str:
+def _content(file: Path, _stamp: Stamp) -> str:
     return file_sha256(file)
 
 

@@ -120,10 +120,13 @@ class ArchiveLink:
     def _run(self) -> None:
         due = time.monotonic()
         while not self._stopping.is_set():
+            # both are cleared before the pass: what is asked for while it runs is done by the next one
+            self._wake.clear()
             look = self._look_wanted.is_set() or (self._every > 0 and time.monotonic() >= due)
-            self.once(look)
             if look:
                 self._look_wanted.clear()
+            self.once(look)
+            if look:
                 due = time.monotonic() + self._every
-            self._wake.wait(max(0.0, due - time.monotonic()) if self._every else None)
-            self._wake.clear()
+            if not self._look_wanted.is_set():  # a label sent in between may have taken its wake-up
+                self._wake.wait(max(0.0, due - time.monotonic()) if self._every else None)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from pydicom import dcmread
@@ -20,6 +22,31 @@ from monailabel_app.lib.dicomweb.sending import FINAL
 from monailabel_app.lib.label_info import check_record
 
 logger = logging.getLogger(__name__)
+HEADER = ["SeriesInstanceUID", "SeriesNumber", "Manufacturer", "ReferencedSeriesSequence"]
+
+
+@dataclass(frozen=True)
+class _Received:
+    """A segmentation that was fetched.
+
+    Attributes:
+        path: of the file.
+        series: its UID.
+        number: of its series, which counts the versions of a label.
+        cine: UID of the image that it is of; empty when it was not made here.
+    """
+
+    path: Path
+    series: str
+    number: int
+    cine: str
+
+    @classmethod
+    def of(cls, path: Path) -> _Received:
+        """Of a file, whose pixels are not read."""
+        header = dcmread(path, stop_before_pixels=True, specific_tags=HEADER)
+        cine = _instance_of(header)
+        return cls(path, str(header.SeriesInstanceUID), int(header.SeriesNumber) if cine else 0, cine)
 
 
 class Receiving:
@@ -46,45 +73,51 @@ class Receiving:
         if not bare:
             return []
         problems: list[str] = []
-        best: dict[str, Dataset] = {}
+        best: dict[str, _Received] = {}
         done = {}  # series that need not be read again
         sent = {one["series"] for one in known.sent.values()}
-        for study, series, count in self._archive.series("SEG"):
-            if series in known.counts or series in sent:
-                continue
-            for dataset in self._fetched(study, series, problems):
-                cine = _instance_of(dataset)
-                if cine in bare:
-                    best[cine] = max(best.get(cine, dataset), dataset, key=lambda one: int(one.SeriesNumber))
-                if not cine or cine in known.copied() or cine in known.removed:
-                    done[series] = count or 1
-        for cine, dataset in best.items():
-            try:
-                self._save(bare[cine], dataset)
-            except FetalIQAError as problem:
-                problems.append(f"the archive's label of {bare[cine]} is not taken over: {problem}")
-                done.pop(str(dataset.SeriesInstanceUID), None)
+        # on disk, and of each image the best one only: an archive may hold thousands
+        with tempfile.TemporaryDirectory(prefix=".segmentation-", dir=self._catalog.folder) as folder:
+            for study, series, count in self._archive.series("SEG"):
+                if series in known.counts or series in sent:
+                    continue
+                failed = len(problems)
+                for found in self._fetched(study, series, Path(folder), problems):
+                    if found.cine in bare and (found.cine not in best or found.number > best[found.cine].number):
+                        if found.cine in best:
+                            best[found.cine].path.unlink()
+                        best[found.cine] = found
+                    else:
+                        found.path.unlink()
+                    if not found.cine or found.cine in known.copied() or found.cine in known.removed:
+                        done[series] = count or 1
+                if len(problems) > failed:
+                    done.pop(series, None)  # what could not be read is asked for again
+            for cine, found in best.items():
+                try:
+                    self._save(bare[cine], found)
+                except FetalIQAError as problem:
+                    problems.append(f"the archive's label of {bare[cine]} is not taken over: {problem}")
+                    done.pop(found.series, None)
         if done:
             with self._catalog.changing() as known:
                 known.counts.update(done)
         return problems
 
-    def _fetched(self, study: str, series: str, problems: list[str]) -> list[Dataset]:
-        """The segmentations of a series, each read once."""
-        found: list[Dataset] = []
-        with tempfile.TemporaryDirectory(prefix=".segmentation-", dir=self._catalog.folder) as folder:
-            try:
-                for instance in self._archive.instances(study, series):
-                    path = Path(folder) / f"{instance}.dcm"
-                    self._archive.fetch(Cine(study, series, instance), path)
-                    found.append(dcmread(path))
-            except ArchiveSilent:
-                raise
-            except FetalIQAError as problem:
-                problems.append(str(problem))
-        return found
+    def _fetched(self, study: str, series: str, folder: Path, problems: list[str]) -> Iterator[_Received]:
+        """The segmentations of a series as files, one after the other."""
+        try:
+            for instance in self._archive.instances(study, series):
+                path = folder / f"{instance}.dcm"
+                self._archive.fetch(Cine(study, series, instance), path)
+                yield _Received.of(path)
+        except ArchiveSilent:
+            raise
+        except FetalIQAError as problem:
+            problems.append(str(problem))
 
-    def _save(self, image_id: str, dataset: Dataset) -> None:
+    def _save(self, image_id: str, received: _Received) -> None:
+        dataset = dcmread(received.path)
         sweep = read_sweep(self._catalog.copy_of(image_id))
         masks, record = read_cine_segmentation(dataset, sweep.shape)
         check_record(image_id, record, masks)

@@ -150,7 +150,7 @@ class Actions:
         def work_on(work: CaseWork) -> str:
             done = action(work)
             changed.append(done.frame)
-            return told.format(name=done.name, frame=done.frame + 1)
+            return told.format(name=done.name, frame=done.frame)
 
         if self.desk.act("", work_on) and changed[0] != self.desk.position:
             self.desk.go_to(changed[0])

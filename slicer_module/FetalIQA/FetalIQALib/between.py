@@ -55,9 +55,7 @@ def interpolate(sweep: Sweep, frames: Mapping[int, Frame], first: int, last: int
         NotPossible: when the two are too far apart, or no ellipse fits their masks.
     """
     if last - first < 2:
-        raise NotPossible(
-            _("There is no frame between {first} and {last}.").format(first=first + 1, last=last + 1)
-        )
+        raise NotPossible(_("There is no frame between {first} and {last}.").format(first=first, last=last))
     if last - first > MAX_GAP:
         raise NotPossible(
             _("Frames {first} and {last} are {gap} apart; outline one between them (at most {limit}).").format(
@@ -113,7 +111,7 @@ def _undecided(frames: Mapping[int, Frame], frame: int) -> bool:
 def _mask(frames: Mapping[int, Frame], frame: int) -> Mask:
     mask = frames[frame].mask
     if mask is None:
-        raise NotPossible(_("Frame {frame} has no mask.").format(frame=frame + 1))
+        raise NotPossible(_("Frame {frame} has no mask.").format(frame=frame))
     return mask
 
 

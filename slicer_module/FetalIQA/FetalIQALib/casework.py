@@ -110,7 +110,7 @@ class CaseWork:
             raise NotPossible(_("Nothing is proposed for this frame: draw a mask, or press E for no abdomen."))
         frame = self.frame(number)
         if frame.mask == proposal.mask and frame.rater == self.rater:
-            return _("Frame {frame} is accepted already.").format(frame=number + 1)
+            return _("Frame {frame} is accepted already.").format(frame=number)
         self._do(_("accept"), {number: self._decided(number, ANNOTATED, proposal.mask)})
         return None
 
@@ -170,7 +170,7 @@ class CaseWork:
             raise NotPossible(_("The next frame belongs to another sweep."))
         if self.frame(target).decided:
             raise NotPossible(
-                _("Frame {frame} is decided already; clear it there (Del) to copy.").format(frame=target + 1)
+                _("Frame {frame} is decided already; clear it there (Del) to copy.").format(frame=target)
             )
         self._do(_("copy"), {target: self._decided(target, ANNOTATED, mask)})
 

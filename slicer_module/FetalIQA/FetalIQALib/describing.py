@@ -20,8 +20,9 @@ def frame_line(desk: Desk) -> str:
         return _("No case is open.")
     sweep, frame = work.sweep, desk.position
     told = [
-        _("Frame {frame} of {count}").format(frame=frame + 1, count=sweep.count),
-        _("sweep {sweep} of {sweeps}").format(sweep=sweep.sweep_of(frame) + 1, sweeps=len(sweep.ranges)),
+        # counted from 0, as in the server's answers, the tables and the exported files
+        _("Frame {frame} (0 to {last})").format(frame=frame, last=sweep.count - 1),
+        _("sweep {sweep} (0 to {last})").format(sweep=sweep.sweep_of(frame), last=len(sweep.ranges) - 1),
     ]
     if sweep.padding[frame]:
         told.append(_("black padding"))
@@ -91,7 +92,8 @@ def measurement_line(desk: Desk) -> str:
     if found.circumference_mm is not None:
         own = work.frame(desk.position).mask is not None
         told = _("AC {length:.1f} mm") if own else _("AC {length:.1f} mm (proposed)")
-        return told.format(length=found.circumference_mm)
+        line = told.format(length=found.circumference_mm)
+        return f"{line} – {found.warning}" if found.warning else line
     return _("AC – {reason}").format(reason=found.absent or _("not measured"))
 
 
@@ -123,7 +125,7 @@ def strip_tip(desk: Desk, frame: int) -> str:
     if work is None:
         return ""
     quality = None if work.sweep.assessment is None else work.sweep.assessment.quality[frame]
-    told = _("Frame {frame}").format(frame=frame + 1)
+    told = _("Frame {frame}").format(frame=frame)
     if quality is not None and not np.isnan(quality):
         told += ", " + _("quality {quality:.2f}").format(quality=quality)
     reason = work.sweep.reason_for(frame)

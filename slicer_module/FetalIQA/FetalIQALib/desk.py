@@ -126,7 +126,7 @@ class Desk:
             work.sweep = replace(work.sweep, assessment=assessment)
             told = assessment.reason or _("The model finds no usable frame.")
             if assessment.best is not None:
-                told = _("Best frame: {frame}.").format(frame=assessment.best + 1)
+                told = _("Best frame: {frame}.").format(frame=assessment.best)
             self.hub.tell("case")
             if first and self.position == 0 and not work.unsaved and assessment.best is not None:
                 self.go_to((work.sweep.suggestions() or (assessment.best,))[0])
@@ -212,7 +212,7 @@ class Desk:
         except Failure as failure:
             self.hub.fail(failure)
             return False
-        self.hub.say(told or _("Frame {frame}: {action}.").format(frame=self.position + 1, action=name))
+        self.hub.say(told or _("Frame {frame}: {action}.").format(frame=self.position, action=name))
         self.keep()
         self.hub.tell("frames")
         return True

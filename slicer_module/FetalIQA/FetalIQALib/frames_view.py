@@ -64,7 +64,7 @@ class FramesView:
         self.sequence.SetIndexUnit("")
         for number, frame in enumerate(self._frames):
             node = slicer.vtkMRMLScalarVolumeNode()
-            node.SetName(f"frame {number + 1}")
+            node.SetName(f"frame {number}")
             node.SetIJKToRASMatrix(matrix)
             node.SetAndObserveImageData(_image(frame))
             self.sequence.SetDataNodeAtValue(node, str(number))

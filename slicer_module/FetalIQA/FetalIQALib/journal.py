@@ -105,7 +105,7 @@ class Journals:
         self.session = uuid.uuid4().hex[:8]  # two Slicers never write the same file
         self._sessions = locks.SessionLocks(folder / LOCKS, self.session)
         self._earlier = other_spellings(folder, self.server, self.folder)
-        self._raters: dict[Path, tuple[tuple[int, int], str | None]] = {}
+        self._raters: dict[Path, tuple[tuple[int, ...], str | None]] = {}
         self._texts: dict[Mask, str] = {}
 
     def path(self, case: str, tag: str) -> Path:
@@ -189,7 +189,7 @@ class Journals:
             state = path.stat()
         except OSError:
             return None
-        stamp = (state.st_mtime_ns, state.st_size)
+        stamp = (state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino)
         if path not in self._raters or self._raters[path][0] != stamp:
             self._raters[path] = (stamp, head(path, "rater"))
         return self._raters[path][1]

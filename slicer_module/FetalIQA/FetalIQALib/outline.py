@@ -77,11 +77,15 @@ class Ellipse:
 
 @dataclass(frozen=True)
 class Measurement:
-    """What a mask measures: its ellipse in pixels, its circumference in mm, or the reason why there is none."""
+    """What a mask measures: its ellipse in pixels, its circumference in mm, or the reason why there is none.
+
+    ``warning`` is what speaks against the circumference, as the server says; empty for nothing.
+    """
 
     ellipse: Ellipse | None
     circumference_mm: float | None
     absent: str = ""
+    warning: str = ""
 
 
 def measure(

@@ -35,11 +35,11 @@ class Plots:
         self.remove()
         count = len(quality)
         self.table = own(self.scene.AddNewNodeByClass("vtkMRMLTableNode", _("FetalIQA frames")))
-        self._column(self.table, FRAME, np.arange(1, count + 1, dtype=float))
+        self._column(self.table, FRAME, np.arange(count, dtype=float))
         self._column(self.table, QUALITY, quality)
         self._column(self.table, AC, circumference_mm / AC_SCALE_MM)
         self._position = own(self.scene.AddNewNodeByClass("vtkMRMLTableNode", _("FetalIQA current frame")))
-        self._column(self._position, FRAME, np.array([1.0, 1.0]))
+        self._column(self._position, FRAME, np.array([0.0, 0.0]))
         self._column(self._position, CURRENT, np.array([0.0, 1.0]))
         self.chart = own(self.scene.AddNewNodeByClass("vtkMRMLPlotChartNode", _("FetalIQA")))
         self.chart.SetXAxisTitle(_("frame"))
@@ -60,7 +60,7 @@ class Plots:
         if self.whole:
             column = self._position.GetTable().GetColumn(0)
             for row in range(2):
-                column.SetValue(row, frame + 1.0)
+                column.SetValue(row, float(frame))
             column.Modified()
             self._position.GetTable().Modified()
             self._position.Modified()

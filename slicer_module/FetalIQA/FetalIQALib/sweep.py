@@ -101,7 +101,8 @@ def _measured(entry: Mapping[str, Any]) -> Measurement:
     if len(numbers) != len(keys) or min(numbers[2:4]) <= 0:
         return Measurement(None, circumference, absent)
     x, y, a, b, degrees = numbers
-    return Measurement(Ellipse(x, y, a, b, math.radians(degrees)), circumference, absent)
+    warning = str(entry.get("warning") or "")
+    return Measurement(Ellipse(x, y, a, b, math.radians(degrees)), circumference, absent, warning)
 
 
 def _is_frame(value: Any, count: int) -> bool:

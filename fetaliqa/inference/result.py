@@ -1,0 +1,94 @@
+"""The assessment of one file, with what it takes to write its masks."""
+
+from __future__ import annotations
+
+import copy
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fetaliqa.atomic import atomic_path
+from fetaliqa.inference.cache import AssessmentCache, cache_key, packed_shape, unpack_frames, unpack_masks, used
+from fetaliqa.inference.options import AssessOptions
+from fetaliqa.inference.profile import FrameProfile
+from fetaliqa.sweep import Grid, Sweep, read_sweep, write_masks
+from fetaliqa.sweep.mask_files import write_frames
+
+
+@dataclass
+class AssessmentResult:
+    """One case's assessment, with what it takes to write its masks.
+
+    Attributes:
+        assessment: JSON-able record (docs/assessment.md).
+        cached: True when nothing was computed for this request.
+    """
+
+    assessment: dict[str, Any]
+    cached: bool
+    _path: Path
+    _options: AssessOptions
+    _packed: Mapping[str, np.ndarray] | None
+    _masks: np.ndarray | None
+    _sweep: Sweep | None
+    _cache: AssessmentCache | None
+    _key: str
+    _grid: Grid
+
+    @cached_property
+    def profile(self) -> FrameProfile | None:
+        """Of its frames; None of a classifier, and of entries of before there were any."""
+        return None if self._packed is None else FrameProfile.from_arrays(self._packed)
+
+    @property
+    def masks(self) -> np.ndarray:
+        """uint8 [T, H, W] on the native grid; 1 inside the outlined anatomy."""
+        if self._masks is None:
+            assert self._packed is not None
+            self._masks = unpack_masks(self._packed)
+        return self._masks
+
+    @property
+    def sweep(self) -> Sweep:
+        """The frames; read again from the file when the result came from the cache."""
+        if self._sweep is None:
+            self._sweep = read_sweep(self._path, sweeps=self._options.sweep_count)
+        return self._sweep
+
+    def of_other_file(self, path: Path, sweep: Sweep) -> AssessmentResult:
+        """The same assessment for another request, whose file has equal pixels."""
+        record = copy.deepcopy(self.assessment)
+        record["case_id"], record["notes"] = sweep.case_id, list(sweep.notes)
+        other = replace(self, assessment=record, cached=True, _path=path, _sweep=sweep, _grid=sweep.grid)
+        other.profile = self.profile
+        return other
+
+    def write_masks(self, target: Path) -> None:
+        """Write the mask stack to ``target`` on the input's own grid; it is kept for the next time."""
+        target = Path(target)
+        extension = ".nii.gz" if target.name.endswith(".nii.gz") else target.suffix
+        if self._cache is None:
+            self._write(target)
+            return
+        # the key holds the pixels' hash, not the grid: two files of equal pixels may lie elsewhere in space
+        kept = self._cache.file_for(cache_key(self._key, asdict(self._grid)), extension)
+        try:
+            shutil.copyfile(kept, target)
+            used(kept)
+        except FileNotFoundError:
+            self._write(target)
+            with atomic_path(kept) as temporary:
+                shutil.copyfile(target, temporary)
+            self._cache.trim()
+
+    def _write(self, target: Path) -> None:
+        """From what is packed where that is at hand: the file of the sweep is not read for it."""
+        if self._packed is None:
+            write_masks(target, self.masks, self.sweep)
+        else:
+            write_frames(target, packed_shape(self._packed), self._grid, unpack_frames(self._packed))
