@@ -91,15 +91,15 @@ def _print(folder: Path, told: dict[str, Any], limitations: str) -> None:
 
 
 def _sources(args: argparse.Namespace) -> list[Source]:
+    from fetaliqa.cli.inputs import sweeps_given
     from fetaliqa.distillation.run import FIRST_SEED, PHANTOMS
     from fetaliqa.distillation.sources import FileSource, PhantomSource
     from fetaliqa.errors import OptionError
-    from fetaliqa.inference.cases import expand_cases
 
     if args.data:
         if args.phantoms is not None:
             raise OptionError("--phantoms makes cases where none are given; leave it out, or DATA")
-        return [FileSource(case) for path in args.data for case in expand_cases(path)]
+        return list(map(FileSource, sweeps_given(args.data, "distill")[0]))
     count = PHANTOMS if args.phantoms is None else args.phantoms
     if not 1 <= count <= MAX_PHANTOMS:
         raise OptionError(f"--phantoms is {count}; it must be a whole number from 1 to {MAX_PHANTOMS}")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from fetaliqa.cli.bars import moves
 
 if TYPE_CHECKING:
+    from fetaliqa.inference.cases import LeftOut
     from fetaliqa.scoring.job import Case, Outcome, ScoreJob
     from fetaliqa.scoring.run import Engine
 
@@ -114,12 +115,13 @@ def run(args: argparse.Namespace) -> int:
     with contextlib.ExitStack() as stack:
         ray = stack.enter_context(_cluster(args)) if args.engine == "ray" else None
         job = _job(args, ray)
-        cases = _cases(args) if part is None else part.choose(_cases(args))
+        cases, left_out = _cases(args)
+        cases = cases if part is None else part.choose(cases)
         outcomes = _score(args, ray, job, cases)
     failed = sum(outcome.status == FAILED for outcome in outcomes)
     kept = sum(outcome.status == KEPT for outcome in outcomes)
     if job.out is not None:
-        write_tables(job, outcomes, suffix="" if part is None else part.suffix)
+        write_tables(job, outcomes, left_out, suffix="" if part is None else part.suffix)
         if kept:
             print(f"{kept} of {len(cases)} cases were done before", file=sys.stderr)
         print(f"written to {args.out}", file=sys.stderr)
@@ -166,22 +168,14 @@ def _score(args: argparse.Namespace, ray: Any, job: ScoreJob, cases: list[Case])
     return outcomes
 
 
-def _cases(args: argparse.Namespace) -> list[Case]:
-    from fetaliqa.errors import OptionError
-    from fetaliqa.inference.cases import expand_cases
+def _cases(args: argparse.Namespace) -> tuple[list[Case], list[LeftOut]]:
+    from fetaliqa.cli.inputs import sweeps_given
     from fetaliqa.scoring.job import Case
 
-    cases = [Case.of(path) for given in args.paths for path in expand_cases(given, each=args.each)]
-    if args.out:
-        known: set[str] = set()
-        for case in cases:
-            if case.name in known:
-                raise OptionError(
-                    f"two inputs are called {case.name!r} and would overwrite each other in {args.out}; "
-                    "run them apart"
-                )
-            known.add(case.name)
-    return cases
+    paths, left_out = sweeps_given(args.paths, "score", each=args.each, out=args.out)
+    if args.json and left_out:
+        print(json.dumps({"left_out": [one.to_json() for one in left_out]}), flush=True)
+    return list(map(Case.of, paths)), left_out
 
 
 def _job(args: argparse.Namespace, ray: Any) -> ScoreJob:

@@ -11,6 +11,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from fetaliqa.errors import SweepError
+from fetaliqa.sweep.itk_paths import path_for_itk
 from fetaliqa.sweep.pixels import Pixels
 from fetaliqa.sweep.types import Grid
 
@@ -84,9 +85,10 @@ def read_grid(path: Path, image_io: str, shape: tuple[int, int, int]) -> Grid:
     """
     reader = sitk.ImageFileReader()
     reader.SetImageIO(image_io)
-    reader.SetFileName(str(path))
     try:
-        reader.ReadImageInformation()
+        with path_for_itk(path) as given:
+            reader.SetFileName(given)
+            reader.ReadImageInformation()
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1].split("): ")[-1].replace(str(path), path.name)
         raise SweepError(f"{path.name}: its header cannot be used ({reason}); export the file again") from None
