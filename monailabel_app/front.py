@@ -51,7 +51,8 @@ async def lifespan(_: FastAPI) -> AsyncIterator[None]:
     instance.on_init_complete()
     address = os.environ.get(HINT_VARIABLE)
     if address:
-        logger.info("\n%s", hints(address, instance.datastore().list_images(), instance.info()["models"]))
+        store = instance.datastore()
+        logger.info("\n%s", hints(address, store.list_images(), instance.info()["models"], store.not_offered()))
     yield
     instance.close()
 

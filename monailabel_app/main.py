@@ -105,6 +105,9 @@ class FetalIQAApp(MONAILabelApp):
         if self._archive is not None:
             self._archive.close()
 
+    def info(self) -> dict[str, Any]:
+        return {**super().info(), "not_offered": self._datastore.not_offered()}
+
     def init_infers(self) -> dict[str, SweepTask]:
         return make_tasks(self.server_conf)
 

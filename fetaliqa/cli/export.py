@@ -119,6 +119,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _selection(args: argparse.Namespace) -> Any:
+    from fetaliqa.datasets.csv_text import csv_text
     from fetaliqa.errors import NotFoundError, OptionError
     from fetaliqa.export.selection import Selection
 
@@ -130,7 +131,7 @@ def _selection(args: argparse.Namespace) -> Any:
             path = Path(text[1:])
             if not path.is_file():
                 raise NotFoundError(f"{path}: no such list of cases; check the path")
-            text = path.read_text(encoding="utf-8").replace("\n", ",")
+            text = ",".join(csv_text(path).read().splitlines())
         given[name] = None if text is None else [word for part in text.split(",") if (word := part.strip())]
     if args.best:
         if args.top not in (None, 1):

@@ -196,7 +196,7 @@ def _recipe(name: str, task: str | None, settings: list[str]) -> Recipe:
     file = Path(name)
     if name not in RECIPE_NAMES and file.is_file():
         try:
-            recipe = recipe_from_json(json.loads(file.read_text(encoding="utf-8")), str(file))
+            recipe = recipe_from_json(json.loads(file.read_bytes()), str(file))
         except ValueError as problem:
             raise OptionError(f"{file}: not readable JSON ({problem})") from None
         if task is not None and task != recipe.task:

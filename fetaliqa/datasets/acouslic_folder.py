@@ -58,7 +58,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_bytes())
     except ValueError as problem:
         raise SweepError(f"{path.name}: not JSON ({problem}); restore it, or remove it for real data") from None
     if not isinstance(content, dict):

@@ -14,7 +14,7 @@ import numpy as np
 from fetaliqa.datasets.studies_folder import FINAL, INDEX, find_images, is_studies
 from fetaliqa.errors import FetalIQAError, LabelError, NotFoundError
 from fetaliqa.export.incoming import Incoming, IncomingFrame
-from fetaliqa.inference.cases import expand_cases
+from fetaliqa.inference.cases import by_case, expand_cases
 from fetaliqa.labels import FrameLabel, FrameRecord, LabelStore
 from fetaliqa.labels.store import FOLDER
 from fetaliqa.labels.version import LabelVersion, pixels_sha256
@@ -60,7 +60,7 @@ def studied_images(folder: Path) -> dict[str, Path]:
             f"{folder}: a plain folder of images and labels keeps no versions; import into the folder of images "
             "that the server serves"
         )
-    return {case_id_of(path): path for path in expand_cases(folder)}
+    return by_case(expand_cases(folder))
 
 
 def import_labels(

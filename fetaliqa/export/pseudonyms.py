@@ -69,7 +69,7 @@ class Pseudonyms:
 
     def _read(self) -> None:
         try:
-            content = json.loads(self.path.read_text(encoding="utf-8"))
+            content = json.loads(self.path.read_bytes())
             secret, names = content["secret"], {group: dict(content[group]) for group in GROUPS}
             sound = content["schema"] == SCHEMA and isinstance(secret, str) and len(secret) >= 32
         except (OSError, ValueError, KeyError, TypeError):

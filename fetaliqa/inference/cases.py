@@ -10,7 +10,8 @@ from pathlib import Path
 from fetaliqa.errors import NotFoundError, SweepError
 from fetaliqa.names import printable
 from fetaliqa.sweep import SWEEP_SUFFIXES, case_id_of, is_single_frame_dicom, is_sweep_path
-from fetaliqa.sweep.contents import imageless_dicom, is_document, is_system_file
+from fetaliqa.sweep.contents import imageless_dicom, is_document, is_system_file, is_temporary
+from fetaliqa.sweep.reading import sweep_suffix
 
 FRAME_SUFFIXES = (".png", ".jpg", ".jpeg")
 STILL_SUFFIXES = (*FRAME_SUFFIXES, ".bmp", ".tif", ".tiff")
@@ -102,13 +103,21 @@ def _chosen(folder: Path, stacks: list[Path], stills: list[Path], each: bool) ->
 
 def _why_not(child: Path, used: Iterable[Path]) -> str | None:
     """Why something in a folder is no case; None when it is one, or when nobody takes it for one."""
-    if child in used or child.name.startswith(".") or is_system_file(child.name):
+    if child in used or is_system_file(child.name):
         return None
+    if child.name.startswith("."):
+        return why_hidden(child)
     if child.is_dir():
         if child.name.lower() in OWN_FOLDERS or not _holds_sweeps(child):
             return None
         return "is a folder of its own; name it too to have its sweeps assessed"
     return why_no_sweep(child)
+
+
+def why_hidden(file: Path) -> str | None:
+    """Why a file whose name begins with a dot is no case; None when nobody takes it for one."""
+    sweep = sweep_suffix(file) is not None and not is_system_file(file.name) and not is_temporary(file.name)
+    return "is hidden, since its name begins with a dot; rename it" if sweep and file.is_file() else None
 
 
 def why_no_sweep(file: Path) -> str | None:

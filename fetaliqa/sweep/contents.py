@@ -24,6 +24,7 @@ _NO_IMAGES = {
     "1.2.840.10008.5.1.4.1.1.104.": "a document in DICOM",
     "1.2.840.10008.5.1.4.1.1.481.": "a DICOM radiotherapy object",
 }
+_TEMPORARY = re.compile(r"\..*\.[a-z0-9_]{8}(\.\w+)*")
 _SYSTEM_FILES = ("thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "autorun.inf")
 DOCUMENTS = frozenset(
     f".{kind}"
@@ -74,6 +75,11 @@ def is_dicomdir(path: Path) -> bool:
 def is_system_file(name: str) -> bool:
     """Whether other programs leave files or folders of this name: previews, indexes, a Mac's second halves."""
     return name.startswith("._") or name.lower() in _SYSTEM_FILES or _DICOMDIR_NAME.fullmatch(name) is not None
+
+
+def is_temporary(name: str) -> bool:
+    """Whether a file is one that ``atomic_path`` is writing, or that a process that died was writing."""
+    return _TEMPORARY.fullmatch(name) is not None
 
 
 def is_document(path: Path) -> bool:
