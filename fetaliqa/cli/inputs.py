@@ -118,7 +118,8 @@ def _place(path: Path) -> Path:
 
 def _listed(paths: Sequence[Path]) -> str:
     more = len(paths) - NAMED
-    return ", ".join(path.name for path in paths[:NAMED]) + (f" and {more} more" if more > 0 else "")
+    shown = ", ".join(path.name for path in paths[:NAMED])
+    return shown + (f" and {more} more" if more > 0 else "")
 
 
 def _say(verb: str, sentence: str) -> None:

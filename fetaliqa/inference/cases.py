@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ ACOUSLIC_IMAGES = Path("images") / "stacked_fetal_ultrasound"
 OWN_FOLDERS = ("labels", "masks", "label-versions", "frame-profiles", "retraining")
 """Folders of labels and of what follows from them, beside the sweeps of a folder of studies."""
 
+SUBFOLDER = "is a folder of its own; name it too to have its sweeps assessed"
 SEARCHED = 2000  # entries below a folder that are looked at for sweeps
 
 
@@ -80,7 +82,11 @@ def look_into(path: Path, *, each: bool = False) -> tuple[list[Path], list[LeftO
     stacks = [child for child in files if not _is_still(child) and is_sweep_path(child)]
     cases, left_out = _chosen(path, stacks, stills, each)
     used = {*stacks, *stills}
-    left_out += [LeftOut(child, reason) for child in sorted(path.iterdir()) if (reason := _why_not(child, used))]
+    for child in sorted(path.iterdir()):
+        if child.is_dir():
+            left_out += [LeftOut(place, SUBFOLDER) for place in folders_of_sweeps(child)]
+        elif reason := _why_not(child, used):
+            left_out.append(LeftOut(child, reason))
     if not cases:
         raise SweepError(_nothing(path, left_out))
     return cases, left_out
@@ -102,15 +108,11 @@ def _chosen(folder: Path, stacks: list[Path], stills: list[Path], each: bool) ->
 
 
 def _why_not(child: Path, used: Iterable[Path]) -> str | None:
-    """Why something in a folder is no case; None when it is one, or when nobody takes it for one."""
+    """Why a file in a folder is no case; None when it is one, or when nobody takes it for one."""
     if child in used or is_system_file(child.name):
         return None
     if child.name.startswith("."):
         return why_hidden(child)
-    if child.is_dir():
-        if child.name.lower() in OWN_FOLDERS or not _holds_sweeps(child):
-            return None
-        return "is a folder of its own; name it too to have its sweeps assessed"
     return why_no_sweep(child)
 
 
@@ -144,27 +146,32 @@ def why_no_sweep(file: Path) -> str | None:
     return f"is of no kind that can be read; known are {', '.join(SWEEP_SUFFIXES)} and DICOM without a suffix"
 
 
-def _holds_sweeps(folder: Path) -> bool:
-    """Whether there are sweeps or frames anywhere below a folder, as far as a bounded search finds."""
+def folders_of_sweeps(folder: Path) -> list[Path]:
+    """Folders that sweeps or frames lie in, ``folder`` and below, as far as a bounded search finds; links are not
+    followed, which may lead back up."""
+    if folder.name.lower() in OWN_FOLDERS or folder.name.startswith(".") or is_system_file(folder.name):
+        return []
+    if folder.resolve() in (folder.parent.resolve(), *folder.parent.resolve().parents):
+        return []  # a link back up
 
     def below(place: Path, depth: int) -> Iterator[Path]:
-        try:
-            children = sorted(place.iterdir())
-        except OSError:
-            return
-        for child in children:
-            if child.name.startswith(".") or is_system_file(child.name):
-                continue
-            yield child
-            if depth and child.is_dir() and not child.is_symlink():  # a link may lead back up
-                yield from below(child, depth - 1)
+        with contextlib.suppress(OSError):
+            for child in sorted(place.iterdir()):
+                yield child
+                if depth and child.is_dir() and not child.is_symlink():
+                    yield from below(child, depth - 1)
 
-    found = itertools.islice(below(folder, depth=8), SEARCHED)
-    return any(child.is_file() and is_sweep_path(child) for child in found)
+    found: dict[Path, None] = {}
+    for child in itertools.islice(below(folder, depth=8), SEARCHED):
+        if child.parent in found or child.name.startswith("."):
+            continue
+        if child.is_file() and is_sweep_path(child):
+            found[child.parent] = None
+    return list(found)
 
 
 def _nothing(path: Path, left_out: Sequence[LeftOut]) -> str:
-    folders = [one.path.name for one in left_out if one.path.is_dir()]
+    folders = [str(one.path.relative_to(path)) for one in left_out if one.reason == SUBFOLDER]
     if folders:
         named = ", ".join(folders[:3]) + (", ..." if len(folders) > 3 else "")
         return f"{path}: no sweep in this folder itself, but in folders below it; name them instead ({named})"
@@ -189,4 +196,4 @@ def by_case(paths: Iterable[Path]) -> dict[str, Path]:
 def same_case(case: str, first: Path, second: Path) -> str:
     """The sentence about two files that are one case."""
     names = (first.name, second.name) if first.name != second.name else (str(first), str(second))
-    return f"{names[0]} and {names[1]} would both be case {case!r}; rename one of them"
+    return f"{names[0]} and {names[1]} are of the same name {case!r}; rename one of them"

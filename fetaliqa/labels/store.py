@@ -330,10 +330,10 @@ class LabelStore:
         """A folder of the store; names lead nowhere else."""
         problem = name_problem(case)
         if problem is not None:
-            raise LabelError(f"{case[:80]!r} cannot name a case: it {problem}; rename its file")
+            raise LabelError(f"{case[:80]!r} cannot name a case or tag: it {problem}; rename its file")
         for tag in tags:
             if not usable_name(tag):
-                raise LabelError(f"{tag[:80]!r} cannot name a tag; letters, digits, '.', '_' and '-' can")
+                raise LabelError(f"{tag[:80]!r} cannot name a case or tag; letters, digits, '.', '_' and '-' can")
         return self.folder.joinpath(case, *tags)
 
     def _versions(self, case: str, tag: str) -> list[int]:

@@ -17,7 +17,8 @@ def _takes(path: Path) -> bool:
         str(path).encode()
     except UnicodeEncodeError:
         return False
-    return True
+    # NIfTI's reader knows suffixes in lower and in upper case, and refuses a mixture
+    return path.suffix in (path.suffix.lower(), path.suffix.upper())
 
 
 def _suffix(path: Path) -> str:

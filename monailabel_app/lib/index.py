@@ -58,7 +58,7 @@ class LockedIndex(LocalDatastore):
             self._handler.on_moved = self._on_moved  # files that arrive by rename, the index included
             # MONAI Label's patterns hold the folder's own name, where brackets are a pattern too, and know
             # suffixes in lower case only; _concerns decides instead
-            self._handler._patterns = ["*"]
+            self._handler._patterns = ["*", "**"]
 
     # -- what is found in the folder --------------------------------------------------------------
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fetaliqa.inference.cases import OWN_FOLDERS, why_hidden, why_no_sweep
+from fetaliqa.inference.cases import folders_of_sweeps, why_hidden, why_no_sweep
 from fetaliqa.names import canonical, name_problem, printable
 from fetaliqa.sweep import is_sweep_path
 from fetaliqa.sweep.contents import imageless_dicom, is_system_file
@@ -96,7 +96,7 @@ def _verdict(child: Path) -> tuple[str | None, bool]:
         return why_hidden(child), False
     suffix = suffix_of(child.name, sweep_suffixes())
     if child.is_dir():
-        return (SUBFOLDER, False) if suffix is not None or _has_sweeps(child) else (None, False)
+        return (SUBFOLDER, False) if suffix is not None or folders_of_sweeps(child) else (None, False)
     if not is_sweep_path(child):
         kind = imageless_dicom(child) if child.is_file() else None
         return (f"is {kind} and holds no image" if kind else why_no_sweep(child)), False
@@ -107,13 +107,3 @@ def _verdict(child: Path) -> tuple[str | None, bool]:
     if child.stat().st_size == 0:
         return "is empty; copy or export it again", False
     return None, True
-
-
-def _has_sweeps(folder: Path) -> bool:
-    """Whether sweeps lie in a folder itself that is none of the studies folder's own."""
-    if folder.name.lower() in OWN_FOLDERS:
-        return False
-    try:
-        return any(is_sweep_path(child) for child in folder.iterdir() if not child.name.startswith("."))
-    except OSError:
-        return False
