@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from http import HTTPStatus
-from urllib.parse import parse_qsl, quote_from_bytes, unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from fastapi.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -13,7 +13,6 @@ from monailabel_app.lib.ids import check_id
 from monailabel_app.lib.refusal import Refused
 
 ID_PARAMETERS = ("image", "label", "id", "tag", "label_tag", "session_id")
-_ASCII = "".join(map(chr, range(0x21, 0x7F)))
 DRAINED_BYTES = 64 * 1024**2  # a client that only reads after it has sent all still gets its answer up to here
 
 
@@ -36,8 +35,6 @@ class Guard:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        # curl sends letters as they are typed; escaped, they reach every endpoint as UTF-8
-        scope = {**scope, "query_string": quote_from_bytes(scope["query_string"], _ASCII).encode()}
         headers = {key.decode("latin-1").lower(): value.decode("latin-1") for key, value in scope["headers"]}
         try:
             self._check_origin(headers)

@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import shutil
-import socket
 import sys
 import zipfile
 from pathlib import Path
@@ -180,17 +179,6 @@ def test_a_study_of_any_name_goes_all_the_way(server: Server, tmp_path: Path, na
     finally:
         assert server.raw("DELETE", f"/datastore/image?id={given}").status == 200
     assert server.raw("HEAD", f"/datastore/image?image={given}").status == 404
-
-
-def test_letters_in_an_address_may_be_escaped_or_not(server: Server) -> None:
-    for given in ("gr%C3%B6%C3%9Fe", "größe"):
-        with socket.create_connection(
-            server.address, timeout=30
-        ) as wire:  # no client library tidies up on the way
-            wire.sendall(f"GET /datastore/image/info?image={given} HTTP/1.0\r\n\r\n".encode())
-            answer = b"".join(iter(lambda wire=wire: wire.recv(1 << 16), b"")).decode()
-        assert answer.startswith("HTTP/1.1 404")
-        assert "there is no image 'größe' here" in answer
 
 
 def test_names_that_are_not_offered_are_told_at_start_and_to_clients(server: Server) -> None:

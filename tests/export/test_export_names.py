@@ -55,10 +55,13 @@ def test_coco_and_studies_are_read_back_under_their_names(export, odd: Path) -> 
     assert len(again.entries()) == len(CASES)
 
 
-def test_dicom_says_names_in_unicode_and_within_its_lengths(export, odd: Path) -> None:
-    out = export("--format", "dicom-cine", folder=odd).out
-    patients = [pydicom.dcmread(path, stop_before_pixels=True) for path in sorted(out.glob("images/*.dcm"))]
+@pytest.mark.parametrize("kind", ["dicom", "dicom-cine"])
+def test_dicom_says_names_in_unicode_and_within_its_lengths(export, odd: Path, kind: str) -> None:
+    out = export("--format", kind, folder=odd).out
+    patients = [pydicom.dcmread(path, stop_before_pixels=True) for path in sorted(out.rglob("*.dcm"))]
     assert {patient.SpecificCharacterSet for patient in patients} == {"ISO_IR 192"}
-    assert "s-größe 孕妇 75 %" in {patient.PatientID for patient in patients}
+    assert {patient.PatientID[:8] for patient in patients} == {"s-größe ", "s-Case", "s-case", "s-xxxxxx"}
     assert max(len(patient.PatientID) for patient in patients) <= 64
-    assert "s-größe 孕妇 75 %" in {str(patient.PatientName).rstrip("^") for patient in patients}
+    named = {(str(patient.PatientName).rstrip("^"), patient.PatientID) for patient in patients}
+    assert ("s-größe 孕妇 75 %", "s-größe 孕妇 75 %") in named
+    assert all(name == patient for name, patient in named)

@@ -162,6 +162,8 @@ def _segmentation(case: ExportCase, frame: int, image: Any, mask: np.ndarray, na
         content_description=description_of([case.entries[frame]]),
     )
     segmentation.PatientOrientation = None
+    segmentation.SpecificCharacterSet = UTF_8
+    segmentation.PatientName, segmentation.PatientID = image.PatientName, image.PatientID
     private_dates(segmentation)
     # the dimension's UID would be a random one
     new = uid("dimensions", case.case_id, frame)
