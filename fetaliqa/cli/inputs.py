@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from fetaliqa.inference.cases import LeftOut
 
 NAMED = 5  # of what is left out, in the sentence
+TABLE = re.compile(r"(summary|failed|left_out)(-\d+-of-\d+)?\.csv")  # beside the cases' folders of results
 
 
 def sweeps_given(
@@ -51,7 +53,9 @@ def sweeps_given(
     named = {path for case in cases for path in (case, *case.parents[:1])}
     remaining = [one for one in left_out.values() if _place(one.path) not in named]
     if twice and out is not None:
-        raise OptionError(f"{twice[0]} is named more than once, and its results go to {out}; name it once")
+        raise OptionError(
+            f"{twice[0]} is named more than once, and its results would overwrite each other in {out}; name it once"
+        )
     if twice:
         _say(verb, f"named more than once, and assessed once: {_listed(list(dict.fromkeys(map(_place, twice))))}")
     if out is not None:
@@ -78,7 +82,7 @@ def _check_names(cases: Sequence[Path], out: Path) -> None:
     known: dict[str, Path] = {}
     for case in cases:
         name = case_id_of(case)
-        if name == UNFINISHED or name.endswith(".csv"):
+        if name == UNFINISHED or TABLE.fullmatch(name):
             raise OptionError(f"{case}: {name!r} is the name of another file or folder in {out}; rename it")
         other = known.setdefault(canonical(name).casefold() if alike else name, case)
         if other is not case:

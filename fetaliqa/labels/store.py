@@ -328,12 +328,10 @@ class LabelStore:
 
     def _below(self, case: str, *tags: str) -> Path:
         """A folder of the store; names lead nowhere else."""
-        problem = name_problem(case)
-        if problem is not None:
+        if (problem := name_problem(case)) is not None:
             raise LabelError(f"{case[:80]!r} cannot name a case or tag: it {problem}; rename its file")
-        for tag in tags:
-            if not usable_name(tag):
-                raise LabelError(f"{tag[:80]!r} cannot name a case or tag; letters, digits, '.', '_' and '-' can")
+        if wrong := [tag for tag in tags if not usable_name(tag)]:
+            raise LabelError(f"{wrong[0][:80]!r} cannot name a case or tag; letters, digits, '.', '_' and '-' can")
         return self.folder.joinpath(case, *tags)
 
     def _versions(self, case: str, tag: str) -> list[int]:

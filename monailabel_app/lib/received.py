@@ -41,10 +41,11 @@ def check_file_name(
         Refused: 400 otherwise.
     """
     accepted = tuple(suffix for suffix in suffixes if suffix not in DETACHED_SUFFIXES)
-    problem = name_problem(name)
+    ending = suffix_of(name or "", suffixes) or ""
+    problem = name_problem((name or "")[: len(name or "") - len(ending)])
     if problem is not None:
         raise Refused(400, f"file name of the {kind} {ascii(name)[:100]} is not accepted: it {problem}")
-    if suffix_of(str(name), suffixes) is None and content is not None and _is_dicom(content):
+    if not ending and content is not None and _is_dicom(content):
         return str(name)
     if suffix_of(str(name), accepted) is None:
         raise Refused(
