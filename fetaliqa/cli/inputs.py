@@ -54,7 +54,7 @@ def sweeps_given(
     remaining = [one for one in left_out.values() if _place(one.path) not in named]
     if twice and out is not None:
         raise OptionError(
-            f"{twice[0]} is named more than once, and its results would overwrite each other in {out}; name it once"
+            f"{twice[0]} is named more than once, and results would overwrite each other in {out}; name it once"
         )
     if twice:
         _say(verb, f"named more than once, and assessed once: {_listed(list(dict.fromkeys(map(_place, twice))))}")
