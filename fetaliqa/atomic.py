@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import json
 import os
 import shutil
@@ -16,6 +17,9 @@ from typing import Any
 _UMASK = os.umask(0)
 os.umask(_UMASK)
 
+MAX_PREFIX_BYTES = 40  # of a temporary name: with what is added it stays within the 255 bytes of file systems
+MAX_SUFFIX_BYTES = 12  # .assessment has 11; what follows a dot in a long name is no suffix
+
 
 def sync_directory(directory: Path) -> None:
     """Make what was renamed into ``directory`` survive a loss of power."""
@@ -26,6 +30,17 @@ def sync_directory(directory: Path) -> None:
         os.close(descriptor)
 
 
+def _prefix(target: Path) -> str:
+    """Of a temporary name beside ``target``: short in bytes too, whatever letters the name is of."""
+    return f".{os.fsencode(target.name)[:MAX_PREFIX_BYTES].decode(errors='ignore')}."
+
+
+def _suffix(target: Path) -> str:
+    """The suffixes of ``target`` (``.nii.gz``), by which writers know the format; not the end of a long name."""
+    kept = itertools.takewhile(lambda part: len(os.fsencode(part)) <= MAX_SUFFIX_BYTES, target.suffixes[:-3:-1])
+    return "".join(reversed(list(kept)))
+
+
 @contextlib.contextmanager
 def atomic_path(target: Path) -> Iterator[Path]:
     """Yield a temporary path beside ``target`` (same suffixes) that replaces it on success.
@@ -34,8 +49,7 @@ def atomic_path(target: Path) -> Iterator[Path]:
     """
     target = Path(target)
     target.parent.mkdir(parents=True, exist_ok=True)
-    suffix = "".join(target.suffixes[-2:])
-    handle, name = tempfile.mkstemp(prefix=f".{target.name[:40]}.", suffix=suffix, dir=target.parent)
+    handle, name = tempfile.mkstemp(prefix=_prefix(target), suffix=_suffix(target), dir=target.parent)
     os.close(handle)
     temporary = Path(name)
     try:
@@ -60,7 +74,7 @@ def atomic_directory(target: Path) -> Iterator[Path]:
     if target.exists():
         raise FileExistsError(str(target))
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{target.name[:40]}.", dir=target.parent))
+    temporary = Path(tempfile.mkdtemp(prefix=_prefix(target), dir=target.parent))
     try:
         yield temporary
         os.chmod(temporary, 0o777 & ~_UMASK)

@@ -6,12 +6,18 @@ Every entry point (command line, server) shows ``str(error)`` and nothing else: 
 
 from __future__ import annotations
 
+from fetaliqa.names import printable
+
 
 class FetalIQAError(Exception):
     """Base of all errors caused by input, settings or files rather than by a bug."""
 
     http_status = 400
     exit_code = 2
+
+    def __str__(self) -> str:
+        """One line of printable characters, whatever names are in it: it goes to terminals, logs and tables."""
+        return printable(super().__str__())
 
 
 class SweepError(FetalIQAError):

@@ -57,7 +57,8 @@ async def lifespan(_: FastAPI) -> AsyncIterator[None]:
     instance.on_init_complete()
     address = os.environ.get(HINT_VARIABLE)
     if address:
-        logger.info("\n%s", hints(address, instance.datastore().list_images(), instance.info()["models"]))
+        store = instance.datastore()
+        logger.info("\n%s", hints(address, store.list_images(), instance.info()["models"], store.not_offered()))
     host = bound_host()
     if host is not None and not settings.MONAI_LABEL_AUTH_ENABLE and not is_loopback(host):
         logger.warning(OPEN, host)

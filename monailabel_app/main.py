@@ -128,6 +128,9 @@ class FetalIQAApp(MONAILabelApp):
         for tasks in (self._infers, self._trainers, self._strategies, self._scoring_methods):
             tasks.clear()
 
+    def info(self) -> dict[str, Any]:
+        return {**super().info(), "not_offered": self._datastore.not_offered()}
+
     def init_infers(self) -> dict[str, SweepTask]:
         return make_tasks(self.server_conf)
 

@@ -8,13 +8,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from fetaliqa.cli.arguments import device
 from fetaliqa.cli.bars import moves
-from fetaliqa.cli.inputs import device, existing
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "paths", nargs="+", type=existing, metavar="PATH", help="sweep file, or folder of frames or sweeps"
+        "paths", nargs="+", type=Path, metavar="PATH", help="sweep file, or folder of frames or sweeps"
     )
     parser.add_argument(
         "--model", default="demo", help="bundle folder, name, name@version, or demo (default: demo, phantoms only)"
@@ -46,25 +46,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from fetaliqa.cli.inputs import sweeps_given
     from fetaliqa.errors import FetalIQAError, OptionError
     from fetaliqa.inference.options import AssessOptions
     from fetaliqa.models.store import resolve_bundle
-    from fetaliqa.sweep import case_id_of
-    from fetaliqa.sweep.cases import expand_cases
 
     options = AssessOptions.from_request({"sweep_count": args.sweeps, "search": not args.all_frames})
     resolve_bundle(args.model)
-    cases = [case for path in args.paths for case in expand_cases(path)]
-    names = [case_id_of(case) for case in cases]
-    if args.out and len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise OptionError(
-            f"two inputs are called {twice!r}; their pictures would overwrite each other in {args.out}"
-        )
-    from fetaliqa.inference.service import (
-        AssessmentService,
-        default_cache_directory,
-    )  # after all checks: loads torch
+    cases, left_out = sweeps_given(args.paths, "best", out=args.out)
+    if args.json and left_out:
+        print(json.dumps({"left_out": [one.to_json() for one in left_out]}), flush=True)
+    # after the checks: these load torch
+    from fetaliqa.inference.service import AssessmentService, default_cache_directory
 
     service = AssessmentService(
         args.model,
@@ -98,7 +91,10 @@ def run(args: argparse.Namespace) -> int:
 def _assessed(service: Any, case: Path, options: Any, args: argparse.Namespace) -> Any:
     from tqdm import tqdm
 
-    with tqdm(desc=case.stem[:24], unit="frame", disable=args.quiet or None, file=sys.stderr, leave=False) as bar:
+    from fetaliqa.sweep import case_id_of
+
+    shown = {"desc": case_id_of(case)[:24], "unit": "frame"}
+    with tqdm(**shown, disable=args.quiet or None, file=sys.stderr, leave=False) as bar:
         return service.assess(case, options, moves(bar))
 
 
@@ -141,6 +137,7 @@ def _write_picture(folder: Path, result: Any) -> Path:
 
     from fetaliqa.atomic import atomic_path
     from fetaliqa.biometry import Ellipse
+    from fetaliqa.names import MAX_FILE_NAME_BYTES, fitting
     from fetaliqa.report.picture import frame_picture
 
     record = result.assessment
@@ -150,7 +147,8 @@ def _write_picture(folder: Path, result: Any) -> Path:
         result.sweep.frames[frame], result.masks[frame], None if ellipse is None else Ellipse(**ellipse)
     )
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{record['case_id']}_frame{frame}.png"
+    ending = f"_frame{frame}.png"
+    path = folder / f"{fitting(record['case_id'], MAX_FILE_NAME_BYTES - len(ending))}{ending}"
     with atomic_path(path) as temporary:
         Image.fromarray(picture).save(temporary, format="PNG")
     return path

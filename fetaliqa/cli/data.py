@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from fetaliqa.cli.arguments import existing, existing_folder
 from fetaliqa.cli.bars import moves
-from fetaliqa.cli.inputs import existing, existing_folder
 
 KINDS = ("auto", "acouslic", "hc18", "studies")  # as in fetaliqa.datasets.opening, which is slow to import
 NO_CASE = "no case can be used: there is none with both image and label"

@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-from fetaliqa.cli.inputs import existing_folder
+from fetaliqa.cli.arguments import existing_folder
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -7,8 +7,8 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fetaliqa.cli.arguments import device
 from fetaliqa.cli.bars import Bars
-from fetaliqa.cli.inputs import device, existing
 
 if TYPE_CHECKING:
     from fetaliqa.distillation.sources import Source
@@ -20,7 +20,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "data",
         nargs="*",
-        type=existing,
+        type=Path,
         metavar="DATA",
         help="sweep files or folders of them, without labels (default: synthetic phantoms)",
     )
@@ -43,6 +43,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from fetaliqa.cli.inputs import sweeps_given
     from fetaliqa.errors import OptionError
     from fetaliqa.models.store import STUDENT_FOLDER, resolve_bundle
 
@@ -53,6 +54,7 @@ def run(args: argparse.Namespace) -> int:
     if args.phantoms is not None and not 1 <= args.phantoms <= MAX_PHANTOMS:
         raise OptionError(f"--phantoms is {args.phantoms}; it must be a whole number from 1 to {MAX_PHANTOMS}")
     directory = resolve_bundle(args.model)
+    cases = sweeps_given(args.data, "distill")[0] if args.data else []
     # after the checks: these load torch
     from fetaliqa.distillation.learn import LearnSettings
     from fetaliqa.distillation.run import distil
@@ -61,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
     from fetaliqa.models.home import answers_folder
     from fetaliqa.student.folder import check_free
 
-    sources = _sources(args)
+    sources = _sources(args, cases)
     bundle = Bundle.open(directory)
     folder = args.out or bundle.directory / STUDENT_FOLDER
     check_free(folder)  # before the model is loaded
@@ -100,12 +102,11 @@ def _print(folder: Path, told: dict[str, Any], limitations: str) -> None:
     print(limitations)
 
 
-def _sources(args: argparse.Namespace) -> list[Source]:
+def _sources(args: argparse.Namespace, cases: list[Path]) -> list[Source]:
     from fetaliqa.distillation.run import FIRST_SEED, PHANTOMS
     from fetaliqa.distillation.sources import FileSource, PhantomSource
-    from fetaliqa.sweep.cases import expand_cases
 
-    if args.data:
-        return [FileSource(case) for path in args.data for case in expand_cases(path)]
+    if cases:
+        return list(map(FileSource, cases))
     count = PHANTOMS if args.phantoms is None else args.phantoms
     return [PhantomSource(FIRST_SEED + number) for number in range(count)]

@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fetaliqa.cli.arguments import device, existing, existing_folder
 from fetaliqa.cli.extras import require_extra
-from fetaliqa.cli.inputs import device, existing, existing_folder
 
 if TYPE_CHECKING:
     from fetaliqa.datasets.labelled import LabelledData

@@ -9,8 +9,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fetaliqa.cli.arguments import existing, existing_folder
 from fetaliqa.cli.extras import require_extra
-from fetaliqa.cli.inputs import existing, existing_folder
 
 if TYPE_CHECKING:
     from fetaliqa.experiments.tables import Outcome, Study

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from fetaliqa.cli.inputs import device, existing
+from fetaliqa.cli.arguments import device, existing
 from fetaliqa.export.format_names import FORMATS
 
 LISTS = ("states", "planes", "raters", "cases")
@@ -120,6 +120,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _selection(args: argparse.Namespace) -> Any:
+    from fetaliqa.datasets.csv_text import csv_text
     from fetaliqa.errors import NotFoundError, OptionError
     from fetaliqa.export.selection import Selection
 
@@ -131,10 +132,7 @@ def _selection(args: argparse.Namespace) -> Any:
             path = Path(text[1:])
             if not path.is_file():
                 raise NotFoundError(f"{path}: no such list of cases; check the path")
-            try:
-                text = path.read_text(encoding="utf-8-sig").replace("\n", ",")
-            except UnicodeDecodeError as problem:
-                raise OptionError(f"{path.name}: byte {problem.start} is not UTF-8; save it as UTF-8") from None
+            text = ",".join(csv_text(path).read().splitlines())
         given[name] = None if text is None else [word for part in text.split(",") if (word := part.strip())]
     if args.best:
         if args.top not in (None, 1):

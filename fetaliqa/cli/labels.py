@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fetaliqa.cli import labels_import
-from fetaliqa.cli.inputs import existing_folder
+from fetaliqa.cli.arguments import existing_folder
 
 if TYPE_CHECKING:
     from fetaliqa.labels import LabelStore

@@ -8,8 +8,8 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from fetaliqa.anatomy import ANATOMIES
+from fetaliqa.cli.arguments import existing
 from fetaliqa.cli.bars import moves
-from fetaliqa.cli.inputs import existing
 from fetaliqa.export.incoming_names import FORMATS, POLYGONS
 
 if TYPE_CHECKING:

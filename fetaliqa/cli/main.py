@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import sys
 from collections.abc import Sequence
 
 from fetaliqa import __version__
 from fetaliqa.errors import FetalIQAError
+from fetaliqa.names import printable
 
 VERBS = {
     "score": "assess sweeps: rank frames, outline the anatomy, measure its circumference",
@@ -52,6 +54,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code (0 fine, 2 bad input, 130 interrupted)."""
     given = sys.argv[1:] if argv is None else list(argv)
     name = " ".join(["fetaliqa", *(verb for verb in given[:1] if verb in VERBS)])
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # not every terminal's encoding has the letters of all file names
+            stream.reconfigure(errors="backslashreplace")
     try:
         args = build_parser().parse_args(given)
         return int(args.run(args) or 0)
@@ -62,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.close()
         return 0
     except OSError as problem:
-        where = f"{problem.filename}: " if problem.filename else ""
+        where = f"{printable(str(problem.filename))}: " if problem.filename else ""
         what = problem.strerror or str(problem)
         print(
             f"{name}: {where}{what.lower()}; check the path, its permissions and the disk",

@@ -6,8 +6,8 @@ import argparse
 import json
 import sys
 
+from fetaliqa.cli.arguments import existing_folder
 from fetaliqa.cli.extras import require_extra
-from fetaliqa.cli.inputs import existing_folder
 
 # options that decide what a run is, so that one that goes on takes none of them
 DECIDING = ("mode", "bundle", "replay", "no_replay", "name", "weights", "seed", "no_publish", "set")

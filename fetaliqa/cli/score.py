@@ -10,13 +10,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fetaliqa.cli.arguments import device
 from fetaliqa.cli.bars import moves
-from fetaliqa.cli.inputs import device, existing
 
 if TYPE_CHECKING:
     from fetaliqa.inference.options import AssessOptions
     from fetaliqa.scoring.job import Case, Outcome, ScoreJob
     from fetaliqa.scoring.run import Engine
+    from fetaliqa.sweep.cases import LeftOut
 
 
 MAX_COUNT = 1024  # of processes or threads; more is a mistake
@@ -24,7 +25,7 @@ MAX_COUNT = 1024  # of processes or threads; more is a mistake
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "paths", nargs="+", type=existing, metavar="PATH", help="sweep file, folder of frames, or folder of sweeps"
+        "paths", nargs="+", type=Path, metavar="PATH", help="sweep file, folder of frames, or folder of sweeps"
     )
     parser.add_argument(
         "--model", default="demo", help="bundle folder, name, name@version, or demo (default: demo, phantoms only)"
@@ -121,7 +122,8 @@ def run(args: argparse.Namespace) -> int:
     for spec in (args.model, args.cls_model):
         if spec is not None:
             resolve_bundle(spec)
-    cases = _cases(args) if part is None else part.choose(_cases(args))
+    cases, left_out = _cases(args)
+    cases = cases if part is None else part.choose(cases)
     with contextlib.ExitStack() as stack:  # all that needs no torch has been checked
         ray = stack.enter_context(_cluster(args)) if args.engine == "ray" else None
         job = _job(args, ray, options)
@@ -131,7 +133,7 @@ def run(args: argparse.Namespace) -> int:
     if job.out is not None:
         from fetaliqa.scoring.tables import write_tables
 
-        write_tables(job, outcomes, suffix="" if part is None else part.suffix)
+        write_tables(job, outcomes, left_out, suffix="" if part is None else part.suffix)
         if kept:
             print(f"{kept} of {len(cases)} cases were done before", file=sys.stderr)
         print(f"written to {args.out}", file=sys.stderr)
@@ -178,22 +180,14 @@ def _score(args: argparse.Namespace, ray: Any, job: ScoreJob, cases: list[Case])
     return outcomes
 
 
-def _cases(args: argparse.Namespace) -> list[Case]:
-    from fetaliqa.errors import OptionError
+def _cases(args: argparse.Namespace) -> tuple[list[Case], list[LeftOut]]:
+    from fetaliqa.cli.inputs import sweeps_given
     from fetaliqa.scoring.job import Case
-    from fetaliqa.sweep.cases import expand_cases
 
-    cases = [Case.of(path) for given in args.paths for path in expand_cases(given, each=args.each)]
-    if args.out:
-        known: set[str] = set()
-        for case in cases:
-            if case.name in known:
-                raise OptionError(
-                    f"two inputs are called {case.name!r} and would overwrite each other in {args.out}; "
-                    "run them apart"
-                )
-            known.add(case.name)
-    return cases
+    paths, left_out = sweeps_given(args.paths, "score", each=args.each, out=args.out)
+    if args.json and left_out:
+        print(json.dumps({"left_out": [one.to_json() for one in left_out]}), flush=True)
+    return list(map(Case.of, paths)), left_out
 
 
 def _options(args: argparse.Namespace) -> AssessOptions:

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fetaliqa.cli.inputs import existing_folder
+from fetaliqa.cli.arguments import existing_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fetaliqa.cli.arguments import existing, existing_folder
 from fetaliqa.cli.bars import Bars
 from fetaliqa.cli.extras import require_extra
-from fetaliqa.cli.inputs import existing, existing_folder
 
 if TYPE_CHECKING:
     from fetaliqa.datasets.labelled import LabelledData

@@ -7,8 +7,8 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
+from fetaliqa.cli.arguments import existing
 from fetaliqa.cli.bars import moves
-from fetaliqa.cli.inputs import existing
 
 if TYPE_CHECKING:
     from fetaliqa.models.weights import WeightsRecord

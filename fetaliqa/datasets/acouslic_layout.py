@@ -22,6 +22,7 @@ from fetaliqa.atomic import atomic_path, write_text
 from fetaliqa.datasets.csv_text import csv_text
 from fetaliqa.errors import SweepError
 from fetaliqa.file_hash import file_sha256
+from fetaliqa.sweep.itk_paths import write_compressed
 
 IMAGES = Path("images/stacked_fetal_ultrasound")
 MASKS = Path("masks/stacked_fetal_abdomen")
@@ -46,7 +47,7 @@ def write_stack(path: Path, stack: np.ndarray, spacing_mm: tuple[float, float]) 
     image = sitk.GetImageFromArray(stack)
     image.SetSpacing((spacing_mm[1], spacing_mm[0], spacing_mm[0]))
     with atomic_path(path) as temporary:
-        sitk.WriteImage(image, str(temporary), useCompression=True, compressionLevel=6)
+        write_compressed(image, temporary, level=6)
 
 
 def write_case(

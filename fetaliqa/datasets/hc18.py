@@ -137,7 +137,8 @@ def _patient(name: str) -> str:
 def _grey(path: Path) -> np.ndarray:
     if not path.is_file():
         raise NotFoundError(f"{path.name}: no such file in the HC18 folder")
-    picture = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+    # not by imread, which takes no name that is not UTF-8 (and on Windows none that is not ASCII)
+    picture = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_GRAYSCALE) if path.stat().st_size else None
     if picture is None:
         raise SweepError(f"{path.name}: not a readable picture")
     return picture

@@ -125,7 +125,7 @@ def _read_object(path: Path) -> Mapping[str, Any]:
     if not path.is_file():
         raise NotFoundError(f"{path}: no such split file; write one with `fetaliqa data split`")
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(path.read_bytes())  # with a byte order mark, or without
     except ValueError as problem:
         raise OptionError(f"{path.name}: not JSON ({problem}); write it again") from None
     if not isinstance(content, dict):

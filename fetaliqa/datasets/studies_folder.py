@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,10 @@ from fetaliqa.datasets.csv_text import csv_text
 from fetaliqa.errors import LabelDamaged, LabelError, NotFoundError, SweepError
 from fetaliqa.labels import LabelStore
 from fetaliqa.labels.record import read_record_file, record_in_info
-from fetaliqa.labels.store import FOLDER, usable_name
+from fetaliqa.labels.store import FOLDER
+from fetaliqa.names import canonical, is_case_name
 from fetaliqa.sweep import MASK_SUFFIXES, case_id_of, is_sweep_path
+from fetaliqa.sweep.cases import by_case, same_case
 
 INDEX = "datastore_v2.json"  # of MONAI Label's studies folder
 FINAL = "final"  # tag of labels that a person submitted; others are a model's
@@ -84,8 +86,8 @@ def find_images(folder: Path) -> dict[str, Path]:
     if not is_studies(folder):
         raise NotFoundError(f"{folder}: neither {INDEX} nor {IMAGES}/ beside {' or '.join(LABELS)}/ in it")
     if not (folder / INDEX).is_file():
-        images = (path for path in (folder / IMAGES).iterdir() if not path.name.startswith("."))
-        return dict(sorted((case_id_of(path), path) for path in images if is_sweep_path(path)))
+        images = (path for path in sorted((folder / IMAGES).iterdir()) if not path.name.startswith("."))
+        return dict(sorted(by_case(filter(is_sweep_path, images)).items()))
     try:
         index = json.loads((folder / INDEX).read_bytes())
         below = _below(folder, index.get("images_dir") or ".")
@@ -111,16 +113,16 @@ def _indexed(folder: Path, subjects: dict[str, str]) -> Iterator[Study]:
         store = LabelStore(folder / FOLDER)
         for case_id, entry in objects:
             image = images / _plain_name(f"{case_id}{entry['image']['ext']}")
-            if usable_name(case_id) and store.latest(case_id, FINAL):
+            if is_case_name(case_id) and store.latest(case_id, FINAL):
                 # the index follows from the versions, and may be behind
-                yield from _versioned(store, case_id, subjects.get(case_id, case_id), image)
+                yield from _versioned(store, case_id, subject_of(case_id, subjects), image)
                 continue
             label = entry["labels"].get(FINAL)
             if label is None:
                 continue
             mask = labels / FINAL / _plain_name(f"{case_id}{label['ext']}")
             record = record_in_info(label.get("info") or {})
-            yield Study(case_id, subjects.get(case_id, case_id), image, mask, record)
+            yield Study(case_id, subject_of(case_id, subjects), image, mask, record)
     except (ValueError, KeyError, AttributeError, TypeError) as problem:
         raise _no_index(problem) from None
 
@@ -140,29 +142,69 @@ def _versioned(store: LabelStore, case_id: str, subject_id: str, image: Path) ->
 
 
 def _plain(folder: Path, subjects: dict[str, str]) -> Iterator[Study]:
-    labels = next(folder / name for name in LABELS if (folder / name).is_dir())
+    labels = _LabelFiles(next(folder / name for name in LABELS if (folder / name).is_dir()))
     seen: dict[str, Path] = {}
     for image in sorted((folder / IMAGES).iterdir()):
         if image.name.startswith(".") or not is_sweep_path(image):
             continue
         case_id = case_id_of(image)
         if case_id in seen:
-            raise SweepError(f"{image.name}: {seen[case_id].name} is of the same name; rename one of them")
+            raise SweepError(same_case(case_id, seen[case_id], image))
         seen[case_id] = image
-        mask = next((p for suffix in LABEL_SUFFIXES if (p := labels / f"{case_id}{suffix}").is_file()), None)
-        record = labels / f"{case_id}{RECORD_SUFFIX}"
-        if mask is None and not record.is_file():
+        try:
+            mask = labels.one(case_id, LABEL_SUFFIXES)
+            record = labels.one(case_id, (RECORD_SUFFIX,))
+        except LabelError as problem:
+            yield Study(case_id, subject_of(case_id, subjects), image, None, None, problem=str(problem))
+            continue
+        if mask is None and record is None:
             continue
         try:
-            content = read_record_file(record) if record.is_file() else None
+            content = None if record is None else read_record_file(record)
         except LabelError as problem:  # of one case; the others can be used
-            yield Study(case_id, subjects.get(case_id, case_id), image, mask, None, problem=str(problem))
+            yield Study(case_id, subject_of(case_id, subjects), image, mask, None, problem=str(problem))
             continue
-        yield Study(case_id, subjects.get(case_id, case_id), image, mask, content, outlines_count=True)
+        yield Study(case_id, subject_of(case_id, subjects), image, mask, content, outlines_count=True)
+
+
+class _LabelFiles:
+    """The files of a folder of labels, found by the case that they are called after.
+
+    Suffixes count in upper and lower case, and names in any form of Unicode: a mask named on a Mac belongs to an
+    image that was not.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._files: dict[str, list[Path]] = {}
+        for path in sorted(folder.iterdir()):
+            suffixes = [end for end in (*LABEL_SUFFIXES, RECORD_SUFFIX) if path.name.lower().endswith(end)]
+            if suffixes and path.is_file() and not path.name.startswith("."):
+                stem = path.name[: -len(max(suffixes, key=len))]
+                self._files.setdefault(canonical(stem), []).append(path)
+
+    def one(self, case_id: str, suffixes: tuple[str, ...]) -> Path | None:
+        """The file of a case with one of the suffixes; None without one.
+
+        Raises:
+            LabelError: when there are several.
+        """
+        named = self._files.get(canonical(case_id), [])
+        found = [path for path in named if path.name.lower().endswith(suffixes)]
+        found = [path for path in found if path.name.startswith(case_id)] or found  # its very spelling first
+        if len(found) > 1:
+            raise LabelError(
+                f"{case_id}: {found[0].name} and {found[1].name} are both its label; remove one of them"
+            )
+        return found[0] if found else None
+
+
+def subject_of(case_id: str, subjects: Mapping[str, str]) -> str:
+    """The subject of a case in a table that ``read_subjects`` read; a case that is not in it is one of its own."""
+    return subjects.get(canonical(case_id), case_id)
 
 
 def read_subjects(folder: Path) -> dict[str, str]:
-    """Subject of each case in ``subjects.csv``; empty without that file.
+    """Subject of each case in ``subjects.csv``, for :func:`subject_of`; empty without that file.
 
     Raises:
         SweepError: when it cannot be used.
@@ -179,7 +221,7 @@ def read_subjects(folder: Path) -> dict[str, str]:
             case_id, subject_id = ((row[key] or "").strip() for key in ("case_id", "subject_id"))
             if not case_id or not subject_id:
                 raise SweepError(f"{SUBJECTS}, line {reader.line_num}: case_id and subject_id must both be given")
-            if subjects.setdefault(case_id, subject_id) != subject_id:
+            if subjects.setdefault(canonical(case_id), subject_id) != subject_id:
                 raise SweepError(f"{SUBJECTS}: case {case_id} has two subjects; keep one")
     return subjects
 

@@ -58,6 +58,7 @@ class ExportCase:
             What ranks frames needs those without an entry too.
         raters: masks and known frames of others who labelled the case, by tag: what they disagree on.
         notes: what could not be used, one sentence each.
+        file_name: what its files are called after, see :attr:`stem`; None for its name.
     """
 
     case_id: str
@@ -72,6 +73,12 @@ class ExportCase:
     quality: np.ndarray | None = None
     raters: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    file_name: str | None = None
+
+    @property
+    def stem(self) -> str:
+        """Beginning of the names of its files."""
+        return self.case_id if self.file_name is None else self.file_name
 
     def with_entries(self, entries: Mapping[int, FrameEntry]) -> ExportCase:
         """The case with other entries."""

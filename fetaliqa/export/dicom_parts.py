@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +23,9 @@ DATE_KEYWORDS = {
     "SeriesDate": FIXED_DATE,
     "SeriesTime": FIXED_TIME,
 }
+UTF_8 = "ISO_IR 192"  # Specific Character Set (PS3.3 C.12.1.1.2)
+LONGEST = 64  # characters of LO and of a part of PN (PS3.5 section 6.2)
+DELIMITERS = r"[\^=]"  # of the parts of PN
 MM_PER_CM = 10.0
 CENTIMETRES, TISSUE_2D, TISSUE_DATA = 3, 1, 1  # PS3.3 C.8.5.5.1
 FRAME_MS = 100.0  # nominal: a stack does not say how fast it was recorded
@@ -97,7 +102,8 @@ def write_cine(path: Path, case: ExportCase, frames: list[int]) -> Dataset:
 
 def _identify(dataset: Dataset, case: ExportCase) -> None:
     """Patient, study and equipment: names of the export, nothing else."""
-    dataset.PatientName, dataset.PatientID = person_name(case), case.subject_id
+    dataset.SpecificCharacterSet = UTF_8
+    dataset.PatientName, dataset.PatientID = person_name(case), patient_id(case)
     dataset.PatientBirthDate = dataset.PatientSex = ""
     dataset.StudyInstanceUID = study_uid(case)
     dataset.StudyDate = dataset.StudyTime = dataset.AccessionNumber = dataset.ReferringPhysicianName = ""
@@ -109,7 +115,15 @@ def _identify(dataset: Dataset, case: ExportCase) -> None:
 
 def person_name(case: ExportCase) -> str:
     """The subject's name in the export; the caret says that it has one part only."""
-    return f"{case.subject_id.replace('^', ' ')}^"
+    return f"{re.sub(DELIMITERS, ' ', patient_id(case))}^"
+
+
+def patient_id(case: ExportCase) -> str:
+    """The subject's name, short enough for DICOM's LO and PN, which hold 64 characters."""
+    name = case.subject_id.replace("\\", "_")
+    if len(name) < LONGEST:
+        return name
+    return f"{name[: LONGEST - 10]}-{hashlib.sha256(case.subject_id.encode()).hexdigest()[:8]}"
 
 
 def study_uid(case: ExportCase) -> UID:

@@ -18,7 +18,7 @@ from fetaliqa.labels import FrameLabel, FrameRecord, LabelStore
 from fetaliqa.labels.store import FOLDER
 from fetaliqa.labels.version import LabelVersion, pixels_sha256
 from fetaliqa.sweep import Sweep, case_id_of, read_masks, read_sweep, write_masks
-from fetaliqa.sweep.cases import expand_cases
+from fetaliqa.sweep.cases import by_case, expand_cases
 
 MASK_NAME = "mask.nii.gz"
 
@@ -63,12 +63,7 @@ def studied_images(folder: Path) -> dict[str, Path]:
             f"{folder}: a plain folder of images and labels keeps no versions; import into the folder of images "
             "that the server serves"
         )
-    found: dict[str, Path] = {}
-    for path in expand_cases(folder):
-        other = found.setdefault(case_id_of(path), path)
-        if other != path:
-            raise LabelError(f"{path.name}: {other.name} is of the same name; rename one of them")
-    return found
+    return by_case(expand_cases(folder))
 
 
 def import_labels(

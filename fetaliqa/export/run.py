@@ -23,12 +23,13 @@ from fetaliqa.export.choosing import chosen_entries
 from fetaliqa.export.counts import Counts
 from fetaliqa.export.formats.base import ExportContext
 from fetaliqa.export.formats.registry import writer_named
-from fetaliqa.export.manifest import ManifestWriter, frame_row, measured, write_parquet
+from fetaliqa.export.manifest import CSV_NAME, ManifestWriter, frame_row, measured, write_parquet
 from fetaliqa.export.options import ExportOptions, check_places
 from fetaliqa.export.pseudonyms import Pseudonyms
 from fetaliqa.export.report import ReportBuilder
 from fetaliqa.export.selection import CONFIRMED, Selection
 from fetaliqa.export.source import ExportSource
+from fetaliqa.names import file_names
 from fetaliqa.sweep.stacks import StackMemory, stacks_from
 
 Progress = Callable[[int, int, int], None]  # cases done, cases in all, frames done
@@ -72,6 +73,8 @@ class _Export:
         self.entries = [entry for entry in source.entries() if selection.takes_case(entry.case_id)]
         self._check_cases()
         self.parts = self._split()
+        public = [self._public(entry).case_id for entry in self.entries]
+        self.file_names = file_names(public, ascii_only=self.format.ascii_names)
         self.counts = Counts()
         self.preview = Preview()
         self.report = ReportBuilder() if options.report else None
@@ -186,6 +189,7 @@ class _Export:
         sector, frames = sector_of(case), list(case.entries)
         if self.names is not None:
             case = self._renamed(case, entry)
+        case = replace(case, file_name=self.file_names[case.case_id])
         if self.options.preview is not None and frames:
             self.preview.add(case, sector, frames)
         if self.options.blank:
@@ -285,6 +289,12 @@ class _Export:
             notes.append(
                 f"no sector was found in {len(self.whole_images)} cases, whose whole image is lit, so nothing was "
                 f"blanked there: look at them ({', '.join(self.whole_images[:5])})"
+            )
+        others = [name for name, file in self.file_names.items() if name != file]
+        if others:
+            notes.append(
+                f"the files of {len(others)} cases ({', '.join(others[:5])}) are not called after the case, since "
+                f"this format or a file system does not take its name; {CSV_NAME} says which files are whose"
             )
         return list(dict.fromkeys(notes))
 

@@ -15,14 +15,15 @@ from fetaliqa.datasets.acouslic_layout import IMAGES
 from fetaliqa.datasets.labelled import CaseEntry, LabelledCase, LabelledData, fill_outlines
 from fetaliqa.datasets.opening import open_labelled
 from fetaliqa.datasets.studies import Studies
-from fetaliqa.datasets.studies_folder import FINAL, find_images, find_studies, read_subjects
+from fetaliqa.datasets.studies_folder import FINAL, find_images, find_studies, read_subjects, subject_of
 from fetaliqa.errors import FetalIQAError, NotFoundError, OptionError
 from fetaliqa.export.case import ExportCase, FrameEntry
 from fetaliqa.labels import FrameLabel, FrameRecord, LabelStore
-from fetaliqa.labels.store import FOLDER, usable_name
+from fetaliqa.labels.store import FOLDER
 from fetaliqa.labels.version import pixels_sha256
-from fetaliqa.sweep import Grid, Ranges, Sweep, case_id_of, read_masks, read_sweep
-from fetaliqa.sweep.cases import expand_cases
+from fetaliqa.names import is_case_name
+from fetaliqa.sweep import Grid, Ranges, Sweep, read_masks, read_sweep
+from fetaliqa.sweep.cases import by_case, expand_cases
 from fetaliqa.sweep.reading import open_image
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ class ExportSource:
         found = {entry.case_id: entry for entry in self._labelled_entries}
         subjects = read_subjects(self.folder) if isinstance(self._data, Studies) else {}
         for case_id in self._images:
-            found.setdefault(case_id, CaseEntry(case_id, subjects.get(case_id, case_id)))
+            found.setdefault(case_id, CaseEntry(case_id, subject_of(case_id, subjects)))
         return [found[case_id] for case_id in sorted(found)]
 
     def unusable(self) -> list[str]:
@@ -152,7 +153,7 @@ class ExportSource:
             return {}
         if isinstance(self._data, Studies):
             return find_images(self.folder)
-        return {} if self._data is not None else {case_id_of(path): path for path in expand_cases(self.folder)}
+        return {} if self._data is not None else by_case(expand_cases(self.folder))
 
     def _read_labelled(self, entry: CaseEntry) -> tuple[ExportCase, Path | None]:
         assert self._data is not None
@@ -275,7 +276,7 @@ def _told(entry: FrameEntry, label: FrameLabel, suboptimal: bool) -> FrameEntry:
 def _rater_labels(folder: Path, sweep: Sweep) -> dict[str, tuple[np.ndarray, FrameRecord]]:
     """Masks and records of the single raters of a case, by tag; what is damaged or of other pixels is left out."""
     store = LabelStore(folder / FOLDER)
-    if not usable_name(sweep.case_id) or not store.folder.is_dir():
+    if not is_case_name(sweep.case_id) or not store.folder.is_dir():
         return {}
     pixels, found = pixels_sha256(sweep.frames), {}
     for tag in store.known_tags(sweep.case_id):

@@ -8,6 +8,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from fetaliqa.sweep import Grid, Ranges
+from fetaliqa.sweep.itk_paths import write_compressed
 from fetaliqa.sweep.volume import RANGES_KEY
 
 
@@ -27,4 +28,4 @@ def write_stack(path: Path, stack: np.ndarray, grid: Grid, ranges: Ranges | None
     if ranges is not None and not path.name.endswith(".nii.gz"):
         image.SetMetaData(RANGES_KEY, ",".join(f"{start}:{stop}" for start, stop in ranges))
     path.parent.mkdir(parents=True, exist_ok=True)
-    sitk.WriteImage(image, str(path), useCompression=True)
+    write_compressed(image, path)

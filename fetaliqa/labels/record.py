@@ -168,6 +168,6 @@ def read_record_file(path: Path) -> Any:
         LabelError: when it is not JSON.
     """
     try:
-        return json.loads(path.read_bytes())
+        return json.loads(path.read_bytes())  # with a byte order mark, or without
     except ValueError as problem:
         raise LabelError(f"{path.name}: not JSON ({problem}); write it again") from None

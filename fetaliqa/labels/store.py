@@ -20,7 +20,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,6 +33,7 @@ from fetaliqa.errors import LabelConflict, LabelDamaged, LabelError, LabelStorag
 from fetaliqa.file_hash import file_sha256
 from fetaliqa.labels.record import FrameRecord, parse_record
 from fetaliqa.labels.version import LabelVersion, Review
+from fetaliqa.names import is_case_name, name_problem
 
 SCHEMA = 1
 FOLDER = "label-versions"  # in a folder of studies
@@ -57,7 +58,7 @@ class LabelStore:
 
     def cases(self) -> list[str]:
         """Cases that have labels, by name."""
-        return _names(self.folder)
+        return _names(self.folder, is_case_name)
 
     def tags(self, case: str) -> list[str]:
         """Tags of a case that have a label now, by name; one whose files are damaged is one."""
@@ -80,7 +81,7 @@ class LabelStore:
 
     def known_tags(self, case: str) -> list[str]:
         """Tags of a case that have a version, the removed ones included."""
-        return [tag for tag in _names(self._below(case)) if self.latest(case, tag)]
+        return [tag for tag in _names(self._below(case), usable_name) if self.latest(case, tag)]
 
     def history(self, case: str, tag: str) -> list[LabelVersion]:
         """All versions, the first one first.
@@ -325,12 +326,13 @@ class LabelStore:
         except LabelDamaged:
             return False
 
-    def _below(self, *names: str) -> Path:
+    def _below(self, case: str, *tags: str) -> Path:
         """A folder of the store; names lead nowhere else."""
-        for name in names:
-            if not usable_name(name):
-                raise LabelError(f"{name[:80]!r} cannot name a case or tag; letters, digits, '.', '_' and '-' can")
-        return self.folder.joinpath(*names)
+        if (problem := name_problem(case)) is not None:
+            raise LabelError(f"{case[:80]!r} cannot name a case or tag: it {problem}; rename its file")
+        if wrong := [tag for tag in tags if not usable_name(tag)]:
+            raise LabelError(f"{wrong[0][:80]!r} cannot name a case or tag; letters, digits, '.', '_' and '-' can")
+        return self.folder.joinpath(case, *tags)
 
     def _versions(self, case: str, tag: str) -> list[int]:
         folder = self._below(case, tag)
@@ -373,14 +375,14 @@ class LabelStore:
 
 
 def usable_name(name: str) -> bool:
-    """Whether a case or tag may be called so: it becomes a folder name."""
+    """Whether a tag may be called so: it becomes a folder name. What a case may be called: ``fetaliqa.names``."""
     return NAME.fullmatch(name) is not None and ".." not in name
 
 
-def _names(folder: Path) -> list[str]:
+def _names(folder: Path, usable: Callable[[str], bool]) -> list[str]:
     if not folder.is_dir():
         return []
-    return sorted(child.name for child in folder.iterdir() if child.is_dir() and NAME.fullmatch(child.name))
+    return sorted(child.name for child in folder.iterdir() if child.is_dir() and usable(child.name))
 
 
 def _suffix(name: str) -> str:

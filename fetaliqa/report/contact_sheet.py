@@ -16,6 +16,7 @@ from fetaliqa.atomic import atomic_path
 from fetaliqa.biometry import Ellipse
 from fetaliqa.quality import rank_frames
 from fetaliqa.report.curve import draw_curve
+from fetaliqa.report.lettering import lettering
 from fetaliqa.report.palette import ACCENT, BACKGROUND, FAINT, MEASURE, MUTED, TEXT, WARN
 from fetaliqa.report.picture import frame_picture
 
@@ -118,7 +119,7 @@ def _title(figure: Figure, grid: GridSpec, assessment: dict[str, Any], shown: li
     axes.text(
         0,
         0.52,
-        _shortened(str(assessment["case_id"]), 60),
+        **lettering(_shortened(str(assessment["case_id"]), 60)),
         color=TEXT,
         fontsize=19,
         fontweight="bold",
@@ -127,13 +128,13 @@ def _title(figure: Figure, grid: GridSpec, assessment: dict[str, Any], shown: li
     version = f" {model['version']}" if model.get("version") else ""
     measurement = f" ({model['measurement']})" if model.get("measurement") else ""
     line = f"{model['name']}{version}   ·   {model['anatomy']}{measurement}   ·   {_spacing(assessment)}"
-    axes.text(0, 0.14, line, color=MUTED, fontsize=11, va="center")
+    axes.text(0, 0.14, **lettering(line), color=MUTED, fontsize=11, va="center")
     best = assessment.get("best")
     if best is None:
         axes.text(1, 0.52, "no usable frame", color=WARN, fontsize=19, fontweight="bold", ha="right", va="center")
         reason = str(assessment.get("reason") or "").removeprefix("no usable frame: ")
         note = f"{reason}; below: the least bad frames" if shown else reason
-        axes.text(1, 0.14, note, color=MUTED, fontsize=11, ha="right", va="center")
+        axes.text(1, 0.14, **lettering(note), color=MUTED, fontsize=11, ha="right", va="center")
         return
     record = assessment["frames"][best]
     axes.text(1, 0.52, f"best frame {best}", color=ACCENT, fontsize=19, fontweight="bold", ha="right", va="center")
@@ -240,7 +241,7 @@ def _footer(figure: Figure, grid: GridSpec, assessment: dict[str, Any]) -> None:
     axes.text(
         1,
         0.6,
-        _shortened(notes or "for research, not for diagnosis", 120),
+        **lettering(_shortened(notes or "for research, not for diagnosis", 120)),
         color=MUTED,
         fontsize=9,
         ha="right",

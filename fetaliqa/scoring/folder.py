@@ -21,6 +21,7 @@ from typing import Any
 
 from fetaliqa.atomic import atomic_path, sync_directory, write_json
 from fetaliqa.inference import AssessmentResult
+from fetaliqa.names import UNFINISHED
 from fetaliqa.report.contact_sheet import contact_sheet
 from fetaliqa.scoring.marks import MARK_FILE, Mark
 from fetaliqa.sweep import MASK_SUFFIXES
@@ -52,7 +53,6 @@ OWN_FILES = (
     MARK_FILE,
     *(f"masks{suffix}" for suffix in MASK_SUFFIXES),
 )
-UNFINISHED = ".unfinished"
 STALE_SECONDS = 24 * 3600  # another machine's unfinished folder of this age was left by a process that died
 
 

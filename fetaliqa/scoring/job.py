@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from fetaliqa.errors import OptionError
 from fetaliqa.inference.options import AssessOptions
+from fetaliqa.names import MAX_FILE_NAME_BYTES, fitting
 from fetaliqa.student import AUTO
 from fetaliqa.sweep import case_id_of
 
@@ -33,7 +34,7 @@ class Case:
     @classmethod
     def of(cls, path: Path) -> Case:
         """The case of a path that may be relative."""
-        return cls(path.absolute(), case_id_of(path))
+        return cls(path.absolute(), fitting(case_id_of(path), MAX_FILE_NAME_BYTES))
 
 
 @dataclass(frozen=True)

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 from fetaliqa.errors import StorageError
+from fetaliqa.names import printable
 from fetaliqa.scoring.folder import write_csv
 from fetaliqa.scoring.job import FAILED, Outcome, ScoreJob
 from fetaliqa.scoring.marks import read_mark
 from fetaliqa.scoring.summary import summary_columns
+from fetaliqa.sweep.cases import LeftOut
 
 
-def write_tables(job: ScoreJob, outcomes: Sequence[Outcome], suffix: str = "") -> None:
-    """Write summary.csv from the done marks, and failed.csv where a case failed.
+def write_tables(
+    job: ScoreJob, outcomes: Sequence[Outcome], left_out: Sequence[LeftOut] = (), suffix: str = ""
+) -> None:
+    """Write summary.csv from the done marks, failed.csv and left_out.csv where there is something to say there.
 
     Args:
         job: whose ``out`` they go to.
         outcomes: of all cases, in the order of the input.
+        left_out: of the folders that were given.
         suffix: of the tables' names, before ``.csv``.
 
     Raises:
@@ -36,12 +43,16 @@ def write_tables(job: ScoreJob, outcomes: Sequence[Outcome], suffix: str = "") -
         rows.append(mark.summary)
     write_csv(job.out / f"summary{suffix}.csv", summary_columns(job.measurement), rows)
     failed = [
-        {"case": outcome.case.name, "path": outcome.case.path, "reason": outcome.reason}
+        {"case": outcome.case.name, "path": printable(str(outcome.case.path)), "reason": outcome.reason}
         for outcome in outcomes
         if outcome.status == FAILED
     ]
-    table = job.out / f"failed{suffix}.csv"
-    if failed:
-        write_csv(table, ("case", "path", "reason"), failed)
+    _write_or_remove(job.out / f"failed{suffix}.csv", ("case", "path", "reason"), failed)
+    _write_or_remove(job.out / f"left_out{suffix}.csv", ("path", "reason"), [one.to_json() for one in left_out])
+
+
+def _write_or_remove(table: Path, columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> None:
+    if rows:
+        write_csv(table, columns, rows)
     else:
         table.unlink(missing_ok=True)

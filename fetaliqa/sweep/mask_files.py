@@ -18,6 +18,7 @@ import SimpleITK as sitk
 
 from fetaliqa.atomic import atomic_path
 from fetaliqa.sweep.deflated_frames import GzipWrapping, Wrapping, ZlibWrapping, deflated
+from fetaliqa.sweep.itk_paths import write_compressed
 from fetaliqa.sweep.orientation import UPRIGHT, as_stored, stored_shape
 from fetaliqa.sweep.types import Grid
 
@@ -71,7 +72,7 @@ def write_frames(path: Path, shape: Shape, grid: Grid, frames: Iterable[np.ndarr
         stack = np.stack([np.zeros(shape[1:], np.uint8) if frame is None else frame for frame in frames])
         _check(stack.shape, shape)
         with atomic_path(path) as temporary:
-            sitk.WriteImage(image_on_grid(stack, grid), str(temporary), useCompression=True)
+            write_compressed(image_on_grid(stack, grid), temporary)
         return
     sequence = grid.sequence and suffix == ".nrrd"
     header, wrapping = _WRITERS[".seq.nrrd" if sequence else suffix]

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from fetaliqa.errors import NotFoundError, OptionError, SweepError
 from fetaliqa.limits import check_unpacked_size
+from fetaliqa.names import case_name
 from fetaliqa.sweep import folder as image_folder
 from fetaliqa.sweep import metaimage, nrrd
+from fetaliqa.sweep.contents import MARK, MARK_AT, imageless_dicom, is_dicomdir, is_system_file
 from fetaliqa.sweep.deflated_dicom import check_deflated
 from fetaliqa.sweep.metaimage import files_of_metaimage, open_metaimage
 from fetaliqa.sweep.nifti import open_nifti
@@ -52,9 +55,12 @@ def sweep_suffix(path: Path) -> str | None:
 
 
 def case_id_of(path: Path) -> str:
-    """Return the case a file or folder is named after: its name without the suffix."""
+    """Return the case a file or folder is named after: its name without the suffix, see ``names.case_name``."""
     suffix = sweep_suffix(path)
-    return path.name[: -len(suffix)] if suffix and not path.is_dir() else path.resolve().name
+    if suffix and not path.is_dir():
+        return case_name(path.name[: -len(suffix)])
+    name = path.name if path.name not in ("", "..") else path.resolve().name  # of a link, not of what it leads to
+    return case_name(name or "root")
 
 
 def is_self_contained(path: Path) -> bool:
@@ -97,7 +103,9 @@ def is_sweep_path(path: str | Path) -> bool:
     try:
         if path.is_dir():
             return not _volume_files(path) and bool(image_folder.image_files(path) or _dicom_files(path))
-        return path.is_file() and (sweep_suffix(path) is not None or _is_dicom(path))
+        if not path.is_file():
+            return False
+        return _is_dicom_image(path) if _is_dicom(path) else sweep_suffix(path) is not None
     except OSError:
         return False
 
@@ -108,7 +116,12 @@ def _is_dicom(path: Path) -> bool:
     if suffix is not None:
         return suffix in DICOM_SUFFIXES
     with open(path, "rb") as file:
-        return file.read(132)[128:] == b"DICM"
+        return file.read(MARK_AT + len(MARK))[MARK_AT:] == MARK
+
+
+def _is_dicom_image(path: Path) -> bool:
+    """Whether a file is DICOM and not the index of a medium, a report or another object without an image."""
+    return _is_dicom(path) and imageless_dicom(path) is None
 
 
 def is_single_frame_dicom(path: Path) -> bool:
@@ -133,7 +146,7 @@ def _volume_files(folder: Path) -> list[Path]:
 
 
 def _dicom_files(folder: Path) -> list[Path]:
-    return [path for path in _visible_files(folder) if _is_dicom(path)]
+    return [path for path in _visible_files(folder) if _is_dicom_image(path)]
 
 
 def _open_dicom(paths: list[Path], name: str) -> OpenImage:
@@ -160,7 +173,10 @@ def _open_folder(path: Path) -> OpenImage:
             f"{path.name}: the folder holds no PNG, JPEG or DICOM frames; name a sweep file or a folder of frames"
         )
     if dicoms:
-        return _open_dicom(dicoms, path.name)
+        image = _open_dicom(dicoms, path.name)
+        others = {file.name: kind for file in _visible_files(path) if (kind := imageless_dicom(file))}
+        notes = (f"left out: {name}, which is {kind}" for name, kind in others.items() if not is_system_file(name))
+        return replace(image, pixels=replace(image.pixels, notes=(*image.pixels.notes, *notes)))
     return image_folder.open_images(images, path.name)
 
 
@@ -190,6 +206,8 @@ def open_image(path: Path) -> OpenImage:
         if suffix in image_folder.IMAGE_SUFFIXES:
             return image_folder.open_images([path], path.name)
         if _is_dicom(path):
+            if is_dicomdir(path):
+                raise SweepError(f"{path.name}: is the index of a DICOM medium, no image; name the files it lists")
             return _open_dicom([path], path.name)
     except OSError as error:
         raise _unreadable(path, error) from None

@@ -20,12 +20,15 @@ from monailabel.datastore.local import DataModel, ImageLabelModel
 
 from fetaliqa.active.profiles import source_of
 from fetaliqa.atomic import atomic_path
-from fetaliqa.sweep import read_sweep
+from fetaliqa.names import canonical
+from fetaliqa.sweep import is_sweep_path, read_sweep
 from fetaliqa.sweep.cases import images_below
+from fetaliqa.sweep.contents import is_system_file
 from monailabel_app.lib.ids import check_id
 from monailabel_app.lib.label_info import plain
 from monailabel_app.lib.labels_folder import LabelsFolder
-from monailabel_app.lib.received import check_self_contained, suffix_of, sweep_suffixes
+from monailabel_app.lib.offered import download_name
+from monailabel_app.lib.received import check_self_contained, sweep_suffixes
 from monailabel_app.lib.refusal import Refused, as_refusal
 
 logger = logging.getLogger(__name__)
@@ -55,15 +58,21 @@ class GuardedDatastore(LabelsFolder):
     # -- reading: ids checked, and never in the middle of a refresh ---------------------------------
 
     def get_image_uri(self, image_id: str) -> str:
+        check_id("image", image_id)
         with self._guard:
-            return super().get_image_uri(check_id("image", image_id))
+            entry = self._datastore.objects.get(image_id)
+            folder = os.path.abspath(self._datastore.image_path())
+            # not where a link leads to: its name says what the file is called, and of which kind it is
+            return "" if entry is None else os.path.join(folder, self._filename(image_id, entry.image.ext))
 
     def get_image_info(self, image_id: str) -> dict[str, Any]:
         with self._guard:
             info = super().get_image_info(check_id("image", image_id))
-        if "path" in info:  # MONAI Label's clients name the file that they download after it
-            info["path"] = Path(info["path"]).name
-        return info
+        if not info:
+            return info
+        # clients save the image under this name, and go by its suffix; no folder of the server is named
+        name = download_name(Path(self.get_image_uri(image_id)))
+        return {**info, "name": name, **({"path": name} if "path" in info else {})}
 
     def images_folder(self) -> Path:
         """The folder of the images."""
@@ -105,7 +114,7 @@ class GuardedDatastore(LabelsFolder):
 
     def status(self) -> dict[str, Any]:
         with self._guard:
-            return super().status()
+            return {**super().status(), "not_offered": self.not_offered()}
 
     def json(self) -> Any:
         with self._guard:
@@ -122,7 +131,9 @@ class GuardedDatastore(LabelsFolder):
         received = Path(image_filename)
         stem, extension = self._to_id(received.name)
         image_id = check_id("image", image_id or stem)
-        if suffix_of(received.name, sweep_suffixes()) is None:
+        if not extension and is_sweep_path(received):
+            extension = ".dcm"  # a DICOM file as scanners and archives call it
+        if not extension:
             raise Refused(400, f"image {image_id}: the suffix must be one of {', '.join(sweep_suffixes())}")
         self._check_writable(received)
         check_self_contained(received)
@@ -130,6 +141,8 @@ class GuardedDatastore(LabelsFolder):
             told = plain(image_info or {})
             read_sweep(received)
         name = self._filename(image_id, extension.lower())
+        if is_system_file(name):
+            raise Refused(400, f"image {image_id}: {name} is the name of another kind of file; rename it")
         with contextlib.ExitStack() as locked:
             with atomic_path(Path(self._datastore.image_path()) / name) as temporary:
                 # gigabytes are copied and flushed before the lock is taken: others need not wait for them
@@ -138,7 +151,8 @@ class GuardedDatastore(LabelsFolder):
                     os.fsync(written.fileno())
                 locked.enter_context(self._locked())
                 there = {self._to_id(child.name)[0] for child in Path(self._datastore.image_path()).iterdir()}
-                if image_id in self._datastore.objects or image_id in there:
+                there = {canonical(case) for case in (*there, *self._datastore.objects)}
+                if canonical(image_id) in there:
                     raise Refused(409, f"image {image_id}: there is one of this id already; delete it first")
             info = {**told, "ts": int(time.time()), "name": name}
             self._datastore.objects[image_id] = ImageLabelModel(image=DataModel(info=info, ext=extension.lower()))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from urllib.parse import quote
 
+SHOWN = 10  # of the files that are not offered
 HINT_VARIABLE = "FETALIQA_SERVER_ADDRESS"
 
 OPEN = (
@@ -13,13 +15,16 @@ OPEN = (
 )
 
 
-def hints(address: str, images: Sequence[str], models: Iterable[str]) -> str:
+def hints(
+    address: str, images: Sequence[str], models: Iterable[str], not_offered: Sequence[Mapping[str, str]] = ()
+) -> str:
     """Lines that say what to open, and one command to try.
 
     Args:
         address: address of the server.
         images: image ids in the studies folder.
         models: hosted models.
+        not_offered: files that are no images here, with the reason.
     """
     names = sorted(models)
     lines = [
@@ -28,10 +33,11 @@ def hints(address: str, images: Sequence[str], models: Iterable[str]) -> str:
         f"  In 3D Slicer: extension MONAI Label, module MONAI Label, server address {address}",
     ]
     if images and names:
-        lines += [
-            "  Try:",
-            f"    curl -X POST '{address}/infer/{names[-1]}?image={sorted(images)[0]}&output=json'",
-        ]
+        first = quote(min(images), safe="")
+        lines += ["  Try:", f"    curl -X POST '{address}/infer/{names[-1]}?image={first}&output=json'"]
     if not images:
         lines.append("  The studies folder holds no sweep yet: put .mha, .nii.gz, .nrrd or .dcm files into it")
+    lines += [f"  Not offered: {one['file']}: {one['reason']}" for one in not_offered[:SHOWN]]
+    if len(not_offered) > SHOWN:
+        lines.append(f"  Not offered: {len(not_offered) - SHOWN} more files; {address}/info/ lists them all")
     return "\n".join([*lines, f"  All calls: {address}/    Stop: Ctrl+C", ""])

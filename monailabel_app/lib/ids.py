@@ -1,7 +1,8 @@
 """Names that come from clients: which are accepted, and why the others are not.
 
-Image ids, label tags and session ids become parts of file paths in MONAI Label. One narrow grammar keeps
-every one of them a single harmless path component.
+Image ids, label tags and session ids become parts of file paths in MONAI Label. Each is a single harmless path
+component: an image id by the rules of ``fetaliqa.names``, which names in all languages meet; everything else by a
+narrow grammar.
 """
 
 from __future__ import annotations
@@ -9,15 +10,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from fetaliqa.names import name_problem
 from monailabel_app.lib.refusal import Refused
 
 ID_GRAMMAR = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 MAX_ID_LENGTH = 200  # characters; file systems allow 255 bytes including the suffix
+IMAGE_KINDS = ("image", "label", "id")  # as parameters are called; a label's id is its image's
 _SHOWN = 80  # characters of a refused value repeated in the answer
 
 
 def is_id(value: object) -> bool:
-    """True when ``value`` can be an image id, a tag or a session id."""
+    """True when ``value`` can be a tag, a session id or another name that is no image's."""
     return (
         isinstance(value, str)
         and len(value) <= MAX_ID_LENGTH
@@ -29,9 +32,18 @@ def is_id(value: object) -> bool:
 def check_id(kind: str, value: object) -> str:
     """Return ``value`` when it is an acceptable id.
 
+    Args:
+        kind: of the id; those in ``IMAGE_KINDS`` may have letters of all languages.
+        value: the id.
+
     Raises:
         Refused: 400, naming the kind of id and the value.
     """
+    if kind in IMAGE_KINDS:
+        problem = name_problem(value)
+        if problem is not None:
+            raise Refused(400, f"{kind} {ascii(value)[:_SHOWN]} is not accepted: it {problem}")
+        return str(value)
     if not is_id(value):
         shown = repr(value)[:_SHOWN]
         raise Refused(

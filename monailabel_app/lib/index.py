@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -21,7 +22,8 @@ from monailabel.datastore.local import LocalDatastore, LocalDatastoreModel
 
 from fetaliqa.atomic import write_text
 from fetaliqa.file_hash import Stamp, file_stamp
-from monailabel_app.lib.ids import is_id
+from fetaliqa.names import printable
+from monailabel_app.lib.offered import OfferedFiles, split_name
 from monailabel_app.lib.received import suffix_of, sweep_suffixes
 from monailabel_app.lib.refusal import Refused
 
@@ -46,7 +48,7 @@ class LockedIndex(LocalDatastore):
         self._file_lock = FileLock(Path(studies) / ".lock", thread_local=False)
         self._seen: Stamp | None = None  # the index as it was last read or written
         self._read_only = read_only
-        self._ignored: set[str] = set()
+        self._offered, self._reported = OfferedFiles(), set[str]()
         extensions = [f"*{suffix}" for suffix in sweep_suffixes()]
         super().__init__(
             studies, images_dir=images, extensions=extensions, auto_reload=auto_reload, read_only=read_only
@@ -57,6 +59,9 @@ class LockedIndex(LocalDatastore):
                     left.unlink(missing_ok=True)
         if auto_reload:
             self._handler.on_moved = self._on_moved  # files that arrive by rename, the index included
+            # MONAI Label's patterns hold the folder's own name, where brackets are a pattern too, and know
+            # suffixes in lower case only; _concerns decides instead
+            self._handler._patterns = ["*", "**"]
 
     def close(self) -> None:
         """Follow changes of the folder no more."""
@@ -68,44 +73,55 @@ class LockedIndex(LocalDatastore):
     # -- what is found in the folder --------------------------------------------------------------
 
     def _to_id(self, file: str) -> tuple[str, str]:
-        suffix = suffix_of(file, sweep_suffixes()) or Path(file).suffix
-        return (file[: -len(suffix)], file[-len(suffix) :]) if suffix else (file, "")
+        return split_name(file)
 
     def _list_files(self, path: str, patterns: Any) -> dict[str, str]:
-        listed: dict[str, str] = {}
-        ids: dict[str, str] = {}
-        for name in sorted(child.name for child in Path(path).iterdir()):
-            if name.startswith(".") or suffix_of(name, sweep_suffixes()) is None:
-                continue
-            image_id = self._to_id(name)[0]
-            if not is_id(image_id):
-                self._not_offered(name, "rename it to letters, digits, dot, underscore, hyphen")
-            elif ids.setdefault(image_id, name) != name:
-                self._not_offered(name, f"{ids[image_id]} has the same id; rename one of them")
-            else:
-                listed[name] = name
-        return listed
+        if Path(path) != Path(self._datastore.image_path()):
+            labels = (child.name for child in Path(path).iterdir() if not child.name.startswith("."))
+            return {name: name for name in sorted(labels) if suffix_of(name, sweep_suffixes()) is not None}
+        listed = self._offered.find(Path(path), self._known_suffix)
+        for name, reason in self._offered.left_out.items():
+            if name not in self._reported:
+                self._reported.add(name)
+                logger.warning("%s is not offered: %s", name, reason)
+        self._reported &= set(self._offered.left_out)
+        return {name: name for name in listed}
 
-    def _not_offered(self, name: str, why: str) -> None:
-        if name not in self._ignored:
-            self._ignored.add(name)
-            logger.warning("%s is not offered: %s", name, why)
+    def _known_suffix(self, case: str) -> str | None:
+        entry = self._datastore.objects.get(case)
+        return None if entry is None else entry.image.ext
+
+    def not_offered(self) -> list[dict[str, str]]:
+        """Files of the folder that are no images here, with the reason in words."""
+        with self._guard:
+            return self._offered.to_json()
 
     # what the folder's observer calls: its thread must outlive every error
+
+    def _concerns(self, path: Any) -> bool:
+        """Whether a change there may change what is offered, or which labels lie in the folder."""
+        changed = Path(os.path.abspath(os.fsdecode(path)))
+        if changed.name.startswith(".") or changed.suffix in (".json", ".lock"):
+            return False  # the server's own records, and files that are being written
+        images, labels = map(os.path.abspath, (self._datastore.image_path(), self._datastore.label_path(None)))
+        return images == str(changed.parent) or labels == str(changed.parent.parent)
 
     def _on_moved(self, event: Any) -> None:
         with _logged():
             if event.dest_path == self._datastore_config_path:
                 self._init_from_datastore_file()
-            else:
+            elif self._concerns(event.src_path) or self._concerns(event.dest_path):
                 self.refresh()
 
     def _on_any_event(self, event: Any) -> None:
         with _logged():
-            super()._on_any_event(event)
+            if self._concerns(event.src_path):
+                super()._on_any_event(event)
 
     def _on_modify_event(self, event: Any) -> None:
         with _logged():
+            if printable(Path(event.src_path).name) in self._offered.left_out:  # it was empty when it appeared
+                self.refresh()
             super()._on_modify_event(event)
 
     # -- the index: read again before each change, under one lock of all processes ------------------

@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from fetaliqa.names import name_problem
 from fetaliqa.sweep import DETACHED_SUFFIXES, MASK_SUFFIXES, SWEEP_SUFFIXES, is_self_contained
-from monailabel_app.lib.ids import check_id
+from fetaliqa.sweep.contents import MARK, MARK_AT
 from monailabel_app.lib.refusal import Refused
 
 TEMPORARY_PREFIX = "fetaliqa-"  # of our files and folders in the temporary folder
@@ -26,19 +27,40 @@ def suffix_of(name: str, suffixes: tuple[str, ...]) -> str | None:
     return max(fitting, key=len) if fitting else None
 
 
-def check_file_name(name: str | None, suffixes: tuple[str, ...], kind: str) -> str:
+def check_file_name(
+    name: str | None, suffixes: tuple[str, ...], kind: str, content: BinaryIO | None = None
+) -> str:
     """Return the client's file name when it is one plain name with an accepted suffix.
+
+    Args:
+        name: as the client gives it.
+        suffixes: that are known.
+        kind: of the file, for messages.
+        content: of the file; with it, DICOM files need no suffix.
 
     Raises:
         Refused: 400 otherwise.
     """
     accepted = tuple(suffix for suffix in suffixes if suffix not in DETACHED_SUFFIXES)
-    check_id(f"file name of the {kind}", name or "")
+    ending = suffix_of(name or "", suffixes) or ""
+    problem = name_problem((name or "")[: len(name or "") - len(ending)])
+    if problem is not None:
+        raise Refused(400, f"file name of the {kind} {ascii(name)[:100]} is not accepted: it {problem}")
+    if not ending and content is not None and _is_dicom(content):
+        return str(name)
     if suffix_of(str(name), accepted) is None:
         raise Refused(
             400, f"file name of the {kind} {name!r}: the suffix must be one of {', '.join(sorted(accepted))}"
         )
     return str(name)
+
+
+def _is_dicom(content: BinaryIO) -> bool:
+    """Whether a file has the mark of DICOM; it is read from its beginning afterwards."""
+    content.seek(0)
+    marked = content.read(MARK_AT + len(MARK))[MARK_AT:] == MARK
+    content.seek(0)
+    return marked
 
 
 def check_self_contained(path: Path) -> None:

@@ -25,6 +25,7 @@ from fetaliqa.labels.store import FOLDER
 from monailabel_app.lib.ids import check_id
 from monailabel_app.lib.index import LockedIndex
 from monailabel_app.lib.label_info import plain, record_of, without_record
+from monailabel_app.lib.offered import spelled_otherwise
 from monailabel_app.lib.received import LABEL_SUFFIXES, suffix_of
 from monailabel_app.lib.refusal import Refused, as_refusal
 
@@ -162,7 +163,9 @@ class ShownLabels(LockedIndex):
         """
         uri = self.get_image_uri(check_id("image", image_id))
         if not uri or not Path(uri).exists():
-            raise Refused(404, f"there is no image {image_id!r} here; GET /datastore/?output=all lists them")
+            other = spelled_otherwise(image_id, self.list_images())
+            hint = "" if other is None else f" (but one whose name is {other!a}, in another form of Unicode)"
+            raise Refused(404, f"there is no image {image_id!r} here{hint}; GET /datastore/?output=all lists them")
         return Path(uri)
 
     def get_label_info(self, label_id: str, label_tag: str) -> dict[str, Any]:

@@ -238,6 +238,7 @@ def fill_studies(root: Path) -> None:
     write_case(images / "case_b.mha", 6, seed=2)
     write_case(images / "long.mha", LONG_FRAMES, seed=3)
     (images / "broken.mha").write_text("this is a text file, not an image")
+    (images / "left\nout.mha").write_text("of a name that no image can have")
     write_case(root / "secret.mha", 4, seed=4)
 
 

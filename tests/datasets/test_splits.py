@@ -203,3 +203,9 @@ def test_a_restricted_split_leaves_out_what_is_not_here():
     assert split.restricted(["b", "d", "e"]) == Split("x", "case", 0, ("b",), (), ("d",))
     leak = leak_report(split, [CaseEntry("a", "1"), CaseEntry("e", "2")])
     assert leak["cases_in_no_part"] == 1
+
+
+def test_a_split_with_a_byte_order_mark_is_read(tmp_path):
+    file = tmp_path / "split.json"
+    file.write_text("\ufeff" + json.dumps({"train": ["größe"], "validation": [], "test": []}), encoding="utf-8")
+    assert custom(file).train == ("größe",)

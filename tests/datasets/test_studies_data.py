@@ -258,3 +258,24 @@ def test_two_images_of_one_name_are_refused(tmp_path):
     (tmp_path / "images" / "p.nrrd").write_bytes(b"x")
     with pytest.raises(SweepError, match="same name"):
         Studies(tmp_path)
+
+
+def test_masks_and_subjects_belong_to_images_whatever_form_their_names_are_written_in(tmp_path):
+    on_a_mac, typed = "gro\u0308ße", "größe"
+    plain(tmp_path, {1: 1}, name=on_a_mac)
+    (tmp_path / "labels" / f"{on_a_mac}.mha").rename(tmp_path / "labels" / f"{typed}.MHA")
+    (tmp_path / "labels" / f"{typed}.frames.json").write_text("\ufeff" + json.dumps(record(f1="annotated")))
+    (tmp_path / "subjects.csv").write_text(f"\ufeffcase_id,subject_id\n{typed},s1\n", encoding="utf-8")
+    data = Studies(tmp_path)
+    assert [(entry.case_id, entry.subject_id) for entry in data.entries()] == [(on_a_mac, "s1")]
+    assert _known(data.read(on_a_mac)) == [1]
+
+
+def test_two_masks_of_one_image_are_named(tmp_path):
+    plain(tmp_path, {1: 1})
+    plain(tmp_path, {1: 1}, name="q")
+    write_stack(tmp_path / "labels" / "p.MHA.mha", stacks({2: 1})[1], SPACING)
+    (tmp_path / "labels" / "p.MHA.mha").rename(tmp_path / "labels" / "p.MHA")
+    data = Studies(tmp_path)
+    assert [entry.case_id for entry in data.entries()] == ["q"]
+    assert any("p.MHA and p.mha are both its label" in problem for problem in data.problems())

@@ -162,13 +162,27 @@ def test_a_reviewer_picks_one_of_two_raters(store, mask):
     assert store.current("case-1", "anna").review is None
 
 
-@pytest.mark.parametrize("name", ["..", "../x", "a/b", "", ".hidden", "a..b", "x" * 201, "a b"])
+@pytest.mark.parametrize("name", ["..", "../x", "a/b", "", ".hidden", "a..b", "x" * 201, "a\nb", "a\\b"])
 def test_names_lead_nowhere_else(store, mask, name, tmp_path):
     with pytest.raises(LabelError, match="cannot name a case or tag"):
         store.save(name, "final", mask("one"), None)
     with pytest.raises(LabelError, match="cannot name a case or tag"):
         store.save("case-1", name, mask("one"), None)
     assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize("case", ["größe", "gro\u0308ße", "孕妇 (2)", "75 % gain", "a#b&c", "_case"])
+def test_a_case_may_have_a_name_in_any_language_and_a_tag_may_not(store, mask, case):
+    saved = store.save(case, "final", mask("one"), record(1), {"user": "anna"})
+    assert store.cases() == [case]
+    assert store.current(case, "final").mask.read_text() == "one"
+    store.save(case, "final", mask("two"), record(2), based_on=saved.version)
+    assert store.restore(case, "final", 1).version == 3
+    assert store.check() == []
+    with pytest.raises(LabelError, match="cannot name a case or tag"):
+        store.save("case-1", "größe", mask("one"), None)
+    store.retire(case)
+    assert store.cases() == []
 
 
 def test_damage_is_found_and_named(store, mask):

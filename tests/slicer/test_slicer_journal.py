@@ -58,12 +58,42 @@ def test_sessions_servers_and_labels_do_not_mix(tmp_path: Path, kept: Kept) -> N
     assert [file.read_bytes()[:1] for file in (path.parent / "aside").iterdir()] == [b"{"]
 
 
-@pytest.mark.parametrize("name", ["../evil", "a/b", "", "a~b", "..", "a" * 300])
+@pytest.mark.parametrize("name", ["../evil", "a/b", "", "a\nb", "..", "a" * 300])
 def test_no_name_leads_out_of_the_folder(tmp_path: Path, kept: Kept, name: str) -> None:
     for bad in (replace(kept, case=name), replace(kept, tag=name)):
         with pytest.raises(Failure):
             Journals(tmp_path / "journals", "http://one").write(bad)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("case", ["größe", "孕妇 (2)", "a:b*c?", "a~final~b", "CON", "x" * 200, "A"])
+def test_work_on_a_case_of_any_name_is_kept_and_found_again(tmp_path: Path, kept: Kept, case: str) -> None:
+    one, two = Journals(tmp_path, "http://one"), Journals(tmp_path, "http://one")
+    path = one.write(replace(kept, case=case))
+    assert read_journal(path, 30).case == case
+    assert not set('<>:"|?*') & set(path.name)  # Windows takes none of these
+    one.close()
+    assert [found.path for found in two.find(case, "final")] == [path]
+    assert two.find(f"{case[1:]}2", "final") == []
+    assert two.cases("final", "anna") == [case]
+
+
+def test_cases_whose_names_differ_in_case_or_form_only_have_journals_of_their_own(
+    tmp_path: Path, kept: Kept
+) -> None:
+    journals = Journals(tmp_path, "http://one")
+    cases = ["case_a", "CASE_A", "gr\u00f6\u00dfe", "gro\u0308\u00dfe"]
+    files = {journals.write(replace(kept, case=case)).name.casefold() for case in cases}
+    assert len(files) == 4
+    assert Journals(tmp_path, "http://one").cases("final", "anna") == sorted(cases)
+
+
+def test_work_that_an_earlier_module_kept_under_a_name_in_capitals_is_found(tmp_path: Path, kept: Kept) -> None:
+    journals = Journals(tmp_path, "http://one")
+    path = journals.write(replace(kept, case="Case_A"))
+    earlier = path.with_name("Case_A~final~0123abcd.journal.json")
+    path.rename(earlier)
+    assert [found.path for found in journals.find("Case_A", "final")] == [earlier]
 
 
 def test_a_full_disk_keeps_the_journal_of_before(

@@ -42,10 +42,10 @@ class AcouslicWriter(Writer):
         pictures[frames] = case.frames[frames]
         for frame in frames:
             masks[frame] = self.context.mask(case, frame)
-        image, mask = (folder / f"{case.case_id}.mha" for folder in (IMAGES, MASKS))
+        image, mask = (folder / f"{case.stem}.mha" for folder in (IMAGES, MASKS))
         write_stack(self.context.root / image, pictures, case.grid, case.ranges)
         write_stack(self.context.root / mask, masks, case.grid)
-        self._rows.append(Circumferences(case.case_id, case.subject_id, self._circumferences(case)))
+        self._rows.append(Circumferences(case.stem, case.subject_id, self._circumferences(case)))
         return {frame: Place(image.as_posix(), mask.as_posix(), frame) for frame in frames}
 
     def finish(self, about: dict[str, Any]) -> None:
@@ -101,11 +101,11 @@ class ChallengeWriter(Writer):
         masks = np.zeros(case.frames.shape, np.uint8)
         for frame in outlined:
             masks[frame] = case.masks[frame] > 0
-        self._cases.append(case.case_id)
-        mask = f"{case.case_id}/output/{MASK_PATH}/output.mha"
+        self._cases.append(case.stem)
+        mask = f"{case.stem}/output/{MASK_PATH}/output.mha"
         write_stack(self.context.root / mask, masks, case.grid)
         number = outlined[0] if outlined else NO_FRAME
-        path = self.context.root / case.case_id / "output" / NUMBER_PATH
+        path = self.context.root / case.stem / "output" / NUMBER_PATH
         path.write_text(f"{number}\n", encoding="ascii")
         return {frame: Place(None, mask, frame) for frame in outlined}
 

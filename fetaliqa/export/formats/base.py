@@ -66,6 +66,7 @@ class Writer:
         name: on the command line.
         modules: packages that the extra ``export`` brings, by the module that is needed.
         takes_empty_cases: whether ``write_case`` is also called for cases without a selected frame.
+        ascii_names: whether file names may have nothing but ASCII letters, digits, dot, underscore and hyphen.
         holds_proposals: whether the format can carry frames that nobody confirmed, marked as such.
     """
 
@@ -73,6 +74,7 @@ class Writer:
     modules: ClassVar[dict[str, str]] = {}
     holds_proposals: ClassVar[bool] = True
     takes_empty_cases: ClassVar[bool] = False
+    ascii_names: ClassVar[bool] = False
 
     def __init__(self, context: ExportContext) -> None:
         self.context = context
@@ -92,7 +94,7 @@ class Writer:
 def stem_of(case: ExportCase, frame: int) -> str:
     """Name of a frame's files; a frame that nobody confirmed says so wherever it goes."""
     mark = f"_{PROPOSED}" if case.entries[frame].state == PROPOSED else ""
-    return f"{case.case_id}_{frame:04d}{mark}"
+    return f"{case.stem}_{frame:04d}{mark}"
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -16,6 +16,8 @@ from fetaliqa.export.dicom_parts import (
     MANUFACTURER,
     MODEL_NAME,
     SERIAL,
+    UTF_8,
+    patient_id,
     person_name,
     private_dates,
     study_uid,
@@ -82,7 +84,7 @@ class DicomCineWriter(Writer):
         self._proposals = False
 
     def write_case(self, case: ExportCase) -> dict[int, Place]:
-        image_path, mask_path = (f"{folder}/{case.case_id}.dcm" for folder in ("images", "segmentations"))
+        image_path, mask_path = (f"{folder}/{case.stem}.dcm" for folder in ("images", "segmentations"))
         frames = list(case.entries)
         cine = write_cine(self.context.root / image_path, case, frames)
         segmentation = self._segmentation(case, cine, frames)
@@ -124,7 +126,7 @@ def _still(case: ExportCase, frame: int) -> Any:
         sop_instance_uid=uid("still", case.case_id, frame, pixels.tobytes()),
         instance_number=frame + 1,
         manufacturer=MANUFACTURER,
-        patient_id=case.subject_id,
+        patient_id=patient_id(case),
         patient_name=person_name(case),
         pixel_spacing=case.spacing,
         software_versions=__version__,
@@ -132,6 +134,7 @@ def _still(case: ExportCase, frame: int) -> Any:
     for keyword in ("PatientOrientation", "Laterality"):
         setattr(image, keyword, None)
     image.Modality = "US"
+    image.SpecificCharacterSet = UTF_8
     private_dates(image)
     return image
 
@@ -159,6 +162,8 @@ def _segmentation(case: ExportCase, frame: int, image: Any, mask: np.ndarray, na
         content_description=description_of([case.entries[frame]]),
     )
     segmentation.PatientOrientation = None
+    segmentation.SpecificCharacterSet = UTF_8
+    segmentation.PatientName, segmentation.PatientID = image.PatientName, image.PatientID
     private_dates(segmentation)
     # the dimension's UID would be a random one
     new = uid("dimensions", case.case_id, frame)

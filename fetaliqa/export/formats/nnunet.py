@@ -23,6 +23,7 @@ class NnUnetWriter(Writer):
 
     name = "nnunet"
     holds_proposals = True
+    ascii_names = True
 
     def __init__(self, context: ExportContext) -> None:
         super().__init__(context)

@@ -30,14 +30,14 @@ class _VolumeWriter(Writer):
 
     def write_case(self, case: ExportCase) -> dict[int, Place]:
         frames = list(case.entries)
-        image, label = f"images/{case.case_id}{self.suffix}", f"labels/{case.case_id}{self.suffix}"
-        self._subjects[case.case_id] = case.subject_id
+        image, label = f"images/{case.stem}{self.suffix}", f"labels/{case.stem}{self.suffix}"
+        self._subjects[case.stem] = case.subject_id
         root, ranges = self.context.root, kept_ranges(case.entries.values())
         write_stack(root / image, case.frames[frames], case.grid, ranges)
         write_stack(root / label, np.stack([self.context.mask(case, frame) for frame in frames]), case.grid)
         record = FrameRecord({place: frame_label(case.entries[frame]) for place, frame in enumerate(frames)})
         text = json.dumps(record.to_json(), indent=2, allow_nan=False) + "\n"
-        (root / "labels" / f"{case.case_id}.frames.json").write_text(text, encoding="utf-8")
+        (root / "labels" / f"{case.stem}.frames.json").write_text(text, encoding="utf-8")
         return {frame: Place(image, label, place) for place, frame in enumerate(frames)}
 
     def finish(self, about: dict[str, Any]) -> None:

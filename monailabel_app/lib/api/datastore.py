@@ -7,11 +7,12 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, File, Form, Query, UploadFile
 from fastapi.responses import FileResponse, Response
-from monailabel.utils.others.generic import file_checksum, get_mime_type
+from monailabel.utils.others.generic import file_checksum
 
 from monailabel_app.lib.api.common import ADMIN, ANNOTATOR, USER, json_object, served
-from monailabel_app.lib.api.replies import vanishing_file
+from monailabel_app.lib.api.replies import sent_file, vanishing_file
 from monailabel_app.lib.ids import check_id
+from monailabel_app.lib.offered import download_name, split_name
 from monailabel_app.lib.received import (
     LABEL_SUFFIXES,
     check_file_name,
@@ -28,7 +29,7 @@ CHECKSUMS = ("SHA256", "SHA512", "MD5")
 
 
 def _sent(path: Path) -> FileResponse:
-    return FileResponse(path, media_type=get_mime_type(path.name), filename=path.name)
+    return sent_file(path, download_name(path))
 
 
 def _label_path(label: str, tag: str) -> Path:
@@ -57,8 +58,8 @@ def put_image(
 ) -> dict[str, str]:
     """Store a file that can be read as a sweep, under a new id."""
     info = {**json_object("params", params), "user": user.username}
-    name = check_file_name(file.filename, sweep_suffixes(), "image")
-    image_id = check_id("image", image or name[: -len(suffix_of(name, sweep_suffixes()) or "")])
+    name = check_file_name(file.filename, sweep_suffixes(), "image", file.file)
+    image_id = check_id("image", image or split_name(name)[0])
     with received_file(file.file, name) as path:
         return {"image": served().datastore().add_image(image_id, str(path), info)}
 
@@ -143,7 +144,7 @@ def get_label(label: str, tag: str, user: Any = USER) -> FileResponse:
     """The mask file as it is; the header ``label-version`` says which version it is."""
     path, version = served().datastore().current_label(label, tag)
     suffix = suffix_of(path.name, LABEL_SUFFIXES) or ""
-    sent = FileResponse(path, media_type=get_mime_type(path.name), filename=f"{label}{suffix}")
+    sent = sent_file(path, f"{label}{suffix}")
     sent.headers["label-version"] = str(version)
     return sent
 

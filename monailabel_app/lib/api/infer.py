@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,6 +13,7 @@ from monailabel_app.lib.api.common import USER, json_object, served
 from monailabel_app.lib.api.replies import mask_reply
 from monailabel_app.lib.ids import check_id
 from monailabel_app.lib.infers import known_task
+from monailabel_app.lib.offered import split_name
 from monailabel_app.lib.received import check_file_name, received_file, sweep_suffixes
 from monailabel_app.lib.refusal import Refused
 
@@ -94,7 +94,7 @@ def _infer(
 ) -> tuple[dict[str, Any], str]:
     """Run the request in this thread; returns the app's answer and a name for the mask file."""
     if file is not None:
-        name = check_file_name(file.filename, sweep_suffixes(), "image")
+        name = check_file_name(file.filename, sweep_suffixes(), "image", file.file)
         with received_file(file.file, name) as path:
             return app.infer_file(path, request), _stem(name)
     if session_id:
@@ -122,4 +122,4 @@ def session_image(app: Any, session_id: str) -> Path:
 
 
 def _stem(name: str) -> str:
-    return re.split(r"\.", name, maxsplit=1)[0] or "masks"
+    return split_name(name)[0] or "masks"

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
+from urllib.parse import quote
 
-from fastapi.responses import JSONResponse, Response, StreamingResponse
+from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from monailabel.utils.others.generic import get_mime_type
 from requests_toolbelt import MultipartEncoder
 
@@ -35,12 +37,30 @@ def _opened_and_gone(path: Path) -> BinaryIO:
     return file
 
 
+def disposition(name: str) -> str:
+    """The header ``Content-Disposition`` of a file: its name in ASCII for all clients, and as it is (RFC 6266)."""
+    plain = plain_name(name)
+    escaped = "" if plain == name else f"; filename*=UTF-8''{quote(name, safe='')}"
+    return f'attachment; filename="{plain}"{escaped}'
+
+
+def plain_name(name: str) -> str:
+    """A file's name with an underscore for all but letters, digits, dot, underscore and hyphen."""
+    return re.sub(r"[^A-Za-z0-9._-]", "_", name)
+
+
+def sent_file(path: Path, name: str) -> FileResponse:
+    """A file that stays, sent under the name ``name``."""
+    headers = {"Content-Disposition": disposition(name)}
+    return FileResponse(path, media_type=get_mime_type(path.name), headers=headers)
+
+
 def vanishing_file(path: Path, name: str) -> Response:
     """Send a temporary file under the name ``name`` and remove it."""
     file = _opened_and_gone(path)
     headers = {
         "Content-Length": str(os.fstat(file.fileno()).st_size),
-        "Content-Disposition": f'attachment; filename="{name}"',
+        "Content-Disposition": disposition(name),
     }
     return StreamingResponse(_drained(file, file, path), media_type=get_mime_type(name), headers=headers)
 
@@ -54,7 +74,7 @@ def streamed_file(path: Path, name: str) -> Response:
     file = open(path, "rb")  # noqa: SIM115 (closed by the generator that sends it)
     headers = {
         "Content-Length": str(os.fstat(file.fileno()).st_size),
-        "Content-Disposition": f'attachment; filename="{name}"',
+        "Content-Disposition": disposition(name),
     }
     return StreamingResponse(_read(file), media_type=get_mime_type(name), headers=headers)
 
@@ -82,6 +102,7 @@ def mask_reply(path: str | None, params: dict[str, Any], output: str | None, nam
     file_name = f"{name}{suffix_of(mask.name, LABEL_SUFFIXES)}"
     if output == "image":
         return vanishing_file(mask, file_name)
+    file_name = plain_name(file_name)  # clients save the part under this name, whatever their disk takes
     file = _opened_and_gone(mask)
     encoder = MultipartEncoder(
         fields={

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, File, UploadFile
-from fastapi.responses import FileResponse
-from monailabel.utils.others.generic import get_mime_type
 
 from monailabel_app.lib.api.common import USER, served
 from monailabel_app.lib.api.infer import session_image
+from monailabel_app.lib.api.replies import sent_file
+from monailabel_app.lib.offered import download_name
 from monailabel_app.lib.received import TEMPORARY_PREFIX, check_file_name, check_self_contained, sweep_suffixes
 from monailabel_app.lib.refusal import Refused
 
@@ -36,7 +36,7 @@ def create_session(
     sessions = served().sessions()
     if sessions is None:
         raise Refused(406, "upload sessions are turned off on this server")
-    names = [check_file_name(file.filename, sweep_suffixes(), "image") for file in files]
+    names = [check_file_name(file.filename, sweep_suffixes(), "image", file.file) for file in files]
     if len(set(names)) != len(names):
         raise Refused(400, "two of the files have the same name; rename one")
     with tempfile.TemporaryDirectory(prefix=TEMPORARY_PREFIX) as folder:
@@ -60,7 +60,7 @@ def get_session(session_id: str, update_ts: bool = False, image: bool = False, u
         return _told(served().sessions().get_session(session_id, update_ts=update_ts))
     if path.is_dir():
         raise Refused(400, f"session {session_id} holds several files; they cannot be sent as one")
-    return FileResponse(path, media_type=get_mime_type(path.name), filename=path.name)
+    return sent_file(path, download_name(path))
 
 
 @router.delete("/{session_id}", summary="Remove a session and its files")

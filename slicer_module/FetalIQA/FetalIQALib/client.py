@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from FetalIQALib.case_names import checked_case, is_case
 from FetalIQALib.failures import BadReply, NotThere
 from FetalIQALib.http import COMPUTE_SECONDS, Cancel, Http, Progress
 from FetalIQALib.replies import (
-    IDENTIFIER,
     CaseEntry,
     ExportJob,
     NextCase,
@@ -21,6 +21,7 @@ from FetalIQALib.replies import (
     checked_identifier,
     expect,
     export_job,
+    left_out,
     suggested_frames,
 )
 from FetalIQALib.texts import _
@@ -57,6 +58,7 @@ class Client:
             strategies=tuple(told.get("strategies") or ()),
             trainers=trainers if isinstance(trainers, dict) else {},
             train_stats=stats if isinstance(stats, dict) else {},
+            not_offered=left_out(told.get("not_offered")),
         )
 
     def cases(self, cancel: Cancel) -> list[CaseEntry]:
@@ -72,7 +74,7 @@ class Client:
                 versions[str(tag)] = version if isinstance(version, int) else 0
             image = entry.get("image") if isinstance(entry, dict) else None
             suffix = image.get("ext") if isinstance(image, dict) else None
-            if IDENTIFIER.fullmatch(case) and ".." not in case:
+            if is_case(case):
                 entries.append(CaseEntry(case, str(suffix or ""), versions))
         return entries
 
@@ -99,7 +101,7 @@ class Client:
             told_so = told.get("message")
             raise NotThere(404, f"{reason} {told_so[:200]}" if isinstance(told_so, str) else reason)
         case = expect(told["id"], str, "the next case")
-        return NextCase(checked_identifier(_("Case"), case), suggested_frames(told.get("frames")))
+        return NextCase(checked_case(case), suggested_frames(told.get("frames")))
 
     def release_lease(self, rater: str, cancel: Cancel) -> None:
         """Give back the case that the server holds for a rater; of one without a name it goes by the address."""
@@ -112,8 +114,9 @@ class Client:
         self, case: str, suffix: str, folder: Path, cancel: Cancel, progress: Progress | None = None
     ) -> Path:
         """The image file of a case, put into ``folder``."""
-        checked_identifier(_("Case"), case)
-        target = folder / f"image{suffix if re.fullmatch(r'[.A-Za-z0-9]{0,12}', suffix) else ''}"
+        checked_case(case)
+        suffix = suffix.lower() or ".dcm"  # a DICOM file needs none on the server; here readers go by it
+        target = folder / f"image{suffix if re.fullmatch(r'[.a-z0-9]{0,12}', suffix) else ''}"
         self.http.file("GET", _call("/datastore/image", image=case), target, cancel, progress)
         return target
 
@@ -195,7 +198,7 @@ class Client:
                 "PUT",
                 _call("/datastore/label", image=case, tag=tag),
                 cancel,
-                files={"label": (f"{case}.mha", file)},
+                files={"label": ("label.mha", file)},
                 data={"params": json.dumps(params, allow_nan=False)},
                 seconds=120.0,
             )

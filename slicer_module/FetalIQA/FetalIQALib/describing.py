@@ -7,10 +7,12 @@ import numpy as np
 from FetalIQALib import palette
 from FetalIQALib.decisions import ANNOTATED, EMPTY, INTERPOLATION, OPTIMAL, SUBOPTIMAL, counts
 from FetalIQALib.desk import Desk
+from FetalIQALib.replies import ServerInfo
 from FetalIQALib.sweep import Sweep
 from FetalIQALib.texts import _
 
 MAX_NAME = 20  # characters
+MAX_FILES = 5
 
 
 def frame_line(desk: Desk) -> str:
@@ -117,6 +119,16 @@ def case_line(desk: Desk) -> str:
     if work.unsaved:
         state = _("changes not submitted")
     return f"{told} · {state}"
+
+
+def not_offered_lines(info: ServerInfo) -> list[str]:
+    """Files in the server's folder that are no cases, a line each and at most ``MAX_FILES``."""
+    lines = [
+        _("Not offered: {file}: {reason}").format(file=short(file), reason=reason)
+        for file, reason in info.not_offered[:MAX_FILES]
+    ]
+    more = len(info.not_offered) - len(lines)
+    return [*lines, _("Not offered: {count} more files").format(count=more)] if more else lines
 
 
 def strip_tip(desk: Desk, frame: int) -> str:

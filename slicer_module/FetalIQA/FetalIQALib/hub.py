@@ -111,11 +111,13 @@ class Hub:
             self.client, self.info, self.rater, self.tag = client, info, rater.strip(), tag
             self.online, self.wants_token = True, False
             models = ", ".join(f"{name} ({bundle})" for name, bundle in info.models.items()) or _("no model")
-            self.say(
-                _("Connected to {name} {version}: {models}").format(
-                    name=info.name, version=info.version, models=models
-                )
+            said = _("Connected to {name} {version}: {models}").format(
+                name=info.name, version=info.version, models=models
             )
+            if info.not_offered:
+                told = _("{count} file(s) of its studies are not offered, see Connection")
+                said = f"{said}; {told.format(count=len(info.not_offered))}"
+            self.say(said)
             self.tell("connection")
             connected()
 

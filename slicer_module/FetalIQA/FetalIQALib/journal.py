@@ -5,6 +5,7 @@ One file for each case, label and session, replaced as a whole: it is the old on
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
@@ -17,6 +18,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from FetalIQALib import locks
+from FetalIQALib.case_names import checked_case, file_stem
 from FetalIQALib.decisions import INTERPOLATION, Frame, Proposal, frames_of, record_of
 from FetalIQALib.failures import BadReply, FileFailure
 from FetalIQALib.heads import SUFFIX, head, other_spellings, session_of
@@ -110,9 +112,9 @@ class Journals:
 
     def path(self, case: str, tag: str) -> Path:
         """This session's file for a case and label."""
-        checked_identifier(_("Case"), case)
+        checked_case(case)
         checked_identifier(_("Label"), tag)
-        return self.folder / f"{case}~{tag}~{self.session}{SUFFIX}"
+        return self.folder / f"{file_stem(case)}~{tag}~{self.session}{SUFFIX}"
 
     def write(self, kept: Kept) -> Path:
         """Keep the decisions on a case.
@@ -156,7 +158,7 @@ class Journals:
         on with.
         """
         path = self.path(case, tag)
-        free = self.folder / f"{case}~{tag}~{uuid.uuid4().hex[:8]}{SUFFIX}"
+        free = self.folder / f"{file_stem(case)}~{tag}~{uuid.uuid4().hex[:8]}{SUFFIX}"
         try:
             os.replace(path, free)
         except FileNotFoundError:
@@ -172,8 +174,10 @@ class Journals:
     def find(self, case: str, tag: str) -> list[Found]:
         """Journals of other sessions on a case and label, the newest first."""
         found = []
-        for path in self._files(f"{case}~{tag}~*{SUFFIX}"):
-            if path != self.path(case, tag):
+        # earlier versions of the module called all files after their case
+        patterns = dict.fromkeys(f"{name}~{tag}~*{SUFFIX}" for name in (file_stem(case), glob.escape(case)))
+        for path in (path for pattern in patterns for path in self._files(pattern)):
+            if path != self.path(case, tag) and head(path, "case") in (None, case):
                 with suppress(OSError):
                     found.append((path.stat().st_mtime, path))
         return [Found(path, self.rater_of(path), self.in_use(path)) for _when, path in sorted(found, reverse=True)]
@@ -181,7 +185,8 @@ class Journals:
     def cases(self, tag: str, rater: str) -> list[str]:
         """Cases with a rater's work in progress on a label."""
         found = self._files(f"*~{tag}~*{SUFFIX}")
-        return sorted({path.name.split("~")[0] for path in found if self.rater_of(path) == rater})
+        cases = (head(path, "case") for path in found if self.rater_of(path) == rater)
+        return sorted({case for case in cases if case is not None})
 
     def rater_of(self, path: Path) -> str | None:
         """Whose work is in a journal; None when that cannot be read."""

@@ -218,7 +218,8 @@ class Panel:
         else:
             models = "\n".join(f"{name}: {bundle}" for name, bundle in hub.info.models.items())
             away = "" if hub.online else _("The server is away.") + "\n"
-            ui.serverLabel.setText(f"{away}{hub.info.name} {hub.info.version}\n{models}")
+            lines = [f"{away}{hub.info.name} {hub.info.version}", models, *describing.not_offered_lines(hub.info)]
+            ui.serverLabel.setText("\n".join(lines))
         if (hub.online, hub.wants_token) != self._connected:  # what the user opened or closed meanwhile stays
             self._connected = (hub.online, hub.wants_token)
             ui.connectionSection.setProperty("collapsed", hub.online and not hub.wants_token)

@@ -10,11 +10,11 @@ from typing import Any
 from FetalIQALib.failures import BadReply, Failure
 from FetalIQALib.texts import _
 
-IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")  # of cases and tags, as the server has them
+IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")  # of tags, as the server has them
 
 
 def checked_identifier(kind: str, text: str) -> str:
-    """A case id or tag that may become part of a file's name.
+    """A tag or the like that may become part of a file's name; of cases see ``case_names``.
 
     Raises:
         Failure: when it has other characters than letters, digits, dot, underscore and hyphen.
@@ -38,6 +38,7 @@ class ServerInfo:
     strategies: tuple[str, ...]
     trainers: Mapping[str, Any]
     train_stats: Mapping[str, Any]
+    not_offered: tuple[tuple[str, str], ...] = ()  # files of its studies that are no cases, and why
 
 
 @dataclass(frozen=True)
@@ -130,3 +131,9 @@ def suggested_frames(told: Any) -> tuple[SuggestedFrame, ...]:
             )
         )
     return tuple(found)
+
+
+def left_out(told: Any) -> tuple[tuple[str, str], ...]:
+    """The files that a server does not offer, each with the reason; entries of another form are passed over."""
+    entries = [entry for entry in (told if isinstance(told, list) else ()) if isinstance(entry, dict)]
+    return tuple((str(entry.get("file", "?"))[:200], str(entry.get("reason", ""))[:200]) for entry in entries)
