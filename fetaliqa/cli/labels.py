@@ -23,6 +23,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     restore = actions.add_parser("restore", help="make an earlier version the label again, as a new version")
     restore.add_argument("case", metavar="CASE")
     restore.add_argument("version", type=int, metavar="VERSION")
+    confirm = actions.add_parser("confirm", help="confirm the proposed frames of a label, which then train")
+    confirm.add_argument("case", metavar="CASE")
+    confirm.add_argument("--version", type=int, metavar="N", help="that was looked at (default: the last)")
+    confirm.add_argument(
+        "--frames", metavar="LIST", help="frames from 0, such as 3,7-9 (default: all proposed ones with a mask)"
+    )
+    confirm.add_argument("--reviewer", metavar="NAME", help="who looked (default: your user name)")
     agreement = actions.add_parser("agreement", help="Dice, AC difference and kappa of two raters")
     agreement.add_argument("case", metavar="CASE")
     agreement.add_argument("first", metavar="TAG")
@@ -30,12 +37,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     check = actions.add_parser("check", help="whether every version is whole")
     importing = actions.add_parser("import", help="labels made elsewhere, as new versions; overwrites nothing")
     labels_import.configure(importing)
-    for action in (listing, restore, agreement, check, importing):
+    for action in (listing, restore, confirm, agreement, check, importing):
         action.add_argument(
             "--studies", type=Path, required=True, metavar="DIR", help="folder that the server serves"
         )
         action.add_argument("--json", action="store_true", help="print JSON")
-    for action in (listing, restore):
+    for action in (listing, restore, confirm):
         action.add_argument("--tag", default=FINAL, help="rater, or final (the default)")
 
 
@@ -52,7 +59,8 @@ def run(args: argparse.Namespace) -> int:
     if not folder.is_dir():
         raise NotFoundError(f"{args.studies}: no label was saved by a FetalIQA server here yet")
     store = LabelStore(folder)
-    return {"list": _list, "restore": _restore, "agreement": _agreement, "check": _check}[args.action](args, store)
+    doing = {"list": _list, "restore": _restore, "confirm": _confirm, "agreement": _agreement, "check": _check}
+    return doing[args.action](args, store)
 
 
 def _list(args: argparse.Namespace, store: LabelStore) -> int:
@@ -91,6 +99,20 @@ def _restore(args: argparse.Namespace, store: LabelStore) -> int:
         print(json.dumps(saved.summary(), indent=2))
     else:
         print(f"{saved.case}, {saved.tag}: version {saved.version} repeats version {args.version}")
+    return 0
+
+
+def _confirm(args: argparse.Namespace, store: LabelStore) -> int:
+    from fetaliqa.labels.confirming import confirm, parse_frames
+
+    frames = None if args.frames is None else parse_frames(args.frames)
+    version = store.latest(args.case, args.tag) if args.version is None else args.version
+    saved = confirm(store, args.case, args.tag, version, args.reviewer or _user(), frames)
+    if args.json:
+        print(json.dumps(saved.summary(), indent=2))
+    else:
+        count = saved.info["confirmed_from"]["frames"]
+        print(f"{saved.case}, {saved.tag}: version {saved.version} confirms {count} frame(s) of version {version}")
     return 0
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from fetaliqa.sweep import DETACHED_SUFFIXES, MASK_SUFFIXES, SWEEP_SUFFIXES, is_self_contained
-from monailabel_app.lib.ids import check_id
+from monailabel_app.lib.ids import is_id
 from monailabel_app.lib.refusal import Refused
 
 LABEL_SUFFIXES = (*MASK_SUFFIXES, ".nii")
@@ -25,19 +25,27 @@ def suffix_of(name: str, suffixes: tuple[str, ...]) -> str | None:
     return max(fitting, key=len) if fitting else None
 
 
+def last_part(name: str | None) -> str:
+    """The last part of a file name that may be a path, as MONAI Label's own client sends."""
+    return re.split(r"[/\\]", name or "")[-1]
+
+
 def check_file_name(name: str | None, suffixes: tuple[str, ...], kind: str) -> str:
-    """Return the client's file name when it is one plain name with an accepted suffix.
+    """A plain name to keep a client's file under.
+
+    Only the suffix of what the client calls it matters: the file belongs to the id that comes with it.
 
     Raises:
-        Refused: 400 otherwise.
+        Refused: 400 when the suffix is not accepted.
     """
+    last = last_part(name)
     accepted = tuple(suffix for suffix in suffixes if suffix not in DETACHED_SUFFIXES)
-    check_id(f"file name of the {kind}", name or "")
-    if suffix_of(str(name), accepted) is None:
+    suffix = suffix_of(last, accepted)
+    if suffix is None:
         raise Refused(
-            400, f"file name of the {kind} {name!r}: the suffix must be one of {', '.join(sorted(accepted))}"
+            400, f"file name of the {kind} {last[-80:]!r}: the suffix must be one of {', '.join(sorted(accepted))}"
         )
-    return str(name)
+    return last if is_id(last) else f"{kind}{suffix}"
 
 
 def check_self_contained(path: Path) -> None:
