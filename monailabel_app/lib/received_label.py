@@ -74,8 +74,8 @@ def _of_segmentation(file: Segmentation, name: str, sweep: Sweep, anatomy: Anato
         if overlapping:
             named = ", ".join(repr(other) for other in overlapping)
             raise LabelError(
-                f"{name}: its segment {segment.name!r} overlaps {named}, and a label here holds the {anatomy.name} alone; "
-                "remove the other segments and send it again"
+                f"{name}: its segment {segment.name!r} overlaps {named}, and a label here holds the "
+                f"{anatomy.name} alone; remove the other segments and send it again"
             )
         masks[file.mask(segment, sweep)] = _grade(segment.name)
     left_out = tuple(segment.name for segment in file.segments if segment not in chosen)
