@@ -70,14 +70,18 @@ class Segmentation:
         Raises:
             LabelError: when the file has another size or orientation than the sweep, or its pixels are damaged.
         """
-        place = self._place_in(sweep)
+        place = self.place_in(sweep)
         found = np.zeros(sweep.shape, bool)
-        found[place] = self._layers[..., segment.layer] == segment.value
+        found[place] = self.part(segment)
         return found
+
+    def part(self, segment: Segment) -> np.ndarray:
+        """Where a segment is in the file, which may be cropped: bool [frames, rows, columns]; see ``place_in``."""
+        return np.asarray(self._layers[..., segment.layer] == segment.value)
 
     def overlapping(self, segment: Segment) -> list[str]:
         """Names of the other segments that share pixels with a segment."""
-        inside = self._layers[..., segment.layer] == segment.value
+        inside = self.part(segment)
         return [
             other.name
             for other in self.segments
@@ -134,8 +138,12 @@ class Segmentation:
         a, b, c, d = direction
         return Grid((*spacing, 1.0), (*origin, 0.0), (a, b, 0.0, c, d, 0.0, 0.0, 0.0, 1.0), dimensions=2)
 
-    def _place_in(self, sweep: Sweep) -> tuple[slice, slice, slice]:
-        """Where the file, which may be cropped, lies in the sweep's stack: frames, rows, columns."""
+    def place_in(self, sweep: Sweep) -> tuple[slice, slice, slice]:
+        """Where the file, which may be cropped, lies in the sweep's stack: frames, rows, columns.
+
+        Raises:
+            LabelError: when it belongs to an image of another size or orientation.
+        """
         size = (*self._reader.GetSize(), 1)[:3]
         full = sweep.shape[::-1]
         self._check_reference(sweep)

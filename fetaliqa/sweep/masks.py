@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from fetaliqa.errors import OptionError, SweepError
+from fetaliqa.sweep.label_orientation import orientations, says_orientation
 from fetaliqa.sweep.mask_files import write_frames
-from fetaliqa.sweep.orientation import orientations, says_orientation
 from fetaliqa.sweep.pixels import LUMA_NOTE, to_labels
 from fetaliqa.sweep.reading import open_image, sweep_suffix
 from fetaliqa.sweep.types import Grid, Sweep

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from fetaliqa.anatomy import Anatomy
+from fetaliqa.anatomy_names import grade_of
 from fetaliqa.errors import LabelError
 from fetaliqa.labels.segments import Segment, Segmentation, anatomy_segments, is_segmentation
 from fetaliqa.sweep import Sweep, read_masks
@@ -83,7 +84,7 @@ def _of_segmentation(file: Segmentation, name: str, sweep: Sweep, anatomy: Anato
 
 
 def _grade(name: str) -> int:
-    return GRADED if "suboptimal" in name.lower() else 1
+    return GRADED if grade_of(name) == "suboptimal" else 1
 
 
 def _values(masks: np.ndarray) -> list[int]:

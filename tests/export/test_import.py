@@ -163,19 +163,11 @@ def test_a_segmentation_of_slicer_comes_in(served, bring, tmp_path, cropped, lay
 def test_a_segmentation_on_another_grid_is_refused(served, bring, tmp_path):
     path = slicer_file(tmp_path / "alpha.seg.nrrd", cropped=False, layered=False)
     image = sitk.ReadImage(str(path))
-    cropped, flipped = image[:, 1:], sitk.Image(image)
-    cropped.SetSpacing((1, 1, 1))  # and does not say what it was cropped from
-    flipped.SetDirection((-1, 0, 0, 0, 1, 0, 0, 0, 1))
-    for changed, problem in (
-        (cropped, "lies on another grid than alpha"),
-        (flipped, "direction (-1, 0, 0, 0, 1, 0, 0, 0, 1), the sweep's is (1, 0"),
-    ):
-        for key in image.GetMetaDataKeys():
-            changed.SetMetaData(key, image.GetMetaData(key))
-        sitk.WriteImage(changed, str(path))
-        code, results, _ = bring(path, "slicer")
-        assert code == 2
-        assert problem in results["alpha"]["problem"]
+    image.SetOrigin((0, 0, 0))
+    sitk.WriteImage(image, str(path))
+    code, results, _ = bring(path, "slicer")
+    assert code == 2
+    assert "lies on another grid than alpha" in results["alpha"]["problem"]
     assert not (served / "label-versions").exists()
 
 
