@@ -92,9 +92,21 @@ def _check(found: tuple[int, ...], expected: tuple[int, ...]) -> None:
         raise ValueError(f"masks of shape {tuple(found)}; expected {tuple(expected)}")
 
 
-def _tiny_file(suffix: str, grid: Grid) -> bytes:
+def image_header(suffix: str, shape: Shape, grid: Grid, dtype: np.dtype) -> bytes:
+    """The header of an uncompressed file, as SimpleITK writes it; the pixels follow, x fastest.
+
+    Args:
+        suffix: .mha, .nrrd or .nii.gz (the bytes before they are deflated).
+        shape: (T, H, W).
+        grid: where the stack lies.
+        dtype: of the pixels, little-endian.
+    """
+    return _WRITERS[suffix][0](_tiny_file(suffix, grid, dtype), shape, None)
+
+
+def _tiny_file(suffix: str, grid: Grid, dtype: np.dtype | type = np.uint8) -> bytes:
     """The bytes that SimpleITK writes, without compression, of two frames of one pixel on a grid."""
-    image = image_on_grid(np.zeros(_TINY, np.uint8), replace(grid, dimensions=3))
+    image = image_on_grid(np.zeros(_TINY, dtype), replace(grid, dimensions=3))
     with tempfile.TemporaryDirectory(prefix="fetaliqa-") as folder:
         path = Path(folder) / f"tiny{suffix.removesuffix('.gz')}"
         sitk.WriteImage(image, str(path), useCompression=False)
@@ -108,26 +120,28 @@ def _replaced(text: bytes, line: bytes, by: bytes) -> bytes:
     return changed
 
 
-def _metaimage(tiny: bytes, shape: Shape, size: int) -> bytes:
+def _metaimage(tiny: bytes, shape: Shape, size: int | None) -> bytes:
     end = tiny.index(b"ElementDataFile = LOCAL\n") + len(b"ElementDataFile = LOCAL\n")
     header = _replaced(tiny[:end], b"DimSize = 1 1 2", b"DimSize = %d %d %d" % shape[::-1])
+    if size is None:
+        return header
     compressed = b"CompressedData = True\nCompressedDataSize = %d" % size
     return _replaced(header, b"CompressedData = False", compressed)
 
 
-def _nrrd(tiny: bytes, shape: Shape, size: int) -> bytes:
+def _nrrd(tiny: bytes, shape: Shape, size: int | None) -> bytes:
     header = tiny[: tiny.index(b"\n\n") + 2]
     header = _replaced(header, b"sizes: 1 1 2", b"sizes: %d %d %d" % shape[::-1])
-    return _replaced(header, b"encoding: raw", b"encoding: gzip")
+    return header if size is None else _replaced(header, b"encoding: raw", b"encoding: gzip")
 
 
-def _nifti(tiny: bytes, shape: Shape, size: int) -> bytes:
+def _nifti(tiny: bytes, shape: Shape, size: int | None) -> bytes:
     header = bytearray(tiny[:NIFTI_HEADER_BYTES])
     struct.pack_into("<3h", header, NIFTI_SIZES_AT, *shape[::-1])
     return bytes(header)
 
 
-_WRITERS: dict[str, tuple[Callable[[bytes, Shape, int], bytes], type[Wrapping]]] = {
+_WRITERS: dict[str, tuple[Callable[[bytes, Shape, int | None], bytes], type[Wrapping]]] = {
     ".mha": (_metaimage, ZlibWrapping),
     ".nii.gz": (_nifti, GzipWrapping),
     ".nrrd": (_nrrd, GzipWrapping),

@@ -15,6 +15,7 @@ from fetaliqa.labels.comparing import counted
 from fetaliqa.labels.confirming import parse_frames
 from monailabel_app.lib.api.common import ADMIN, ANNOTATOR, USER, json_object, served
 from monailabel_app.lib.api.replies import vanishing_file
+from monailabel_app.lib.downloads import complete_copy
 from monailabel_app.lib.ids import check_id
 from monailabel_app.lib.received import (
     LABEL_SUFFIXES,
@@ -89,9 +90,20 @@ def head_image(image: str, check_sum: str | None = None, user: Any = USER) -> di
 
 
 @router.get("/image", summary="Download an image")
-def get_image(image: str, user: Any = USER) -> FileResponse:
-    """The image file as it is."""
-    return _sent(served().datastore().image_path(image))
+def get_image(image: str, user: Any = USER) -> Response:
+    """The image as one file that can be opened by itself: as it is, or where its pixels lie in another file or in a
+    form that others do not read, a complete copy. The header ``fetaliqa-grid`` says on which grid the server has it.
+    """
+    store = served().datastore()
+    path = store.image_path(image)
+    described = store.downloads.described(path)
+    if described.copy is None:
+        answer: Response = _sent(path)
+    else:
+        with as_refusal():
+            answer = vanishing_file(complete_copy(path, described.copy), described.name(path))
+    answer.headers.update(described.headers())
+    return answer
 
 
 @router.get("/image/info", summary="What is recorded about an image")
