@@ -111,16 +111,7 @@ def _grid(written: Mapping[str, Any]) -> Grid:
     )
     if (len(spacing), len(origin), len(direction)) != (3, 3, 9):
         raise ValueError("not a grid")
-    return Grid(  # what an earlier version recorded lacks fields: it read some files in another way
-        spacing,  # type: ignore[arg-type]
-        origin,  # type: ignore[arg-type]
-        direction,  # type: ignore[arg-type]
-        int(written["dimensions"]),
-        float(written["frame_spacing"]),
-        float(written["frame_origin"]),
-        bool(written["sequence"]),
-        int(written["exif"]),
-    )
+    return Grid(spacing, origin, direction, int(written["dimensions"]))  # type: ignore[arg-type]
 
 
 class AssessmentCache:

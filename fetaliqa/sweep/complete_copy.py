@@ -1,7 +1,7 @@
 """A copy of an image file that any program can open by itself.
 
-Headers whose pixels lie in other files, and files that ITK's readers see otherwise than we do (other axes, codecs that
-they do not know), are of no use to somebody who is sent that one file.
+Headers whose pixels lie in other files, and files that ITK's readers see otherwise than we do (other axes, codecs
+that they do not know), are of no use to somebody who is sent that one file.
 """
 
 from __future__ import annotations

@@ -12,7 +12,6 @@ import numpy as np
 
 from fetaliqa.errors import OptionError, SweepError
 from fetaliqa.sweep import ranges as sweep_ranges
-from fetaliqa.sweep.orientation import UPRIGHT
 from fetaliqa.sweep.ranges import Ranges, SweepsOption
 
 IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
@@ -27,22 +26,13 @@ class Grid:
             physical meaning in a sweep: frames follow each other in time.
         origin: position of the first pixel (LPS), mm.
         direction: 3 x 3 direction cosines, row by row.
-        dimensions: 2 when the file is a plane image (``spacing[2]`` is then 1), 3 when frames follow each other
-            along the third axis, 4 when its axes are columns, rows, a slice and frames.
-        frame_spacing, frame_origin: along the fourth axis, if there is one.
-        sequence: whether that axis is a list of images, as in sequences of 3D Slicer (.seq.nrrd).
-        exif: EXIF orientation of a still. Frames are upright; the file's pixels, and so the masks written for
-            it, lie as they are stored.
+        dimensions: 2 when the file is a plane image (``spacing[2]`` is then 1), 3 otherwise.
     """
 
     spacing: tuple[float, float, float] = (1.0, 1.0, 1.0)
     origin: tuple[float, float, float] = (0.0, 0.0, 0.0)
     direction: tuple[float, float, float, float, float, float, float, float, float] = IDENTITY
     dimensions: int = 3
-    frame_spacing: float = 1.0
-    frame_origin: float = 0.0
-    sequence: bool = False
-    exif: int = UPRIGHT
 
 
 @dataclass(frozen=True, eq=False)

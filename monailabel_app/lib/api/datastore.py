@@ -91,8 +91,8 @@ def head_image(image: str, check_sum: str | None = None, user: Any = USER) -> di
 
 @router.get("/image", summary="Download an image")
 def get_image(image: str, user: Any = USER) -> Response:
-    """The image as one file that can be opened by itself: as it is, or where its pixels lie in another file or in a
-    form that others do not read, a complete copy. The header ``fetaliqa-grid`` says on which grid the server has it.
+    """The image as one file that can be opened by itself: as it is, or a complete copy where its pixels lie in
+    another file or in a form that others do not read. The header ``fetaliqa-grid`` says where the server has it.
     """
     store = served().datastore()
     path = store.image_path(image)
