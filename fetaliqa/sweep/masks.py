@@ -56,7 +56,7 @@ def write_masks(path: str | Path, masks: np.ndarray, sweep: Sweep) -> None:
 
 
 def _written(values: np.ndarray) -> str:
-    return "(" + ", ".join(f"{value:g}" for value in values) + ")"
+    return "(" + ", ".join(f"{value + 0.0:g}" for value in values) + ")"
 
 
 def _difference(masks: Grid, sweep: Grid) -> str | None:
