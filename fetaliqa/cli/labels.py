@@ -117,12 +117,10 @@ def _confirm(args: argparse.Namespace, store: LabelStore) -> int:
 
 
 def _agreement(args: argparse.Namespace, store: LabelStore) -> int:
-    import numpy as np
-
     from fetaliqa.errors import LabelError, NotFoundError
     from fetaliqa.labels.agreement import agreement
     from fetaliqa.sector import field_of_view
-    from fetaliqa.sweep import read_masks, read_sweep
+    from fetaliqa.sweep import read_sweep
 
     sweep = read_sweep(_image(args.studies, args.case))
     sides = []
@@ -134,8 +132,7 @@ def _agreement(args: argparse.Namespace, store: LabelStore) -> int:
             raise LabelError(
                 f"{args.case}, {tag}: saved without a frame record, so which frames were looked at is unknown"
             )
-        masks = np.zeros(sweep.shape, np.uint8) if version.mask is None else read_masks(version.mask, sweep)
-        sides.append((masks, version.record))
+        sides.append((version.masks(sweep), version.record))
     found = agreement(sides[0], sides[1], sweep.spacing, field_of_view(sweep.frames))
     if args.json:
         print(json.dumps({"case": args.case, "tags": [args.first, args.second], **found.to_json()}))

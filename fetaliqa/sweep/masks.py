@@ -10,7 +10,7 @@ import numpy as np
 from fetaliqa.errors import OptionError, SweepError
 from fetaliqa.sweep.label_orientation import orientations, says_orientation
 from fetaliqa.sweep.mask_files import write_frames
-from fetaliqa.sweep.pixels import LUMA_NOTE, to_labels
+from fetaliqa.sweep.pixels import to_labels
 from fetaliqa.sweep.reading import open_image, sweep_suffix
 from fetaliqa.sweep.types import Grid, Sweep
 
@@ -124,10 +124,6 @@ def read_masks(path: str | Path, sweep: Sweep, *, by_size: bool = False) -> np.n
     """
     path = Path(path)
     image = open_image(path)
-    if LUMA_NOTE in image.pixels.notes:
-        raise SweepError(
-            f"{path.name}: is in colour; a label has one whole number for each pixel, so export it as a label map"
-        )
     if image.pixels.shape != sweep.shape:
         ours, theirs = (
             f"{count} frames of {height} x {width}" for count, height, width in (sweep.shape, image.pixels.shape)

@@ -13,6 +13,8 @@ from app_harness import Server, write_case
 from monailabel.client import MONAILabelClient
 from monailabel.client.client import MONAILabelClientException
 
+from monailabel_app.lib.hints import hints
+
 
 @pytest.fixture
 def client(server: Server, tmp_path: Path) -> MONAILabelClient:
@@ -52,6 +54,12 @@ def states(server: Server, case: str, tag: str = "final") -> dict[int, str]:
     return {int(frame): entry["state"] for frame, entry in info["frame_record"]["frames"].items()}
 
 
+def test_the_start_points_to_the_module_whose_labels_train_first() -> None:
+    shown = hints("http://127.0.0.1:8000", ["case"], ["fetalclip_seg"])
+    assert 0 < shown.index("module FetalIQA") < shown.index("MONAI Label's own module")
+    assert "until a reviewer confirms them" in shown
+
+
 def test_every_call_of_the_client_is_answered(server: Server, client: MONAILabelClient, tmp_path: Path) -> None:
     assert client.info()["models"]["fetalclip_seg"]["labels"] == {"abdomen": 1}
     assert not client.auth_enabled()
@@ -83,7 +91,7 @@ def test_every_call_of_the_client_is_answered(server: Server, client: MONAILabel
     assert not client.train_status(check_if_running=True)
     with pytest.raises(MONAILabelClientException, match="404"):
         client.train_status()
-    assert isinstance(client.train_stop(), dict)
+    client.train_stop()
     scoring = requests.post(f"{server.url}/scoring/frames", timeout=60)
     assert (scoring.status_code, scoring.json()["status"]) == (200, "SUBMITTED")
     requests.delete(f"{server.url}/scoring/", timeout=60)
