@@ -103,7 +103,7 @@ def _restore(args: argparse.Namespace, store: LabelStore) -> int:
 
 
 def _confirm(args: argparse.Namespace, store: LabelStore) -> int:
-    from fetaliqa.labels.confirming import confirm, parse_frames
+    from fetaliqa.labels.confirming import KEY, confirm, parse_frames
 
     frames = None if args.frames is None else parse_frames(args.frames)
     version = store.latest(args.case, args.tag) if args.version is None else args.version
@@ -111,7 +111,7 @@ def _confirm(args: argparse.Namespace, store: LabelStore) -> int:
     if args.json:
         print(json.dumps(saved.summary(), indent=2))
     else:
-        count = saved.info["confirmed_from"]["frames"]
+        count = saved.info[KEY]["frames"]
         print(f"{saved.case}, {saved.tag}: version {saved.version} confirms {count} frame(s) of version {version}")
     return 0
 

@@ -15,6 +15,8 @@ from fetaliqa.labels.store import LabelStore
 from fetaliqa.labels.version import LabelVersion
 from fetaliqa.sweep.reading import open_image
 
+KEY = "confirmed_from"  # in the info of a label: who confirmed how many frames of which version
+
 
 def confirm(
     store: LabelStore, case: str, tag: str, version: int, reviewer: str, frames: Sequence[int] | None = None
@@ -53,7 +55,7 @@ def confirm(
     for frame in wanted:
         state = "annotated" if drawn[frame] else "empty"
         told[frame] = replace(told.get(frame, _UNKNOWN), state=state, rater=reviewer, time=now)
-    info = {**found.info, "confirmed_from": {"version": version, "reviewer": reviewer, "frames": len(wanted)}}
+    info = {**found.info, KEY: {"version": version, "reviewer": reviewer, "frames": len(wanted)}}
     saved = store.save(case, tag, found.mask, FrameRecord(told), info, image=found.image, based_on=version)
     store.review(case, tag, saved.version, "accepted", reviewer)
     return store.version(case, tag, saved.version)

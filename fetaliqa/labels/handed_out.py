@@ -71,11 +71,14 @@ class HandedOut:
     complete: bool = True
 
     def to(self, client: str | None) -> list[Proposal]:
-        """The proposals that a client may have received: its own and unnamed ones; all when it has none."""
-        if not client:
-            return list(self.proposals)
-        named = [one for one in self.proposals if client in one.clients or "" in one.clients]
-        return named or list(self.proposals)
+        """The proposals that a client may have received: its own, and unnamed ones; of one without a name, all.
+
+        Empty when none is known to have gone to it: what it has then is from elsewhere.
+        """
+        name = client or ""
+        if not any(name in one.clients for one in self.proposals):
+            return []
+        return [one for one in self.proposals if not name or name in one.clients or "" in one.clients]
 
 
 @dataclass

@@ -69,15 +69,17 @@ class Comparison:
         if not (there.complete and sent.complete):
             return ()
         found = [*there.to(client), *sent.to(client)]
+        original = self._store.get_label_uri(self._image_id, PROPOSALS)
+        if original and Path(original).is_file():
+            found.append(Proposal(digests_of(Path(original))))
+        if not found:
+            return ()
         for tag, version in there.labels:
             try:
                 found.append(_given(self._store.labels.version(self._image_id, tag, version)))
             except FetalIQAError as problem:  # it was given, and what it was cannot be told
                 logger.error("%s", problem)
                 return ()
-        original = self._store.get_label_uri(self._image_id, PROPOSALS)
-        if original and Path(original).is_file():
-            found.append(Proposal(digests_of(Path(original))))
         return tuple(found)
 
     @cached_property

@@ -18,6 +18,7 @@ from fetaliqa.errors import LabelConflict, LabelDamaged, LabelError
 from fetaliqa.inference import AssessmentResult
 from fetaliqa.labels import FrameRecord, LabelVersion
 from fetaliqa.labels.comparing import KEY as COMPARED
+from fetaliqa.labels.confirming import KEY as CONFIRMED
 from fetaliqa.labels.confirming import confirm
 from fetaliqa.labels.handed_out import Ledger, Proposal, frame_digests
 from fetaliqa.labels.record import KEY
@@ -31,6 +32,7 @@ from monailabel_app.lib.refusal import Refused, as_refusal
 from monailabel_app.lib.shown_labels import PROPOSALS, ShownLabels, tag_of
 
 logger = logging.getLogger(__name__)
+LEFT_OUT = "left_out"  # in a label's info: the classes that its file had beside the anatomy
 MAX_NOTED = 10_000  # entries of 200 bytes
 
 
@@ -112,7 +114,7 @@ class LabelsFolder(ShownLabels):
         seen = image.stat()
         with tempfile.TemporaryDirectory(prefix="fetaliqa-") as folder:
             with as_refusal():
-                info = plain(label_info or {})
+                info = _without_ours(plain(label_info or {}))
                 based_on = _based_on(info)
                 label = self._read_label(image_id, image, received, info, Path(folder))
                 compared = None
@@ -149,7 +151,7 @@ class LabelsFolder(ShownLabels):
             file = folder / f"label{suffix_of(received.name, MASK_SUFFIXES) or '.nii.gz'}"
             write_masks(file, found.masks, sweep)
         if found.left_out:
-            info["left_out"] = list(found.left_out)
+            info[LEFT_OUT] = list(found.left_out)
         record = record_of(image_id, info, len(found.masks))
         check_record(image_id, record, found.masks)
         return _Label(file, found.masks, record, pixels_sha256(sweep.frames))
@@ -320,7 +322,7 @@ class LabelsFolder(ShownLabels):
         image = self.image_path(label_id)
         with self._locked(), as_refusal():
             self._adopt(label_id, tag)
-            added = plain(info)
+            added = _without_ours(plain(info))
             label = self.labels.current(label_id, tag)
             if label is None:
                 super().update_label_info(label_id, tag, added)
@@ -332,12 +334,18 @@ class LabelsFolder(ShownLabels):
                 masks = self._masks(image, label.mask)[0]
                 record = record_of(label_id, told, len(masks))
                 check_record(label_id, record, masks)
+                told.pop(COMPARED, None)  # it is said now
             saved = self.labels.save(label_id, tag, label.mask, record, told, image=label.image, based_on=based_on)
             self._shown(saved)
 
 
 def _identity(found: os.stat_result) -> tuple[int, int, int]:
     return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def _without_ours(info: dict[str, Any]) -> dict[str, Any]:
+    """What a client sent, without what only the server says of a label."""
+    return {name: value for name, value in info.items() if name not in (COMPARED, LEFT_OUT, CONFIRMED)}
 
 
 def _classes(info: Mapping[str, Any]) -> Any:

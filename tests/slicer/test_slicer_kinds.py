@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -113,4 +114,24 @@ def test_a_download_is_one_file_that_opens_by_itself(
     assert np.array_equal(sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / name))), sweep.frames)
     assert np.array_equal(read_sweep(tmp_path / name).frames, sweep.frames)
     assert read_sweep(tmp_path / name).grid == sweep.grid
+    assert not list(server.temporary.glob("fetaliqa-*"))
+
+
+def test_the_archive_of_a_data_set_holds_images_that_open_by_themselves(
+    server: Server, studies: Path, tmp_path: Path
+) -> None:
+    image = sitk.ReadImage(str(studies / "pair.mhd"))
+    mask = sitk.Image(image.GetSize(), sitk.sitkUInt8)
+    sitk.WriteImage(mask, str(tmp_path / "label.nii.gz"))
+    with open(tmp_path / "label.nii.gz", "rb") as label:
+        assert server.call("PUT", "/datastore/label?image=pair&tag=final", files={"label": label}).status == 200
+    (tmp_path / "all.zip").write_bytes(server.raw("GET", "/datastore/dataset").body)
+    with zipfile.ZipFile(tmp_path / "all.zip") as archive:
+        assert "label/pair.nii.gz" in archive.namelist()
+        archive.extract("image/pair.mha", tmp_path)
+    assert np.array_equal(
+        sitk.GetArrayFromImage(sitk.ReadImage(str(tmp_path / "image" / "pair.mha"))),
+        sitk.GetArrayFromImage(image),
+    )
+    assert server.raw("DELETE", "/datastore/label?id=pair&tag=final").status == 200
     assert not list(server.temporary.glob("fetaliqa-*"))

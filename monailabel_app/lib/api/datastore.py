@@ -17,6 +17,7 @@ from monailabel_app.lib.api.common import ADMIN, ANNOTATOR, USER, json_object, s
 from monailabel_app.lib.api.replies import vanishing_file
 from monailabel_app.lib.downloads import complete_copy
 from monailabel_app.lib.ids import check_id
+from monailabel_app.lib.labels_folder import LEFT_OUT
 from monailabel_app.lib.received import (
     LABEL_SUFFIXES,
     check_file_name,
@@ -143,8 +144,8 @@ def put_label(
 def _remarks(version: LabelVersion) -> dict[str, Any]:
     """What somebody who saved a label should know of it."""
     told: dict[str, Any] = {}
-    if version.info.get("left_out"):
-        told["left_out"] = version.info["left_out"]
+    if version.info.get(LEFT_OUT):
+        told[LEFT_OUT] = version.info[LEFT_OUT]
     if version.record is not None and COMPARED in version.info:
         told["frames"] = counted(version.record)
         told["note"] = version.info[COMPARED]["note"]
