@@ -87,6 +87,11 @@ class FetalIQAApp(MONAILabelApp):
             self.on_init_complete()
 
     def init_datastore(self) -> GuardedDatastore:
+        store = self._opened_datastore()
+        store.anatomy = self._anatomy
+        return store
+
+    def _opened_datastore(self) -> GuardedDatastore:
         if self._archive is not None:
             return ArchiveDatastore(
                 self._archive,
@@ -132,7 +137,10 @@ class FetalIQAApp(MONAILabelApp):
         return {**super().info(), "not_offered": self._datastore.not_offered()}
 
     def init_infers(self) -> dict[str, SweepTask]:
-        return make_tasks(self.server_conf)
+        tasks = make_tasks(self.server_conf)
+        for task in tasks.values():
+            task.giving_out = self._datastore.note_proposal
+        return tasks
 
     def init_strategies(self) -> dict[str, Strategy]:
         self._queue = LabelQueue(Path(self.studies))

@@ -24,6 +24,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     restore = actions.add_parser("restore", help="make an earlier version the label again, as a new version")
     restore.add_argument("case", metavar="CASE")
     restore.add_argument("version", type=int, metavar="VERSION")
+    confirm = actions.add_parser("confirm", help="confirm the proposed frames of a label, which then train")
+    confirm.add_argument("case", metavar="CASE")
+    confirm.add_argument("--version", type=int, metavar="N", help="that was looked at (default: the last)")
+    confirm.add_argument(
+        "--frames", metavar="LIST", help="frames from 0, such as 3,7-9 (default: all proposed ones with a mask)"
+    )
+    confirm.add_argument("--reviewer", metavar="NAME", help="who looked (default: your user name)")
     agreement = actions.add_parser("agreement", help="Dice, AC difference and kappa of two raters")
     agreement.add_argument("case", metavar="CASE")
     agreement.add_argument("first", metavar="TAG")
@@ -31,12 +38,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     check = actions.add_parser("check", help="whether every version is whole")
     importing = actions.add_parser("import", help="labels made elsewhere, as new versions; overwrites nothing")
     labels_import.configure(importing)
-    for action in (listing, restore, agreement, check, importing):
+    for action in (listing, restore, confirm, agreement, check, importing):
         action.add_argument(
             "--studies", type=existing_folder, required=True, metavar="DIR", help="folder that the server serves"
         )
         action.add_argument("--json", action="store_true", help="print JSON")
-    for action in (listing, restore):
+    for action in (listing, restore, confirm):
         action.add_argument("--tag", default=FINAL, help="rater, or final (the default)")
 
 
@@ -53,7 +60,8 @@ def run(args: argparse.Namespace) -> int:
     if not folder.is_dir():
         raise NotFoundError(f"{args.studies}: no label was saved by a FetalIQA server here yet")
     store = LabelStore(folder)
-    return {"list": _list, "restore": _restore, "agreement": _agreement, "check": _check}[args.action](args, store)
+    doing = {"list": _list, "restore": _restore, "confirm": _confirm, "agreement": _agreement, "check": _check}
+    return doing[args.action](args, store)
 
 
 def _list(args: argparse.Namespace, store: LabelStore) -> int:
@@ -95,13 +103,25 @@ def _restore(args: argparse.Namespace, store: LabelStore) -> int:
     return 0
 
 
-def _agreement(args: argparse.Namespace, store: LabelStore) -> int:
-    import numpy as np
+def _confirm(args: argparse.Namespace, store: LabelStore) -> int:
+    from fetaliqa.labels.confirming import KEY, confirm, parse_frames
 
+    frames = None if args.frames is None else parse_frames(args.frames)
+    version = store.latest(args.case, args.tag) if args.version is None else args.version
+    saved = confirm(store, args.case, args.tag, version, args.reviewer or _user(), frames)
+    if args.json:
+        print(json.dumps(saved.summary(), indent=2))
+    else:
+        count = saved.info[KEY]["frames"]
+        print(f"{saved.case}, {saved.tag}: version {saved.version} confirms {count} frame(s) of version {version}")
+    return 0
+
+
+def _agreement(args: argparse.Namespace, store: LabelStore) -> int:
     from fetaliqa.errors import LabelError, NotFoundError
     from fetaliqa.labels.agreement import agreement
     from fetaliqa.sector import field_of_view
-    from fetaliqa.sweep import read_masks, read_sweep
+    from fetaliqa.sweep import read_sweep
 
     sweep = read_sweep(_image(args.studies, args.case))
     sides = []
@@ -113,8 +133,7 @@ def _agreement(args: argparse.Namespace, store: LabelStore) -> int:
             raise LabelError(
                 f"{args.case}, {tag}: saved without a frame record, so which frames were looked at is unknown"
             )
-        masks = np.zeros(sweep.shape, np.uint8) if version.mask is None else read_masks(version.mask, sweep)
-        sides.append((masks, version.record))
+        sides.append((version.masks(sweep), version.record))
     found = agreement(sides[0], sides[1], sweep.spacing, field_of_view(sweep.frames))
     if args.json:
         print(json.dumps({"case": args.case, "tags": [args.first, args.second], **found.to_json()}))

@@ -215,7 +215,8 @@ class Studies:
                 f"{study.case_id}: its label was made for other pixels than {study.image.name} has; label it again"
             )
         if study.mask is not None:
-            drawn = read_masks(study.mask, sweep)
+            # of a version, the hash of the pixels has told already that it belongs to them
+            drawn = read_masks(study.mask, sweep, by_size=study.pixels is not None)
         elif any(state.state == "annotated" for state in (states or {}).values()):
             raise NotFoundError(f"{study.case_id}: its record has annotated frames, but there is no mask file")
         else:

@@ -17,7 +17,7 @@ from fetaliqa.export.incoming import Incoming, IncomingFrame, LeftOut
 from fetaliqa.labels import FrameLabel, FrameRecord, LabelStore
 from fetaliqa.labels.store import FOLDER
 from fetaliqa.labels.version import LabelVersion, pixels_sha256
-from fetaliqa.sweep import Sweep, case_id_of, read_masks, read_sweep, write_masks
+from fetaliqa.sweep import Sweep, case_id_of, read_sweep, write_masks
 from fetaliqa.sweep.cases import by_case, expand_cases
 
 MASK_NAME = "mask.nii.gz"
@@ -159,17 +159,15 @@ class _Case:
 
     def _present(self) -> tuple[np.ndarray, FrameRecord]:
         """Masks and record of the label that is there; empty ones without."""
-        empty = np.zeros(self.sweep.shape, np.uint8)
         if self.current is None:
-            return empty, FrameRecord()
+            return np.zeros(self.sweep.shape, np.uint8), FrameRecord()
         if self.current.image not in (None, self.pixels):
             raise LabelError(f"{self.case_id}, {self.tag}: its label was made for other pixels; use another --tag")
         if self.current.record is None:
             raise LabelError(
                 f"{self.case_id}, {self.tag}: its label has no frame record to compare with; use another --tag"
             )
-        masks = empty if self.current.mask is None else read_masks(self.current.mask, self.sweep)
-        return masks, self.current.record
+        return self.current.masks(self.sweep), self.current.record
 
     def _has_older_label(self, folder: Path) -> bool:
         labels = folder / "labels" / FINAL

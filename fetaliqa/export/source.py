@@ -22,7 +22,7 @@ from fetaliqa.labels import FrameLabel, FrameRecord, LabelStore
 from fetaliqa.labels.store import FOLDER
 from fetaliqa.labels.version import pixels_sha256
 from fetaliqa.names import is_case_name
-from fetaliqa.sweep import Grid, Ranges, Sweep, read_masks, read_sweep
+from fetaliqa.sweep import Grid, Ranges, Sweep, read_sweep
 from fetaliqa.sweep.cases import by_case, expand_cases
 from fetaliqa.sweep.reading import open_image
 
@@ -284,7 +284,7 @@ def _rater_labels(folder: Path, sweep: Sweep) -> dict[str, tuple[np.ndarray, Fra
             version = store.current(sweep.case_id, tag)
             if tag == FINAL or version is None or version.record is None or version.image not in (None, pixels):
                 continue
-            masks = np.zeros(sweep.shape, np.uint8) if version.mask is None else read_masks(version.mask, sweep)
+            masks = version.masks(sweep)
         except FetalIQAError:
             continue
         found[tag] = (masks, version.record)

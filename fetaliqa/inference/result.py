@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -59,6 +59,15 @@ class AssessmentResult:
         if self._sweep is None:
             self._sweep = read_sweep(self._path, sweeps=self._options.sweep_count)
         return self._sweep
+
+    @property
+    def key(self) -> str:
+        """What tells this assessment from all others: made of the pixels, the bundle and the options."""
+        return self._key
+
+    def mask_frames(self) -> Iterator[np.ndarray | None]:
+        """The mask of each frame in order, uint8 [H, W]; None for an empty one. Never all at once when packed."""
+        return iter(self.masks) if self._packed is None else unpack_frames(self._packed)
 
     def of_other_file(self, path: Path, sweep: Sweep) -> AssessmentResult:
         """The same assessment for another request, whose file has equal pixels."""

@@ -7,11 +7,14 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fetaliqa.labels.record import FrameRecord
+
+if TYPE_CHECKING:
+    from fetaliqa.sweep import Sweep
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,18 @@ class LabelVersion:
     def returned(self) -> bool:
         """Whether a reviewer sent it back, and has not accepted it since: nothing of it counts then."""
         return self.review is not None and self.review.state == "returned"
+
+    def masks(self, sweep: Sweep) -> np.ndarray:
+        """Its masks, uint8 [T, H, W], on the grid of its sweep; all 0 without a mask file.
+
+        Raises:
+            SweepError: when the file is damaged, or has another size or orientation than the sweep.
+        """
+        if self.mask is None:
+            return np.zeros(sweep.shape, np.uint8)
+        from fetaliqa.sweep import read_masks  # which takes SimpleITK
+
+        return read_masks(self.mask, sweep, by_size=True)
 
     def summary(self) -> dict[str, Any]:
         """What a list of versions shows, as JSON values; ``frames`` counts them by state."""

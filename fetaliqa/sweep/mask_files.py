@@ -122,9 +122,21 @@ def _check(found: tuple[int, ...], expected: tuple[int, ...]) -> None:
         raise ValueError(f"masks of shape {tuple(found)}; expected {tuple(expected)}")
 
 
-def _tiny_file(suffix: str, grid: Grid) -> bytes:
+def image_header(suffix: str, shape: Shape, grid: Grid, dtype: np.dtype) -> bytes:
+    """The header of an uncompressed file, as SimpleITK writes it; the pixels follow, x fastest.
+
+    Args:
+        suffix: .mha, .nrrd or .nii.gz (the bytes before they are deflated).
+        shape: (T, H, W).
+        grid: where the stack lies.
+        dtype: of the pixels, little-endian.
+    """
+    return _WRITERS[suffix][0](_tiny_file(suffix, replace(grid, dimensions=3), dtype), shape, None)
+
+
+def _tiny_file(suffix: str, grid: Grid, dtype: np.dtype | type = np.uint8) -> bytes:
     """The bytes that SimpleITK writes, without compression, of two frames of one pixel on a grid."""
-    image = image_on_grid(np.zeros(_TINY, np.uint8), grid)
+    image = image_on_grid(np.zeros(_TINY, dtype), grid)
     with tempfile.TemporaryDirectory(prefix="fetaliqa-") as folder:
         path = Path(folder) / f"tiny{suffix.removesuffix('.gz')}"
         sitk.WriteImage(image, str(path), useCompression=False)
@@ -146,20 +158,22 @@ def _sizes(tiny: bytes, line: bytes, shape: Shape) -> tuple[bytes, bytes]:
     return line + b" 1 1 2", line + b" %d %d %d" % (width, height, count)
 
 
-def _metaimage(tiny: bytes, shape: Shape, size: int) -> bytes:
+def _metaimage(tiny: bytes, shape: Shape, size: int | None) -> bytes:
     end = tiny.index(b"ElementDataFile = LOCAL\n") + len(b"ElementDataFile = LOCAL\n")
     header = _replaced(tiny[:end], *_sizes(tiny[:end], b"DimSize =", shape))
+    if size is None:
+        return header
     compressed = b"CompressedData = True\nCompressedDataSize = %d" % size
     return _replaced(header, b"CompressedData = False", compressed)
 
 
-def _nrrd(tiny: bytes, shape: Shape, size: int) -> bytes:
+def _nrrd(tiny: bytes, shape: Shape, size: int | None) -> bytes:
     header = tiny[: tiny.index(b"\n\n") + 2]
     header = _replaced(header, *_sizes(header, b"sizes:", shape))
-    return _replaced(header, b"encoding: raw", b"encoding: gzip")
+    return header if size is None else _replaced(header, b"encoding: raw", b"encoding: gzip")
 
 
-def _sequence(tiny: bytes, shape: Shape, size: int) -> bytes:
+def _sequence(tiny: bytes, shape: Shape, size: int | None) -> bytes:
     """As 3D Slicer has sequences: a list of images of one slice, which lie in space; here the list comes last."""
     count, height, width = shape
     header = tiny[: tiny.index(b"\n\n") + 2]
@@ -171,7 +185,7 @@ def _sequence(tiny: bytes, shape: Shape, size: int) -> bytes:
     return _replaced(header, b"encoding: raw", b"encoding: gzip")
 
 
-def _nifti(tiny: bytes, shape: Shape, size: int) -> bytes:
+def _nifti(tiny: bytes, shape: Shape, size: int | None) -> bytes:
     header = bytearray(tiny[:NIFTI_HEADER_BYTES])
     count, height, width = shape
     (dimensions,) = struct.unpack_from("<h", header, NIFTI_SIZES_AT - 2)
@@ -180,7 +194,7 @@ def _nifti(tiny: bytes, shape: Shape, size: int) -> bytes:
     return bytes(header)
 
 
-_WRITERS: dict[str, tuple[Callable[[bytes, Shape, int], bytes], type[Wrapping]]] = {
+_WRITERS: dict[str, tuple[Callable[[bytes, Shape, int | None], bytes], type[Wrapping]]] = {
     ".mha": (_metaimage, ZlibWrapping),
     ".nii.gz": (_nifti, GzipWrapping),
     ".nrrd": (_nrrd, GzipWrapping),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from fetaliqa.errors import OptionError, SweepError
+from fetaliqa.sweep.label_orientation import orientations, says_orientation
 from fetaliqa.sweep.mask_files import write_frames
 from fetaliqa.sweep.orientation import UPRIGHT, stored_shape, upright
 from fetaliqa.sweep.pixels import to_labels
@@ -25,6 +27,11 @@ ORIGIN_TOLERANCE = 1e-2
 
 DIRECTION_TOLERANCE = 1e-4
 """Largest difference between direction cosines: 0.006 degrees."""
+
+
+ORIENTATION_TOLERANCE = 0.05
+"""Largest difference between direction cosines of a label that is told by its size: 3 degrees. What differs by
+more is another orientation, such as a flipped axis, and no rounding."""
 
 
 def write_masks(path: str | Path, masks: np.ndarray, sweep: Sweep) -> None:
@@ -50,39 +57,73 @@ def write_masks(path: str | Path, masks: np.ndarray, sweep: Sweep) -> None:
     write_frames(path, sweep.shape, sweep.grid, frames)
 
 
+def _written(values: np.ndarray) -> str:
+    return "(" + ", ".join(f"{value + 0.0:g}" for value in values) + ")"
+
+
 def _difference(masks: Grid, sweep: Grid) -> str | None:
     """What differs between two grids beyond the tolerances, in words; a third axis only if both have it."""
     axes = 2 if 2 in (masks.dimensions, sweep.dimensions) else 3
     steps = axes if masks.dimensions == sweep.dimensions else 2  # the third is then between frames in one of them
-
-    def written(values: np.ndarray) -> str:
-        return "(" + ", ".join(f"{value:g}" for value in values) + ")"
-
     ours, theirs = np.asarray(sweep.spacing[:steps]), np.asarray(masks.spacing[:steps])
     if (abs(theirs / ours - 1) > SPACING_TOLERANCE).any():
-        return f"spacing {written(theirs)} mm, the sweep's is {written(ours)}"
+        return f"spacing {_written(theirs)} mm, the sweep's is {_written(ours)}"
     origin, other = np.asarray(sweep.origin[:axes]), np.asarray(masks.origin[:axes])
     if (abs(other - origin) > ORIGIN_TOLERANCE * ours.min()).any():
-        return f"origin {written(other)} mm, the sweep's is {written(origin)}"
-    direction = np.asarray(sweep.direction).reshape(3, 3)[:axes, :axes]
-    turned = np.asarray(masks.direction).reshape(3, 3)[:axes, :axes]
+        return f"origin {_written(other)} mm, the sweep's is {_written(origin)}"
+    direction, turned = _axes(sweep.direction, axes), _axes(masks.direction, axes)
     if (abs(turned - direction) > DIRECTION_TOLERANCE).any():
-        return f"direction {written(turned.ravel())}, the sweep's is {written(direction.ravel())}"
+        return f"direction {_written(turned.ravel())}, the sweep's is {_written(direction.ravel())}"
     return None
 
 
-def read_masks(path: str | Path, sweep: Sweep) -> np.ndarray:
+def _axes(direction: Sequence[float], count: int) -> np.ndarray:
+    return np.asarray(direction).reshape(3, 3)[:count, :count]
+
+
+def lies_on_grid(path: str | Path, sweep: Sweep) -> bool:
+    """Whether a mask file has the geometry of the sweep's own grid, all of it, within the tolerances above."""
+    grid = open_image(Path(path)).grid
+    return grid.dimensions == sweep.grid.dimensions and _difference(grid, sweep.grid) is None
+
+
+def orientation_conflict(path: Path, grid: Grid, sweep: Sweep) -> str | None:
+    """How the orientation that a label's file states contradicts its sweep, in words; None when it does not.
+
+    Args:
+        path: the label's file.
+        grid: where it says that it lies.
+        sweep: what it belongs to.
+    """
+    if not says_orientation(path):
+        return None
+    axes = 2 if 2 in (grid.dimensions, sweep.grid.dimensions) else 3
+    stated = _axes(grid.direction, axes)
+    known = [_axes(direction, axes) for direction in orientations(sweep)]
+    if not known or any((abs(stated - one) <= ORIENTATION_TOLERANCE).all() for one in known):
+        return None
+    return f"direction {_written(stated.ravel())}, the sweep's is {_written(known[0].ravel())}"
+
+
+def read_masks(path: str | Path, sweep: Sweep, *, by_size: bool = False) -> np.ndarray:
     """Read a mask stack that belongs to ``sweep``.
 
     Size must be the sweep's; so must spacing, origin and direction (within the tolerances above) when the
     sweep has a spacing, since without one its file has no geometry to compare with.
+
+    Args:
+        path: the file.
+        sweep: what the masks belong to.
+        by_size: take spacing and origin from the sweep, whatever the file says, and only refuse another size or
+            orientation. For labels of people: other programs read other spacings from the same image, such as
+            1 x 1 mm from a DICOM cine whose calibration lies in its ultrasound regions.
 
     Returns:
         uint8 [T, H, W] labels.
 
     Raises:
         NotFoundError: when there is no such file.
-        SweepError: when it cannot be read, lies on another grid, or its values are no labels.
+        SweepError: when it cannot be read, lies on another grid, is in colour, or its values are no labels.
     """
     path = Path(path)
     image = open_image(path)
@@ -94,10 +135,13 @@ def read_masks(path: str | Path, sweep: Sweep) -> np.ndarray:
         raise SweepError(
             f"{path.name}: size {theirs}, but {sweep.case_id} has {ours}; export the mask on its grid"
         )
-    if sweep.spacing is not None:
+    difference = None
+    if by_size:
+        difference = orientation_conflict(path, image.grid, sweep)
+    elif sweep.spacing is not None:
         difference = _difference(image.grid, sweep.grid)
-        if difference is not None:
-            raise SweepError(f"{path.name}: {difference}; export the mask on the grid of {sweep.case_id}")
+    if difference is not None:
+        raise SweepError(f"{path.name}: {difference}; export the mask on the grid of {sweep.case_id}")
     labels = to_labels(image.pixels, path.name)
     return labels if exif == UPRIGHT else np.ascontiguousarray(upright(labels, exif))
 

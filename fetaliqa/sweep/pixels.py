@@ -162,8 +162,12 @@ def to_labels(pixels: Pixels, name: str) -> np.ndarray:
         uint8 [T, H, W].
 
     Raises:
-        SweepError: when a value is not a whole number from 0 to 255.
+        SweepError: when they are in colour, or a value is not a whole number from 0 to 255.
     """
+    if LUMA_NOTE in pixels.notes:
+        raise SweepError(
+            f"{name}: is in colour; a label has one whole number for each pixel, so export it as a label map"
+        )
     labels = new_stack(pixels.shape, name)
     for first, slab in _checked_slabs(pixels, name):
         target = labels[first : first + len(slab)]

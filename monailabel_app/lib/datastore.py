@@ -12,7 +12,9 @@ import contextlib
 import logging
 import os
 import shutil
+import tempfile
 import time
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +26,10 @@ from fetaliqa.names import canonical
 from fetaliqa.sweep import is_sweep_path, read_sweep
 from fetaliqa.sweep.cases import images_below
 from fetaliqa.sweep.contents import is_system_file
+from monailabel_app.lib.downloads import Downloads, complete_copy
 from monailabel_app.lib.ids import check_id
 from monailabel_app.lib.label_info import plain
 from monailabel_app.lib.labels_folder import LabelsFolder
-from monailabel_app.lib.offered import download_name
 from monailabel_app.lib.received import check_self_contained, sweep_suffixes
 from monailabel_app.lib.refusal import Refused, as_refusal
 
@@ -50,6 +52,7 @@ class GuardedDatastore(LabelsFolder):
     def __init__(
         self, studies: str, *, max_file_bytes: int, auto_reload: bool = True, read_only: bool = False
     ) -> None:
+        self.downloads = Downloads()
         images = str(images_below(Path(studies)))
         super().__init__(
             studies, images, max_file_bytes=max_file_bytes, auto_reload=auto_reload, read_only=read_only
@@ -66,13 +69,19 @@ class GuardedDatastore(LabelsFolder):
             return "" if entry is None else os.path.join(folder, self._filename(image_id, entry.image.ext))
 
     def get_image_info(self, image_id: str) -> dict[str, Any]:
+        """What the index says of an image, and the ``grid`` and ``name`` of what is sent of it."""
         with self._guard:
-            info = super().get_image_info(check_id("image", image_id))
-        if not info:
-            return info
-        # clients save the image under this name, and go by its suffix; no folder of the server is named
-        name = download_name(Path(self.get_image_uri(image_id)))
-        return {**info, "name": name, **({"path": name} if "path" in info else {})}
+            info = dict(super().get_image_info(check_id("image", image_id)))
+            path = Path(self.get_image_uri(image_id))
+        if path.is_file():
+            described = self.downloads.described(path)
+            # clients save the image under this name, and go by its suffix; no folder of the server is named
+            info["name"] = described.name(path)
+            if "path" in info:
+                info["path"] = info["name"]
+            if described.grid is not None:
+                info["grid"] = described.grid
+        return info
 
     def images_folder(self) -> Path:
         """The folder of the images."""
@@ -119,6 +128,39 @@ class GuardedDatastore(LabelsFolder):
     def json(self) -> Any:
         with self._guard:
             return super().json()
+
+    def get_dataset_archive(self, limit_cases: int | None) -> str:
+        """A temporary ZIP of finally labelled images with their labels, each a file that can be opened by itself.
+
+        Raises:
+            Refused: 400 when an image cannot be read.
+        """
+        handle, name = tempfile.mkstemp(prefix="fetaliqa-", suffix=".zip")
+        complete = False
+        try:
+            with os.fdopen(handle, "wb") as file, zipfile.ZipFile(file, "w") as archive:
+                for entry in self.datalist()[:limit_cases]:
+                    self._archive_image(archive, Path(entry["image"]))
+                    archive.write(entry["label"], f"label/{Path(entry['label']).name}")
+                with self._guard:
+                    archive.writestr("metadata.json", self._datastore.model_dump_json(exclude={"base_path"}))
+            complete = True
+        finally:
+            if not complete:
+                os.unlink(name)
+        return name
+
+    def _archive_image(self, archive: zipfile.ZipFile, path: Path) -> None:
+        described = self.downloads.described(path)
+        if described.copy is None:
+            archive.write(path, f"image/{path.name}")
+            return
+        with as_refusal():
+            copy = complete_copy(path, described.copy)
+        try:
+            archive.write(copy, f"image/{described.name(path)}")
+        finally:
+            copy.unlink()
 
     # -- writing ------------------------------------------------------------------------------------
 

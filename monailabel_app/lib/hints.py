@@ -30,7 +30,9 @@ def hints(
     lines = [
         "",
         f"  FetalIQA is serving {len(images)} image(s) with {', '.join(names) or 'no model'} at {address}",
-        f"  In 3D Slicer: extension MONAI Label, module MONAI Label, server address {address}",
+        f"  In 3D Slicer: module FetalIQA (docs/slicer.md), server address {address}",
+        "    MONAI Label's own module works too: frames changed there count as annotated, others stay proposed",
+        "    until a reviewer confirms them (fetaliqa labels confirm)",
     ]
     if images and names:
         first = quote(min(images), safe="")

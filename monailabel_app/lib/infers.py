@@ -7,7 +7,7 @@ import logging
 import os
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,8 @@ class SweepTask(InferTask):
 
     def __init__(self, serving: Serving, follows: bool = False) -> None:
         self.serving, self.follows = serving, follows
+        # called with the request and the result before its masks are given to a client
+        self.giving_out: Callable[[Path, Mapping[str, Any], AssessmentResult], None] = lambda *_: None
         self.is_segmentation = self.model["task"] == "segmentation"
         super().__init__(
             type=InferType.SEGMENTATION if self.is_segmentation else InferType.CLASSIFICATION,
@@ -103,6 +105,7 @@ class SweepTask(InferTask):
         assessed = time.perf_counter()
         target = None
         if self.is_segmentation and request.get("output") != "json":
+            self.giving_out(path, request, result)
             target = _write_temporary(result, suffix)
         finished = time.perf_counter()
         latencies = {

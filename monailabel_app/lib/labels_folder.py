@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -9,15 +13,37 @@ from typing import Any
 import numpy as np
 
 from fetaliqa.active.profiles import source_of
+from fetaliqa.anatomy import ABDOMEN, Anatomy
 from fetaliqa.errors import LabelConflict, LabelDamaged, LabelError
+from fetaliqa.inference import AssessmentResult
 from fetaliqa.labels import FrameRecord, LabelVersion
+from fetaliqa.labels.comparing import KEY as COMPARED
+from fetaliqa.labels.confirming import KEY as CONFIRMED
+from fetaliqa.labels.confirming import confirm
+from fetaliqa.labels.handed_out import Ledger, Proposal, frame_digests
 from fetaliqa.labels.record import KEY
 from fetaliqa.labels.version import pixels_sha256
-from fetaliqa.sweep import read_masks, read_sweep
+from fetaliqa.sweep import MASK_SUFFIXES, read_masks, read_sweep, write_masks
+from monailabel_app.lib.comparison import Comparison
 from monailabel_app.lib.label_info import check_record, plain, record_of
 from monailabel_app.lib.received import LABEL_SUFFIXES, check_self_contained, suffix_of
+from monailabel_app.lib.received_label import read_received
 from monailabel_app.lib.refusal import Refused, as_refusal
 from monailabel_app.lib.shown_labels import PROPOSALS, ShownLabels, tag_of
+
+logger = logging.getLogger(__name__)
+LEFT_OUT = "left_out"  # in a label's info: the classes that its file had beside the anatomy
+MAX_NOTED = 10_000  # entries of 200 bytes
+
+
+@dataclass(frozen=True)
+class _Label:
+    """A label that is about to be saved: its file and masks, its record if it has one, its image's pixels."""
+
+    file: Path
+    masks: np.ndarray
+    record: FrameRecord | None
+    pixels: str
 
 
 class LabelsFolder(ShownLabels):
@@ -35,6 +61,9 @@ class LabelsFolder(ShownLabels):
     ) -> None:
         self._max_file_bytes = max_file_bytes
         super().__init__(studies, images, auto_reload=auto_reload, read_only=read_only)
+        self.anatomy: Callable[[], Anatomy] = lambda: ABDOMEN  # what labels outline; the app knows its model's
+        self.handed_out = Ledger(self.labels.folder)
+        self._noted: set[tuple[Any, ...]] = set()  # what is in the ledger already
 
     def _check_not_read_only(self) -> None:
         if self._read_only:
@@ -83,31 +112,54 @@ class LabelsFolder(ShownLabels):
         check_self_contained(received)
         image = self.image_path(image_id)
         seen = source_of(image)
-        with as_refusal():
-            info = plain(label_info or {})
-            based_on = _based_on(info)
-            masks, pixels = self._masks(image, received)
-            record = record_of(image_id, info, len(masks))
-            check_record(image_id, record, masks)
-        with self._locked(), as_refusal():
-            self._check_same(image_id, image, seen)
-            if tag == PROPOSALS:
-                now = datetime.now(UTC).isoformat(timespec="seconds")
-                version = LabelVersion(image_id, tag, 0, now, received, None, record, info)
-                self._show(version)
-                self._update_datastore_file()
-                return version
-            self._adopt(image_id, tag)
-            if record is None and based_on in (None, self.labels.latest(image_id, tag)):  # else it is a conflict
-                self._check_no_record(image_id, tag)
-            version = self.labels.save(image_id, tag, received, record, info, image=pixels, based_on=based_on)
-            self._shown(version)
+        with tempfile.TemporaryDirectory(prefix="fetaliqa-") as folder:
+            with as_refusal():
+                info = _without_ours(plain(label_info or {}))
+                based_on = _based_on(info)
+                label = self._read_label(image_id, image, received, info, Path(folder))
+                compared = None
+                if label.record is None and tag != PROPOSALS:
+                    compared = Comparison(self, image_id, tag, label.masks, (seen,), label.pixels, info)
+            with self._locked(), as_refusal():
+                self._check_same(image_id, image, seen)
+                if tag == PROPOSALS:
+                    now = datetime.now(UTC).isoformat(timespec="seconds")
+                    version = LabelVersion(image_id, tag, 0, now, label.file, None, label.record, info)
+                    self._show(version)
+                    self._update_datastore_file()
+                    return version
+                self._adopt(image_id, tag)
+                record = label.record
+                if compared is not None:
+                    if based_on in (None, self.labels.latest(image_id, tag)):  # else it is a conflict
+                        self._check_no_record(image_id, tag)
+                    record, info = compared.record(), compared.info()
+                version = self.labels.save(
+                    image_id, tag, label.file, record, info, image=label.pixels, based_on=based_on
+                )
+                self._shown(version)
         return version
 
-    def _masks(self, image: Path, file: Path) -> tuple[np.ndarray, str]:
-        """Masks on the grid of an image, and which pixels that image has."""
+    def _read_label(
+        self, image_id: str, image: Path, received: Path, info: dict[str, Any], folder: Path
+    ) -> _Label:
+        """What a client sent; where that is not on the image's own grid it is written again, into ``folder``."""
         sweep = read_sweep(image)
-        return read_masks(file, sweep), pixels_sha256(sweep.frames)
+        found = read_received(received, f"label of {image_id}", sweep, self.anatomy(), _classes(info))
+        file = received
+        if not found.as_sent:
+            file = folder / f"label{suffix_of(received.name, MASK_SUFFIXES) or '.nii.gz'}"
+            write_masks(file, found.masks, sweep)
+        if found.left_out:
+            info[LEFT_OUT] = list(found.left_out)
+        record = record_of(image_id, info, len(found.masks))
+        check_record(image_id, record, found.masks)
+        return _Label(file, found.masks, record, pixels_sha256(sweep.frames))
+
+    def _masks(self, image: Path, file: Path) -> tuple[np.ndarray, str]:
+        """Masks of a label that is here, and which pixels its image has."""
+        sweep = read_sweep(image)
+        return read_masks(file, sweep, by_size=True), pixels_sha256(sweep.frames)
 
     def _check_same(self, image_id: str, image: Path, seen: str) -> None:
         """Refuse to label an image that was replaced since it was read."""
@@ -124,7 +176,7 @@ class LabelsFolder(ShownLabels):
             held = self.labels.current(image_id, tag)
         except LabelDamaged:
             return
-        if held is not None and held.record is not None:
+        if held is not None and held.record is not None and COMPARED not in held.info:
             raise LabelConflict(
                 f"label {tag} of {image_id}: version {held.version} says who looked at which frames, and this "
                 "save does not; send a frame_record along, or save under another tag"
@@ -173,6 +225,59 @@ class LabelsFolder(ShownLabels):
             self._shown(found)
         return found
 
+    def confirm_label(
+        self, image_id: str, label_tag: str, version: int | None, reviewer: str, frames: list[int] | None = None
+    ) -> LabelVersion:
+        """Confirm proposed frames of a label as a new version, see ``fetaliqa.labels.confirming``.
+
+        Raises:
+            Refused: 404 when there is no such image or version, 409 when another was saved meanwhile, 400 when
+                there is nothing to confirm.
+        """
+        self._check_not_read_only()
+        self.image_path(image_id)
+        tag = tag_of(label_tag)
+        with self._locked(), as_refusal():
+            self._adopt(image_id, tag)
+            number = self.labels.latest(image_id, tag) if version is None else version
+            found = confirm(self.labels, image_id, tag, number, reviewer, frames)
+            self._shown(found)
+        return found
+
+    def note_label_sent(self, image_id: str, tag: str, version: int) -> None:
+        """Remember that a client downloads a version of a label: what it sends back unchanged is nobody's work."""
+        if version and not self._read_only:
+            try:
+                identity = (source_of(self.image_path(image_id)),)
+                self.handed_out.label_received(image_id, identity, tag, version)
+            except OSError as problem:
+                logger.warning("%s: which labels were downloaded cannot be noted: %s", image_id, problem)
+
+    def note_proposal(self, path: Path, request: Mapping[str, Any], result: AssessmentResult) -> None:
+        """Remember that a client is given a model's masks, of an image here or of a file that it sent along."""
+        if self._read_only:
+            return
+        image_id, client = request.get("image_name"), request.get("client_id")
+        try:
+            identity = (source_of(path),)
+            noted = (image_id, identity, result.key, client if isinstance(client, str) else "")
+            if noted in self._noted:
+                return
+            model = result.assessment["model"]
+            proposal = Proposal(
+                frame_digests(result.mask_frames()), str(model["name"]), str(model["version"]), (noted[3],)
+            )
+            if image_id is None:
+                self.handed_out.pixels_received(pixels_sha256(result.sweep.frames), proposal)
+            else:
+                self.handed_out.image_received(str(image_id), identity, proposal)
+        except OSError as problem:
+            logger.warning("%s: what was proposed cannot be noted: %s", image_id or path.name, problem)
+            return
+        if len(self._noted) >= MAX_NOTED:
+            self._noted.clear()
+        self._noted.add(noted)
+
     def review_label(
         self, image_id: str, label_tag: str, version: int, state: str, reviewer: str, comment: str
     ) -> LabelVersion:
@@ -217,7 +322,7 @@ class LabelsFolder(ShownLabels):
         image = self.image_path(label_id)
         with self._locked(), as_refusal():
             self._adopt(label_id, tag)
-            added = plain(info)
+            added = _without_ours(plain(info))
             label = self.labels.current(label_id, tag)
             if label is None:
                 super().update_label_info(label_id, tag, added)
@@ -229,8 +334,20 @@ class LabelsFolder(ShownLabels):
                 masks = self._masks(image, label.mask)[0]
                 record = record_of(label_id, told, len(masks))
                 check_record(label_id, record, masks)
+                told.pop(COMPARED, None)  # it is said now
             saved = self.labels.save(label_id, tag, label.mask, record, told, image=label.image, based_on=based_on)
             self._shown(saved)
+
+
+def _without_ours(info: dict[str, Any]) -> dict[str, Any]:
+    """What a client sent, without what only the server says of a label."""
+    return {name: value for name, value in info.items() if name not in (COMPARED, LEFT_OUT, CONFIRMED)}
+
+
+def _classes(info: Mapping[str, Any]) -> Any:
+    """The classes that MONAI Label's client tells of a label, there or under its ``params``."""
+    parameters = info.get("params")
+    return info.get("label_info") or (parameters.get("label_info") if isinstance(parameters, dict) else None)
 
 
 def _based_on(info: dict[str, Any]) -> int | None:

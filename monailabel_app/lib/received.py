@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from fetaliqa.names import name_problem
+from fetaliqa.names import is_case_name
 from fetaliqa.sweep import DETACHED_SUFFIXES, MASK_SUFFIXES, SWEEP_SUFFIXES, is_self_contained
 from fetaliqa.sweep.contents import MARK, MARK_AT
 from monailabel_app.lib.refusal import Refused
@@ -27,10 +27,17 @@ def suffix_of(name: str, suffixes: tuple[str, ...]) -> str | None:
     return max(fitting, key=len) if fitting else None
 
 
+def last_part(name: str | None) -> str:
+    """The last part of a file name that may be a path, as MONAI Label's own client sends."""
+    return re.split(r"[/\\]", name or "")[-1]
+
+
 def check_file_name(
     name: str | None, suffixes: tuple[str, ...], kind: str, content: BinaryIO | None = None
 ) -> str:
-    """Return the client's file name when it is one plain name with an accepted suffix.
+    """A plain name to keep a client's file under.
+
+    Only the suffix of what the client calls it matters: the file belongs to the id that comes with it.
 
     Args:
         name: as the client gives it.
@@ -39,20 +46,18 @@ def check_file_name(
         content: of the file; with it, DICOM files need no suffix.
 
     Raises:
-        Refused: 400 otherwise.
+        Refused: 400 when the suffix is not accepted.
     """
+    last = last_part(name)
     accepted = tuple(suffix for suffix in suffixes if suffix not in DETACHED_SUFFIXES)
-    ending = suffix_of(name or "", suffixes) or ""
-    problem = name_problem((name or "")[: len(name or "") - len(ending)])
-    if problem is not None:
-        raise Refused(400, f"file name of the {kind} {ascii(name)[:100]} is not accepted: it {problem}")
-    if not ending and content is not None and _is_dicom(content):
-        return str(name)
-    if suffix_of(str(name), accepted) is None:
+    suffix = suffix_of(last, accepted)
+    if suffix is None and suffix_of(last, suffixes) is None and content is not None and _is_dicom(content):
+        suffix = ""
+    if suffix is None:
         raise Refused(
-            400, f"file name of the {kind} {name!r}: the suffix must be one of {', '.join(sorted(accepted))}"
+            400, f"file name of the {kind} {last[-80:]!a}: the suffix must be one of {', '.join(sorted(accepted))}"
         )
-    return str(name)
+    return last if is_case_name(last[: len(last) - len(suffix)]) else f"{kind}{suffix}"
 
 
 def _is_dicom(content: BinaryIO) -> bool:

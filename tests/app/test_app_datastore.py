@@ -23,7 +23,12 @@ def put_label(server: Server, path: Path, image: str = "case_a", tag: str = "fin
 def test_a_mask_on_the_grid_is_saved_listed_and_sent_back(server: Server, tmp_path: Path) -> None:
     path = write_mask(tmp_path / "mask.nii.gz", server.images / "case_a.mha")
     answer = put_label(server, path, params='{"frames": {"3": "annotated"}}')
-    assert answer.json() == {"image": "case_a", "label": "case_a", "version": 1}
+    saved = answer.json()
+    assert {key: saved[key] for key in ("image", "label", "version")} == {
+        "image": "case_a",
+        "label": "case_a",
+        "version": 1,
+    }
     assert server.raw("GET", "/datastore/label?label=case_a&tag=final").body == path.read_bytes()
     info = server.raw("GET", "/datastore/label/info?label=case_a&tag=final").json()
     assert info["frames"] == {"3": "annotated"}
@@ -112,10 +117,20 @@ def test_labels_that_are_no_mask_on_the_grid_are_refused(server: Server, tmp_pat
 
     values = sitk.ReadImage(str(fractional)) * 0.5
     sitk.WriteImage(values, str(half))
+    flipped, colour, classes = (tmp_path / f"{name}.mha" for name in ("flipped", "colour", "classes"))
+    mask = sitk.ReadImage(str(fractional), sitk.sitkUInt8)
+    sitk.WriteImage(sitk.Compose(mask, mask, mask), str(colour))
+    several = mask * 3
+    several[0, 0, 0] = 4
+    sitk.WriteImage(several, str(classes))
+    mask.SetDirection((0.0, -1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, -1.0))
+    sitk.WriteImage(mask, str(flipped))
     for path in (
         script,
         text,
-        write_mask(tmp_path / "moved.mha", image, shift=2.0),
+        flipped,
+        colour,
+        classes,
         write_mask(tmp_path / "other.mha", server.images / "case_b.mha"),
         tmp_path / "short.mha",
         half,

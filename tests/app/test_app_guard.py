@@ -82,17 +82,7 @@ def test_a_tag_outside_the_labels_is_refused_everywhere(server: Server, mask: by
 @pytest.mark.usefixtures("untouched")
 def test_file_names_of_uploads_cannot_lead_out_or_bring_other_kinds(server: Server, mask: bytes) -> None:
     content = (server.root / "secret.mha").read_bytes()
-    for name in (
-        "../../x.mha",
-        "/tmp/x.mha",
-        "..",
-        "x.sh",
-        "x.mhd",
-        "x.nhdr",
-        ".mha",
-        "x\\y.mha",
-        "x.mha/../y.py",
-    ):
+    for name in ("..", "x.sh", "x.mhd", "x.nhdr", "x.mha/../y.py", "x.mha/"):
         for target, field, method in (
             ("/datastore/image?image=fresh", "file", "PUT"),
             ("/datastore/label?image=case_a&tag=final", "label", "PUT"),
@@ -101,6 +91,17 @@ def test_file_names_of_uploads_cannot_lead_out_or_bring_other_kinds(server: Serv
         ):
             answer = server.call(method, target, files={field: (name, content)})
             assert answer.status == 400, (name, target, answer.status, answer.body[:200])
+
+
+@pytest.mark.usefixtures("untouched")
+def test_of_a_file_name_with_a_path_only_the_suffix_matters(server: Server) -> None:
+    content = (server.root / "secret.mha").read_bytes()
+    for name in ("../../x.mha", "/nowhere/x.mha", ".mha", "C:\\work\\x.mha", "x\\..\\..\\y.mha", "/a b/Ü (1).mha"):
+        upload = {"file": (name, content)}
+        assert server.call("POST", "/infer/fetalclip_seg?output=json", files=upload).status == 200, name
+        answer = server.call("PUT", "/datastore/image?image=fresh", files=upload)
+        assert answer.json() == {"image": "fresh"}, name
+        assert server.raw("DELETE", "/datastore/image?id=fresh").status == 200
 
 
 @pytest.mark.usefixtures("untouched")

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from app_harness import Server, free_port, start, stop
 from learning_studies import assessed, phantom, save_truth, weakened_demo, write_stack
+from monailabel.client import MONAILabelClient
 
 from fetaliqa.models import publishing
 from fetaliqa.models.home import demo_folder
@@ -118,11 +119,13 @@ def test_corrections_become_a_better_model_that_is_served_at_once(
     assert len(shown["losses"]) >= 3
 
     # cancelled: nothing is published; it can be gone on with
-    server.raw("DELETE", "/train/")
-    assert server.raw("GET", "/train/").json()["status"] == "STOPPED"
+    client = MONAILabelClient(server.url, str(tmp_path))  # MONAI Label's own
+    assert client.train_status()["status"] == "RUNNING"
+    client.train_stop()
+    assert client.train_status()["status"] == "STOPPED"
     wait_for(lambda: stats(server)["state"] == "interrupted", 10)
     assert models(server)["current"] is None
-    assert post(server, "/train/fetalclip_seg", resume=True).status == 200
+    assert client.train_start("fetalclip_seg", {"resume": True})["status"] in ("SUBMITTED", "RUNNING")
     wait_for(lambda: server.raw("GET", "/train/").json()["status"] not in ("SUBMITTED", "RUNNING"))
     told = server.raw("GET", "/train/").json()
     assert told["status"] == "DONE", told["details"]

@@ -152,6 +152,19 @@ def test_a_record_that_contradicts_its_masks_is_refused(studies, tmp_path, frame
     assert Studies(studies).confirmed("case_a") == (1, 1)
 
 
+def test_a_label_stays_truth_when_the_calibration_of_its_image_is_corrected(studies: Path, tmp_path: Path) -> None:
+    store = _opened(studies)
+    drawn = _saved(store, studies, tmp_path, frame_record={"schema": 1, "frames": {"0": {"state": "annotated"}}})
+    assert drawn == 2
+    image = sitk.ReadImage(str(studies / "case_a.mha"))
+    image.SetSpacing((0.2, 0.2, 1.0))
+    sitk.WriteImage(image, str(studies / "case_a.mha"))
+    case = Studies(studies).read("case_a")
+    assert np.flatnonzero(case.known).tolist() == [0]
+    assert case.masks[0].any()
+    assert _opened(studies).restore_label("case_a", "final", 2, {}).restored_from == 2
+
+
 def test_a_removed_label_can_be_restored_and_is_no_truth_meanwhile(studies: Path, tmp_path: Path) -> None:
     store = _opened(studies)
     store.remove_label("case_a", "final")

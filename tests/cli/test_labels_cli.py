@@ -52,6 +52,36 @@ def test_labels_and_their_versions_are_listed(labels):
     assert "no label with tag 'final'; its tags: anna, bo" in err
 
 
+def test_proposed_frames_are_confirmed_in_one_step(labels, studies, tmp_path):
+    store = LabelStore(studies / "label-versions")
+    masks = np.zeros((4, 48, 64), np.uint8)
+    masks[:3, 10:20, 10:20] = 1
+    sitk.WriteImage(sitk.GetImageFromArray(masks), str(tmp_path / "stock.nii.gz"))
+    told = FrameRecord({0: FrameLabel("proposed", model="demo"), 1: FrameLabel("annotated", rater="anna")})
+    store.save("case-1", "final", tmp_path / "stock.nii.gz", told, {"user": "stock"})
+    code, out, _ = labels("confirm", "case-1", "--reviewer", "bo", "--frames", "0,3")
+    assert (code, out) == (0, "case-1, final: version 2 confirms 2 frame(s) of version 1\n")
+    frames = store.current("case-1", "final").record.frames
+    assert {number: (one.state, one.rater, one.model) for number, one in frames.items()} == {
+        0: ("annotated", "bo", "demo"),
+        1: ("annotated", "anna", None),
+        3: ("empty", "bo", None),
+    }
+    code, out, _ = labels("confirm", "case-1", "--version", "2", "--json")  # a mask that no record names
+    assert json.loads(out)["frames"] == {"annotated": 3, "empty": 1}
+    for words, problem in (
+        (("case-1",), "version 3 has no proposed frame to confirm"),
+        (("case-1", "--version", "1"), "version 3 was saved meanwhile"),
+        (("case-1", "--version", "9"), "there is no version 9"),
+        (("case-1", "--frames", "4"), "there is no frame 4; its frames are 0 to 3"),
+        (("case-1", "--frames", "2-"), "frames '2-'; numbers from 0 and ranges"),
+        (("case-2",), "case-2, final: there is no version 0"),
+    ):
+        code, _, err = labels("confirm", *words)
+        assert (code, problem in err) == (2, True), (words, err)
+    assert store.latest("case-1", "final") == 3
+
+
 def test_an_earlier_version_is_restored(labels, studies):
     code, out, _ = labels("restore", "case-1", "1", "--tag", "anna")
     assert (code, out) == (0, "case-1, anna: version 3 repeats version 1\n")

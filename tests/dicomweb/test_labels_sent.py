@@ -22,7 +22,7 @@ from fetaliqa.export.selection import Selection
 from fetaliqa.export.source import ExportSource
 from fetaliqa.labels import LabelStore
 from fetaliqa.labels.record import parse_record
-from fetaliqa.sweep import read_sweep
+from fetaliqa.sweep import read_masks, read_sweep
 from monailabel_app.lib.dicomweb import receiving
 from monailabel_app.lib.dicomweb.link import ArchiveLink
 
@@ -88,6 +88,30 @@ def test_a_final_label_without_a_record_confirms_nothing_and_the_next_one_with_a
     link.once(look=False)
     (found,) = segmentations(stub)
     assert found.SeriesDescription == "FetalIQA final, version 2"
+
+
+def test_a_copy_is_labelled_by_clients_that_read_another_spacing_and_confirmed_labels_are_sent(
+    stub: StubArchive, looked: tuple[ArchiveLink, str]
+) -> None:
+    link, image_id = looked
+    store = a_store(link)
+    file = a_mask(link, image_id)
+    mask = sitk.ReadImage(str(file))
+    mask.SetSpacing((1, 1, 1))  # GDCM's, of every cine with ultrasound regions
+    mask.SetOrigin((5, 5, 5))
+    sitk.WriteImage(mask, str(file))
+    store.save_label(image_id, str(file), "final", {"client_id": "stock"})
+    label = store.labels.current(image_id, "final")
+    sweep = read_sweep(link.folder / f"{image_id}.dcm")
+    assert np.array_equal(read_masks(label.mask, sweep), sitk.GetArrayFromImage(mask))
+    assert link.status()["waiting"] == []  # nobody confirmed it yet
+    link._wake.clear()
+    assert store.confirm_label(image_id, "final", None, "bo").record.frames[2].rater == "bo"
+    assert link._wake.is_set()
+    link.once(look=False)
+    (found,) = segmentations(stub)
+    assert found.SeriesDescription == "FetalIQA final, version 2"
+    assert store.get_image_info(image_id)["grid"]["spacing_mm"] == list(sweep.spacing)
 
 
 def test_a_label_that_was_sent_back_is_not_sent_until_it_is_accepted(

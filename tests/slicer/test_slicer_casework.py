@@ -230,4 +230,5 @@ def test_a_label_of_another_program_counts_where_it_drew() -> None:
         frames_of({"frames": {"5": {"state": ANNOTATED}}}, {}, 30)
     with pytest.raises(BadReply, match="not there"):
         frames_of({"frames": {"30": {"state": EMPTY}}}, {}, 30)
-    assert frames_of({"frames": {"5": {"state": "proposed"}}}, {5: mask}, 30) == {}
+    shown = frames_of({"frames": {"5": {"state": "proposed"}, "6": {"state": "proposed"}}}, {5: mask}, 30)
+    assert {number: (frame.decided, frame.between.mask) for number, frame in shown.items()} == {5: (False, mask)}

@@ -9,13 +9,20 @@ from fastapi import APIRouter, File, Form, Query, UploadFile
 from fastapi.responses import FileResponse, Response
 from monailabel.utils.others.generic import file_checksum
 
+from fetaliqa.labels import LabelVersion
+from fetaliqa.labels.comparing import KEY as COMPARED
+from fetaliqa.labels.comparing import counted
+from fetaliqa.labels.confirming import parse_frames
 from monailabel_app.lib.api.common import ADMIN, ANNOTATOR, USER, json_object, served
 from monailabel_app.lib.api.replies import sent_file, vanishing_file
+from monailabel_app.lib.downloads import complete_copy
 from monailabel_app.lib.ids import check_id
+from monailabel_app.lib.labels_folder import LEFT_OUT
 from monailabel_app.lib.offered import download_name, split_name
 from monailabel_app.lib.received import (
     LABEL_SUFFIXES,
     check_file_name,
+    last_part,
     received_file,
     suffix_of,
     sweep_suffixes,
@@ -59,7 +66,7 @@ def put_image(
     """Store a file that can be read as a sweep, under a new id."""
     info = {**json_object("params", params), "user": user.username}
     name = check_file_name(file.filename, sweep_suffixes(), "image", file.file)
-    image_id = check_id("image", image or split_name(name)[0])
+    image_id = check_id("image", image or split_name(last_part(file.filename))[0])
     with received_file(file.file, name) as path:
         return {"image": served().datastore().add_image(image_id, str(path), info)}
 
@@ -87,9 +94,20 @@ def head_image(image: str, check_sum: str | None = None, user: Any = USER) -> di
 
 
 @router.get("/image", summary="Download an image")
-def get_image(image: str, user: Any = USER) -> FileResponse:
-    """The image file as it is."""
-    return _sent(served().datastore().image_path(image))
+def get_image(image: str, user: Any = USER) -> Response:
+    """The image as one file that can be opened by itself: as it is, or a complete copy where its pixels lie in
+    another file or in a form that others do not read. The header ``fetaliqa-grid`` says where the server has it.
+    """
+    store = served().datastore()
+    path = store.image_path(image)
+    described = store.downloads.described(path)
+    if described.copy is None:
+        answer: Response = _sent(path)
+    else:
+        with as_refusal():
+            answer = vanishing_file(complete_copy(path, described.copy), described.name(path))
+    answer.headers.update(described.headers())
+    return answer
 
 
 @router.get("/image/info", summary="What is recorded about an image")
@@ -114,7 +132,7 @@ def put_label(
     tag: str = "final",
     user: Any = ANNOTATOR,
 ) -> dict[str, Any]:
-    """Save a mask stack that lies on the image's own grid."""
+    """Save masks of the size of the image, on the image's own grid; what came of them is told."""
     app = served()
     info = {**json_object("params", params), "user": user.username}
     check_id("tag", tag)
@@ -122,7 +140,19 @@ def put_label(
     name = check_file_name(label.filename, LABEL_SUFFIXES, "label")
     with received_file(label.file, name) as path:
         version = app.datastore().save_version(image, str(path), tag, info)
-    return {**(app.on_save_label(image, image) or {}), "image": image, "label": image, "version": version.version}
+    saved = {"image": image, "label": image, "version": version.version, **_remarks(version)}
+    return {**(app.on_save_label(image, image) or {}), **saved}
+
+
+def _remarks(version: LabelVersion) -> dict[str, Any]:
+    """What somebody who saved a label should know of it."""
+    told: dict[str, Any] = {}
+    if version.info.get(LEFT_OUT):
+        told[LEFT_OUT] = version.info[LEFT_OUT]
+    if version.record is not None and COMPARED in version.info:
+        told["frames"] = counted(version.record)
+        told["note"] = version.info[COMPARED]["note"]
+    return told
 
 
 @router.delete("/label", summary="Remove a label")
@@ -143,6 +173,7 @@ def head_label(image: str, tag: str, user: Any = USER) -> dict[str, Any]:
 def get_label(label: str, tag: str, user: Any = USER) -> FileResponse:
     """The mask file as it is; the header ``label-version`` says which version it is."""
     path, version = served().datastore().current_label(label, tag)
+    served().datastore().note_label_sent(label, tag, version)
     suffix = suffix_of(path.name, LABEL_SUFFIXES) or ""
     sent = sent_file(path, f"{label}{suffix}")
     sent.headers["label-version"] = str(version)
@@ -166,6 +197,7 @@ def get_label_version(label: str, tag: str, version: int, user: Any = USER) -> F
         found = store.labels.version(label, check_id("tag", tag), version)
     if found.mask is None:
         raise Refused(404, f"image {label!r}: version {version} of its label {tag!r} has no mask")
+    store.note_label_sent(label, tag, version)
     return _sent(found.mask)
 
 
@@ -186,6 +218,25 @@ def review_label(
 ) -> dict[str, Any]:
     """``accepted``, or ``returned`` with a comment that says what to change."""
     return served().datastore().review_label(label, tag, version, state, user.username, comment).summary()
+
+
+@router.post("/label/confirm", summary="Confirm the proposed frames of a label")
+def confirm_label(
+    label: str,
+    tag: str = "final",
+    version: int | None = None,
+    frames: Annotated[str, Form()] = "",
+    user: Any = ANNOTATOR,
+) -> dict[str, Any]:
+    """All frames with a mask that nobody confirmed yet, or those of ``frames`` (from 0, such as ``3,7-9``), become
+    truth, as a new version. ``version`` is the one that was looked at, by default the last.
+    """
+    app = served()
+    with as_refusal():
+        chosen = parse_frames(frames) if frames.strip() else None
+    found = app.datastore().confirm_label(label, tag, version, user.username, chosen)
+    app.on_save_label(label, label)
+    return found.summary()
 
 
 @router.post("/label/pick", summary="Make one rater's version the final label")

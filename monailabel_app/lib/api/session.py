@@ -11,8 +11,15 @@ from fastapi import APIRouter, File, UploadFile
 from monailabel_app.lib.api.common import USER, served
 from monailabel_app.lib.api.infer import session_image
 from monailabel_app.lib.api.replies import sent_file
+from monailabel_app.lib.ids import check_id
 from monailabel_app.lib.offered import download_name
-from monailabel_app.lib.received import TEMPORARY_PREFIX, check_file_name, check_self_contained, sweep_suffixes
+from monailabel_app.lib.received import (
+    TEMPORARY_PREFIX,
+    check_file_name,
+    check_self_contained,
+    last_part,
+    sweep_suffixes,
+)
 from monailabel_app.lib.refusal import Refused
 
 router = APIRouter(prefix="/session", tags=["Session"])
@@ -37,6 +44,9 @@ def create_session(
     if sessions is None:
         raise Refused(406, "upload sessions are turned off on this server")
     names = [check_file_name(file.filename, sweep_suffixes(), "image", file.file) for file in files]
+    if len(names) > 1:  # their names tell the order of the frames
+        for file in files:
+            check_id("file name of the image", last_part(file.filename))
     if len(set(names)) != len(names):
         raise Refused(400, "two of the files have the same name; rename one")
     with tempfile.TemporaryDirectory(prefix=TEMPORARY_PREFIX) as folder:

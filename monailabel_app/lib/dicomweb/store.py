@@ -36,6 +36,11 @@ class ArchiveDatastore(GuardedDatastore):
         self._link.label_saved()
         return version
 
+    def confirm_label(self, *arguments: Any, **named: Any) -> Any:
+        version = super().confirm_label(*arguments, **named)
+        self._link.label_saved()
+        return version
+
     def review_label(self, *arguments: Any, **named: Any) -> Any:
         version = super().review_label(*arguments, **named)
         self._link.label_saved()  # what was sent back does not go, and once it is accepted it does

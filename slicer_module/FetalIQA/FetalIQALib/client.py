@@ -12,6 +12,7 @@ from urllib.parse import quote, urlencode
 from FetalIQALib.case_names import checked_case, is_case
 from FetalIQALib.failures import BadReply, NotThere
 from FetalIQALib.http import COMPUTE_SECONDS, Cancel, Http, Progress
+from FetalIQALib.images import Grid, told_grid
 from FetalIQALib.replies import (
     CaseEntry,
     ExportJob,
@@ -27,6 +28,8 @@ from FetalIQALib.replies import (
 from FetalIQALib.texts import _
 
 SEGMENTATION = "fetalclip_seg"
+CLIENT = "FetalIQA for 3D Slicer"
+IMAGE_SUFFIXES = (".nii.gz", ".nii", ".mha", ".mhd", ".nrrd", ".dcm", ".dicom", ".png", ".jpeg", ".jpg")
 PROPOSALS = "original"  # the tag of a model's own answers, which are nobody's label
 
 
@@ -112,13 +115,20 @@ class Client:
 
     def download_image(
         self, case: str, suffix: str, folder: Path, cancel: Cancel, progress: Progress | None = None
-    ) -> Path:
-        """The image file of a case, put into ``folder``."""
+    ) -> tuple[Path, Grid | None]:
+        """The image file of a case, put into ``folder``, and the grid that the server has it on, if it says so.
+
+        Its name ends as that of the file that was sent: of a header whose pixels lie in another file, the server
+        sends a complete copy.
+        """
         checked_case(case)
+        target = folder / "image"
+        headers = self.http.file("GET", _call("/datastore/image", image=case), target, cancel, progress)
+        sent = headers.get("content-disposition", "").rstrip('"')
+        suffix = next((one for one in IMAGE_SUFFIXES if sent.lower().endswith(one)), suffix)
         suffix = suffix.lower() or ".dcm"  # a DICOM file needs none on the server; here readers go by it
-        target = folder / f"image{suffix if re.fullmatch(r'[.a-z0-9]{0,12}', suffix) else ''}"
-        self.http.file("GET", _call("/datastore/image", image=case), target, cancel, progress)
-        return target
+        suffix = suffix if re.fullmatch(r"[.a-z0-9]{0,12}", suffix) else ""
+        return target.rename(folder / f"image{suffix}"), told_grid(headers.get("fetaliqa-grid"))
 
     def assess(
         self,
@@ -135,7 +145,8 @@ class Client:
         looks only at the frames that may be the best, unless it has looked at all of them before.
         """
         path = f"/infer/{quote(model)}?" + urlencode({"image": case, "output": "json"})
-        form = {"params": json.dumps({"result_extension": ".mha", "top_n": 20, "search": search})}
+        asked = {"result_extension": ".mha", "top_n": 20, "search": search, "client_id": CLIENT}
+        form = {"params": json.dumps(asked)}
         told = expect(
             self.http.json("POST", path, cancel, data=form, seconds=COMPUTE_SECONDS), dict, "the assessment"
         )

@@ -18,6 +18,7 @@ PLANES = (OPTIMAL, SUBOPTIMAL)
 RECORD_SCHEMA = 1
 SUBOPTIMAL_VALUE = 2  # of a mask's pixels
 INTERPOLATION = "interpolation"  # the "model" of a proposal made from two masks of a person
+UNCONFIRMED = "label"  # the "model" of a mask of a label that nobody confirmed
 MAX_TEXT = 200  # characters of a name in a record
 
 
@@ -41,7 +42,7 @@ class Frame:
         rater, time: who decided, and when (ISO 8601).
         model, version: whose proposal was accepted or corrected; empty when none was shown.
         seconds: spent on it.
-        between: mask interpolated for it, not confirmed.
+        between: mask interpolated for it, or of a label, not confirmed.
     """
 
     state: str = UNTOUCHED
@@ -104,9 +105,12 @@ def frames_of(record: Mapping[str, Any], masks: Mapping[int, Mask], count: int) 
         if not key.isdecimal() or not isinstance(entry, dict) or int(key) >= count:
             raise BadReply(_("The label's record names a frame {key!r} that is not there.").format(key=key[:20]))
         number, state = int(key), entry.get("state")
-        if state not in (ANNOTATED, EMPTY):
-            continue  # proposed: nobody confirmed it
         mask = masks.get(number)
+        if state not in (ANNOTATED, EMPTY):
+            if mask is not None:  # nobody confirmed it: it is shown as a proposal
+                model, version = _text(entry.get("model")), _text(entry.get("model_version"))
+                frames[number] = Frame(between=Proposal(mask, model or UNCONFIRMED, version))
+            continue
         if (mask is not None) != (state == ANNOTATED):
             raise BadReply(
                 _(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,12 +20,17 @@ MAX_BYTES = 4 << 30  # of a decoded stack; an ACOUSLIC-AI case has 0.35 GB
 
 @dataclass(frozen=True)
 class Grid:
-    """Where a file's pixels lie (LPS, as files have it): size and spacing in the order x, y, frame."""
+    """Where pixels lie (LPS, as files have it): size and spacing in the order x, y, frame.
+
+    Attributes:
+        spaced: whether the spacing is in mm; None where nobody says so, as in a file of 1 × 1.
+    """
 
     size: tuple[int, ...]
     spacing: tuple[float, ...]
     origin: tuple[float, ...]
     direction: tuple[float, ...]
+    spaced: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -33,7 +39,7 @@ class Stack:
 
     Attributes:
         frames: uint8 [T, H, W], grey; for showing. Other pixel types are scaled to it.
-        grid: of the file.
+        grid: the server's, which knows calibrations that SimpleITK does not; of the file before it says so.
         fingerprint: SHA-256 (hex) of the frames, which tells whether kept work belongs to them.
     """
 
@@ -45,7 +51,8 @@ class Stack:
     def spacing_mm(self) -> tuple[float, float] | None:
         """Row and column spacing in mm; None where the file says nothing (which is read as 1 × 1)."""
         column, row = self.grid.spacing[:2]
-        return None if (row, column) == (1.0, 1.0) else (row, column)
+        spaced = (row, column) != (1.0, 1.0) if self.grid.spaced is None else self.grid.spaced
+        return (row, column) if spaced else None
 
 
 def _sitk() -> Any:
@@ -100,11 +107,15 @@ def _stack_of_slices(image: Any) -> Any:
     return stack
 
 
-def read_stack(path: Path) -> Stack:
+def read_stack(path: Path, grid: Grid | None = None) -> Stack:
     """Read an image file.
 
+    Args:
+        path: the file.
+        grid: where the server says that it lies; None when it says nothing.
+
     Raises:
-        BadReply: when it is none.
+        BadReply: when it is none, or has another size than the server says.
     """
     image = _opened(path)
     array = _sitk().GetArrayFromImage(image)
@@ -115,7 +126,39 @@ def read_stack(path: Path) -> Stack:
     frames = np.ascontiguousarray(_grey(array))
     digest = hashlib.sha256(repr(frames.shape).encode())
     digest.update(frames.data)
-    return Stack(frames, grid_of(image), digest.hexdigest())
+    if grid is None:
+        grid = grid_of(image)
+    elif grid.size != frames.shape[::-1]:
+        raise BadReply(
+            _("The image has {found} pixels, and the server says {told}; nothing of it is shown.").format(
+                found=_times(frames.shape[::-1]), told=_times(grid.size)
+            )
+        )
+    return Stack(frames, grid, digest.hexdigest())
+
+
+def told_grid(text: str | None) -> Grid | None:
+    """The grid that the server sends with an image, in the header ``fetaliqa-grid``; None without one.
+
+    Raises:
+        BadReply: when it has another form than expected.
+    """
+    if text is None:
+        return None
+    try:
+        told = json.loads(text)
+        size = tuple(int(length) for length in told["size"])
+        parts = [tuple(float(value) for value in told[key]) for key in ("spacing", "origin", "direction")]
+        spacing, origin, direction = parts
+        usable = (len(size), *map(len, parts)) == (3, 3, 3, 9) and min(spacing) > 0
+        spaced = told["spacing_mm"] is not None
+    except (ValueError, KeyError, TypeError):
+        usable = False
+    if not usable:
+        raise BadReply(
+            _("The server's answer about {what} has another form than expected.").format(what="the grid")
+        )
+    return Grid(size, spacing, origin, direction, spaced)
 
 
 def grid_of(image: Any) -> Grid:

@@ -34,7 +34,7 @@ def open_case(client: Client, case: str, suffix: str, tag: str, cancel: Cancel) 
     """
     with tempfile.TemporaryDirectory(prefix="fetaliqa-") as name:
         folder = Path(name)
-        stack = read_stack(client.download_image(case, suffix, folder, cancel))
+        stack = read_stack(*client.download_image(case, suffix, folder, cancel))
         label, frames = load_label(client, case, tag, stack, folder, cancel)
     free = free_of_border(field_of_view(stack.frames), BORDER_PX)
     return Opened(Sweep(case, stack, padding_of(stack.frames), free), label, frames)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Union
 
 from FetalIQALib.casework import CaseWork
-from FetalIQALib.client import Client
+from FetalIQALib.client import CLIENT, Client
 from FetalIQALib.decisions import Frame, frames_of
 from FetalIQALib.failures import Conflict
 from FetalIQALib.http import Cancel
@@ -88,7 +88,7 @@ class Submission:
             "based_on": self.based_on,
             "rater": self.rater,
             "submission": self.token,
-            "client": "FetalIQA for 3D Slicer",
+            "client": CLIENT,
         }
 
     def send(self, client: Client, cancel: Cancel) -> Outcome:
