@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from fetaliqa.sweep.cases import LeftOut
+    from fetaliqa.inference.cases import LeftOut
 
 NAMED = 5  # of what is left out, in the sentence
 TABLE = re.compile(r"(summary|failed|left_out)(-\d+-of-\d+)?\.csv")  # beside the cases' folders of results
@@ -34,7 +34,7 @@ def sweeps_given(
         OptionError: when results would overwrite each other in ``out``.
     """
     from fetaliqa.errors import OptionError
-    from fetaliqa.sweep.cases import LeftOut, look_into
+    from fetaliqa.inference.cases import LeftOut, look_into
     from fetaliqa.sweep.contents import is_dicomdir, is_system_file
 
     cases: dict[Path, Path] = {}

@@ -155,8 +155,8 @@ def _agreement(args: argparse.Namespace, store: LabelStore) -> int:
 def _image(studies: Path, case: str) -> Path:
     """The image file of a case."""
     from fetaliqa.errors import NotFoundError
+    from fetaliqa.inference.cases import images_below
     from fetaliqa.sweep import case_id_of, is_sweep_path
-    from fetaliqa.sweep.cases import images_below
 
     folder = studies / images_below(studies)
     for path in sorted(folder.iterdir()):

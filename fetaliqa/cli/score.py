@@ -14,10 +14,10 @@ from fetaliqa.cli.arguments import device
 from fetaliqa.cli.bars import moves
 
 if TYPE_CHECKING:
+    from fetaliqa.inference.cases import LeftOut
     from fetaliqa.inference.options import AssessOptions
     from fetaliqa.scoring.job import Case, Outcome, ScoreJob
     from fetaliqa.scoring.run import Engine
-    from fetaliqa.sweep.cases import LeftOut
 
 
 MAX_COUNT = 1024  # of processes or threads; more is a mistake

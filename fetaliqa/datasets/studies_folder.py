@@ -11,12 +11,12 @@ from typing import Any
 
 from fetaliqa.datasets.csv_text import csv_text
 from fetaliqa.errors import LabelDamaged, LabelError, NotFoundError, SweepError
+from fetaliqa.inference.cases import by_case, same_case
 from fetaliqa.labels import LabelStore
 from fetaliqa.labels.record import read_record_file, record_in_info
 from fetaliqa.labels.store import FOLDER
 from fetaliqa.names import canonical, is_case_name
 from fetaliqa.sweep import MASK_SUFFIXES, case_id_of, is_sweep_path
-from fetaliqa.sweep.cases import by_case, same_case
 
 INDEX = "datastore_v2.json"  # of MONAI Label's studies folder
 FINAL = "final"  # tag of labels that a person submitted; others are a model's

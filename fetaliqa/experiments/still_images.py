@@ -11,9 +11,9 @@ import numpy as np
 
 from fetaliqa.errors import NotFoundError, SweepError
 from fetaliqa.inference import Predictor, assess
+from fetaliqa.inference.cases import expand_cases
 from fetaliqa.metrics.frames import dice
 from fetaliqa.sweep import read_sweep
-from fetaliqa.sweep.cases import expand_cases
 
 MASK_ENDING = "_mask_gt"  # NAME_mask_gt.png beside NAME.png, where images and masks share a folder
 

@@ -14,11 +14,11 @@ import numpy as np
 from fetaliqa.datasets.studies_folder import FINAL, INDEX, find_images, is_studies
 from fetaliqa.errors import FetalIQAError, LabelError, NotFoundError
 from fetaliqa.export.incoming import Incoming, IncomingFrame, LeftOut
+from fetaliqa.inference.cases import by_case, expand_cases
 from fetaliqa.labels import FrameLabel, FrameRecord, LabelStore
 from fetaliqa.labels.store import FOLDER
 from fetaliqa.labels.version import LabelVersion, pixels_sha256
 from fetaliqa.sweep import Sweep, case_id_of, read_sweep, write_masks
-from fetaliqa.sweep.cases import by_case, expand_cases
 
 MASK_NAME = "mask.nii.gz"
 

@@ -18,12 +18,12 @@ from fetaliqa.datasets.studies import Studies
 from fetaliqa.datasets.studies_folder import FINAL, find_images, find_studies, read_subjects, subject_of
 from fetaliqa.errors import FetalIQAError, NotFoundError, OptionError
 from fetaliqa.export.case import ExportCase, FrameEntry
+from fetaliqa.inference.cases import by_case, expand_cases
 from fetaliqa.labels import FrameLabel, FrameRecord, LabelStore
 from fetaliqa.labels.store import FOLDER
 from fetaliqa.labels.version import pixels_sha256
 from fetaliqa.names import is_case_name
 from fetaliqa.sweep import Grid, Ranges, Sweep, read_sweep
-from fetaliqa.sweep.cases import by_case, expand_cases
 from fetaliqa.sweep.reading import open_image
 
 if TYPE_CHECKING:

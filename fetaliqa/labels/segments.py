@@ -21,12 +21,15 @@ from fetaliqa.anatomy_names import matches
 from fetaliqa.errors import LabelError
 from fetaliqa.sweep import Sweep
 from fetaliqa.sweep.masks import orientation_conflict
+from fetaliqa.sweep.reading import DICOM_SUFFIXES, sweep_suffix
 from fetaliqa.sweep.types import Grid
 
 SUFFIX = ".seg.nrrd"
 MAX_HEADER_BYTES = 1 << 20
 MAX_BYTES = 8 << 30  # of all layers; an ACOUSLIC-AI case has 0.35 GB a layer
 ORIGIN_TOLERANCE = 1e-2  # pixels
+# category and then type of what a segment is, each SCHEME^VALUE^MEANING
+TERMINOLOGY = re.compile(r"TerminologyEntry:[^~|]*~[^~|]*~(?P<scheme>[^~^|]+)\^(?P<value>[^~^|]+)\^")
 OFFSET = "Segmentation_ReferenceImageExtentOffset"
 PARAMETERS = "Segmentation_ConversionParameters"
 # names that Slicer and others give by themselves: they say nothing of what is outlined
@@ -35,11 +38,19 @@ GENERIC = re.compile(r"(segment|label|class|region|mask|unknown)?[ _-]*\d*", re.
 
 @dataclass(frozen=True)
 class Segment:
-    """One segment: its name, the layer that it is in, and its value there."""
+    """One segment.
+
+    Attributes:
+        name: that a person gave it, else its ID.
+        layer: that it is in.
+        value: of its pixels there.
+        code: of the kind of thing that it is, ``SCHEME:VALUE`` of a terminology; None without one.
+    """
 
     name: str
     layer: int
     value: int
+    code: str | None = None
 
 
 class Segmentation:
@@ -77,7 +88,11 @@ class Segmentation:
 
     def part(self, segment: Segment) -> np.ndarray:
         """Where a segment is in the file, which may be cropped: bool [frames, rows, columns]; see ``place_in``."""
-        return np.asarray(self._layers[..., segment.layer] == segment.value)
+        return np.asarray(self.layer(segment) == segment.value)
+
+    def layer(self, segment: Segment) -> np.ndarray:
+        """Values of a segment's layer, as in the file: [frames, rows, columns]; not a copy."""
+        return self._layers[..., segment.layer]
 
     def overlapping(self, segment: Segment) -> list[str]:
         """Names of the other segments that share pixels with a segment."""
@@ -105,7 +120,10 @@ class Segmentation:
                     f"{self.name}: segment {self._field(prefix + 'Name', '?')!r} has layer {layer!r} and value "
                     f"{value!r}, but the file has {count} layer(s); save it again in Slicer"
                 )
-            found.append(Segment(self._field(prefix + "Name", ""), int(layer), int(value)))
+            code = TERMINOLOGY.search(self._field(prefix + "Tags", ""))
+            name = self._field(prefix + "Name", "") or self._field(prefix + "ID", "")
+            written = None if code is None else f"{code['scheme']}:{code['value']}"
+            found.append(Segment(name, int(layer), int(value), written))
         if not found:
             raise LabelError(f"{self.name}: names no segment; save the segmentation in Slicer as {SUFFIX}")
         return tuple(found)
@@ -120,7 +138,8 @@ class Segmentation:
             image = self._reader.Execute()
         except RuntimeError:
             raise self._unreadable() from None
-        layers = sitk.GetArrayFromImage(image)
+        self._image = image  # owns the memory of the layers
+        layers = sitk.GetArrayViewFromImage(image)
         if image.GetNumberOfComponentsPerPixel() == 1:
             layers = layers[..., None]
         return layers if layers.ndim == 4 else layers[None]
@@ -181,14 +200,18 @@ class Segmentation:
                 )
 
     def _physical_place(self, grid: Grid, sweep: Sweep) -> np.ndarray:
-        """The first pixel of a cropped file that does not say what it was cropped from."""
+        """The first pixel of a cropped file that does not say what it was cropped from.
+
+        Of calibrated DICOM ultrasound GDCM, and so Slicer, says 1 mm: there its own spacing counts.
+        """
+        dicom = sweep.source is not None and sweep_suffix(sweep.source) in (None, *DICOM_SUFFIXES)
         reference = sitk.Image([1, 1, 1], sitk.sitkUInt8)
-        reference.SetSpacing(sweep.grid.spacing)
+        reference.SetSpacing(grid.spacing if dicom else sweep.grid.spacing)
         reference.SetOrigin(sweep.grid.origin)
         reference.SetDirection(sweep.grid.direction)
         index = np.array(reference.TransformPhysicalPointToContinuousIndex(grid.origin))
         first = np.rint(index).astype(int)
-        same = np.allclose(grid.spacing, sweep.grid.spacing, rtol=1e-4)
+        same = dicom or np.allclose(grid.spacing, sweep.grid.spacing, rtol=1e-4)
         if not same or abs(index - first).max() > ORIGIN_TOLERANCE:
             raise self._elsewhere(sweep)
         return first

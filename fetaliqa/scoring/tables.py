@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from fetaliqa.errors import StorageError
+from fetaliqa.inference.cases import LeftOut
 from fetaliqa.names import printable
 from fetaliqa.scoring.folder import write_csv
 from fetaliqa.scoring.job import FAILED, Outcome, ScoreJob
 from fetaliqa.scoring.marks import read_mark
 from fetaliqa.scoring.summary import summary_columns
-from fetaliqa.sweep.cases import LeftOut
 
 
 def write_tables(

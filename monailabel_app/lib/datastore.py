@@ -22,9 +22,9 @@ from monailabel.datastore.local import DataModel, ImageLabelModel
 
 from fetaliqa.active.profiles import source_of
 from fetaliqa.atomic import atomic_path
+from fetaliqa.inference.cases import images_below
 from fetaliqa.names import canonical
 from fetaliqa.sweep import is_sweep_path, read_sweep
-from fetaliqa.sweep.cases import images_below
 from fetaliqa.sweep.contents import is_system_file
 from monailabel_app.lib.downloads import Downloads, complete_copy
 from monailabel_app.lib.ids import check_id

@@ -203,7 +203,7 @@ def test_our_slicer_module_takes_a_study_of_any_name(server: Server, tmp_path: P
     try:
         assert any(file == "left\\nout.mha" for file, _ in client.info(never).not_offered)
         (entry,) = [entry for entry in client.cases(never) if entry.case == name]
-        image = client.download_image(name, entry.suffix, tmp_path, never)
+        image, _ = client.download_image(name, entry.suffix, tmp_path, never)
         assert sitk.ReadImage(str(image)).GetSize() == (64, 48, 3)
         write_mask(tmp_path / "mask.mha", image)
         record = {"frame_record": {"schema": 1, "frames": {"0": {"state": "annotated"}}}}

@@ -136,9 +136,10 @@ def test_a_segmentation_of_slicer_comes_in(served, bring, tmp_path, cropped, lay
 
 
 def test_a_segmentation_on_another_grid_is_refused(served, bring, tmp_path):
-    path = slicer_file(tmp_path / "alpha.seg.nrrd", cropped=False, layered=False)
+    path = slicer_file(tmp_path / "alpha.seg.nrrd", cropped=True, layered=False)
     image = sitk.ReadImage(str(path))
-    image.SetOrigin((0, 0, 0))
+    image.EraseMetaData("Segmentation_ReferenceImageExtentOffset")
+    image.SetOrigin((0.1, 0, 0))
     sitk.WriteImage(image, str(path))
     code, results, _ = bring(path, "slicer")
     assert code == 2

@@ -258,7 +258,7 @@ def test_a_damaged_segment_is_refused(bring, tmp_path):
     fields = {"Segment0_ID": "a", "Segment0_Name": "abdomen", "Segment0_LabelValue": "1", "Segment0_Layer": "x"}
     write_volume(tmp_path / "alpha.seg.nrrd", stack, fields)
     code, results, _ = bring(tmp_path / "alpha.seg.nrrd", "slicer")
-    assert (code, "has no layer x" in results["alpha"]["problem"]) == (2, True)
+    assert (code, "has layer 'x'" in results["alpha"]["problem"]) == (2, True)
 
 
 def test_pictures_of_one_case_may_have_any_name(served, bring, tmp_path):
@@ -313,4 +313,4 @@ def test_bad_arguments_are_refused_before_anything_is_read(served, bring, tmp_pa
     (tmp_path / "a.json").write_text("{}")
     assert "{number} is not known" in bring(tmp_path / "a.json", "coco", "--pattern", "{number}")[2]
     assert "no such file or folder" in bring(tmp_path / "b.json", "coco")[2]
-    assert "no such file or folder" in bring(tmp_path / "a.json", "coco", studies=tmp_path / "none")[2]
+    assert "no such folder" in bring(tmp_path / "a.json", "coco", studies=tmp_path / "none")[2]

@@ -265,7 +265,7 @@ def test_the_plot_has_the_frames_and_follows(bench: Bench) -> None:
     plots = bench.scene.plots
     assert plots.table.GetNumberOfRows() == 30
     bench.desk.go_to(11)
-    assert plots._position.GetTable().GetColumn(0).GetValue(0) == 12
+    assert plots._position.GetTable().GetColumn(0).GetValue(0) == 11
     assert plots.frame_of(11) == 11
     assert plots.frame_of(99) is None
 

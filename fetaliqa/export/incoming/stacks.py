@@ -37,12 +37,12 @@ def read_stack(file: Path, sweep: Sweep, frames: list[int] | None) -> dict[int, 
         LabelError, SweepError: when the file does not fit.
     """
     if frames is None:
-        return dict(enumerate(read_masks(file, sweep)))
+        return dict(enumerate(read_masks(file, sweep, by_size=True)))
     if not all(0 <= frame < sweep.frame_count for frame in frames):
         raise LabelError(
             f"{file.name}: is of frame {max(frames)}; frames of {sweep.case_id} are 0 to {sweep.frame_count - 1}"
         )
-    return dict(zip(frames, read_masks(file, replace(sweep, frames=sweep.frames[frames]))))
+    return dict(zip(frames, read_masks(file, replace(sweep, frames=sweep.frames[frames]), by_size=True)))
 
 
 class AcouslicLabels:
