@@ -36,6 +36,12 @@ class NotFoundError(FetalIQAError):
     http_status = 404
 
 
+class Stopped(FetalIQAError):
+    """Work was ended because nobody waits for its result any more."""
+
+    http_status = 499  # as nginx calls a request whose client has gone; nobody reads it
+
+
 class OptionError(FetalIQAError):
     """An option has a value outside what it accepts."""
 

@@ -26,6 +26,7 @@ from monailabel_app.lib.api import (
     export,
     infer,
     models,
+    scoring,
     session,
     stock,
     train,
@@ -35,6 +36,8 @@ from monailabel_app.lib.failures import add_error_replies
 from monailabel_app.lib.guard import Guard
 from monailabel_app.lib.hints import HINT_VARIABLE, LOG_VARIABLE, hints
 from monailabel_app.lib.quick_start import promised
+from monailabel_app.lib.uploads import UploadAdmission
+from monailabel_app.lib.workers import SERVER_VARIABLE
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +48,7 @@ async def lifespan(_: FastAPI) -> AsyncIterator[None]:
     log_settings = os.environ.pop(LOG_VARIABLE, None)
     if log_settings:
         Path(log_settings).unlink(missing_ok=True)  # they were read before this app was
+    os.environ.pop(SERVER_VARIABLE, None)  # of another server, whose worker started this one
     instance = app_instance()
     promised.end()
     instance.server_mode(True)
@@ -61,10 +65,11 @@ def make_app() -> FastAPI:
     app = FastAPI(title="FetalIQA", version=__version__, docs_url="/", redoc_url="/docs", lifespan=lifespan)
     add_error_replies(app)
     prefix = settings.MONAI_LABEL_API_STR
-    own = (activelearning, infer, batch, export, datastore, archive, session, train, models)
+    own = (activelearning, infer, batch, export, datastore, archive, session, scoring, train, models)
     for router in (*stock.routers(), *(module.router for module in own)):
         app.include_router(router, prefix=prefix)
     conf = ServerConf.from_conf(settings.MONAI_LABEL_APP_CONF)
+    app.add_middleware(UploadAdmission)
     app.add_middleware(Guard, max_body_bytes=conf.max_upload_bytes, origins=conf.origins)
     if conf.origins:
         app.add_middleware(

@@ -34,15 +34,17 @@ from monailabel_app.lib.dicomweb.archive import Archive  # noqa: E402
 from monailabel_app.lib.dicomweb.link import ArchiveLink  # noqa: E402
 from monailabel_app.lib.dicomweb.opening import open_studies  # noqa: E402
 from monailabel_app.lib.dicomweb.store import ArchiveDatastore  # noqa: E402
-from monailabel_app.lib.export_folder import remove_stale  # noqa: E402
 from monailabel_app.lib.export_task import ExportTasks  # noqa: E402
+from monailabel_app.lib.held_folder import remove_stale  # noqa: E402
 from monailabel_app.lib.ids import check_id, check_known  # noqa: E402
 from monailabel_app.lib.infers import SweepTask, known_task, make_tasks  # noqa: E402
 from monailabel_app.lib.received import check_self_contained, is_stock_upload  # noqa: E402
 from monailabel_app.lib.refusal import Refused  # noqa: E402
+from monailabel_app.lib.scratch import scratch  # noqa: E402
 from monailabel_app.lib.sessions import GuardedSessions  # noqa: E402
 from monailabel_app.lib.strategies import SCORING, FrameScoring, make_strategies  # noqa: E402
 from monailabel_app.lib.trainers import RetrainTask, make_trainers  # noqa: E402
+from monailabel_app.lib.workers import end_with_server, mark_workers  # noqa: E402
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +53,7 @@ class FetalIQAApp(MONAILabelApp):
     """Hosts ``fetalclip_seg`` and ``fetalclip_cls`` on a folder of blind sweeps."""
 
     def __init__(self, app_dir: str, studies: str, conf: Mapping[str, Any]) -> None:
+        end_with_server()
         try:
             self.server_conf = ServerConf.from_conf(conf or {})
             studies, archive = open_studies(
@@ -138,6 +141,10 @@ class FetalIQAApp(MONAILabelApp):
             return None
         return GuardedSessions(settings.MONAI_LABEL_SESSION_PATH, settings.MONAI_LABEL_SESSION_EXPIRY)
 
+    def cleanup_sessions(self) -> None:
+        if self._sessions is not None:  # MONAI Label's own asks whether there are any in memory
+            logger.debug("%d upload sessions are over", self._sessions.remove_expired())
+
     def on_init_complete(self) -> None:
         super().on_init_complete()
         # ahead of the first request, which else would read the profiles of hundreds of cases
@@ -170,7 +177,8 @@ class FetalIQAApp(MONAILabelApp):
             os.environ["MONAI_LABEL_DATASTORE_AUTO_RELOAD"] = "false"
             removed = remove_stale()
             if removed:
-                logger.info("removed the temporary files of %d exports that servers killed before left", removed)
+                logger.info("removed %d temporary folders that killed servers had left", removed)
+            mark_workers(Path(self.studies))
             self._auto_retrain.watch()
             if self._archive is not None:
                 self._archive.start()
@@ -236,7 +244,7 @@ class FetalIQAApp(MONAILabelApp):
                 answer["tag"] = tag
         except BaseException:
             if file:
-                os.unlink(file)
+                scratch.discard(Path(file))
             raise
         return answer
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from fetaliqa.anatomy import anatomy_named
-from fetaliqa.errors import OptionError
+from fetaliqa.errors import OptionError, Stopped
 from fetaliqa.inference.case_screen import CaseScreen
 from fetaliqa.inference.case_search import CaseSearch
 from fetaliqa.inference.measuring import Findings, FrameAssessor
@@ -44,6 +44,16 @@ class Assessment:
     record: dict[str, Any]
     masks: np.ndarray
     profile: FrameProfile | None = None
+
+
+def check_wanted(stopped: Callable[[], bool] | None) -> None:
+    """End what nobody waits for any more.
+
+    Raises:
+        Stopped: when ``stopped`` says so.
+    """
+    if stopped is not None and stopped():
+        raise Stopped("stopped: nobody waits for the assessment any more")
 
 
 def chosen_frames(sweep: Sweep, options: AssessOptions) -> np.ndarray:
@@ -82,6 +92,7 @@ def assess(
     classifier: Predictor | None = None,
     student: Student | None = None,
     progress: Progress | None = None,
+    stopped: Callable[[], bool] | None = None,
 ) -> Assessment:
     """Assess a case.
 
@@ -92,8 +103,10 @@ def assess(
         classifier: a classification model whose frame probability joins the quality score.
         student: what guesses frames first; screening needs it, a search without looks at every few frames first.
         progress: called with (frames done, frames in all) after each batch.
+        stopped: whether nobody waits for it any more; asked after each batch.
 
     Raises:
+        Stopped: when it was stopped.
         OptionError: when the options do not fit the case or the student.
     """
     options = options or AssessOptions()
@@ -121,6 +134,7 @@ def assess(
             elif chunk.scores is not None:
                 for frame, score in zip(chunk.indices.tolist(), chunk.scores.tolist()):
                     findings.put(frame, {"quality": round(score, 5), "positive": score > frame_threshold})
+            check_wanted(stopped)
             done += len(chunk.indices)
             if progress is not None:
                 progress(done, len(indices))

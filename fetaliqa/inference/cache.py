@@ -1,5 +1,7 @@
 """Assessments on disk, keyed by what they depend on, bounded in size, safe with several processes.
 
+Where the disk does not take an entry, nothing is kept: the log says so once, and answers are computed each time.
+
 One entry is one file, written under a temporary name and renamed, so a reader sees a whole entry or
 none. A hit refreshes the file's access time; when the folder outgrows its bound, the entries longest
 unused go first. A file that was evicted or damaged is simply a miss.
@@ -11,8 +13,10 @@ import contextlib
 import hashlib
 import io
 import json
+import logging
 import os
 import re
+import shutil
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -21,8 +25,10 @@ from typing import Any
 
 import numpy as np
 
-from fetaliqa.atomic import atomic_path
+from fetaliqa.atomic import atomic_path, why_not_written
 from fetaliqa.sweep import Grid, Sweep, is_self_contained
+
+logger = logging.getLogger(__name__)
 
 DEFAULT_BYTES = 2 * 1024**3
 ENTRY_SUFFIX = ".assessment"
@@ -125,6 +131,19 @@ class AssessmentCache:
     def __init__(self, directory: Path, max_bytes: int = DEFAULT_BYTES) -> None:
         self.directory = Path(directory)
         self.max_bytes = int(max_bytes)
+        self._said: str | None = None  # why the last write failed, once it was logged
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Go on without the cache where the disk does not take what is written in the block."""
+        try:
+            yield
+            self._said = None
+        except OSError as problem:
+            reason = why_not_written(problem, "assess")
+            if reason != self._said:
+                logger.warning("assessments are not kept in %s: %s", self.directory, reason)
+                self._said = reason
 
     def _entry(self, key: str) -> Path:
         return self.directory / f"{key}{ENTRY_SUFFIX}"
@@ -156,11 +175,14 @@ class AssessmentCache:
         masks: np.ndarray,
         arrays: Mapping[str, np.ndarray] | None = None,
     ) -> None:
-        """Store a JSON object, masks uint8 [T, H, W] and more arrays under ``key``; keep the folder in bounds."""
+        """Store a JSON object, masks uint8 [T, H, W] and more arrays under ``key``; keep the folder in bounds.
+
+        Nothing is stored where the disk does not take it.
+        """
         text = np.frombuffer(json.dumps(record, allow_nan=False).encode(), np.uint8)
         archive = io.BytesIO()
         np.savez_compressed(archive, record=text, **pack_masks(masks), **(arrays or {}))  # type: ignore[arg-type]
-        with atomic_path(self._entry(key)) as temporary:
+        with self._writing(), atomic_path(self._entry(key)) as temporary:
             temporary.write_bytes(hashlib.sha256(archive.getbuffer()).digest() + archive.getvalue())
         self.trim()
 
@@ -168,10 +190,20 @@ class AssessmentCache:
         """Where a derived file (a written mask stack) of entry ``key`` belongs."""
         return self.directory / f"{key}.masks{extension}"
 
+    def keep_file(self, kept: Path, source: Path) -> None:
+        """Keep a copy of a derived file, see :meth:`file_for`, unless the disk does not take it."""
+        with self._writing(), atomic_path(kept) as temporary:
+            shutil.copyfile(source, temporary)
+        self.trim()
+
     def trim(self) -> None:
         """Remove the cache's longest unused files until they are within the bound."""
         entries = []
-        for path in self.directory.iterdir():
+        try:
+            files = list(self.directory.iterdir())
+        except OSError:
+            return  # there is nothing, or nothing that may be read
+        for path in files:
             with contextlib.suppress(OSError):
                 status = path.stat()
                 if OWN_FILE.fullmatch(path.name):
@@ -218,5 +250,5 @@ class AssessmentCache:
     def remember_content(self, identity: str | None, content: KnownContent) -> None:
         """Record what the file of this identity holds."""
         if identity is not None:
-            with atomic_path(self.directory / f"{identity}.identity.json") as temporary:
+            with self._writing(), atomic_path(self.directory / f"{identity}.identity.json") as temporary:
                 temporary.write_text(json.dumps(asdict(content)))

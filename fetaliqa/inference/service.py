@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -15,9 +15,8 @@ import platformdirs
 import torch
 
 from fetaliqa import __version__
-from fetaliqa.atomic import atomic_path
 from fetaliqa.errors import BundleError, OptionError
-from fetaliqa.inference.assessment import ASSESSMENT_SCHEMA, Progress, assess, model_info
+from fetaliqa.inference.assessment import ASSESSMENT_SCHEMA, Progress, assess, check_wanted, model_info
 from fetaliqa.inference.cache import (
     DEFAULT_BYTES,
     AssessmentCache,
@@ -97,11 +96,9 @@ class AssessmentResult:
         try:
             shutil.copyfile(kept, target)
             used(kept)
-        except FileNotFoundError:
+        except OSError:  # not there, or not readable; where ``target`` cannot be written, the next line says so
             self._write(target)
-            with atomic_path(kept) as temporary:
-                shutil.copyfile(target, temporary)
-            self._cache.trim()
+            self._cache.keep_file(kept, target)
 
     def _write(self, target: Path) -> None:
         """From what is packed where that is at hand: the file of the sweep is not read for it."""
@@ -279,6 +276,7 @@ class AssessmentService:
         progress: Progress | None = None,
         *,
         with_profile: bool = False,
+        stopped: Callable[[], bool] | None = None,
     ) -> AssessmentResult:
         """Assess the sweep file (or folder of frames) at ``path``.
 
@@ -287,8 +285,10 @@ class AssessmentService:
             options: which part, and how.
             progress: called with (frames done, frames in all).
             with_profile: whether an assessment that was kept without a profile is made again.
+            stopped: whether nobody waits for it any more; asked between batches.
 
         Raises:
+            Stopped: when it was stopped.
             FetalIQAError: when the file cannot be used, or the options do not fit it.
         """
         path, options = Path(path), options or AssessOptions()
@@ -297,6 +297,7 @@ class AssessmentService:
         identity, found = self._known(path, options)
         if found is not None and (not with_profile or found.profile is not None):
             return found
+        check_wanted(stopped)
         sweep = read_sweep(path, sweeps=options.sweep_count)
         if self._cache is not None:
             content = KnownContent.of(sweep)
@@ -312,6 +313,7 @@ class AssessmentService:
             classifier=self._classifier,
             student=self._student_for(options),
             progress=progress,
+            stopped=stopped,
         )
         key = self._key(sweep.content_hash, options)
         if self._cache is not None:

@@ -13,6 +13,7 @@ import logging
 import os
 import shutil
 import time
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from monailabel_app.lib.label_info import plain
 from monailabel_app.lib.labels_folder import LabelsFolder
 from monailabel_app.lib.received import check_self_contained, suffix_of, sweep_suffixes
 from monailabel_app.lib.refusal import Refused, as_refusal
+from monailabel_app.lib.scratch import scratch
 
 logger = logging.getLogger(__name__)
 
@@ -103,6 +105,27 @@ class GuardedDatastore(LabelsFolder):
     def json(self) -> Any:
         with self._guard:
             return super().json()
+
+    def get_dataset_archive(self, limit_cases: int | None) -> str:
+        """Path of a temporary zip of the finally labelled images, their labels and the index.
+
+        Raises:
+            OSError: when the disk does not take it.
+        """
+        pairs = self.datalist()[:limit_cases]
+        with self._guard:
+            index = self._datastore.model_dump_json(exclude={"base_path"})
+        target = scratch.file(".zip")
+        try:
+            with zipfile.ZipFile(target, "w") as archive:
+                for pair in pairs:
+                    for kind, path in pair.items():
+                        archive.write(path, f"{kind}/{Path(path).name}")
+                archive.writestr("metadata.json", index)
+        except BaseException:
+            scratch.discard(target)
+            raise
+        return str(target)
 
     # -- writing ------------------------------------------------------------------------------------
 

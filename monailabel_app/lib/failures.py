@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+from collections.abc import Mapping
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from monailabel.interfaces.exception import ImageNotFoundException, LabelNotFoundException, MONAILabelException
+from starlette.exceptions import HTTPException
 
+from fetaliqa.atomic import why_not_written
 from fetaliqa.errors import FetalIQAError
 
 logger = logging.getLogger(__name__)
 
+MAX_SENTENCE = 1000  # characters: a sentence repeats the value that it is about, which may be megabytes
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
 
-def _reply(status: int, sentence: str) -> JSONResponse:
-    return JSONResponse({"detail": sentence}, status)
+
+def _reply(status: int, sentence: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    if len(sentence) > MAX_SENTENCE:
+        sentence = f"{sentence[: MAX_SENTENCE // 2]} […] {sentence[-MAX_SENTENCE // 2 :]}"
+    # half of a surrogate pair cannot be sent
+    readable = sentence.encode("utf-8", "backslashreplace").decode("utf-8")
+    return JSONResponse({"detail": readable}, status, headers)
 
 
 async def _library(request: Request, error: Exception) -> JSONResponse:
@@ -38,12 +49,31 @@ async def _invalid(request: Request, error: Exception) -> JSONResponse:
     return _reply(400, "; ".join(found))
 
 
+async def _http(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    cause = error.__cause__
+    if isinstance(cause, OSError) and cause.errno in DISK:  # while FastAPI put a form's files on the disk
+        return await _disk(request, cause)
+    return _reply(error.status_code, str(error.detail), error.headers)
+
+
+async def _disk(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, OSError)
+    if error.errno not in DISK:
+        logger.error("%s %s failed", request.method, request.url.path, exc_info=error)
+        return await _bug(request, error)
+    logger.error("%s %s: the disk does not take it: %s", request.method, request.url.path, error)
+    return _reply(507, f"nothing was changed: {why_not_written(error, 'try')}")
+
+
 async def _bug(request: Request, error: Exception) -> JSONResponse:
     return _reply(500, f"an internal error ({type(error).__name__}); the server's log has the details")
 
 
 def add_error_replies(app: FastAPI) -> None:
-    """Install the handlers; refusals (``HTTPException``) already answer with their sentence."""
+    """Install the handlers."""
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(OSError, _disk)
     app.add_exception_handler(FetalIQAError, _library)
     app.add_exception_handler(MONAILabelException, _monailabel)
     app.add_exception_handler(RequestValidationError, _invalid)

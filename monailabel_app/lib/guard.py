@@ -9,11 +9,12 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from fastapi.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from monailabel_app.lib.draining import drain, headers_of
 from monailabel_app.lib.ids import check_id
+from monailabel_app.lib.json_input import MAX_JSON_BYTES
 from monailabel_app.lib.refusal import Refused
 
 ID_PARAMETERS = ("image", "label", "id", "tag", "label_tag", "session_id")
-DRAINED_BYTES = 64 * 1024**2  # a client that only reads after it has sent all still gets its answer up to here
 
 
 class Guard:
@@ -35,16 +36,21 @@ class Guard:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        headers = {key.decode("latin-1").lower(): value.decode("latin-1") for key, value in scope["headers"]}
+        headers = headers_of(scope)
         try:
             self._check_origin(headers)
             _check_address(scope)
             self._check_length(headers)
         except Refused as refused:
-            await _drain(receive, headers)
+            await drain(receive, headers)
             await JSONResponse({"detail": refused.detail}, refused.status_code)(scope, receive, send)
             return
-        await self._counted(scope, receive, send)
+        await self._counted(scope, receive, send, self._limit(headers))
+
+    def _limit(self, headers: dict[str, str]) -> int:
+        """Largest body, in bytes: only forms carry files."""
+        form = headers.get("content-type", "").lower().startswith("multipart/")
+        return self.max_body_bytes if form else min(self.max_body_bytes, MAX_JSON_BYTES)
 
     def _check_origin(self, headers: dict[str, str]) -> None:
         origin = headers.get("origin")
@@ -55,17 +61,21 @@ class Guard:
 
     def _check_length(self, headers: dict[str, str]) -> None:
         length = headers.get("content-length", "0")
-        if length.isdecimal() and int(length) > self.max_body_bytes:
-            raise self._too_large()
+        if not (length.isascii() and length.isdecimal()):
+            raise Refused(400, "the header Content-Length is not a number of bytes")
+        limit = self._limit(headers)
+        if len(length.lstrip("0")) > len(str(limit)) or int(length) > limit:
+            raise self._too_large(limit)
 
-    def _too_large(self) -> Refused:
-        limit = self.max_body_bytes / 1024**2
-        return Refused(
-            HTTPStatus.REQUEST_ENTITY_TOO_LARGE.value,
-            f"the request is larger than the limit of {limit:g} MiB; the server's --conf max_upload_mb sets it",
-        )
+    def _too_large(self, limit: int) -> Refused:
+        told = f"the request is larger than the limit of {limit / 1024**2:g} MiB"
+        if limit == self.max_body_bytes:
+            told += "; the server's --conf max_upload_mb sets it"
+        else:
+            told += " for what is no form (multipart/form-data)"
+        return Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE.value, told)
 
-    async def _counted(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _counted(self, scope: Scope, receive: Receive, send: Send, limit: int) -> None:
         """Pass the request on, and cut it off when a body of undeclared length outgrows the limit."""
         received = 0
         exceeded = False
@@ -75,7 +85,7 @@ class Guard:
             nonlocal received, exceeded
             message = await receive()
             received += len(message.get("body", b""))
-            if received > self.max_body_bytes:
+            if received > limit:
                 exceeded = True
                 return {"type": "http.disconnect"}
             return message
@@ -91,7 +101,7 @@ class Guard:
             await self.app(scope, counting, sending)
         finally:
             if exceeded and not started:
-                refused = self._too_large()
+                refused = self._too_large(limit)
                 await JSONResponse({"detail": refused.detail}, refused.status_code)(scope, receive, send)
 
 
@@ -108,17 +118,3 @@ def _check_address(scope: Scope) -> None:
     for key, value in parse_qsl(query, keep_blank_values=True):
         if key in ID_PARAMETERS and value:
             check_id(key, value)
-
-
-async def _drain(receive: Receive, headers: dict[str, str]) -> None:
-    """Read and forget the body, up to a bound, so that the client gets to read the answer."""
-    if headers.get("content-length", "0") == "0" and "transfer-encoding" not in headers:
-        return
-    if headers.get("expect", "").lower() == "100-continue":
-        return  # the client waits for leave to send; the answer comes first
-    drained = 0
-    while drained < DRAINED_BYTES:
-        message = await receive()
-        drained += len(message.get("body", b""))
-        if message["type"] == "http.disconnect" or not message.get("more_body"):
-            return

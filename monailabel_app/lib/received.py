@@ -13,6 +13,7 @@ from typing import BinaryIO
 from fetaliqa.sweep import DETACHED_SUFFIXES, MASK_SUFFIXES, SWEEP_SUFFIXES, is_self_contained
 from monailabel_app.lib.ids import check_id
 from monailabel_app.lib.refusal import Refused
+from monailabel_app.lib.scratch import scratch
 
 LABEL_SUFFIXES = (*MASK_SUFFIXES, ".nii")
 # MONAI Label's own infer endpoint stores an upload under such a name in the temporary folder
@@ -61,8 +62,8 @@ def check_self_contained(path: Path) -> None:
 @contextlib.contextmanager
 def received_file(stream: BinaryIO, name: str) -> Iterator[Path]:
     """Keep a client's file under ``name`` in a private folder for the duration of the block."""
-    with tempfile.TemporaryDirectory(prefix="fetaliqa-") as folder:
-        path = Path(folder) / name
+    with scratch.folder() as folder:
+        path = folder / name
         with open(path, "wb") as target:
             shutil.copyfileobj(stream, target, 1 << 20)
         yield path

@@ -9,9 +9,10 @@ from fastapi import APIRouter, File, Form, Query, UploadFile
 from fastapi.responses import FileResponse, Response
 from monailabel.utils.others.generic import file_checksum, get_mime_type
 
-from monailabel_app.lib.api.common import ADMIN, ANNOTATOR, USER, json_object, served
+from monailabel_app.lib.api.common import ADMIN, ANNOTATOR, USER, served
 from monailabel_app.lib.api.replies import vanishing_file
 from monailabel_app.lib.ids import check_id
+from monailabel_app.lib.json_input import json_object
 from monailabel_app.lib.received import (
     LABEL_SUFFIXES,
     check_file_name,
@@ -20,6 +21,7 @@ from monailabel_app.lib.received import (
     sweep_suffixes,
 )
 from monailabel_app.lib.refusal import Refused, as_refusal
+from monailabel_app.lib.uploads import in_turn
 
 router = APIRouter(prefix="/datastore", tags=["Datastore"])
 
@@ -46,6 +48,7 @@ def get_datastore(output: Literal["train", "stats", "all"] | None = None, user: 
 
 @router.put("/", summary="Upload an image", include_in_schema=False)
 @router.put("/image", summary="Upload an image")
+@in_turn("image")
 def put_image(
     file: Annotated[UploadFile, File()],
     image: str | None = None,
@@ -103,6 +106,7 @@ def put_image_info(image: str, info: Annotated[str, Form()] = "{}", user: Any = 
 
 
 @router.put("/label", summary="Save a label")
+@in_turn("label")
 def put_label(
     image: str,
     label: Annotated[UploadFile, File()],

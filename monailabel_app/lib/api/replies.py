@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -14,6 +13,7 @@ from monailabel.utils.others.generic import get_mime_type
 from requests_toolbelt import MultipartEncoder
 
 from monailabel_app.lib.received import LABEL_SUFFIXES, suffix_of
+from monailabel_app.lib.scratch import scratch
 
 _CHUNK = 1 << 20  # bytes
 
@@ -24,14 +24,13 @@ def _drained(source: Any, file: BinaryIO, path: Path) -> Iterator[bytes]:
             yield chunk
     finally:
         file.close()
-        path.unlink(missing_ok=True)
+        scratch.discard(path)
 
 
 def _opened_and_gone(path: Path) -> BinaryIO:
     """Open a temporary file and take its name away; where a file in use keeps it, ``_drained`` removes it."""
     file = open(path, "rb")  # noqa: SIM115 (closed by the generator that sends it)
-    with suppress(OSError):  # POSIX lets the open file live on: nothing stays behind whatever the client does
-        path.unlink()
+    scratch.discard(path)  # POSIX lets the open file live on: nothing stays behind whatever the client does
     return file
 
 
@@ -76,7 +75,7 @@ def mask_reply(path: str | None, params: dict[str, Any], output: str | None, nam
     """
     if path is None or output == "json":
         if path is not None:
-            os.unlink(path)
+            scratch.discard(Path(path))
         return JSONResponse(params)
     mask = Path(path)
     file_name = f"{name}{suffix_of(mask.name, LABEL_SUFFIXES)}"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, File, UploadFile
@@ -14,11 +12,14 @@ from monailabel_app.lib.api.common import USER, served
 from monailabel_app.lib.api.infer import session_image
 from monailabel_app.lib.received import check_file_name, check_self_contained, sweep_suffixes
 from monailabel_app.lib.refusal import Refused
+from monailabel_app.lib.scratch import scratch
+from monailabel_app.lib.uploads import in_turn
 
 router = APIRouter(prefix="/session", tags=["Session"])
 
 
 @router.put("/", summary="Start a session with one or several uploaded files")
+@in_turn("image")
 def create_session(
     files: Annotated[list[UploadFile], File()], uncompress: bool = False, expiry: int = 0, user: Any = USER
 ) -> dict[str, Any]:
@@ -33,8 +34,8 @@ def create_session(
     names = [check_file_name(file.filename, sweep_suffixes(), "image") for file in files]
     if len(set(names)) != len(names):
         raise Refused(400, "two of the files have the same name; rename one")
-    with tempfile.TemporaryDirectory(prefix="fetaliqa-") as folder:
-        received = Path(folder) / "frames"
+    with scratch.folder() as folder:
+        received = folder / "frames"
         received.mkdir()
         for file, name in zip(files, names):
             with open(received / name, "wb") as target:

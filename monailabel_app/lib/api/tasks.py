@@ -1,0 +1,103 @@
+"""What the calls for tasks in worker processes (training, scoring, batches) share: starting, showing, stopping."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from monailabel.utils.async_tasks.task import AsyncTask
+from monailabel.utils.async_tasks.utils import tasks
+
+from fetaliqa.learning.progress import read_progress
+from monailabel_app.lib.api.common import served
+from monailabel_app.lib.refusal import Refused
+from monailabel_app.lib.workers import left_workers
+
+UNFINISHED = ("SUBMITTED", "RUNNING")
+NAMES = {"train": "training", "scoring": "scoring", "batch_infer": "batch"}
+CALLS = {"train": "/train/", "scoring": "/scoring/", "batch_infer": "/batch/infer"}
+_starting = threading.Lock()
+
+
+def start_task(method: str, request: Mapping[str, Any], *, enqueue: bool = False) -> dict[str, Any]:
+    """Start a worker, or put it into the queue.
+
+    Args:
+        method: ``train``, ``scoring`` or ``batch_infer``.
+        request: checked values only: MONAI Label makes environment variables of some, and repeats all in answers.
+        enqueue: wait for the one that runs.
+
+    Raises:
+        Refused: 429 while one runs.
+    """
+    with _starting:
+        # MONAI Label itself sees a task only once its process runs, and would queue a second one until then
+        if not enqueue and any(task["status"] in UNFINISHED for task in tasks(method)):
+            call = CALLS[method]
+            raise Refused(
+                429, f"a {NAMES[method]} is running already; GET {call} shows it, DELETE {call} stops it"
+            )
+        return AsyncTask.run(method, request=dict(request), enqueue=True)[0]
+
+
+def task_status(method: str, all: bool, check_if_running: bool) -> Any:
+    """The last task of this server, or what runs in the studies folder though this server did not start it.
+
+    Raises:
+        Refused: 404 when there is none.
+    """
+    own = list(tasks(method))
+    running = [task for task in own if task["status"] in UNFINISHED]
+    others = [] if running else _others(method)
+    if check_if_running:
+        if not (running or others):
+            raise Refused(404, f"no {NAMES[method]} is running")
+        return (running or others)[0]
+    shown = [*own, *others]
+    if not shown:
+        raise Refused(404, f"no {NAMES[method]} was started")
+    return shown if all else shown[-1]
+
+
+def _others(method: str) -> list[dict[str, Any]]:
+    """What this server did not start: left workers, and for training what the folder's own progress file says."""
+    studies = Path(served().studies)
+    left = [worker.to_task() for worker in left_workers(studies, method)]
+    if left or method != "train" or tasks(method):
+        return left
+    found = read_progress(studies)
+    ended = {"running": "RUNNING", "done": "DONE", "failed": "ERROR"}
+    if found["state"] == "none":
+        return []
+    status = ended.get(found["state"], "STOPPED")
+    told = f"training {found.get('run')} of this folder, which this server did not start"
+    if status == "STOPPED":
+        told += ', was interrupted; POST /train/MODEL with {"resume": true} goes on with it'
+    elif status == "RUNNING":
+        told += f", runs in process {found.get('pid')}; whoever started it can stop it"
+    details = [told, *([str(found["error"])] if found.get("error") else [])]
+    return [{"id": f"run-{found.get('run')}", "status": status, "request": {}, "details": details}]
+
+
+def stop_task(method: str) -> Any:
+    """Stop the task of this server that runs, and what a killed server has left.
+
+    Returns:
+        The task that was stopped; an empty object when nothing ran.
+
+    Raises:
+        Refused: 409 when something runs that this server may not stop: another server's, or a command's.
+    """
+    stopped = AsyncTask.stop(method)
+    for worker in left_workers(Path(served().studies), method):
+        task = worker.to_task("STOPPED")
+        if not worker.stop():
+            raise Refused(409, f"{task['details'][0]}: it could not be killed; end it on the server's machine")
+        stopped = stopped or task
+    if stopped is None:
+        for task in _others(method):
+            if task["status"] == "RUNNING":
+                raise Refused(409, task["details"][0])
+    return stopped or {}
