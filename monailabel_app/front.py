@@ -36,7 +36,7 @@ from monailabel_app.lib.failures import add_error_replies
 from monailabel_app.lib.guard import Guard
 from monailabel_app.lib.hints import HINT_VARIABLE, LOG_VARIABLE, hints
 from monailabel_app.lib.quick_start import promised
-from monailabel_app.lib.uploads import UploadAdmission
+from monailabel_app.lib.upload_slots import UploadAdmission
 from monailabel_app.lib.workers import SERVER_VARIABLE
 
 logger = logging.getLogger(__name__)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 from collections.abc import Mapping
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -70,8 +71,42 @@ async def _bug(request: Request, error: Exception) -> JSONResponse:
     return _reply(500, f"an internal error ({type(error).__name__}); the server's log has the details")
 
 
+ERROR = {
+    "type": "object",
+    "properties": {"detail": {"type": "string"}},
+    "required": ["detail"],
+    "additionalProperties": False,
+}
+EVERYWHERE = {"4XX": "the request cannot be carried out; the sentence says why"}
+WRITING = {"507": "the disk does not take it; nothing was changed"}
+UPLOADING = {"503": "too many uploads are being received, or the model cannot be used; try again later"}
+
+
+def _describe_errors(document: dict[str, Any]) -> None:
+    """Say of each call which errors it answers with, instead of FastAPI's 422, which is a 400 here."""
+    for methods in document["paths"].values():
+        for method, call in methods.items():
+            call["responses"].pop("422", None)
+            errors = dict(EVERYWHERE)
+            if method in ("post", "put", "delete"):
+                errors |= WRITING
+            if "multipart/form-data" in call.get("requestBody", {}).get("content", {}):
+                errors |= UPLOADING
+            for status, told in errors.items():
+                content = {"application/json": {"schema": ERROR}}
+                call["responses"][status] = {"description": told, "content": content}
+
+
 def add_error_replies(app: FastAPI) -> None:
-    """Install the handlers."""
+    """Install the handlers, and describe them in the API's document."""
+    made = app.openapi
+
+    def described() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            _describe_errors(made())
+        return made()
+
+    app.openapi = described  # type: ignore[method-assign]
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(OSError, _disk)
     app.add_exception_handler(FetalIQAError, _library)

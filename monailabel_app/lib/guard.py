@@ -11,7 +11,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from monailabel_app.lib.draining import drain, headers_of
 from monailabel_app.lib.ids import check_id
-from monailabel_app.lib.json_input import MAX_JSON_BYTES
 from monailabel_app.lib.refusal import Refused
 
 ID_PARAMETERS = ("image", "label", "id", "tag", "label_tag", "session_id")
@@ -45,12 +44,7 @@ class Guard:
             await drain(receive, headers)
             await JSONResponse({"detail": refused.detail}, refused.status_code)(scope, receive, send)
             return
-        await self._counted(scope, receive, send, self._limit(headers))
-
-    def _limit(self, headers: dict[str, str]) -> int:
-        """Largest body, in bytes: only forms carry files."""
-        form = headers.get("content-type", "").lower().startswith("multipart/")
-        return self.max_body_bytes if form else min(self.max_body_bytes, MAX_JSON_BYTES)
+        await self._counted(scope, receive, send)
 
     def _check_origin(self, headers: dict[str, str]) -> None:
         origin = headers.get("origin")
@@ -61,21 +55,17 @@ class Guard:
 
     def _check_length(self, headers: dict[str, str]) -> None:
         length = headers.get("content-length", "0")
-        if not (length.isascii() and length.isdecimal()):
-            raise Refused(400, "the header Content-Length is not a number of bytes")
-        limit = self._limit(headers)
-        if len(length.lstrip("0")) > len(str(limit)) or int(length) > limit:
-            raise self._too_large(limit)
+        if length.isdecimal() and int(length) > self.max_body_bytes:
+            raise self._too_large()
 
-    def _too_large(self, limit: int) -> Refused:
-        told = f"the request is larger than the limit of {limit / 1024**2:g} MiB"
-        if limit == self.max_body_bytes:
-            told += "; the server's --conf max_upload_mb sets it"
-        else:
-            told += " for what is no form (multipart/form-data)"
-        return Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE.value, told)
+    def _too_large(self) -> Refused:
+        limit = self.max_body_bytes / 1024**2
+        return Refused(
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE.value,
+            f"the request is larger than the limit of {limit:g} MiB; the server's --conf max_upload_mb sets it",
+        )
 
-    async def _counted(self, scope: Scope, receive: Receive, send: Send, limit: int) -> None:
+    async def _counted(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, and cut it off when a body of undeclared length outgrows the limit."""
         received = 0
         exceeded = False
@@ -85,7 +75,7 @@ class Guard:
             nonlocal received, exceeded
             message = await receive()
             received += len(message.get("body", b""))
-            if received > limit:
+            if received > self.max_body_bytes:
                 exceeded = True
                 return {"type": "http.disconnect"}
             return message
@@ -101,7 +91,7 @@ class Guard:
             await self.app(scope, counting, sending)
         finally:
             if exceeded and not started:
-                refused = self._too_large(limit)
+                refused = self._too_large()
                 await JSONResponse({"detail": refused.detail}, refused.status_code)(scope, receive, send)
 
 

@@ -16,9 +16,10 @@ from starlette.requests import ClientDisconnect
 
 from monailabel_app.lib.refusal import Refused
 
-MAX_JSON_BYTES = 8 * 1024**2  # of a request body that is no upload; 10,000 image ids of full length are 2 MB
+MAX_JSON_BYTES = 4 * 1024**2  # of a body; 10,000 image ids of full length are 2 MB
 MAX_DEPTH = 50  # objects within objects; the datastore's index is read by a parser that gives up at about 200
 MAX_WHOLE = 2**63  # what clients in other languages, and the index, can hold
+MAX_DIGITS = 20  # of such a number with its sign; longer texts are not even converted
 JSON_TYPE = "application/json"
 
 
@@ -38,7 +39,7 @@ def _float(text: str) -> float:
 
 
 def _whole(text: str) -> int:
-    if len(text) > len(str(MAX_WHOLE)) or abs(int(text)) >= MAX_WHOLE:
+    if len(text) > MAX_DIGITS or abs(int(text)) >= MAX_WHOLE:
         raise _NotPlain(f"the number {text[:20]}{'…' if len(text) > 20 else ''} is too large")
     return int(text)
 
@@ -117,8 +118,12 @@ def _as_object(what: str, value: Any) -> dict[str, Any]:
 
 
 async def _body(request: Request) -> dict[str, Any]:
+    content = bytearray()
     try:
-        content = await request.body()
+        async for chunk in request.stream():
+            content += chunk
+            if len(content) > MAX_JSON_BYTES:
+                raise Refused(413, f"the body is larger than {MAX_JSON_BYTES // 1024**2} MiB, the limit for JSON")
     except ClientDisconnect:
         raise Refused(400, "the request ended before its body was complete") from None
     if not content.strip():
@@ -126,7 +131,7 @@ async def _body(request: Request) -> dict[str, Any]:
     sent_as = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if sent_as != JSON_TYPE:
         raise Refused(415, f"the body is sent as {ascii(sent_as)[:80]}; send the header Content-Type: {JSON_TYPE}")
-    value = parsed("the body", content)
+    value = parsed("the body", bytes(content))
     return {} if value is None else _as_object("the body", value)
 
 

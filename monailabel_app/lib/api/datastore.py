@@ -9,7 +9,7 @@ from fastapi import APIRouter, File, Form, Query, UploadFile
 from fastapi.responses import FileResponse, Response
 from monailabel.utils.others.generic import file_checksum, get_mime_type
 
-from monailabel_app.lib.api.common import ADMIN, ANNOTATOR, USER, served
+from monailabel_app.lib.api.common import ADMIN, ANNOTATOR, MAX_COUNT, USER, Version, served
 from monailabel_app.lib.api.replies import vanishing_file
 from monailabel_app.lib.ids import check_id
 from monailabel_app.lib.json_input import json_object
@@ -21,7 +21,7 @@ from monailabel_app.lib.received import (
     sweep_suffixes,
 )
 from monailabel_app.lib.refusal import Refused, as_refusal
-from monailabel_app.lib.uploads import in_turn
+from monailabel_app.lib.upload_slots import in_turn
 
 router = APIRouter(prefix="/datastore", tags=["Datastore"])
 
@@ -158,7 +158,7 @@ def get_label_history(label: str, tag: str, user: Any = USER) -> list[dict[str, 
 
 
 @router.get("/label/version", summary="Download a version of a label")
-def get_label_version(label: str, tag: str, version: int, user: Any = USER) -> FileResponse:
+def get_label_version(label: str, tag: str, version: Version, user: Any = USER) -> FileResponse:
     """The mask file of one version."""
     store = served().datastore()
     store.image_path(label)
@@ -170,7 +170,7 @@ def get_label_version(label: str, tag: str, version: int, user: Any = USER) -> F
 
 
 @router.post("/label/restore", summary="Make an earlier version the label again")
-def restore_label(label: str, tag: str, version: int, user: Any = ANNOTATOR) -> dict[str, Any]:
+def restore_label(label: str, tag: str, version: Version, user: Any = ANNOTATOR) -> dict[str, Any]:
     """The earlier version becomes a new one; nothing is overwritten."""
     return served().datastore().restore_label(label, tag, version, {"user": user.username}).summary()
 
@@ -179,7 +179,7 @@ def restore_label(label: str, tag: str, version: int, user: Any = ANNOTATOR) -> 
 def review_label(
     label: str,
     tag: str,
-    version: int,
+    version: Version,
     state: Annotated[str, Form()],
     comment: Annotated[str, Form()] = "",
     user: Any = ANNOTATOR,
@@ -189,7 +189,9 @@ def review_label(
 
 
 @router.post("/label/pick", summary="Make one rater's version the final label")
-def pick_label(label: str, tag: str, version: int, final: str = "final", user: Any = ANNOTATOR) -> dict[str, Any]:
+def pick_label(
+    label: str, tag: str, version: Version, final: str = "final", user: Any = ANNOTATOR
+) -> dict[str, Any]:
     """The version is accepted, and becomes the next version of the tag ``final``."""
     picked = served().datastore().pick_label(label, tag, version, final, {"user": user.username})
     return {**picked.summary(), "picked_from": picked.info["picked_from"]}
@@ -217,7 +219,9 @@ def put_label_info_old(label: str, tag: str, params: Annotated[str, Form()] = "{
 
 
 @router.get("/dataset", summary="All finally labelled images as one ZIP")
-def get_dataset(limit_cases: Annotated[int | None, Query(ge=1)] = None, user: Any = ANNOTATOR) -> Response:
+def get_dataset(
+    limit_cases: Annotated[int | None, Query(ge=1, le=MAX_COUNT)] = None, user: Any = ANNOTATOR
+) -> Response:
     """Images, final labels and the index; 404 while nothing is labelled."""
     store = served().datastore()
     if not store.datalist():

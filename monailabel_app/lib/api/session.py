@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, File, UploadFile
+from fastapi import APIRouter, File, Query, UploadFile
 from fastapi.responses import FileResponse
 from monailabel.utils.others.generic import get_mime_type
 
-from monailabel_app.lib.api.common import USER, served
+from monailabel_app.lib.api.common import MAX_COUNT, USER, served
 from monailabel_app.lib.api.infer import session_image
 from monailabel_app.lib.received import check_file_name, check_self_contained, sweep_suffixes
 from monailabel_app.lib.refusal import Refused
 from monailabel_app.lib.scratch import scratch
-from monailabel_app.lib.uploads import in_turn
+from monailabel_app.lib.upload_slots import in_turn
 
 router = APIRouter(prefix="/session", tags=["Session"])
 
@@ -21,7 +21,10 @@ router = APIRouter(prefix="/session", tags=["Session"])
 @router.put("/", summary="Start a session with one or several uploaded files")
 @in_turn("image")
 def create_session(
-    files: Annotated[list[UploadFile], File()], uncompress: bool = False, expiry: int = 0, user: Any = USER
+    files: Annotated[list[UploadFile], File()],
+    uncompress: bool = False,
+    expiry: Annotated[int, Query(le=MAX_COUNT)] = 0,
+    user: Any = USER,
 ) -> dict[str, Any]:
     """Keep the files until the session expires; several files are the frames of one sweep."""
     if uncompress:

@@ -10,9 +10,9 @@ import inspect
 import shutil
 import subprocess
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Response
+from fastapi import APIRouter, Depends, Query, Response
 from fastapi.routing import APIRoute
 from monailabel.config import settings
 from monailabel.endpoints import info, login, logs, model
@@ -21,6 +21,8 @@ from monailabel.interfaces.utils.app import clear_cache
 from monailabel_app.lib.api.common import ADMIN, served
 from monailabel_app.lib.infers import known_task
 from monailabel_app.lib.refusal import Refused
+
+MAX_LOG_LINES = 100_000
 
 
 def in_thread(endpoint: Callable[..., Any]) -> Callable[..., Any]:
@@ -74,6 +76,13 @@ def _known_model(model: str) -> None:
     known_task(served()._infers, model)
 
 
+def _log_lines(
+    lines: Annotated[int | None, Query(ge=0, le=MAX_LOG_LINES)] = None,
+    refresh: Annotated[int | None, Query(ge=0, le=86400)] = None,
+) -> None:
+    """Refuses numbers that the endpoint cannot deal with."""
+
+
 others = APIRouter(tags=["Others"])
 
 
@@ -108,7 +117,7 @@ def routers() -> list[APIRouter]:
         others,
         taken_over(info.router),
         taken_over(model.router, _known_model, methods=("GET",)),
-        taken_over(logs.router),
+        taken_over(logs.router, _log_lines),
     ]
     if settings.MONAI_LABEL_AUTH_ENABLE:
         kept.append(login.router)

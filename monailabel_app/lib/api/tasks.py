@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import psutil
 from monailabel.utils.async_tasks.task import AsyncTask
-from monailabel.utils.async_tasks.utils import tasks
+from monailabel.utils.async_tasks.utils import processes, tasks
 
 from fetaliqa.learning.progress import read_progress
 from monailabel_app.lib.api.common import served
@@ -18,6 +21,7 @@ from monailabel_app.lib.workers import left_workers
 UNFINISHED = ("SUBMITTED", "RUNNING")
 NAMES = {"train": "training", "scoring": "scoring", "batch_infer": "batch"}
 CALLS = {"train": "/train/", "scoring": "/scoring/", "batch_infer": "/batch/infer"}
+START_SECONDS = 10.0  # for the process of a task to be there
 _starting = threading.Lock()
 
 
@@ -81,6 +85,19 @@ def _others(method: str) -> list[dict[str, Any]]:
     return [{"id": f"run-{found.get('run')}", "status": status, "request": {}, "details": details}]
 
 
+def _stop_own(method: str) -> dict[str, Any] | None:
+    deadline = time.monotonic() + START_SECONDS
+    while any(task["status"] in UNFINISHED for task in tasks(method)):
+        # MONAI Label stops nothing before the process of a task is there
+        if processes(method):
+            with contextlib.suppress(psutil.Error, StopIteration, IndexError):  # it ends by itself just now
+                return AsyncTask.stop(method)
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.02)
+    return None
+
+
 def stop_task(method: str) -> Any:
     """Stop the task of this server that runs, and what a killed server has left.
 
@@ -90,7 +107,7 @@ def stop_task(method: str) -> Any:
     Raises:
         Refused: 409 when something runs that this server may not stop: another server's, or a command's.
     """
-    stopped = AsyncTask.stop(method)
+    stopped = _stop_own(method)
     for worker in left_workers(Path(served().studies), method):
         task = worker.to_task("STOPPED")
         if not worker.stop():
