@@ -17,6 +17,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from fetaliqa.atomic import atomic_path
+from fetaliqa.errors import StorageError
 from fetaliqa.sweep.deflated_frames import GzipWrapping, Wrapping, ZlibWrapping, deflated
 from fetaliqa.sweep.types import Grid
 
@@ -50,13 +51,17 @@ def write_frames(path: Path, shape: Shape, grid: Grid, frames: Iterable[np.ndarr
 
     Raises:
         ValueError: when there are more or fewer frames, or one has another size.
+        OSError, StorageError: when the disk does not take it.
     """
     suffix = ".nii.gz" if path.name.lower().endswith(".nii.gz") else path.suffix.lower()
     if grid.dimensions == 2 or max(shape) > NIFTI_LARGEST:
         stack = np.stack([np.zeros(shape[1:], np.uint8) if frame is None else frame for frame in frames])
         _check(stack.shape, shape)
         with atomic_path(path) as temporary:
-            sitk.WriteImage(image_on_grid(stack, grid), str(temporary), useCompression=True)
+            try:
+                sitk.WriteImage(image_on_grid(stack, grid), str(temporary), useCompression=True)
+            except RuntimeError as problem:  # ITK's word for any failed write
+                raise StorageError(f"{path.name}: the masks were not written; check the disk's room") from problem
         return
     header, wrapping = _WRITERS[suffix]
     tiny = _tiny_file(suffix, grid)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import shutil
 import time
 import zipfile
@@ -33,6 +34,10 @@ from monailabel_app.lib.scratch import scratch
 logger = logging.getLogger(__name__)
 
 
+HALF_UPLOAD = re.compile(r"\..+\.[a-z0-9_]{8}(\.[^.]+)?")  # what ``atomic_path`` writes into
+HALF_SECONDS = 86400.0  # an upload that another server receives looks the same, and is done by then
+
+
 class GuardedDatastore(LabelsFolder):
     """A folder of sweeps, or the root of a data set in the ACOUSLIC-AI layout.
 
@@ -49,10 +54,12 @@ class GuardedDatastore(LabelsFolder):
     def __init__(
         self, studies: str, *, max_file_bytes: int, auto_reload: bool = True, read_only: bool = False
     ) -> None:
-        images = str(images_below(Path(studies)))
+        images = images_below(Path(studies))
         super().__init__(
-            studies, images, max_file_bytes=max_file_bytes, auto_reload=auto_reload, read_only=read_only
+            studies, str(images), max_file_bytes=max_file_bytes, auto_reload=auto_reload, read_only=read_only
         )
+        if not read_only:
+            _remove_halves(Path(studies) / images)
 
     # -- reading: ids checked, and never in the middle of a refresh ---------------------------------
 
@@ -179,3 +186,14 @@ class GuardedDatastore(LabelsFolder):
         self.image_path(image_id)
         with self._locked(), as_refusal():
             super().update_image_info(image_id, plain(info))
+
+
+def _remove_halves(images: Path) -> None:
+    """Remove what killed servers left half-written."""
+    for left in images.glob(".*"):
+        suffix = suffix_of(left.name, sweep_suffixes())
+        if suffix is None or not HALF_UPLOAD.fullmatch(left.name[: -len(suffix)]):
+            continue
+        with contextlib.suppress(OSError):
+            if left.is_file() and time.time() - left.stat().st_mtime > HALF_SECONDS:
+                left.unlink()

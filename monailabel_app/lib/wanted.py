@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 from typing import TypeVar
@@ -10,6 +11,8 @@ import anyio
 from fastapi import Request
 
 from fetaliqa.errors import Stopped
+
+logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 0.25  # between two looks whether the client is still there
 T = TypeVar("T")
@@ -45,6 +48,9 @@ async def while_wanted(
         except Exception as error:  # noqa: BLE001 (raised again below: a task group would wrap it)
             problem = error
         group.cancel_scope.cancel()
+    if gone.is_set():
+        begun = "stopped" if problem is not None else "done in vain" if outcome else "not begun"
+        logger.info("%s: the client has gone; %s", request.url.path, begun)
     if problem is not None:
         raise problem
     if not outcome:
