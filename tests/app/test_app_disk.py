@@ -17,7 +17,7 @@ from fetaliqa.inference import AssessmentService
 from monailabel_app.lib.refusal import Refused
 from monailabel_app.lib.sessions import GuardedSessions
 
-BYTES = 512  # largest file that the server may write meanwhile
+BYTES = 100  # largest file that the server may write meanwhile
 
 
 @contextlib.contextmanager

@@ -265,8 +265,8 @@ def test_no_generated_request_breaks_the_server_or_a_label(fuzzed: Server, tmp_p
     )
     assert list(fuzzing.problems.values()) == []
     assert workers(fuzzed) == []
-    assert fuzzing.sent > 500
-    assert fuzzing.statuses[200] > 50  # the requests reach what they are for
+    assert fuzzing.sent > 200
+    assert fuzzing.statuses[200] > 30  # the requests reach what they are for
     assert fuzzed.raw("GET", "/info/").status == 200
     assert saved(fuzzed) == label
     assert LabelStore(fuzzed.studies / "label-versions").check() == []
