@@ -31,6 +31,7 @@ from monailabel_app.lib.api import (
     stock,
     train,
 )
+from monailabel_app.lib.api.replies import AnyJSONResponse
 from monailabel_app.lib.conf import ServerConf
 from monailabel_app.lib.failures import add_error_replies
 from monailabel_app.lib.guard import Guard
@@ -62,7 +63,14 @@ async def lifespan(_: FastAPI) -> AsyncIterator[None]:
 
 def make_app() -> FastAPI:
     """The ASGI app; settings are those of ``start_server`` (environment and ``--conf``)."""
-    app = FastAPI(title="FetalIQA", version=__version__, docs_url="/", redoc_url="/docs", lifespan=lifespan)
+    app = FastAPI(
+        title="FetalIQA",
+        version=__version__,
+        docs_url="/",
+        redoc_url="/docs",
+        lifespan=lifespan,
+        default_response_class=AnyJSONResponse,
+    )
     add_error_replies(app)
     prefix = settings.MONAI_LABEL_API_STR
     own = (activelearning, infer, batch, export, datastore, archive, session, scoring, train, models)

@@ -1,6 +1,6 @@
 """Assessments on disk, keyed by what they depend on, bounded in size, safe with several processes.
 
-Where the disk does not take an entry, nothing is kept: the log says so once, and answers are computed each time.
+Where the disk does not take an entry, nothing is kept: the log says so, and answers are computed each time.
 
 One entry is one file, written under a temporary name and renamed, so a reader sees a whole entry or
 none. A hit refreshes the file's access time; when the folder outgrows its bound, the entries longest
@@ -36,6 +36,7 @@ DIGEST_BYTES = 32  # an entry is the SHA-256 of an npz archive, then the archive
 # Only files of these names are ever removed: the folder is the user's choice and may hold other things.
 OWN_FILE = re.compile(r"[0-9a-f]{64}\.(assessment|masks\.(mha|nii\.gz|nrrd)|identity\.json)")
 OWN_TEMPORARY = re.compile(r"\.[0-9a-f]{40}\.[a-z0-9_]+(\.[a-z.]+)?")
+AGAIN_SECONDS = 3600.0  # between two warnings that nothing can be kept
 STALE_SECONDS = 3600  # a temporary file older than this was left by a process that died
 
 
@@ -131,19 +132,18 @@ class AssessmentCache:
     def __init__(self, directory: Path, max_bytes: int = DEFAULT_BYTES) -> None:
         self.directory = Path(directory)
         self.max_bytes = int(max_bytes)
-        self._said: str | None = None  # why the last write failed, once it was logged
+        self._said = -AGAIN_SECONDS  # when it was last logged that nothing can be kept, monotonic s
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
         """Go on without the cache where the disk does not take what is written in the block."""
         try:
             yield
-            self._said = None
         except OSError as problem:
-            reason = why_not_written(problem, "assess")
-            if reason != self._said:
+            if time.monotonic() - self._said >= AGAIN_SECONDS:
+                self._said = time.monotonic()
+                reason = why_not_written(problem, "assess")
                 logger.warning("assessments are not kept in %s: %s", self.directory, reason)
-                self._said = reason
 
     def _entry(self, key: str) -> Path:
         return self.directory / f"{key}{ENTRY_SUFFIX}"

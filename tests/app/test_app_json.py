@@ -8,6 +8,7 @@ from urllib.parse import quote
 import pytest
 from app_harness import Server
 
+from monailabel_app.lib.api.replies import AnyJSONResponse
 from monailabel_app.lib.json_input import MAX_JSON_BYTES, parsed
 from monailabel_app.lib.refusal import Refused
 
@@ -128,3 +129,8 @@ def test_what_is_plain_json_is_taken_as_it_is() -> None:
     assert parsed("it", json.dumps(value, ensure_ascii=False).encode()) == value
     with pytest.raises(Refused, match="the key 'a' is there twice"):
         parsed("it", '{"a": 1, "a": 1}')
+
+
+def test_an_answer_can_be_sent_whatever_a_file_holds() -> None:
+    sent = AnyJSONResponse({"a": [float("nan"), 1.5], "\ud800": "\udfff", "b": None}).body
+    assert json.loads(sent) == {"a": [None, 1.5], "\\ud800": "\\udfff", "b": None}

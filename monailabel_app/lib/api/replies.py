@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,27 @@ from monailabel_app.lib.received import LABEL_SUFFIXES, suffix_of
 from monailabel_app.lib.scratch import scratch
 
 _CHUNK = 1 << 20  # bytes
+
+
+class AnyJSONResponse(JSONResponse):
+    """JSON that can be sent whatever it holds: what files from elsewhere say must not make an answer fail."""
+
+    def render(self, content: Any) -> bytes:
+        """As text; NaN and infinite numbers are null, and half of a surrogate pair is written as an escape."""
+        try:
+            return super().render(content)
+        except ValueError:
+            return super().render(_sendable(content))
+
+
+def _sendable(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {_sendable(key): _sendable(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_sendable(one) for one in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value.encode("utf-8", "backslashreplace").decode("utf-8") if isinstance(value, str) else value
 
 
 def _drained(source: Any, file: BinaryIO, path: Path) -> Iterator[bytes]:

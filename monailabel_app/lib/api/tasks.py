@@ -54,7 +54,7 @@ def task_status(method: str, all: bool, check_if_running: bool) -> Any:
     """
     own = list(tasks(method))
     running = [task for task in own if task["status"] in UNFINISHED]
-    others = [] if running else _others(method)
+    others = [] if running else _others(method, past=not own)
     if check_if_running:
         if not (running or others):
             raise Refused(404, f"no {NAMES[method]} is running")
@@ -65,17 +65,22 @@ def task_status(method: str, all: bool, check_if_running: bool) -> Any:
     return shown if all else shown[-1]
 
 
-def _others(method: str) -> list[dict[str, Any]]:
-    """What this server did not start: left workers, and for training what the folder's own progress file says."""
+def _others(method: str, *, past: bool) -> list[dict[str, Any]]:
+    """What this server did not start: left workers, and for training what the folder's own progress file says.
+
+    Args:
+        method: of the tasks.
+        past: also a training that has ended.
+    """
     studies = Path(served().studies)
     left = [worker.to_task() for worker in left_workers(studies, method)]
-    if left or method != "train" or tasks(method):
+    if left or method != "train":
         return left
     found = read_progress(studies)
     ended = {"running": "RUNNING", "done": "DONE", "failed": "ERROR"}
-    if found["state"] == "none":
-        return []
     status = ended.get(found["state"], "STOPPED")
+    if found["state"] == "none" or not (past or status == "RUNNING"):
+        return []
     told = f"training {found.get('run')} of this folder, which this server did not start"
     if status == "STOPPED":
         told += ', was interrupted; POST /train/MODEL with {"resume": true} goes on with it'
@@ -114,7 +119,6 @@ def stop_task(method: str) -> Any:
             raise Refused(409, f"{task['details'][0]}: it could not be killed; end it on the server's machine")
         stopped = stopped or task
     if stopped is None:
-        for task in _others(method):
-            if task["status"] == "RUNNING":
-                raise Refused(409, task["details"][0])
+        for task in _others(method, past=False):
+            raise Refused(409, task["details"][0])
     return stopped or {}
