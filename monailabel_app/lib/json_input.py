@@ -92,9 +92,10 @@ def parsed(what: str, text: str | bytes) -> Any:
     except UnicodeDecodeError:
         raise Refused(400, f"{what} is not JSON: it is not UTF-8") from None
     except UnicodeEncodeError:
-        raise Refused(400, f"{what} holds text that is no Unicode (half of a surrogate pair)") from None
+        told = "text in it is no Unicode (half of a surrogate pair)"
+        raise Refused(400, f"{what} cannot be stored or used: {told}") from None
     except _NotPlain as problem:
-        raise Refused(400, f"{what} cannot be used: {problem}") from None
+        raise Refused(400, f"{what} cannot be stored or used: {problem}") from None
     except ValueError as problem:
         raise Refused(400, f"{what} is not JSON: {problem}") from None
     if deep:

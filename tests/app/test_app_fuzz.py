@@ -37,6 +37,23 @@ FEW = 1  # example in a round of a call that starts a process
 STOPS = ("/train/", "/scoring/", "/batch/infer")
 KEPT = "case_b"  # its label was saved before, and no request is told to remove it
 UNAVAILABLE = {503, 507}  # of a server; allowed where the document says so
+OPTIONS = ("sweeps", "frames", "top_n", "threshold", "sweep_count", "search", "result_extension")
+FIELD_KEYS = (*OPTIONS, "save_label", "label_tag", "frame_record", "based_on", "user", "model", "image", "note")
+KEYS = (
+    *OPTIONS,
+    "user",
+    "skip",
+    "seed",
+    "lease_minutes",
+    "gpus",
+    "method",
+    "mode",
+    "selection",
+    "name",
+    "version",
+)
+NUMBERS = ["9" * 30, "-1", "0", "1e999", "NaN", "٣", "9" * 5000, str(2**63)]
+JSON_TYPE = "application/json"
 OUTSIDE = {"studies", "temporary", "sessions", "home", "cache", "server.log"}
 
 
@@ -52,12 +69,9 @@ def plain_json() -> st.SearchStrategy[Any]:
 
 
 @st.composite
-def params(draw: st.DrawFn) -> str:
-    """What the form fields ``params`` and ``info`` hold: a JSON object, mostly."""
-    known = ("sweeps", "frames", "top_n", "threshold", "sweep_count", "search", "result_extension", "save_label")
-    others = ("label_tag", "frame_record", "based_on", "user", "model", "image", "stopped", "note")
-    value = draw(st.dictionaries(st.sampled_from(known + others), plain_json(), max_size=3) | plain_json())
-    return json.dumps(value)
+def json_text(draw: st.DrawFn, keys: tuple[str, ...]) -> str:
+    """A JSON object, mostly, with some of these keys."""
+    return json.dumps(draw(st.dictionaries(st.sampled_from(keys), plain_json(), max_size=3) | plain_json()))
 
 
 @pytest.fixture(scope="module")
@@ -133,8 +147,15 @@ class Fuzzing:
                 for name in set(values or {}) & set(self.known):
                     if draw(st.integers(0, 3)):
                         values[name] = draw(st.sampled_from(self.known[name]))
+            for parameter in operation.definition.raw.get("parameters", []):
+                if "integer" in str(parameter["schema"]) and not draw(st.integers(0, 3)):
+                    case.query[parameter["name"]] = draw(st.sampled_from(NUMBERS))
             sent = case.as_transport_kwargs(base_url=self.server.url)
             content = (operation.definition.raw.get("requestBody") or {}).get("content", {})
+            if JSON_TYPE in content and not draw(st.integers(0, 2)):
+                sent.pop("json", None)
+                sent["data"] = draw(json_text(KEYS)).encode()
+                sent["headers"] = {**sent["headers"], "Content-Type": JSON_TYPE}
             form = next((content[kind] for kind in content if "form" in kind), None)
             if form is not None and draw(st.integers(0, 3)):
                 self._fill_form(draw, sent, set(self._fields(form["schema"])))
@@ -158,7 +179,7 @@ class Fuzzing:
                 continue  # of an inference, which takes none
             upload = (draw(st.sampled_from(self.names)), draw(st.sampled_from(self.files)))
             sent.setdefault("files", []).append((name, upload))
-        sent["data"] = {name: draw(params()) for name in sorted(fields & {"params", "info"})}
+        sent["data"] = {name: draw(json_text(FIELD_KEYS)) for name in sorted(fields & {"params", "info"})}
         for name in sorted(fields & {"state", "comment"}):
             sent["data"][name] = draw(st.sampled_from(["accepted", "returned", "", "x"]) | st.text(max_size=5))
         if "files" in sent:
