@@ -37,6 +37,7 @@ from monailabel_app.lib.failures import add_error_replies
 from monailabel_app.lib.guard import Guard
 from monailabel_app.lib.hints import HINT_VARIABLE, LOG_VARIABLE, hints
 from monailabel_app.lib.quick_start import promised
+from monailabel_app.lib.scratch import scratch
 from monailabel_app.lib.upload_slots import UploadAdmission
 from monailabel_app.lib.workers import SERVER_VARIABLE
 
@@ -49,6 +50,7 @@ async def lifespan(_: FastAPI) -> AsyncIterator[None]:
     log_settings = os.environ.pop(LOG_VARIABLE, None)
     if log_settings:
         Path(log_settings).unlink(missing_ok=True)  # they were read before this app was
+    scratch.holds_masks = True
     os.environ.pop(SERVER_VARIABLE, None)  # of another server, whose worker started this one
     instance = app_instance()
     promised.end()

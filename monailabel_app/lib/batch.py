@@ -47,6 +47,7 @@ class AssessAhead(BatchInferTask):
         Returns:
             Per image id: best frame, seconds and whether it was cached; or the error's sentence.
         """
+        scratch.holds_masks = True  # they are discarded below
         images = sorted(self.get_images(request, datastore))
         limit = int(request.get("max_batch_size") or 0)
         images = images[:limit] if limit > 0 else images

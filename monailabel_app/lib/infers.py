@@ -154,7 +154,7 @@ def mask_suffix(value: Any) -> str:
 
 
 def _write_temporary(result: Any, suffix: str) -> str:
-    target = scratch.file(suffix)
+    target = scratch.mask_file(suffix)
     written = False
     try:
         result.write_masks(target)

@@ -15,9 +15,14 @@ from monailabel_app.lib.held_folder import HELD, HeldFolder
 
 
 class Scratch:
-    """A held folder that is made when it is needed, and removed when it is empty."""
+    """A held folder that is made when it is needed, and removed when it is empty.
+
+    Attributes:
+        holds_masks: whether masks belong there too: whoever gets one calls :meth:`discard`.
+    """
 
     def __init__(self) -> None:
+        self.holds_masks = False  # MONAI Label's plain server removes mask files itself, and no folder
         self._lock = threading.Lock()
         self._held: HeldFolder | None = None
 
@@ -33,9 +38,11 @@ class Scratch:
             OSError: when the disk does not take it.
         """
         with self._lock:
-            handle, name = tempfile.mkstemp(suffix=suffix, dir=self._place())
-        os.close(handle)
-        return Path(name)
+            return _new_file(suffix, self._place())
+
+    def mask_file(self, suffix: str) -> Path:
+        """As :meth:`file`, for a mask."""
+        return self.file(suffix) if self.holds_masks else _new_file(suffix, None)
 
     @contextlib.contextmanager
     def folder(self) -> Iterator[Path]:
@@ -69,6 +76,12 @@ class Scratch:
             if self._held is not None:
                 self._held.remove()
                 self._held = None
+
+
+def _new_file(suffix: str, folder: Path | None) -> Path:
+    handle, name = tempfile.mkstemp(prefix="fetaliqa-", suffix=suffix, dir=folder)
+    os.close(handle)
+    return Path(name)
 
 
 def _names(folder: Path) -> list[str]:

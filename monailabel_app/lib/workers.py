@@ -16,6 +16,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,6 +75,14 @@ def _runs(process: psutil.Process) -> bool:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+def all_gone(killed: Sequence[psutil.Process]) -> bool:
+    """Wait for processes that were killed; whether all of them have ended."""
+    deadline = time.monotonic() + END_SECONDS
+    while any(map(_runs, killed)) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return not any(map(_runs, killed))
 
 
 def mark_workers(studies: Path) -> None:
@@ -142,10 +151,7 @@ class LeftWorker:
             with contextlib.suppress(psutil.Error):
                 process.kill()  # psutil refuses where the number belongs to another process by now
         logger.info("killed worker process %d that a killed server had left", self.process.pid)
-        deadline = time.monotonic() + END_SECONDS
-        while any(map(_runs, found)) and time.monotonic() < deadline:
-            time.sleep(0.02)
-        return not any(map(_runs, found))
+        return all_gone(found)
 
 
 def left_workers(studies: Path, method: str) -> list[LeftWorker]:

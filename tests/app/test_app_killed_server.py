@@ -18,7 +18,9 @@ from app_harness import REPOSITORY, Server, case_pixels, free_port, make_bundle,
 from learning_studies import write_stack
 from test_app_learning_kill import CASES, FRAMES, NAME, outlined, save
 
+from fetaliqa.active.profiles import ProfileFolder
 from fetaliqa.learning.progress import read_progress
+from fetaliqa.models import Bundle
 from monailabel_app.lib.workers import SERVER_VARIABLE, WORKER_MODULE, ServerMark, left_workers
 
 SECONDS = 60
@@ -60,7 +62,8 @@ def gone(process: psutil.Process) -> bool:
 def test_the_next_server_shows_and_stops_the_trainer_and_removes_the_uploads_of_a_killed_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("FETALIQA_DEMO_MODEL", str(make_bundle(tmp_path / "start", "segmentation")))
+    start_model = make_bundle(tmp_path / "start", "segmentation")
+    monkeypatch.setenv("FETALIQA_DEMO_MODEL", str(start_model))
     monkeypatch.setenv("FETALIQA_HOME", str(tmp_path / "home" / "fetaliqa"))
     studies = tmp_path / "studies"
     for number, case in enumerate(CASES):
@@ -70,11 +73,14 @@ def test_the_next_server_shows_and_stops_the_trainer_and_removes_the_uploads_of_
         write_stack(tmp_path / "replay" / "labels" / f"old-{number}.mha", outlined())
     long = write_stack(tmp_path / "long.mha", case_pixels(800, 7)).read_bytes()
     first = serve(tmp_path)
-    trainer = None
+    trainer = scorer = None
     try:
         for case in CASES:
             save(first, case, 1, tmp_path)
         assert first.call("POST", f"/train/{NAME}", json={}).status == 200
+        assert first.call("POST", "/scoring/frames", json={}).status == 200
+        scorer = wait_for(lambda: worker_of(first, "scoring"))
+        scorer.suspend()  # while it is still importing
         wait_for(lambda: read_progress(studies)["state"] == "running")
         trainer = worker_of(first, "train")
         assert trainer is not None
@@ -91,6 +97,7 @@ def test_the_next_server_shows_and_stops_the_trainer_and_removes_the_uploads_of_
         sender.join(SECONDS)
         assert first.leftovers() != []
         assert not gone(trainer)
+        scorer.resume()
 
         second = serve(tmp_path)
         try:
@@ -103,20 +110,18 @@ def test_the_next_server_shows_and_stops_the_trainer_and_removes_the_uploads_of_
             assert second.raw("DELETE", "/train/").json()["status"] == "STOPPED"
             assert gone(trainer)
             after = second.raw("GET", "/train/").json()
-            assert after["status"] == "STOPPED"
+            assert after["status"] == "STOPPED", after
             assert '"resume": true' in after["details"][0]
             assert second.raw("DELETE", "/train/").json() == {}
-
-            assert second.call("POST", "/scoring/frames", json={}).status == 200
-            scorer = wait_for(lambda: worker_of(second, "scoring"))
-            kill(second)
-            wait_for(lambda: gone(scorer))  # by itself, whatever it was doing
+            wait_for(lambda: gone(scorer))  # by itself, before it scored anything
+            assert ProfileFolder(studies, Bundle.open(start_model).fingerprint).read(CASES[0]) is None
         finally:
             stop(second)
     finally:
         stop(first)
-        if trainer is not None and not gone(trainer):
-            trainer.kill()
+        for worker in (trainer, scorer):
+            if worker is not None and not gone(worker):
+                worker.kill()
 
 
 def test_only_a_worker_of_this_folder_whose_server_is_gone_is_taken_for_left(tmp_path: Path) -> None:

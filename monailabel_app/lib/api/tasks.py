@@ -16,7 +16,7 @@ from monailabel.utils.async_tasks.utils import processes, tasks
 from fetaliqa.learning.progress import read_progress
 from monailabel_app.lib.api.common import served
 from monailabel_app.lib.refusal import Refused
-from monailabel_app.lib.workers import left_workers
+from monailabel_app.lib.workers import END_SECONDS, all_gone, left_workers
 
 UNFINISHED = ("SUBMITTED", "RUNNING")
 NAMES = {"train": "training", "scoring": "scoring", "batch_infer": "batch"}
@@ -96,7 +96,11 @@ def _stop_own(method: str) -> dict[str, Any] | None:
         # MONAI Label stops nothing before the process of a task is there
         if processes(method):
             with contextlib.suppress(psutil.Error, StopIteration, IndexError):  # it ends by itself just now
-                return AsyncTask.stop(method)
+                top = psutil.Process(next(iter(processes(method).values())).pid)
+                family = [*top.children(recursive=True), top]
+                stopped = AsyncTask.stop(method)
+                all_gone(family)  # until then its progress and its lock say that it runs
+                return stopped
         if time.monotonic() > deadline:
             break
         time.sleep(0.02)
@@ -118,7 +122,16 @@ def stop_task(method: str) -> Any:
         if not worker.stop():
             raise Refused(409, f"{task['details'][0]}: it could not be killed; end it on the server's machine")
         stopped = stopped or task
-    if stopped is None:
-        for task in _others(method, past=False):
-            raise Refused(409, task["details"][0])
-    return stopped or {}
+    if stopped is not None:
+        _wait_for_lock(method)
+        return stopped
+    for task in _others(method, past=False):
+        raise Refused(409, task["details"][0])
+    return {}
+
+
+def _wait_for_lock(method: str) -> None:
+    """Until the folder is free: threads of a killed process may hold its lock for a moment longer."""
+    deadline = time.monotonic() + END_SECONDS
+    while method == "train" and _others(method, past=False) and time.monotonic() < deadline:
+        time.sleep(0.05)
