@@ -30,10 +30,12 @@ from monailabel_app.lib.api import (
     infer,
     logs,
     models,
+    scoring,
     session,
     stock,
     train,
 )
+from monailabel_app.lib.api.replies import AnyJSONResponse
 from monailabel_app.lib.conf import ServerConf
 from monailabel_app.lib.failures import add_error_replies
 from monailabel_app.lib.guard import Guard
@@ -43,7 +45,10 @@ from monailabel_app.lib.listening import bound_host
 from monailabel_app.lib.pages import add_pages
 from monailabel_app.lib.perimeter import Front
 from monailabel_app.lib.quick_start import promised
+from monailabel_app.lib.scratch import scratch
+from monailabel_app.lib.upload_slots import UploadAdmission
 from monailabel_app.lib.uploads import Folders, UploadLimits
+from monailabel_app.lib.workers import SERVER_VARIABLE
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +56,8 @@ logger = logging.getLogger(__name__)
 @asynccontextmanager
 async def lifespan(_: FastAPI) -> AsyncIterator[None]:
     """Load the app before the first request, as MONAI Label's own server does."""
+    scratch.holds_masks = True
+    os.environ.pop(SERVER_VARIABLE, None)  # of another server, whose worker started this one
     instance = app_instance()
     promised.end()
     instance.server_mode(True)
@@ -94,14 +101,16 @@ def make_app() -> FastAPI:
         docs_url=None,
         redoc_url=None,
         lifespan=lifespan,
+        default_response_class=AnyJSONResponse,
     )
     add_error_replies(app)
     add_pages(app)
     prefix = settings.MONAI_LABEL_API_STR
-    own = (activelearning, infer, batch, export, datastore, archive, session, train, models, logs)
+    own = (activelearning, infer, batch, export, datastore, archive, session, scoring, train, models, logs)
     for router in (*stock.routers(), *(module.router for module in own)):
         app.include_router(router, prefix=prefix)
     uploads = UploadLimits(_upload_folders, conf.max_studies_bytes, conf.min_free_bytes, conf.uploads_per_minute)
+    app.add_middleware(UploadAdmission)
     app.add_middleware(Guard, max_body_bytes=conf.max_upload_bytes, origins=conf.origins, uploads=uploads)
     if conf.origins:
         app.add_middleware(

@@ -35,18 +35,20 @@ from monailabel_app.lib.dicomweb.archive import Archive  # noqa: E402
 from monailabel_app.lib.dicomweb.link import ArchiveLink  # noqa: E402
 from monailabel_app.lib.dicomweb.opening import open_studies  # noqa: E402
 from monailabel_app.lib.dicomweb.store import ArchiveDatastore  # noqa: E402
-from monailabel_app.lib.export_folder import remove_stale  # noqa: E402
 from monailabel_app.lib.export_task import ExportTasks  # noqa: E402
+from monailabel_app.lib.held_folder import remove_stale  # noqa: E402
 from monailabel_app.lib.hosts import check_open  # noqa: E402
 from monailabel_app.lib.ids import check_id, check_known  # noqa: E402
 from monailabel_app.lib.infers import SweepTask, known_task, make_tasks  # noqa: E402
 from monailabel_app.lib.listening import bound_host  # noqa: E402
 from monailabel_app.lib.received import check_self_contained, is_stock_upload  # noqa: E402
 from monailabel_app.lib.refusal import Refused  # noqa: E402
+from monailabel_app.lib.scratch import scratch  # noqa: E402
 from monailabel_app.lib.served_app import begin_served, end_served  # noqa: E402
 from monailabel_app.lib.sessions import GuardedSessions  # noqa: E402
 from monailabel_app.lib.strategies import SCORING, FrameScoring, make_strategies  # noqa: E402
 from monailabel_app.lib.trainers import RetrainTask, make_trainers  # noqa: E402
+from monailabel_app.lib.workers import end_with_server, mark_workers  # noqa: E402
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +61,7 @@ class FetalIQAApp(MONAILabelApp):
     def __init__(self, app_dir: str, studies: str, conf: Mapping[str, Any]) -> None:
         self._served_as = studies
         was_served = end_served(studies)
+        end_with_server()
         try:
             self.server_conf = ServerConf.from_conf(conf or {})
             limit_unpacked(self.server_conf.max_unpacked_bytes)
@@ -223,8 +226,9 @@ class FetalIQAApp(MONAILabelApp):
             os.environ["MONAI_LABEL_DATASTORE_AUTO_RELOAD"] = "false"
             removed = remove_stale()
             if removed:
-                logger.info("removed the temporary files of %d exports that servers killed before left", removed)
+                logger.info("removed %d temporary folders that killed servers had left", removed)
             begin_served(self._served_as, self)
+            mark_workers(Path(self.studies))
             self._auto_retrain.watch()
             if self._archive is not None:
                 self._archive.start()
@@ -290,7 +294,7 @@ class FetalIQAApp(MONAILabelApp):
                 answer["tag"] = tag
         except BaseException:
             if file:
-                os.unlink(file)
+                scratch.discard(Path(file))
             raise
         return answer
 

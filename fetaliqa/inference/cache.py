@@ -1,5 +1,7 @@
 """Assessments on disk, keyed by what they depend on, bounded in size, safe with several processes.
 
+Where the disk does not take an entry, nothing is kept: the log says so, and answers are computed each time.
+
 One entry is one file, written under a temporary name and renamed, so a reader sees a whole entry or
 none. A hit refreshes the file's access time; when the folder outgrows its bound, the entries longest
 unused go first. A file that was evicted or damaged is simply a miss.
@@ -11,8 +13,10 @@ import contextlib
 import hashlib
 import io
 import json
+import logging
 import os
 import re
+import shutil
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -21,9 +25,11 @@ from typing import Any
 
 import numpy as np
 
-from fetaliqa.atomic import atomic_path
+from fetaliqa.atomic import atomic_path, why_not_written
 from fetaliqa.file_hash import settled_stamp
 from fetaliqa.sweep import Grid, Sweep, is_self_contained
+
+logger = logging.getLogger(__name__)
 
 DEFAULT_BYTES = 2 * 1024**3
 ENTRY_SUFFIX = ".assessment"
@@ -32,6 +38,7 @@ DIGEST_BYTES = 32  # an entry is the SHA-256 of an npz archive, then the archive
 OWN_FILE = re.compile(r"[0-9a-f]{64}\.(assessment|masks\.(mha|nii\.gz|nrrd)|identity\.json)")
 LEFT_OVER = re.compile(r"\.[0-9a-f]{40}\.[a-z0-9_]+(\.[a-z.]+)?|[0-9a-f]{64}\.lock")  # temporary files and locks
 STALE_SECONDS = 3600  # older than this, it was left by a process that died, or is no longer needed
+AGAIN_SECONDS = 3600.0  # between two warnings that nothing can be kept
 
 
 def cache_key(*parts: Any) -> str:
@@ -148,6 +155,18 @@ class AssessmentCache:
     def __init__(self, directory: Path, max_bytes: int = DEFAULT_BYTES) -> None:
         self.directory = Path(directory)
         self.max_bytes = int(max_bytes)
+        self._said = -AGAIN_SECONDS  # when it was last logged that nothing can be kept, monotonic s
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Go on without the cache where the disk does not take what is written in the block."""
+        try:
+            yield
+        except OSError as problem:
+            if time.monotonic() - self._said >= AGAIN_SECONDS:
+                self._said = time.monotonic()
+                reason = why_not_written(problem, "assess")
+                logger.warning("assessments are not kept in %s: %s", self.directory, reason)
 
     def _entry(self, key: str) -> Path:
         return self.directory / f"{key}{ENTRY_SUFFIX}"
@@ -179,11 +198,14 @@ class AssessmentCache:
         masks: np.ndarray,
         arrays: Mapping[str, np.ndarray] | None = None,
     ) -> None:
-        """Store a JSON object, masks uint8 [T, H, W] and more arrays under ``key``; keep the folder in bounds."""
+        """Store a JSON object, masks uint8 [T, H, W] and more arrays under ``key``; keep the folder in bounds.
+
+        Nothing is stored where the disk does not take it.
+        """
         text = np.frombuffer(json.dumps(record, allow_nan=False).encode(), np.uint8)
         archive = io.BytesIO()
         np.savez_compressed(archive, record=text, **pack_masks(masks), **(arrays or {}))  # type: ignore[arg-type]
-        with atomic_path(self._entry(key)) as temporary:
+        with self._writing(), atomic_path(self._entry(key)) as temporary:
             temporary.write_bytes(hashlib.sha256(archive.getbuffer()).digest() + archive.getvalue())
         self.trim()
 
@@ -195,10 +217,20 @@ class AssessmentCache:
         """The file that whoever computes entry ``key`` locks, so that no other process does at the same time."""
         return self.directory / f"{key}.lock"
 
+    def keep_file(self, kept: Path, source: Path) -> None:
+        """Keep a copy of a derived file, see :meth:`file_for`, unless the disk does not take it."""
+        with self._writing(), atomic_path(kept) as temporary:
+            shutil.copyfile(source, temporary)
+        self.trim()
+
     def trim(self) -> None:
         """Remove the cache's longest unused files until they are within the bound."""
         entries = []
-        for path in self.directory.iterdir():
+        try:
+            files = list(self.directory.iterdir())
+        except OSError:
+            return  # there is nothing, or nothing that may be read
+        for path in files:
             with contextlib.suppress(OSError):
                 status = path.stat()
                 if OWN_FILE.fullmatch(path.name):
@@ -233,5 +265,5 @@ class AssessmentCache:
     def remember_content(self, identity: str | None, content: KnownContent) -> None:
         """Record what the file of this identity holds."""
         if identity is not None:
-            with atomic_path(self.directory / f"{identity}.identity.json") as temporary:
+            with self._writing(), atomic_path(self.directory / f"{identity}.identity.json") as temporary:
                 temporary.write_text(json.dumps(asdict(content)))

@@ -98,7 +98,7 @@ class AssessOptions:
         if "threshold" in given:
             try:
                 threshold = float(given["threshold"])
-            except (TypeError, ValueError):
+            except (TypeError, ValueError, OverflowError):
                 threshold = -1.0
             if isinstance(given["threshold"], bool) or not 0.0 < threshold < 1.0:
                 raise OptionError(

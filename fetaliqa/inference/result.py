@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from fetaliqa.atomic import atomic_path
 from fetaliqa.inference.cache import AssessmentCache, cache_key, packed_shape, unpack_frames, unpack_masks, used
 from fetaliqa.inference.options import AssessOptions
 from fetaliqa.inference.profile import FrameProfile
@@ -89,11 +88,9 @@ class AssessmentResult:
         try:
             shutil.copyfile(kept, target)
             used(kept)
-        except FileNotFoundError:
+        except OSError:  # not there, or not readable; where ``target`` cannot be written, the next line says so
             self._write(target)
-            with atomic_path(kept) as temporary:
-                shutil.copyfile(target, temporary)
-            self._cache.trim()
+            self._cache.keep_file(kept, target)
 
     def _write(self, target: Path) -> None:
         """From what is packed where that is at hand: the file of the sweep is not read for it."""

@@ -11,7 +11,7 @@ import platformdirs
 import torch
 
 from fetaliqa import __version__
-from fetaliqa.errors import BundleError, OptionError
+from fetaliqa.errors import BundleError, OptionError, RequestStopped
 from fetaliqa.inference.assessment import ASSESSMENT_REVISION, ASSESSMENT_SCHEMA, Progress, assess, model_info
 from fetaliqa.inference.cache import (
     DEFAULT_BYTES,
@@ -260,6 +260,8 @@ class AssessmentService:
         identity = file_identity(path, request.options.sweep_count)
         if (known := usable(self._known(path, request, identity))) is not None:
             return known
+        if stopped is not None and stopped():
+            raise RequestStopped()
         sweep = read_sweep(path, sweeps=request.options.sweep_count)
         if self._cache is None:
             # the pixels' hash is made beside the frames then; a file that has an identity is told by that

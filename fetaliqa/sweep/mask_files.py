@@ -17,6 +17,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from fetaliqa.atomic import atomic_path
+from fetaliqa.errors import StorageError
 from fetaliqa.sweep.deflated_frames import GzipWrapping, Wrapping, ZlibWrapping, deflated
 from fetaliqa.sweep.itk_paths import write_compressed
 from fetaliqa.sweep.orientation import UPRIGHT, as_stored, stored_shape
@@ -63,6 +64,7 @@ def write_frames(path: Path, shape: Shape, grid: Grid, frames: Iterable[np.ndarr
 
     Raises:
         ValueError: when there are more or fewer frames, or one has another size.
+        OSError, StorageError: when the disk does not take it.
     """
     suffix = ".nii.gz" if path.name.lower().endswith(".nii.gz") else path.suffix.lower()
     if grid.exif != UPRIGHT:
@@ -72,7 +74,10 @@ def write_frames(path: Path, shape: Shape, grid: Grid, frames: Iterable[np.ndarr
         stack = np.stack([np.zeros(shape[1:], np.uint8) if frame is None else frame for frame in frames])
         _check(stack.shape, shape)
         with atomic_path(path) as temporary:
-            write_compressed(image_on_grid(stack, grid), temporary)
+            try:
+                write_compressed(image_on_grid(stack, grid), temporary)
+            except RuntimeError as problem:  # ITK's word for any failed write
+                raise StorageError(f"{path.name}: the masks were not written; check the disk's room") from problem
         return
     sequence = grid.sequence and suffix == ".nrrd"
     header, wrapping = _WRITERS[".seq.nrrd" if sequence else suffix]

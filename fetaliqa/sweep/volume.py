@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import SimpleITK as sitk
 
-from fetaliqa.errors import SweepError
+from fetaliqa.atomic import why_not_written
+from fetaliqa.errors import StorageError, SweepError
 from fetaliqa.sweep.layout import Layout, times
 from fetaliqa.sweep.pixels import Pixels
 from fetaliqa.sweep.types import Grid
@@ -26,6 +28,9 @@ NO_SPACING_NOTE = "no pixel spacing in the file: no measurement in mm"
 SPACING_MM = (1e-3, 100.0)
 """Smallest and largest pixel spacing that a frame can have: from ultrasound microscopes to thumbnails. What lies
 outside is a spacing in another unit than the file says."""
+
+_IN_MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+"""Folder in memory (Linux) for the headers that SimpleITK is given: a full disk keeps nobody from reading."""
 
 MIN_DETERMINANT = 1e-3  # of the direction cosines: 1 when they are perpendicular, 0 when two coincide
 
@@ -100,15 +105,18 @@ def read_grid(header: bytes, suffix: str, image_io: str, sizes: Sequence[int], l
     """
     reader = sitk.ImageFileReader()
     reader.SetImageIO(image_io)
-    with tempfile.TemporaryDirectory(prefix="fetaliqa-") as folder:
-        path = Path(folder) / f"header{suffix}"
-        path.write_bytes(header)
-        reader.SetFileName(str(path))
-        try:
-            reader.ReadImageInformation()
-        except RuntimeError as error:
-            reason = str(error).strip().splitlines()[-1].split("): ")[-1].replace(str(path), name)
-            raise SweepError(f"{name}: its header cannot be used ({reason}); export the file again") from None
+    try:
+        with tempfile.TemporaryDirectory(prefix="fetaliqa-", dir=_IN_MEMORY) as folder:
+            path = Path(folder) / f"header{suffix}"
+            path.write_bytes(header)
+            reader.SetFileName(str(path))
+            try:
+                reader.ReadImageInformation()
+            except RuntimeError as error:
+                reason = str(error).strip().splitlines()[-1].split("): ")[-1].replace(str(path), name)
+                raise SweepError(f"{name}: its header cannot be used ({reason}); export the file again") from None
+    except OSError as problem:
+        raise StorageError(f"{name}: its header cannot be read: {why_not_written(problem, 'read it')}") from None
     size = tuple(reader.GetSize())
     if size != tuple(sizes):
         raise SweepError(

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from monailabel.interfaces.tasks.batch_infer import BatchInferTask
@@ -13,6 +13,7 @@ from monailabel.interfaces.tasks.batch_infer import BatchInferTask
 from fetaliqa.errors import FetalIQAError
 from monailabel_app.lib.ids import check_id
 from monailabel_app.lib.refusal import Refused
+from monailabel_app.lib.scratch import scratch
 
 logger = logging.getLogger(__name__)
 
@@ -46,6 +47,7 @@ class AssessAhead(BatchInferTask):
         Returns:
             Per image id: best frame, seconds and whether it was cached; or the error's sentence.
         """
+        scratch.holds_masks = True  # they are discarded below
         images = sorted(self.get_images(request, datastore))
         limit = int(request.get("max_batch_size") or 0)
         images = images[:limit] if limit > 0 else images
@@ -60,7 +62,7 @@ class AssessAhead(BatchInferTask):
                 logger.warning("%d of %d: %s failed: %s", number, len(images), image, error)
                 continue
             if answer.get("file"):
-                os.unlink(answer["file"])  # the written masks stay in the cache
+                scratch.discard(Path(answer["file"]))  # the written masks stay in the cache
             params = answer["params"]
             seconds = round(time.perf_counter() - started, 2)
             outcome[image] = {"best": params["fetaliqa"]["best"], "cached": params["cached"], "seconds": seconds}

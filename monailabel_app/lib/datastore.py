@@ -11,8 +11,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import re
 import shutil
-import tempfile
 import time
 import zipfile
 from pathlib import Path
@@ -30,10 +30,15 @@ from monailabel_app.lib.downloads import Downloads, complete_copy
 from monailabel_app.lib.ids import check_id
 from monailabel_app.lib.label_info import plain
 from monailabel_app.lib.labels_folder import LabelsFolder
-from monailabel_app.lib.received import check_self_contained, sweep_suffixes
+from monailabel_app.lib.received import check_self_contained, suffix_of, sweep_suffixes
 from monailabel_app.lib.refusal import Refused, as_refusal
+from monailabel_app.lib.scratch import scratch
 
 logger = logging.getLogger(__name__)
+
+
+HALF_UPLOAD = re.compile(r"\..+\.[a-z0-9_]{8}(\.[^.]+)?")  # what ``atomic_path`` writes into
+HALF_SECONDS = 86400.0  # an upload that another server receives looks the same, and is done by then
 
 
 class GuardedDatastore(LabelsFolder):
@@ -55,8 +60,10 @@ class GuardedDatastore(LabelsFolder):
         self.downloads = Downloads()
         images = str(images_below(Path(studies)))
         super().__init__(
-            studies, images, max_file_bytes=max_file_bytes, auto_reload=auto_reload, read_only=read_only
+            studies, str(images), max_file_bytes=max_file_bytes, auto_reload=auto_reload, read_only=read_only
         )
+        if not read_only:
+            _remove_halves(Path(studies) / images)
 
     # -- reading: ids checked, and never in the middle of a refresh ---------------------------------
 
@@ -134,21 +141,22 @@ class GuardedDatastore(LabelsFolder):
 
         Raises:
             Refused: 400 when an image cannot be read.
+            OSError: when the disk does not take it.
         """
-        handle, name = tempfile.mkstemp(prefix="fetaliqa-", suffix=".zip")
-        complete = False
+        pairs = self.datalist()[:limit_cases]
+        with self._guard:
+            index = self._datastore.model_dump_json(exclude={"base_path"})
+        target = scratch.file(".zip")
         try:
-            with os.fdopen(handle, "wb") as file, zipfile.ZipFile(file, "w") as archive:
-                for entry in self.datalist()[:limit_cases]:
-                    self._archive_image(archive, Path(entry["image"]))
-                    archive.write(entry["label"], f"label/{Path(entry['label']).name}")
-                with self._guard:
-                    archive.writestr("metadata.json", self._datastore.model_dump_json(exclude={"base_path"}))
-            complete = True
-        finally:
-            if not complete:
-                os.unlink(name)
-        return name
+            with zipfile.ZipFile(target, "w") as archive:
+                for pair in pairs:
+                    self._archive_image(archive, Path(pair["image"]))
+                    archive.write(pair["label"], f"label/{Path(pair['label']).name}")
+                archive.writestr("metadata.json", index)
+        except BaseException:
+            scratch.discard(target)
+            raise
+        return str(target)
 
     def _archive_image(self, archive: zipfile.ZipFile, path: Path) -> None:
         described = self.downloads.described(path)
@@ -160,7 +168,7 @@ class GuardedDatastore(LabelsFolder):
         try:
             archive.write(copy, f"image/{described.name(path)}")
         finally:
-            copy.unlink()
+            scratch.discard(copy)
 
     # -- writing ------------------------------------------------------------------------------------
 
@@ -219,3 +227,14 @@ class GuardedDatastore(LabelsFolder):
         self.image_path(image_id)
         with self._locked(), as_refusal():
             super().update_image_info(image_id, plain(info))
+
+
+def _remove_halves(images: Path) -> None:
+    """Remove what killed servers left half-written."""
+    for left in images.glob(".*"):
+        suffix = suffix_of(left.name, sweep_suffixes())
+        if suffix is None or not HALF_UPLOAD.fullmatch(left.name[: -len(suffix)]):
+            continue
+        with contextlib.suppress(OSError):
+            if left.is_file() and time.time() - left.stat().st_mtime > HALF_SECONDS:
+                left.unlink()

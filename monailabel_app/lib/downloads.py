@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +13,7 @@ from fetaliqa.errors import FetalIQAError
 from fetaliqa.sweep.complete_copy import copy_suffix, write_copy
 from fetaliqa.sweep.reading import open_image
 from monailabel_app.lib.offered import download_name, split_name
+from monailabel_app.lib.scratch import scratch
 
 GRID_HEADER = "fetaliqa-grid"
 MAX_KNOWN = 10_000  # images, of some hundred bytes each
@@ -81,18 +80,16 @@ def _describe(path: Path) -> Described:
 
 
 def complete_copy(path: Path, suffix: str) -> Path:
-    """A temporary copy of an image that can be opened by itself; the caller removes it.
+    """A temporary copy of an image that can be opened by itself; the caller discards it.
 
     Raises:
         SweepError: when the image cannot be read.
         OSError: when the disk does not take it.
     """
-    handle, name = tempfile.mkstemp(prefix="fetaliqa-", suffix=suffix)
-    os.close(handle)
-    target = Path(name)
+    target = scratch.file(suffix)
     try:
         write_copy(path, target)
     except BaseException:
-        target.unlink(missing_ok=True)
+        scratch.discard(target)
         raise
     return target

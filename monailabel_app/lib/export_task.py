@@ -21,7 +21,7 @@ from fetaliqa.export.run import run_export
 from fetaliqa.export.selection import Selection
 from fetaliqa.export.source import ExportSource
 from fetaliqa.labels.record import MAX_TEXT
-from monailabel_app.lib.export_folder import ExportFolder
+from monailabel_app.lib.held_folder import EXPORT_PREFIX, HeldFolder
 from monailabel_app.lib.refusal import Refused
 
 logger = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ class ExportJob:
     """
 
     id: str
-    held: ExportFolder
+    held: HeldFolder
     status: str = "RUNNING"
     cases: int = 0
     total: int = 0
@@ -132,7 +132,7 @@ class ExportTasks:
                 alive=lambda: _check(stop),
             )
             self._remove()
-            job = ExportJob(uuid4().hex, ExportFolder(), stop=stop)
+            job = ExportJob(uuid4().hex, HeldFolder(EXPORT_PREFIX), stop=stop)
             job.thread = threading.Thread(target=self._run, args=(job, source, selection, options), daemon=True)
             self._job = job
             job.thread.start()

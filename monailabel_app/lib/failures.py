@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 from collections.abc import Mapping
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -11,19 +13,23 @@ from fastapi.responses import JSONResponse
 from monailabel.interfaces.exception import ImageNotFoundException, LabelNotFoundException, MONAILabelException
 from starlette.exceptions import HTTPException
 
+from fetaliqa.atomic import why_not_written
 from fetaliqa.errors import FetalIQAError
 from monailabel_app.lib.shown_paths import without_folders
 
 logger = logging.getLogger(__name__)
 
+MAX_SENTENCE = 1000  # characters: a sentence repeats the value that it is about, which may be megabytes
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
+
 
 def _reply(status: int, sentence: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
-    return JSONResponse({"detail": without_folders(sentence)}, status, headers)
-
-
-async def _refused(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, HTTPException)
-    return _reply(error.status_code, str(error.detail), error.headers)
+    sentence = without_folders(sentence)
+    if len(sentence) > MAX_SENTENCE:
+        sentence = f"{sentence[: MAX_SENTENCE // 2]} […] {sentence[-MAX_SENTENCE // 2 :]}"
+    # half of a surrogate pair cannot be sent
+    readable = sentence.encode("utf-8", "backslashreplace").decode("utf-8")
+    return JSONResponse({"detail": readable}, status, headers)
 
 
 async def _library(request: Request, error: Exception) -> JSONResponse:
@@ -46,13 +52,65 @@ async def _invalid(request: Request, error: Exception) -> JSONResponse:
     return _reply(400, "; ".join(found))
 
 
+async def _http(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    cause = error.__cause__
+    if isinstance(cause, OSError) and cause.errno in DISK:  # while FastAPI put a form's files on the disk
+        return await _disk(request, cause)
+    return _reply(error.status_code, str(error.detail), error.headers)
+
+
+async def _disk(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, OSError)
+    if error.errno not in DISK:
+        logger.error("%s %s failed", request.method, request.url.path, exc_info=error)
+        return await _bug(request, error)
+    logger.error("%s %s: the disk does not take it: %s", request.method, request.url.path, error)
+    return _reply(507, f"nothing was changed: {why_not_written(error, 'try')}")
+
+
 async def _bug(request: Request, error: Exception) -> JSONResponse:
     return _reply(500, f"an internal error ({type(error).__name__}); the server's log has the details")
 
 
+ERROR = {
+    "type": "object",
+    "properties": {"detail": {"type": "string"}},
+    "required": ["detail"],
+    "additionalProperties": False,
+}
+EVERYWHERE = {"4XX": "the request cannot be carried out; the sentence says why"}
+WRITING = {"507": "the disk does not take it; nothing was changed"}
+UPLOADING = {"503": "too many uploads are being received, or the model cannot be used; try again later"}
+
+
+def _describe_errors(document: dict[str, Any]) -> None:
+    """Say of each call which errors it answers with, instead of FastAPI's 422, which is a 400 here."""
+    for methods in document["paths"].values():
+        for method, call in methods.items():
+            call["responses"].pop("422", None)
+            errors = dict(EVERYWHERE)
+            if method in ("post", "put", "delete"):
+                errors |= WRITING
+            if "multipart/form-data" in call.get("requestBody", {}).get("content", {}):
+                errors |= UPLOADING
+            for status, told in errors.items():
+                content = {"application/json": {"schema": ERROR}}
+                call["responses"][status] = {"description": told, "content": content}
+
+
 def add_error_replies(app: FastAPI) -> None:
-    """Install the handlers."""
-    app.add_exception_handler(HTTPException, _refused)
+    """Install the handlers, and describe them in the API's document."""
+    made = app.openapi
+
+    def described() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            _describe_errors(made())
+        return made()
+
+    app.openapi = described  # type: ignore[method-assign]
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(OSError, _disk)
     app.add_exception_handler(FetalIQAError, _library)
     app.add_exception_handler(MONAILabelException, _monailabel)
     app.add_exception_handler(RequestValidationError, _invalid)

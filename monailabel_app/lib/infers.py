@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import functools
 import logging
-import os
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -20,8 +18,8 @@ from fetaliqa.inference.service import default_cache_directory
 from fetaliqa.models.store import DEMO, current_version, published_versions
 from fetaliqa.sweep import MASK_SUFFIXES
 from monailabel_app.lib.conf import CLS_MODEL, SEG_MODEL, ServerConf
-from monailabel_app.lib.received import TEMPORARY_PREFIX
 from monailabel_app.lib.refusal import Refused, as_refusal
+from monailabel_app.lib.scratch import scratch
 from monailabel_app.lib.serving import Serving
 
 logger = logging.getLogger(__name__)
@@ -95,7 +93,9 @@ class SweepTask(InferTask):
         options, suffix = _options(request)
         name = str(request.get("image_name") or path.name)
         started = time.perf_counter()
-        result = self.serving.current().assess(path, options, progress=_progress_log(name))
+        stopped = request.get("stopped")
+        stopped = stopped if callable(stopped) else None  # the plain server hands on what a client calls so
+        result = self.serving.current().assess(path, options, progress=_progress_log(name), stopped=stopped)
         return self._reply(path, request, suffix, result, started)
 
     def _reply(
@@ -157,16 +157,15 @@ def mask_suffix(value: Any) -> str:
 
 
 def _write_temporary(result: Any, suffix: str) -> str:
-    handle, name = tempfile.mkstemp(prefix=TEMPORARY_PREFIX, suffix=suffix)
-    os.close(handle)
+    target = scratch.mask_file(suffix)
     written = False
     try:
-        result.write_masks(Path(name))
+        result.write_masks(target)
         written = True
     finally:
         if not written:
-            os.unlink(name)
-    return name
+            scratch.discard(target)
+    return str(target)
 
 
 def published_spec() -> str:

@@ -11,8 +11,8 @@ import numpy as np
 from fetaliqa.errors import LabelError
 from fetaliqa.labels import FrameRecord, parse_record
 from fetaliqa.labels.record import KEY, MAX_SECONDS, record_in_info
+from monailabel_app.lib.json_input import MAX_DEPTH, too_deep
 
-MAX_DEPTH = 50  # of objects within objects; the index is read by a parser that gives up at about 200
 ADDED = ("ts", "name", "version")  # by the index itself
 
 
@@ -25,7 +25,7 @@ def plain(info: dict[str, Any]) -> dict[str, Any]:
     try:
         text = json.dumps(info, default=str, allow_nan=False, ensure_ascii=False)
         text.encode("utf-8")
-        deep = _depth(json.loads(text)) > MAX_DEPTH
+        deep = too_deep(json.loads(text))
     except RecursionError:
         deep = True
     except ValueError as problem:  # UnicodeEncodeError is one
@@ -41,14 +41,6 @@ def without_record(info: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(told.get("params"), dict) and KEY in told["params"]:
         told["params"] = {name: value for name, value in told["params"].items() if name != KEY}
     return told
-
-
-def _depth(value: Any) -> int:
-    if isinstance(value, dict):
-        return 1 + max(map(_depth, value.values()), default=0)
-    if isinstance(value, list):
-        return 1 + max(map(_depth, value), default=0)
-    return 0
 
 
 def record_of(image_id: str, info: dict[str, Any], frame_count: int | None = None) -> FrameRecord | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -29,6 +28,7 @@ from monailabel_app.lib.label_info import check_record, plain, record_of
 from monailabel_app.lib.received import LABEL_SUFFIXES, check_self_contained, suffix_of
 from monailabel_app.lib.received_label import read_received
 from monailabel_app.lib.refusal import Refused, as_refusal
+from monailabel_app.lib.scratch import scratch
 from monailabel_app.lib.shown_labels import PROPOSALS, ShownLabels, tag_of
 
 logger = logging.getLogger(__name__)
@@ -112,11 +112,11 @@ class LabelsFolder(ShownLabels):
         check_self_contained(received)
         image = self.image_path(image_id)
         seen = source_of(image)
-        with tempfile.TemporaryDirectory(prefix="fetaliqa-") as folder:
+        with scratch.folder() as folder:
             with as_refusal():
                 info = _without_ours(plain(label_info or {}))
                 based_on = _based_on(info)
-                label = self._read_label(image_id, image, received, info, Path(folder))
+                label = self._read_label(image_id, image, received, info, folder)
                 compared = None
                 if label.record is None and tag != PROPOSALS:
                     compared = Comparison(self, image_id, tag, label.masks, (seen,), label.pixels, info)

@@ -14,6 +14,7 @@ from fetaliqa.names import is_case_name
 from fetaliqa.sweep import DETACHED_SUFFIXES, MASK_SUFFIXES, SWEEP_SUFFIXES, is_self_contained
 from fetaliqa.sweep.contents import MARK, MARK_AT
 from monailabel_app.lib.refusal import Refused
+from monailabel_app.lib.scratch import scratch
 
 TEMPORARY_PREFIX = "fetaliqa-"  # of our files and folders in the temporary folder
 LABEL_SUFFIXES = (*MASK_SUFFIXES, ".nii")
@@ -89,8 +90,8 @@ def check_self_contained(path: Path) -> None:
 @contextlib.contextmanager
 def received_file(stream: BinaryIO, name: str) -> Iterator[Path]:
     """Keep a client's file under ``name`` in a private folder for the duration of the block."""
-    with tempfile.TemporaryDirectory(prefix=TEMPORARY_PREFIX) as folder:
-        path = Path(folder) / name
+    with scratch.folder() as folder:
+        path = folder / name
         with open(path, "wb") as target:
             shutil.copyfileobj(stream, target, 1 << 20)
         yield path

@@ -17,7 +17,9 @@ from monailabel_app.lib.received import TEMPORARY_PREFIX
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 # our own temporary folders, whose names say nothing
-_TEMPORARY = re.compile(rf"(?<![\w./-]){re.escape(TEMPORARY_PREFIX)}[a-z0-9_]{{8}}/")
+_TEMPORARY = re.compile(
+    rf"(?<![\w./-]){re.escape(TEMPORARY_PREFIX)}(?:[a-z]+-)?[a-z0-9_]{{8}}/(?:tmp[a-z0-9_]{{8}}/)?"
+)
 
 
 def server_folders() -> list[Path]:

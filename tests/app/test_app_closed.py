@@ -12,7 +12,7 @@ from app_harness import REPOSITORY, environment, write_case
 APPS = 10
 # without MONAI, as the server starts; each app does what one that serves does
 CODE = """
-import gc, json, sys, threading, weakref
+import gc, json, sys, threading, time, weakref
 from monailabel_app.lib.quick_start import promised
 promised.begin()
 from monailabel_app.main import FetalIQAApp
@@ -39,6 +39,9 @@ for number in range(int(sys.argv[3])):
     for thread in threading.enumerate():
         if thread.name == "label-queue":
             thread.join()
+    deadline = time.monotonic() + 10  # threads that were told to end take a moment
+    while threads and names() != threads[0] and time.monotonic() < deadline:
+        time.sleep(0.05)
     threads.append(names())
 gc.collect()
 print("FOUND", json.dumps([threads, during, [model() is None for model in models]]))

@@ -131,7 +131,7 @@ def test_an_export_that_grows_too_large_ends_and_leaves_nothing(exporting: Serve
         ({"classes": "all"}, 400, "classes 'all'"),
         ({"report": "yes"}, 400, "report is 'yes'"),
         ({"model": "/models/evil"}, 404, "there is no model"),
-        ([1], 400, "valid dictionary"),
+        ([1], 400, "must be a JSON object"),
     ],
 )
 def test_a_request_that_cannot_be_met_is_refused_with_a_sentence(
@@ -183,8 +183,8 @@ def test_the_server_removes_a_finished_export_when_it_ends(tmp_path: Path) -> No
 
 HOLDER = """
 import sys, time
-from monailabel_app.lib.export_folder import ExportFolder
-held = ExportFolder()
+from monailabel_app.lib.held_folder import HeldFolder
+held = HeldFolder()
 print(held.path, flush=True)
 time.sleep(60)
 """
@@ -193,7 +193,7 @@ time.sleep(60)
 def test_what_a_killed_server_left_is_removed_and_what_a_living_one_has_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from monailabel_app.lib.export_folder import PREFIX, ExportFolder, remove_stale
+    from monailabel_app.lib.held_folder import PREFIX, HeldFolder, remove_stale
 
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     holder = subprocess.Popen(
@@ -207,12 +207,14 @@ def test_what_a_killed_server_left_is_removed_and_what_a_living_one_has_stays(
         assert holder.stdout is not None
         left = Path(holder.stdout.readline().strip())
         (left / "export.zip").write_bytes(b"zip")
-        mine, new, old = ExportFolder(), tmp_path / f"{PREFIX}new", tmp_path / f"{PREFIX}old"
-        other = tmp_path / "elsewhere"
+        mine, new, old = HeldFolder(), tmp_path / f"{PREFIX}new", tmp_path / f"{PREFIX}old"
+        other = tmp_path / f"{PREFIX}of-a-person"
         for folder in (new, old, other):
             folder.mkdir()
         (tmp_path / f"{PREFIX}link").symlink_to(other)
-        os.utime(old, (time.time() - 7200,) * 2)
+        (other / "file").write_text("not ours")
+        for folder in (old, other):
+            os.utime(folder, (time.time() - 7200,) * 2)
         assert remove_stale() == 1  # the old one, which is nobody's
         assert (left / "export.zip").exists()
         holder.kill()

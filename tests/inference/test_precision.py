@@ -53,8 +53,9 @@ def test_a_bfloat16_encoder_answers_as_a_float32_one_does(random_bundle, random_
 def test_assessments_of_another_precision_are_cached_apart(random_bundle) -> None:
     from fetaliqa.inference import AssessOptions
 
-    keys = {
-        AssessmentService(random_bundle.directory, device="cpu", precision=name)._key("c", AssessOptions())
-        for name in ("fp32", "bf16")
-    }
+    options = AssessOptions()
+    services = [
+        AssessmentService(random_bundle.directory, device="cpu", precision=name) for name in ("fp32", "bf16")
+    ]
+    keys = {service._resolved(options).key("c") for service in services}
     assert len(keys) == 2

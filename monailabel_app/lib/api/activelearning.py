@@ -7,17 +7,29 @@ import re
 import time
 from typing import Any
 
-from fastapi import APIRouter, Body, Request
+from fastapi import APIRouter, Request
 
 from monailabel_app.lib.api.common import USER, served
 from monailabel_app.lib.ids import check_known
+from monailabel_app.lib.json_input import JsonObject, takes_json
 from monailabel_app.lib.refusal import Refused
 from monailabel_app.lib.strategies import ANONYMOUS, rater_of
 
 logger = logging.getLogger(__name__)
 router = APIRouter(prefix="/activelearning", tags=["ActiveLearning"])
 
-NO_BODY = Body(default=None)
+BODY = takes_json(
+    {
+        "user": {"type": "string"},
+        "client_id": {"type": "string"},
+        "frames": {"type": "integer", "minimum": 1},
+        "per_sweep": {"type": "integer", "minimum": 1},
+        "gap": {"type": "integer", "minimum": 0},
+        "seed": {"type": "integer", "minimum": 0},
+        "skip": {"type": "array", "items": {"type": "string"}},
+        "lease_minutes": {"type": "number", "exclusiveMinimum": 0},
+    }
+)
 EXHAUSTED = (
     "nothing is left to label: every case has its frames labelled, is in another rater's hands, or was skipped"
 )
@@ -37,12 +49,10 @@ def release(request: Request, user_name: str | None = None, user: Any = USER) ->
     return {"released": rater}
 
 
-@router.post("/{strategy}", summary="The next case to label, by a strategy")
-def next_sample(request: Request, strategy: str, params: Any = NO_BODY, user: Any = USER) -> dict[str, Any]:
+@router.post("/{strategy}", summary="The next case to label, by a strategy", openapi_extra=BODY)
+def next_sample(request: Request, params: JsonObject, strategy: str, user: Any = USER) -> dict[str, Any]:
     """A case and its frames worth labelling; ``exhausted`` with a sentence when nothing is left."""
-    if params is not None and not isinstance(params, dict):
-        raise Refused(400, f"the body must be a JSON object like {{}}, not {type(params).__name__}")
-    asked = dict(params or {})
+    asked = dict(params)
     for name in (strategy, asked.pop("strategy", strategy)):  # MONAI Label takes the body's
         strategy = check_known("strategy", str(name), served()._strategies)
     if name := _authenticated(user):

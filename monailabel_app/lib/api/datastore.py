@@ -13,10 +13,11 @@ from fetaliqa.labels import LabelVersion
 from fetaliqa.labels.comparing import KEY as COMPARED
 from fetaliqa.labels.comparing import counted
 from fetaliqa.labels.confirming import parse_frames
-from monailabel_app.lib.api.common import ADMIN, ANNOTATOR, USER, json_object, served
+from monailabel_app.lib.api.common import ADMIN, ANNOTATOR, MAX_COUNT, USER, Version, served
 from monailabel_app.lib.api.replies import sent_file, vanishing_file
 from monailabel_app.lib.downloads import complete_copy
 from monailabel_app.lib.ids import check_id
+from monailabel_app.lib.json_input import json_object
 from monailabel_app.lib.labels_folder import LEFT_OUT
 from monailabel_app.lib.offered import download_name, split_name
 from monailabel_app.lib.received import (
@@ -29,6 +30,7 @@ from monailabel_app.lib.received import (
 )
 from monailabel_app.lib.refusal import Refused, as_refusal
 from monailabel_app.lib.shown_paths import without_folders
+from monailabel_app.lib.upload_slots import in_turn
 
 router = APIRouter(prefix="/datastore", tags=["Datastore"])
 
@@ -57,6 +59,7 @@ def get_datastore(output: Literal["train", "stats", "all"] | None = None, user: 
 
 @router.put("/", summary="Upload an image", include_in_schema=False)
 @router.put("/image", summary="Upload an image")
+@in_turn("image")
 def put_image(
     file: Annotated[UploadFile, File()],
     image: str | None = None,
@@ -125,6 +128,7 @@ def put_image_info(image: str, info: Annotated[str, Form()] = "{}", user: Any = 
 
 
 @router.put("/label", summary="Save a label")
+@in_turn("label")
 def put_label(
     image: str,
     label: Annotated[UploadFile, File()],
@@ -189,7 +193,7 @@ def get_label_history(label: str, tag: str, user: Any = USER) -> list[dict[str, 
 
 
 @router.get("/label/version", summary="Download a version of a label")
-def get_label_version(label: str, tag: str, version: int, user: Any = USER) -> FileResponse:
+def get_label_version(label: str, tag: str, version: Version, user: Any = USER) -> FileResponse:
     """The mask file of one version."""
     store = served().datastore()
     store.image_path(label)
@@ -202,7 +206,7 @@ def get_label_version(label: str, tag: str, version: int, user: Any = USER) -> F
 
 
 @router.post("/label/restore", summary="Make an earlier version the label again")
-def restore_label(label: str, tag: str, version: int, user: Any = ANNOTATOR) -> dict[str, Any]:
+def restore_label(label: str, tag: str, version: Version, user: Any = ANNOTATOR) -> dict[str, Any]:
     """The earlier version becomes a new one; nothing is overwritten."""
     return served().datastore().restore_label(label, tag, version, {"user": user.username}).summary()
 
@@ -211,7 +215,7 @@ def restore_label(label: str, tag: str, version: int, user: Any = ANNOTATOR) -> 
 def review_label(
     label: str,
     tag: str,
-    version: int,
+    version: Version,
     state: Annotated[str, Form()],
     comment: Annotated[str, Form()] = "",
     user: Any = ANNOTATOR,
@@ -240,7 +244,9 @@ def confirm_label(
 
 
 @router.post("/label/pick", summary="Make one rater's version the final label")
-def pick_label(label: str, tag: str, version: int, final: str = "final", user: Any = ANNOTATOR) -> dict[str, Any]:
+def pick_label(
+    label: str, tag: str, version: Version, final: str = "final", user: Any = ANNOTATOR
+) -> dict[str, Any]:
     """The version is accepted, and becomes the next version of the tag ``final``."""
     picked = served().datastore().pick_label(label, tag, version, final, {"user": user.username})
     return {**picked.summary(), "picked_from": picked.info["picked_from"]}
@@ -268,7 +274,9 @@ def put_label_info_old(label: str, tag: str, params: Annotated[str, Form()] = "{
 
 
 @router.get("/dataset", summary="All finally labelled images as one ZIP")
-def get_dataset(limit_cases: Annotated[int | None, Query(ge=1)] = None, user: Any = ANNOTATOR) -> Response:
+def get_dataset(
+    limit_cases: Annotated[int | None, Query(ge=1, le=MAX_COUNT)] = None, user: Any = ANNOTATOR
+) -> Response:
     """Images, final labels and the index; 404 while nothing is labelled."""
     store = served().datastore()
     if not store.datalist():

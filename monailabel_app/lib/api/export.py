@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Body
+from fastapi import APIRouter
 from fastapi.responses import Response
 
 from monailabel_app.lib.api.common import ADMIN, USER, served
 from monailabel_app.lib.api.replies import streamed_file
+from monailabel_app.lib.json_input import JsonObject, takes_json
 from monailabel_app.lib.refusal import Refused, as_refusal
 from monailabel_app.lib.shown_paths import without_folders
 
 router = APIRouter(prefix="/export", tags=["Export"])
 
 
-@router.post("/", summary="Start an export")
-def export_start(params: Annotated[dict[str, Any] | None, Body()] = None, user: Any = ADMIN) -> dict[str, Any]:
+TEXT, FLAG = {"type": "string", "minLength": 1}, {"type": "boolean"}
+BODY = takes_json(
+    {
+        **dict.fromkeys(("format", "name", "classes", "licence", "model"), TEXT),
+        **dict.fromkeys(("blank_outside", "report", "parquet"), FLAG),
+        "selection": {"type": "object"},
+    },
+    others=False,
+)
+
+
+@router.post("/", summary="Start an export", openapi_extra=BODY)
+def export_start(params: JsonObject, user: Any = ADMIN) -> dict[str, Any]:
     """Keys: format, selection, name, classes, licence, blank_outside, report, parquet, model; see docs/export.md.
 
     The folder is the server's studies, and the files go to a temporary folder of the server: no path is taken.
@@ -24,7 +36,7 @@ def export_start(params: Annotated[dict[str, Any] | None, Body()] = None, user: 
     app = served()
     services = {name: task.serving.current() for name, task in app._infers.items()}
     with as_refusal():
-        return app.exports().start(params or {}, services).to_json()
+        return app.exports().start(params, services).to_json()
 
 
 @router.get("/{job_id}", summary="Progress of an export")

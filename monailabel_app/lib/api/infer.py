@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-import functools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import anyio
-from fastapi import APIRouter, File, Form, Response, UploadFile
+from fastapi import APIRouter, File, Form, Request, Response, UploadFile
 
-from monailabel_app.lib.api.common import USER, json_object, served
+from fetaliqa.inference.options import MAX_SWEEPS, MAX_TOP_N
+from fetaliqa.sweep import MASK_SUFFIXES
+from monailabel_app.lib.api.common import USER, served
 from monailabel_app.lib.api.replies import mask_reply
 from monailabel_app.lib.ids import check_id
 from monailabel_app.lib.infers import known_task
+from monailabel_app.lib.json_input import json_object
 from monailabel_app.lib.offered import split_name
 from monailabel_app.lib.received import check_file_name, received_file, sweep_suffixes
 from monailabel_app.lib.refusal import Refused
+from monailabel_app.lib.wanted import while_wanted
 
 router = APIRouter(prefix="/infer", tags=["Infer"])
 
@@ -24,7 +28,19 @@ MAX_INFERENCES = 2
 _limiter: anyio.CapacityLimiter | None = None
 
 Output = Literal["all", "json", "image"]
-SERVER_KEYS = ("image_name", "session", "output")  # set by the server from the query, never by params
+# set by the server, never by params
+SERVER_KEYS = ("image_name", "session", "output", "stopped")
+# what the API description says of the options
+OPTION_SCHEMAS: dict[str, dict[str, Any]] = {
+    "sweeps": {"type": "array", "items": {"type": "integer", "minimum": 0}},
+    "frames": {"type": "array", "items": {"type": "integer", "minimum": 0}, "minItems": 2, "maxItems": 2},
+    "top_n": {"type": "integer", "minimum": 1, "maximum": MAX_TOP_N},
+    "threshold": {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1},
+    "sweep_count": {"type": "integer", "minimum": 1, "maximum": MAX_SWEEPS},
+    "search": {"type": "boolean"},
+    "screen": {"type": "boolean"},
+    "result_extension": {"type": "string", "enum": list(MASK_SUFFIXES)},
+}
 
 
 def _inference_limiter() -> anyio.CapacityLimiter:
@@ -49,6 +65,7 @@ def checked_params(params: str | None, model: str, image: str) -> dict[str, Any]
 
 @router.post("/{model}", summary="Run a model on an image of the studies folder, or on an uploaded file")
 async def run_inference(
+    asked: Request,
     model: str,
     image: str = "",
     session_id: str = "",
@@ -69,8 +86,11 @@ async def run_inference(
     if file is None and not session_id and image:  # what is known already does not wait for what is not
         found = await anyio.to_thread.run_sync(_known, app, request, image)
     if found is None:
-        work = functools.partial(_infer, app, request, image, session_id, file)
-        found = await anyio.to_thread.run_sync(work, limiter=_inference_limiter())
+
+        def work(stopped: Callable[[], bool]) -> tuple[dict[str, Any], str]:
+            return _infer(app, {**request, "stopped": stopped}, image, session_id, file)
+
+        found = await while_wanted(asked, work, _inference_limiter())
     answer, name = found
     if output == "image" and not answer["file"]:
         raise Refused(400, f"{model} makes no masks; ask for output=json")

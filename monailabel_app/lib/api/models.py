@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Body
+from fastapi import APIRouter
 
 from fetaliqa.models.home import models_folder
 from fetaliqa.models.naming import valid_name
@@ -13,10 +13,13 @@ from fetaliqa.models.store import current_version, published_versions
 from monailabel_app.lib.api.common import ADMIN, USER, served
 from monailabel_app.lib.conf import SEG_MODEL
 from monailabel_app.lib.infers import SweepTask, known_task
+from monailabel_app.lib.json_input import JsonObject, takes_json
 from monailabel_app.lib.refusal import Refused, as_refusal
 from monailabel_app.lib.shown_paths import without_folders
 
 router = APIRouter(prefix="/models", tags=["Models"])
+
+BODY = takes_json({"version": {"type": ["string", "integer"]}}, required=("version",))
 
 
 @router.get("/", summary="Versions of a model, and which one is served")
@@ -53,14 +56,13 @@ def get_history(model: str = SEG_MODEL, user: Any = USER) -> list[dict[str, Any]
         return without_folders(history(model))
 
 
-@router.post("/publish", summary="Use a candidate, or an earlier version, from now on")
-def publish_version(
-    version: Annotated[str | int, Body(embed=True)], model: str = SEG_MODEL, user: Any = ADMIN
-) -> dict[str, Any]:
+@router.post("/publish", summary="Use a candidate, or an earlier version, from now on", openapi_extra=BODY)
+def publish_version(params: JsonObject, model: str = SEG_MODEL, user: Any = ADMIN) -> dict[str, Any]:
     """The next inference uses it, unless the server was told a bundle."""
     task = known_task(served()._infers, model)
+    version = params.get("version")
     wanted = str(version)
-    if not valid_name(wanted):
+    if isinstance(version, bool) or not isinstance(version, str | int) or not valid_name(wanted):
         raise Refused(400, f"version {wanted[:80]!r} cannot be one; GET /models/ lists them")
     with as_refusal():
         changed = publish(model, wanted, reason=f"published by {user.username}")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import quote
@@ -16,8 +16,30 @@ from monailabel.utils.others.generic import get_mime_type
 from requests_toolbelt import MultipartEncoder
 
 from monailabel_app.lib.received import LABEL_SUFFIXES, suffix_of
+from monailabel_app.lib.scratch import scratch
 
 _CHUNK = 1 << 20  # bytes
+
+
+class AnyJSONResponse(JSONResponse):
+    """JSON that can be sent whatever it holds: what files from elsewhere say must not make an answer fail."""
+
+    def render(self, content: Any) -> bytes:
+        """As text; NaN and infinite numbers are null, and half of a surrogate pair is written as an escape."""
+        try:
+            return super().render(content)
+        except ValueError:
+            return super().render(_sendable(content))
+
+
+def _sendable(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {_sendable(key): _sendable(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_sendable(one) for one in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value.encode("utf-8", "backslashreplace").decode("utf-8") if isinstance(value, str) else value
 
 
 def _drained(source: Any, file: BinaryIO, path: Path) -> Iterator[bytes]:
@@ -26,14 +48,13 @@ def _drained(source: Any, file: BinaryIO, path: Path) -> Iterator[bytes]:
             yield chunk
     finally:
         file.close()
-        path.unlink(missing_ok=True)
+        scratch.discard(path)
 
 
 def _opened_and_gone(path: Path) -> BinaryIO:
     """Open a temporary file and take its name away; where a file in use keeps it, ``_drained`` removes it."""
     file = open(path, "rb")  # noqa: SIM115 (closed by the generator that sends it)
-    with suppress(OSError):  # POSIX lets the open file live on: nothing stays behind whatever the client does
-        path.unlink()
+    scratch.discard(path)  # POSIX lets the open file live on: nothing stays behind whatever the client does
     return file
 
 
@@ -96,7 +117,7 @@ def mask_reply(path: str | None, params: dict[str, Any], output: str | None, nam
     """
     if path is None or output == "json":
         if path is not None:
-            os.unlink(path)
+            scratch.discard(Path(path))
         return JSONResponse(params)
     mask = Path(path)
     file_name = f"{name}{suffix_of(mask.name, LABEL_SUFFIXES)}"

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import APIRouter, File, UploadFile
+from fastapi import APIRouter, File, Query, UploadFile
 
-from monailabel_app.lib.api.common import USER, served
+from monailabel_app.lib.api.common import MAX_COUNT, USER, served
 from monailabel_app.lib.api.infer import session_image
 from monailabel_app.lib.api.replies import sent_file
 from monailabel_app.lib.ids import check_id
 from monailabel_app.lib.offered import download_name
 from monailabel_app.lib.received import (
-    TEMPORARY_PREFIX,
     check_file_name,
     check_self_contained,
     last_part,
     sweep_suffixes,
 )
 from monailabel_app.lib.refusal import Refused
+from monailabel_app.lib.scratch import scratch
+from monailabel_app.lib.upload_slots import in_turn
 
 router = APIRouter(prefix="/session", tags=["Session"])
 
@@ -32,8 +32,12 @@ def _told(session: Any) -> dict[str, Any]:
 
 
 @router.put("/", summary="Start a session with one or several uploaded files")
+@in_turn("image")
 def create_session(
-    files: Annotated[list[UploadFile], File()], uncompress: bool = False, expiry: int = 0, user: Any = USER
+    files: Annotated[list[UploadFile], File()],
+    uncompress: bool = False,
+    expiry: Annotated[int, Query(le=MAX_COUNT)] = 0,
+    user: Any = USER,
 ) -> dict[str, Any]:
     """Keep the files until the session expires; several files are the frames of one sweep."""
     if uncompress:
@@ -49,8 +53,8 @@ def create_session(
             check_id("file name of the image", last_part(file.filename))
     if len(set(names)) != len(names):
         raise Refused(400, "two of the files have the same name; rename one")
-    with tempfile.TemporaryDirectory(prefix=TEMPORARY_PREFIX) as folder:
-        received = Path(folder) / "frames"
+    with scratch.folder() as folder:
+        received = folder / "frames"
         received.mkdir()
         for file, name in zip(files, names):
             with open(received / name, "wb") as target:

@@ -13,10 +13,9 @@ from typing import Any
 from fastapi import APIRouter, Depends, Response
 from fastapi.routing import APIRoute
 from monailabel.config import settings
-from monailabel.endpoints import info, login, model, scoring, train
+from monailabel.endpoints import info, login, model
 
 from monailabel_app.lib.api.common import served
-from monailabel_app.lib.ids import check_known
 from monailabel_app.lib.infers import known_task
 from monailabel_app.lib.refusal import Refused
 from monailabel_app.lib.shown_paths import shown_task
@@ -69,10 +68,6 @@ def taken_over(
     return ours
 
 
-def _known_method(method: str) -> None:
-    check_known("scoring method", method, served()._scoring_methods)
-
-
 def _known_model(model: str) -> None:
     known_task(served()._infers, model)
 
@@ -98,8 +93,6 @@ def routers() -> list[APIRouter]:
     kept = [
         others,
         taken_over(info.router),
-        taken_over(train.router, methods=("GET", "DELETE")),
-        taken_over(scoring.router, _known_method),
         taken_over(model.router, _known_model, methods=("GET",)),
     ]
     if settings.MONAI_LABEL_AUTH_ENABLE:
