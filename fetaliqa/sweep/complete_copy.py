@@ -106,9 +106,7 @@ def _itk_agrees(path: Path, image: OpenImage) -> bool:
         return False
     if sweep_suffix(path) not in DICOM_SUFFIXES:
         return True
-    from pydicom import dcmread
+    from pydicom.filereader import read_file_meta_info
 
-    encoding = dcmread(path, stop_before_pixels=True, specific_tags=["Rows"]).file_meta.get(
-        "TransferSyntaxUID", ""
-    )
+    encoding = read_file_meta_info(path).get("TransferSyntaxUID", "")
     return ITK_ENCODINGS.fullmatch(str(encoding)) is not None

@@ -10,13 +10,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from pydicom import dcmread
 from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
 
 from fetaliqa.errors import SweepError
 from fetaliqa.sweep.calibration import Calibration, read_calibration, same_spacing, written
-from fetaliqa.sweep.dicom_element import DAMAGE_ERRORS, reason_of
+from fetaliqa.sweep.dicom_element import DAMAGE_ERRORS, read_header, reason_of
 from fetaliqa.sweep.dicom_pixels import DicomFrames, open_frames
 from fetaliqa.sweep.pixels import Pixels
 from fetaliqa.sweep.types import Grid
@@ -39,16 +37,16 @@ NAMED = 5  # things named in a sentence at most
 def holds_one_frame(path: Path) -> bool:
     """Whether a DICOM file holds one frame: by its header, failing that by its pixels; False when unreadable."""
     try:
-        header = dcmread(path, stop_before_pixels=True, specific_tags=["NumberOfFrames"])
+        header = read_header(path).dataset
         written_count = header.get("NumberOfFrames")
         return (int(written_count) if written_count not in (None, "") else open_frames(path).shape[0]) == 1
-    except (InvalidDicomError, SweepError, *DAMAGE_ERRORS):
+    except (SweepError, *DAMAGE_ERRORS):
         return False
 
 
 def _is_image(path: Path) -> bool:
     """Whether a file is not one of those that scanners export beside the frames (reports, presentation states)."""
-    header = dcmread(path, stop_before_pixels=True, specific_tags=["Modality", "Rows"])
+    header = read_header(path).dataset
     return "Rows" in header or header.get("Modality") not in NOT_IMAGES
 
 
@@ -143,7 +141,7 @@ def _image_files(paths: Sequence[Path]) -> tuple[list[DicomFrames], list[str]]:
     """The files that hold images, opened, and a note on the others."""
     try:
         images = [path for path in paths if _is_image(path)] if len(paths) > 1 else list(paths)
-    except (InvalidDicomError, *DAMAGE_ERRORS):
+    except (SweepError, *DAMAGE_ERRORS):
         images = list(paths)  # opening them says what is wrong
     left_out = [path.name for path in paths if path not in images]
     if not images or not left_out:

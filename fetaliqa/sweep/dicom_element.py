@@ -20,12 +20,13 @@ from pydicom.filereader import read_file_meta_info
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from fetaliqa.errors import SweepError
+from fetaliqa.limits import UnpackedTooLarge
 
 # Elements that hold pixels (PS3.6), with the bits of their floating-point numbers
 PIXEL_TAGS = {(0x7FE0, 0x0010): None, (0x7FE0, 0x0008): 32, (0x7FE0, 0x0009): 64}
 LONG_LENGTHS = (b"OB", b"OW", b"OF", b"OD", b"UN", b"OL")  # VRs with 32-bit lengths, PS3.5 section 7.1.2
 UNDEFINED = 0xFFFFFFFF
-MAX_INFLATED_HEADER = 16 << 20  # bytes; headers of cine loops take some 10 KB
+MAX_INFLATED_HEADER = 4 << 20  # bytes; headers of cine loops take some 10 KB
 META_START = 132 + 12  # preamble, mark, and the element that says how long the file meta information is (PS3.10)
 CHUNK_BYTES = 1 << 16
 
@@ -128,7 +129,12 @@ def _deflated_header(path: Path, start: int) -> Header:
         file, False, True, stop_when=lambda tag, vr, length: tag.group >= 0x7FE0 and tag.element >= 8
     )
     dataset = FileDataset("", elements, file_meta=meta, is_implicit_VR=False, is_little_endian=True)
-    return Header(dataset, _pixel_element(file, dataset, None), start)
+    element = _pixel_element(file, dataset, None)
+    if element is None and len(file.getbuffer()) == MAX_INFLATED_HEADER:
+        raise UnpackedTooLarge(
+            f"{path.name}: its header, deflated, takes more than {MAX_INFLATED_HEADER >> 20} MiB; export it again"
+        )
+    return Header(dataset, element, start)
 
 
 @contextmanager

@@ -13,7 +13,6 @@ from fetaliqa.names import case_name
 from fetaliqa.sweep import folder as image_folder
 from fetaliqa.sweep import metaimage, nrrd
 from fetaliqa.sweep.contents import MARK, MARK_AT, imageless_dicom, is_dicomdir, is_system_file
-from fetaliqa.sweep.deflated_dicom import check_deflated
 from fetaliqa.sweep.metaimage import files_of_metaimage, open_metaimage
 from fetaliqa.sweep.nifti import open_nifti
 from fetaliqa.sweep.nrrd import files_of_nrrd, open_nrrd
@@ -152,8 +151,6 @@ def _dicom_files(folder: Path) -> list[Path]:
 def _open_dicom(paths: list[Path], name: str) -> OpenImage:
     from fetaliqa.sweep.dicom import open_dicom
 
-    for path in paths:
-        check_deflated(path)
     image = open_dicom(paths, name)
     check_unpacked_size(name, math.prod(image.pixels.shape), sum(path.stat().st_size for path in paths))
     return image
