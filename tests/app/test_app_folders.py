@@ -6,6 +6,8 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -40,13 +42,11 @@ def refused(root: Path, studies: Path) -> str:
 
 
 @pytest.fixture
-def open_to_others(tmp_path: Path) -> Path:
+def open_to_others() -> Iterator[Path]:
     """A folder that another user can reach; those that pytest makes are closed to all others."""
-    folder = tmp_path
-    while folder != folder.parent and folder.stat().st_uid == os.geteuid() and not folder.stat().st_mode & 0o001:
-        folder.chmod(folder.stat().st_mode | 0o055)
-        folder = folder.parent
-    return tmp_path
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
 
 
 @pytest.mark.parametrize("readonly", [".", "label-versions"])
@@ -62,6 +62,15 @@ def test_studies_that_cannot_be_written_are_refused_in_one_sentence(open_to_othe
     assert said.count("\n") == 1
     assert "Permission denied" in said
     assert sorted(path.name for path in studies.iterdir()) == ["case_a.mha", "label-versions"]
+
+
+def test_studies_in_a_closed_folder_are_refused_in_one_sentence(open_to_others: Path) -> None:
+    studies = open_to_others / "closed" / "studies"
+    write_case(studies / "case_a.mha", 3)
+    studies.parent.chmod(0o700)
+    said = refused(open_to_others, studies)
+    assert said.startswith(f"error: --studies {studies}: ")
+    assert said.count("\n") == 1
 
 
 def test_a_server_logs_in_its_studies_folder_and_leaves_its_own_code_alone(tmp_path: Path) -> None:

@@ -95,7 +95,8 @@ def test_labels_that_came_without_a_save_start_a_training_too(
 ) -> None:
     monkeypatch.setattr(auto_retrain, "WATCH_SECONDS", 0.02)
     counts = [3]
-    watched(monkeypatch, counts, lambda _: None).watch()
+    task = watched(monkeypatch, counts, lambda _: None)
+    task.watch()
     time.sleep(0.2)
     assert started == []
     counts.append(12)  # picked by a reviewer, or imported
@@ -104,6 +105,7 @@ def test_labels_that_came_without_a_save_start_a_training_too(
     assert len(started) == 1  # one that failed at once is not tried again and again
     counts.append(13)
     until(lambda: len(started) == 2)
+    task.close()
 
 
 def test_what_is_missing_for_a_training_is_said_once(
@@ -136,6 +138,7 @@ def test_the_watch_outlives_what_cannot_be_counted(
     monkeypatch.setattr(auto_retrain, "newly_confirmed", damaged_at_first)
     task.watch()
     until(lambda: len(started) == 1)
+    task.close()
     assert caplog.text.count("could not be counted") == 1
 
 

@@ -53,8 +53,13 @@ def studies_for_server(studies: str, conf: ServerConf) -> tuple[str, Path]:
         check_writable(folder)
         return address, folder
     folder = Path(studies)
-    if not folder.is_dir():
-        raise OptionError(f"--studies {studies}: there is no such folder")
+    try:
+        there = folder.is_dir()
+    except OSError as problem:  # in a folder that is closed to this user, or a name that no disk takes
+        raise OptionError(f"--studies {studies}: cannot be opened ({problem.strerror}); check the path") from None
+    if not there:
+        what = "a file; name the folder that it is in" if folder.is_file() else "there is no such folder"
+        raise OptionError(f"--studies {studies}: {what}")
     check_writable(folder)
     return str(folder.resolve()), folder.resolve()
 
