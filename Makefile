@@ -44,7 +44,7 @@ test: lint test-fast test-full-size
 
 # One torch thread per worker: two workers share the cores instead of fighting over them.
 test-fast: install
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not full_size and not orthanc" -q
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not full_size and not orthanc" -q
 
 test-full-size: install
 	$(BIN)/python -m pytest -m full_size -q
