@@ -109,7 +109,7 @@ class Incoming:
             raise LabelError(
                 f"{case_id}: has {sweep.frame_count} frames, and a picture's name tells none; say with --pattern"
             )
-        if number is not None and number >= sweep.frame_count:
+        if number is not None and not 0 <= number < sweep.frame_count:
             raise LabelError(f"{case_id}: frame {number}; its frames are 0 to {sweep.frame_count - 1}")
         return number or 0
 
