@@ -19,6 +19,7 @@ from fetaliqa.errors import LabelError, NotFoundError
 from fetaliqa.export.frame_names import FrameNames
 from fetaliqa.export.incoming.base import ClassLabel, Source
 from fetaliqa.export.incoming.choice import ClassChoice, IncomingFrame, LeftOut
+from fetaliqa.export.incoming.own import export_aliases
 from fetaliqa.sweep import Sweep
 
 __all__ = ["Incoming", "IncomingFrame", "LeftOut", "Request", "open_incoming"]
@@ -137,7 +138,13 @@ def open_incoming(
         raise LabelError(f"{path.name}: is packed; unpack it, and name the folder")
     if request.case is not None and request.case not in images:
         raise NotFoundError(f"{request.case}: no such case in the studies; its images must be there first")
-    names = FrameNames(images, case=request.case, pattern=request.pattern, first_frame=request.first_frame)
+    names = FrameNames(
+        images,
+        case=request.case,
+        pattern=request.pattern,
+        first_frame=request.first_frame,
+        aliases=export_aliases(path),
+    )
     incoming = Incoming(_opened(path, kind, names, images, request), ClassChoice(request.anatomy, request.labels))
     if not incoming.cases():
         left = ", ".join(incoming.unplaced[:5]) + (", ..." if len(incoming.unplaced) > 5 else "")
