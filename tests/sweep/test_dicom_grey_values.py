@@ -410,31 +410,3 @@ def test_a_segmentation_is_no_sweep(tmp_path, frames):
     dataset.SOPClassUID = dataset.file_meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.66.4"
     with pytest.raises(SweepError, match="segmentation"):
         the_sweep(dataset, tmp_path)
-
-
-# -- padding --------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("kind", "padding"), [(np.int16, -30000), (np.uint16, 65535)])
-@pytest.mark.parametrize("interpretation", ["MONOCHROME2", "MONOCHROME1"])
-def test_pixels_of_padding_are_black_and_cost_no_contrast(tmp_path, frames, interpretation, kind, padding):
-    deep = frames.astype(kind) * kind(10)
-    outside = np.zeros(frames.shape, bool)
-    outside[:, :, :5] = True
-    dataset = a_dataset(np.where(outside, kind(padding), deep), interpretation)
-    dataset.PixelPaddingValue = padding
-    sweep = the_sweep(dataset, tmp_path)
-    assert sweep.frames[outside].max() <= 1
-    assert sweep.frames[~outside].max() - int(sweep.frames[~outside].min()) > 200
-    assert noted(sweep, "Pixel Padding Value")
-
-
-def test_a_range_of_padding_values_is_black_whatever_the_window(tmp_path, frames):
-    padded = frames.copy()
-    padded[:, 0], padded[:, 1] = 250, 255
-    dataset = a_dataset(padded)
-    dataset.PixelPaddingValue, dataset.PixelPaddingRangeLimit = 250, 255
-    dataset.WindowCenter, dataset.WindowWidth = 100, 50
-    assert not the_sweep(dataset, tmp_path).frames[:, :2].any()
-    dataset.PixelPaddingValue, dataset.PixelPaddingRangeLimit = 0, 0  # what is black already is no news
-    assert not noted(the_sweep(dataset, tmp_path), "Pixel Padding Value")
