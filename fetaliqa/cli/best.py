@@ -110,6 +110,7 @@ def _found(record: dict[str, Any]) -> dict[str, Any]:
         "measurement": measurement,
         "circumference_mm": row[f"{measurement.lower()}_mm"],
         "remark": row["note"] or None,
+        "notes": record["notes"],
         "frames_looked_at": row["looked_at"],
         "frames": row["frames"],
     }
@@ -123,13 +124,21 @@ def _print_found(found: dict[str, Any], record: dict[str, Any], *, first: bool) 
     looked = f"looked at {found['frames_looked_at']} of {found['frames']} frames"
     if found["frame"] is None:
         print(f"{found['case']}: no frame; {found['remark']} ({looked})")
+        _print_notes(found)
         return
     size, remark = found["circumference_mm"], found["remark"]
     parts = [f"frame {found['frame']} (sweep {found['sweep']})", f"quality {found['quality']:.3f}"]
     parts += [] if size is None else [f"{found['measurement']} {size:.1f} mm"]
     print(f"{found['case']}: {', '.join(parts)}{'' if remark is None else f'; {remark}'} ({looked})")
+    _print_notes(found)
     if "picture" in found:
         print(f"  {found['picture']}")
+
+
+def _print_notes(found: dict[str, Any]) -> None:
+    """What reading the file decided."""
+    for note in found["notes"]:
+        print(f"  note: {note}")
 
 
 def _write_picture(folder: Path, result: Any) -> Path:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -67,6 +67,7 @@ class FrameNames:
             with all of it. None: as
             exports of this software and annotation tools name pictures.
         first_frame: number of the first frame in names: 0, or 1 where people count from 1.
+        aliases: case by another name that files are called after it.
 
     Raises:
         OptionError: when the pattern cannot be used.
@@ -79,11 +80,14 @@ class FrameNames:
         case: str | None = None,
         pattern: str | None = None,
         first_frame: int = 0,
+        aliases: Mapping[str, str] | None = None,
     ) -> None:
         self._cases = set(cases)
         self._known: dict[str, set[str]] = {}
         for name in self._cases:
             self._known.setdefault(_composed(name), set()).add(name)
+        for alias, name in (aliases or {}).items():
+            self._known.setdefault(_composed(alias), set()).add(name)
         self._case = case
         self._pattern = None if pattern is None else compiled(pattern)
         self._first = first_frame

@@ -96,8 +96,8 @@ def _chosen(folder: Path, stacks: list[Path], stills: list[Path], each: bool) ->
     """The cases among a folder's sweeps and still images, and the still images that are none."""
     if each:
         return sorted(stacks + stills), []
-    if len(stacks) > 1 and not stills and all(map(is_single_frame_dicom, stacks)):
-        return [folder], []
+    if len(stacks) > 1 and all(map(is_single_frame_dicom, stacks)):
+        return [folder], []  # beside still images it is refused when it is read, rather than taken apart
     if stacks:
         reason = "is a single image beside sweeps; --each takes every image as a case of one frame"
         return stacks, [LeftOut(still, reason) for still in stills]

@@ -165,7 +165,7 @@ class Segmentation:
         """
         size = (*self._reader.GetSize(), 1)[:3]
         full = sweep.shape[::-1]
-        self._check_reference(sweep)
+        checked = self._check_reference(sweep)
         grid = self._grid
         conflict = orientation_conflict(self.path, grid, sweep)
         if conflict is not None:
@@ -177,27 +177,34 @@ class Segmentation:
             first = np.zeros(3, int)
         else:
             first = self._physical_place(grid, sweep)
+        if not checked and sweep.grid.dimensions == 4 and sweep.frame_count > 1 == size[2] and not first[2]:
+            raise LabelError(  # each image of a sequence lies at the same place
+                f"{self.name}: is of one image, and does not say of which of the {sweep.frame_count} frames of "
+                f"{sweep.case_id}; segment them as a stack of as many slices"
+            )
         last = first + size
         if first.min() < 0 or (last > full).any():
             raise self._elsewhere(sweep)
         columns, rows, frames = (slice(int(a), int(b)) for a, b in zip(first, last))
         return frames, rows, columns
 
-    def _check_reference(self, sweep: Sweep) -> None:
-        """Refuse a segmentation of an image that has another size, where Slicer wrote that size down."""
+    def _check_reference(self, sweep: Sweep) -> bool:
+        """Refuse a segmentation of an image that has another size; return whether Slicer wrote that size down."""
         found = re.search(r"Reference image geometry\|([^|&]*)", self._field(PARAMETERS, ""))
         words = [word for word in found[1].split(";") if word] if found else []
         extent = words[-6:]
-        if len(words) == 22 and all(re.fullmatch(r"-?\d{1,6}", word) for word in extent):
-            low, high = np.array(extent[::2], int), np.array(extent[1::2], int)
-            size = tuple(int(length) for length in high - low + 1)
-            if min(size) > 0 and size != sweep.shape[::-1]:
-                written = " x ".join(map(str, size))
-                ours = " x ".join(map(str, sweep.shape[::-1]))
-                raise LabelError(
-                    f"{self.name}: segments an image of {written} pixels, but {sweep.case_id} has {ours}; "
-                    "save it with the sweep as its source"
-                )
+        if len(words) != 22 or not all(re.fullmatch(r"-?\d{1,6}", word) for word in extent):
+            return False
+        low, high = np.array(extent[::2], int), np.array(extent[1::2], int)
+        size = tuple(int(length) for length in high - low + 1)
+        if min(size) > 0 and size != sweep.shape[::-1]:
+            written = " x ".join(map(str, size))
+            ours = " x ".join(map(str, sweep.shape[::-1]))
+            raise LabelError(
+                f"{self.name}: segments an image of {written} pixels, but {sweep.case_id} has {ours}; "
+                "save it with the sweep as its source"
+            )
+        return min(size) > 0
 
     def _physical_place(self, grid: Grid, sweep: Sweep) -> np.ndarray:
         """The first pixel of a cropped file that does not say what it was cropped from.

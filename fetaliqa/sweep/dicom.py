@@ -18,7 +18,7 @@ from fetaliqa.sweep.dicom_element import DAMAGE_ERRORS, read_header, reason_of
 from fetaliqa.sweep.dicom_pixels import DicomFrames, open_frames
 from fetaliqa.sweep.pixels import Pixels
 from fetaliqa.sweep.types import Grid
-from fetaliqa.sweep.volume import OpenImage, check_spacing
+from fetaliqa.sweep.volume import OpenImage, check_frame_spacing
 
 NOT_IMAGES = (
     "SR",
@@ -186,7 +186,7 @@ def _opened(files: list[DicomFrames], name: str, notes: list[str]) -> OpenImage:
     notes += [*calibration.notes, *_orientation_notes(files[0].dataset)]
     spacing, grid = calibration.spacing, Grid()
     if spacing is not None:
-        check_spacing(spacing, name)
+        check_frame_spacing(spacing, name)
         grid = Grid(spacing=(spacing[1], spacing[0], 1.0))
     found: list[str] = []
 

@@ -5,8 +5,8 @@ Modality LUT or rescale, then VOI LUT or window, then polarity; palettes and col
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from pydicom.dataset import Dataset
@@ -16,6 +16,7 @@ from fetaliqa.sweep.dicom_layout import GREY, PALETTE, PARTIAL_LUMA, Layout
 from fetaliqa.sweep.lookup_tables import Table, read_table, with_fitting_depth
 from fetaliqa.sweep.pixels import LUMA_NOTE, luma
 
+PADDING_NOTE = "pixels of the Pixel Padding Value shown black, and left out of the range of grey values"
 INVERTED_NOTE = "MONOCHROME1 inverted: 0 is black"
 TABLE_BITS = 16  # samples of up to so many bits are looked up in a table made once
 WINDOW_FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
@@ -51,6 +52,7 @@ class GreyScale:
         inverted: whether the smallest value is white.
         palette: grey value (0 to 255) by palette entry.
         lookup: grey values of all samples, where these are few.
+        padding: smallest and largest sample that stands for no pixel of the image.
         notes: what is done, for the user.
     """
 
@@ -60,6 +62,7 @@ class GreyScale:
     inverted: bool = False
     palette: Table | None = None
     lookup: np.ndarray | None = None
+    padding: tuple[int, int] | None = None
     notes: tuple[str, ...] = ()
 
     @property
@@ -68,11 +71,29 @@ class GreyScale:
         parts = (self.modality, self.voi)
         return tuple(repr(part.entries.tolist()) if isinstance(part, Table) else part for part in parts)
 
-    def grey(self, samples: np.ndarray) -> np.ndarray:
+    def grey(self, samples: np.ndarray, note: Callable[[str], None] = lambda _: None) -> np.ndarray:
         """Return grey values [H, W] of the samples of a frame, [H, W] or [H, W, 3].
 
         uint8 when the file says what is black and white, else of any type, to be windowed.
+
+        Args:
+            samples: of the frame.
+            note: called with what only shows in them.
         """
+        grey = self._shown(samples)
+        if self.padding is None:
+            return grey
+        padded = (samples >= self.padding[0]) & (samples <= self.padding[1])
+        black = 0
+        if grey.dtype != np.uint8 and not padded.all():  # to be windowed over a range that this must not widen
+            darkest = grey[~padded].min()
+            black = darkest if self.inverted else min(0, darkest)
+        if (grey[padded] == black).all():
+            return grey
+        note(PADDING_NOTE)
+        return np.where(padded, grey.dtype.type(black), grey)
+
+    def _shown(self, samples: np.ndarray) -> np.ndarray:
         if samples.ndim == 3:
             grey = luma(self._spread(samples))
             return grey if grey.dtype == np.uint8 or self.layout.floating else np.rint(grey).astype(samples.dtype)
@@ -163,7 +184,23 @@ def read_grey_scale(dataset: Dataset, layout: Layout, name: str) -> GreyScale:
         notes.append("presentation lookup table not used")
     if layout.stored < 8:
         notes.append(f"{layout.stored}-bit values spread over 0 to 255")
-    return _with_lookup(GreyScale(layout, modality, voi, inverted, notes=tuple(notes)))
+    padding = _padding(dataset, layout)
+    return _with_lookup(GreyScale(layout, modality, voi, inverted, padding=padding, notes=tuple(notes)))
+
+
+def _padding(dataset: Dataset, layout: Layout) -> tuple[int, int] | None:
+    """Samples that only make the image rectangular (PS3.3 section C.7.5.1.1.2): one value, or a range of them."""
+    value, limit = (dataset.get(keyword) for keyword in ("PixelPaddingValue", "PixelPaddingRangeLimit"))
+    if layout.floating or value in (None, ""):
+        return None
+    ends = [_as_sample(int(end), layout) for end in (value, value if limit in (None, "") else limit)]
+    return min(ends), max(ends)
+
+
+def _as_sample(value: int, layout: Layout) -> int:
+    """A value of a header that was read as of the other sign, as the samples have it."""
+    low, high = layout.extremes
+    return value if low <= value <= high else (value - low) % (1 << layout.stored) + low
 
 
 def _with_lookup(scale: GreyScale) -> GreyScale:
@@ -175,7 +212,7 @@ def _with_lookup(scale: GreyScale) -> GreyScale:
     low, high = layout.extremes
     kind = f"{'i' if layout.signed else 'u'}{max(8, layout.allocated) // 8}"
     lookup = scale.of(np.arange(low, high + 1).astype(kind))
-    return GreyScale(layout, scale.modality, scale.voi, scale.inverted, scale.palette, lookup, scale.notes)
+    return replace(scale, lookup=lookup)
 
 
 def _palette(dataset: Dataset, layout: Layout, name: str) -> tuple[Table, Sequence[str]]:

@@ -87,7 +87,7 @@ def _opened(path: Path, header: Header) -> DicomFrames:
 
     def grey(note: Callable[[str], None]) -> Iterator[np.ndarray]:
         for data in stored():
-            yield scale.grey(decode(data, layout, path.name, note))
+            yield scale.grey(decode(data, layout, path.name, note), note)
 
     shape = (count, layout.rows, layout.columns)
     return DicomFrames(path, dataset, shape, _told(grey, path, layout), scale, (*notes, *scale.notes))

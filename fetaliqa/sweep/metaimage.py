@@ -21,7 +21,7 @@ from fetaliqa.sweep.layout import Layout, frames_last
 from fetaliqa.sweep.orientation import anatomical_code, stored_axes_note
 from fetaliqa.sweep.raw import RawBlock, raw_pixels
 from fetaliqa.sweep.types import Grid
-from fetaliqa.sweep.units import millimetres, unknown_unit_note
+from fetaliqa.sweep.units import TRACKED_NOTE, millimetres, tracked_without_calibration, unknown_unit_note
 from fetaliqa.sweep.volume import (
     RANGES_KEY,
     OpenImage,
@@ -132,6 +132,8 @@ def _spacing(
         notes.append("ElementSpacing and ElementSize differ: the spacing counts, as in ITK and 3D Slicer")
     spacing = values[given[0]]
     check_spacing(spacing[:3], name)
+    if tracked_without_calibration(fields, spacing[:2]):
+        return None, (*notes, TRACKED_NOTE)
     unit = fields.get("DistanceUnits", "mm")
     factor = millimetres(unit)
     if factor is None:
@@ -178,6 +180,21 @@ def _orientation_notes(fields: dict[str, str], grid: Grid) -> list[str]:
         )
     turned = stored_axes_note(grid.direction)
     return notes if turned is None else [*notes, turned]
+
+
+def _intensity_notes(fields: dict[str, str], name: str) -> list[str]:
+    """The note on a linear function from stored values to intensity (``ElementToIntensityFunction...``)."""
+    given = {key: f"ElementToIntensityFunction{key}" for key in ("Slope", "Offset")}
+    slope, offset = (
+        _numbers(fields, key, 1, name)[0] if key in fields else usual
+        for key, usual in zip(given.values(), (1.0, 0.0))
+    )
+    if (slope, offset) == (1, 0):
+        return []
+    return [
+        f"ElementToIntensityFunction (slope {slope:g}, offset {offset:g}) not used, as in ITK and 3D Slicer: "
+        "values are shown as they are stored"
+    ]
 
 
 def _dtype(fields: dict[str, str], name: str) -> np.dtype:
@@ -266,4 +283,5 @@ def open_metaimage(path: Path) -> OpenImage:
     block = _located(block, fields, header_bytes, _files(path, fields, names, layout.shape[0]))
     pixels = raw_pixels(block)
     grid = _grid(fields, sizes, layout, name)
-    return OpenImage(pixels, grid, spacing, fields.get(RANGES_KEY), (*notes, *_orientation_notes(fields, grid)))
+    notes = (*notes, *_intensity_notes(fields, name), *_orientation_notes(fields, grid))
+    return OpenImage(pixels, grid, spacing, fields.get(RANGES_KEY), notes)

@@ -7,6 +7,7 @@ go back onto the same grid. SimpleITK itself reads truncated NIfTI files without
 from __future__ import annotations
 
 import gzip
+import itertools
 import math
 import zlib
 from pathlib import Path
@@ -148,10 +149,11 @@ def _two_orientations(header: Nifti1Header) -> tuple[str, ...]:
 def _grid(header: Nifti1Header, layout: Layout, name: str) -> Grid:
     count, height, width = layout.shape
     sizes = [width, height, *{2: [], 3: [count], 4: [1, count]}[layout.dimensions]]
-    plain = header.copy()
+    plain = Nifti1Header()  # SimpleITK knows NIfTI-2 of few data types
+    for field in ("pixdim", "qform_code", "sform_code", "xyzt_units", *itertools.chain(*FORMS.values())):
+        plain[field] = header[field]
     plain["dim"] = [len(sizes), *sizes, *[1] * (7 - len(sizes))]
     plain["datatype"], plain["bitpix"] = UINT8, 8
-    plain["intent_code"] = 0
     plain["vox_offset"] = plain["sizeof_hdr"] + 4
     plain["scl_slope"], plain["scl_inter"] = 1, 0
     for code, fields in FORMS.items():

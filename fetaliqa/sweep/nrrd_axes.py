@@ -15,7 +15,7 @@ import numpy as np
 from fetaliqa.errors import SweepError
 from fetaliqa.sweep.layout import Layout, check_sizes, frames_last, not_a_sweep
 from fetaliqa.sweep.types import Grid
-from fetaliqa.sweep.units import millimetres, unknown_unit_note
+from fetaliqa.sweep.units import TRACKED_NOTE, millimetres, tracked_without_calibration, unknown_unit_note
 from fetaliqa.sweep.volume import check_frame_spacing, check_spacing, read_grid
 
 SPACE, FRAMES, COLOUR, UNKNOWN, SINGLE = "space", "frames", "colour", "unknown", "single"
@@ -28,6 +28,8 @@ _ROLES = {
 }
 _ROLE_OF = {kind: role for role, kinds in _ROLES.items() for kind in kinds}
 COLOURS = (3, 4)
+TIME_WORDS = ("t", "time", "frame", "frames", "s", "sec", "second", "seconds", "ms", "us")
+"""Labels and units of an axis that is no direction in space."""
 
 Vector = tuple[float, ...]
 
@@ -108,7 +110,9 @@ def _roles(
             raise SweepError(f"{name}: axis kind {kinds[axis]!r} with {sizes[axis]} values; export the file again")
         if role != UNKNOWN:
             continue
-        if directions is None or directions[axis] is not None:
+        if directions is None and axis < 2 and _is_time(fields, axis, len(sizes)):
+            roles[axis] = FRAMES  # of no kind, where columns or rows would be
+        elif directions is None or directions[axis] is not None:
             roles[axis] = SPACE
         elif sizes[axis] == 1:
             roles[axis] = SINGLE
@@ -120,6 +124,12 @@ def _roles(
     if not kinds and directions is None and len(sizes) > 2 and sizes[0] in COLOURS:
         raise _undecided(sizes[0], name)
     return roles, notes
+
+
+def _is_time(fields: Mapping[str, str], axis: int, count: int) -> bool:
+    """Whether the unit or the label of an axis says that it is time."""
+    words = [re.findall(r'"([^"]*)"', fields.get(key, "")) for key in ("units", "labels")]
+    return any(len(of) == count and of[axis].strip().lower() in TIME_WORDS for of in words)
 
 
 def find_axes(fields: Mapping[str, str], sizes: Sequence[int], name: str) -> Axes:
@@ -181,6 +191,8 @@ def find_spacing(
                     f"{name}: its 'spacings' say {written[axis]:g}, its 'space directions' {length:g}; "
                     "correct the header"
                 )
+        if tracked_without_calibration(fields, lengths[:2]):
+            return None, (TRACKED_NOTE,)
         units = _units(fields, "space units", len(steps[0]), name)
         # ITK and 3D Slicer write no unit, and mean mm
         return _in_mm(np.array(steps[:2]), units or ["mm"] * len(steps[0]), "space units", name)

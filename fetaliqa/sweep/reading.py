@@ -20,7 +20,7 @@ from fetaliqa.sweep.pixels import to_uint8
 from fetaliqa.sweep.ranges import SweepsOption, checked_ranges, parse_ranges
 from fetaliqa.sweep.types import Sweep, build_sweep
 from fetaliqa.sweep.video import VIDEO_SUFFIXES, open_video
-from fetaliqa.sweep.volume import RANGES_KEY, OpenImage
+from fetaliqa.sweep.volume import NO_SPACING_NOTE, RANGES_KEY, UNIT_SPACING_NOTE, OpenImage
 
 DETACHED_SUFFIXES = (".mhd", ".nhdr")  # headers that name other files for their pixels
 DICOM_SUFFIXES = (".dcm", ".dicom")
@@ -163,7 +163,8 @@ def _open_folder(path: Path) -> OpenImage:
     images, dicoms = image_folder.image_files(path), _dicom_files(path)
     if images and dicoms:
         raise SweepError(
-            f"{path.name}: holds both images and DICOM files; keep the frames of one sweep in a folder"
+            f"{path.name}: holds both images ({images[0].name}, ...) and DICOM files; keep the frames of one "
+            "sweep in a folder, or have each file assessed as a case (--each)"
         )
     if not images and not dicoms:
         raise SweepError(
@@ -242,4 +243,8 @@ def read_sweep(path: str | Path, *, sweeps: SweepsOption = None) -> Sweep:
         except OptionError as error:
             raise SweepError(f"{path.name}: its {RANGES_KEY} header field does not fit ({error})") from None
     notes = (*notes, *image.notes)
+    if image.spacing == (1.0, 1.0):
+        notes = (*notes, UNIT_SPACING_NOTE)
+    elif image.spacing is None and not any("in mm" in note for note in notes):
+        notes = (*notes, NO_SPACING_NOTE)
     return build_sweep(frames, image.spacing, sweeps, grid=image.grid, source=path, case_id=case_id, notes=notes)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 _NAMES = {
     1e-6: ("nm", "nanometer", "nanometre"),
     1e-3: ("um", "µm", "μm", "micron", "micrometer", "micrometre"),  # micro sign, and Greek mu
@@ -16,6 +18,23 @@ def millimetres(unit: str) -> float | None:
     """Millimetres of one such unit; None for a unit that is not known here."""
     name = unit.strip().strip("\"'").strip().lower()
     return _MM.get(name, _MM.get(name.removesuffix("s")))
+
+
+def tracked_without_calibration(fields: Mapping[str, str], spacing: Sequence[float]) -> bool:
+    """Whether a header is of a tracked sequence of PLUS, which writes 1 x 1 for frames of any calibration.
+
+    There the calibration is a transform, ImageToProbe, that the file need not hold:
+    https://plustoolkit.github.io/FileSequenceFile
+
+    Args:
+        fields: of the header.
+        spacing: of columns and rows.
+    """
+    plus = "UltrasoundImageOrientation" in fields or any(field.startswith("Seq_Frame") for field in fields)
+    return plus and tuple(spacing) == (1.0, 1.0)
+
+
+TRACKED_NOTE = "a tracked sequence of PLUS with a spacing of 1 x 1, which is no calibration: no measurement in mm"
 
 
 def unknown_unit_note(field: str, written: str) -> str:

@@ -25,6 +25,9 @@ RANGES_KEY = "SweepRanges"
 """Header field of .mha, .mhd and .nrrd files that gives the sweep ranges, as in ``0:140,140:280``."""
 
 NO_SPACING_NOTE = "no pixel spacing in the file: no measurement in mm"
+UNIT_SPACING_NOTE = (
+    "pixel spacing of exactly 1 x 1 mm, which programs also write where they know none: check it before using mm"
+)
 SPACING_MM = (1e-3, 100.0)
 """Smallest and largest pixel spacing that a frame can have: from ultrasound microscopes to thumbnails. What lies
 outside is a spacing in another unit than the file says."""

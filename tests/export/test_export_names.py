@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import cv2
@@ -53,6 +54,20 @@ def test_coco_and_studies_are_read_back_under_their_names(export, odd: Path) -> 
     assert all(cv2.imdecode(np.fromfile(out / image["file_name"], np.uint8), 0) is not None for image in told)
     again = Studies(export("--format", "mha", folder=odd, name="again").out)
     assert len(again.entries()) == len(CASES)
+
+
+@pytest.mark.parametrize(
+    ("kind", "form"),
+    [("nnunet", "nnunet"), ("png", "masks"), ("mha", "stacks"), ("yolo", "yolo"), ("dicom-cine", "dicom")],
+)
+def test_labels_come_in_again_whatever_their_cases_are_called(
+    export, bring, odd: Path, tmp_path: Path, kind: str, form: str
+) -> None:
+    out = export("--format", kind, folder=odd).out
+    images = shutil.copytree(odd / "images", tmp_path / "again")
+    code, results, err = bring(out, form, studies=images)
+    assert (code, set(results)) == (0, set(CASES)), err
+    assert all(case["added"] == [1, 3, 7] for case in results.values())
 
 
 @pytest.mark.parametrize("kind", ["dicom", "dicom-cine"])

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from export_files import ORIGIN, SHAPE, SPACING, ellipse, expected_masks, stored, write_volume
+from export_files import ORIGIN, SHAPE, SPACING, ellipse, expected_masks, frames_of, stored, write_volume
 
 from fetaliqa.cli.main import main
 from fetaliqa.datasets.studies import Studies
@@ -145,6 +145,24 @@ def test_a_segmentation_on_another_grid_is_refused(served, bring, tmp_path):
     assert code == 2
     assert "lies on another grid than alpha" in results["alpha"]["problem"]
     assert not (served / "label-versions").exists()
+
+
+def test_a_segmentation_of_one_image_of_a_sequence_does_not_say_of_which(served, bring, tmp_path):
+    series = sitk.GetImageFromArray(frames_of(0)[:, None], isVector=False)
+    series.SetSpacing((SPACING[1], SPACING[0], 1.0, 1.0))
+    series.SetOrigin((*ORIGIN, 0.0))
+    sitk.WriteImage(series, str(served / "alpha.nii.gz"))
+    (served / "alpha.mha").unlink()
+    (served / "datastore_v2.json").unlink()
+    image = sitk.GetImageFromArray(ellipse(1)[None])
+    image.SetSpacing((SPACING[1], SPACING[0], 1.0))
+    image.SetOrigin(ORIGIN)
+    for key, value in {"Segment0_Name": "abdomen", "Segment0_ID": "a"}.items():
+        image.SetMetaData(key, value)
+    sitk.WriteImage(image, str(tmp_path / "alpha.seg.nrrd"))
+    code, results, _ = bring(tmp_path / "alpha.seg.nrrd", "slicer")
+    assert code == 2
+    assert "does not say of which of the 12 frames" in results["alpha"]["problem"]
 
 
 def test_conflicts_are_shown_and_nothing_of_the_case_is_saved(export, served, bring, tmp_path):

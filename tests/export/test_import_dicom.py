@@ -199,3 +199,12 @@ def test_slicer_gives_a_calibrated_cine_another_spacing(archive, bring, tmp_path
     code, results, err = bring(tmp_path / "one.seg.nrrd", "slicer", studies=studies)
     assert code == 0, (results, err)
     assert_imported(studies)
+
+
+def test_a_frame_before_the_first_is_refused(archive, bring, tmp_path):
+    studies, header = archive
+    dataset = segmentation(header)
+    for groups in dataset.PerFrameFunctionalGroupsSequence:
+        groups.DerivationImageSequence[0].SourceImageSequence[0].ReferencedFrameNumber = 0
+    code, results, _ = bring(saved(dataset, tmp_path / "x.dcm"), "dicom", studies=studies)
+    assert (code, "its frames are 0 to 11" in results["one"]["problem"]) == (2, True)

@@ -229,3 +229,25 @@ def test_a_packed_export_is_to_be_unpacked(bring, tmp_path):
     with zipfile.ZipFile(tmp_path / "export.zip", "w") as archive:
         archive.writestr("labelmap.txt", "abdomen:1,2,3::")
     assert "export.zip: is packed; unpack it" in bring(tmp_path / "export.zip", "cvat")[2]
+
+
+def test_what_a_model_drew_in_cvat_is_proposed_and_a_tag_is_no_empty_frame(served, bring, tmp_path):
+    size = f'width="{SHAPE[2]}" height="{SHAPE[1]}"'
+    corners = 'points="30,28;90,28;90,72;30,72"'
+    (tmp_path / "annotations.xml").write_text(
+        f'<annotations><image name="alpha_0002.png" {size}><polygon label="abdomen" source="auto" {corners}/>'
+        f'</image><image name="alpha_0003.png" {size}><polygon label="abdomen" source="semi-auto" {corners}/>'
+        f'</image><image name="alpha_0004.png" {size}><tag label="abdomen"/></image></annotations>'
+    )
+    code, results, err = bring(tmp_path, "cvat", "--empty")
+    assert (code, results["alpha"]["left_out"]["without_outline"]) == (0, [4]), err
+    assert {number: label.state for number, label in stored(served)[1].items()} == {2: "proposed", 3: "annotated"}
+
+
+@pytest.mark.parametrize("kind", ["bitmask", "vector", "video"])
+def test_regions_of_label_studio_that_cannot_be_read_are_no_empty_frames(served, bring, tmp_path, kind):
+    choice = {"type": "choices", "value": {"choices": ["unclear"]}}
+    file = label_studio(tmp_path / "export.json", choice, region(kind, "Abdomen"))
+    code, results, _ = bring(file, "labelstudio", "--empty")
+    assert (code, f"type '{kind}labels' cannot be read" in results["alpha"]["problem"]) == (2, True)
+    assert not (served / "label-versions").exists()

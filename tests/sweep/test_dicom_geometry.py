@@ -90,6 +90,14 @@ def test_spacings_that_are_not_of_the_body_are_not_used(tmp_path, frames, keywor
     assert "not used: no measurement in mm" in notes
 
 
+@pytest.mark.parametrize("delta", [1e-9, 30.0])
+def test_a_calibration_that_no_ultrasound_image_has_is_refused(tmp_path, frames, delta):
+    dataset = a_dataset(frames)
+    dataset.SequenceOfUltrasoundRegions = Sequence([a_region(delta, delta)])
+    with pytest.raises(SweepError, match="no ultrasound image has that"):
+        read_sweep(saved(dataset, tmp_path / "case.dcm"))
+
+
 def test_a_file_without_any_spacing_says_so(tmp_path, frames):
     assert spacing_and_notes(tmp_path, frames, []) == (None, "no pixel spacing in the file: no measurement in mm")
 

@@ -89,6 +89,17 @@ def test_a_dicom_file_needs_no_suffix_and_is_called_as_it_is(
     assert case_id_of(path) == read_sweep(path).case_id == name
 
 
+def test_a_still_image_does_not_take_a_series_of_dicom_frames_apart(tmp_path: Path) -> None:
+    for number in range(3):
+        saved(single(np.full((8, 8), 40 + number, np.uint8), number), tmp_path / f"{number}.dcm")
+    assert expand_cases(tmp_path) == [tmp_path]
+    Image.fromarray(np.full((8, 8), 90, np.uint8)).save(tmp_path / "still.png")
+    assert expand_cases(tmp_path) == [tmp_path]
+    with pytest.raises(SweepError, match=r"both images \(still.png, ...\) and DICOM files.*--each"):
+        read_sweep(tmp_path)
+    assert len(expand_cases(tmp_path, each=True)) == 4
+
+
 def test_still_images_beside_sweeps_are_named(tmp_path: Path) -> None:
     stack = a_sweep(tmp_path / "a.mha")
     for name in ("still.png", "other.JPG"):

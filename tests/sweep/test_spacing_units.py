@@ -252,3 +252,31 @@ def test_the_byte_order_of_an_nrrd_file_is_not_guessed(tmp_path, endian):
             read_sweep(path)
     else:
         assert np.array_equal(read_sweep(path).frames, FRAMES)
+
+
+@pytest.mark.parametrize("field", ["UltrasoundImageOrientation", "Seq_Frame0000_ProbeToTrackerTransform"])
+def test_a_tracked_sequence_of_plus_with_a_spacing_of_1_is_not_calibrated(tmp_path, field):
+    tracked = {field: "MFA", "ElementSpacing": "1 1 1"}
+    sweep = read_sweep(metaimage(tmp_path / "a.mha", FRAMES.tobytes(), **tracked))
+    assert sweep.spacing is None
+    assert any("PLUS" in note for note in sweep.notes)
+    assert read_sweep(metaimage(tmp_path / "b.mha", FRAMES.tobytes(), **{field: "MFA"})).spacing == (0.4, 0.3)
+    lines = ("space: left-posterior-superior", "space directions: (1,0,0) (0,1,0) (0,0,1)", f"{field}:=MFA")
+    assert read_sweep(nrrd(tmp_path / "a.nrrd", FRAMES.tobytes(), "40 30 6", *lines)).spacing is None
+
+
+def test_a_spacing_of_exactly_1_is_to_be_checked_and_none_is_said(tmp_path):
+    plain = read_sweep(metaimage(tmp_path / "a.mha", FRAMES.tobytes(), ElementSpacing="1 1 1"))
+    assert plain.spacing == (1.0, 1.0)
+    assert any("exactly 1 x 1 mm" in note for note in plain.notes)
+    assert read_sweep(metaimage(tmp_path / "b.mha", FRAMES.tobytes())).notes == ()
+    none = metaimage(tmp_path / "c.mha", FRAMES.tobytes(), ElementSpacing=None)
+    for path in (none, nrrd(tmp_path / "c.nrrd", FRAMES.tobytes(), "40 30 6")):
+        assert [note for note in read_sweep(path).notes if "no measurement in mm" in note]
+
+
+def test_an_intensity_function_of_metaimage_is_not_applied_and_that_is_said(tmp_path):
+    function = {"ElementToIntensityFunctionSlope": "-1", "ElementToIntensityFunctionOffset": "255"}
+    sweep = read_sweep(metaimage(tmp_path / "a.mha", FRAMES.tobytes(), **function))
+    assert np.array_equal(sweep.frames, FRAMES)
+    assert any("slope -1, offset 255" in note for note in sweep.notes)

@@ -250,3 +250,24 @@ def test_an_axis_outside_of_space_without_a_kind_is_frames_and_that_is_said(tmp_
 def test_metaimage_files_that_are_no_time_series_are_refused(tmp_path, fields, message):
     with pytest.raises(SweepError, match=message):
         read_sweep(metaimage(tmp_path / "a.mha", cine().tobytes(), **fields))
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [('units: "s" "mm" "mm"', "spacings: 0.04 0.4 0.3"), ('labels: "frame" "x" "y"',), ('labels: "T" "x" "y"',)],
+)
+def test_frames_first_are_known_by_the_unit_or_label_of_their_axis_too(tmp_path, lines):
+    sweep = read_sweep(nrrd(tmp_path / "a.nrrd", first(cine()), "6 40 30", *lines))
+    assert np.array_equal(sweep.frames, cine())
+    assert sweep.spacing == ((0.3, 0.4) if "units" in lines[0] else None)
+
+
+def test_nifti_2_is_read_and_its_masks_lie_on_it(tmp_path):
+    image = nibabel.Nifti2Image(cine().transpose(2, 1, 0), np.diag([-0.3, -0.4, 1, 1]))
+    image.header.set_xyzt_units("mm")
+    nibabel.save(image, tmp_path / "a.nii.gz")
+    sweep = read_sweep(tmp_path / "a.nii.gz")
+    assert np.array_equal(sweep.frames, cine())
+    assert (sweep.spacing, sweep.grid.origin) == ((0.4, 0.3), (0, 0, 0))
+    write_masks(tmp_path / "mask.nii.gz", np.ones_like(cine()), sweep)
+    assert np.allclose(nibabel.load(tmp_path / "mask.nii.gz").affine, image.affine)

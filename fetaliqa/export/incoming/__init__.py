@@ -19,6 +19,7 @@ from fetaliqa.errors import LabelError, NotFoundError
 from fetaliqa.export.frame_names import FrameNames
 from fetaliqa.export.incoming.base import ClassLabel, Source
 from fetaliqa.export.incoming.choice import ClassChoice, IncomingFrame, LeftOut
+from fetaliqa.export.incoming.own import export_aliases
 from fetaliqa.sweep import Sweep
 
 __all__ = ["Incoming", "IncomingFrame", "LeftOut", "Request", "open_incoming"]
@@ -109,7 +110,7 @@ class Incoming:
             raise LabelError(
                 f"{case_id}: has {sweep.frame_count} frames, and a picture's name tells none; say with --pattern"
             )
-        if number is not None and number >= sweep.frame_count:
+        if number is not None and not 0 <= number < sweep.frame_count:
             raise LabelError(f"{case_id}: frame {number}; its frames are 0 to {sweep.frame_count - 1}")
         return number or 0
 
@@ -137,7 +138,13 @@ def open_incoming(
         raise LabelError(f"{path.name}: is packed; unpack it, and name the folder")
     if request.case is not None and request.case not in images:
         raise NotFoundError(f"{request.case}: no such case in the studies; its images must be there first")
-    names = FrameNames(images, case=request.case, pattern=request.pattern, first_frame=request.first_frame)
+    names = FrameNames(
+        images,
+        case=request.case,
+        pattern=request.pattern,
+        first_frame=request.first_frame,
+        aliases=export_aliases(path),
+    )
     incoming = Incoming(_opened(path, kind, names, images, request), ClassChoice(request.anatomy, request.labels))
     if not incoming.cases():
         left = ", ".join(incoming.unplaced[:5]) + (", ..." if len(incoming.unplaced) > 5 else "")

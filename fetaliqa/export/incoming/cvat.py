@@ -7,7 +7,6 @@ from xml.etree.ElementTree import Element, ParseError, fromstring
 
 import numpy as np
 
-from fetaliqa.anatomy_names import is_ignored
 from fetaliqa.errors import LabelError, NotFoundError
 from fetaliqa.export.frame_names import FrameNames
 from fetaliqa.export.incoming.base import ClassLabel, Drawn, Outline, Placed, check_size, text_of
@@ -15,6 +14,7 @@ from fetaliqa.export.incoming.pictures import SUFFIXES, opened_picture
 from fetaliqa.export.incoming.shapes import ellipse_mask, polygons_mask, runs_mask
 from fetaliqa.sweep import Sweep
 
+AUTOMATIC = "auto"  # source of a shape that a model drew and nobody changed; then it is "semi-auto"
 SIZE = ("height", "width")  # attributes of a picture
 
 
@@ -96,6 +96,8 @@ def _label_map(file: Path) -> dict[tuple[int, ...], ClassLabel]:
 class CvatXml:
     """CVAT's "CVAT for images": annotations.xml with polygons, masks and ellipses.
 
+    What a model drew and nobody changed is proposed, not annotated. Tags of a picture are no outlines.
+
     Args:
         file: annotations.xml.
         names: tells where pictures belong.
@@ -130,17 +132,13 @@ class CvatXml:
             name = image.get("name", "")
             height, width = (int(text) if (text := image.get(key, "")).isdecimal() else text for key in SIZE)
             check_size(name, (height, width), sweep)
-            outlines = [self._outline(shape, name, sweep) for shape in image if _counts(shape)]
+            outlines = [self._outline(shape, name, sweep) for shape in image]
             found[frame] = Drawn(outlines, place.proposed)
         return found
 
     def _outline(self, shape: Element, name: str, sweep: Sweep) -> Outline:
-        return Outline(ClassLabel(shape.get("label", "")), lambda: _shape(shape, sweep, name))
-
-
-def _counts(shape: Element) -> bool:
-    """Whether an element says something of the frame's pixels; a tag of the picture only when they are unknown."""
-    return shape.tag != "tag" or is_ignored(shape.get("label", ""))
+        proposed = shape.get("source") == AUTOMATIC
+        return Outline(ClassLabel(shape.get("label", "")), lambda: _shape(shape, sweep, name), proposed=proposed)
 
 
 def _xml(file: Path) -> Element:
@@ -158,7 +156,7 @@ def _xml(file: Path) -> Element:
 
 
 def _shape(shape: Element, sweep: Sweep, picture: str) -> np.ndarray | None:
-    """What a shape encloses; None when it encloses nothing (box, points, line)."""
+    """What a shape encloses; None when it encloses nothing (box, points, line, tag)."""
     _, height, width = sweep.shape
     where = f"{picture}, {shape.tag} {shape.get('label', '')!r}"
     try:

@@ -14,6 +14,10 @@ from fetaliqa.export.incoming.shapes import ellipse_mask, painted_mask, polygons
 from fetaliqa.sweep import Sweep
 
 KINDS = ("brush", "polygon", "ellipse", "rectangle", "keypoint")
+WHOLE_PICTURE = (  # results that say something of the picture, or of a region that another result draws
+    *("", "choices", "datetime", "labels", "number", "pairwise"),
+    *("ranker", "rating", "relation", "taxonomy", "textarea"),
+)
 PERCENT = 100.0  # unit of Label Studio's lengths: of the picture's width or height
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif")
 
@@ -79,7 +83,12 @@ class LabelStudioLabels:
     def _outlines(self, result: dict[str, Any], results: list[dict[str, Any]], sweep: Sweep) -> list[Outline]:
         kind = _kind_of(result)
         if kind is None:
-            return []
+            if str(result.get("type") or "") in WHOLE_PICTURE:
+                return []
+            raise LabelError(
+                f"{self.where}, region {result.get('id')}: its type {str(result['type'])[:40]!r} cannot be read; "
+                "draw brush masks, polygons or ellipses"
+            )
         where = f"{self.where}, {kind} {result.get('id')}"
         check_size(where, (result["original_height"], result["original_width"]), sweep)
         if result.get("image_rotation"):
