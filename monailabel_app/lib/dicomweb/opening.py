@@ -53,6 +53,10 @@ def studies_for_server(studies: str, conf: ServerConf) -> tuple[str, Path]:
         check_writable(folder)
         return address, folder
     folder = Path(studies)
+    if not studies.strip():  # such as a variable that is not set: it would mean the working folder
+        raise OptionError("--studies is empty: name the folder of the sweeps")
+    if folder.is_file():
+        raise OptionError(f"--studies {studies}: is a file; name the folder that it lies in")
     if not folder.is_dir():
         raise OptionError(f"--studies {studies}: there is no such folder")
     check_writable(folder)
