@@ -139,7 +139,7 @@ class Guard:
                 upload.add(size)
             if received > self.max_body_bytes:
                 refused = self._too_large()
-            elif upload is not None and received - looked >= LOOK_BYTES:
+            elif upload is not None and kept is not None and received - looked >= LOOK_BYTES:
                 looked = received
                 try:
                     await anyio.to_thread.run_sync(upload.check, 0, kept)
