@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from fetaliqa.errors import SweepError
+from fetaliqa.limits import check_unpacked_size
 from fetaliqa.sweep.folder import MAX_FRAME_PIXELS
 from fetaliqa.sweep.pixels import LUMA_NOTE, Pixels, luma
 from fetaliqa.sweep.types import Grid
@@ -156,6 +157,7 @@ def open_stream(source: Source, kind: str, name: str) -> Stream:
 
     Raises:
         SweepError: when it is truncated or damaged, holds no video, or its codec cannot be decoded.
+        UnpackedTooLarge: when its frames would together become larger than is allowed.
     """
     with _opened(source(), kind, name) as (container, stream):
         codec = stream.codec_context.name
@@ -164,14 +166,14 @@ def open_stream(source: Source, kind: str, name: str) -> Stream:
                 f"{name}: frames of more than {MAX_FRAME_PIXELS:,} pixels; export it at the scanner's size"
             )
         with _told(name, codec):
-            found, times = 0, []
+            found, stored, times = 0, 0, []
             for packet in container.demux(stream):
                 if packet.is_corrupt:
                     raise SweepError(
                         f"{name}: its video ({codec}) is truncated or damaged; copy or export it again"
                     )
                 if packet.size:
-                    found += 1
+                    found, stored = found + 1, stored + packet.size
                     if not packet.is_discard:
                         times.append((packet.pts, packet.duration))
             if not times:
@@ -184,6 +186,7 @@ def open_stream(source: Source, kind: str, name: str) -> Stream:
             raise SweepError(f"{name}: no frame of its video ({codec}) can be decoded; export it as H.264")
         turns, turn_notes = _turns(first)
         rows, columns = np.rot90(np.empty((first.height, first.width), bool), turns).shape
+        check_unpacked_size(name, len(times) * rows * columns, stored)
         notes += [*turn_notes, *_frame_notes(first)]
     return Stream(source, name, kind, len(times), (rows, columns), turns, codec, tuple(notes))
 

@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 
 from fetaliqa.atomic import why_not_written
 from fetaliqa.errors import FetalIQAError
+from monailabel_app.lib.refusal import Refused
 from monailabel_app.lib.shown_paths import without_folders
 
 logger = logging.getLogger(__name__)
@@ -55,7 +56,8 @@ async def _invalid(request: Request, error: Exception) -> JSONResponse:
 async def _http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     cause = error.__cause__
-    if isinstance(cause, OSError) and cause.errno in DISK:  # while FastAPI put a form's files on the disk
+    # while FastAPI put a form's files on the disk; our own refusals say which disk it is
+    if isinstance(cause, OSError) and cause.errno in DISK and not isinstance(error, Refused):
         return await _disk(request, cause)
     return _reply(error.status_code, str(error.detail), error.headers)
 

@@ -13,11 +13,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from monailabel_app.lib.hosts import host_and_port
 from monailabel_app.lib.ids import check_id
 from monailabel_app.lib.refusal import Refused, as_answer, send_refusal
-from monailabel_app.lib.uploads import LOOK_BYTES, UploadLimits, is_upload
+from monailabel_app.lib.uploads import LOOK_BYTES, Kept, UploadLimits, kept_upload
 
 ID_PARAMETERS = ("image", "label", "id", "tag", "label_tag", "session_id")
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 DEFAULT_PORTS = {"http": 80, "https": 443}
+STALLED_SECONDS = 60.0  # without a byte of a body, after which its place is given to others
 
 
 class Guard:
@@ -48,11 +49,11 @@ class Guard:
             self._check_page(scope["method"], headers)
             _check_address(scope)
             size = self._checked_length(headers)
-            upload = await self._admitted(scope, size)
+            kept = await self._admitted(scope, size)
         except Refused as refused:
             await send_refusal(refused, scope, receive, send)
             return
-        await self._counted(scope, receive, send, upload)
+        await self._counted(scope, receive, send, kept)
 
     def _check_page(self, method: str, headers: Headers) -> None:
         """Refuse what a page of another site sends; clients that are no browsers say nothing of pages.
@@ -94,13 +95,14 @@ class Guard:
             raise self._too_large()
         return int(length)
 
-    async def _admitted(self, scope: Scope, size: int | None) -> UploadLimits | None:
-        """What bounds an upload while it comes; None for other requests."""
-        if self.uploads is None or not is_upload(scope["method"], scope["path"], size):
+    async def _admitted(self, scope: Scope, size: int | None) -> Kept | None:
+        """What becomes of an upload, which may begin; None for other requests."""
+        kept = kept_upload(scope["method"], scope["path"], size)
+        if self.uploads is None or kept is None:
             return None
         client = str((scope.get("client") or ("",))[0])
-        await anyio.to_thread.run_sync(self.uploads.admit, client, size or 0)
-        return self.uploads
+        await anyio.to_thread.run_sync(self.uploads.admit, client, size or 0, kept)
+        return kept
 
     def _too_large(self) -> Refused:
         limit = self.max_body_bytes / 1024**2
@@ -109,15 +111,27 @@ class Guard:
             f"the request is larger than the limit of {limit:g} MiB; the server's --conf max_upload_mb sets it",
         )
 
-    async def _counted(self, scope: Scope, receive: Receive, send: Send, upload: UploadLimits | None) -> None:
-        """Pass the request on, and cut it off when its body outgrows a limit."""
+    async def _counted(self, scope: Scope, receive: Receive, send: Send, kept: Kept | None) -> None:
+        """Pass the request on, and cut it off when its body outgrows a limit, or stops coming."""
+        upload = None if kept is None else self.uploads
         received = looked = 0
         refused: Refused | None = None
         started = ended = False
 
         async def counting() -> Message:
             nonlocal received, looked, refused, ended
-            message = await receive()
+            if refused is not None:
+                return {"type": "http.disconnect"}
+            if ended:
+                return await receive()  # whether the client is still there
+            with anyio.move_on_after(STALLED_SECONDS) as waiting:
+                message = await receive()
+            if waiting.cancelled_caught:
+                refused = Refused(
+                    HTTPStatus.REQUEST_TIMEOUT.value,
+                    f"nothing came of the rest of the request for {STALLED_SECONDS:g} seconds; send it again",
+                )
+                return {"type": "http.disconnect"}
             ended = not message.get("more_body")
             size = len(message.get("body", b""))
             received += size
@@ -125,10 +139,10 @@ class Guard:
                 upload.add(size)
             if received > self.max_body_bytes:
                 refused = self._too_large()
-            elif upload is not None and received - looked >= LOOK_BYTES:
+            elif upload is not None and kept is not None and received - looked >= LOOK_BYTES:
                 looked = received
                 try:
-                    await anyio.to_thread.run_sync(upload.check)
+                    await anyio.to_thread.run_sync(upload.check, 0, kept)
                 except Refused as full:
                     refused = full
             return message if refused is None else {"type": "http.disconnect"}

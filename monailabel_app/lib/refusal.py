@@ -10,14 +10,16 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping
 
+import anyio
 from fastapi import HTTPException
 from fastapi.responses import JSONResponse
 from starlette.datastructures import Headers
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from fetaliqa.errors import FetalIQAError
 
 DRAINED_BYTES = 64 * 1024**2  # a client that only reads after it has sent all still gets its answer up to here
+DRAINED_SECONDS = 5.0  # that it may pause in doing so; one that waits for the answer gets it then
 
 
 class Refused(HTTPException, FetalIQAError):
@@ -67,7 +69,9 @@ async def _drain(receive: Receive, headers: Headers) -> None:
         return  # the client waits for leave to send; the answer comes first
     drained = 0
     while drained < DRAINED_BYTES:
-        message = await receive()
+        message: Message = {"type": "http.disconnect"}
+        with anyio.move_on_after(DRAINED_SECONDS):
+            message = await receive()
         drained += len(message.get("body", b""))
         if message["type"] == "http.disconnect" or not message.get("more_body"):
             return

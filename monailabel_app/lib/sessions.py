@@ -54,13 +54,14 @@ class GuardedSessions(Sessions):
             reason = why_not_written(problem, "send it") if isinstance(problem, OSError) else str(problem)
             self.remove_session(chosen)
             raise Refused(
-                HTTPStatus.INSUFFICIENT_STORAGE.value, f"the session's files cannot be kept: {reason}"
+                HTTPStatus.INSUFFICIENT_STORAGE.value,
+                f"the session's files cannot be kept: {reason} (MONAI_LABEL_SESSION_PATH names another folder)",
             ) from problem
 
     def remove_expired(self) -> int:
         """Remove sessions whose time is over, and what killed servers left half-made; returns how many."""
         folder, now, removed = Path(self.store_path), time.time(), 0
-        for found in folder.iterdir() if folder.is_dir() else ():
+        for found in folder.iterdir() if os.path.isdir(folder) else ():
             if not found.is_dir() or not is_id(found.name):
                 continue
             session = self.get_session(found.name, update_ts=False, fetch_cache=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import math
 import os
@@ -12,6 +13,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from monailabel_app.lib.received import TEMPORARY_PREFIX
 from monailabel_app.lib.refusal import Refused
@@ -22,6 +24,7 @@ LOOK_BYTES = 8 * 1024**2  # of an upload between two looks at the disk
 SMALL_BYTES = 1024**2  # a request for an inference up to here is a form, not a file
 MANY_CLIENTS = 10_000  # addresses remembered before those of the last minute alone are kept
 _GIBIBYTE = 1024**3
+Kept = Literal["image", "session", "answer"]  # until somebody removes it, for a while, until the answer is sent
 
 
 @dataclass(frozen=True)
@@ -59,18 +62,19 @@ class UploadLimits:
         self._since = 0  # bytes that came since then
         self._coming = 0  # bytes of uploads that are not over: no name leads to where they are kept
 
-    def admit(self, client: str, size: int) -> None:
+    def admit(self, client: str, size: int, kept: Kept = "image") -> None:
         """Let an upload begin.
 
         Args:
             client: its address.
             size: bytes as declared, 0 where they are not.
+            kept: what becomes of it.
 
         Raises:
             Refused: 429 for too many in a minute, 507 when it does not fit.
         """
         self._check_rate(client)
-        self.check(size)
+        self.check(size, kept)
 
     def _check_rate(self, client: str) -> None:
         now = time.monotonic()
@@ -89,8 +93,8 @@ class UploadLimits:
                 )
             times.append(now)
 
-    def check(self, size: int = 0) -> None:
-        """Refuse ``size`` more bytes where they do not fit.
+    def check(self, size: int = 0, kept: Kept = "image") -> None:
+        """Refuse ``size`` more bytes where they do not fit; a full disk refuses only what would be kept on it.
 
         Raises:
             Refused: 507.
@@ -106,19 +110,21 @@ class UploadLimits:
                 f"{self._max / _GIBIBYTE:g} GiB with this upload; remove some, or raise --conf max_studies_gb",
             )
         # a body is kept while it is read, its file beside it while it is checked, and then where it belongs
-        needed: dict[int, tuple[Path, int]] = {}
-        for folder, copies in ((folders.temporary, 2), (folders.images, 1), (folders.sessions, 1)):
+        target = {"image": folders.images, "session": folders.sessions, "answer": None}[kept]
+        names = {"image": "studies", "session": "upload sessions", "answer": ""}
+        needed: dict[int, tuple[Path, str, int]] = {}
+        for folder, name, copies in ((folders.temporary, "temporary files", 2), (target, names[kept], 1)):
             if folder is not None:
-                existing = next(path for path in (folder, *folder.parents) if path.exists())
-                disk = existing.stat().st_dev
-                needed[disk] = existing, needed.get(disk, (existing, 0))[1] + copies * size
-        for existing, more in needed.values():
+                existing, disk = _existing(folder)
+                needed[disk] = existing, name, needed.get(disk, (existing, name, 0))[2] + copies * size
+        for existing, name, more in needed.values():
             free = shutil.disk_usage(existing).free
             if free - more < self._min_free:
                 raise Refused(
                     507,
-                    f"{free / _GIBIBYTE:.2f} GiB are left, and {self._min_free / _GIBIBYTE:g} of the disk are "
-                    "for labels (--conf min_free_gb), so this upload does not fit; make room",
+                    f"{free / _GIBIBYTE:.2f} GiB are left on the disk of the {name}, and "
+                    f"{self._min_free / _GIBIBYTE:g} of each disk are kept free (--conf min_free_gb), so this "
+                    "upload does not fit; make room",
                 )
 
     def add(self, size: int) -> None:
@@ -148,8 +154,8 @@ class UploadLimits:
             return size + self._since + self._coming
 
 
-def is_upload(method: str, path: str, size: int | None) -> bool:
-    """True for requests that leave an image on the disk, for good or for a while.
+def kept_upload(method: str, path: str, size: int | None) -> Kept | None:
+    """What becomes of the image that a request brings; None for requests that bring none.
 
     Args:
         method: of the request.
@@ -157,8 +163,19 @@ def is_upload(method: str, path: str, size: int | None) -> bool:
         size: declared bytes of its body, or None.
     """
     if method == "PUT":
-        return path.rstrip("/").endswith(("/datastore", "/datastore/image", "/session"))
-    return method == "POST" and "/infer/" in path and (size is None or size > SMALL_BYTES)
+        if path.rstrip("/").endswith("/session"):
+            return "session"
+        return "image" if path.rstrip("/").endswith(("/datastore", "/datastore/image")) else None
+    brings = method == "POST" and "/infer/" in path and (size is None or size > SMALL_BYTES)
+    return "answer" if brings else None
+
+
+def _existing(folder: Path) -> tuple[Path, int]:
+    """The innermost folder on the way to one that is there and that this user may know of, and its disk."""
+    for path in (folder, *folder.parents):
+        with contextlib.suppress(OSError):
+            return path, os.stat(path).st_dev
+    raise Refused(507, "the folder of the upload cannot be reached; check its disk and permissions")
 
 
 def _network(client: str) -> str:

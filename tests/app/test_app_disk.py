@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import errno
+import json
 import logging
 import os
 import resource
@@ -12,8 +15,10 @@ from pathlib import Path
 
 import pytest
 from app_harness import Server, write_case, write_mask
+from starlette.requests import Request
 
 from fetaliqa.inference import AssessmentService
+from monailabel_app.lib.failures import _http
 from monailabel_app.lib.refusal import Refused
 from monailabel_app.lib.sessions import GuardedSessions
 
@@ -108,3 +113,10 @@ def test_sessions_that_cannot_be_kept_or_were_cut_off_are_refused_or_removed(tmp
     assert GuardedSessions(str(store)).remove_expired() == 2
     assert {path.name for path in store.iterdir()} == {kept, "new"}
     assert sessions.get_session(kept).image.endswith("x.mha")
+
+
+def test_a_refusal_that_comes_from_the_disk_keeps_its_own_sentence() -> None:
+    refused = Refused(507, "the session's files cannot be kept")
+    refused.__cause__ = PermissionError(errno.EACCES, "Permission denied")
+    answer = asyncio.run(_http(Request({"type": "http"}), refused))
+    assert json.loads(bytes(answer.body)) == {"detail": "the session's files cannot be kept"}

@@ -1,14 +1,19 @@
 from __future__ import annotations
 
+import asyncio
+import errno
+import os
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from monailabel_app.lib import uploads
+from monailabel_app.lib import guard, refusal, uploads
 from monailabel_app.lib.refusal import Refused
-from monailabel_app.lib.uploads import Folders, UploadLimits, is_upload
+from monailabel_app.lib.sessions import GuardedSessions
+from monailabel_app.lib.uploads import Folders, UploadLimits, kept_upload
 
 MIB = 1024**2
 
@@ -68,6 +73,63 @@ def test_the_last_of_the_disk_is_kept(folders: Folders, monkeypatch: pytest.Monk
     assert refused.value.status_code == 507
 
 
+def test_a_full_home_refuses_sessions_and_no_images(folders: Folders, monkeypatch: pytest.MonkeyPatch) -> None:
+    free = {folders.images: 8 * MIB, folders.temporary: 8 * MIB, folders.sessions: 0}
+    monkeypatch.setattr(uploads, "_existing", lambda folder: (folder, folder == folders.sessions))  # of two disks
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=free[path]))
+    checked = limits(folders, free=4 * MIB)
+    checked.admit("127.0.0.1", 100, "image")
+    checked.admit("127.0.0.1", 100, "answer")
+    with pytest.raises(Refused, match="disk of the upload sessions") as refused:
+        checked.admit("127.0.0.1", 100, "session")
+    assert refused.value.status_code == 507
+
+
+def test_a_home_of_another_user_is_no_reason_to_refuse_images(
+    folders: Folders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stat = os.stat
+
+    def closed(path: Path, **options: Any) -> os.stat_result:
+        if path == folders.sessions:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return stat(path, **options)
+
+    monkeypatch.setattr(os, "stat", closed)
+    for kept in ("image", "session"):  # whether sessions can be kept is found when one is
+        limits(folders).admit("127.0.0.1", MIB, kept)
+    assert folders.sessions is not None
+    assert GuardedSessions(str(folders.sessions)).remove_expired() == 0
+
+
+@pytest.mark.parametrize("declared", [100, 10**15])
+def test_a_request_that_stops_coming_is_answered(declared: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a machine that went away holds one of the few places of uploads for good."""
+    monkeypatch.setattr(guard, "STALLED_SECONDS", 0.2)
+    monkeypatch.setattr(refusal, "DRAINED_SECONDS", 0.2)
+    sent: list[Any] = []
+
+    async def endpoint(scope: Any, receive: Any, send: Any) -> None:
+        while (await receive()).get("more_body"):
+            pass
+
+    async def request() -> None:
+        coming = [{"type": "http.request", "body": b"first", "more_body": True}]
+
+        async def receive() -> Any:
+            return coming.pop() if coming else await asyncio.Event().wait()
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        scope = {"type": "http", "method": "POST", "path": "/train/x", "query_string": b""}
+        scope["headers"] = [(b"content-length", str(declared).encode())]
+        await asyncio.wait_for(guard.Guard(endpoint, 1000)(scope, receive, send), 10)
+
+    asyncio.run(request())
+    assert sent[0]["status"] == (408 if declared == 100 else 413)
+
+
 def test_uploads_are_counted_by_client_and_minute(folders: Folders, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [1000.0]
     monkeypatch.setattr(uploads, "time", SimpleNamespace(monotonic=lambda: now[0]))
@@ -90,18 +152,18 @@ def test_uploads_are_counted_by_client_and_minute(folders: Folders, monkeypatch:
 @pytest.mark.parametrize(
     ("method", "path", "size", "expected"),
     [
-        ("PUT", "/datastore/image", 10, True),
-        ("PUT", "/datastore/", 10, True),
-        ("PUT", "/session/", None, True),
-        ("POST", "/infer/fetalclip_seg", 2 * MIB, True),
-        ("POST", "/infer/fetalclip_seg", None, True),
-        ("POST", "/infer/fetalclip_seg", 500, False),
-        ("PUT", "/datastore/label", 2 * MIB, False),
-        ("PUT", "/datastore/image/info", 10, False),
-        ("POST", "/export/", 10, False),
+        ("PUT", "/datastore/image", 10, "image"),
+        ("PUT", "/datastore/", 10, "image"),
+        ("PUT", "/session/", None, "session"),
+        ("POST", "/infer/fetalclip_seg", 2 * MIB, "answer"),
+        ("POST", "/infer/fetalclip_seg", None, "answer"),
+        ("POST", "/infer/fetalclip_seg", 500, None),
+        ("PUT", "/datastore/label", 2 * MIB, None),
+        ("PUT", "/datastore/image/info", 10, None),
+        ("POST", "/export/", 10, None),
     ],
 )
 def test_which_requests_leave_an_image_on_the_disk(
-    method: str, path: str, size: int | None, expected: bool
+    method: str, path: str, size: int | None, expected: str | None
 ) -> None:
-    assert is_upload(method, path, size) is expected
+    assert kept_upload(method, path, size) == expected

@@ -8,6 +8,7 @@ import nibabel
 import nrrd
 import numpy as np
 import pytest
+from FetalIQALib.failures import BadReply
 from FetalIQALib.images import read_masks as shown_masks
 from FetalIQALib.images import read_stack
 
@@ -68,6 +69,12 @@ def test_slicer_shows_the_masks_of_a_sequence_on_its_frames(tmp_path: Path, firs
         assert np.array_equal(image, frame)
         assert np.array_equal(overlay, mask)
         assert same == pytest.approx(place, abs=1e-6)
+
+
+def test_frames_that_itk_takes_for_values_of_a_pixel_are_not_averaged(tmp_path: Path) -> None:
+    """The server sends another form of such a file; MONAI Label's plain server sends the file itself."""
+    with pytest.raises(BadReply, match="6 values in each pixel"):
+        read_stack(write_sequence(tmp_path / "a.nrrd", first=True))
 
 
 def test_the_module_shows_a_series_of_four_axes_and_its_masks(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from dicom_files import a_dataset, encapsulated, saved
 from PIL import Image
 from pydicom.pixel_data_handlers.rle_handler import rle_encode_frame
 from pydicom.uid import DeflatedExplicitVRLittleEndian, RLELossless
+from video_files import a_video
 from volume_files import cine, metaimage, nifti, nrrd
 
 from fetaliqa import limits
@@ -61,6 +62,8 @@ def bombs(folder):
     for number in range(9):
         Image.new("L", (1024, 1024)).save(stills / f"{number}.png")
     yield stills
+    a_video(folder / "a.mp4", np.zeros((9, 1024, 1024), np.uint8), "mpeg4")
+    yield folder / "a.mp4"
 
 
 def test_a_file_that_unpacks_to_more_than_is_allowed_is_refused_with_both_sizes(tmp_path, eight_mebibytes):

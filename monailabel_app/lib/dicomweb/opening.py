@@ -52,13 +52,15 @@ def studies_for_server(studies: str, conf: ServerConf) -> tuple[str, Path]:
         folder.mkdir(parents=True, exist_ok=True)
         check_writable(folder)
         return address, folder
+    if not studies.strip():  # such as a variable that is not set: it would mean the working folder
+        raise OptionError("--studies is empty: name the folder of the sweeps")
     folder = Path(studies)
     try:
         there = folder.is_dir()
     except OSError as problem:  # in a folder that is closed to this user, or a name that no disk takes
         raise OptionError(f"--studies {studies}: cannot be opened ({problem.strerror}); check the path") from None
     if not there:
-        what = "a file; name the folder that it is in" if folder.is_file() else "there is no such folder"
+        what = "is a file; name the folder that it lies in" if folder.is_file() else "there is no such folder"
         raise OptionError(f"--studies {studies}: {what}")
     check_writable(folder)
     return str(folder.resolve()), folder.resolve()

@@ -119,7 +119,10 @@ def read_stack(path: Path, grid: Grid | None = None) -> Stack:
     """
     image = _opened(path)
     array = _sitk().GetArrayFromImage(image)
-    if image.GetNumberOfComponentsPerPixel() > 1:
+    channels = image.GetNumberOfComponentsPerPixel()
+    if channels not in (1, 3, 4):  # such as the frames of a sequence, which ITK takes for values of one pixel
+        raise BadReply(_("The image has {count} values in each pixel; it is not shown.").format(count=channels))
+    if channels > 1:
         array = array[..., :3].mean(axis=-1)
     if array.ndim == 2:
         array = array[None]
