@@ -38,7 +38,7 @@ serve: install
 
 shell: install
 	@echo "fetaliqa is found in this shell; leave it with 'exit'"
-	@PATH="$(abspath $(BIN)):$$PATH" VIRTUAL_ENV="$(abspath $(VENV))" exec $${SHELL:-/bin/sh}
+	@PATH="$(abspath $(BIN)):$$PATH" VIRTUAL_ENV="$(abspath $(VENV))" $${SHELL:-/bin/sh} || true
 
 test: lint test-fast test-full-size
 
