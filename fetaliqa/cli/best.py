@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     from fetaliqa.models.store import resolve_bundle
 
     options = AssessOptions.from_request({"sweep_count": args.sweeps, "search": not args.all_frames})
-    resolve_bundle(args.model)
+    model = resolve_bundle(args.model)
     cases, left_out = sweeps_given(args.paths, "best", out=args.out)
     if args.json and left_out:
         print(json.dumps({"left_out": [one.to_json() for one in left_out]}), flush=True)
@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
     from fetaliqa.inference.service import AssessmentService, default_cache_directory
 
     service = AssessmentService(
-        args.model,
+        model,
         device=args.device,
         cache_dir=None if args.no_cache else default_cache_directory(),
         weights=args.weights,

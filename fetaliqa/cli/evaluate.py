@@ -63,8 +63,7 @@ def run(args: argparse.Namespace) -> int:
     from fetaliqa.models.store import resolve_bundle
 
     folder = Path(args.model)
-    if not folder.is_dir():
-        resolve_bundle(args.model)
+    directory = None if folder.is_dir() else resolve_bundle(args.model)
     if args.out is not None:
         _check_free(args.out, args.force)
     require_extra("train", "evaluation", {"sklearn": "scikit-learn", "jinja2": "jinja2"})
@@ -74,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
     from fetaliqa.models import Bundle
 
     keep_freed_memory()
-    bundle = None if is_run(folder) else Bundle.open(resolve_bundle(args.model))
+    bundle = None if is_run(folder) else Bundle.open(directory or resolve_bundle(args.model))
     card = Bundle.open(trial_bundles(folder)[0]).card if bundle is None else bundle.card
     out = args.out or Path(f"evaluation-{folder.resolve().name if bundle is None else bundle.card.name}")
     _check_free(out, args.force)

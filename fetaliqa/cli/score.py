@@ -119,14 +119,13 @@ def run(args: argparse.Namespace) -> int:
             raise OptionError(f"{name} is {count}; it must be a whole number from 1 to {MAX_COUNT}")
     part = None if args.shard is None else Part.parse(args.shard)
     options = _options(args)
-    for spec in (args.model, args.cls_model):
-        if spec is not None:
-            resolve_bundle(spec)
+    model = resolve_bundle(args.model).absolute()
+    classifier = None if args.cls_model is None else resolve_bundle(args.cls_model).absolute()
     cases, left_out = _cases(args)
     cases = cases if part is None else part.choose(cases)
     with contextlib.ExitStack() as stack:  # all that needs no torch has been checked
         ray = stack.enter_context(_cluster(args)) if args.engine == "ray" else None
-        job = _job(args, ray, options)
+        job = _job(args, ray, options, model, classifier)
         outcomes = _score(args, ray, job, cases)
     failed = sum(outcome.status == FAILED for outcome in outcomes)
     kept = sum(outcome.status == KEPT for outcome in outcomes)
@@ -204,19 +203,18 @@ def _options(args: argparse.Namespace) -> AssessOptions:
     )
 
 
-def _job(args: argparse.Namespace, ray: Any, options: AssessOptions) -> ScoreJob:
+def _job(
+    args: argparse.Namespace, ray: Any, options: AssessOptions, model: Path, classifier: Path | None
+) -> ScoreJob:
     import torch
 
     from fetaliqa.inference import AssessmentService, choose_device
     from fetaliqa.inference.service import default_cache_directory
-    from fetaliqa.models.store import resolve_bundle
     from fetaliqa.scoring.folder import remove_unfinished
     from fetaliqa.scoring.job import ScoreJob
     from fetaliqa.scoring.on_ray import device_of, results_id
     from fetaliqa.student import AUTO, NONE
 
-    model = resolve_bundle(args.model).absolute()
-    classifier = None if args.cls_model is None else resolve_bundle(args.cls_model).absolute()
     student = args.student if args.student in (AUTO, NONE) else str(Path(args.student).expanduser().absolute())
     service = AssessmentService(model, classifier_spec=classifier, precision=args.precision, student=student)
     device = choose_device(args.device) if ray is None else torch.device(device_of(ray, args.device))
