@@ -120,15 +120,20 @@ def _show(name: str, as_json: bool) -> int:
 
 
 def _card_lines(card: BundleCard) -> list[tuple[str, str]]:
+    from fetaliqa.models import DecoderConfig
+
     threshold = card.threshold
     pixels = threshold.min_foreground_pixels(card.architecture.vision.image_size)
     lines = [
         ("name", f"{card.name} {card.version}, {card.task} of the {card.anatomy}"),
         ("base", f"{card.base.kind}, sha256 {card.base.sha256}"),
     ]
-    if card.architecture.decoder is not None:
-        taps = "/".join(map(str, card.architecture.decoder.taps))
-        lines.append(("decoder", f"blocks {taps}, {card.architecture.decoder.init_filters} filters"))
+    decoder = card.architecture.decoder
+    if isinstance(decoder, DecoderConfig):
+        taps = "/".join(map(str, decoder.taps))
+        lines.append(("decoder", f"blocks {taps}, {decoder.init_filters} filters"))
+    elif decoder is not None:
+        lines.append(("decoder", f"feature pyramid, {decoder.pyramid_channels} channels"))
     if card.lora is not None:
         lines.append(
             ("adapter", f"rank {card.lora.rank}, alpha {card.lora.alpha}, on {', '.join(card.lora.targets)}")

@@ -107,7 +107,7 @@ def _fetalclip_row(key: str, label: str, paper: str) -> dict[str, Any]:
         COUNT_BATCH, 3, architecture.vision.image_size, architecture.vision.image_size, device="meta"
     )
     with torch.device("meta"):
-        model = kind(architecture, empty_tower(architecture.vision))
+        model = kind(architecture, empty_tower(architecture.transformer))
         model.add_adapters()
         released = kind(architecture, _released_tower(architecture))
     ours = learning_count(model, images)
@@ -125,7 +125,7 @@ def _released_tower(architecture: Architecture) -> nn.Module:
     from open_clip.transformer import VisionTransformer
     from peft import LoraConfig, inject_adapter_in_model
 
-    vision, lora = architecture.vision, LoraSettings()
+    vision, lora = architecture.transformer, LoraSettings()
     tower = VisionTransformer(
         vision.image_size,
         vision.patch_size,

@@ -51,7 +51,7 @@ def train_stand_in(
         processes: to render phantoms with.
     """
     start = build_segmentation(ARCHITECTURE, random_init=True, encoder="full")
-    vision = start.architecture.vision
+    vision = start.architecture.transformer
     frames = phantom_frames(
         range(FIRST_SEED, FIRST_SEED + cases),
         PhantomSettings(scale="half"),

@@ -15,10 +15,11 @@ from typing import Any
 
 import torch
 
+from fetaliqa.inference.outputs import Outputs
+
 LEAST = 8  # frames of the smallest recording
 WARM_UP = 3  # passes before recording, in which libraries choose their kernels and take their memory
 
-Outputs = tuple[torch.Tensor, torch.Tensor | None]
 Compute = Callable[[torch.Tensor], Outputs]
 Record = Callable[[Compute, torch.Tensor], tuple[Callable[[], None], Outputs]]
 
@@ -66,7 +67,7 @@ class CapturedForward:
     """Computes by recordings of N, N / 2, ... frames down to 8; a batch takes the smallest that holds it.
 
     Args:
-        compute: probabilities and appearance of squares uint8 [n, S, S], each frame's by itself.
+        compute: outputs of squares uint8 [n, S, S], each frame's by itself.
         size: N, frames of a full batch.
         record: how a pass is recorded.
     """
@@ -91,11 +92,10 @@ class CapturedForward:
                 self._recorded[size] = self._recording(squares, size)
             recording = self._recorded[size]
             if recording is not None:
-                held, play, (probabilities, appearance) = recording
+                held, play, outputs = recording
                 held[:count].copy_(squares)
                 play()
-                # the next batch is written over these
-                return probabilities[:count].clone(), None if appearance is None else appearance[:count].clone()
+                return outputs.each(lambda part: part[:count].clone())  # the next batch is written over these
         return self._compute(squares)
 
     def _recording(

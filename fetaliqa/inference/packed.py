@@ -12,8 +12,9 @@ import torch
 import torch.nn.functional as functional
 from torch import nn
 
-from fetaliqa.inference.precision import LEAST_PARAMETERS, cpu_has_bf16, parameters_of
+from fetaliqa.inference.precision import LEAST_PARAMETERS, cpu_has_bf16
 from fetaliqa.models.encoder_model import EncoderModel
+from fetaliqa.models.encoders import encoder_parameters
 
 
 class PackedLinear(nn.Module):
@@ -83,7 +84,7 @@ def pack_encoder(model: EncoderModel, precision: str) -> bool:
         model: on a CPU, in eval mode with merged adapters, in its precision.
         precision: ``fp32`` or ``bf16``.
     """
-    if parameters_of(model.architecture.vision) < LEAST_PARAMETERS or not can_pack(precision):
+    if encoder_parameters(model.architecture.vision) < LEAST_PARAMETERS or not can_pack(precision):
         return False
     for block in model.visual.transformer.resblocks:  # type: ignore[union-attr]
         own = block.attn

@@ -10,16 +10,14 @@ frames/s where float32 has 2.0.
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import nn
 
 from fetaliqa.errors import OptionError
 from fetaliqa.inference.options import PRECISIONS
-from fetaliqa.models.architecture import VisionConfig
+from fetaliqa.models.architecture import BackboneConfig, EncoderConfig
 from fetaliqa.models.encoder_model import EncoderModel
-from fetaliqa.models.tower import tower_shapes
+from fetaliqa.models.encoders import encoder_parameters
 
 LEAST_PARAMETERS = 20_000_000  # of an encoder; a small one gains little, and its answers would move for nothing
 
@@ -30,34 +28,34 @@ def cpu_has_bf16() -> bool:
     return any(bool(getattr(torch.cpu, name, lambda: False)()) for name in checks)
 
 
-def chosen_precision(name: str, device: torch.device, parameters: int) -> str:
+def chosen_precision(name: str, device: torch.device, vision: EncoderConfig) -> str:
     """``fp32`` or ``bf16`` for a wish.
 
     Args:
         name: ``auto``, ``fp32`` or ``bf16``.
         device: where it is computed.
-        parameters: of the encoder.
+        vision: the encoder; a convolutional one computes in float32 only.
 
     Raises:
-        OptionError: for another name.
+        OptionError: for another name, or bfloat16 where it is not possible.
     """
     if name not in PRECISIONS:
         raise OptionError(f"precision is {name!r}; it must be one of {', '.join(PRECISIONS)}")
+    if isinstance(vision, BackboneConfig):
+        if name == "bf16":
+            raise OptionError(f"precision is bf16, which {vision.backbone} is not computed in; use auto or fp32")
+        return "fp32"
     if name != "auto":
         return name
     if device.type == "cuda":
         return "bf16"
-    return "bf16" if parameters >= LEAST_PARAMETERS and cpu_has_bf16() else "fp32"
-
-
-def parameters_of(vision: VisionConfig) -> int:
-    """Numbers in an encoder of this size."""
-    return sum(math.prod(shape) for shape in tower_shapes(vision).values())
+    return "bf16" if encoder_parameters(vision) >= LEAST_PARAMETERS and cpu_has_bf16() else "fp32"
 
 
 def set_precision(model: EncoderModel, name: str, device: torch.device) -> str:
     """Make a model's encoder compute as wished, in place; returns ``fp32`` or ``bf16``."""
-    chosen = chosen_precision(name, device, parameters_of(model.architecture.vision))
+    vision = model.architecture.vision
+    chosen = chosen_precision(name, device, vision)
     if chosen == "bf16":
         for block in model.visual.transformer.resblocks:  # type: ignore[union-attr]
             block.ln_1, block.ln_2 = _ShortNorm(block.ln_1), _ShortNorm(block.ln_2)

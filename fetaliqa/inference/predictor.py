@@ -15,11 +15,21 @@ import torch
 from fetaliqa.errors import OptionError
 from fetaliqa.geometry import SquareGrid
 from fetaliqa.inference.alike import AlikeFrames
-from fetaliqa.inference.captured import CapturedForward, Compute, Outputs
+from fetaliqa.inference.captured import CapturedForward, Compute
+from fetaliqa.inference.outputs import Outputs, joined
 from fetaliqa.inference.packed import pack_encoder
 from fetaliqa.inference.precision import set_precision
 from fetaliqa.inference.transfers import Lane, mark, on_host, reading, send, take_over
-from fetaliqa.models import Bundle, BundleCard, EncoderModel, FetalCLIPSeg, normalise
+from fetaliqa.models import (
+    Bundle,
+    BundleCard,
+    CompactSeg,
+    EncoderModel,
+    FetalCLIPSeg,
+    SegmentationModel,
+    normalise,
+)
+from fetaliqa.models.compact import combined
 from fetaliqa.models.decoder import UnetrDecoder
 from fetaliqa.models.fast_decoder import FastDecoder
 
@@ -62,6 +72,8 @@ class ChunkPrediction:
         probabilities: float32 [N, S, S] on the model's square grid (segmentation), else None.
         scores: float32 [N] frame probability (classification), else None.
         appearance: float [N, C], mean over the encoder's deepest map (segmentation), else None.
+        signals: float [N, 2], of a model that gives them: expected Dice of the outline; distance to the training
+            data, 1 and more of which is unlike them.
         computed: on CUDA, when these are; so that who reads them need not wait for the batches after them.
     """
 
@@ -69,6 +81,7 @@ class ChunkPrediction:
     probabilities: torch.Tensor | None
     scores: np.ndarray | None
     appearance: torch.Tensor | None = None
+    signals: torch.Tensor | None = None
     computed: torch.cuda.Event | None = None
 
 
@@ -162,17 +175,24 @@ class Predictor:
     def _forward(self, squares: torch.Tensor) -> Outputs:
         """Probabilities, averaged over the views, and the appearance of the frames as they are."""
         images = normalise(squares)
-        total, appearance = self._answers(images)
+        first = self._answers(images)
+        total = first.probabilities
         for axes in self.views[1:]:
             flipped = torch.sigmoid(self.model(images.flip(axes)).float())
             total = total + (flipped.flip(axes) if flipped.ndim == 4 else flipped)
-        return total / len(self.views), appearance
+        return first._replace(probabilities=total / len(self.views))
 
     def _answers(self, images: torch.Tensor) -> Outputs:
-        if not isinstance(self.model, FetalCLIPSeg):
-            return torch.sigmoid(self.model(images).float()), None
-        logits, maps = self.model.outline_and_maps(images)
-        return torch.sigmoid(logits.float()), maps[-1].float().mean(dim=(2, 3))
+        if isinstance(self.model, CompactSeg):
+            outputs = self.model.outputs(images)
+            embedding = outputs.embedding.float()
+            distance = self.model.decoder.reference(embedding)
+            signals = torch.stack([torch.sigmoid(outputs.dice.float()), distance], dim=1)
+            return Outputs(torch.sigmoid(combined(outputs)), embedding, signals)
+        if isinstance(self.model, SegmentationModel):
+            logits, maps = self.model.outline_and_maps(images)
+            return Outputs(torch.sigmoid(logits.float()), maps[-1].float().mean(dim=(2, 3)))
+        return Outputs(torch.sigmoid(self.model(images).float()))
 
     def predict(self, frames: np.ndarray, indices: np.ndarray) -> Iterator[ChunkPrediction]:
         """Predict chosen frames of a stack, one batch at a time; frames that look alike are encoded once.
@@ -188,7 +208,7 @@ class Predictor:
         started: deque[tuple[np.ndarray, Outputs, torch.cuda.Event | None]] = deque()
         for batch in self._batches(frames, indices):
             outputs = self._started(batch, last)
-            last = [(outputs[0][-1:].clone(), None if outputs[1] is None else outputs[1][-1:].clone())]
+            last = [outputs.each(lambda part: part[-1:].clone())]
             started.append((batch.indices, outputs, mark(self.device)))
             if len(started) > self.ahead:
                 yield self._chunk(*started.popleft())
@@ -204,14 +224,14 @@ class Predictor:
         if batch.places is None:
             return known[-1]
         places = take_over(batch.places, batch.prepared)
-        probabilities, appearances = zip(*known)
-        appearance = None if appearances[0] is None else torch.cat(appearances)[places]
-        return torch.cat(probabilities)[places], appearance
+        return joined(known).each(lambda part: part[places])
 
     def _chunk(self, indices: np.ndarray, outputs: Outputs, computed: torch.cuda.Event | None) -> ChunkPrediction:
-        probabilities, appearance = outputs
+        probabilities = outputs.probabilities
         if self.is_segmentation:
-            return ChunkPrediction(indices, probabilities[:, 0], None, appearance, computed)
+            return ChunkPrediction(
+                indices, probabilities[:, 0], None, outputs.appearance, outputs.signals, computed
+            )
         with reading(self.device, computed):
             return ChunkPrediction(indices, None, on_host(probabilities).numpy())
 

@@ -22,7 +22,7 @@ from fetaliqa.inference.cache import (
 )
 from fetaliqa.inference.case_screen import screen_floor
 from fetaliqa.inference.options import AssessOptions
-from fetaliqa.inference.precision import chosen_precision, parameters_of
+from fetaliqa.inference.precision import chosen_precision
 from fetaliqa.inference.predictor import Predictor, choose_device
 from fetaliqa.inference.result import AssessmentResult
 from fetaliqa.inference.sharing import SharedWork, Stopped, alone
@@ -208,7 +208,7 @@ class AssessmentService:
 
     def _precision_on(self, device: torch.device) -> str:
         """Told from the bundle's card, without loading the model."""
-        return chosen_precision(self._precision, device, parameters_of(self._bundle.card.architecture.vision))
+        return chosen_precision(self._precision, device, self._bundle.card.architecture.vision)
 
     def cached(self, path: Path, options: AssessOptions | None = None) -> AssessmentResult | None:
         """The assessment of a file that is known and was assessed before; else None. Reads no pixels.

@@ -33,8 +33,12 @@ from .card import (
     TrainingData as TrainingData,
 )
 from .classification import FetalCLIPCls as FetalCLIPCls
+from .compact import CompactSeg as CompactSeg
 from .encoder_model import (
     EncoderModel as EncoderModel,
+)
+from .encoder_model import (
+    SegmentationModel as SegmentationModel,
 )
 from .encoder_model import (
     trainable_count as trainable_count,

@@ -10,11 +10,11 @@ import torch
 
 from fetaliqa.models.architecture import Architecture, load_architecture
 from fetaliqa.models.classification import FetalCLIPCls
-from fetaliqa.models.encoder_model import EncoderModel
+from fetaliqa.models.encoder_model import EncoderModel, SegmentationModel
+from fetaliqa.models.encoders import build_encoder
 from fetaliqa.models.hashing import tensors_sha256
+from fetaliqa.models.kinds import segmentation_class
 from fetaliqa.models.lora import LoraSettings
-from fetaliqa.models.segmentation import FetalCLIPSeg
-from fetaliqa.models.tower import build_tower
 from fetaliqa.models.weights import load_visual
 
 Model = TypeVar("Model", bound=EncoderModel)
@@ -29,11 +29,11 @@ def build_segmentation(
     random_init: bool = False,
     encoder: Encoder = "lora",
     lora: LoraSettings | None = None,
-) -> FetalCLIPSeg:
+) -> SegmentationModel:
     """A segmentation model ready to train, with a fresh decoder.
 
     Args:
-        architecture: ``"fetalclip"``, ``"demo"``, or sizes.
+        architecture: ``"fetalclip"``, ``"compact"``, ..., or sizes.
         weights: the encoder's weights: a file (published ``.pt`` or imported ``.safetensors``) or its tensors.
         random_init: start the encoder from random values instead.
         encoder: what training changes in the encoder: adapters only, everything, or nothing.
@@ -42,7 +42,9 @@ def build_segmentation(
     Raises:
         WeightsError: when neither or both of ``weights`` and ``random_init`` are given, or the weights do not fit.
     """
-    return _build(FetalCLIPSeg, architecture, weights, random_init, encoder, lora)
+    if isinstance(architecture, str):
+        architecture = load_architecture(architecture)
+    return _build(segmentation_class(architecture), architecture, weights, random_init, encoder, lora)
 
 
 def build_classification(
@@ -69,11 +71,11 @@ def _build(
         architecture = load_architecture(architecture)
     sha256 = None
     if isinstance(weights, str | Path):
-        state, sha256 = load_visual(weights, architecture.vision)
+        state, sha256 = load_visual(weights, architecture.transformer)
     else:
         state = weights  # type: ignore[assignment]
-    tower = build_tower(architecture.vision, state=state, random_init=random_init)
-    model = kind(architecture, tower)
+    visual = build_encoder(architecture.vision, state=state, random_init=random_init)
+    model = kind(architecture, visual)
     if state is not None:
         model.base_sha256 = sha256 or tensors_sha256(state)
     if encoder == "lora":

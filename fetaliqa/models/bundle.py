@@ -18,7 +18,7 @@ from fetaliqa.atomic import atomic_directory, write_json
 from fetaliqa.errors import BundleError, WeightsError
 from fetaliqa.file_hash import file_sha256
 from fetaliqa.models import lora as adapters
-from fetaliqa.models.architecture import Architecture, load_architecture
+from fetaliqa.models.architecture import Architecture, BackboneConfig, load_architecture
 from fetaliqa.models.card import (
     ADAPTER_FILE,
     BASE_FILE,
@@ -28,16 +28,14 @@ from fetaliqa.models.card import (
     parse_card,
     read_card,
 )
-from fetaliqa.models.classification import FetalCLIPCls
 from fetaliqa.models.decoder import fuse_batch_norms
 from fetaliqa.models.encoder_model import EncoderModel
+from fetaliqa.models.encoders import build_encoder, encoder_parameters, encoder_state
 from fetaliqa.models.hashing import short, tensors_sha256
+from fetaliqa.models.kinds import model_class
 from fetaliqa.models.naming import CARD_FILE
-from fetaliqa.models.segmentation import FetalCLIPSeg
-from fetaliqa.models.tower import build_tower, check_state, tower_shapes
+from fetaliqa.models.tower import check_state
 from fetaliqa.models.weights import load_visual, read_record
-
-MODELS: dict[str, type[EncoderModel]] = {model.task: model for model in (FetalCLIPSeg, FetalCLIPCls)}
 
 
 class Bundle:
@@ -97,10 +95,12 @@ class Bundle:
         vision = card.architecture.vision
         try:
             if card.lora is not None and adapter is not None and merge:
+                vision = card.architecture.transformer
                 base = adapters.merged_state(base, vision, card.lora, adapter, f"{self.directory / ADAPTER_FILE}")
-            model = MODELS[card.task](card.architecture, build_tower(vision, state=base))
+            model = model_class(card.task, card.architecture)(card.architecture, build_encoder(vision, state=base))
             model.base_sha256 = card.base.sha256
             if card.lora is not None and adapter is not None and not merge:
+                vision = card.architecture.transformer
                 model.add_adapters(card.lora)
                 adapters.load_adapter(model.visual, vision, card.lora, adapter, f"{self.directory / ADAPTER_FILE}")
         except WeightsError as problem:
@@ -146,7 +146,7 @@ class Bundle:
             state, origin = dict(weights), "the weights given"
             found = tensors_sha256(state)
         else:
-            state, found = load_visual(weights, self.card.architecture.vision)
+            state, found = load_visual(weights, self.card.architecture.transformer)
             origin = str(weights) if weights is not None else "the FetalCLIP weights imported on this machine"
         self._check_base_hash(found, origin)
         return state
@@ -155,11 +155,11 @@ class Bundle:
         """Scalars in ``encoder``, ``adapter`` and ``head``, from the card alone."""
         architecture = self.card.architecture
         with torch.device("meta"):
-            head = MODELS[self.card.task](architecture, nn.Identity()).head_module
+            head = model_class(self.card.task, architecture)(architecture, nn.Identity()).head_module
         lora = self.card.lora
-        adapter = adapters.adapter_shapes(architecture.vision, lora) if lora is not None else {}
+        adapter = adapters.adapter_shapes(architecture.transformer, lora) if lora is not None else {}
         return {
-            "encoder": sum(math.prod(shape) for shape in tower_shapes(architecture.vision).values()),
+            "encoder": encoder_parameters(architecture.vision),
             "adapter": sum(math.prod(shape) for shape in adapter.values()),
             "head": sum(parameter.numel() for parameter in head.parameters()),
         }
@@ -190,9 +190,21 @@ class Bundle:
             raise BundleError(f"{file}: not readable ({problem.strerror})") from None
         _check_hash(file, hashlib.sha256(content).hexdigest(), self.card.files[name])
         try:
-            return load(content)
+            return {name: _full(tensor) for name, tensor in load(content).items()}
         except SafetensorError as problem:
             raise BundleError(f"{file}: not a readable safetensors file ({problem})") from None
+
+
+def _full(tensor: torch.Tensor) -> torch.Tensor:
+    """A tensor as it is computed with: 16-bit numbers are for storage only."""
+    return tensor.float() if tensor.dtype == torch.float16 else tensor
+
+
+def _stored(tensor: torch.Tensor) -> torch.Tensor:
+    """A tensor as a compact bundle stores it: matrices in 16 bits, the few numbers of norms and biases in 32."""
+    if tensor.dtype != torch.float32 or tensor.ndim < 2:
+        return tensor
+    return tensor.half() if bool(tensor.abs().amax() < torch.finfo(torch.float16).max) else tensor
 
 
 def _check_hash(file: Path, found: str, expected: str) -> None:
@@ -240,7 +252,9 @@ def save_bundle(model: EncoderModel, card: BundleCard, directory: str | Path) ->
     directory = Path(directory)
     if directory.exists():
         raise BundleError(f"{directory} exists already; a bundle is never overwritten, choose another folder")
-    base = adapters.base_state(model.visual)
+    base = encoder_state(model.architecture.vision, model.visual)
+    store = _stored if isinstance(model.architecture.vision, BackboneConfig) else _as_it_is
+    base = {name: _full(store(tensor)) for name, tensor in base.items()}
     base_sha256 = tensors_sha256(base)
     if card.base.kind == "fetalclip":
         _check_untouched(model.architecture, model.base_sha256, base_sha256)
@@ -255,7 +269,8 @@ def save_bundle(model: EncoderModel, card: BundleCard, directory: str | Path) ->
         architecture = replace(architecture, decoder=None)
     with atomic_directory(directory) as temporary:
         for name, state in parts.items():
-            (temporary / name).write_bytes(save(state))  # save_file would make it readable by its owner only
+            stored = {key: store(tensor) for key, tensor in state.items()}
+            (temporary / name).write_bytes(save(stored))  # save_file would make it readable by its owner only
         card = replace(
             card,
             task=model.task,  # type: ignore[arg-type]
@@ -268,6 +283,10 @@ def save_bundle(model: EncoderModel, card: BundleCard, directory: str | Path) ->
         parse_card(card.to_json(), "the new card")
         write_json(temporary / CARD_FILE, card.to_json())
     return Bundle.open(directory)
+
+
+def _as_it_is(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor
 
 
 def _on_cpu(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

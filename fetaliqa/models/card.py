@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from fetaliqa.anatomy import ANATOMIES
 from fetaliqa.errors import BundleError
-from fetaliqa.models.architecture import Architecture
+from fetaliqa.models.architecture import Architecture, BackboneConfig
 from fetaliqa.models.hashing import SHA256_PATTERN
 from fetaliqa.models.lora import LoraSettings
 from fetaliqa.models.naming import CARD_FILE, valid_name
@@ -117,6 +117,13 @@ class BundleCard:
                 raise ValueError(f"{name!r} is not a usable name; letters, digits, '.', '_' and '-' are")
         if self.anatomy not in ANATOMIES:
             raise ValueError(f"anatomy {self.anatomy!r} is not known; known are {', '.join(sorted(ANATOMIES))}")
+        if isinstance(self.architecture.vision, BackboneConfig):
+            if self.lora is not None:
+                raise ValueError(
+                    f"adapters in {self.architecture.vision.backbone}, which has no transformer blocks"
+                )
+            if self.base.kind != "included":
+                raise ValueError(f"base {self.base.kind} of a {self.architecture.vision.backbone}; it is included")
         if (self.task == "segmentation") != (self.architecture.decoder is not None):
             raise ValueError(f"a {self.task} card {'has no' if self.task == 'segmentation' else 'has a'} decoder")
 

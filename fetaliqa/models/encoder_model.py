@@ -7,8 +7,8 @@ from torch import nn
 
 from fetaliqa.models import lora as adapters
 from fetaliqa.models.architecture import Architecture
+from fetaliqa.models.encoders import build_encoder, encoder_state
 from fetaliqa.models.lora import LoraSettings
-from fetaliqa.models.tower import build_tower
 
 
 class EncoderModel(nn.Module):
@@ -40,20 +40,22 @@ class EncoderModel(nn.Module):
 
         Raises:
             WeightsError: when there are adapters already.
+            OptionError: when the encoder is no transformer.
         """
+        self.architecture.transformer  # noqa: B018  no other encoder takes adapters
         settings = settings or LoraSettings()
         adapters.inject(self.visual, settings)
         self.lora = settings
 
     def merged(self) -> EncoderModel:
         """A copy for inference, in eval mode, with the adapters folded into the encoder's weights."""
-        base = adapters.base_state(self.visual)
+        base = encoder_state(self.architecture.vision, self.visual)
         state = base
         if self.lora is not None:
             own = adapters.adapter_state(self.visual)
-            state = adapters.merged_state(base, self.architecture.vision, self.lora, own)
+            state = adapters.merged_state(base, self.architecture.transformer, self.lora, own)
         state = {name: tensor.clone() if tensor is base[name] else tensor for name, tensor in state.items()}
-        copy = type(self)(self.architecture, build_tower(self.architecture.vision, state=state))
+        copy = type(self)(self.architecture, build_encoder(self.architecture.vision, state=state))
         copy.head_module.load_state_dict(self.head_module.state_dict())
         copy.requires_grad_(False)
         return copy.to(next(self.parameters()).device).eval()
@@ -61,9 +63,22 @@ class EncoderModel(nn.Module):
     def _checked(self, images: torch.Tensor) -> torch.Tensor:
         side = self.architecture.vision.image_size
         if images.ndim != 4 or tuple(images.shape[1:]) != (3, side, side):
-            # a ViT would need interpolated positions for any other size, which is never done here
+            # a transformer would need interpolated positions for any other size, which is never done here
             raise ValueError(f"images of shape {tuple(images.shape)}; [N, 3, {side}, {side}] is needed")
         return images
+
+
+class SegmentationModel(EncoderModel):
+    """A model that outlines; its logits are float [N, 1, S, S] of images [N, 3, S, S]."""
+
+    def outline_and_maps(self, images: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
+        """As calling the model, with the encoder's feature maps, the deepest one last."""
+        raise NotImplementedError
+
+    @property
+    def outline_layer(self) -> nn.Conv2d:
+        """The last layer of the outline: its bias is the logit where nothing is known."""
+        raise NotImplementedError
 
 
 def trainable_parameters(model: nn.Module) -> list[nn.Parameter]:

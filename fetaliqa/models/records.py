@@ -71,8 +71,8 @@ def _converted(hint: Any, value: Any, where: str, error: type[FetalIQAError]) ->
     if origin in (types.UnionType, typing.Union):
         if value is None and type(None) in arguments:
             return None
-        (inner,) = [argument for argument in arguments if argument is not type(None)]
-        return _converted(inner, value, where, error)
+        inner = [argument for argument in arguments if argument is not type(None)]
+        return _converted(_closest(inner, value), value, where, error)
     if origin is Literal:
         if value not in arguments:
             raise error(f"{where} is {_described(value)}; accepted are {', '.join(map(str, arguments))}")
@@ -84,6 +84,13 @@ def _converted(hint: Any, value: Any, where: str, error: type[FetalIQAError]) ->
             raise error(f"{where} is {_described(value)}; an object is needed")
         return {key: _converted(arguments[1], item, f"{where}: {key}", error) for key, item in value.items()}
     return _scalar(hint, value, where, error)
+
+
+def _closest(kinds: list[Any], value: Any) -> Any:
+    """Of several dataclasses, the one that has most of the object's fields."""
+    if len(kinds) == 1 or not isinstance(value, dict):
+        return kinds[0]
+    return max(kinds, key=lambda kind: len({one.name for one in dataclasses.fields(kind)} & set(value)))
 
 
 def _tuple(arguments: tuple[Any, ...], value: Any, where: str, error: type[FetalIQAError]) -> tuple[Any, ...]:

@@ -6,12 +6,12 @@ import torch
 from torch import nn
 
 from fetaliqa.errors import OptionError
-from fetaliqa.models.architecture import Architecture
+from fetaliqa.models.architecture import Architecture, DecoderConfig
 from fetaliqa.models.decoder import UnetrDecoder
-from fetaliqa.models.encoder_model import EncoderModel
+from fetaliqa.models.encoder_model import SegmentationModel
 
 
-class FetalCLIPSeg(EncoderModel):
+class FetalCLIPSeg(SegmentationModel):
     """Image encoder plus UNETR-like decoder.
 
     Args:
@@ -24,10 +24,10 @@ class FetalCLIPSeg(EncoderModel):
 
     def __init__(self, architecture: Architecture, visual: nn.Module) -> None:
         super().__init__(architecture, visual)
-        if architecture.decoder is None:
+        if not isinstance(architecture.decoder, DecoderConfig):
             raise OptionError(f"architecture {architecture.name!r} has no decoder; segmentation needs one")
         self.indices = [tap - 1 for tap in architecture.decoder.taps]
-        decoder = UnetrDecoder(architecture.vision.width, architecture.decoder.init_filters)
+        decoder = UnetrDecoder(architecture.transformer.width, architecture.decoder.init_filters)
         self.decoder = decoder.to(memory_format=torch.channels_last)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
@@ -48,6 +48,10 @@ class FetalCLIPSeg(EncoderModel):
         maps = self.features(images)
         return self.decoder(images, maps), maps
 
+    @property
+    def outline_layer(self) -> nn.Conv2d:
+        return self.decoder.get_submodule("head")[-1]  # type: ignore[index]
+
     def features(self, images: torch.Tensor) -> list[torch.Tensor]:
         """What the decoder reads: four maps [N, width, G, G] of images [N, 3, S, S], G the patch grid."""
         output = self.visual.forward_intermediates(  # type: ignore[operator]
@@ -61,5 +65,5 @@ class FetalCLIPSeg(EncoderModel):
 
     def _as_map(self, tokens: torch.Tensor) -> torch.Tensor:
         """Patch tokens [N, G * G, C] as a map [N, C, G, G], channels last without a copy."""
-        grid = self.architecture.vision.grid
+        grid = self.architecture.transformer.grid
         return tokens.reshape(tokens.shape[0], grid, grid, tokens.shape[-1]).permute(0, 3, 1, 2)

@@ -68,7 +68,7 @@ def import_checkpoint(
     """
     path = Path(path)
     folder = folder or weights_folder()
-    visual, text = read_checkpoint(path, load_architecture("fetalclip").vision, fetalclip_text())
+    visual, text = read_checkpoint(path, load_architecture("fetalclip").transformer, fetalclip_text())
     record = WeightsRecord(
         source_name=path.name,
         source_sha256=source_sha256 or file_sha256(path),
@@ -114,7 +114,7 @@ def load_visual(
     Raises:
         WeightsError: when there are no weights, or they are not the ones expected.
     """
-    vision = vision or load_architecture("fetalclip").vision
+    vision = vision or load_architecture("fetalclip").transformer
     if path is not None:
         state = read_visual(Path(path), vision, fetalclip_text())
         return state, tensors_sha256(state)

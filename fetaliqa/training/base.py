@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, cast
 
 import torch
+from torch import nn
 
 from fetaliqa.errors import OptionError
 from fetaliqa.models import (
     Architecture,
     Bundle,
     EncoderModel,
+    SegmentationModel,
     Threshold,
+    VisionConfig,
     build_classification,
     build_segmentation,
     load_architecture,
 )
-from fetaliqa.models.architecture import architecture_names
+from fetaliqa.models.architecture import BackboneConfig, architecture_names
 from fetaliqa.models.card import BASE_FILE
 from fetaliqa.models.hashing import tensors_sha256
 from fetaliqa.models.store import resolve_bundle
@@ -25,6 +28,8 @@ from fetaliqa.training.anatomy import informed_start
 from fetaliqa.training.recipe import Recipe
 
 FETALCLIP = "fetalclip"
+IMAGENET = "imagenet"
+COMPACT = "compact"  # the architecture that starts from ImageNet's weights
 SCRATCH = "scratch:"
 SPARSE_LOGIT = -3.0  # 5 % of pixels: a third of a balanced batch has an outline, of an eighth of the picture
 FETALCLIP_LICENCE = "CC BY-NC 4.0 (builds on the FetalCLIP weights)"
@@ -90,13 +95,13 @@ class Base:
             encoder=recipe.encoder,
             lora=recipe.lora,
         )
-        if scratch:
+        if scratch and isinstance(self.architecture.vision, VisionConfig):
             informed_start(model.visual, self.architecture.vision, seed)
-        if recipe.loss == "sparse-outline":
+        if recipe.loss == "sparse-outline" and isinstance(model, SegmentationModel):
             # Without it, the quickest way down is to expect nothing anywhere, and features that speak for an
             # outline die on that way: small decoders then never reached a probability of 0.5. RetinaNet's prior
             # (arXiv 1708.02002).
-            model.head_module.get_submodule("head")[-1].bias.data.fill_(SPARSE_LOGIT)  # type: ignore[index]
+            nn.init.constant_(cast(torch.Tensor, model.outline_layer.bias), SPARSE_LOGIT)
         freeze_unreached(model, recipe)
         return model
 
@@ -110,10 +115,11 @@ def freeze_unreached(model: EncoderModel, recipe: Recipe) -> None:
 
 
 def open_base(name: str, weights: str | None = None) -> Base:
-    """The base called ``name``: ``fetalclip``, ``scratch:ARCHITECTURE``, or a bundle that includes its encoder.
+    """What a run starts from.
 
     Args:
-        name: see above.
+        name: ``fetalclip``, ``imagenet`` (of the compact architecture), ``scratch:ARCHITECTURE``, or a bundle
+            that includes its encoder.
         weights: FetalCLIP's weights file; None for the imported ones.
 
     Raises:
@@ -123,8 +129,14 @@ def open_base(name: str, weights: str | None = None) -> Base:
         from fetaliqa.models.weights import load_visual
 
         architecture = load_architecture(FETALCLIP)
-        state, _ = load_visual(weights, architecture.vision)
+        state, _ = load_visual(weights, architecture.transformer)
         return Base(name, architecture, "fetalclip", False, state, FETALCLIP_LICENCE)
+    if name == IMAGENET:
+        from fetaliqa.models.backbone import imagenet_state
+
+        architecture = load_architecture(COMPACT)
+        assert isinstance(architecture.vision, BackboneConfig)
+        return Base(name, architecture, "included", False, imagenet_state(architecture.vision), "Apache-2.0")
     if name.startswith(SCRATCH):
         architecture = load_architecture(name.removeprefix(SCRATCH))
         return Base(name, architecture, "included", False, None, "Apache-2.0")

@@ -139,7 +139,7 @@ def _steps(stage: str, report: Report) -> Callable[[StepReport], None]:
 def _pretrained_encoder(train: FrameSet, recipe: DemoRecipe, report: Report) -> dict[str, torch.Tensor]:
     start = build_segmentation("demo", random_init=True, encoder="full")
     steps = _steps("train encoder", report)
-    return teach_anatomy(start.visual, start.architecture.vision, train, recipe.encoder, steps)
+    return teach_anatomy(start.visual, start.architecture.transformer, train, recipe.encoder, steps)
 
 
 def _card(recipe: DemoRecipe, train: FrameSet) -> BundleCard:

@@ -85,7 +85,7 @@ def _shape(model: EncoderModel) -> tuple[int, ...]:
     vision = model.architecture.vision
     if isinstance(model, FetalCLIPSeg):
         side = vision.image_size // DECODER_STRIDE
-        return (len(model.indices), vision.width, side, side)
+        return (len(model.indices), model.architecture.transformer.width, side, side)
     return (1, vision.embed_dim)
 
 

@@ -16,6 +16,7 @@ from test_assessment import AXES, SPACING, brightness_predictor, drawn_frames
 from fetaliqa.inference import Assessment, AssessOptions, Predictor, assess
 from fetaliqa.inference.captured import CapturedForward
 from fetaliqa.inference.measuring import MOST_WAITING, Findings
+from fetaliqa.inference.outputs import Outputs
 from fetaliqa.sweep import sweep_from_array
 
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
@@ -44,10 +45,10 @@ class FakeRecorder:
         return play, outputs
 
 
-def mean_and_size(squares: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def mean_and_size(squares: torch.Tensor) -> Outputs:
     """Of each frame something of its own, and of the batch its size."""
     means = squares.float().mean(dim=(1, 2))
-    return means[:, None], torch.full((len(squares), 1), float(len(squares)))
+    return Outputs(means[:, None], torch.full((len(squares), 1), float(len(squares))))
 
 
 def frames_of(*levels: int) -> torch.Tensor:
@@ -58,7 +59,7 @@ def test_a_batch_takes_the_smallest_recording_that_holds_it_and_each_is_made_onc
     recorder = FakeRecorder()
     captured = CapturedForward(mean_and_size, 40, recorder)
     for count, size in ((40, 40), (3, 10), (21, 40), (20, 20), (10, 10), (11, 20)):
-        values, sizes = captured(frames_of(*range(count)))
+        values, sizes, _ = captured(frames_of(*range(count)))
         assert values[:, 0].tolist() == list(range(count))
         assert sizes[:, 0].tolist() == [size] * count
     assert recorder.sizes == [40, 10, 20]
@@ -67,8 +68,8 @@ def test_a_batch_takes_the_smallest_recording_that_holds_it_and_each_is_made_onc
 
 def test_answers_outlive_the_next_batch():
     captured = CapturedForward(mean_and_size, 8, FakeRecorder())
-    first, _ = captured(frames_of(1, 2, 3))
-    second, _ = captured(frames_of(7, 8))
+    first, *_ = captured(frames_of(1, 2, 3))
+    second, *_ = captured(frames_of(7, 8))
     assert first[:, 0].tolist() == [1, 2, 3]
     assert second[:, 0].tolist() == [7, 8]
 
@@ -94,7 +95,7 @@ def test_where_nothing_can_be_recorded_it_is_computed_as_ever(caplog: pytest.Log
     captured = CapturedForward(mean_and_size, 16, FakeRecorder(broken=True))
     with caplog.at_level(logging.WARNING):
         for _ in range(2):
-            values, sizes = captured(frames_of(4, 6, 8))
+            values, sizes, _ = captured(frames_of(4, 6, 8))
     assert values[:, 0].tolist() == [4, 6, 8]
     assert sizes[:, 0].tolist() == [3, 3, 3]
     assert [record.getMessage() for record in caplog.records] == [

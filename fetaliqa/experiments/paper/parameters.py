@@ -51,7 +51,7 @@ def _count(baseline: str | None, strategy: str, task: str, as_released: bool) ->
 def _fetalclip_count(task: str) -> int:
     architecture = load_architecture("fetalclip")
     kind: type[EncoderModel] = FetalCLIPSeg if task == "segmentation" else FetalCLIPCls
-    model = kind(architecture, empty_tower(architecture.vision))
+    model = kind(architecture, empty_tower(architecture.transformer))
     model.add_adapters()
     side = architecture.vision.image_size
     return learning_count(model, torch.empty(COUNT_BATCH, 3, side, side))

@@ -1,0 +1,32 @@
+"""What a forward pass says of a batch of frames."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import torch
+
+
+class Outputs(NamedTuple):
+    """Of N frames.
+
+    Attributes:
+        probabilities: [N, 1, S, S] of pixels, or [N] of frames (classification).
+        appearance: [N, C], mean over the encoder's deepest map; None of a classifier.
+        signals: [N, 2], expected Dice of the outline and distance to the training data; None: the model has none.
+    """
+
+    probabilities: torch.Tensor
+    appearance: torch.Tensor | None = None
+    signals: torch.Tensor | None = None
+
+    def each(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Outputs:
+        """The same with every tensor changed."""
+        return Outputs(change(self.probabilities), *(None if part is None else change(part) for part in self[1:]))
+
+
+def joined(parts: Sequence[Outputs]) -> Outputs:
+    """The outputs of several batches as those of one."""
+    first, *others = zip(*parts)
+    return Outputs(torch.cat(first), *(None if part[0] is None else torch.cat(part) for part in others))
