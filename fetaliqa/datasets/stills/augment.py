@@ -25,6 +25,10 @@ IN_VIEW = 0.8  # of the way from a view's middle to a random pixel of it is wher
 VIEW_STEP = 8  # pixels between those that are drawn from
 MIN_KEPT = 0.7  # share of an outline that stays in the picture; else it is moved less
 TRIES = 3
+BACKDROP_SHARE = 0.6  # of surroundings that are another image's, where one is given
+LEAST_MEAN = 0.04  # grey of the whole square, 0 to 1, below which it is made brighter: ACOUSLIC-AI's have 0.05 up
+MOST_GAIN = 3.0  # by which it is made brighter
+MOST_MEAN = 0.5  # above which it is made darker
 
 
 @dataclass(frozen=True)
@@ -94,6 +98,7 @@ def augmented(
     rng: np.random.Generator,
     settings: Settings | None = None,
     lit: np.ndarray | None = None,
+    backdrop: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """A random sample of a still.
 
@@ -104,6 +109,7 @@ def augmented(
         settings: how far; None: the defaults.
         lit: uint8 [H, W], the image's own field of view as ``fetaliqa.sector.field_of_view`` finds it; None: found
             here when it is needed (a few ms).
+        backdrop: uint8 [h, w], an image without the anatomy, from which the surroundings may be taken.
 
     Returns:
         The square, uint8 [224, 224], and its mask of 0 and 1, cut where the field of view ends.
@@ -116,7 +122,7 @@ def augmented(
     pixels = square.astype(np.float32) * np.float32(1 / 255)
     if view is not None and rng.random() < settings.p_surround:
         lit = field_of_view(image[None]) if lit is None else lit
-        pixels = _surrounded(pixels, _warped_mask(lit, matrix), rng)
+        pixels = _surrounded(pixels, _warped_mask(lit, matrix), backdrop, rng)
     pixels = _toned(pixels, view, rng, settings)
     window = _window(view, rng, settings)
     if window is not None:
@@ -231,14 +237,30 @@ def _warped_mask(mask: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     return (warped != 0).astype(np.uint8)
 
 
-def _surrounded(pixels: np.ndarray, lit: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Tissue where the still itself shows nothing, blended softly into it."""
-    shown = cv2.mean(pixels, lit)[0] if cv2.countNonZero(lit) else 0.2
-    around = tones.tissue(SIZE, shown * rng.uniform(0.5, 1.3), rng)
-    width = int(rng.integers(2, 10))
+def _surrounded(
+    pixels: np.ndarray, lit: np.ndarray, backdrop: np.ndarray | None, rng: np.random.Generator
+) -> np.ndarray:
+    """Tissue, or another image, where the still itself shows nothing, blended softly into it."""
+    level = (cv2.mean(pixels, lit)[0] if cv2.countNonZero(lit) else 0.2) * rng.uniform(0.5, 1.3)
+    around = tones.tissue(SIZE, level, rng)
+    if backdrop is not None and rng.random() < BACKDROP_SHARE:
+        behind = _behind(backdrop, rng)
+        behind *= level / max(float(behind.mean()), 0.02)
+        around = behind + rng.uniform(0.0, 0.5) * (around - behind)
+    width = int(rng.integers(2, 16))
     inner = cv2.erode(lit, np.ones((width, width), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=[0.0])
     share = cv2.blur(inner.astype(np.float32), (width, width))
     return pixels * share + around * (1 - share)
+
+
+def _behind(backdrop: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """An image turned, enlarged and mirrored at its borders so that it covers the square: float32 of 0 to 1."""
+    middle = np.full(2, SIZE / 2 - 0.5)
+    turn = _turn(rng, Settings(), 1.0)
+    goal, scale = rng.uniform(0.2, 0.8, 2) * SIZE, rng.uniform(0.9, 1.8)
+    matrix = _about(base_matrix(backdrop.shape), middle, goal, turn, scale)
+    warped = cv2.warpAffine(backdrop, matrix, (SIZE, SIZE), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
+    return warped.astype(np.float32) * np.float32(1 / 255)
 
 
 def _toned(pixels: np.ndarray, view: View | None, rng: np.random.Generator, settings: Settings) -> np.ndarray:
@@ -258,6 +280,8 @@ def _toned(pixels: np.ndarray, view: View | None, rng: np.random.Generator, sett
     if rng.random() < settings.p_levels:
         gamma = 2 ** (rng.uniform(-1, 1) * settings.gamma)
         pixels = tones.levels(pixels, gamma, rng.uniform(*settings.gain), rng.uniform(*settings.contrast))
+        mean = max(float(pixels.mean()), LEAST_MEAN / MOST_GAIN)
+        pixels *= min(max(mean, LEAST_MEAN), MOST_MEAN) / mean
     return pixels
 
 

@@ -84,6 +84,7 @@ class StillSet:
         self.planes = np.array([still.plane for still in stills], str)
         self.patients = np.array([still.patient for still in stills], str)
         self.positive = np.array([outlined(still, anatomy) for still in stills], bool)
+        self._negatives = np.flatnonzero(~self.positive)
         self._held = [_Held(still, anatomy, clean) for still in stills]
 
     def __len__(self) -> int:
@@ -92,7 +93,8 @@ class StillSet:
     def sample(self, index: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """A random sample of an image: uint8 [224, 224] and its mask of 0 and 1."""
         held = self._held[index]
-        return augmented(held.image, held.mask, rng, self.settings, held.lit)
+        backdrop = self._held[rng.choice(self._negatives)].image if len(self._negatives) else None
+        return augmented(held.image, held.mask, rng, self.settings, held.lit, backdrop)
 
     def plain(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """The image as ``SquareGrid.to_square`` has it, uint8 [224, 224], and its mask of 0 and 1."""
@@ -106,7 +108,7 @@ class _Held:
     def __init__(self, still: Still, anatomy: Anatomy, clean: bool) -> None:
         native = read_grey(still.file)
         if clean and still.burned_in:
-            native = without_marks(native, still.burned_in_ellipse)
+            native = without_marks(native)
         filled = native_mask(still, anatomy)
         grid = SquareGrid(*native.shape)
         self.square = grid.to_square(native[None])[0].numpy()

@@ -12,13 +12,14 @@ import numpy as np
 
 LOW_RESOLUTION = (0.3, 0.75)  # of the grid: a probe at depth resolves 2-4 mm, 3 pixels of 0.8 mm
 BLUR_PX = (0.4, 1.3)  # standard deviation
-SPECKLE = (0.05, 0.35)  # standard deviation of the factor
+SPECKLE = (0.05, 0.3)  # standard deviation of the factor
 SPECKLE_ACROSS_PX = (0.4, 1.6)  # speckle is wider across the beams
 SPECKLE_ALONG_PX = (0.3, 0.7)
 BAND_KNOTS = 5  # sliders of a time-gain control
 BAND_GAIN = 0.35  # log2 of the largest change of one slider, times two
 SHADOW_WIDTH_DEG = (4.0, 22.0)
 SHADOW_DEPTH = (0.25, 0.9)  # share of the light that is lost
+MIDDLE_GREY = 0.25  # around which contrast changes: mean of the tissue in these images
 NOISE = (0.005, 0.03)  # standard deviation of additive noise
 
 
@@ -95,8 +96,8 @@ def tissue(size: int, level: float, rng: np.random.Generator) -> np.ndarray:
     coarse = rng.normal(0, 0.7, (cells[1], cells[0])).astype(np.float32)
     smooth = cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC)
     fade = np.linspace(rng.uniform(-0.5, 0.5), rng.uniform(-1.2, 0.3), size, dtype=np.float32)[:, None]
-    grain = _correlated(size, rng, rng.uniform(0.8, 2.2), rng.uniform(0.5, 1.0))
-    return level * np.exp2(smooth + fade) * np.maximum(1 + rng.uniform(0.2, 0.5) * grain, 0)
+    grain = _correlated(size, rng, rng.uniform(0.7, 2.0), rng.uniform(0.4, 0.9))
+    return level * np.exp2(smooth + fade) * np.maximum(1 + rng.uniform(0.05, 0.3) * grain, 0)
 
 
 def levels(image: np.ndarray, gamma: float, gain: float, contrast: float) -> np.ndarray:
@@ -106,8 +107,8 @@ def levels(image: np.ndarray, gamma: float, gain: float, contrast: float) -> np.
         cv2.pow(image, gamma, dst=image)
     image *= gain
     if contrast != 1:
-        lit = image > 0.01  # black stays black
-        image += (contrast - 1) * (image - 0.25) * lit
+        # black stays black, without a step between it and the darkest tissue
+        image += (contrast - 1) * (image - MIDDLE_GREY) * np.minimum(image * (1 / MIDDLE_GREY), 1)
     return np.clip(image, 0, 1, out=image)
 
 
