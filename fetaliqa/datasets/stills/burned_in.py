@@ -60,7 +60,8 @@ def _blocks(image: np.ndarray) -> np.ndarray:
     bars = cv2.morphologyEx(level, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
     if not (dots.any() or bars.any()):
         return dots
-    found = bars | cv2.dilate(dots, np.ones((3, 3), np.uint8), anchor=(2, 2))  # from first pixel to whole dot
+    whole = cv2.dilate(dots, np.ones((3, 3), np.uint8), anchor=(2, 2))  # a dot's nine pixels from its first
+    found = cv2.bitwise_or(whole, bars)
     near = cv2.dilate(found, np.ones((2 * REACH_PX + 1, 2 * REACH_PX + 1), np.uint8))
     # where dots overlap, what is left of each is a 2 x 2 block or its shadow, connected to a mark
     paint = (np.isin(image, (BLOCK_LEVEL, SHADOW_LEVEL)) & (near != 0)).astype(np.uint8)

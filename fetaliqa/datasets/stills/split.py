@@ -15,6 +15,8 @@ Sides = tuple[list[Still], list[Still]]
 def patient_split(stills: Sequence[Still], test_share: float, seed: int = 0) -> Sides:
     """Split into training and test images; no patient and no image is on both sides.
 
+    Images for evaluation only (``Still.trainable``) are tested on, with all of their patient's.
+
     A patient's side depends on seed and name only, so nobody moves when images are added, except patients who turn
     out to share an image. Sizes hold on average.
 
@@ -31,7 +33,11 @@ def patient_split(stills: Sequence[Still], test_share: float, seed: int = 0) -> 
     """
     if not 0 <= test_share <= 1:
         raise OptionError(f"test share {test_share}; a share from 0 to 1 is needed")
-    return _sides(stills, lambda patient, _: _fraction(seed, patient) < test_share)
+
+    def tested(patient: str, group: Sequence[Still]) -> bool:
+        return _fraction(seed, patient) < test_share or not all(still.trainable for still in group)
+
+    return _sides(stills, tested)
 
 
 def leave_out(stills: Sequence[Still], centres: Collection[str]) -> Sides:

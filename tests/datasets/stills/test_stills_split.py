@@ -61,6 +61,14 @@ def test_the_ends_of_the_share_are_all_or_none(share, sizes):
     assert (len(train), len(test)) == sizes
 
 
+def test_images_for_evaluation_only_are_never_trained_on():
+    stills = many(20)
+    stills[4] = replace(stills[4], trainable=False)
+    train, test = patient_split(stills, 0.0)
+    assert [one.file.stem for one in test] == ["4", "5"]  # both are of the same patient
+    assert len(train) == 18
+
+
 def test_a_share_beyond_its_range_is_one_sentence():
     with pytest.raises(OptionError, match=r"test share 1\.5"):
         patient_split(many(4), 1.5)
