@@ -79,8 +79,7 @@ def case_notes(told: Iterable[str], frames: Iterable[Mapping[str, Any]], anatomy
     of_them = f"all {of_them}" if count == len(seen) > 1 else of_them
     return [
         *told,
-        f"{of_them} unlike the images that the model learnt from; do not rely on what it says of them, "
-        f"check that they show the {anatomy}",
+        f"{of_them} unlike the images that the model learnt from; check that the case shows the {anatomy}",
     ]
 
 

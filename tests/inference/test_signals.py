@@ -9,9 +9,12 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from in_memory_data import a_case
 from PIL import Image
 from test_assessment import AXES, SPACING, brightness_predictor, drawn_frames
 
+from fetaliqa.experiments.frame_table import CaseReader
+from fetaliqa.experiments.scorers import BundleScorer
 from fetaliqa.inference import AssessOptions, assess
 from fetaliqa.inference.outputs import Outputs
 from fetaliqa.inference.plausibility import case_notes
@@ -19,6 +22,7 @@ from fetaliqa.inference.predictor import Predictor
 from fetaliqa.models import (
     Architecture,
     BaseReference,
+    Bundle,
     BundleCard,
     TrainingData,
     build_segmentation,
@@ -115,9 +119,7 @@ def test_where_all_frames_are_unlike_it_the_best_one_is_offered_with_a_warning(s
     record = assess(sweep, telling_predictor()).record
     assert record["best"] == 0
     assert record["warning"] == f"{SENTENCE} (distance 1.25, limit 1); check that it shows the abdomen"
-    assert record["notes"] == [
-        f"the frame is {SENTENCE}; do not rely on what it says of them, check that they show the abdomen"
-    ]
+    assert record["notes"] == [f"the frame is {SENTENCE}; check that the case shows the abdomen"]
 
 
 def test_a_low_expected_dice_is_warned_of():
@@ -192,6 +194,16 @@ def strange(tmp_path_factory):
     for number, frame in enumerate(frames):
         Image.fromarray(frame).save(folder / "images" / f"still{number}.png")
     return save_bundle(model, card, folder / "bundle").directory, folder / "images"
+
+
+def test_an_evaluation_ranks_with_them_as_score_does(strange):
+    """A reader stands in for the predictor when a case is evaluated or a candidate is judged."""
+    predictor = Predictor(Bundle.open(strange[0]), "cpu")
+    case = a_case("one", [1, 1, 0])
+    reader = CaseReader(BundleScorer(predictor), case, 0, "any", None)
+    read, predicted = (list(each.predict(case.frames, np.arange(3))) for each in (reader, predictor))
+    assert torch.equal(read[0].signals, predicted[0].signals)
+    assert read[0].signals.shape == (3, 2)
 
 
 def test_nobody_is_offered_such_a_frame_without_being_told(strange, tmp_path, capsys, monkeypatch):
