@@ -99,14 +99,15 @@ def test_a_distance_that_is_not_known_is_left_out():
     assert record["notes"] == []
 
 
-def test_a_frame_like_the_training_data_comes_first_however_good_the_other_looks():
+@pytest.mark.parametrize("dice", [0.9, 0.0])
+def test_a_frame_like_the_training_data_comes_first_however_good_the_other_looks(dice):
+    """Also where its neighbours speak against it, and those of the other ones for them."""
     unlike = dict.fromkeys(range(40, 50), (1.0, 1.2))
-    record = assessed({10: (0.75, 0.9), **unlike})
-    assert record["best"] == 10
-    assert record["ranking"][0] == 10
+    record = assessed({10: (dice, 0.9), **unlike})
+    assert record["best"] == record["ranking"][0] == record["sweeps"][0]["best"] == 10
     assert record["ranking"][1] in unlike
-    assert record["warning"] is None
-    assert record["frames"][45]["quality"] < 0.15 < record["frames"][10]["quality"]
+    assert SENTENCE not in (record["warning"] or "")
+    assert record["frames"][45]["quality"] < 0.15 <= record["frames"][10]["quality"]
     assert record["frames"][45]["warning"].startswith(f"{SENTENCE} (distance 1.2")
 
 
