@@ -124,11 +124,11 @@ def publish_bundle(
 
     Raises:
         GateRefused: when it did, and there is no override.
-        BundleError: when the bundle is damaged, its name is ``demo``, or that version is published already.
+        BundleError: when the bundle is damaged, its name is ``demo``, or that version is there already.
     """
     # here: publishing builds on this module, and a bundle on torch, which resolving a name does not need
     from fetaliqa.models.bundle import Bundle
-    from fetaliqa.models.publishing import RESERVED, changing, check_not_refused
+    from fetaliqa.models.publishing import RESERVED, candidates, changing, check_not_refused
 
     source = Bundle.open(directory)
     source.check_files()
@@ -140,6 +140,10 @@ def publish_bundle(
         )
 
     check_not_refused(source, override)
+    if version in candidates(name):
+        raise BundleError(
+            f"{name}@{version} is a candidate's version: publish the candidate by that name, or raise the version"
+        )
     target = models_folder() / name / version
     try:
         with changing(name), atomic_directory(target) as temporary:
