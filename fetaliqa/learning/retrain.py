@@ -247,7 +247,7 @@ class _Retraining:
         file = self.run.folder / places.GATE
         with contextlib.suppress(OSError, ValueError):
             found = json.loads(file.read_text(encoding="utf-8"))
-            if "instead_of" in found:
+            if "instead_of" in found and "rule" in found:  # else of a version with other rules
                 return found
         name, run = self.run.asked["name"], self.run
         groups = [GateGroup(CONFIRMED, run.own, run.split.validation)]

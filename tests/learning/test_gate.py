@@ -126,6 +126,8 @@ def test_synthetic_cases_are_no_veto_over_a_sure_gain_on_real_frames() -> None:
     before[14:, COLUMN["tn"]] = 1
     after[14:24, COLUMN["tn"]], after[24:, COLUMN["fp"]] = 1, 1
     own = group(before, after)
+    held = {name: own["figures"][name]["subjects"] for name in ("dice", "specificity", "balanced_accuracy")}
+    assert held == {"dice": 14, "specificity": 12, "balanced_accuracy": 12}  # of the rarer kind of frame
     found = verdict({"confirmed": own, "original": f1_group(0.931, 0.175)})
     assert (found.passed, found.rule) == (True, rules.SURELY_BETTER)
     assert found.reason == (
@@ -155,6 +157,21 @@ def test_a_sure_gain_is_not_bought_with_another_figure_of_the_confirmed_frames()
     wrong = model([0.85] * SIX, empties=1, empty_right=[0, 0, 0, 1, 1, 1])
     found = verdict({"confirmed": group(model([0.8] * SIX, empties=1), wrong)})
     assert (found.passed, found.rule, found.figure) == (False, rules.WORSE, "balanced_accuracy")
+
+
+def test_a_large_loss_that_may_be_chance_outweighs_a_smaller_gain_that_is_sure() -> None:
+    for dice, passes in (
+        (0.6, False),
+        (0.9, True),
+    ):  # 2 of 6 empty frames are called positive: balanced accuracy -0.17
+        wrong = model([dice] * SIX, empties=1, empty_right=[0, 0, 1, 1, 1, 1])
+        own = group(model([0.5] * SIX, empties=1), wrong)
+        assert own["figures"]["balanced_accuracy"]["sure"] is None
+        found = verdict({"confirmed": own})
+        assert (found.passed, found.rule) == (passes, rules.SURELY_BETTER if passes else rules.WORSE)
+        assert passes or found.reason.endswith(
+            "balanced accuracy 1.000 -> 0.833 on 6 validation cases, more than was gained"
+        )
 
 
 # -- a gain that may be chance ----------------------------------------------------------------------
@@ -190,6 +207,8 @@ def test_replayed_real_data_stop_a_gain_that_may_be_chance_when_they_are_surely_
 def test_synthetic_data_guard_in_proportion_to_the_gain() -> None:
     assert judged(confirmed=unsure(0.1), original=f1_group(0.9, 0.7)) == (False, rules.FORGETS)
     assert judged(confirmed=unsure(0.3), original=f1_group(0.9, 0.7)) == (True, rules.BETTER)
+    # by less than much they do not count, though the gain is smaller
+    assert judged(confirmed=unsure(0.02), original=f1_group(0.9, 0.82)) == (True, rules.BETTER)
 
 
 def test_the_challenge_score_of_whole_sweeps_may_move_a_little() -> None:
@@ -241,6 +260,10 @@ def test_a_model_that_finds_nothing_is_never_published() -> None:
     # surely better than one that called everything positive, and still nothing
     loud = model([0.02] * SIX, empties=2, empty_right=[0] * SIX)
     assert judged(confirmed=group(loud, nothing)) == (False, rules.FINDS_NOTHING)
+    # few of many frames have an outline: a low F1 does not mean that nothing is found
+    many = model([0.9] * SIX, empties=100, empty_right=[70] * SIX)
+    assert many[:, COLUMN["fp"]].sum() > 20 * SIX
+    assert judged(confirmed=group(model([0.0] * SIX, empties=100), many)) == (True, rules.SURELY_BETTER)
     # frames called positive, with outlines beside the mark
     assert judged(confirmed=group(nothing, model([0.03] * SIX, empties=2))) == (False, rules.FINDS_NOTHING)
 
