@@ -136,6 +136,7 @@ def test_corrections_become_a_better_model_that_is_served_at_once(
     gate = stats(server)["gate"]
     assert gate["published"], gate
     assert gate["sentence"].startswith("candidate 1: ")
+    assert (gate["passed"], gate["rule"], gate["advice"]) == (True, "better", "")  # of one patient: not surely
     assert set(gate["figures"]) == {"confirmed", "original", "sweeps"}
     after = [assessed(server, name, cases[name], tmp_path) for name in held_out]
     for params, _ in after:
