@@ -26,7 +26,7 @@ import cv2
 import numpy as np
 
 from fetaliqa.anatomy import HEAD
-from fetaliqa.biometry import draw_ellipse, fit_ellipse
+from fetaliqa.biometry import Ellipse, draw_ellipse, fit_ellipse
 from fetaliqa.datasets.csv_text import csv_text
 from fetaliqa.datasets.labelled import CaseEntry, LabelledCase
 from fetaliqa.errors import NotFoundError, SweepError
@@ -36,7 +36,9 @@ PATIENT = re.compile(r"(\d+)_")
 
 
 @dataclass(frozen=True)
-class _Row:
+class TableRow:
+    """One image of the table."""
+
     name: str  # file name without suffix
     pixel_mm: float
     circumference_mm: float
@@ -68,7 +70,7 @@ class HC18:
         if table is None:
             raise NotFoundError(f"{folder}: no {' or '.join(TABLES)} in it; is this an HC18 folder?")
         self._table = table
-        self._rows = {row.name: row for row in _read_table(table)}
+        self._rows = {row.name: row for row in read_table(table)}
 
     def _image(self, name: str) -> Path:
         return self._beside("images", f"{name}.png")
@@ -94,7 +96,7 @@ class HC18:
         found = []
         for name in self._rows:
             if self._image(name).is_file() and self._annotation(name).is_file():
-                found.append(CaseEntry(name, _patient(name)))
+                found.append(CaseEntry(name, patient_of(name)))
         return found
 
     def read(self, case_id: str) -> LabelledCase:
@@ -102,17 +104,12 @@ class HC18:
         row = self._rows.get(case_id)
         if row is None:
             raise NotFoundError(f"{case_id}: no such image in {self._table.name}")
-        image, line = _grey(self._image(case_id)), _grey(self._annotation(case_id))
-        if image.shape != line.shape:
-            raise SweepError(f"{case_id}: image {image.shape} and annotation {line.shape} differ in size")
-        rows, columns = np.nonzero(line)
-        outline = fit_ellipse(np.stack([columns, rows], axis=1).astype(float))
-        if outline is None:
-            raise SweepError(f"{self._annotation(case_id).name}: its line is not an ellipse")
+        image = _grey(self._image(case_id))
+        outline = line_ellipse(self._annotation(case_id), (image.shape[0], image.shape[1]))
         mask = draw_ellipse(outline, (image.shape[0], image.shape[1]))[None]
         return LabelledCase(
             case_id=case_id,
-            subject_id=_patient(case_id),
+            subject_id=patient_of(case_id),
             frames=image[None],
             masks=mask,
             known=np.ones(1, bool),
@@ -129,9 +126,31 @@ class HC18:
         return digest.hexdigest()
 
 
-def _patient(name: str) -> str:
+def patient_of(name: str) -> str:
+    """The patient's number at the start of an image's name."""
     number = PATIENT.match(name)
     return number.group(1) if number else name
+
+
+def line_ellipse(annotation: Path, shape: tuple[int, int]) -> Ellipse:
+    """The ellipse whose line an annotation shows, in pixels of the image.
+
+    Args:
+        annotation: picture of the line.
+        shape: (rows, columns) of the annotated image.
+
+    Raises:
+        NotFoundError: when there is no such file.
+        SweepError: when it is no picture, of another size, or shows no ellipse.
+    """
+    line = _grey(annotation)
+    if line.shape != shape:
+        raise SweepError(f"{annotation.name}: {line.shape} pixels; its image has {shape}; they differ in size")
+    rows, columns = np.nonzero(line)
+    outline = fit_ellipse(np.stack([columns, rows], axis=1).astype(float))
+    if outline is None:
+        raise SweepError(f"{annotation.name}: its line is not an ellipse")
+    return outline
 
 
 def _grey(path: Path) -> np.ndarray:
@@ -144,7 +163,12 @@ def _grey(path: Path) -> np.ndarray:
     return picture
 
 
-def _read_table(path: Path) -> list[_Row]:
+def read_table(path: Path) -> list[TableRow]:
+    """The rows of HC18's table.
+
+    Raises:
+        SweepError: when it has other columns or a value that is no number.
+    """
     with csv_text(path) as stream:
         reader = csv.reader(stream)
         header = [cell.strip().lower() for cell in next(reader, [])]
@@ -157,7 +181,7 @@ def _read_table(path: Path) -> list[_Row]:
             if not cells:
                 continue
             try:
-                row = _Row(Path(cells[0]).stem, float(cells[1]), float(cells[2]))
+                row = TableRow(Path(cells[0]).stem, float(cells[1]), float(cells[2]))
             except (ValueError, IndexError):
                 raise SweepError(
                     f"{path.name}, line {number}: {cells}; a name and two numbers are needed"
