@@ -51,8 +51,8 @@ class Recipe:
         loss: ``bce`` on frames; ``batch-dice``: Dice over all pixels of a batch, which is 0 without gradient when
             no frame of it has an outline; ``outline``: pixel cross-entropy plus smoothed Dice per frame;
             ``sparse-outline``: the same from a decoder that starts by expecting few outlined pixels.
-        outline_prior: share of pixels that training starts by expecting inside of outlines, by the bias of the last
-            layer; None: the model's own bias stays.
+        outline_prior: share of pixels that training starts by expecting inside of outlines, by the bias of the
+            last layer; None: the model's own bias stays.
         norm_frames: with fewer training frames than this, the batch norms of a convolutional encoder that trains
             whole normalise by the statistics that they have, not by those of the batch.
         checked: whether training that finds no outline in its own frames is begun once more with safer settings,

@@ -321,9 +321,8 @@ def _trial(
 
     ready = [model]
     if recipe.checked:
-        alone = (
-            machine.devices * machine.num_nodes == 1
-        )  # several processes would have to agree on a second attempt
+        # several processes would have to agree on a second attempt
+        alone = machine.devices * machine.num_nodes == 1
         model, recipe, scores = fit_checked(fit, recipe, train.frames, folder, again=alone, say=say)
     else:
         model, scores = fit(recipe)

@@ -52,7 +52,8 @@ def figures_of(sums: list[float], segmentation: bool) -> dict[str, float]:
 
     ``val_score`` is for choosing an epoch where frames with and without an outline both matter:
     ``Dice * (1 + specificity) / 2``, with the mean Dice of the outlined frames (one not found counts 0) and the
-    share of the others called empty. A model that finds nothing has 0, one that outlines every frame half of its Dice.
+    share of the others called empty. A model that finds nothing has 0; one that outlines every frame,
+    half of its Dice.
     """
     loss, count, hits, false, missed, overlap, pixels, dice, outlined, empty = sums
     figures = {"val_loss": loss / max(count, 1), "val_f1": 2 * hits / max(2 * hits + false + missed, 1)}
