@@ -9,6 +9,9 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
+# Most tests need a model that finds something in small phantom sweeps; those of the default say so themselves.
+os.environ.setdefault("FETALIQA_DEFAULT_MODEL", "demo")
+
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:

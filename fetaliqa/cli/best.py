@@ -10,6 +10,7 @@ from typing import Any
 
 from fetaliqa.cli.arguments import device
 from fetaliqa.cli.bars import moves
+from fetaliqa.models.home import default_model
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -17,7 +18,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "paths", nargs="+", type=Path, metavar="PATH", help="sweep file, or folder of frames or sweeps"
     )
     parser.add_argument(
-        "--model", default="demo", help="bundle folder, name, name@version, or demo (default: demo, phantoms only)"
+        "--model",
+        default=default_model(),
+        help=f"bundle folder, name, or name@version (default: {default_model()})",
     )
     parser.add_argument("--weights", help="foundation-model weights (default: the imported ones)")
     parser.add_argument(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from fetaliqa.cli.arguments import device
 from fetaliqa.cli.bars import Bars
+from fetaliqa.models.home import default_model
 
 if TYPE_CHECKING:
     from fetaliqa.distillation.sources import Source
@@ -25,7 +26,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="sweep files or folders of them, without labels (default: synthetic phantoms)",
     )
     parser.add_argument(
-        "--model", default="demo", help="bundle folder, name, name@version, or demo (default: demo)"
+        "--model",
+        default=default_model(),
+        help=f"bundle folder, name, or name@version (default: {default_model()})",
     )
     parser.add_argument("--weights", help="foundation-model weights (default: the imported ones)")
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder to make (default: student/ in the bundle)")

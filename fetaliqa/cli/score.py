@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from fetaliqa.cli.arguments import device
 from fetaliqa.cli.bars import moves
+from fetaliqa.models.home import default_model
 
 if TYPE_CHECKING:
     from fetaliqa.inference.cases import LeftOut
@@ -28,7 +29,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "paths", nargs="+", type=Path, metavar="PATH", help="sweep file, folder of frames, or folder of sweeps"
     )
     parser.add_argument(
-        "--model", default="demo", help="bundle folder, name, name@version, or demo (default: demo, phantoms only)"
+        "--model",
+        default=default_model(),
+        help=f"bundle folder, name, or name@version (default: {default_model()})",
     )
     parser.add_argument("--cls-model", help="classification bundle whose probability joins the quality score")
     parser.add_argument("--weights", help="foundation-model weights (default: the imported ones)")

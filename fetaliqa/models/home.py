@@ -9,6 +9,8 @@ import platformdirs
 
 HOME_VARIABLE = "FETALIQA_HOME"
 DEMO_VARIABLE = "FETALIQA_DEMO_MODEL"
+DEFAULT_VARIABLE = "FETALIQA_DEFAULT_MODEL"
+SHIPPED = ("abdomen", "head")  # bundles inside of this package, trained on real images
 
 
 def weights_folder() -> Path:
@@ -30,6 +32,16 @@ def demo_folder() -> Path:
     """Folder of the demo bundle: ``$FETALIQA_DEMO_MODEL``, else the one that ships inside this package."""
     chosen = os.environ.get(DEMO_VARIABLE)
     return Path(chosen) if chosen else Path(__file__).resolve().parents[1] / "demo_model"
+
+
+def shipped_folder(name: str) -> Path:
+    """Folder of a bundle that ships inside this package, one of ``SHIPPED``."""
+    return Path(__file__).resolve().parents[1] / "shipped_models" / name
+
+
+def default_model() -> str:
+    """The bundle used where none is named or published: ``$FETALIQA_DEFAULT_MODEL``, else ``abdomen``."""
+    return os.environ.get(DEFAULT_VARIABLE) or SHIPPED[0]
 
 
 def frames_folder() -> Path:

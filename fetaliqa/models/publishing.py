@@ -33,7 +33,7 @@ from fetaliqa.errors import BundleError, NotFoundError, StorageError, StoreConfl
 from fetaliqa.models.bundle import Bundle
 from fetaliqa.models.home import models_folder
 from fetaliqa.models.naming import CARD_FILE, valid_name
-from fetaliqa.models.store import CANDIDATES, CURRENT_FILE, DEMO, current_version, published_versions
+from fetaliqa.models.store import CANDIDATES, CURRENT_FILE, RESERVED_NAMES, current_version, published_versions
 
 HISTORY, INTENT, LOCK, REPORT = "history.jsonl", "intent.json", ".lock", "report.json"
 RESERVED = (HISTORY, INTENT, CURRENT_FILE, CANDIDATES)  # names that no version may have
@@ -108,7 +108,7 @@ def add_candidate(directory: Path, name: str, origin: str) -> str:
         BundleError: when the bundle is damaged or the name is reserved.
         StoreConflict: when another process holds the store.
     """
-    if not valid_name(name) or name == DEMO:
+    if not valid_name(name) or name in RESERVED_NAMES:
         raise BundleError(f"{name!r} cannot name a published model; use letters, digits, '.', '_' and '-'")
     source = Bundle.open(directory)
     source.check_files()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from fetaliqa.atomic import atomic_directory
 from fetaliqa.errors import BundleError, NotFoundError
-from fetaliqa.models.home import demo_folder, models_folder
+from fetaliqa.models.home import SHIPPED, demo_folder, models_folder, shipped_folder
 from fetaliqa.models.naming import CARD_FILE, valid_name
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 CURRENT_FILE = "current"
 DEMO = "demo"
+RESERVED_NAMES = (DEMO, *SHIPPED)  # that no published model may have
 STUDENT_FOLDER = "student"  # in a bundle's folder: a small model that screens frames for it, see fetaliqa/student
 CANDIDATES = "candidates"  # folder of bundles that are not published
 
@@ -27,8 +28,8 @@ def resolve_bundle(spec: str | Path) -> Path:
     """The folder of the bundle meant by ``spec``.
 
     Args:
-        spec: ``demo``, a published ``NAME`` (its current version) or ``NAME@VERSION`` (a candidate too), or the
-            path of a bundle folder.
+        spec: ``abdomen``, ``head`` or ``demo``, which ship; a published ``NAME`` (its current version) or
+            ``NAME@VERSION`` (a candidate too); or the path of a bundle folder.
 
     Raises:
         NotFoundError: when there is no such bundle.
@@ -38,6 +39,8 @@ def resolve_bundle(spec: str | Path) -> Path:
     if isinstance(spec, str):
         if text == DEMO:
             return _demo()
+        if text in SHIPPED:
+            return _shipped(text)
         name, at, version = text.partition("@")
         if valid_name(name) and (not at or valid_name(version)) and (models_folder() / name).is_dir():
             return _published(name, version or None)
@@ -46,14 +49,21 @@ def resolve_bundle(spec: str | Path) -> Path:
         return folder
     if folder.is_dir():
         raise NotFoundError(f"{text}: a folder without {CARD_FILE}, so not a model bundle")
-    known = [DEMO, *published_names()]
-    raise NotFoundError(f"no model bundle {text!r}: neither a published one ({', '.join(known)}) nor a folder")
+    known = [*RESERVED_NAMES, *published_names()]
+    raise NotFoundError(f"no model bundle {text!r}: neither a known one ({', '.join(known)}) nor a folder")
 
 
 def _demo() -> Path:
     folder = demo_folder()
     if not (folder / CARD_FILE).is_file():
         raise NotFoundError(f"no demo bundle in {folder}; build it with `fetaliqa demo train`")
+    return folder
+
+
+def _shipped(name: str) -> Path:
+    folder = shipped_folder(name)
+    if not (folder / CARD_FILE).is_file():
+        raise NotFoundError(f"no {name} bundle in {folder}; install fetaliqa again")
     return folder
 
 
@@ -100,8 +110,8 @@ def current_version(name: str) -> str | None:
 
 
 def list_bundles() -> list[tuple[str, Path]]:
-    """Everything that can be asked for by name: ``(spec, folder)``, the demo first when it is present."""
-    found: list[tuple[str, Path]] = []
+    """Everything that can be asked for by name: ``(spec, folder)``, those that ship first."""
+    found = [(name, shipped_folder(name)) for name in SHIPPED if (shipped_folder(name) / CARD_FILE).is_file()]
     if (demo_folder() / CARD_FILE).is_file():
         found.append((DEMO, demo_folder()))
     for name in published_names():
@@ -119,7 +129,8 @@ def publish_bundle(directory: str | Path, *, make_current: bool = True) -> Bundl
         make_current: use it from now on when only its name is given.
 
     Raises:
-        BundleError: when the bundle is damaged, its name is ``demo``, or that version is published already.
+        BundleError: when the bundle is damaged, its name is that of one that ships, or the version is published
+            already.
     """
     # here: publishing builds on this module, and a bundle on torch, which resolving a name does not need
     from fetaliqa.models.bundle import Bundle
@@ -129,10 +140,9 @@ def publish_bundle(directory: str | Path, *, make_current: bool = True) -> Bundl
     source.check_files()
     name, version = source.card.name, source.card.version
 
-    if name == DEMO or version in RESERVED:
-        raise BundleError(
-            f"{name}@{version}: the name {DEMO!r} and the versions {', '.join(map(repr, RESERVED))} are reserved"
-        )
+    if name in RESERVED_NAMES or version in RESERVED:
+        names, versions = (", ".join(map(repr, some)) for some in (RESERVED_NAMES, RESERVED))
+        raise BundleError(f"{name}@{version}: the names {names} and the versions {versions} are reserved")
 
     target = models_folder() / name / version
     try:

@@ -34,7 +34,7 @@ _GIBIBYTE = 1024**3
 
 KEYS = {
     "models": "comma-separated model names, or all",
-    "bundle": "segmentation bundle: folder, name, name@version or demo",
+    "bundle": "segmentation bundle: folder, name or name@version",
     "cls_bundle": "classification bundle: folder, name or name@version",
     "device": "auto, cpu, cuda or cuda:N",
     "precision": "of the encoder: auto, fp32 or bf16",
@@ -95,7 +95,7 @@ class ServerConf:
 
     Attributes:
         models: models asked for, or None for every one whose bundle is present.
-        bundle: segmentation bundle, or None for the published one, else the demo.
+        bundle: segmentation bundle, or None for the published one, else the default.
         cls_bundle: classification bundle, or None for the published one if there is one.
         device: torch device name, or auto.
         precision: of the encoder, see ``fetaliqa.inference.precision``.

@@ -15,7 +15,8 @@ from fetaliqa.errors import NotFoundError, OptionError
 from fetaliqa.inference import AssessmentResult, AssessmentService, AssessOptions
 from fetaliqa.inference.predictor import choose_device
 from fetaliqa.inference.service import default_cache_directory
-from fetaliqa.models.store import DEMO, current_version, published_versions
+from fetaliqa.models.home import default_model
+from fetaliqa.models.store import current_version, published_versions
 from fetaliqa.sweep import MASK_SUFFIXES
 from monailabel_app.lib.conf import CLS_MODEL, SEG_MODEL, ServerConf
 from monailabel_app.lib.refusal import Refused, as_refusal
@@ -169,16 +170,16 @@ def _write_temporary(result: Any, suffix: str) -> str:
 
 
 def published_spec() -> str:
-    """The segmentation bundle to serve where none was chosen: the published version, else the demo."""
+    """The segmentation bundle to serve where none was chosen: the published version, else the default one."""
     version = current_version(SEG_MODEL)
-    return DEMO if version is None else f"{SEG_MODEL}@{version}"
+    return default_model() if version is None else f"{SEG_MODEL}@{version}"
 
 
 def published_before() -> list[str]:
-    """What to serve where the published version is damaged: earlier ones, the newest first, then the demo."""
+    """What to serve where the published version is damaged: earlier ones, the newest first, then the default."""
     now = current_version(SEG_MODEL)
     earlier = [version for version in reversed(published_versions(SEG_MODEL)) if version != now]
-    return [*(f"{SEG_MODEL}@{version}" for version in earlier), DEMO]
+    return [*(f"{SEG_MODEL}@{version}" for version in earlier), default_model()]
 
 
 def make_tasks(conf: ServerConf) -> dict[str, SweepTask]:

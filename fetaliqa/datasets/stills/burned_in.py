@@ -41,7 +41,9 @@ def without_marks(image: np.ndarray) -> np.ndarray:
 
 def marks_mask(image: np.ndarray) -> np.ndarray:
     """Where graphics are burned in: uint8 [H, W] of 0 and 1."""
-    return _bright_graphics(image) | _blocks(image) | _shadowed_text(image)
+    found = _bright_graphics(image) | _blocks(image) | _shadowed_text(image)
+    # where a letter crosses a cross, single pixels have a level of neither
+    return cv2.morphologyEx(found, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8)).astype(np.uint8)
 
 
 def _bright_graphics(image: np.ndarray) -> np.ndarray:
