@@ -100,7 +100,10 @@ def retrain(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(places.lock_file(studies), timeout=LOCK_SECONDS):
-            run = resume_run(studies) if found is None else begin_run(found, request or RetrainRequest(), say)
+            if found is None:
+                run = resume_run(studies)
+            else:
+                run = begin_run(found, request or RetrainRequest(), say, (machine or Machine()).device)
             return _Retraining(run, machine or Machine(progress=False), report, say).execute()
     except Timeout:
         raise StoreConflict(f"{studies}: another training of this folder runs; wait for it, or stop it") from None
@@ -217,6 +220,7 @@ class _Retraining:
             self.machine,
             self._stage,
             callbacks=(callback,),
+            say=self.say,
         )
 
     def _trained(self) -> Bundle:
@@ -278,7 +282,7 @@ class _Retraining:
             "threshold": {"frame_probability": trial["threshold"], "kept": True},
             "train": summary["train"],
             "validation": summary["validation"],
-            "trained": {key: trial[key] for key in ("epochs_run", "steps_run", "computed")},
+            "trained": {key: trial.get(key) for key in ("epochs_run", "steps_run", "computed", "retried")},
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         }
 

@@ -14,11 +14,11 @@ from typing import Protocol
 
 import numpy as np
 import torch
-import torch.nn.functional as functional
 
 from fetaliqa.errors import TrainingError
-from fetaliqa.models.compact import CompactOutputs, CompactSeg
+from fetaliqa.models.compact import CompactSeg
 from fetaliqa.models.preprocess import normalise
+from fetaliqa.training.frame_heads import frame_dice, frame_head_loss
 from fetaliqa.training.losses import outline_loss
 
 HELD_BATCHES = 6  # drawn ahead, while the model trains
@@ -78,29 +78,6 @@ class Step:
     dice: float
 
 
-def true_dice(logits: torch.Tensor, outlines: torch.Tensor) -> torch.Tensor:
-    """Dice [N] of outlines at probability 0.5; 0 of frames without an outline.
-
-    Args:
-        logits: [N, S, S].
-        outlines: float [N, S, S], 0 or 1.
-    """
-    mask = (logits.detach() > 0).float()
-    overlap, total = (mask * outlines).sum(dim=(1, 2)), (mask + outlines).sum(dim=(1, 2))
-    return 2 * overlap / total.clamp(min=1.0)
-
-
-def compact_loss(
-    outputs: CompactOutputs, outlines: torch.Tensor, plane_weight: float, dice_weight: float
-) -> torch.Tensor:
-    """Outline, plane and expected Dice together; outlines float [N, S, S], 0 or 1."""
-    logits = outputs.outline[:, 0].float()
-    present = (outlines.amax(dim=(1, 2)) > 0).float()
-    plane = functional.binary_cross_entropy_with_logits(outputs.plane.float(), present)
-    dice = functional.binary_cross_entropy_with_logits(outputs.dice.float(), true_dice(logits, outlines))
-    return outline_loss(logits, outlines) + plane_weight * plane + dice_weight * dice
-
-
 def train_compact(
     model: CompactSeg,
     shares: Sequence[Share],
@@ -126,7 +103,8 @@ def train_compact(
     model.train()
     for number, (images, outlines) in enumerate(_batches(shares, recipe)):
         outputs = model.outputs(normalise(images))
-        loss = compact_loss(outputs, outlines, recipe.plane_weight, recipe.dice_weight)
+        heads = frame_head_loss(outputs, outlines, None, recipe.plane_weight, recipe.dice_weight)
+        loss = outline_loss(outputs.outline[:, 0].float(), outlines) + heads
         if not torch.isfinite(loss):
             raise TrainingError(f"the loss became {float(loss)} at step {number}; lower learning_rate")
         optimizer.zero_grad()
@@ -136,7 +114,7 @@ def train_compact(
         schedule.step()
         _average(averaged, model, min(recipe.average, (1 + number) / (WARMUP_AVERAGE + number)))
         outlined = outlines.amax(dim=(1, 2)) > 0
-        dice = true_dice(outputs.outline[:, 0], outlines)[outlined].mean()
+        dice = frame_dice(outputs.outline[:, 0].detach() > 0, outlines)[outlined].mean()
         report(Step(number + 1, recipe.steps, float(loss.detach()), float(dice)))
     model.load_state_dict(averaged)
     model.eval()

@@ -12,7 +12,11 @@ DICE_WEIGHT = 0.2  # of the expected Dice's
 
 
 def frame_head_loss(
-    outputs: CompactOutputs, targets: torch.Tensor, weights: torch.Tensor | None = None
+    outputs: CompactOutputs,
+    targets: torch.Tensor,
+    weights: torch.Tensor | None = None,
+    plane_weight: float = PLANE_WEIGHT,
+    dice_weight: float = DICE_WEIGHT,
 ) -> torch.Tensor:
     """Cross-entropy of plane and expected Dice, weighted as they are added to the outline's loss.
 
@@ -23,12 +27,13 @@ def frame_head_loss(
         outputs: of n frames.
         targets: float [n, S, S], 1 inside the outline.
         weights: float [n], of the frames in the mean; None: all 1.
+        plane_weight, dice_weight: of the two.
     """
     showing = (targets.amax(dim=(1, 2)) > 0).float()
     achieved = frame_dice(torch.sigmoid(outputs.outline[:, 0].detach().float()) > 0.5, targets)
     loss = functional.binary_cross_entropy_with_logits
     plane = loss(outputs.plane.float(), showing, weights)
-    return PLANE_WEIGHT * plane + DICE_WEIGHT * loss(outputs.dice.float(), achieved, weights)
+    return plane_weight * plane + dice_weight * loss(outputs.dice.float(), achieved, weights)
 
 
 def frame_dice(masks: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:

@@ -155,6 +155,10 @@ class FrameModule(pl.LightningModule):
                         module.eval()
         return self
 
+    def on_train_epoch_start(self) -> None:
+        # Lightning leaves each part in the mode that it came in, and a bundle's model comes in eval mode
+        self.train()
+
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         torch.manual_seed(hash((self.seed, self.global_step, self.global_rank)) % 2**63)
 

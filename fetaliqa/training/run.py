@@ -26,6 +26,7 @@ from fetaliqa.models.naming import valid_name
 from fetaliqa.models.records import from_json, to_json
 from fetaliqa.training.base import Base
 from fetaliqa.training.environment import environment
+from fetaliqa.training.familiar import widen_reference
 from fetaliqa.training.features import FeatureStore, can_cache, prepare_features
 from fetaliqa.training.recipe import Recipe, recipe_from_json
 from fetaliqa.training.robust import fit_checked
@@ -329,6 +330,8 @@ def _trial(
     if not main_process():
         return
     model.eval()
+    if recipe.encoder == "full":
+        widen_reference(model, train.frames)
     threshold, by_threshold = base.threshold, dict[str, float]()
     if recipe.choose_threshold:
         chosen, by_threshold = choose_threshold(model, validation.frames, device=machine.device)
