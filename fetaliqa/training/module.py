@@ -155,7 +155,7 @@ class FrameModule(pl.LightningModule):
                         module.eval()
         return self
 
-    def on_train_epoch_start(self) -> None:
+    def on_train_start(self) -> None:
         # Lightning leaves each part in the mode that it came in, and a bundle's model comes in eval mode
         self.train()
 
