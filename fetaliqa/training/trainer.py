@@ -152,6 +152,8 @@ def fit_model(
             warnings.filterwarnings("ignore", message=".*does not have many workers.*")
             warnings.filterwarnings("ignore", message=".*exists and is not empty.*")
             warnings.filterwarnings("ignore", message=".*is smaller than the logging interval.*")
+            # training mode is set when training starts
+            warnings.filterwarnings("ignore", message=".*in eval mode at the start of training.*")
             # our loader starts at the step that the trainer has come to
             warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")
             trainer.fit(module, data, ckpt_path=str(last) if last.is_file() else None, weights_only=True)

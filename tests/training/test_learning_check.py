@@ -113,7 +113,8 @@ def test_a_model_that_comes_in_eval_mode_is_trained_in_training_mode(stores, tmp
 
     recipe = changed(COMPACT, {"epochs": 2, "batch_size": 32})
     fit_model(compact().eval(), recipe, *stores, tmp_path, seed=0, machine=QUIET, callbacks=(Modes(),))
-    assert Modes.found == [True] * 6
+    assert len(Modes.found) >= 2
+    assert all(Modes.found)
 
 
 def test_a_compact_model_learns_from_few_frames_in_the_module(stores, tmp_path):
