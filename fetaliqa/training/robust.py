@@ -161,6 +161,7 @@ def safer(recipe: Recipe, frames: FrameSet, seen: Seen | None) -> Recipe:
         outline_prior=min(max(share * area, 0.01), 0.5),
         norm_frames=max(recipe.norm_frames, len(frames) + 1),
         clip_norm=1.0,
+        checked=False,  # on the way: there is no third attempt, so this one is run to its end
     )
 
 

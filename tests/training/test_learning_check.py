@@ -165,7 +165,7 @@ def fitting(stores, folder, tried: list[Recipe]):
     return fit
 
 
-CHECKED = {"checked": True, "epochs": 6, "learning_rate": 2e-2, "monitor": "val_score", "patience": 1000}
+CHECKED = {"checked": True, "epochs": 10, "learning_rate": 2e-2, "monitor": "val_score", "patience": 1000}
 
 
 def test_a_training_that_finds_nothing_is_begun_once_more_with_safer_settings(stores, a_recipe, tmp_path):
