@@ -21,7 +21,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--mode",
         choices=("quick", "full"),
         default="quick",
-        help="quick: the decoder on cached features, minutes on a CPU; full: adapters and decoder (default quick)",
+        help="quick: minutes on a CPU, a compact model whole, of others the decoder; full: longer, and of others "
+        "adapters and decoder (default quick)",
     )
     parser.add_argument("--bundle", help="to start from (default: the published one of --name, else the demo)")
     parser.add_argument(

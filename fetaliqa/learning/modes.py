@@ -1,9 +1,10 @@
 """How retraining trains: ``quick`` and ``full``.
 
-Both go on from a trained model, so their learning rates are lower than those of the recipes they are made of, and
-their steps few. Each frame weighs as much as such frames do in sweeps: a model that saw many positives in its
-batches takes doubtful frames for positives, and its probabilities would no longer fit the published threshold,
-which is kept.
+Both go on from a trained model, so their steps are few. The threshold that is published is kept.
+
+A compact model trains whole in both modes, ``full`` three times as long: its encoder is small enough. Of other
+models ``quick`` trains the decoder only, and each frame weighs as much as such frames do in sweeps: a model that
+saw many positives in its batches takes doubtful frames for positives.
 """
 
 from __future__ import annotations
@@ -13,28 +14,38 @@ from typing import Any
 
 from fetaliqa.errors import OptionError
 from fetaliqa.models import BundleCard
-from fetaliqa.training.recipe import DECODER, FETALIQA, Recipe, changed
+from fetaliqa.models.architecture import BackboneConfig
+from fetaliqa.training.recipe import COMPACT, DECODER, FETALIQA, Recipe, changed
 
 _GOING_ON: dict[str, Any] = {
-    "learning_rate": 5e-4,
     "batch_size": 16,
+    "ema_decay": 0.97,
+    "choose_threshold": False,
+    "monitor": "val_score",
+    "patience": 1000,
+    "checked": True,
+}
+_WEIGHED: dict[str, Any] = {
+    "learning_rate": 5e-4,
     "positive_share": 0.25,
     "hard_share": 0.5,
     "sweep_weights": True,
-    "ema_decay": 0.97,
-    "choose_threshold": False,
 }
 # epochs are of 20 steps here (``GROUPED_STEPS``)
-QUICK = replace(DECODER, name="retrain-quick", epochs=4, **_GOING_ON)
-FULL = replace(FETALIQA, name="retrain-full", muon_learning_rate=2e-4, epochs=6, patience=1000, **_GOING_ON)
+QUICK = replace(DECODER, name="retrain-quick", epochs=4, **_GOING_ON, **_WEIGHED)
+FULL = replace(FETALIQA, name="retrain-full", muon_learning_rate=2e-4, epochs=6, **_GOING_ON, **_WEIGHED)
 MODES = {"quick": QUICK, "full": FULL}
+COMPACT_MODES = {
+    "quick": replace(COMPACT, name="retrain-quick-compact", epochs=14, **_GOING_ON),
+    "full": replace(COMPACT, name="retrain-full-compact", epochs=42, **_GOING_ON),
+}
 
 
 def mode_recipe(mode: str, card: BundleCard, settings: dict[str, Any] | None = None) -> Recipe:
     """The recipe of a mode for a bundle.
 
     Args:
-        mode: ``quick`` (decoder on cached features of the frozen encoder) or ``full`` (adapters and decoder).
+        mode: ``quick`` or ``full``.
         card: of the bundle that is retrained; its adapters' settings are kept.
         settings: recipe fields to change.
 
@@ -43,7 +54,8 @@ def mode_recipe(mode: str, card: BundleCard, settings: dict[str, Any] | None = N
     """
     if mode not in MODES:
         raise OptionError(f"mode {mode!r}; it must be one of {', '.join(MODES)}")
-    recipe = MODES[mode]
+    compact = isinstance(card.architecture.vision, BackboneConfig)
+    recipe = (COMPACT_MODES if compact else MODES)[mode]
     if card.lora is not None:
         recipe = replace(recipe, lora=card.lora)
     return changed(recipe, settings) if settings else recipe

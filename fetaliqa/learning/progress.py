@@ -81,11 +81,17 @@ def read_progress(studies: Path) -> dict[str, Any]:
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
         state = found["state"]
+    except FileNotFoundError:  # between the making of the run's folder and its first word
+        return {"run": number, "state": "running", "stage": "start"} if _locked(studies) else _interrupted(number)
     except (OSError, ValueError, KeyError, TypeError):
-        return {"run": number, "state": "interrupted"}
+        return _interrupted(number)
     if state == "running" and not (alive(found.get("pid")) and _locked(studies)):
         found["state"] = "interrupted"
     return found
+
+
+def _interrupted(number: int) -> dict[str, Any]:
+    return {"run": number, "state": "interrupted"}
 
 
 def _locked(studies: Path) -> bool:

@@ -27,7 +27,7 @@ from fetaliqa.models import Bundle
 from fetaliqa.models.naming import valid_name
 from fetaliqa.models.publishing import add_candidate, keep_report, publish, record_candidate, was_published
 from fetaliqa.models.refusals import short_figures
-from fetaliqa.models.store import DEMO, STUDENT_FOLDER, current_version, resolve_bundle
+from fetaliqa.models.store import RESERVED_NAMES, STUDENT_FOLDER, current_version, resolve_bundle
 from fetaliqa.training.quiet import quiet_lightning
 from fetaliqa.training.run import execute, main_process, open_run
 from fetaliqa.training.trainer import Machine
@@ -94,15 +94,18 @@ def retrain(
         raise StoreConflict(f"{studies}: no unfinished training to resume; start a new one")
     found = None
     if not resume:
-        if request is not None and (not valid_name(request.name) or request.name == DEMO):
+        if request is not None and (not valid_name(request.name) or request.name in RESERVED_NAMES):
             raise OptionError(
-                f"name is {request.name!r}; it must be of letters, digits, '.', '_' and '-', and not {DEMO!r}"
+                f"name is {request.name!r}; it must be of letters, digits, '.', '_' and '-', and not {', '.join(RESERVED_NAMES)}"
             )
         found = check_labels(studies)  # before anything is made; what it read is checked again under the lock
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(places.lock_file(studies), timeout=LOCK_SECONDS):
-            run = resume_run(studies) if found is None else begin_run(found, request or RetrainRequest(), say)
+            if found is None:
+                run = resume_run(studies)
+            else:
+                run = begin_run(found, request or RetrainRequest(), say, (machine or Machine()).device)
             return _Retraining(run, machine or Machine(progress=False), report, say).execute()
     except Timeout:
         raise StoreConflict(f"{studies}: another training of this folder runs; wait for it, or stop it") from None
@@ -222,6 +225,7 @@ class _Retraining:
             self.machine,
             self._stage,
             callbacks=(callback,),
+            say=self.say,
         )
 
     def _trained(self) -> Bundle:
@@ -283,7 +287,7 @@ class _Retraining:
             "threshold": {"frame_probability": trial["threshold"], "kept": True},
             "train": summary["train"],
             "validation": summary["validation"],
-            "trained": {key: trial[key] for key in ("epochs_run", "steps_run", "computed")},
+            "trained": {key: trial.get(key) for key in ("epochs_run", "steps_run", "computed", "retried")},
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         }
 

@@ -14,6 +14,7 @@ from fetaliqa.datasets.splits import Split
 from fetaliqa.datasets.studies import Studies
 from fetaliqa.errors import OptionError
 from fetaliqa.learning import places
+from fetaliqa.learning.budget import QUICK_SECONDS, within_time
 from fetaliqa.learning.confirmed import (
     Confirmed,
     ConfirmedCase,
@@ -26,7 +27,9 @@ from fetaliqa.learning.modes import mode_recipe
 from fetaliqa.learning.replay import TRAIN_CASES, VALIDATION_CASES, Replay, made_again, replay_for
 from fetaliqa.learning.warm_start import WarmStart, warm_start
 from fetaliqa.models import Bundle
-from fetaliqa.models.store import DEMO, current_version, resolve_bundle
+from fetaliqa.models.architecture import BackboneConfig
+from fetaliqa.models.home import default_model
+from fetaliqa.models.store import current_version, resolve_bundle
 from fetaliqa.training.mixture import Mixture, Source
 from fetaliqa.training.run import RunRequest, check_unchanged, start_run
 
@@ -99,20 +102,21 @@ class Run:
         return source.data.data
 
 
-def begin_run(found: Confirmed, request: RetrainRequest, say: Callable[[str], None]) -> Run:
+def begin_run(found: Confirmed, request: RetrainRequest, say: Callable[[str], None], device: str = "cpu") -> Run:
     """Check everything, then make the run's folder.
 
     Args:
         found: the labels to train on: what people confirmed after the folder was read waits for the next run.
         request: what is asked for.
         say: called with a sentence for each label that cannot be used.
+        device: that a quick training is timed on, to know how many steps fit into its minutes.
 
     Raises:
         TooFewLabels: when what can be read of them does not suffice, or a part of the split recorded meanwhile
             would have no outline; nothing was made.
         OptionError: on an option that cannot be used.
     """
-    spec = request.bundle or (request.name if current_version(request.name) else DEMO)
+    spec = request.bundle or (request.name if current_version(request.name) else default_model())
     base = warm_start(Bundle.open(resolve_bundle(spec)), spec, request.weights)
     assert base.bundle is not None
     recipe = mode_recipe(request.mode, base.bundle.card, request.settings)
@@ -124,10 +128,14 @@ def begin_run(found: Confirmed, request: RetrainRequest, say: Callable[[str], No
     replay = None
     if not request.without_replay:
         recorded, others = _recorded_replay(studies), _parts(split, cases)
-        replay = replay_for(base.bundle, request.replay, recorded, request.replay_cases, others)
+        replay = _replay(base.bundle, request, recorded, others)
     data = _mixture(own, split, replay)
     if request.replay is not None and replay is not None:
         write_json(places.replay_file(studies), replay.described)
+    if request.mode == "quick" and recipe.encoder == "full" and "epochs" not in request.settings:
+        # as many steps as fit: a quick training is to end within ten minutes
+        recipe, step = within_time(recipe, base.build(recipe, request.seed), QUICK_SECONDS, device)
+        say(f"a step of {recipe.batch_size} frames takes {step:.2f} s here: {recipe.epochs} epochs of 20 steps")
     number = max(places.run_numbers(studies), default=0) + 1
     folder = places.run_folder(studies, number)
     asked = RunRequest(
@@ -205,6 +213,16 @@ def _parts(split: Split, cases: Sequence[ConfirmedCase]) -> dict[str, str]:
     part_of = {case: part for part in ("train", "validation") for case in split.part(part)}
     subjects = {case.subject_id: part_of[case.case_id] for case in cases}
     return {**subjects, **part_of}
+
+
+def _replay(
+    bundle: Bundle, request: RetrainRequest, recorded: dict[str, Any] | None, others: dict[str, str]
+) -> Replay | None:
+    """What is replayed; of a compact model only what was named, for phantoms are not what it learnt from."""
+    named = request.replay is not None or recorded is not None
+    if isinstance(bundle.card.architecture.vision, BackboneConfig) and not named:
+        return None
+    return replay_for(bundle, request.replay, recorded, request.replay_cases, others)
 
 
 def _recorded_replay(studies: Path) -> dict[str, Any] | None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from fetaliqa.errors import OptionError
 from fetaliqa.models import Bundle, EncoderModel
-from fetaliqa.training.base import Base, freeze_unreached
+from fetaliqa.training.base import Base, begin_at_prior, freeze_unreached
 from fetaliqa.training.recipe import Recipe
 
 
@@ -52,6 +52,7 @@ class WarmStart(Base):
             model.add_adapters(recipe.lora)
         if recipe.encoder == "frozen":
             model.visual.requires_grad_(False)
+        begin_at_prior(model, recipe)
         freeze_unreached(model, recipe)
         return model
 

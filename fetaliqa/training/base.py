@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal, cast
 
@@ -98,12 +99,26 @@ class Base:
         if scratch and isinstance(self.architecture.vision, VisionConfig):
             informed_start(model.visual, self.architecture.vision, seed)
         if recipe.loss == "sparse-outline" and isinstance(model, SegmentationModel):
-            # Without it, the quickest way down is to expect nothing anywhere, and features that speak for an
-            # outline die on that way: small decoders then never reached a probability of 0.5. RetinaNet's prior
-            # (arXiv 1708.02002).
-            nn.init.constant_(cast(torch.Tensor, model.outline_layer.bias), SPARSE_LOGIT)
+            expect_outlines(model, SPARSE_LOGIT)
+        begin_at_prior(model, recipe)
         freeze_unreached(model, recipe)
         return model
+
+
+def expect_outlines(model: SegmentationModel, logit: float) -> None:
+    """Let a model start by expecting few outlined pixels, by the bias of the outline's last layer.
+
+    Without it, the quickest way down is to expect nothing anywhere, and features that speak for an outline die on
+    that way: small decoders then never reached a probability of 0.5. RetinaNet's prior (arXiv 1708.02002).
+    """
+    nn.init.constant_(cast(torch.Tensor, model.outline_layer.bias), logit)
+
+
+def begin_at_prior(model: EncoderModel, recipe: Recipe) -> None:
+    """Let a model start by expecting as many outlined pixels as ``recipe.outline_prior`` says."""
+    if recipe.outline_prior is not None and isinstance(model, SegmentationModel):
+        share = recipe.outline_prior
+        expect_outlines(model, math.log(share / (1 - share)))
 
 
 def freeze_unreached(model: EncoderModel, recipe: Recipe) -> None:

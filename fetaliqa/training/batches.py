@@ -23,6 +23,7 @@ Item = dict[str, Any]
 
 # per epoch of such an order, which never ends: a validation and a checkpoint every 20 steps
 GROUPED_STEPS = 20
+MOST_REPEATED = 4  # times that a frame without outline is seen for each time that one with an outline is
 
 
 @lru_cache(maxsize=16)
@@ -50,16 +51,20 @@ class Order:
         steps: per epoch.
         seed: of the shuffling.
         weights: float [batch], of each place in a batch; their mean is 1.
+        endless: whether an only pool is drawn from without end, as several are, instead of once per epoch.
     """
 
     pools: tuple[tuple[np.ndarray, int], ...]
     steps: int
     seed: int
     weights: np.ndarray
+    endless: bool = False
 
     def batch(self, step: int) -> np.ndarray:
         """Frame indices of a step, counted over all epochs."""
-        if len(self.pools) == 1:  # every epoch is one pass; the last frames that fill no batch are left out
+        if (
+            len(self.pools) == 1 and not self.endless
+        ):  # every epoch is one pass; the last frames that fill no batch are left out
             members, count = self.pools[0]
             epoch, place = divmod(step, self.steps)
             order = _permutation(self.seed, 0, epoch, len(members))
@@ -111,7 +116,12 @@ def _balanced(frames: FrameSet, members: np.ndarray, size: int, recipe: Recipe) 
         wanted[1] = 0
     if not far.any():
         wanted[1] = size - wanted[0]
-    wanted.append(size - sum(wanted))
+    others = size - wanted[0] - wanted[1]
+    if far.any() and not near.any():
+        # a few empty frames are not to fill half of every batch
+        others = min(others, max(1, round(MOST_REPEATED * wanted[0] * far.sum() / positive.sum())))
+        wanted[0] = size - others
+    wanted.append(others)
     return tuple((members[mask], count) for mask, count in zip((positive, near, far), wanted) if count)
 
 
@@ -139,9 +149,8 @@ def _grouped_order(frames: FrameSet, recipe: Recipe, seed: int, groups: np.ndarr
             own = _balanced(frames, members, share, recipe)
         pools += own
         weights.append(_place_weights(frames, own, recipe))
-    if len(pools) == 1:  # the only pool of an order is gone through once per epoch: an epoch as long as that
-        return Order(pools, max(1, len(frames) // pools[0][1]), seed, weights[0])
-    return Order(pools, GROUPED_STEPS, seed, np.concatenate(weights))
+    # endless with one pool too: once through 45 outlined frames, and no other, would be an epoch of two steps
+    return Order(pools, GROUPED_STEPS, seed, np.concatenate(weights), endless=True)
 
 
 class StepBatches(Dataset[Item]):

@@ -14,11 +14,11 @@ from typing import Protocol
 
 import numpy as np
 import torch
-import torch.nn.functional as functional
 
 from fetaliqa.errors import TrainingError
 from fetaliqa.models.compact import CompactOutputs, CompactSeg
 from fetaliqa.models.preprocess import normalise
+from fetaliqa.training.frame_heads import frame_dice, frame_head_loss
 from fetaliqa.training.losses import outline_loss
 
 HELD_BATCHES = 6  # drawn ahead, while the model trains
@@ -82,27 +82,13 @@ class Step:
     dice: float
 
 
-def true_dice(logits: torch.Tensor, outlines: torch.Tensor) -> torch.Tensor:
-    """Dice [N] of outlines at probability 0.5; 0 of frames without an outline.
-
-    Args:
-        logits: [N, S, S].
-        outlines: float [N, S, S], 0 or 1.
-    """
-    mask = (logits.detach() > 0).float()
-    overlap, total = (mask * outlines).sum(dim=(1, 2)), (mask + outlines).sum(dim=(1, 2))
-    return 2 * overlap / total.clamp(min=1.0)
-
-
 def compact_loss(outputs: CompactOutputs, outlines: torch.Tensor, recipe: CompactRecipe) -> torch.Tensor:
     """Outline, plane and expected Dice together; outlines float [N, S, S], 0 or 1."""
-    logits = outputs.outline[:, 0].float()
     present = (outlines.amax(dim=(1, 2)) > 0).float()
     weights = present + (1 - present) * recipe.empty_weight
-    outline = outline_loss(logits, outlines, weights / weights.mean().clamp(min=MIN_MEAN_WEIGHT))
-    plane = functional.binary_cross_entropy_with_logits(outputs.plane.float(), present)
-    dice = functional.binary_cross_entropy_with_logits(outputs.dice.float(), true_dice(logits, outlines))
-    return outline + recipe.plane_weight * plane + recipe.dice_weight * dice
+    weights = weights / weights.mean().clamp(min=MIN_MEAN_WEIGHT)
+    heads = frame_head_loss(outputs, outlines, None, recipe.plane_weight, recipe.dice_weight)
+    return outline_loss(outputs.outline[:, 0].float(), outlines, weights) + heads
 
 
 def train_compact(
@@ -140,7 +126,7 @@ def train_compact(
         schedule.step()
         _average(averaged, model, min(recipe.average, (1 + number) / (WARMUP_AVERAGE + number)))
         outlined = outlines.amax(dim=(1, 2)) > 0
-        dice = true_dice(outputs.outline[:, 0], outlines)[outlined].mean()
+        dice = frame_dice(outputs.outline[:, 0].detach() > 0, outlines)[outlined].mean()
         report(Step(number + 1, recipe.steps, float(loss.detach()), float(dice)))
     model.load_state_dict(averaged)
     model.eval()

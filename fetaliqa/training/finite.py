@@ -10,6 +10,10 @@ from fetaliqa.errors import TrainingError
 from fetaliqa.training.recipe import Recipe
 
 
+class NotFinite(TrainingError):
+    """A loss that is no finite number."""
+
+
 class FiniteLosses:
     """Losses of the last steps.
 
@@ -26,7 +30,7 @@ class FiniteLosses:
         """Note a step's loss, a scalar.
 
         Raises:
-            TrainingError: as :meth:`check`, when it is time to look.
+            NotFinite: as :meth:`check`, when it is time to look.
         """
         self._unseen.append((step, loss.detach()))
         if len(self._unseen) >= self._every:
@@ -36,7 +40,7 @@ class FiniteLosses:
         """Look at the losses since the last look.
 
         Raises:
-            TrainingError: naming the first step whose loss is not finite.
+            NotFinite: naming the first step whose loss is not finite.
         """
         if not self._unseen:
             return
@@ -44,7 +48,7 @@ class FiniteLosses:
         self._unseen = []
         for step, loss in zip(steps, torch.stack(losses).tolist()):
             if not math.isfinite(loss):
-                raise TrainingError(
+                raise NotFinite(
                     f"the loss became {loss} at step {step}; lower learning_rate "
                     f"(now {self._recipe.learning_rate}) or set clip_norm"
                 )

@@ -12,17 +12,20 @@ import torch.nn.functional as functional
 from torch import nn
 
 from fetaliqa.errors import TrainingError
-from fetaliqa.models import FetalCLIPSeg, Threshold
+from fetaliqa.models import CompactSeg, FetalCLIPSeg, Threshold
 from fetaliqa.models.architecture import DECODER_STRIDE
+from fetaliqa.models.compact import combined
 from fetaliqa.models.lora import has_adapters
 from fetaliqa.models.preprocess import model_inputs
 from fetaliqa.training.augment import apply_changes
 from fetaliqa.training.features import FeatureStore
-from fetaliqa.training.finite import FiniteLosses
+from fetaliqa.training.finite import FiniteLosses, NotFinite
+from fetaliqa.training.frame_heads import frame_head_loss
 from fetaliqa.training.frames import Batch
 from fetaliqa.training.losses import outline_loss
 from fetaliqa.training.muon import MuonWithAdamW
 from fetaliqa.training.recipe import Recipe
+from fetaliqa.training.sums import COUNT, figures_of, sums_of
 from fetaliqa.training.windows import cut, decode_windows, outline_windows
 
 FINAL_RATE = 0.01  # of the peak learning rate, at the end of a cosine schedule
@@ -56,6 +59,7 @@ class FrameModule(pl.LightningModule):
         validation_features: the same of each validation frame.
         check_every: steps between looks whether losses are finite; before a checkpoint and before validation they
             are looked at in any case.
+        still_norms: whether batch norms of the encoder keep their statistics.
     """
 
     def __init__(
@@ -67,15 +71,29 @@ class FrameModule(pl.LightningModule):
         features: FeatureStore | None = None,
         validation_features: FeatureStore | None = None,
         check_every: int = 1,
+        still_norms: bool = False,
     ) -> None:
         super().__init__()
+        self._still_norms = still_norms
         self.model, self.recipe, self.steps, self.seed = model, recipe, steps, seed
         self._features, self._validation_features = features, validation_features
         self._losses = FiniteLosses(recipe, check_every)
-        self._sums = torch.zeros(7, dtype=torch.float64)
+        self._sums = torch.zeros(COUNT, dtype=torch.float64)
         self.figures: dict[str, float] = {}  # of the last validation
 
     # -- the loss -----------------------------------------------------------------------------------
+
+    def _answer(
+        self, batch: Batch, indices: torch.Tensor, features: FeatureStore | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Logits of whole frames, and the recipe's loss of them."""
+        if isinstance(self.model, CompactSeg):
+            outputs = self.model.outputs(model_inputs(self.model, batch.images))
+            loss = self.loss_of(outputs.outline[:, 0], batch)
+            loss = loss + frame_head_loss(outputs, batch.outlines, batch.weights)
+            return combined(outputs)[:, 0], loss
+        logits = self._logits(batch, indices, features)
+        return logits, self.loss_of(logits, batch)
 
     def _logits(self, batch: Batch, indices: torch.Tensor, features: FeatureStore | None) -> torch.Tensor:
         images = model_inputs(self.model, batch.images)
@@ -87,7 +105,7 @@ class FrameModule(pl.LightningModule):
         logits = self.model(images)
         return logits[:, 0] if logits.ndim == 4 else logits
 
-    def _in_windows(self) -> bool:
+    def in_windows(self) -> bool:
         """Whether the decoder learns from windows at this step."""
         if self.recipe.window is None or not isinstance(self.model, FetalCLIPSeg):
             return False
@@ -121,12 +139,25 @@ class FrameModule(pl.LightningModule):
     # -- training -----------------------------------------------------------------------------------
 
     def train(self, mode: bool = True) -> FrameModule:
-        """Training mode, except for an encoder that does not train: its dropout and statistics stay still."""
+        """Training mode, except for an encoder that does not train, or batch norms of one that does.
+
+        A batch of few frames has other statistics than the frames to come, and running averages of few steps are
+        neither those of before nor those of the new frames; see ``Recipe.norm_frames``.
+        """
         super().train(mode)
         encoder = getattr(self.model, "visual", None)
-        if self.recipe.encoder == "frozen" and isinstance(encoder, nn.Module):
-            encoder.eval()
+        if isinstance(encoder, nn.Module):
+            if self.recipe.encoder == "frozen":
+                encoder.eval()
+            elif self._still_norms:
+                for module in encoder.modules():
+                    if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                        module.eval()
         return self
+
+    def on_train_start(self) -> None:
+        # Lightning leaves each part in the mode that it came in, and a bundle's model comes in eval mode
+        self.train()
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         torch.manual_seed(hash((self.seed, self.global_step, self.global_rank)) % 2**63)
@@ -138,10 +169,10 @@ class FrameModule(pl.LightningModule):
             with torch.autocast(self.device.type, enabled=False):
                 changed = apply_changes(batch, item["changes"], self.recipe.online)
             batch = Batch(changed.images, changed.outlines, weights=batch.weights)
-        if self._in_windows():
+        if self.in_windows():
             loss = self._window_loss(batch, item["places"], item["indices"])
         else:
-            loss = self.loss_of(self._logits(batch, item["indices"], self._features), batch)
+            loss = self._answer(batch, item["indices"], self._features)[1]
         self._losses.add(self.global_step, loss)
         self.log("train_loss", loss, on_step=True, on_epoch=False, prog_bar=True, batch_size=len(batch.images))
         return loss
@@ -179,49 +210,25 @@ class FrameModule(pl.LightningModule):
 
     def on_validation_epoch_start(self) -> None:
         self._losses.check()
-        self._sums = torch.zeros(7, dtype=torch.float64, device=self.device)
+        self._sums = torch.zeros(COUNT, dtype=torch.float64, device=self.device)
 
     def validation_step(self, item: dict[str, Any], _: int) -> None:
         weights = item["weights"]  # how many frames of its case each stands for
         if not len(weights):
             return
-        share = weights / weights.mean()
-        batch = Batch(item["images"], item["outlines"].float(), weights=share)
-        logits = self._logits(batch, item["indices"], self._validation_features)
-        truth = batch.outlines.amax(dim=(1, 2)) > 0
-        loss = self.loss_of(logits, batch)
-        probabilities = torch.sigmoid(logits.float())
-        if logits.ndim == 3:
-            mask = probabilities > 0.5
-            predicted = mask.sum(dim=(1, 2)) >= Threshold().min_foreground_pixels(mask.shape[-1])
-            overlap = ((mask * batch.outlines).sum(dim=(1, 2)) * weights).sum()
-            pixels = ((mask.sum(dim=(1, 2)) + batch.outlines.sum(dim=(1, 2))) * weights).sum()
-        else:
-            predicted, overlap, pixels = probabilities > 0.5, loss.new_zeros(()), loss.new_zeros(())
-        values = [
-            loss * weights.sum(),
-            weights.sum(),
-            (weights * (predicted & truth)).sum(),
-            (weights * (predicted & ~truth)).sum(),
-            (weights * (~predicted & truth)).sum(),
-            overlap,
-            pixels,
-        ]
-        self._sums += torch.stack([value.detach().double() for value in values])
+        batch = Batch(item["images"], item["outlines"].float(), weights=weights / weights.mean())
+        logits, loss = self._answer(batch, item["indices"], self._validation_features)
+        self._sums += sums_of(logits, batch.outlines, weights, loss)
 
     def on_validation_epoch_end(self) -> None:
         sums = self.trainer.strategy.reduce(self._sums, reduce_op="sum").tolist()
-        loss, count, hits, false, missed, overlap, pixels = sums
-        if not math.isfinite(loss):  # by hand: early stopping would take it for the end
-            raise TrainingError(
-                f"the validation loss became {loss} after step {self.global_step}; lower learning_rate "
+        if not math.isfinite(sums[0]):  # by hand: early stopping would take it for the end
+            raise NotFinite(
+                f"the validation loss became {sums[0]} after step {self.global_step}; lower learning_rate "
                 f"(now {self.recipe.learning_rate}) or set clip_norm"
             )
-        figures = {"val_loss": loss / max(count, 1), "val_f1": 2 * hits / max(2 * hits + false + missed, 1)}
-        if self.recipe.task == "segmentation":
-            figures["val_dice"] = 2 * overlap / max(pixels, 1)
-        self.figures = figures
-        self.log_dict(figures, prog_bar=True)
+        self.figures = figures_of(sums, self.recipe.task == "segmentation")
+        self.log_dict(self.figures, prog_bar=True)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self._losses.check()  # nothing is kept of weights from after a loss that is not finite

@@ -20,8 +20,11 @@ Loss = Literal["bce", "batch-dice", "outline", "sparse-outline"]
 Sampling = Literal["shuffle", "balanced"]
 Optimizer = Literal["adamw", "muon"]
 Schedule = Literal["constant", "cosine"]
-Monitor = Literal["val_loss", "val_dice", "val_f1"]
+Monitor = Literal["val_loss", "val_dice", "val_f1", "val_score"]
 Precision = Literal["bf16-mixed", "16-mixed", "32-true"]
+
+
+NORM_FRAMES = 200  # see COMPACT
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,12 @@ class Recipe:
         loss: ``bce`` on frames; ``batch-dice``: Dice over all pixels of a batch, which is 0 without gradient when
             no frame of it has an outline; ``outline``: pixel cross-entropy plus smoothed Dice per frame;
             ``sparse-outline``: the same from a decoder that starts by expecting few outlined pixels.
+        outline_prior: share of pixels that training starts by expecting inside of outlines, by the bias of the
+            last layer; None: the model's own bias stays.
+        norm_frames: with fewer training frames than this, the batch norms of a convolutional encoder that trains
+            whole normalise by the statistics that they have, not by those of the batch.
+        checked: whether training that finds no outline in its own frames is begun once more with safer settings,
+            see ``fetaliqa.training.robust``.
         window: side, in cells of 16 pixels, of the windows of the frames that the decoder learns from; one that
             leaves no room is the whole frame. None: whole frames.
         whole_share: share of the steps, the last ones, that take whole frames all the same: the statistics of
@@ -64,7 +73,8 @@ class Recipe:
         clip_norm: largest norm of the gradient; None for no limit.
         precision: on CUDA; CPUs without bfloat16 arithmetic train in float32 whatever is said here.
         monitor: validation figure by which the best epoch is kept: the paper's ``val_loss``, ``val_dice`` (pooled
-            over all pixels, at 0.5) or ``val_f1`` (of frames, at 0.5).
+            over all pixels, at 0.5), ``val_f1`` (of frames, at 0.5) or ``val_score``: the mean Dice of the frames
+            with an outline, one not found counting 0, less up to half of it for false positives.
         patience: epochs without a better figure before training stops.
         choose_threshold: choose the probability threshold by F1 on the validation frames, instead of 0.5.
     """
@@ -85,6 +95,9 @@ class Recipe:
     hard_share: float = 0.25
     sweep_weights: bool = False
     loss: Loss = "batch-dice"
+    outline_prior: float | None = None
+    norm_frames: int = 0
+    checked: bool = False
     window: int | None = None
     whole_share: float = 0.2
     optimizer: Optimizer = "adamw"
@@ -103,7 +116,7 @@ class Recipe:
     choose_threshold: bool = False
 
     def __post_init__(self) -> None:
-        least = {"frame_step": 1, "copies": 0, "epochs": 1, "batch_size": 1, "patience": 1}
+        least = {"frame_step": 1, "copies": 0, "norm_frames": 0, "epochs": 1, "batch_size": 1, "patience": 1}
         for name, low in least.items():
             if getattr(self, name) < low:
                 raise ValueError(f"{name} is {getattr(self, name)}; {low} or more is needed")
@@ -117,6 +130,8 @@ class Recipe:
             raise ValueError(
                 f"positive_share {self.positive_share} and hard_share {self.hard_share} add up to more than 1"
             )
+        if self.outline_prior is not None and not 0 < self.outline_prior < 1:
+            raise ValueError(f"outline_prior is {self.outline_prior}; a value between 0 and 1, or none, is needed")
         if self.ema_decay is not None and not 0 < self.ema_decay < 1:
             raise ValueError(f"ema_decay is {self.ema_decay}; a value between 0 and 1, or none, is needed")
         if self.clip_norm is not None and not self.clip_norm > 0:
@@ -128,8 +143,8 @@ class Recipe:
             raise ValueError(f"window is {self.window}; 1 or more cells, or none, is needed")
         if self.window is not None and self.task == "classification":
             raise ValueError(f"window is {self.window} for classification, which sees whole frames; use none")
-        if self.monitor == "val_dice" and self.task == "classification":
-            raise ValueError("monitor is 'val_dice', which a classifier has not; val_loss or val_f1 is needed")
+        if self.monitor in ("val_dice", "val_score") and self.task == "classification":
+            raise ValueError(f"monitor is {self.monitor!r}, which a classifier has not; use val_loss or val_f1")
         if self.sweep_weights and self.loss == "batch-dice":
             raise ValueError("sweep_weights need a loss per frame, which batch-dice is not")
 
@@ -203,6 +218,26 @@ HC18 = replace(
     choose_threshold=False,
 )
 
+# For the compact network, whose encoder learnt from photographs: an ordinary recipe (one cycle of AdamW).
+COMPACT = replace(
+    FETALIQA,
+    name="compact",
+    encoder="full",
+    online=Augmentation(rotation_deg=30.0, shift=0.07, zoom=0.25, flip=True, gamma=0.5, gain=0.3, max_lost=0.15),
+    loss="outline",
+    optimizer="adamw",
+    positive_share=0.5,
+    learning_rate=1e-3,
+    warmup_share=0.1,
+    ema_decay=0.97,
+    epochs=24,
+    batch_size=16,
+    monitor="val_score",
+    patience=1000,
+    norm_frames=NORM_FRAMES,
+    choose_threshold=False,
+)
+
 _NAMED: dict[tuple[str, str], Recipe] = {
     ("paper", "segmentation"): PAPER,
     ("paper", "classification"): replace(PAPER, task="classification", loss="bce"),
@@ -211,6 +246,7 @@ _NAMED: dict[tuple[str, str], Recipe] = {
     ("fetaliqa", "segmentation"): FETALIQA,
     ("decoder", "segmentation"): DECODER,
     ("hc18", "segmentation"): HC18,
+    ("compact", "segmentation"): COMPACT,
     ("fetaliqa", "classification"): replace(
         FETALIQA, task="classification", loss="bce", learning_rate=3e-3, monitor="val_f1"
     ),

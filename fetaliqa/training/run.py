@@ -26,8 +26,10 @@ from fetaliqa.models.naming import valid_name
 from fetaliqa.models.records import from_json, to_json
 from fetaliqa.training.base import Base
 from fetaliqa.training.environment import environment
+from fetaliqa.training.familiar import widen_reference
 from fetaliqa.training.features import FeatureStore, can_cache, prepare_features
 from fetaliqa.training.recipe import Recipe, recipe_from_json
+from fetaliqa.training.robust import fit_checked
 from fetaliqa.training.store import FrameStore, StoreRequest, prepare_frames
 from fetaliqa.training.threshold import choose_threshold
 from fetaliqa.training.trainer import LAST, Machine, fit_model
@@ -226,6 +228,7 @@ def execute(
     report: Report = lambda *_: None,
     processes: int = 1,
     callbacks: tuple[Callback, ...] = (),
+    say: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
     """Run all trials that are not done yet; what a killed run left is gone on with.
 
@@ -259,19 +262,10 @@ def execute(
             features: list[FeatureStore | None] = [None, None]
             if request.feature_cache and can_cache(recipe):
                 features = [_cached(model, store, frames, machine, report) for store in (train, validation)]
+            seed = request.seed + number
             _trial(
-                trial,
-                model,
-                base,
-                data,
-                request,
-                recipe,
-                train,
-                validation,
-                request.seed + number,
-                machine,
-                features,
-                callbacks,
+                *(trial, model, base, data, request, recipe, train, validation, seed, machine, features),
+                *(callbacks, say),
             )
         if (trial / SUMMARY).is_file():
             trials.append(json.loads((trial / SUMMARY).read_text(encoding="utf-8")))
@@ -307,22 +301,37 @@ def _trial(
     machine: Machine,
     features: list[FeatureStore | None],
     callbacks: tuple[Callback, ...],
+    say: Callable[[str], None],
 ) -> None:
-    scores = fit_model(
-        model,
-        recipe,
-        train,
-        validation,
-        folder,
-        seed=seed,
-        machine=machine,
-        features=features[0],
-        validation_features=features[1],
-        callbacks=callbacks,
-    )
+    def fit(used: Recipe) -> tuple[EncoderModel, dict[str, Any]]:
+        # the model at hand is of the recipe that was asked for, and untrained once only
+        trained = ready.pop() if ready and used is recipe else base.build(used, seed)
+        scores = fit_model(
+            trained,
+            used,
+            train,
+            validation,
+            folder,
+            seed=seed,
+            machine=machine,
+            features=features[0],
+            validation_features=features[1],
+            callbacks=callbacks,
+        )
+        return trained, scores
+
+    ready = [model]
+    if recipe.checked:
+        # several processes would have to agree on a second attempt
+        alone = machine.devices * machine.num_nodes == 1
+        model, recipe, scores = fit_checked(fit, recipe, train.frames, folder, again=alone, say=say)
+    else:
+        model, scores = fit(recipe)
     if not main_process():
         return
     model.eval()
+    if recipe.encoder == "full":
+        widen_reference(model, train.frames)
     threshold, by_threshold = base.threshold, dict[str, float]()
     if recipe.choose_threshold:
         chosen, by_threshold = choose_threshold(model, validation.frames, device=machine.device)

@@ -22,6 +22,7 @@ from fetaliqa.training.features import FeatureStore
 from fetaliqa.training.module import FrameModule, check_trainable
 from fetaliqa.training.numerics import numerics_restored
 from fetaliqa.training.recipe import Recipe
+from fetaliqa.training.robust import LearningCheck, NotLearning
 from fetaliqa.training.store import FrameStore
 
 CHECKPOINT_MINUTES = 5.0  # between checkpoints within an epoch: what a kill costs at most
@@ -131,6 +132,7 @@ def fit_model(
     module = FrameModule(
         *(model, recipe, order.steps * recipe.epochs, seed, features, validation_features),
         check_every=machine.check_every(),
+        still_norms=len(train.frames) < recipe.norm_frames,
     )
     best = ModelCheckpoint(
         checkpoints,
@@ -140,6 +142,8 @@ def fit_model(
         save_top_k=1,
         enable_version_counter=False,
     )
+    if recipe.checked:
+        callbacks = (*callbacks, LearningCheck(train.frames, order.steps * recipe.epochs))
     trainer = _trainer(recipe, folder, machine, (best, *_always(recipe, checkpoints, machine), *callbacks))
     data = _Frames(train, validation, recipe, order, seed, machine)
     last = checkpoints / LAST
@@ -148,13 +152,17 @@ def fit_model(
             warnings.filterwarnings("ignore", message=".*does not have many workers.*")
             warnings.filterwarnings("ignore", message=".*exists and is not empty.*")
             warnings.filterwarnings("ignore", message=".*is smaller than the logging interval.*")
+            # training mode is set when training starts
+            warnings.filterwarnings("ignore", message=".*in eval mode at the start of training.*")
             # our loader starts at the step that the trainer has come to
             warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")
             trainer.fit(module, data, ckpt_path=str(last) if last.is_file() else None, weights_only=True)
     except SystemExit:  # Lightning's answer to an interrupt
         raise KeyboardInterrupt from None
+    except NotLearning:
+        raise  # nothing of it is worth keeping
     except TrainingError as problem:
-        raise TrainingError(f"{problem}; {_kept(checkpoints)}") from None
+        raise type(problem)(f"{problem}; {_kept(checkpoints)}") from None
     except torch.OutOfMemoryError:
         raise _out_of_memory(recipe, checkpoints) from None
     except RuntimeError as problem:

@@ -85,7 +85,7 @@ def test_a_model_learns_and_is_published_and_a_worse_one_is_kept_apart(
 
     # a third one is spoilt: it is kept, and not published
     in_use = current_version("seg")
-    spoilt = {**FAST, "learning_rate": 1.0, "epochs": 1, "clip_norm": None}
+    spoilt = {**FAST, "learning_rate": 1.0, "epochs": 1, "clip_norm": None, "checked": False}
     worse = retrain(studies, RetrainRequest(name="seg", settings=spoilt))
     assert not worse["published"]
     assert current_version("seg") == in_use
@@ -96,7 +96,10 @@ def test_a_model_learns_and_is_published_and_a_worse_one_is_kept_apart(
 
 
 def test_full_mode_trains_adapters_too(studies: Path, untrained: Bundle):
-    result = retrain(studies, asked(untrained, mode="full", publish=False, settings={"epochs": 1, "window": None}))
+    result = retrain(
+        studies,
+        asked(untrained, mode="full", publish=False, settings={"epochs": 1, "window": None, "checked": False}),
+    )
     assert not result["published"]
     assert current_version("seg") is None
     made = Bundle.open(resolve_bundle("seg@1"))

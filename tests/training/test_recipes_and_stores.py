@@ -310,7 +310,7 @@ def test_validation_weighs_frames_by_what_they_stand_for(a_recipe):
     module = FrameModule(_Answers(predicted * 40 - 20), a_recipe(), 1, 0)
     module.on_validation_epoch_start()
     module.validation_step(item, 0)
-    loss, count, hits, false, missed, overlap, pixels = module._sums.tolist()
+    loss, count, hits, false, missed, overlap, pixels = module._sums.tolist()[:7]
     assert (count, hits, false, missed) == (9, 1, 4, 0)
     assert (overlap, pixels) == (100, 200 + 4 * 100)
     even = dict(item, weights=torch.ones(3))
