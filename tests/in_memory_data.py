@@ -14,6 +14,7 @@ from fetaliqa.anatomy import ABDOMEN, Anatomy
 from fetaliqa.datasets.acouslic_layout import case_paths, read_circumferences
 from fetaliqa.datasets.labelled import CaseEntry, LabelledCase
 from fetaliqa.errors import NotFoundError
+from fetaliqa.experiments.scorers import FrameAnswers, frame_scores
 from fetaliqa.geometry import SquareGrid
 from fetaliqa.models import Threshold
 
@@ -135,12 +136,11 @@ class KnowingScorer:
         answers = [self.answers.get(frame.tobytes()) for frame in frames]
         if self.card.task == "classification":
             scores = np.array([0.1 if answer is None else answer for answer in answers], float)
-            return scores, scores > 0.5, None
-        from fetaliqa.experiments.scorers import frame_scores
+            return FrameAnswers(scores, scores > 0.5)
 
         empty = np.zeros(frames.shape[1:], np.uint8)
         masks = np.stack([empty if answer is None else answer for answer in answers]) if answers else frames
         share = SquareGrid(frames.shape[1], frames.shape[2], self.image_size).share_to_square(masks != 0)
         pixels = torch.clip(share, 0.02, 0.97)
         scores = frame_scores(pixels, self.card.threshold.min_foreground_pixels(self.image_size))
-        return scores, scores > 0.5, pixels
+        return FrameAnswers(scores, scores > 0.5, pixels)

@@ -110,6 +110,8 @@ def _found(record: dict[str, Any]) -> dict[str, Any]:
         "frame": row["best_frame"],
         "sweep": row["best_sweep"],
         "quality": row["quality"],
+        "expected_dice": row["expected_dice"],
+        "distance": row["distance"],
         "measurement": measurement,
         "circumference_mm": row[f"{measurement.lower()}_mm"],
         "remark": row["note"] or None,
@@ -131,6 +133,7 @@ def _print_found(found: dict[str, Any], record: dict[str, Any], *, first: bool) 
         return
     size, remark = found["circumference_mm"], found["remark"]
     parts = [f"frame {found['frame']} (sweep {found['sweep']})", f"quality {found['quality']:.3f}"]
+    parts += [] if found["expected_dice"] is None else [f"expected Dice {found['expected_dice']:.2f}"]
     parts += [] if size is None else [f"{found['measurement']} {size:.1f} mm"]
     print(f"{found['case']}: {', '.join(parts)}{'' if remark is None else f'; {remark}'} ({looked})")
     _print_notes(found)
@@ -139,7 +142,7 @@ def _print_found(found: dict[str, Any], record: dict[str, Any], *, first: bool) 
 
 
 def _print_notes(found: dict[str, Any]) -> None:
-    """What reading the file decided."""
+    """What is to be said of the whole case."""
     for note in found["notes"]:
         print(f"  note: {note}")
 

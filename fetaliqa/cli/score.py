@@ -325,7 +325,7 @@ def _show(job: ScoreJob, outcome: Outcome, *, as_json: bool, first: bool) -> Non
 
 
 def _print_case(record: dict[str, Any], *, first: bool) -> None:
-    from fetaliqa.scoring.summary import summary_row
+    from fetaliqa.scoring.summary import remark, summary_row
 
     measurement = record["model"]["measurement"]
     if first:
@@ -343,12 +343,14 @@ def _print_case(record: dict[str, Any], *, first: bool) -> None:
     if record["best"] is None:
         print(f"  {record['reason']}")
         return
-    print(f"  {'rank':>4} {'frame':>6} {'sweep':>6} {'quality':>8} {measurement + ' mm':>8}  remark")
+    told = any("expected_dice" in record["frames"][index] for index in record["ranking"])
+    columns = f"{'rank':>4} {'frame':>6} {'sweep':>6} {'quality':>8} {'expected Dice' if told else ''}"
+    print(f"  {columns.rstrip()} {measurement + ' mm':>8}  remark")
     for rank, index in enumerate(record["ranking"], start=1):
         frame = record["frames"][index]
         value = frame.get("circumference_mm")
-        remark = frame.get("circumference_absent") or frame.get("warning") or ""
+        dice = f" {format(frame['expected_dice'], '.2f'):>13}" if told else ""
         print(
-            f"  {rank:>4} {index:>6} {frame['sweep']:>6} {frame['quality']:>8.3f} "
-            f"{'-' if value is None else format(value, '.1f'):>8}  {remark}"
+            f"  {rank:>4} {index:>6} {frame['sweep']:>6} {frame['quality']:>8.3f}{dice} "
+            f"{'-' if value is None else format(value, '.1f'):>8}  {remark(frame)}"
         )

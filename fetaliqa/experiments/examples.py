@@ -106,7 +106,7 @@ def _read(
 
 
 def _outlines(scorer: FrameScorer, case: LabelledCase, frames: np.ndarray) -> np.ndarray | None:
-    _, _, probabilities = scorer.predict(case.frames[frames])
+    probabilities = scorer.predict(case.frames[frames]).probabilities
     if probabilities is None:
         return None
     grid = SquareGrid(case.frames.shape[1], case.frames.shape[2], scorer.image_size)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from fetaliqa.datasets.labelled import LabelledCase, LabelledData
-from fetaliqa.experiments.scorers import BundleScorer, FrameScorer
+from fetaliqa.experiments.scorers import BundleScorer, FrameAnswers, FrameScorer
 from fetaliqa.geometry import SquareGrid
 from fetaliqa.inference.predictor import ChunkPrediction
 from fetaliqa.sweep.ranges import black_slots
@@ -124,12 +124,13 @@ class CaseReader:
         """As ``Predictor.predict``, for the case's own frames."""
         for start in range(0, len(indices), CHUNK):
             chunk = np.asarray(indices[start : start + CHUNK])
-            scores, positive, probabilities = self._scorer.predict(frames[chunk])
-            self._tables.append(self._rows(chunk, scores, positive, probabilities))
+            told = self._scorer.predict(frames[chunk])
+            self._tables.append(self._rows(chunk, told))
             self._done[chunk] = True
             if self._progress is not None:
                 self._progress(float(self._done.mean()), 1)
-            yield ChunkPrediction(chunk, probabilities, scores if probabilities is None else None)
+            scores = told.scores if told.probabilities is None else None
+            yield ChunkPrediction(chunk, told.probabilities, scores, signals=told.signals)
 
     def table(self) -> FrameTable:
         """Rows of all known frames; those not predicted yet are predicted now."""
@@ -138,15 +139,13 @@ class CaseReader:
             pass
         if not self._tables:
             nothing = np.empty(0, int)
-            self._tables.append(self._rows(nothing, np.empty(0), np.empty(0, bool), None))
+            self._tables.append(self._rows(nothing, FrameAnswers(np.empty(0), np.empty(0, bool))))
         table = join_tables(self._tables)
         table = table.select(self._case.known[table.frame])
         return table.select(np.unique(table.frame, return_index=True)[1])
 
-    def _rows(
-        self, chunk: np.ndarray, scores: np.ndarray, positive: np.ndarray, probabilities: torch.Tensor | None
-    ) -> FrameTable:
-        predicted, truth, both = self._pixels(chunk, probabilities)
+    def _rows(self, chunk: np.ndarray, told: FrameAnswers) -> FrameTable:
+        predicted, truth, both = self._pixels(chunk, told.probabilities)
         return FrameTable(
             case=np.full(len(chunk), self._number),
             frame=chunk,
@@ -154,8 +153,8 @@ class CaseReader:
             grade=self._grades[chunk],
             measured=self._measured[chunk],
             target=target_frames(self._grades[chunk], self._labels),
-            score=scores.astype(np.float64),
-            positive=positive.astype(bool),
+            score=told.scores.astype(np.float64),
+            positive=told.positive.astype(bool),
             predicted=predicted,
             truth=truth,
             both=both,

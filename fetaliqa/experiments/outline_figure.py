@@ -15,6 +15,7 @@ from fetaliqa.experiments.paper.held_out import judged_tables
 from fetaliqa.experiments.paper.rows import FIG3
 from fetaliqa.experiments.paper.study import Study, without_folders
 from fetaliqa.experiments.paper.trials import CHOSEN, EXPECTED, HALF, trained_model
+from fetaliqa.experiments.scorers import FrameAnswers
 from fetaliqa.geometry import SquareGrid
 from fetaliqa.models import BaseReference, BundleCard, Threshold, TrainingData, load_architecture
 from fetaliqa.models.preprocess import model_inputs
@@ -48,12 +49,12 @@ class _ModelScorer:
         )
 
     @torch.inference_mode()
-    def predict(self, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray, torch.Tensor | None]:
+    def predict(self, frames: np.ndarray) -> FrameAnswers:
         """Pixel probabilities [n, G, G]; scores are in the frame table already."""
         grid = SquareGrid(frames.shape[1], frames.shape[2], self.image_size)
         logits = self._model(model_inputs(self._model, grid.to_square(frames)))
         nothing = np.zeros(len(frames))
-        return nothing, nothing > 0, torch.sigmoid(logits.float())[:, 0]
+        return FrameAnswers(nothing, nothing > 0, torch.sigmoid(logits.float())[:, 0])
 
 
 def pairs_figure(study: Study) -> Picture:

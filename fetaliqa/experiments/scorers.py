@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
 
 from fetaliqa.inference.predictor import Predictor
 from fetaliqa.models import BundleCard
+
+
+class FrameAnswers(NamedTuple):
+    """What a model says of n frames.
+
+    Attributes:
+        scores: float [n] in [0, 1].
+        positive: bool [n], called positive.
+        probabilities: pixel probabilities, float [n, G, G] on the square grid; None of a classification model.
+        signals: float [n, 2], see ``ChunkPrediction``; None of a model that gives none.
+    """
+
+    scores: np.ndarray
+    positive: np.ndarray
+    probabilities: torch.Tensor | None = None
+    signals: torch.Tensor | None = None
 
 
 class FrameScorer(Protocol):
@@ -24,16 +40,8 @@ class FrameScorer(Protocol):
     fingerprint: str
     image_size: int
 
-    def predict(self, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray, torch.Tensor | None]:
-        """Score frames.
-
-        Args:
-            frames: uint8 [n, H, W].
-
-        Returns:
-            Scores float [n] in [0, 1]; bool [n], called positive; and pixel probabilities float [n, G, G] on the
-            square grid of a segmentation model, None of a classification model.
-        """
+    def predict(self, frames: np.ndarray) -> FrameAnswers:
+        """Score frames, uint8 [n, H, W]."""
         ...
 
 
@@ -51,16 +59,18 @@ class BundleScorer:
         self.fingerprint = predictor.fingerprint
         self.image_size = predictor.image_size
 
-    def predict(self, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray, torch.Tensor | None]:
+    def predict(self, frames: np.ndarray) -> FrameAnswers:
         chunks = list(self._predictor.predict(frames, np.arange(len(frames))))
         probabilities = [chunk.probabilities for chunk in chunks if chunk.probabilities is not None]
         if probabilities:
             pixels = torch.cat(probabilities)
             scores = frame_scores(pixels, self.card.threshold.min_foreground_pixels(pixels.shape[-1]))
-            return scores, scores > self.card.threshold.frame, pixels
+            signals = [chunk.signals for chunk in chunks if chunk.signals is not None]
+            positive = scores > self.card.threshold.frame
+            return FrameAnswers(scores, positive, pixels, torch.cat(signals) if signals else None)
         scores = np.concatenate([chunk.scores for chunk in chunks if chunk.scores is not None] or [np.empty(0)])
         scores = scores.astype(np.float64)
-        return scores, scores > self.card.threshold.frame, None
+        return FrameAnswers(scores, scores > self.card.threshold.frame)
 
 
 def frame_scores(probabilities: torch.Tensor, pixels: int) -> np.ndarray:

@@ -79,7 +79,7 @@ def readme_text(about: dict[str, Any]) -> str:
     ]
     if doubtful := about["doubtful_circumferences"]:
         lines += [
-            f"**{doubtful} of these circumferences are doubtful**: the column `warning` of "
+            f"**{doubtful} of these outlines or circumferences are doubtful**: the column `warning` of "
             "`manifest.csv` says why. Look at the frames before they are used.",
             "",
         ]

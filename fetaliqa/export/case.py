@@ -25,7 +25,7 @@ class FrameEntry:
         rater, time: who looked and when; None where the data does not say.
         model, model_version: whose proposal it is, or was shown to the rater.
         quality: score in [0, 1]; None when no model scored it.
-        warning: what speaks against the circumference of a proposed outline, as the assessment says; or None.
+        warning: what speaks against a proposed outline or its circumference, as the assessment says; or None.
     """
 
     frame: int
@@ -56,6 +56,7 @@ class ExportCase:
         anatomy: what is outlined.
         quality: float [T], quality score of every frame that a model scored, NaN of others; None without a model.
             What ranks frames needs those without an entry too.
+        unlike: bool [T], frames that are unlike what that model learnt from; None where it does not say.
         raters: masks and known frames of others who labelled the case, by tag: what they disagree on.
         notes: what could not be used, one sentence each.
         file_name: what its files are called after, see :attr:`stem`; None for its name.
@@ -71,6 +72,7 @@ class ExportCase:
     grid: Grid
     anatomy: Anatomy = ABDOMEN
     quality: np.ndarray | None = None
+    unlike: np.ndarray | None = None
     raters: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     file_name: str | None = None

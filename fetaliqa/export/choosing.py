@@ -45,6 +45,8 @@ def _best(case: ExportCase, found: dict[int, FrameEntry], selection: Selection) 
     assert case.quality is not None  # entries with a score come from a model that scored the case
     offered = np.zeros(len(case.frames), bool)
     offered[list(found)] = True
-    ranking = rank_frames(case.quality, offered, case.ranges, top_n=selection.top, min_gap=selection.gap)
+    ranking = rank_frames(
+        case.quality, offered, case.ranges, top_n=selection.top, min_gap=selection.gap, unlike=case.unlike
+    )
     kept = ranking.frames if selection.per == "case" else [f for sweep in ranking.sweeps for f in sweep.frames]
     return {frame: found[frame] for frame in sorted(kept)}

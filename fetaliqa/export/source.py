@@ -177,7 +177,8 @@ class ExportSource:
         told = {frame["index"]: frame for frame in record["frames"]}
         entries = {frame: replace(entry, quality=told[frame]["quality"]) for frame, entry in case.entries.items()}
         quality = np.array([np.nan if one["quality"] is None else one["quality"] for one in record["frames"]])
-        case = replace(case, entries=entries, quality=quality)
+        unlike = np.array([one.get("unlike_training_data", False) for one in record["frames"]], bool)
+        case = replace(case, entries=entries, quality=quality, unlike=unlike)
         if not self._proposals or record["model"]["task"] != "segmentation":
             return case
         masks, model = case.masks.copy(), record["model"]

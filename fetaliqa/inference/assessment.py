@@ -19,17 +19,17 @@ from fetaliqa.inference.case_screen import CaseScreen
 from fetaliqa.inference.case_search import CaseSearch
 from fetaliqa.inference.measuring import Findings, FrameAssessor
 from fetaliqa.inference.options import AssessOptions
-from fetaliqa.inference.plausibility import add_warnings
+from fetaliqa.inference.plausibility import add_warnings, unlike_note
 from fetaliqa.inference.predictor import ChunkPrediction, Predictor
 from fetaliqa.inference.profile import FrameProfile, ProfileMaker
-from fetaliqa.inference.transfers import reading
+from fetaliqa.inference.transfers import on_host, reading
 from fetaliqa.models import BundleCard
 from fetaliqa.quality import rank_frames
 from fetaliqa.student.folder import Student
 from fetaliqa.sweep import Sweep
 
 ASSESSMENT_SCHEMA = 1
-ASSESSMENT_REVISION = 2  # raised when the same sweep, model and options give another record
+ASSESSMENT_REVISION = 3  # raised when the same sweep, model and options give another record
 Progress = Callable[[int, int], None]  # (frames done, frames in all)
 
 
@@ -155,10 +155,11 @@ def _add_outlines(
     assert chunk.probabilities is not None
     with reading(chunk.probabilities.device, chunk.computed):
         outlines = assessor.on_both_grids(chunk.probabilities)
+        signals = [None] * len(outlines) if chunk.signals is None else on_host(chunk.signals).tolist()
         if chunk.appearance is not None:
             profile.add(chunk.indices, chunk.probabilities, chunk.appearance)
-    for frame, outline in zip(chunk.indices.tolist(), outlines):
-        findings.add(frame, partial(assessor.measured, outline, cls_scores.get(frame)))
+    for frame, outline, told in zip(chunk.indices.tolist(), outlines, signals):
+        findings.add(frame, partial(assessor.measured, outline, cls_scores.get(frame), told))
 
 
 def _predicted(
@@ -208,17 +209,18 @@ def _record(
     thresholds: tuple[float, float],
     fields: dict[int, dict[str, Any]],
 ) -> dict[str, Any]:
+    anatomy = anatomy_named(predictor.card.anatomy)
     quality = np.full(sweep.frame_count, np.nan)
-    positive = np.zeros(sweep.frame_count, bool)
-    guessed = np.zeros(sweep.frame_count, bool)
+    positive, guessed, unlike = np.zeros((3, sweep.frame_count), bool)
     for frame, values in fields.items():
         quality[frame] = values["quality"]
         guessed[frame] = values.get("interpolated", False)
+        unlike[frame] = values.get("unlike_training_data", False)
         positive[frame] = bool(
             values["positive"]
         )  # what nobody looked at supports its neighbours, and is not offered
-    add_warnings(fields, quality, positive, sweep.ranges, anatomy_named(predictor.card.anatomy).measurement)
-    ranking = rank_frames(quality, positive, sweep.ranges, top_n=options.top_n)
+    add_warnings(fields, quality, positive, sweep.ranges, anatomy)
+    ranking = rank_frames(quality, positive, sweep.ranges, top_n=options.top_n, unlike=unlike)
     reason = ranking.reason
     if reason is not None and guessed.any():
         reason = rank_frames(np.where(guessed, np.nan, quality), positive, sweep.ranges).reason
@@ -263,5 +265,5 @@ def _record(
             for part in ranking.sweeps
         ],
         "frames": frames,
-        "notes": list(sweep.notes),
+        "notes": [*sweep.notes, *unlike_note(fields, anatomy)],
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,7 +17,7 @@ from fetaliqa.biometry import OutlineFit, fit_outline, main_component
 from fetaliqa.geometry import SquareGrid
 from fetaliqa.inference.predictor import Predictor
 from fetaliqa.inference.transfers import on_host
-from fetaliqa.quality import FrameEvidence, quality_score
+from fetaliqa.quality import FrameEvidence, is_unlike, quality_score
 from fetaliqa.sector import field_of_view
 from fetaliqa.sweep import Sweep
 
@@ -69,11 +70,21 @@ class FrameAssessor:
             native = dict(zip(chosen.tolist(), on_host(found).numpy()))
         return [FrameOutline(one, native.get(position)) for position, one in enumerate(on_grid)]
 
-    def measured(self, outline: FrameOutline, cls: float | None) -> Found:
-        """Frame fields and the native mask (None on a negative frame) of one frame; no tensors, for any thread."""
+    def measured(
+        self, outline: FrameOutline, cls: float | None, signals: tuple[float, float] | None = None
+    ) -> Found:
+        """Frame fields and the native mask (None on a negative frame) of one frame; no tensors, for any thread.
+
+        Args:
+            outline: what it is measured from.
+            cls: probability of a classification model, when one was run.
+            signals: expected Dice and distance to the training data (NaN when not known), of a model that gives
+                them.
+        """
         on_grid, native = outline.on_grid, outline.native
         fraction = float((on_grid > self.threshold).mean())
         mask, fit = None, None
+        expected_dice, distance = _told(signals, native is not None)
         if native is not None:
             native[self.field_of_view == 0] = 0  # nothing is outlined where nothing is seen
             mask = main_component(native)
@@ -88,6 +99,8 @@ class FrameAssessor:
                 fit=fit,
                 cls_probability=cls,
                 anatomy=self.anatomy,
+                expected_dice=expected_dice,
+                distance=distance,
             )
         )
         fields: dict[str, Any] = {
@@ -98,6 +111,10 @@ class FrameAssessor:
         }
         if cls is not None:
             fields["cls_probability"] = round(cls, 5)
+        if expected_dice is not None:
+            fields["expected_dice"] = expected_dice
+        if distance is not None:
+            fields |= {"distance": distance, "unlike_training_data": is_unlike(distance)}
         if mask is not None and fit is not None:
             fields |= self._sizes(mask, fit)
         return fields, mask
@@ -115,6 +132,17 @@ class FrameAssessor:
             "warning": fit.warning(self.anatomy),
             "fitted_share": None if fit.fitted_share is None else round(float(fit.fitted_share), 4),
         }
+
+
+def _told(signals: tuple[float, float] | None, positive: bool) -> tuple[float | None, float | None]:
+    """Expected Dice and distance as they are told, to four decimals: of no outline there is no Dice."""
+    if signals is None:
+        return None, None
+    expected_dice, distance = signals
+    return (
+        round(expected_dice, 4) if positive else None,
+        None if math.isnan(distance) else round(distance, 4),
+    )
 
 
 class Findings:

@@ -48,7 +48,8 @@ class Reference(nn.Module):
     """Where the training data lie among embeddings, to tell what is unlike them.
 
     ``distance`` is the Mahalanobis distance divided by ``limit``, the distance that few training frames exceed: 1
-    and more is called unlike the training data. With a limit of 0 nothing was fitted, and distances are 0.
+    and more is called unlike the training data. With a limit of 0 nothing was fitted (``fit_reference``), and
+    distances are NaN: not known.
 
     Args:
         channels: C, of an embedding.
@@ -67,7 +68,7 @@ class Reference(nn.Module):
     def forward(self, embedding: torch.Tensor) -> torch.Tensor:
         """Distances [N] of embeddings [N, C], in units of the limit."""
         centred = (embedding.float() - self.mean) @ self.whitening.T
-        return torch.where(self.limit > 0, centred.norm(dim=1) / self.limit.clamp(min=EPS), 0.0)
+        return torch.where(self.limit > 0, centred.norm(dim=1) / self.limit.clamp(min=EPS), torch.nan)
 
 
 class CompactHead(nn.Module):
@@ -103,7 +104,7 @@ class CompactHead(nn.Module):
         """Decode the encoder's maps into logits on a grid of ``side`` pixels."""
         decoded = self.pyramid(maps)
         coarse = self.outline(decoded)
-        embedding = maps[-1].mean(dim=(2, 3))
+        embedding = pooled(maps)
         # the frame head reads the outline and does not bend it
         probabilities = torch.sigmoid(coarse.detach().float())
         inside = (decoded * probabilities).sum(dim=(2, 3)) / (probabilities.sum(dim=(2, 3)) + EPS)
@@ -146,6 +147,10 @@ class CompactSeg(SegmentationModel):
         images = self._checked(images).contiguous(memory_format=torch.channels_last)
         return self.decoder(self.visual(images), images.shape[-1])
 
+    def embedding(self, images: torch.Tensor) -> torch.Tensor:
+        """Embeddings [N, C] alone of images [N, 3, S, S], from ``normalise``."""
+        return pooled(self.visual(self._checked(images).contiguous(memory_format=torch.channels_last)))
+
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Outline.
 
@@ -165,6 +170,11 @@ class CompactSeg(SegmentationModel):
     def outline_and_maps(self, images: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
         outputs = self.outputs(images)
         return combined(outputs), outputs.maps
+
+
+def pooled(maps: list[torch.Tensor]) -> torch.Tensor:
+    """Embeddings [N, C] from an encoder's maps: the deepest one, averaged."""
+    return maps[-1].mean(dim=(2, 3))
 
 
 def combined(outputs: CompactOutputs) -> torch.Tensor:

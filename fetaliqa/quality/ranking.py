@@ -5,7 +5,8 @@ offered again (temporal non-maximum suppression). Frames of different sweeps are
 
 The order is by ``support``: half a frame's own quality, half the triangular mean over its neighbours in
 the same sweep. The anatomy is in view for several frames in a row (median run 7 in ACOUSLIC-AI), so a single
-good frame among bad ones is more likely a mistake, and in a run of equals the middle one is taken.
+good frame among bad ones is more likely a mistake, and in a run of equals the middle one is taken. Frames that
+are unlike what the model learnt from come after all others, whatever their neighbours are.
 """
 
 from __future__ import annotations
@@ -59,6 +60,7 @@ def rank_frames(
     ranges: Sequence[tuple[int, int]],
     top_n: int = 5,
     min_gap: int = MIN_GAP,
+    unlike: np.ndarray | None = None,
 ) -> CaseRanking:
     """Rank the positive frames of a case.
 
@@ -68,11 +70,13 @@ def rank_frames(
         ranges: half-open frame range of each sweep; frames outside of all are ignored.
         top_n: frames to offer per sweep and for the case, at least 1.
         min_gap: two offered frames of one sweep are at least this many frames apart, at least 1.
+        unlike: bool [T], frames that are unlike what the model learnt from; None: none is known to be.
 
     Raises:
         ValueError: when the arrays differ in length, or an option or a range is out of bounds.
     """
-    _check(quality, positive, ranges, top_n, min_gap)
+    unlike = np.zeros(quality.shape, bool) if unlike is None else unlike
+    _check(quality, positive, unlike, ranges, top_n, min_gap)
     scored = ~np.isnan(quality)
     usable = scored & positive.astype(bool)
     support = np.full(len(quality), -np.inf)
@@ -80,11 +84,11 @@ def rank_frames(
     sweeps = []
     for start, stop in ranges:
         support[start:stop] = frame_support(quality[start:stop])
-        chosen = _suppressed(start, support[start:stop], usable[start:stop], top_n, min_gap)
+        chosen = _suppressed(start, support[start:stop], usable[start:stop], unlike[start:stop], top_n, min_gap)
         candidates += chosen
         sweeps.append(SweepRanking(int(start), int(stop), chosen[0] if chosen else None, tuple(chosen)))
     # stable: equal frames keep the order of the sweeps
-    frames = sorted(candidates, key=lambda frame: -support[frame])[:top_n]
+    frames = sorted(candidates, key=lambda frame: (unlike[frame], -support[frame]))[:top_n]
     if frames:
         return CaseRanking(frames[0], tuple(frames), tuple(sweeps), None)
     return CaseRanking(None, (), tuple(sweeps), _no_frame(int(scored.sum())))
@@ -107,8 +111,10 @@ def frame_support(quality: np.ndarray) -> np.ndarray:
     return np.where(scored, (np.nan_to_num(quality) + mean) / 2, -np.inf)
 
 
-def _suppressed(start: int, support: np.ndarray, usable: np.ndarray, top_n: int, min_gap: int) -> list[int]:
-    order = [int(index) for index in np.argsort(-support, kind="stable") if usable[index]]
+def _suppressed(
+    start: int, support: np.ndarray, usable: np.ndarray, unlike: np.ndarray, top_n: int, min_gap: int
+) -> list[int]:
+    order = [int(index) for index in np.lexsort((-support, unlike)) if usable[index]]
     chosen: list[int] = []
     for index in order:
         if all(abs(index - other) >= min_gap for other in chosen):
@@ -126,11 +132,17 @@ def _no_frame(scored: int) -> str:
 
 
 def _check(
-    quality: np.ndarray, positive: np.ndarray, ranges: Sequence[tuple[int, int]], top_n: int, min_gap: int
+    quality: np.ndarray,
+    positive: np.ndarray,
+    unlike: np.ndarray,
+    ranges: Sequence[tuple[int, int]],
+    top_n: int,
+    min_gap: int,
 ) -> None:
-    if quality.ndim != 1 or positive.shape != quality.shape:
+    if quality.ndim != 1 or positive.shape != quality.shape or unlike.shape != quality.shape:
         raise ValueError(
-            f"quality of shape {quality.shape}, positive of shape {positive.shape}; expected [T], [T]"
+            f"quality of shape {quality.shape}, positive of shape {positive.shape}, unlike of shape "
+            f"{unlike.shape}; expected [T] of each"
         )
     if top_n < 1 or min_gap < 1:
         raise ValueError(f"top_n {top_n}, min_gap {min_gap}; both must be at least 1")

@@ -9,6 +9,7 @@ sharpness               expected Dice of the mask if the probabilities are taken
 area                    the mask's size against what the anatomy can be (mm, else share of the sector)
 shape                   IoU of mask and fitted ellipse, and the ellipse's axis ratio
 visible                 share of the outline that is inside the field of view
+expected_dice           Dice that the model expects its outline to have, where it says so
 classifier              probability of a classification model, when one was run
 ======================  ==========================================================================
 
@@ -16,6 +17,10 @@ A positive frame scores ``NEGATIVE_CEILING + (1 - NEGATIVE_CEILING) * product(pa
 geometric mean, so one part at zero takes the frame to the bottom of the positive ones. A negative frame
 (the paper's rule: at most 1 % of the grid is foreground) scores below ``NEGATIVE_CEILING``, ordered by how
 close it came to being positive. The weights are a judgement, not fitted to data.
+
+Of a model that says how unlike its training data a frame is, positive frames at ``UNLIKE_DISTANCE`` and more score
+from ``NEGATIVE_CEILING`` to below ``UNLIKE_CEILING``, and all others above: what a model draws on pictures that it
+knows nothing of may look as sure as any other outline, so it is never better than an outline on one that it knows.
 """
 
 from __future__ import annotations
@@ -31,6 +36,9 @@ from fetaliqa.biometry import OutlineFit
 NEGATIVE_CEILING = 0.1
 WEIGHTS = {"confidence": 0.25, "sharpness": 0.20, "area": 0.15, "shape": 0.25, "visible": 0.15}
 CLASSIFIER_WEIGHT = 0.30  # beside the others' sum of 1, then all are divided by 1.3
+EXPECTED_DICE_WEIGHT = 0.50  # likewise; more than any single part, since it alone was learnt from true outlines
+UNLIKE_DISTANCE = 1.0  # distance to the training data, in units of its limit: see `models.reference.fit_reference`
+UNLIKE_CEILING = 0.15  # narrow, so that the scale of all other frames is nearly that of a model without distances
 # Below 0.5 a mask has less in common with its ellipse than a half disc has; at 1 it is the ellipse.
 WORST_OVERLAP = 0.5
 NO_ELLIPSE_SHAPE = 0.05  # a positive frame whose outline fits no ellipse: poor, still ordered by the other parts
@@ -53,6 +61,8 @@ class FrameEvidence:
         fit: the outline's ellipse; needed on positive frames, ignored on negative ones.
         cls_probability: probability of a classification model; None when none was run.
         anatomy: what is outlined.
+        expected_dice: Dice that the model expects its outline to have, 0 to 1; None when it does not say.
+        distance: to the model's training data, see ``UNLIKE_DISTANCE``; None when it does not say.
     """
 
     probabilities: np.ndarray
@@ -63,6 +73,8 @@ class FrameEvidence:
     fit: OutlineFit | None
     cls_probability: float | None
     anatomy: Anatomy
+    expected_dice: float | None = None
+    distance: float | None = None
 
 
 @dataclass(frozen=True)
@@ -99,11 +111,27 @@ def quality_score(evidence: FrameEvidence) -> QualityScore:
         "visible": _visible_part(evidence) * in_sector / pixels,
     }
     weights = dict(WEIGHTS)
+    if evidence.expected_dice is not None:
+        parts["expected_dice"] = _unit(evidence.expected_dice)
+        weights["expected_dice"] = EXPECTED_DICE_WEIGHT
     if evidence.cls_probability is not None:
         parts["classifier"] = _unit(evidence.cls_probability)
         weights["classifier"] = CLASSIFIER_WEIGHT
-    mean = _geometric_mean(parts, weights)
-    return QualityScore(NEGATIVE_CEILING + (1 - NEGATIVE_CEILING) * mean, parts)
+    return QualityScore(_positive_value(_geometric_mean(parts, weights), evidence.distance), parts)
+
+
+def _positive_value(mean: float, distance: float | None) -> float:
+    """Score of a positive frame from the mean of its parts, in the range that its distance leaves it."""
+    if distance is None:
+        return NEGATIVE_CEILING + (1 - NEGATIVE_CEILING) * mean
+    if is_unlike(distance):
+        return NEGATIVE_CEILING + 0.99 * (UNLIKE_CEILING - NEGATIVE_CEILING) * mean
+    return UNLIKE_CEILING + (1 - UNLIKE_CEILING) * mean
+
+
+def is_unlike(distance: float | None) -> bool:
+    """Whether a frame at this distance is unlike what the model learnt from; False when that is not known."""
+    return distance is not None and distance >= UNLIKE_DISTANCE
 
 
 def _negative_score(evidence: FrameEvidence, pixels: int) -> QualityScore:

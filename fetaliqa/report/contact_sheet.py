@@ -14,6 +14,7 @@ from matplotlib.gridspec import GridSpec
 
 from fetaliqa.atomic import atomic_path
 from fetaliqa.biometry import Ellipse
+from fetaliqa.inference.plausibility import LOW_EXPECTED_DICE
 from fetaliqa.quality import rank_frames
 from fetaliqa.report.curve import draw_curve
 from fetaliqa.report.lettering import lettering
@@ -25,9 +26,11 @@ WIDTH_INCHES = 16.0
 COLUMNS = 5  # frames side by side
 MAX_FRAMES = 15  # frames on a sheet; more would be stamps
 CAPTION_INCHES = 0.36  # above and below each row of pictures
+SIGNAL_INCHES = 0.22  # more below, for the second line of a model that says how sure it is
 LEGEND = "     ".join(
     ["solid: outline of the mask", "dashed: fitted ellipse", "bright curve: positive frames", "hatched: padding"]
 )
+UNLIKE = "unlike the training data"
 LEAST_BAD = 5  # frames shown when none is usable
 
 
@@ -68,7 +71,8 @@ def contact_sheet(path: Path, *, frames: np.ndarray, masks: np.ndarray, assessme
     width = _picture_pixels(frames.shape, columns)
     picture_inches = _picture_inches(frames.shape, columns)
     # title, rows of frames, curve, footer
-    heights = [0.9, *[picture_inches + 2 * CAPTION_INCHES] * rows, 3.0, 0.4]
+    below = CAPTION_INCHES + (SIGNAL_INCHES if any(_has_signals(item.fields) for item in shown) else 0)
+    heights = [0.9, *[CAPTION_INCHES + picture_inches + below] * rows, 3.0, 0.4]
     figure = Figure(figsize=(WIDTH_INCHES, sum(heights)), dpi=DPI, facecolor=BACKGROUND)
     FigureCanvasAgg(figure)
     grid = figure.add_gridspec(
@@ -76,7 +80,7 @@ def contact_sheet(path: Path, *, frames: np.ndarray, masks: np.ndarray, assessme
     )
     _title(figure, grid, assessment, shown)
     for row in range(rows):
-        captions = [CAPTION_INCHES, picture_inches, CAPTION_INCHES]
+        captions = [CAPTION_INCHES, picture_inches, below]
         inner = grid[1 + row].subgridspec(3, 1, height_ratios=captions, hspace=0)
         _picture_row(figure, inner[1], row, columns, width, shown, frames, masks, assessment)
     _curve(figure, grid, rows, assessment, shown)
@@ -139,6 +143,10 @@ def _title(figure: Figure, grid: GridSpec, assessment: dict[str, Any], shown: li
     record = assessment["frames"][best]
     axes.text(1, 0.52, f"best frame {best}", color=ACCENT, fontsize=19, fontweight="bold", ha="right", va="center")
     about = [f"sweep {record['sweep']} (0 to {len(assessment['sweeps']) - 1})", f"quality {record['quality']:.2f}"]
+    if record.get("expected_dice") is not None:
+        about.append(f"expected Dice {record['expected_dice']:.2f}")
+    if record.get("unlike_training_data"):
+        about.append(UNLIKE)
     if record.get("circumference_mm") is not None:
         doubtful = ": doubtful" if record.get("warning") else ""
         about.append(f"{model.get('measurement', '')} {record['circumference_mm']:.0f} mm{doubtful}".strip())
@@ -215,6 +223,22 @@ def _captions(axes: Axes, item: _Shown, assessment: dict[str, Any]) -> None:
         axes.text(1, -0.02, f"{measurement} {millimetres:.0f} mm", color=MEASURE, ha="right", va="top", **style)
     elif item.usable:
         axes.text(1, -0.02, f"no {measurement} in mm", color=MUTED, ha="right", va="top", **style)
+    _signal_caption(axes, item.fields, style)
+
+
+def _has_signals(fields: dict[str, Any]) -> bool:
+    return fields.get("expected_dice") is not None or fields.get("distance") is not None
+
+
+def _signal_caption(axes: Axes, fields: dict[str, Any], style: dict[str, Any]) -> None:
+    """Second line below a frame: what the model expects of its outline, and whether it knows such frames."""
+    below = {"xytext": (0, -17), "textcoords": "offset points", "xycoords": axes.transAxes, "va": "top"}
+    written = {"fontsize": style["fontsize"], **below}
+    if (value := fields.get("expected_dice")) is not None:
+        colour = WARN if value < LOW_EXPECTED_DICE else TEXT
+        axes.annotate(f"expected Dice {value:.2f}", (0, -0.02), color=colour, **written)
+    if fields.get("unlike_training_data"):
+        axes.annotate(UNLIKE, (1, -0.02), color=WARN, ha="right", **written)
 
 
 def _curve(figure: Figure, grid: GridSpec, rows: int, assessment: dict[str, Any], shown: list[_Shown]) -> None:

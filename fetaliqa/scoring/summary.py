@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 
@@ -18,11 +19,18 @@ def summary_row(record: dict[str, Any]) -> dict[str, Any]:
         "best_sweep": best.get("sweep"),
         "quality": best.get("quality"),
         f"{record['model']['measurement'].lower()}_mm": best.get("circumference_mm"),
-        "note": record["reason"] or best.get("circumference_absent") or best.get("warning") or "",
+        "expected_dice": best.get("expected_dice"),
+        "distance": best.get("distance"),
+        "note": record["reason"] or remark(best),
     }
+
+
+def remark(frame: Mapping[str, Any]) -> str:
+    """What is to be said of an offered frame: why it has no circumference, and what speaks against it."""
+    return "; ".join(frame[name] for name in ("circumference_absent", "warning") if frame.get(name))
 
 
 def summary_columns(measurement: str) -> list[str]:
     """Of summary.csv, for a model that measures ``AC`` or ``HC``."""
     first = ["case", "frames", "sweeps", "looked_at", "positive", "best_frame", "best_sweep", "quality"]
-    return [*first, f"{measurement.lower()}_mm", "note"]
+    return [*first, f"{measurement.lower()}_mm", "expected_dice", "distance", "note"]

@@ -45,7 +45,8 @@ class AssessAhead(BatchInferTask):
         """Assess each image in turn; one that cannot be used is reported and does not stop the others.
 
         Returns:
-            Per image id: best frame, seconds and whether it was cached; or the error's sentence.
+            Per image id: best frame, its warning or None, seconds and whether it was cached; or the error's
+            sentence.
         """
         scratch.holds_masks = True  # they are discarded below
         images = sorted(self.get_images(request, datastore))
@@ -65,7 +66,8 @@ class AssessAhead(BatchInferTask):
                 scratch.discard(Path(answer["file"]))  # the written masks stay in the cache
             params = answer["params"]
             seconds = round(time.perf_counter() - started, 2)
-            outcome[image] = {"best": params["fetaliqa"]["best"], "cached": params["cached"], "seconds": seconds}
+            found = {name: params["fetaliqa"].get(name) for name in ("best", "warning")}
+            outcome[image] = {**found, "cached": params["cached"], "seconds": seconds}
             logger.info("%d of %d: %s assessed in %.1f s", number, len(images), image, seconds)
         failed = sum("error" in value for value in outcome.values())
         logger.info("assessed %d of %d images, %d failed", len(images) - failed, len(images), failed)

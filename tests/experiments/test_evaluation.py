@@ -265,7 +265,7 @@ def test_a_bundle_on_another_grid_is_scored_on_its_own(run_folder, phantoms):
 
     scorer = BundleScorer(Predictor(Bundle.open(run_folder / "trial-0" / "bundle"), "cpu"))
     case = next(iter(phantoms.cases.values()))
-    scores, positive, pixels = scorer.predict(case.frames[:20])
+    scores, positive, pixels, _ = scorer.predict(case.frames[:20])
     assert pixels.shape == (20, 32, 32)
     counted = (pixels > 0.5).sum(dim=(1, 2)).numpy() >= scorer.card.threshold.min_foreground_pixels(32)
     assert np.array_equal(positive, counted)

@@ -34,9 +34,22 @@ def frame_line(desk: Desk) -> str:
         told.append(
             (guess if _guessed(work.sweep, frame) else sure).format(quality=sweep.assessment.quality[frame])
         )
+    told += _sureness(sweep, frame)
     if sweep.assessment is not None and frame == sweep.assessment.best:
         told.append(_("best frame"))
     return " · ".join(told)
+
+
+def _sureness(sweep: Sweep, frame: int) -> list[str]:
+    """What the model says of its own outline of a frame, where it does."""
+    if sweep.assessment is None:
+        return []
+    told = []
+    if (value := sweep.assessment.expected_dice.get(frame)) is not None:
+        told.append(_("expected Dice {value:.2f}").format(value=value))
+    if frame in sweep.assessment.unlike:
+        told.append(_("unlike what the model learnt from"))
+    return told
 
 
 def _guessed(sweep: Sweep, frame: int) -> bool:
@@ -95,8 +108,9 @@ def measurement_line(desk: Desk) -> str:
         own = work.frame(desk.position).mask is not None
         told = _("AC {length:.1f} mm") if own else _("AC {length:.1f} mm (proposed)")
         line = told.format(length=found.circumference_mm)
-        return f"{line} – {found.warning}" if found.warning else line
-    return _("AC – {reason}").format(reason=found.absent or _("not measured"))
+    else:
+        line = _("AC – {reason}").format(reason=found.absent or _("not measured"))
+    return f"{line} – {found.warning}" if found.warning else line
 
 
 def short(case: str) -> str:
@@ -140,5 +154,6 @@ def strip_tip(desk: Desk, frame: int) -> str:
     told = _("Frame {frame}").format(frame=frame)
     if quality is not None and not np.isnan(quality):
         told += ", " + _("quality {quality:.2f}").format(quality=quality)
+    told = ", ".join([told, *_sureness(work.sweep, frame)])
     reason = work.sweep.reason_for(frame)
     return f"{told}, {reason}" if reason else told

@@ -124,9 +124,7 @@ class Desk:
                 return  # another case is on the desk by now
             first = work.sweep.assessment is None
             work.sweep = replace(work.sweep, assessment=assessment)
-            told = assessment.reason or _("The model finds no usable frame.")
-            if assessment.best is not None:
-                told = _("Best frame: {frame}.").format(frame=assessment.best)
+            told = assessment.sentence()
             self.hub.tell("case")
             if first and self.position == 0 and not work.unsaved and assessment.best is not None:
                 self.go_to((work.sweep.suggestions() or (assessment.best,))[0])

@@ -79,7 +79,7 @@ class Ellipse:
 class Measurement:
     """What a mask measures: its ellipse in pixels, its circumference in mm, or the reason why there is none.
 
-    ``warning`` is what speaks against the circumference, as the server says; empty for nothing.
+    ``warning`` is what speaks against mask or circumference, as the server says; empty for nothing.
     """
 
     ellipse: Ellipse | None

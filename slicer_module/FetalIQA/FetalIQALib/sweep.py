@@ -34,6 +34,10 @@ class Assessment:
         ranking: the frames to look at first, the best one first.
         proposals: masks by frame number.
         measured: the server's own measurement of them, by frame number.
+        expected_dice: Dice that the model expects its outline to have, by frame number; empty of a model that does
+            not say.
+        unlike: numbers of the frames that are unlike what the model learnt from.
+        warning: what speaks against the best frame; empty for nothing.
         spacing_mm: of rows and columns; None when the file has none.
     """
 
@@ -48,6 +52,9 @@ class Assessment:
     spacing_mm: tuple[float, float] | None
     model: str
     measured: Mapping[int, Measurement] = field(default_factory=dict)
+    expected_dice: Mapping[int, float] = field(default_factory=dict)
+    unlike: frozenset[int] = frozenset()
+    warning: str = ""
 
     @property
     def whole(self) -> bool:
@@ -57,6 +64,16 @@ class Assessment:
     def seen_quality(self, frame: int) -> float:
         """Quality of a frame that the model has looked at; nan of others."""
         return np.nan if self.guessed[frame] else float(self.quality[frame])
+
+    def sentence(self) -> str:
+        """What was found; a best frame that is unlike the training data is not told without saying so."""
+        if self.best is None:
+            told = self.reason or _("The model finds no usable frame.")
+            unlike = _("{told} {count} frames are unlike what it learnt from.")
+            return unlike.format(told=told, count=len(self.unlike)) if self.unlike else told
+        if self.best in self.unlike:
+            return _("Best frame: {frame}, {warning}.").format(frame=self.best, warning=self.warning)
+        return _("Best frame: {frame}.").format(frame=self.best)
 
 
 def assessment_of(told: Mapping[str, Any], masks: Mapping[int, Mask], count: int) -> Assessment:
@@ -88,6 +105,15 @@ def assessment_of(told: Mapping[str, Any], masks: Mapping[int, Mask], count: int
         spacing_mm=_spacing(told.get("spacing_mm")),
         model=f"{name} {version}".strip(),
         measured={frame: _measured(entries[frame]) for frame in masks},
+        expected_dice={
+            frame: float(value)
+            for frame, value in enumerate(_numbers(entries, "expected_dice"))
+            if not np.isnan(value)
+        },
+        unlike=frozenset(
+            frame for frame, entry in enumerate(entries) if entry.get("unlike_training_data") is True
+        ),
+        warning=str(told.get("warning") or ""),
     )
 
 
@@ -95,13 +121,13 @@ def _measured(entry: Mapping[str, Any]) -> Measurement:
     told = entry.get("ellipse")
     keys = ("center_x", "center_y", "semi_major", "semi_minor", "angle_deg")
     length, absent = entry.get("circumference_mm"), str(entry.get("circumference_absent") or "")
+    warning = str(entry.get("warning") or "")
     circumference = float(length) if isinstance(length, (int, float)) else None
     values = [told.get(key) for key in keys] if isinstance(told, dict) else []
     numbers = [float(value) for value in values if isinstance(value, (int, float))]
     if len(numbers) != len(keys) or min(numbers[2:4]) <= 0:
-        return Measurement(None, circumference, absent)
+        return Measurement(None, circumference, absent, warning)
     x, y, a, b, degrees = numbers
-    warning = str(entry.get("warning") or "")
     return Measurement(Ellipse(x, y, a, b, math.radians(degrees)), circumference, absent, warning)
 
 
