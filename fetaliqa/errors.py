@@ -74,6 +74,10 @@ class StoreMoved(StoreConflict):
     """Another version was published since the one that a decision was made against."""
 
 
+class GateRefused(StoreConflict):
+    """The gate refused a candidate, and nobody said that it is to be published all the same."""
+
+
 class LabelError(FetalIQAError):
     """A label cannot be used, or cannot be saved."""
 

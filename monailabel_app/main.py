@@ -339,5 +339,7 @@ def _answer(file: str | None, params: dict[str, Any]) -> dict[str, Any]:
 def _label_info(request: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str, Any]:
     """What the index keeps of a saved proposal: which model and options made it, not 840 frame records."""
     assessment = params["fetaliqa"]
-    kept = {key: assessment[key] for key in ("schema", "model", "options", "threshold", "best", "ranking")}
+    kept = {
+        key: assessment[key] for key in ("schema", "model", "options", "threshold", "best", "warning", "ranking")
+    }
     return {"model": request["model"], "params": {"label_names": params["label_names"], "fetaliqa": kept}}

@@ -28,7 +28,7 @@ VERBS = {
     "labels": "versions of the labels that annotators saved; agreement of raters",
     "train": "train models by a recipe, from any labelled data set",
     "distill": "make a small student that screens frames for a model when the best frame is asked for",
-    "retrain": "learn from confirmed labels of a studies folder, and publish what is not worse",
+    "retrain": "learn from confirmed labels of a studies folder, and publish what is better",
     "evaluate": "measure a run or a bundle on labelled cases; tables and an HTML report",
     "experiment": "the paper's tables and figures, ours beside them",
     "simulate": "label-efficiency curves of the query strategies, with a simulated annotator",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import getpass
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +23,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     verify.add_argument("--weights", help="FetalCLIP weights file (default: the imported ones)")
     publish = actions.add_parser("publish", help="use a candidate, an earlier version, or a bundle folder")
     publish.add_argument("name", help="NAME@VERSION, or the path of a bundle folder")
+    publish.add_argument("--force", action="store_true", help="publish a candidate that the gate refused")
+    publish.add_argument("--reason", default="", help="why, for the history; --force needs one")
     back = actions.add_parser("rollback", help="go back to what was in use before the current version")
     past = actions.add_parser("history", help="candidates, publications and returns of a model, oldest first")
     for action in (back, past):
@@ -36,7 +40,9 @@ def run(args: argparse.Namespace) -> int:
         return _show(args.name, args.json)
     if args.action == "verify":
         return _verify(args.name, args.weights, args.json)
-    return {"publish": _publish, "rollback": _rollback, "history": _history}[args.action](args.name, args.json)
+    if args.action == "publish":
+        return _publish(args)
+    return {"rollback": _rollback, "history": _history}[args.action](args.name, args.json)
 
 
 def _summary(spec: str, folder: Path, current: bool) -> dict[str, Any]:
@@ -173,21 +179,33 @@ def _verify(name: str, weights: str | None, as_json: bool) -> int:
     return 0
 
 
-def _publish(name: str, as_json: bool) -> int:
+def _publish(args: argparse.Namespace) -> int:
     from fetaliqa.errors import OptionError
     from fetaliqa.models.naming import CARD_FILE
     from fetaliqa.models.publishing import publish
+    from fetaliqa.models.refusals import Override, checked_reason
     from fetaliqa.models.store import publish_bundle
 
+    name = args.name
     model, at, version = name.partition("@")
+    reason = checked_reason(args.reason)
+    override = Override(_user(), reason) if args.force else None
     if (Path(name).expanduser() / CARD_FILE).is_file():
-        card = publish_bundle(Path(name).expanduser()).card
+        card = publish_bundle(Path(name).expanduser(), override=override).card
         model, version, changed = card.name, card.version, True
     elif at:
-        changed = publish(model, version, reason="published by hand")
+        changed = publish(model, version, reason=reason or "published by hand", override=override)
     else:
         raise OptionError(f"{name!r} is neither NAME@VERSION nor a bundle folder; see `fetaliqa models history`")
-    return _in_use(model, version, changed, as_json)
+    return _in_use(model, version, changed, args.json)
+
+
+def _user() -> str:
+    """Who runs this, for the history."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user without a name
+        return f"user {os.getuid()}" if hasattr(os, "getuid") else "unknown user"
 
 
 def _rollback(name: str, as_json: bool) -> int:

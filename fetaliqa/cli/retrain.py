@@ -1,4 +1,4 @@
-"""``fetaliqa retrain``: learn from the confirmed labels of a studies folder, and publish what is not worse."""
+"""``fetaliqa retrain``: learn from the confirmed labels of a studies folder, and publish what is better."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from fetaliqa.inference.case_screen import CaseScreen
 from fetaliqa.inference.case_search import CaseSearch
 from fetaliqa.inference.measuring import Findings, FrameAssessor
 from fetaliqa.inference.options import AssessOptions
-from fetaliqa.inference.plausibility import add_warnings, unlike_note
+from fetaliqa.inference.plausibility import add_warnings, case_notes
 from fetaliqa.inference.predictor import ChunkPrediction, Predictor
 from fetaliqa.inference.profile import FrameProfile, ProfileMaker
 from fetaliqa.inference.transfers import on_host, reading
@@ -265,5 +265,5 @@ def _record(
             for part in ranking.sweeps
         ],
         "frames": frames,
-        "notes": [*sweep.notes, *unlike_note(fields, anatomy)],
+        "notes": case_notes(sweep.notes, frames, anatomy.name),
     }

@@ -5,7 +5,7 @@ Figures of how often these warn, on right and on wrong answers: docs/assessment.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -63,22 +63,23 @@ def add_warnings(
             found["warning"] = "; ".join(sentence for sentence in told if sentence) or None
 
 
-def unlike_note(fields: Mapping[int, Mapping[str, Any]], anatomy: Anatomy) -> list[str]:
-    """One sentence of how many frames are unlike what the model learnt from; none when they are only a few.
+def case_notes(told: Iterable[str], frames: Iterable[Mapping[str, Any]], anatomy: str) -> list[str]:
+    """Notes on a case: what was told of reading it, and how many frames are unlike what the model learnt from.
 
     Args:
-        fields: what is known of each frame, by its number.
-        anatomy: what is outlined.
+        told: of reading it.
+        frames: of the record; few of them that are unlike the training data are not told.
+        anatomy: name of what is outlined.
     """
-    seen = [found["unlike_training_data"] for found in fields.values() if "unlike_training_data" in found]
+    seen = [frame["unlike_training_data"] for frame in frames if "unlike_training_data" in frame]
     count = sum(seen)
     if not count or (count < len(seen) and count < max(LEAST_UNLIKE, MANY_UNLIKE * len(seen))):
-        return []
+        return list(told)
     of_them = f"{count} of {len(seen)} frames looked at are" if len(seen) > 1 else "the frame is"
     of_them = f"all {of_them}" if count == len(seen) > 1 else of_them
     return [
-        f"{of_them} unlike the images that the model learnt from; do not rely on what it says of them, "
-        f"check that they show the {anatomy.name}"
+        *told,
+        f"{of_them} unlike the images that the model learnt from; check that the case shows the {anatomy}",
     ]
 
 

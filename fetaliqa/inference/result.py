@@ -14,6 +14,7 @@ import numpy as np
 
 from fetaliqa.inference.cache import AssessmentCache, cache_key, packed_shape, unpack_frames, unpack_masks, used
 from fetaliqa.inference.options import AssessOptions
+from fetaliqa.inference.plausibility import case_notes
 from fetaliqa.inference.profile import FrameProfile
 from fetaliqa.sweep import Grid, Sweep, read_sweep, write_masks
 from fetaliqa.sweep.mask_files import write_frames
@@ -71,7 +72,8 @@ class AssessmentResult:
     def of_other_file(self, path: Path, sweep: Sweep) -> AssessmentResult:
         """The same assessment for another request, whose file has equal pixels."""
         record = copy.deepcopy(self.assessment)
-        record["case_id"], record["notes"] = sweep.case_id, list(sweep.notes)
+        record["case_id"] = sweep.case_id
+        record["notes"] = case_notes(sweep.notes, record["frames"], record["model"]["anatomy"])
         other = replace(self, assessment=record, cached=True, _path=path, _sweep=sweep, _grid=sweep.grid)
         other.profile = self.profile
         return other

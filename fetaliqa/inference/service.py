@@ -22,6 +22,7 @@ from fetaliqa.inference.cache import (
 )
 from fetaliqa.inference.case_screen import screen_floor
 from fetaliqa.inference.options import AssessOptions
+from fetaliqa.inference.plausibility import case_notes
 from fetaliqa.inference.precision import chosen_precision
 from fetaliqa.inference.predictor import Predictor, choose_device
 from fetaliqa.inference.result import AssessmentResult
@@ -318,5 +319,6 @@ class AssessmentService:
             return None
         record, packed = stored
         # equal pixels in another file: the same assessment, another case, read in its own way
-        record["case_id"], record["notes"] = content.case_id, list(content.notes)
+        record["case_id"] = content.case_id
+        record["notes"] = case_notes(content.notes, record["frames"], record["model"]["anatomy"])
         return AssessmentResult(record, True, path, options, packed, None, sweep, self._cache, key, content.grid)

@@ -1,4 +1,4 @@
-"""Retraining: confirmed frames and replayed old ones in, a candidate out, published only if it is not worse."""
+"""Retraining: confirmed frames and replayed old ones in, a candidate out, published if the gate lets it pass."""
 
 from __future__ import annotations
 
@@ -18,13 +18,15 @@ from fetaliqa.errors import FetalIQAError, NotFoundError, OptionError, StorageEr
 from fetaliqa.learning import places
 from fetaliqa.learning.callback import TrainingProgress
 from fetaliqa.learning.confirmed import Confirmed, check_enough, confirmed_cases, recorded_split
-from fetaliqa.learning.gate import CONFIRMED, ORIGINAL, SWEEPS, GateGroup, compare, sentence
+from fetaliqa.learning.gate import CONFIRMED, ORIGINAL, SWEEPS, GateGroup, compare
 from fetaliqa.learning.progress import Progress
 from fetaliqa.learning.run import RetrainRequest, Run, begin_run, resume_run
+from fetaliqa.learning.verdict import advice, remarks, sentence
 from fetaliqa.memory import keep_freed_memory
 from fetaliqa.models import Bundle
 from fetaliqa.models.naming import valid_name
 from fetaliqa.models.publishing import add_candidate, keep_report, publish, record_candidate, was_published
+from fetaliqa.models.refusals import short_figures
 from fetaliqa.models.store import DEMO, STUDENT_FOLDER, current_version, resolve_bundle
 from fetaliqa.training.quiet import quiet_lightning
 from fetaliqa.training.run import execute, main_process, open_run
@@ -169,7 +171,7 @@ class _Retraining:
         return result
 
     def _decide(self) -> dict[str, Any]:
-        """Compare, and publish what is not worse; compared anew when another version was published meanwhile.
+        """Compare, and publish what passes; compared anew when another version was published meanwhile.
 
         Raises:
             StoreConflict: when that happens again and again.
@@ -178,18 +180,21 @@ class _Retraining:
         for _ in range(COMPARISONS):
             gate = self._gate()
             self._stage("publish", 0, 1)
-            version = add_candidate(self._trained().directory, asked["name"], self._origin())
+            # with its verdict from the first moment on: nobody may publish a refused one unawares
+            version = add_candidate(self._trained().directory, asked["name"], self._origin(), {"gate": gate})
             wanted = gate["passed"] and asked["publish"]
-            told = sentence(version, gate, wanted, "" if asked["publish"] else "publishing was turned off")
+            why_not = "" if asked["publish"] else "publishing was turned off"
+            told = sentence(asked["name"], version, gate, wanted, why_not)
             result = self._result(gate, version, wanted, told)
             keep_report(asked["name"], version, result)
             if not wanted:
-                record_candidate(asked["name"], version, _short(gate), told)
+                record_candidate(asked["name"], version, short_figures(gate), told)
                 return result
             if was_published(asked["name"], version):
                 return result  # before a kill; whoever has gone back from it since meant it
+            figures, before = short_figures(gate), gate["instead_of"]
             try:
-                publish(asked["name"], version, figures=_short(gate), reason=told, instead_of=gate["instead_of"])
+                publish(asked["name"], version, figures=figures, reason=told, instead_of=before)
             except StoreMoved as moved:
                 self.say(f"{moved}: compared again")
                 (self.run.folder / places.GATE).unlink()
@@ -242,7 +247,7 @@ class _Retraining:
         file = self.run.folder / places.GATE
         with contextlib.suppress(OSError, ValueError):
             found = json.loads(file.read_text(encoding="utf-8"))
-            if "instead_of" in found:
+            if "instead_of" in found and "rule" in found:  # else of a version with other rules
                 return found
         name, run = self.run.asked["name"], self.run
         groups = [GateGroup(CONFIRMED, run.own, run.split.validation)]
@@ -260,7 +265,7 @@ class _Retraining:
             weights=run.asked["weights"],
             progress=lambda done, total: self._stage("compare", done, total),
         )
-        gate["instead_of"] = now
+        gate["instead_of"], gate["advice"] = now, "" if gate["passed"] else advice(gate, run.asked["mode"])
         write_json(file, gate)
         return gate
 
@@ -273,7 +278,7 @@ class _Retraining:
             "version": version,
             "published": published,
             "sentence": told,
-            "remarks": self._remarks(version) if published else [],
+            "remarks": [*remarks(gate), *(self._remarks(version) if published else [])],
             "gate": gate,
             "threshold": {"frame_probability": trial["threshold"], "kept": True},
             "train": summary["train"],
@@ -283,26 +288,16 @@ class _Retraining:
         }
 
 
-def _short(gate: dict[str, Any]) -> dict[str, Any]:
-    """The gate's figures as the history keeps them: by group and name, before and after."""
-    return {
-        group: {
-            name: [figure["published"], figure["candidate"]]
-            for name, figure in values["figures"].items()
-            if figure is not None
-        }
-        for group, values in gate["groups"].items()
-    }
-
-
 def gate_summary(gate: dict[str, Any], told: str, version: str, published: bool) -> dict[str, Any]:
     """What a client is shown of the gate."""
     return {
         "version": version,
         "passed": gate["passed"],
+        "rule": gate.get("rule"),
         "published": published,
         "sentence": told,
-        "figures": _short(gate),
+        "advice": gate.get("advice", ""),
+        "figures": short_figures(gate),
     }
 
 

@@ -46,7 +46,7 @@ class RetrainRequest:
         replay_cases: how many are replayed to train, and to validate.
         without_replay: replay nothing, to see what that costs.
         name: of the model that is published.
-        publish: whether a candidate that is not worse is published.
+        publish: whether a candidate that passes the gate is published.
         weights: FetalCLIP's weights file; None for the imported ones.
         seed: of everything drawn.
         settings: recipe fields to change.

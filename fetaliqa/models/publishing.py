@@ -31,8 +31,10 @@ from filelock import FileLock, Timeout
 from fetaliqa.atomic import atomic_directory, why_not_written, write_json, write_text
 from fetaliqa.errors import BundleError, NotFoundError, StorageError, StoreConflict, StoreMoved
 from fetaliqa.models.bundle import Bundle
+from fetaliqa.models.card import read_card
 from fetaliqa.models.home import models_folder
 from fetaliqa.models.naming import CARD_FILE, valid_name
+from fetaliqa.models.refusals import Judged, Override, forced_line, refusal, short_figures
 from fetaliqa.models.store import CANDIDATES, CURRENT_FILE, RESERVED_NAMES, current_version, published_versions
 
 HISTORY, INTENT, LOCK, REPORT = "history.jsonl", "intent.json", ".lock", "report.json"
@@ -63,7 +65,8 @@ def history(name: str) -> list[dict[str, Any]]:
     """What was done with the versions of a model, the first thing first.
 
     Each line has ``time``, ``action`` (candidate, publish, rollback), ``version`` (None: the demo again),
-    ``replaced`` (the version that was in use), ``figures`` and ``reason``. A line that cannot be read is left out.
+    ``replaced`` (the version that was in use), ``figures`` and ``reason``; a publication against the gate also has
+    ``forced`` (true) and ``by`` (who). A line that cannot be read is left out.
 
     Raises:
         NotFoundError: for a name that nothing was ever made or published of.
@@ -92,7 +95,7 @@ def _lines(name: str) -> list[dict[str, Any]]:
 # -- changing ---------------------------------------------------------------------------------------
 
 
-def add_candidate(directory: Path, name: str, origin: str) -> str:
+def add_candidate(directory: Path, name: str, origin: str, report: dict[str, Any] | None = None) -> str:
     """Copy a trained bundle into the store as a candidate of the next version; made again, it is the same one.
 
     Args:
@@ -100,6 +103,7 @@ def add_candidate(directory: Path, name: str, origin: str) -> str:
         name: of the model.
         origin: what it came from, such as the fingerprint of the trained bundle: a second call with the same one
             returns the version of the first.
+        report: what is known of it already; see :func:`keep_report`.
 
     Returns:
         The version: one above all that there are or were.
@@ -123,7 +127,7 @@ def add_candidate(directory: Path, name: str, origin: str) -> str:
                 _fsync(temporary / file)
             card = replace(source.card, name=name, version=version)
             write_json(temporary / CARD_FILE, card.to_json())
-            write_json(temporary / REPORT, {"origin": origin})
+            write_json(temporary / REPORT, {**(report or {}), "origin": origin})
             Bundle.open(temporary).check_files()
     return version
 
@@ -143,14 +147,21 @@ def record_candidate(name: str, version: str, figures: Any = None, reason: str =
 
 
 def publish(
-    name: str, version: str, *, figures: Any = None, reason: str = "", instead_of: str | EllipsisType | None = ...
+    name: str,
+    version: str,
+    *,
+    figures: Any = None,
+    reason: str = "",
+    override: Override | None = None,
+    instead_of: str | EllipsisType | None = ...,
 ) -> bool:
     """Use a candidate, or a version published before, from now on.
 
     Args:
         name: of the model.
         version: of it.
-        figures, reason: for the history.
+        figures, reason: for the history; without figures, those of the candidate's own report.
+        override: publish it though the gate refused it.
         instead_of: the version that has to be in use now, None for none; without it, whatever is.
 
     Returns:
@@ -158,6 +169,7 @@ def publish(
 
     Raises:
         NotFoundError: when there is no such version.
+        GateRefused: when the gate refused it, and there is no override.
         BundleError: when its files are damaged.
         StoreMoved: when another version than ``instead_of`` is in use; nothing was changed.
         StoreConflict: when another process holds the store.
@@ -168,7 +180,7 @@ def publish(
         now = current_version(name)
         if instead_of is not ... and now not in (instead_of, version):
             raise StoreMoved(f"{name}: {now or 'no version'} is in use, not {instead_of or 'none'} as before")
-        return _move(name, version, "publish", figures, reason)
+        return _move(name, version, "publish", figures, reason, override)
 
 
 def rollback(name: str, *, reason: str = "") -> str | None:
@@ -207,20 +219,52 @@ def was_published(name: str, version: str) -> bool:
         return any(_published(line, version) for line in _lines(name))
 
 
-def record_current(name: str, version: str) -> None:
+def record_current(name: str, version: str, override: Override | None = None) -> None:
     """Make a published version current and write it into the history; ``set_current`` of the store calls it."""
     with changing(name):
-        _move(name, version, "publish", None, "")
+        _move(name, version, "publish", None, "", override)
 
 
-def _move(name: str, version: str | None, action: str, figures: Any, reason: str) -> bool:
-    now = current_version(name)
+def check_not_refused(bundle: Bundle, override: Override | None = None) -> None:
+    """Check a bundle that comes from outside of the store: a copy of a refused candidate is refused as well.
+
+    Raises:
+        GateRefused: when the gate refused a candidate of its name with the same weights, and there is no override.
+    """
+    name = bundle.card.name
+    refused = refusal(_judged(name), bundle.card.files)
+    if refused is not None:
+        forced_line(name, refused, override)
+
+
+def _judged(name: str) -> Iterator[Judged]:
+    """The versions of a model that the gate has judged; a damaged one stands in nobody's way."""
+    for version in (*published_versions(name), *candidates(name)):
+        gate = report_of(name, version).get("gate")
+        if isinstance(gate, dict):
+            with contextlib.suppress(BundleError):
+                yield Judged(version, read_card(_place(name, version)).files, gate)
+
+
+def _move(
+    name: str, version: str | None, action: str, figures: Any, reason: str, override: Override | None = None
+) -> bool:
+    now, files = current_version(name), {}
     if version is not None:
-        place = _place(name, version)
-        Bundle.open(place).check_files()
+        bundle = Bundle.open(_place(name, version))
+        bundle.check_files()
+        files = bundle.card.files
     if version == now:
         return False
     intent = _line(action, version, now, figures, reason)
+    if action == "publish" and version is not None:
+        judged = list(_judged(name))
+        own = [one for one in judged if one.version == version]
+        if own and figures is None:
+            intent["figures"] = short_figures(own[0].gate)
+        refused = refusal(judged, files, version)
+        if refused is not None:
+            intent |= forced_line(name, refused, override)
     write_json(models_folder() / name / INTENT, intent)
     _complete(name, intent)
     return True

@@ -16,6 +16,7 @@ from fetaliqa.models.naming import CARD_FILE, valid_name
 
 if TYPE_CHECKING:
     from fetaliqa.models.bundle import Bundle
+    from fetaliqa.models.refusals import Override
 
 CURRENT_FILE = "current"
 DEMO = "demo"
@@ -121,20 +122,24 @@ def list_bundles() -> list[tuple[str, Path]]:
     return found
 
 
-def publish_bundle(directory: str | Path, *, make_current: bool = True) -> Bundle:
+def publish_bundle(
+    directory: str | Path, *, make_current: bool = True, override: Override | None = None
+) -> Bundle:
     """Copy a bundle into the store under its card's name and version.
 
     Args:
         directory: a complete bundle; its hashes are checked first.
         make_current: use it from now on when only its name is given.
+        override: publish it though the gate refused a candidate with the same weights.
 
     Raises:
+        GateRefused: when it did, and there is no override.
         BundleError: when the bundle is damaged, its name is that of one that ships, or the version is published
             already.
     """
     # here: publishing builds on this module, and a bundle on torch, which resolving a name does not need
     from fetaliqa.models.bundle import Bundle
-    from fetaliqa.models.publishing import RESERVED, changing
+    from fetaliqa.models.publishing import RESERVED, candidates, changing, check_not_refused
 
     source = Bundle.open(directory)
     source.check_files()
@@ -144,6 +149,11 @@ def publish_bundle(directory: str | Path, *, make_current: bool = True) -> Bundl
         names, versions = (", ".join(map(repr, some)) for some in (RESERVED_NAMES, RESERVED))
         raise BundleError(f"{name}@{version}: the names {names} and the versions {versions} are reserved")
 
+    check_not_refused(source, override)
+    if version in candidates(name):
+        raise BundleError(
+            f"{name}@{version} is a candidate's version: publish the candidate by that name, or raise the version"
+        )
     target = models_folder() / name / version
     try:
         with changing(name), atomic_directory(target) as temporary:
@@ -156,11 +166,11 @@ def publish_bundle(directory: str | Path, *, make_current: bool = True) -> Bundl
     except FileExistsError:
         raise BundleError(f"{name}@{version} is published already and never changes; raise the version") from None
     if make_current:
-        set_current(name, version)
+        set_current(name, version, override=override)
     return Bundle.open(target)
 
 
-def set_current(name: str, version: str) -> None:
+def set_current(name: str, version: str, *, override: Override | None = None) -> None:
     """Make a published version the one in use, at once for everybody who resolves the name after this.
 
     Raises:
@@ -170,4 +180,4 @@ def set_current(name: str, version: str) -> None:
         raise NotFoundError(f"no published bundle {name}@{version} to make current")
     from fetaliqa.models.publishing import record_current  # here: it builds on this module
 
-    record_current(name, version)
+    record_current(name, version, override)

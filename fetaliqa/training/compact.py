@@ -22,6 +22,7 @@ from fetaliqa.models.preprocess import normalise
 from fetaliqa.training.losses import outline_loss
 
 HELD_BATCHES = 6  # drawn ahead, while the model trains
+MIN_MEAN_WEIGHT = 0.1  # of a batch's frames, where nearly all are without an outline
 WARMUP_AVERAGE = 10  # steps after which averaged weights begin to change slowly
 
 
@@ -54,6 +55,8 @@ class CompactRecipe:
         average: of the averaged weights, which are kept.
         clip_norm: largest norm of the gradient.
         plane_weight, dice_weight: of the losses of the frame head, beside the outline's.
+        empty_weight: of frames without an outline in the outline's loss; the frame head tells them apart, and an
+            outline that is held down by many of them is missed where it is needed.
         seed: of samples and of new layers.
     """
 
@@ -65,6 +68,7 @@ class CompactRecipe:
     clip_norm: float = 1.0
     plane_weight: float = 0.2
     dice_weight: float = 0.2
+    empty_weight: float = 1.0
     seed: int = 0
 
 
@@ -90,15 +94,15 @@ def true_dice(logits: torch.Tensor, outlines: torch.Tensor) -> torch.Tensor:
     return 2 * overlap / total.clamp(min=1.0)
 
 
-def compact_loss(
-    outputs: CompactOutputs, outlines: torch.Tensor, plane_weight: float, dice_weight: float
-) -> torch.Tensor:
+def compact_loss(outputs: CompactOutputs, outlines: torch.Tensor, recipe: CompactRecipe) -> torch.Tensor:
     """Outline, plane and expected Dice together; outlines float [N, S, S], 0 or 1."""
     logits = outputs.outline[:, 0].float()
     present = (outlines.amax(dim=(1, 2)) > 0).float()
+    weights = present + (1 - present) * recipe.empty_weight
+    outline = outline_loss(logits, outlines, weights / weights.mean().clamp(min=MIN_MEAN_WEIGHT))
     plane = functional.binary_cross_entropy_with_logits(outputs.plane.float(), present)
     dice = functional.binary_cross_entropy_with_logits(outputs.dice.float(), true_dice(logits, outlines))
-    return outline_loss(logits, outlines) + plane_weight * plane + dice_weight * dice
+    return outline + recipe.plane_weight * plane + recipe.dice_weight * dice
 
 
 def train_compact(
@@ -126,7 +130,7 @@ def train_compact(
     model.train()
     for number, (images, outlines) in enumerate(_batches(shares, recipe)):
         outputs = model.outputs(normalise(images))
-        loss = compact_loss(outputs, outlines, recipe.plane_weight, recipe.dice_weight)
+        loss = compact_loss(outputs, outlines, recipe)
         if not torch.isfinite(loss):
             raise TrainingError(f"the loss became {float(loss)} at step {number}; lower learning_rate")
         optimizer.zero_grad()

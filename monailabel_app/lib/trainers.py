@@ -71,7 +71,7 @@ class RetrainTask(TrainTask):
     """
 
     def __init__(self, studies: Path, conf: ServerConf, in_server: Callable[[], bool]) -> None:
-        super().__init__("Retrains on confirmed frames; publishes the result when it is not worse")
+        super().__init__("Retrains on confirmed frames; publishes the result when it is better")
         self.studies, self._conf, self._in_server = studies, conf, in_server
         self._since: tuple[float, int | None] | None = None
 

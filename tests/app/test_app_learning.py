@@ -136,6 +136,7 @@ def test_corrections_become_a_better_model_that_is_served_at_once(
     gate = stats(server)["gate"]
     assert gate["published"], gate
     assert gate["sentence"].startswith("candidate 1: ")
+    assert (gate["passed"], gate["rule"], gate["advice"]) == (True, "better", "")  # of one patient: not surely
     assert set(gate["figures"]) == {"confirmed", "original", "sweeps"}
     after = [assessed(server, name, cases[name], tmp_path) for name in held_out]
     for params, _ in after:
@@ -188,3 +189,47 @@ def test_a_published_version_that_cannot_be_loaded_is_not_served(
     assert post(server, "/models/rollback").json()["served"]["version"] == "1"
     assert "Traceback" not in (server.root / "server.log").read_text()
     shutil.rmtree(store / "models/fetalclip_seg/2")
+
+
+def test_a_candidate_that_the_gate_refused_is_published_on_record_only(
+    learning: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = learning
+    monkeypatch.setenv("FETALIQA_HOME", str(server.root / "home" / "fetaliqa"))
+    figures = {"confirmed": {"figures": {"dice": {"published": 0.9, "candidate": 0.8}}}}
+    gate = {
+        "passed": False,
+        "reason": "Dice 0.900 -> 0.800 on 5 validation cases, surely worse",
+        "groups": figures,
+    }
+    refused = publishing.add_candidate(DEMO, "fetalclip_seg", "refused", {"gate": gate, "sentence": "worse"})
+    before = models(server)["current"]
+    listed = next(one for one in models(server)["versions"] if one["version"] == refused)
+    assert listed == {"version": refused, "published": False, "sentence": "worse", "refused": True}
+
+    answer = post(server, "/models/publish", version=refused)
+    assert answer.status == 409
+    assert "the gate refused this candidate: Dice 0.900 -> 0.800" in answer.detail
+    assert '"force": true and "reason"' in answer.detail
+    for wrong, said in (
+        ({"force": True}, "needs a reason"),
+        ({"force": True, "reason": " "}, "needs a reason"),
+        ({"force": "yes", "reason": "a trial"}, "force is 'yes'; it must be true or false"),
+        ({"force": True, "reason": 7}, "reason is '7'; it must be text"),
+        ({"force": True, "reason": "x" * 501}, "at most 500 are kept"),
+    ):
+        answer = post(server, "/models/publish", version=refused, **wrong)
+        assert (answer.status, said in answer.detail) == (400, True), answer.detail
+    assert models(server)["current"] == before
+
+    answer = post(server, "/models/publish", version=refused, force=True, reason="the next ward\nwants it")
+    assert (answer.status, answer.json()["served"]["version"]) == (200, refused)
+    line = server.raw("GET", "/models/history").json()[-1]
+    assert (line["action"], line["forced"], line["by"]) == ("publish", True, "admin")
+    assert line["reason"].startswith(
+        "published by admin though the gate refused it: the next ward\\nwants it (the gate"
+    )
+    assert line["figures"] == {"confirmed": {"dice": [0.9, 0.8]}}
+    assert post(server, "/models/rollback").json()["version"] == before
+    # once somebody has gone back from it, it takes a reason again
+    assert post(server, "/models/publish", version=refused).status == 409

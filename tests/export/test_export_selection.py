@@ -1,6 +1,7 @@
 """Which frames a selection takes, and what is refused."""
 
 import csv
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -71,6 +72,13 @@ def test_frames_that_nobody_may_take_speak_for_their_neighbours_as_in_an_assessm
     case.quality[[28, 29, 33, 34]] = 0.09
     best = rank_frames(case.quality, case.quality > 0.1, case.ranges).best
     assert list(chosen_entries(case, Selection(states=("annotated",), top=1, per="case"))) == [best] == [31]
+
+
+def test_frames_unlike_the_training_data_are_taken_last_as_in_an_assessment():
+    case = replace(scored_case({3: 0.14, 30: 0.2}), unlike=np.arange(40) == 3)
+    case.quality[[1, 2, 4, 5]] = 0.9  # nobody may take these, and they would lift frame 3
+    assert list(chosen_entries(case, Selection(top=1, per="case"))) == [30]
+    assert list(chosen_entries(replace(case, unlike=None), Selection(top=1, per="case"))) == [3]
 
 
 def test_the_best_are_taken_with_a_gap_between_them():

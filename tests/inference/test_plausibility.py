@@ -23,7 +23,7 @@ def warnings_of(told: dict[int, tuple[float, float]]) -> dict[int, str | None]:
     quality, positive = np.zeros(120), np.zeros(120, bool)
     for frame, (_, value) in told.items():
         quality[frame], positive[frame] = value, True
-    add_warnings(fields, quality, positive, RANGES, "AC")
+    add_warnings(fields, quality, positive, RANGES, ABDOMEN)
     return {frame: found["warning"] for frame, found in fields.items()}
 
 
@@ -56,7 +56,7 @@ def test_frames_of_low_quality_speak_against_no_other():
 
 def test_what_was_said_before_stays():
     fields = {5: {"circumference_mm": 500.0, "warning": "AC 500 mm is outside"}}
-    add_warnings(fields, np.full(40, 0.3), np.ones(40, bool), ((0, 40),), "AC")
+    add_warnings(fields, np.full(40, 0.3), np.ones(40, bool), ((0, 40),), ABDOMEN)
     assert fields[5]["warning"] == "AC 500 mm is outside; quality 0.30 is low; check that the outline is right"
 
 

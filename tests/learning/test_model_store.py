@@ -6,19 +6,28 @@ import itertools
 import json
 import os
 import random
+import shutil
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from disc_bundle import disc_bundle
 
 from fetaliqa.cli.main import main
-from fetaliqa.errors import BundleError, NotFoundError, StoreConflict
-from fetaliqa.models import Bundle
+from fetaliqa.errors import BundleError, GateRefused, NotFoundError, OptionError, StoreConflict
+from fetaliqa.models import Bundle, save_bundle
 from fetaliqa.models import publishing as store
 from fetaliqa.models.home import models_folder
-from fetaliqa.models.store import current_version, publish_bundle, published_versions, resolve_bundle
+from fetaliqa.models.refusals import Override
+from fetaliqa.models.store import (
+    current_version,
+    publish_bundle,
+    published_versions,
+    resolve_bundle,
+    set_current,
+)
 
 KILLS = 30  # of a process that adds candidates, publishes and goes back, all the time
 NAME = "seg"
@@ -91,6 +100,68 @@ def test_what_is_missing_damaged_or_unknown_is_refused_and_changes_nothing(untra
 def test_a_bundle_published_by_hand_is_in_the_history(untrained: Bundle) -> None:
     publish_bundle(untrained.directory)
     assert [line["version"] for line in store.history("tiny")] == [untrained.card.version]
+
+
+REFUSED = {"passed": False, "reason": "Dice 0.9 -> 0.8", "groups": {}}
+PASSED = {"passed": True, "reason": "Dice 0.8 -> 0.9", "groups": {}}
+ADMIN = Override("anna", "for a trial")
+
+
+def test_what_the_gate_refused_takes_an_override_whichever_way_it_is_published(
+    untrained: Bundle, tmp_path: Path
+) -> None:
+    version = store.add_candidate(untrained.directory, NAME, "run 1", {"gate": REFUSED})
+    copy = tmp_path / "copy"
+    shutil.copytree(store.candidate_folder(NAME, version), copy)
+    for publishing in (lambda: store.publish(NAME, version), lambda: publish_bundle(copy)):
+        with pytest.raises(
+            GateRefused, match=r"seg@1: the gate refused this candidate: Dice 0.9 -> 0.8; to publish"
+        ):
+            publishing()
+    assert (current_version(NAME), published_versions(NAME), store.history(NAME)) == (None, [], [])
+    assert store.publish(NAME, version, override=ADMIN)
+    (line,) = store.history(NAME)
+    assert (line["forced"], line["by"], line["replaced"]) == (True, "anna", None)
+    assert line["reason"] == (
+        "published by anna though the gate refused it: for a trial (the gate: Dice 0.9 -> 0.8)"
+    )
+    assert not store.publish(NAME, version)  # in use: nothing is to be decided
+    assert store.rollback(NAME) is None
+    for publishing in (lambda: store.publish(NAME, version), lambda: set_current(NAME, version)):
+        with pytest.raises(GateRefused):  # whoever has gone back from it meant it
+            publishing()
+
+
+def test_going_back_to_what_was_published_against_the_gate_needs_no_reason(untrained: Bundle) -> None:
+    store.add_candidate(untrained.directory, NAME, "run 1", {"gate": REFUSED})
+    store.publish(NAME, "1", override=ADMIN)
+    store.add_candidate(untrained.directory, NAME, "run 2", {"gate": PASSED})
+    store.publish(NAME, "2")  # the same weights, judged anew against what was in use then
+    assert "forced" not in store.history(NAME)[-1]
+    assert store.rollback(NAME) == "1"
+
+
+def test_a_copy_of_a_refused_candidate_is_published_with_an_override(untrained: Bundle, tmp_path: Path) -> None:
+    def version(number: str, of: Bundle) -> Path:
+        card = replace(of.card, version=number)
+        return save_bundle(of.load_model(merge=False), card, tmp_path / number).directory
+
+    same, other = version("2.0", untrained), disc_bundle(tmp_path / "other", seed=6)
+    store.add_candidate(untrained.directory, "tiny", "run 1", {"gate": REFUSED})
+    with pytest.raises(GateRefused, match="tiny@1"):
+        publish_bundle(same)
+    assert published_versions("tiny") == []
+    with pytest.raises(BundleError, match="tiny@1 is a candidate's version"):
+        publish_bundle(version("1", other))
+    publish_bundle(version("3.0", other))  # other weights are not meant
+    publish_bundle(same, override=ADMIN)
+    assert (current_version("tiny"), store.history("tiny")[-1]["by"]) == ("2.0", "anna")
+
+
+@pytest.mark.parametrize("reason", ["", "  ", "x" * 501])
+def test_an_override_needs_a_reason_that_can_be_read(reason: str) -> None:
+    with pytest.raises(OptionError, match=r"needs a reason|at most 500"):
+        Override("anna", reason)
 
 
 def _change_forever(bundle: Path, seed: int) -> None:

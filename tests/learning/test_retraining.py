@@ -90,7 +90,7 @@ def test_a_model_learns_and_is_published_and_a_worse_one_is_kept_apart(
     assert not worse["published"]
     assert current_version("seg") == in_use
     assert worse["sentence"].startswith("candidate 3: ")
-    assert worse["sentence"].endswith(": not published")
+    assert ": not published. Next: " in worse["sentence"]
     assert (history("seg")[-1]["action"], history("seg")[-1]["reason"]) == ("candidate", worse["sentence"])
     assert (Bundle.open(resolve_bundle("seg@3")).directory / "report.json").is_file()
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fetaliqa.quality import rank_frames
+from fetaliqa.quality import frame_support, rank_frames
 
 SWEEPS = ((0, 140), (140, 280))
 
@@ -122,3 +122,24 @@ def test_a_run_at_the_end_of_a_sweep_prefers_its_middle():
     quality[:8] = 0.8
     positive[:8] = True
     assert rank_frames(quality, positive, SWEEPS).best in (2, 3, 4)
+
+
+def test_frames_unlike_the_training_data_come_last_whatever_their_neighbours_are():
+    quality, positive = two_sweeps()
+    quality[40:49], positive[40:49] = 0.9, True
+    quality[44], quality[160], positive[160] = 0.14, 0.2, True
+    unlike = np.arange(len(quality)) == 44
+    assert frame_support(quality[:140])[44] > frame_support(quality[140:])[20]  # it would win by its neighbours
+    positive[40:44] = positive[45:49] = False
+    assert rank_frames(quality, positive, SWEEPS, unlike=unlike).frames == (160, 44)
+    assert rank_frames(quality, positive, SWEEPS).frames == (44, 160)
+
+
+def test_within_a_sweep_a_frame_like_the_training_data_is_best():
+    quality, positive = two_sweeps()
+    quality[40:49], positive[40:49] = 0.14, True
+    quality[20], positive[20] = 0.16, True
+    unlike = (np.arange(len(quality)) >= 40) & (np.arange(len(quality)) < 49)
+    ranking = rank_frames(quality, positive, SWEEPS, unlike=unlike)
+    assert ranking.best == ranking.sweeps[0].best == 20
+    assert ranking.frames == (20, 44)

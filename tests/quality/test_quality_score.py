@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -148,3 +149,38 @@ def test_scoring_takes_less_than_a_millisecond():
         quality_score(given)
         times.append(time.perf_counter() - began)
     assert np.median(times) < 1e-3
+
+
+def rated(probabilities: np.ndarray, expected_dice: float | None, distance: float | None):
+    return quality_score(replace(evidence(probabilities), expected_dice=expected_dice, distance=distance))
+
+
+def test_a_higher_expected_dice_scores_higher():
+    values = [rated(blurred(GOOD), dice, 0.5).value for dice in (0.0, 0.3, 0.6, 0.9, 1.0)]
+    assert values == sorted(values)
+    assert values[3] - values[2] > 0.05
+    assert rated(blurred(GOOD), 0.9, 0.5).components["expected_dice"] == 0.9
+
+
+def test_a_frame_unlike_the_training_data_never_outranks_one_that_is_like_it():
+    best_unlike = rated(blurred(GOOD, 1.0), 1.0, 1.0).value
+    worst_alike = rated(blurred(GOOD, 1.0), 0.0, 0.9999).value
+    assert 0.1 < best_unlike < worst_alike
+    assert rated(blurred(GOOD, 0.7), 0.5, 3.0).value < best_unlike  # still in order among themselves
+
+
+def test_a_negative_frame_stays_negative_at_any_distance():
+    empty = np.full((224, 224), 0.001, np.float32)
+    assert rated(empty, None, 0.2) == rated(empty, None, 5.0) == quality_score(evidence(empty))
+
+
+def test_the_score_of_a_model_without_signals_is_what_it_was():
+    """Computed with the code of before the signals."""
+    assert score(blurred(GOOD)) == pytest.approx(0.9352333152126403, abs=1e-12)
+    assert set(quality_score(evidence(blurred(GOOD))).components) == {
+        "confidence",
+        "sharpness",
+        "area",
+        "shape",
+        "visible",
+    }

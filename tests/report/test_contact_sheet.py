@@ -107,6 +107,20 @@ def test_tall_frames_are_drawn(tmp_path):
     sheet(tmp_path / "sheet.png", *case(good={5: 0.9, 30: 0.8}, shape=(300, 186)))
 
 
+def test_sheet_says_how_sure_the_model_is_and_what_is_unlike_its_training_data(tmp_path):
+    frames, masks, assessment = case(good={5: 0.9, 30: 0.8})
+    plain = sheet(tmp_path / "plain.png", frames, masks, assessment)
+    for frame, unlike in ((5, False), (30, False)):
+        assessment["frames"][frame] |= {"expected_dice": 0.91, "distance": 0.4, "unlike_training_data": unlike}
+    sure = sheet(tmp_path / "sure.png", frames, masks, assessment)
+    assert sure.shape[0] > plain.shape[0]
+    assert pixels_of(sure, WARN) == 0
+    assessment["frames"][30] |= {"distance": 1.4, "unlike_training_data": True}
+    assert pixels_of(sheet(tmp_path / "unlike.png", frames, masks, assessment), WARN) > 100
+    assessment["frames"][30] |= {"unlike_training_data": False, "expected_dice": 0.5}
+    assert pixels_of(sheet(tmp_path / "low.png", frames, masks, assessment), WARN) > 100
+
+
 def test_a_case_where_nothing_was_scored_is_drawn(tmp_path):
     frames, masks, assessment = case()
     for record in assessment["frames"]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import parse_qs
 
@@ -15,10 +17,10 @@ from demo_server import CASES
 from fake_server import FakeServer, Handler
 from FetalIQALib import between, palette
 from FetalIQALib.casework import CaseWork
-from FetalIQALib.describing import decision_line, frame_line
+from FetalIQALib.describing import decision_line, frame_line, measurement_line, strip_tip
 from FetalIQALib.strip import QUALITY, columns_of, draw_strip
 from FetalIQALib.workplace import Workplace
-from workplaces import connected, opened, settle, wait_for
+from workplaces import a_sweep, connected, opened, settle, wait_for
 
 COUNT, BEST = 12, 7
 
@@ -30,7 +32,9 @@ def stack_bytes(folder: Path, stack: np.ndarray) -> bytes:
 
 
 class SlowModel:
-    """Answers a search at once, and everything else when it is let go."""
+    """Answers a search at once, and everything else when it is let go; of the best frame also ``extra``."""
+
+    extra: Mapping[str, object] = {}
 
     def __init__(self, fake: FakeServer, folder: Path) -> None:
         self.go, self.asked = threading.Event(), list[bool]()
@@ -58,7 +62,14 @@ class SlowModel:
             for frame in frames:
                 if frame["index"] != BEST:
                     frame |= {"positive": None, "interpolated": True}
-        told = {"frames": frames, "best": BEST, "ranking": [BEST], "model": {"name": "demo", "version": "1"}}
+        frames[BEST] |= self.extra
+        told = {
+            "frames": frames,
+            "best": BEST,
+            "warning": self.extra.get("warning"),
+            "ranking": [BEST],
+            "model": {"name": "demo", "version": "1"},
+        }
         return 200, json.dumps({"fetaliqa": told}).encode(), {}
 
 
@@ -96,6 +107,34 @@ def test_the_best_frame_is_shown_while_the_model_looks_at_the_others(place: Work
     assert sorted(desk.work.sweep.assessment.proposals) == [BEST, BEST + 1]
     assert decision_line(desk) == "Undecided, nothing proposed."
     assert model.asked == [True, True, False, False]
+
+
+WARNING = "unlike the images that the model learnt from (distance 1.70, limit 1); check that it shows the abdomen"
+
+
+def test_a_best_frame_unlike_the_training_data_is_not_announced_without_saying_so(
+    fake: FakeServer, tmp_path: Path
+) -> None:
+    model = SlowModel(fake, tmp_path)
+    model.extra = {"expected_dice": 0.62, "distance": 1.7, "unlike_training_data": True, "warning": WARNING}
+    model.go.set()
+    place = connected(tmp_path / "work", fake.url)
+    assert place.desk.open("case_a")
+    settle(place)
+    desk = place.desk
+    assert place.hub.status.text == f"Best frame: {BEST}, {WARNING}."
+    assert "quality 0.90 · expected Dice 0.62 · unlike what the model learnt from · best frame" in frame_line(desk)
+    assert measurement_line(desk).endswith(f" – {WARNING}")
+    assert strip_tip(desk, BEST).endswith("expected Dice 0.62, unlike what the model learnt from")
+    desk.go_to(2)
+    assert "expected Dice" not in frame_line(desk)
+    assert "unlike" not in strip_tip(desk, 2)
+
+
+def test_without_a_usable_frame_it_is_said_how_many_are_unlike_the_training_data() -> None:
+    none = replace(a_sweep().assessment, best=None, reason="no usable frame: none shows it.")
+    assert none.sentence() == "no usable frame: none shows it."
+    assert replace(none, unlike=frozenset({1, 2})).sentence().endswith("2 frames are unlike what it learnt from.")
 
 
 def test_a_guess_is_a_line_and_not_a_bar(place: Workplace) -> None:

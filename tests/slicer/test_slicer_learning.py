@@ -12,7 +12,7 @@ from fake_server import FakeServer, an_idle_server
 from FetalIQALib.learning import Training, duration, training_of
 from workplaces import connected, settle, wait_for
 
-GATE = "candidate v7: Dice 0.91 → 0.93 on 12 validation cases, published"
+GATE = "candidate 7: it finds next to nothing: Dice 0.000 -> 0.000: not published. Next: confirm outlined frames"
 
 
 def stats(**values: Any) -> dict[str, Any]:
@@ -32,13 +32,18 @@ def test_a_training_is_started_followed_and_judged(fake: FakeServer, tmp_path: P
     history = [
         {"time": "2026-01-31T14:05:00+00:00", "action": "publish", "version": "6", "reason": "better"},
         {"time": "2026-02-01T09:00:00+00:00", "action": "rollback", "version": None},
+        {"time": "2026-02-02T09:00:00+00:00", "action": "publish", "version": "7", "forced": True, "by": "berta"},
     ]
     fake.on("GET", "/models/history", history)
     place = connected(tmp_path, fake.url)
     learning = place.learning
     settle(place)
     assert (learning.training.possible, learning.training.labels_since) == (True, 14)
-    assert [(one.action, one.version) for one in learning.history] == [("rollback", "demo"), ("publish", "6")]
+    assert [(one.action, one.version) for one in learning.history] == [
+        ("publish, against the gate", "7"),
+        ("rollback", "demo"),
+        ("publish", "6"),
+    ]
 
     fake.on("POST", "/train/fetalclip_seg", {"id": "x", "status": "SUBMITTED"})
     fake.on(
@@ -53,7 +58,7 @@ def test_a_training_is_started_followed_and_judged(fake: FakeServer, tmp_path: P
     assert learning.training.sentence() == "Training, train, epoch 3 of 12, loss 0.421, about 9 min left."
     assert learning.training.share() == 0.25
 
-    fake.on("GET", "/info/", stats(state="done", gate={"published": True, "sentence": GATE}))
+    fake.on("GET", "/info/", stats(state="done", gate={"published": False, "sentence": GATE}))
     wait_for(place, lambda: not learning.training.running, 10)  # polled by the timer alone
     assert learning.training.sentence() == GATE
     assert place.hub.status.text == GATE

@@ -106,3 +106,14 @@ def test_the_server_s_warning_stands_beside_the_circumference() -> None:
     work = SimpleNamespace(frame=lambda _: SimpleNamespace(mask=None))
     desk = SimpleNamespace(work=work, position=3, measurement=lambda _: found)
     assert measurement_line(desk) == "AC 137.8 mm (proposed) – quality 0.66 is low; check the outline"
+
+
+def test_a_warning_stands_without_a_circumference_too() -> None:
+    from types import SimpleNamespace
+
+    from FetalIQALib.describing import measurement_line
+    from FetalIQALib.sweep import _measured
+
+    told = {"circumference_mm": None, "circumference_absent": "the file has no pixel spacing", "warning": "unlike"}
+    desk = SimpleNamespace(work=SimpleNamespace(), position=3, measurement=lambda _: _measured(told))
+    assert measurement_line(desk) == "AC – the file has no pixel spacing – unlike"

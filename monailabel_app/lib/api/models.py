@@ -9,6 +9,7 @@ from fastapi import APIRouter
 from fetaliqa.models.home import models_folder
 from fetaliqa.models.naming import valid_name
 from fetaliqa.models.publishing import candidates, history, publish, report_of, rollback
+from fetaliqa.models.refusals import Override, checked_reason
 from fetaliqa.models.store import current_version, published_versions
 from monailabel_app.lib.api.common import ADMIN, USER, served
 from monailabel_app.lib.conf import SEG_MODEL
@@ -19,7 +20,14 @@ from monailabel_app.lib.shown_paths import without_folders
 
 router = APIRouter(prefix="/models", tags=["Models"])
 
-BODY = takes_json({"version": {"type": ["string", "integer"]}}, required=("version",))
+BODY = takes_json(
+    {
+        "version": {"type": ["string", "integer"]},
+        "force": {"type": "boolean", "description": "publish a candidate that the gate refused"},
+        "reason": {"type": "string", "description": "why, for the history; force needs one"},
+    },
+    required=("version",),
+)
 
 
 @router.get("/", summary="Versions of a model, and which one is served")
@@ -30,7 +38,7 @@ def list_versions(model: str = SEG_MODEL, user: Any = USER) -> dict[str, Any]:
         kept = [(version, True) for version in published_versions(model)]
         kept += [(version, False) for version in candidates(model)]
         versions = [
-            {"version": version, "published": published, "sentence": report_of(model, version).get("sentence")}
+            {"version": version, "published": published, **_judged(report_of(model, version))}
             for version, published in kept
         ]
         return {
@@ -39,6 +47,13 @@ def list_versions(model: str = SEG_MODEL, user: Any = USER) -> dict[str, Any]:
             **_served(task),
             "versions": versions,
         }
+
+
+def _judged(report: dict[str, Any]) -> dict[str, Any]:
+    """What came of a version's comparison; ``refused`` is None where there was none."""
+    gate = report.get("gate")
+    passed = gate.get("passed") if isinstance(gate, dict) else None
+    return {"sentence": report.get("sentence"), "refused": None if passed is None else not passed}
 
 
 def _served(task: SweepTask) -> dict[str, Any]:
@@ -58,14 +73,25 @@ def get_history(model: str = SEG_MODEL, user: Any = USER) -> list[dict[str, Any]
 
 @router.post("/publish", summary="Use a candidate, or an earlier version, from now on", openapi_extra=BODY)
 def publish_version(params: JsonObject, model: str = SEG_MODEL, user: Any = ADMIN) -> dict[str, Any]:
-    """The next inference uses it, unless the server was told a bundle."""
+    """The next inference uses it, unless the server was told a bundle. 409 for a candidate that the gate refused.
+
+    With ``force`` and a ``reason`` such a candidate is published all the same; the history says by whom and why.
+    """
     task = known_task(served()._infers, model)
     version = params.get("version")
     wanted = str(version)
     if isinstance(version, bool) or not isinstance(version, str | int) or not valid_name(wanted):
         raise Refused(400, f"version {wanted[:80]!r} cannot be one; GET /models/ lists them")
+    force, reason = params.get("force", False), params.get("reason", "")
+    if not isinstance(force, bool):
+        raise Refused(400, f"force is {str(force)[:80]!r}; it must be true or false")
+    if not isinstance(reason, str):
+        raise Refused(400, f"reason is {str(reason)[:80]!r}; it must be text")
     with as_refusal():
-        changed = publish(model, wanted, reason=f"published by {user.username}")
+        reason = checked_reason(reason)
+        told = f"published by {user.username}" + (f": {reason}" if reason else "")
+        override = Override(user.username, reason) if force else None
+        changed = publish(model, wanted, reason=told, override=override)
     return {"name": model, "version": wanted, "changed": changed, **_served(task)}
 
 

@@ -240,10 +240,12 @@ def training_of(stats: Mapping[str, Any], task: Mapping[str, Any]) -> Training:
 
 
 def _publication(line: Mapping[str, Any]) -> Publication:
-    version = line.get("version")
+    version, action = line.get("version"), str(line.get("action") or "")
+    if line.get("forced") is True:
+        action = _("{action}, against the gate").format(action=action)
     return Publication(
         str(line.get("time") or ""),
-        str(line.get("action") or ""),
+        action,
         _("demo") if version is None else str(version),
         str(line.get("reason") or ""),
     )
