@@ -43,7 +43,7 @@ COLUMNS = 4
 DPI = 100
 TILE = (300, 216)  # columns and rows of a picture, pixels
 CAPTION = 46  # pixels below it
-COLOURS = 64  # of the PNG; more makes it larger than pages should load
+COLOURS = 96  # of the PNG; more makes it larger than pages should load
 
 
 def main() -> None:
