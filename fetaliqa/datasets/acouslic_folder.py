@@ -66,6 +66,16 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return content
 
 
+def says_synthetic(manifest: dict[str, Any], case_ids: Iterable[str]) -> bool:
+    """Whether a manifest says that these cases are phantoms; one that lists its cases says it of no others."""
+    if manifest.get("synthetic") is not True:
+        return False
+    listed = manifest.get("cases")
+    if not isinstance(listed, list):
+        return True
+    return {case.get("case_id") for case in listed if isinstance(case, dict)}.issuperset(case_ids)
+
+
 class AcouslicFolder:
     """Table, manifest and paths of a folder in the ACOUSLIC-AI layout.
 

@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 
 from fetaliqa.anatomy import anatomy_named
-from fetaliqa.datasets.acouslic_folder import read_manifest
+from fetaliqa.datasets.acouslic_folder import read_manifest, says_synthetic
 from fetaliqa.datasets.fingerprint import files_signature
 from fetaliqa.datasets.labelled import CaseEntry, LabelledCase, fill_outlines
 from fetaliqa.datasets.studies_folder import Study, find_studies
@@ -103,8 +103,8 @@ class Studies:
     def __init__(self, folder: Path, anatomy: str = "abdomen") -> None:
         self.folder = Path(folder)
         self.anatomy = anatomy_named(anatomy)
-        self.synthetic = read_manifest(self.folder).get("synthetic") is True
         self._studies = {study.case_id: study for study in find_studies(self.folder)}
+        self.synthetic = says_synthetic(read_manifest(self.folder), self._studies)
 
     def of_anatomy(self, anatomy: str) -> Studies:
         """The same studies, not read again, with another anatomy outlined.

@@ -22,6 +22,7 @@ OWN_FOLDERS = ("labels", "masks", "label-versions", "frame-profiles", "retrainin
 """Folders of labels and of what follows from them, beside the sweeps of a folder of studies."""
 
 SUBFOLDER = "is a folder of its own; name it too to have its sweeps assessed"
+NO_FRAME = "is no PNG or JPEG file, the kinds that frames can be read from"
 SEARCHED = 2000  # entries below a folder that are looked at for sweeps
 
 
@@ -59,9 +60,10 @@ def expand_cases(path: Path, *, each: bool = False) -> list[Path]:
 def look_into(path: Path, *, each: bool = False) -> tuple[list[Path], list[LeftOut]]:
     """The cases a path stands for, and what of a folder is left out.
 
-    A file is one case. A folder with sweep files holds one case per file; an ACOUSLIC-AI root stands for
-    its ``images/stacked_fetal_ultrasound``; a folder of still images only, or of single-frame DICOM files
-    only, is one sweep whose frames they are, or, with ``each``, one single-frame case per image.
+    A file is one case. A folder with sweep files holds one case per file, and a still image beside them is a case
+    of one frame; an ACOUSLIC-AI root stands for its ``images/stacked_fetal_ultrasound``; a folder of still images
+    only, or of single-frame DICOM files only, is one sweep whose frames they are, or, with ``each``, one
+    single-frame case per image.
 
     Files that other programs leave behind, hidden ones and documents are not mentioned. Folders in a folder are
     not looked into.
@@ -98,12 +100,15 @@ def _chosen(folder: Path, stacks: list[Path], stills: list[Path], each: bool) ->
         return sorted(stacks + stills), []
     if len(stacks) > 1 and all(map(is_single_frame_dicom, stacks)):
         return [folder], []  # beside still images it is refused when it is read, rather than taken apart
-    if stacks:
-        reason = "is a single image beside sweeps; --each takes every image as a case of one frame"
-        return stacks, [LeftOut(still, reason) for still in stills]
     frames = [still for still in stills if still.suffix.lower() in FRAME_SUFFIXES]
-    reason = "is no PNG or JPEG file, the kinds that frames can be read from"
-    others = [LeftOut(still, reason) for still in stills if still not in frames]
+    others = [LeftOut(still, NO_FRAME) for still in stills if still not in frames]
+    if stacks:
+        named = {case_id_of(stack): stack.name for stack in stacks}  # a picture of a sweep is often called like it
+        alike = [still for still in frames if case_id_of(still) in named]
+        others += [
+            LeftOut(one, f"{named[case_id_of(one)]} has the same name; rename one of them") for one in alike
+        ]
+        return sorted({*stacks, *frames} - {*alike}), others
     return ([folder], others if frames else []) if stills else ([], [])
 
 

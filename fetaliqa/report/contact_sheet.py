@@ -25,11 +25,11 @@ DPI = 110
 WIDTH_INCHES = 16.0
 COLUMNS = 5  # frames side by side
 MAX_FRAMES = 15  # frames on a sheet; more would be stamps
+CURVE_INCHES = 3.0
 CAPTION_INCHES = 0.36  # above and below each row of pictures
 SIGNAL_INCHES = 0.22  # more below, for the second line of a model that says how sure it is
-LEGEND = "     ".join(
-    ["solid: outline of the mask", "dashed: fitted ellipse", "bright curve: positive frames", "hatched: padding"]
-)
+LEGEND = ("solid: outline of the mask", "dashed: fitted ellipse")
+CURVE_LEGEND = ("bright curve: positive frames", "hatched: padding")
 UNLIKE = "unlike the training data"
 LEAST_BAD = 5  # frames shown when none is usable
 
@@ -72,7 +72,8 @@ def contact_sheet(path: Path, *, frames: np.ndarray, masks: np.ndarray, assessme
     picture_inches = _picture_inches(frames.shape, columns)
     # title, rows of frames, curve, footer
     below = CAPTION_INCHES + (SIGNAL_INCHES if any(_has_signals(item.fields) for item in shown) else 0)
-    heights = [0.9, *[CAPTION_INCHES + picture_inches + below] * rows, 3.0, 0.4]
+    curve = [CURVE_INCHES] if len(frames) > 1 else []  # of one frame there is none
+    heights = [0.9, *[CAPTION_INCHES + picture_inches + below] * rows, *curve, 0.4]
     figure = Figure(figsize=(WIDTH_INCHES, sum(heights)), dpi=DPI, facecolor=BACKGROUND)
     FigureCanvasAgg(figure)
     grid = figure.add_gridspec(
@@ -83,7 +84,8 @@ def contact_sheet(path: Path, *, frames: np.ndarray, masks: np.ndarray, assessme
         captions = [CAPTION_INCHES, picture_inches, below]
         inner = grid[1 + row].subgridspec(3, 1, height_ratios=captions, hspace=0)
         _picture_row(figure, inner[1], row, columns, width, shown, frames, masks, assessment)
-    _curve(figure, grid, rows, assessment, shown)
+    if curve:
+        _curve(figure, grid, rows, assessment, shown)
     _footer(figure, grid, assessment)
     with atomic_path(Path(path)) as temporary:
         figure.savefig(temporary, format="png", facecolor=BACKGROUND)
@@ -142,7 +144,9 @@ def _title(figure: Figure, grid: GridSpec, assessment: dict[str, Any], shown: li
         return
     record = assessment["frames"][best]
     axes.text(1, 0.52, f"best frame {best}", color=ACCENT, fontsize=19, fontweight="bold", ha="right", va="center")
-    about = [f"sweep {record['sweep']} (0 to {len(assessment['sweeps']) - 1})", f"quality {record['quality']:.2f}"]
+    about = [f"quality {record['quality']:.2f}"]
+    if len(assessment["frames"]) > 1:
+        about.insert(0, f"sweep {record['sweep']} (0 to {len(assessment['sweeps']) - 1})")
     if record.get("expected_dice") is not None:
         about.append(f"expected Dice {record['expected_dice']:.2f}")
     if record.get("unlike_training_data"):
@@ -256,7 +260,7 @@ def _footer(figure: Figure, grid: GridSpec, assessment: dict[str, Any]) -> None:
     axes.text(
         0,
         0.6,
-        LEGEND,
+        "     ".join(LEGEND if len(assessment["frames"]) == 1 else (*LEGEND, *CURVE_LEGEND)),
         color=MUTED,
         fontsize=9,
         va="center",

@@ -1,4 +1,4 @@
-"""The sample cases: a few small phantom cases in the ACOUSLIC-AI layout."""
+"""The synthetic sample cases: a few small phantom cases in the ACOUSLIC-AI layout."""
 
 from __future__ import annotations
 
@@ -6,27 +6,40 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from fetaliqa.datasets.acouslic_layout import CIRCUMFERENCES, IMAGES, MANIFEST, MASKS
 from fetaliqa.datasets.phantom import PhantomSettings, write_dataset
 from fetaliqa.errors import OptionError
 from fetaliqa.training.demo import SAMPLE_SEED
 
 CASES = 3
 SETTINGS = PhantomSettings(scale="half", sweeps=2, slots=48)  # about 4 MB a case
-PARTS = ("images", "masks", "circumferences", "manifest.json")
+PLACES = (f"{IMAGES}/*.mha", f"{MASKS}/*.mha", str(CIRCUMFERENCES), str(MANIFEST))
 
 
 def make_sample_data(directory: Path) -> list[Path]:
-    """Write the sample cases into ``directory``, which must not hold any yet; other files there stay.
+    """Write the phantom cases into ``directory``, which must not hold any yet; other files there stay.
 
     Returns:
         What was written.
+
+    Raises:
+        OptionError: when the folder holds phantom cases, their table or their manifest.
     """
     directory = Path(directory)
-    present = [part for part in PARTS if (directory / part).exists()]
+    present = sorted(path for place in PLACES for path in directory.glob(place))
     if present:
-        raise OptionError(f"{directory / present[0]} exists already; move it away, or choose another folder")
+        raise OptionError(f"{present[0]} exists already; move the phantom cases away, or choose another folder")
     directory.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=directory.parent) as temporary:
         made = Path(temporary) / "data"
         write_dataset(made, CASES, SAMPLE_SEED, SETTINGS)
-        return [Path(shutil.move(made / part, directory / part)) for part in PARTS]
+        return [_moved(file, directory / file.relative_to(made)) for file in _files(made)]
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def _moved(file: Path, target: Path) -> Path:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    return Path(shutil.move(file, target))

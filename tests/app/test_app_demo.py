@@ -12,6 +12,7 @@ import SimpleITK as sitk
 from app_harness import Server, free_port, start, stop
 
 from fetaliqa.metrics.frames import dice
+from fetaliqa.sweep import read_sweep
 
 
 @pytest.fixture(scope="module")
@@ -55,3 +56,15 @@ def test_a_sample_case_is_answered_with_masks_and_ranking(demo_server: Server, t
     assert np.flatnonzero(sitk.GetArrayFromImage(masks).any(axis=(1, 2))).tolist() == [
         frame["index"] for frame in assessment["frames"] if frame["positive"]
     ]
+
+
+def test_a_real_still_is_offered_beside_the_sweeps_and_answered_as_one_frame(demo_server: Server) -> None:
+    stills = sorted(demo_server.images.glob("*.png"))
+    offered = demo_server.raw("GET", "/datastore/?output=all").json()["objects"]
+    assert set(offered) == {path.stem for path in demo_server.images.iterdir()}
+    assert demo_server.raw("GET", "/info/").json()["not_offered"] == []
+    for still in (stills[0], stills[-1]):  # grey levels in one channel, and in three
+        answer = demo_server.infer(f"image={still.stem}", {"result_extension": ".mha"})
+        assert answer.parts()[0]["fetaliqa"]["shape"] == list(read_sweep(still).shape)
+        sent = demo_server.raw("GET", f"/datastore/image?image={still.stem}")
+        assert sent.body == still.read_bytes()

@@ -36,14 +36,14 @@ def test_sweeps_of_any_name_are_scored_and_what_is_left_out_is_told(sweep: Path,
     folder.mkdir()
     for name in (*NAMES, *BYTES):
         shutil.copy(sweep, folder / f"{name}.mha")
-    Image.fromarray(np.zeros((5, 6), np.uint8)).save(folder / "still.png")
+    Image.fromarray(np.zeros((5, 6), np.uint8)).save(folder / "still.bmp")
     assert main(["score", str(folder), "--quiet", "--json"]) == 0
     printed, said = capfd.readouterr()
     told, *records = map(json.loads, printed.splitlines())
     shown = [name.replace("\n", "\ufffd") for name in NAMES] + ["gr\ufffdsse"] * len(BYTES)
     assert sorted(record["case_id"] for record in records) == sorted(shown)
-    assert told == {"left_out": [{"path": str(folder / "still.png"), "reason": told["left_out"][0]["reason"]}]}
-    assert "still.png" in said
+    assert told == {"left_out": [{"path": str(folder / "still.bmp"), "reason": told["left_out"][0]["reason"]}]}
+    assert "still.bmp" in said
 
 
 def test_results_are_called_after_their_sweeps_whatever_their_names(sweep: Path, tmp_path: Path, capsys) -> None:

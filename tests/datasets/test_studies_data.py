@@ -204,6 +204,14 @@ def test_studies_of_phantoms_say_that_they_are_synthetic(tmp_path):
     assert Studies(tmp_path).synthetic
 
 
+def test_a_manifest_that_lists_its_phantoms_does_not_make_others_synthetic(tmp_path):
+    plain(tmp_path, {1: 1})
+    (tmp_path / "manifest.json").write_text('{"synthetic": true, "cases": [{"case_id": "p"}]}')
+    assert Studies(tmp_path).synthetic
+    plain(tmp_path, {1: 1}, name="a-patient")
+    assert not Studies(tmp_path).synthetic
+
+
 def test_the_fingerprint_changes_with_a_state_and_not_with_who_gave_it(tmp_path):
     told = record(f1="annotated/optimal", f2="empty")
     first = Studies(plain(tmp_path, {1: 1}, told)).fingerprint()

@@ -10,7 +10,7 @@ import pytest
 
 from fetaliqa.biometry import Ellipse, draw_ellipse
 from fetaliqa.quality import rank_frames
-from fetaliqa.report.contact_sheet import contact_sheet
+from fetaliqa.report.contact_sheet import CURVE_INCHES, DPI, contact_sheet
 from fetaliqa.report.palette import ACCENT, WARN
 from fetaliqa.report.picture import frame_picture
 
@@ -91,6 +91,12 @@ def test_any_number_of_sweeps_fits(tmp_path, sweeps):
 
 def test_one_image_without_spacing_is_a_sheet(tmp_path):
     sheet(tmp_path / "sheet.png", *case(sweeps=1, slots=1, good={0: 0.8}, spacing=None))
+
+
+def test_a_single_image_has_no_curve(tmp_path):
+    one = sheet(tmp_path / "one.png", *case(sweeps=1, slots=1, good={0: 0.9}))
+    two = sheet(tmp_path / "two.png", *case(sweeps=2, slots=1, good={0: 0.9}))
+    assert two.shape[0] - one.shape[0] == round(CURVE_INCHES * DPI)
 
 
 def test_one_frame_sweeps_are_drawn(tmp_path):

@@ -100,15 +100,22 @@ def test_a_still_image_does_not_take_a_series_of_dicom_frames_apart(tmp_path: Pa
     assert len(expand_cases(tmp_path, each=True)) == 4
 
 
-def test_still_images_beside_sweeps_are_named(tmp_path: Path) -> None:
-    stack = a_sweep(tmp_path / "a.mha")
-    for name in ("still.png", "other.JPG"):
-        Image.fromarray(np.zeros((5, 6), np.uint8)).save(tmp_path / name)
+def test_a_still_image_beside_sweeps_is_a_case_of_one_frame(tmp_path: Path) -> None:
+    a_sweep(tmp_path / "b.mha")
+    for name in ("a.png", "c.JPG", "d.bmp"):
+        Image.fromarray(np.full((5, 6), 9, np.uint8)).save(tmp_path / name)
     cases, left_out = look_into(tmp_path)
-    assert cases == [stack]
-    assert {one.path.name for one in left_out} == {"still.png", "other.JPG"}
-    assert all("--each" in one.reason for one in left_out)
-    assert len(look_into(tmp_path, each=True)[0]) == 3
+    assert [case.name for case in cases] == ["a.png", "b.mha", "c.JPG"]
+    assert [read_sweep(case).frame_count for case in cases] == [1, 3, 1]
+    assert [(one.path.name, "no PNG or JPEG" in one.reason) for one in left_out] == [("d.bmp", True)]
+
+
+def test_a_still_image_called_like_a_sweep_beside_it_is_left_out_by_name(tmp_path: Path) -> None:
+    stack = a_sweep(tmp_path / "a.nii.gz")
+    for name in ("a.png", "b.png"):
+        Image.fromarray(np.zeros((5, 6), np.uint8)).save(tmp_path / name)
+    assert expand_cases(tmp_path) == [stack, tmp_path / "b.png"]
+    assert reasons(tmp_path) == {"a.png": "a.nii.gz has the same name; rename one of them"}
 
 
 def test_what_cannot_be_a_case_is_named_and_what_systems_leave_behind_is_not(tmp_path: Path) -> None:
