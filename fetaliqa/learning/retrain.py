@@ -96,7 +96,8 @@ def retrain(
     if not resume:
         if request is not None and (not valid_name(request.name) or request.name in RESERVED_NAMES):
             raise OptionError(
-                f"name is {request.name!r}; it must be of letters, digits, '.', '_' and '-', and not {', '.join(RESERVED_NAMES)}"
+                f"name is {request.name!r}; it must be of letters, digits, '.', '_' and '-', and none of "
+                f"{', '.join(map(repr, RESERVED_NAMES))}"
             )
         found = check_labels(studies)  # before anything is made; what it read is checked again under the lock
     try:
