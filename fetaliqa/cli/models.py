@@ -9,17 +9,19 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fetaliqa.models.home import default_model
+
 if TYPE_CHECKING:
     from fetaliqa.models import BundleCard
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    listing = actions.add_parser("list", help="list the demo bundle and all published ones")
+    listing = actions.add_parser("list", help="list the bundles that ship and all published ones")
     show = actions.add_parser("show", help="print a bundle's card")
     verify = actions.add_parser("verify", help="check hashes, load the model and run it")
     for action in (show, verify):
-        action.add_argument("name", help="NAME, NAME@VERSION, demo, or the path of a bundle folder")
+        action.add_argument("name", help="NAME, NAME@VERSION, or the path of a bundle folder")
     verify.add_argument("--weights", help="FetalCLIP weights file (default: the imported ones)")
     publish = actions.add_parser("publish", help="use a candidate, an earlier version, or a bundle folder")
     publish.add_argument("name", help="NAME@VERSION, or the path of a bundle folder")
@@ -218,7 +220,9 @@ def _in_use(name: str, version: str | None, changed: bool, as_json: bool) -> int
     if as_json:
         print(json.dumps({"name": name, "version": version, "changed": changed}))
         return 0
-    now = "no version is in use, the demo is served" if version is None else f"version {version} is in use"
+    now = (
+        f"no version is in use, {default_model()} is served" if version is None else f"version {version} is in use"
+    )
     print(f"{name}: {now}" + ("" if changed else " (it was already)"))
     return 0
 
@@ -231,6 +235,6 @@ def _history(name: str, as_json: bool) -> int:
         print(json.dumps(lines, indent=2))
         return 0
     for line in lines:
-        version = line["version"] or "demo"
+        version = line["version"] or default_model()
         print(f"{line['time'][:19]}  {line['action']:<9}  {version:<6}  {line['reason']}".rstrip())
     return 0

@@ -44,7 +44,7 @@ class RetrainRequest:
 
     Attributes:
         mode: ``quick`` or ``full``.
-        bundle: to start from; None: the published one of ``name``, else the demo.
+        bundle: to start from; None: the published one of ``name``, else the default one.
         replay: data set whose cases are replayed; None: the one named before, else what the bundle is known for.
         replay_cases: how many are replayed to train, and to validate.
         without_replay: replay nothing, to see what that costs.

@@ -64,7 +64,7 @@ def candidates(name: str) -> list[str]:
 def history(name: str) -> list[dict[str, Any]]:
     """What was done with the versions of a model, the first thing first.
 
-    Each line has ``time``, ``action`` (candidate, publish, rollback), ``version`` (None: the demo again),
+    Each line has ``time``, ``action`` (candidate, publish, rollback), ``version`` (None: the default model again),
     ``replaced`` (the version that was in use), ``figures`` and ``reason``; a publication against the gate also has
     ``forced`` (true) and ``by`` (who). A line that cannot be read is left out.
 
@@ -187,7 +187,7 @@ def rollback(name: str, *, reason: str = "") -> str | None:
     """Go back to what was in use before the current version was published.
 
     Returns:
-        The version in use now; None: none, so that the demo is served again.
+        The version in use now; None: none, so that the default model is served again.
 
     Raises:
         NotFoundError: for an unknown name.

@@ -41,7 +41,7 @@ def test_a_training_is_started_followed_and_judged(fake: FakeServer, tmp_path: P
     assert (learning.training.possible, learning.training.labels_since) == (True, 14)
     assert [(one.action, one.version) for one in learning.history] == [
         ("publish, against the gate", "7"),
-        ("rollback", "demo"),
+        ("rollback", "default"),
         ("publish", "6"),
     ]
 

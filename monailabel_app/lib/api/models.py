@@ -97,7 +97,7 @@ def publish_version(params: JsonObject, model: str = SEG_MODEL, user: Any = ADMI
 
 @router.post("/rollback", summary="Go back to what was in use before the current version")
 def roll_back(model: str = SEG_MODEL, user: Any = ADMIN) -> dict[str, Any]:
-    """409 when nothing is published. ``version`` null: the demo is served again."""
+    """409 when nothing is published. ``version`` null: the default model is served again."""
     task = known_task(served()._infers, model)
     if current_version(model) is None:
         raise Refused(409, f"no version of {model} is published, so there is nothing to go back from")

@@ -246,7 +246,7 @@ def _publication(line: Mapping[str, Any]) -> Publication:
     return Publication(
         str(line.get("time") or ""),
         action,
-        _("demo") if version is None else str(version),
+        _("default") if version is None else str(version),
         str(line.get("reason") or ""),
     )
 
