@@ -24,9 +24,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="quick: minutes on a CPU, a compact model whole, of others the decoder; full: longer, and of others "
         "adapters and decoder (default quick)",
     )
-    parser.add_argument(
-        "--bundle", help="to start from (default: the published one of --name, else the default one)"
-    )
+    parser.add_argument("--bundle", help="to start from (default: the published one of --name, else abdomen)")
     parser.add_argument(
         "--replay",
         type=existing_folder,
