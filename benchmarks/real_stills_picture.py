@@ -37,7 +37,6 @@ STILLS = {
     "Patient01171_Plane2_1_of_1": "abdomen, Spain",
     "patient033_DZA_plane2": "femur, Algeria",
     "Patient01079_Plane3_1_of_3": "brain, Spain",
-    "Patient00023_Plane1_10_of_16": "neck vessels, Spain",
 }
 COLUMNS = 4
 DPI = 100

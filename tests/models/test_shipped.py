@@ -30,7 +30,7 @@ ABDOMENS = (
     "patient023_DZA_plane0",
     "patient025_EGY_plane0",
 )
-FEMUR, BRAIN, NECK = "patient033_DZA_plane2", "Patient01079_Plane3_1_of_3", "Patient00023_Plane1_10_of_16"
+FEMUR, BRAIN = "patient033_DZA_plane2", "Patient01079_Plane3_1_of_3"
 
 
 @pytest.fixture(scope="module")
@@ -102,14 +102,14 @@ def test_a_real_abdomen_is_outlined_by_a_fresh_install(name: str, scored: Path, 
     assert dice(found.reshape(drawn.shape), drawn > 0) >= LEAST_DICE
 
 
-@pytest.mark.parametrize("name", [FEMUR, BRAIN, NECK])
+@pytest.mark.parametrize("name", [FEMUR, BRAIN])
 def test_what_shows_no_abdomen_is_not_outlined(name: str, scored: Path) -> None:
     told = record(scored, name)
     assert told["frames"][0]["positive"] is False
     assert told["best"] is None
 
 
-@pytest.mark.parametrize("name", [*ABDOMENS, FEMUR, BRAIN, NECK])
+@pytest.mark.parametrize("name", [*ABDOMENS, FEMUR, BRAIN])
 def test_a_still_that_is_unlike_the_training_data_is_told_so_and_no_other(name: str, scored: Path) -> None:
     told = record(scored, name)
     noted = any("unlike the images that the model learnt from" in note for note in told["notes"])

@@ -1,8 +1,7 @@
 """Which images the models that ship learnt from, and which were held back.
 
 The abdomen model: a quarter of the patients, by hash, and besides never trained on are the Spanish abdomens, whose
-calipers are the reference; ACOUSLIC-AI's frames, by their licence; and what is no fetal plane at all (neck
-vessels), which is to be called unlike the training data. The head model: a fifth of HC18's patients, and of the
+calipers are the reference; ACOUSLIC-AI's frames, by their licence; and NatalIA's phantom. The head model: a fifth of HC18's patients, and of the
 other images, by hash.
 """
 
@@ -34,7 +33,7 @@ def held_out(stills: Sequence[Still], anatomy: Anatomy) -> list[Still]:
 
 
 def _teaches_abdomens(still: Still) -> bool:
-    if not still.trainable or still.plane in ("other", "phantom"):
+    if not still.trainable or still.plane == "phantom":
         return False
     return not (still.source == "spanish" and still.plane == "abdomen")
 
