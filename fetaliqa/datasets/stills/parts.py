@@ -1,8 +1,8 @@
 """Which images the models that ship learnt from, and which were held back.
 
 The abdomen model: a quarter of the patients, by hash, and besides never trained on are the Spanish abdomens, whose
-calipers are the reference; ACOUSLIC-AI's frames, by their licence; and NatalIA's phantom. The head model: a fifth of HC18's patients, and of the
-other images, by hash.
+calipers are the reference; ACOUSLIC-AI's frames, by their licence; and NatalIA's phantom. The head model: a fifth
+of HC18's patients, and of the other images, by hash.
 """
 
 from __future__ import annotations
