@@ -9,6 +9,7 @@ saw many positives in its batches takes doubtful frames for positives.
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from typing import Any
 
@@ -30,6 +31,8 @@ _WEIGHED: dict[str, Any] = {
     "positive_share": 0.25,
     "hard_share": 0.5,
     "sweep_weights": True,
+    # a trained decoder goes on from its statistics: 80 steps, most of them in windows, give others too late
+    "norm_frames": sys.maxsize,
 }
 # epochs are of 20 steps here (``GROUPED_STEPS``)
 QUICK = replace(DECODER, name="retrain-quick", epochs=4, **_GOING_ON, **_WEIGHED)

@@ -59,7 +59,7 @@ class FrameModule(pl.LightningModule):
         validation_features: the same of each validation frame.
         check_every: steps between looks whether losses are finite; before a checkpoint and before validation they
             are looked at in any case.
-        still_norms: whether batch norms of the encoder keep their statistics.
+        still_norms: whether batch norms keep their statistics.
     """
 
     def __init__(
@@ -139,20 +139,19 @@ class FrameModule(pl.LightningModule):
     # -- training -----------------------------------------------------------------------------------
 
     def train(self, mode: bool = True) -> FrameModule:
-        """Training mode, except for an encoder that does not train, or batch norms of one that does.
+        """Training mode, except for an encoder that does not train and batch norms that keep their statistics.
 
         A batch of few frames has other statistics than the frames to come, and running averages of few steps are
         neither those of before nor those of the new frames; see ``Recipe.norm_frames``.
         """
         super().train(mode)
         encoder = getattr(self.model, "visual", None)
-        if isinstance(encoder, nn.Module):
-            if self.recipe.encoder == "frozen":
-                encoder.eval()
-            elif self._still_norms:
-                for module in encoder.modules():
-                    if isinstance(module, nn.modules.batchnorm._BatchNorm):
-                        module.eval()
+        if isinstance(encoder, nn.Module) and self.recipe.encoder == "frozen":
+            encoder.eval()
+        if self._still_norms:
+            for module in self.model.modules():
+                if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                    module.eval()
         return self
 
     def on_train_start(self) -> None:

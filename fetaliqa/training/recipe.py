@@ -53,8 +53,8 @@ class Recipe:
             ``sparse-outline``: the same from a decoder that starts by expecting few outlined pixels.
         outline_prior: share of pixels that training starts by expecting inside of outlines, by the bias of the
             last layer; None: the model's own bias stays.
-        norm_frames: with fewer training frames than this, the batch norms of a convolutional encoder that trains
-            whole normalise by the statistics that they have, not by those of the batch.
+        norm_frames: with fewer training frames than this, batch norms normalise by the statistics that they have,
+            not by those of the batch.
         checked: whether training that finds no outline in its own frames is begun once more with safer settings,
             see ``fetaliqa.training.robust``.
         window: side, in cells of 16 pixels, of the windows of the frames that the decoder learns from; one that
