@@ -149,7 +149,8 @@ class FrameModule(pl.LightningModule):
         if isinstance(encoder, nn.Module) and self.recipe.encoder == "frozen":
             encoder.eval()
         if self._still_norms:
-            for module in self.model.modules():
+            still = encoder if self.recipe.encoder == "full" and isinstance(encoder, nn.Module) else self.model
+            for module in still.modules():
                 if isinstance(module, nn.modules.batchnorm._BatchNorm):
                     module.eval()
         return self

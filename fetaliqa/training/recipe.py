@@ -54,7 +54,7 @@ class Recipe:
         outline_prior: share of pixels that training starts by expecting inside of outlines, by the bias of the
             last layer; None: the model's own bias stays.
         norm_frames: with fewer training frames than this, batch norms normalise by the statistics that they have,
-            not by those of the batch.
+            not by those of the batch: those of an encoder that trains whole, else those of the decoder.
         checked: whether training that finds no outline in its own frames is begun once more with safer settings,
             see ``fetaliqa.training.robust``.
         window: side, in cells of 16 pixels, of the windows of the frames that the decoder learns from; one that

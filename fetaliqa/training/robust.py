@@ -159,7 +159,8 @@ def safer(recipe: Recipe, frames: FrameSet, seen: Seen | None) -> Recipe:
         hard_share=min(recipe.hard_share, 1 - share),
         sweep_weights=False,
         outline_prior=min(max(share * area, 0.01), 0.5),
-        norm_frames=max(recipe.norm_frames, len(frames) + 1),
+        # an encoder's norms stay as they are; those of a decoder may be what is far from the new frames
+        norm_frames=max(recipe.norm_frames, len(frames) + 1) if recipe.encoder == "full" else 0,
         clip_norm=1.0,
         checked=False,  # on the way: there is no third attempt, so this one is run to its end
     )
