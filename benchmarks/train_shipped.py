@@ -105,6 +105,12 @@ ABDOMEN_STAGES = (
         Settings(p_view=0.6, p_low_resolution=0.35, gain=(0.45, 1.5)),
         _phantoms(0.95),
     ),
+    Stage(
+        CompactRecipe(340, learning_rate=7e-4, average=0.99, plane_weight=0.7, empty_weight=0.1, seed=3),
+        (7, 3, 1, 2, 2, 1),
+        Settings(p_view=0.6, p_low_resolution=0.35, gain=(0.45, 1.5)),
+        _phantoms(0.95),
+    ),
 )
 HEAD_RECIPE = CompactRecipe(950)
 
