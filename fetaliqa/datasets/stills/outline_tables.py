@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import csv
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,6 +55,12 @@ def outline_table(*candidates: Path) -> dict[str, OutlineRow]:
         if missing:
             raise SweepError(f"{path.name}: no column {', '.join(missing)}; needed are {', '.join(NEEDED)}")
         return {row["file"]: _row(path, reader.line_num, row) for row in reader}
+
+
+def fitting_row(picture: Picture, name: str, *tables: Mapping[str, OutlineRow]) -> OutlineRow | None:
+    """The row of a file in the first of some tables where it was drawn on this picture, if any."""
+    rows = (table.get(name) for table in tables)
+    return next((row for row in rows if row is not None and row.fits(picture)), None)
 
 
 def _row(path: Path, line: int, row: dict[str, str]) -> OutlineRow:

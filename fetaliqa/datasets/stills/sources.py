@@ -20,7 +20,7 @@ from pathlib import Path
 
 from fetaliqa.biometry import Ellipse, fit_outline
 from fetaliqa.datasets.hc18 import hc18_table, line_ellipse, patient_of, read_table
-from fetaliqa.datasets.stills.outline_tables import PACKAGED, outline_table
+from fetaliqa.datasets.stills.outline_tables import PACKAGED, fitting_row, outline_table
 from fetaliqa.datasets.stills.still import CC_BY, CC_BY_NC_SA, Picture, Plane, Still, read_grey, read_picture
 from fetaliqa.errors import SweepError
 
@@ -109,8 +109,8 @@ def _hc18(
 def african(folder: Path) -> Iterator[Read]:
     """Abdomens, femurs and thoraces of five African countries; the abdomens with this project's outlines."""
     beside = folder / "african_abdomen"
-    drawn = outline_table(PACKAGED / "african.csv", beside / "ellipses.csv")
-    dotted = outline_table(PACKAGED / "african_burned_in.csv", beside / "ellipses_burned_in.csv")
+    drawn = outline_table(PACKAGED / "african.csv"), outline_table(beside / "ellipses.csv")
+    dotted = outline_table(PACKAGED / "african_burned_in.csv"), outline_table(beside / "ellipses_burned_in.csv")
     for part, plane in AFRICAN_PLANES.items():
         for file in sorted((folder / part).glob("*.png")):
             named = AFRICAN.match(file.stem)
@@ -118,9 +118,8 @@ def african(folder: Path) -> Iterator[Read]:
                 continue
             picture = read_picture(file)
             centre = COUNTRIES.get(named.group(2), named.group(2))
-            row = drawn.get(file.name) if plane == "abdomen" else None
-            row = row if row and row.fits(picture) else None
-            marks = dotted.get(file.name) if row else None
+            row = fitting_row(picture, file.name, *drawn) if plane == "abdomen" else None
+            marks = fitting_row(picture, file.name, *dotted) if row else None
             still = Still(
                 file=file,
                 sha256=picture.sha256,
@@ -142,7 +141,7 @@ def african(folder: Path) -> Iterator[Read]:
 
 def spanish(folder: Path) -> Iterator[Read]:
     """FETAL_PLANES_DB; the abdomens with this project's outlines and the ellipses through experts' calipers."""
-    drawn = outline_table(PACKAGED / "spanish.csv", folder / "fp_abdomen" / "ellipses.csv")
+    drawn = outline_table(PACKAGED / "spanish.csv"), outline_table(folder / "fp_abdomen" / "ellipses.csv")
     calipers = outline_table(folder / "fp_abdomen" / "ellipses_through_calipers.csv")
     for part, plane in SPANISH_PLANES.items():
         for file in sorted((folder / part).glob("*.png")):
@@ -150,8 +149,7 @@ def spanish(folder: Path) -> Iterator[Read]:
             if named is None:
                 continue
             picture = read_picture(file)
-            row = drawn.get(file.name) if plane == "abdomen" else None
-            row = row if row and row.fits(picture) else None
+            row = fitting_row(picture, file.name, *drawn) if plane == "abdomen" else None
             expert = calipers.get(file.name) if plane == "abdomen" else None
             still = Still(
                 file=file,

@@ -34,7 +34,8 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "labels": ("labels",),
     "precision": ("precision", "batch_size"),
 }
-FREE = {"name", "task", "epochs", "patience"}
+# the last three are for going on from a trained model, or for a convolutional encoder
+FREE = {"name", "task", "epochs", "patience", "checked", "norm_frames", "outline_prior"}
 
 
 def ablations(recipe: Recipe = FETALIQA, against: Recipe = PAPER) -> dict[str, Recipe]:
