@@ -34,6 +34,7 @@ _WEIGHED: dict[str, Any] = {
     # a trained decoder goes on from its statistics: 80 steps, most of them in windows, give others too late
     "norm_frames": sys.maxsize,
 }
+LEAST_CHECKED_EPOCHS = 4  # of fewer, by the user's wish, nobody can expect that outlines are found
 # epochs are of 20 steps here (``GROUPED_STEPS``)
 QUICK = replace(DECODER, name="retrain-quick", epochs=4, **_GOING_ON, **_WEIGHED)
 FULL = replace(FETALIQA, name="retrain-full", muon_learning_rate=2e-4, epochs=6, **_GOING_ON, **_WEIGHED)
@@ -61,4 +62,9 @@ def mode_recipe(mode: str, card: BundleCard, settings: dict[str, Any] | None = N
     recipe = (COMPACT_MODES if compact else MODES)[mode]
     if card.lora is not None:
         recipe = replace(recipe, lora=card.lora)
-    return changed(recipe, settings) if settings else recipe
+    if not settings:
+        return recipe
+    recipe = changed(recipe, settings)
+    if recipe.epochs < LEAST_CHECKED_EPOCHS and "checked" not in settings:
+        recipe = replace(recipe, checked=False)
+    return recipe
