@@ -324,6 +324,8 @@ def _trial(
     if recipe.checked:
         # several processes would have to agree on a second attempt
         alone = machine.devices * machine.num_nodes == 1
+        if not alone:
+            recipe = replace(recipe, checked=False)  # on the way: without a second attempt it is run to its end
         model, recipe, scores = fit_checked(fit, recipe, train.frames, folder, again=alone, say=say)
     else:
         model, scores = fit(recipe)
