@@ -11,13 +11,14 @@ from typing import Any
 
 import cv2
 import numpy as np
-from scipy.stats import rankdata, spearmanr
+from scipy.stats import spearmanr
 
 from fetaliqa.biometry import Ellipse, draw_ellipse, ellipse_circumference
 from fetaliqa.datasets.stills.still import Still, read_grey
 from fetaliqa.inference import Predictor, assess
 from fetaliqa.inference.options import AssessOptions
 from fetaliqa.metrics.frames import dice
+from fetaliqa.metrics.ranking import roc_auc
 from fetaliqa.sweep import sweep_from_array
 
 TILE = 224  # pixels of an overlay's side
@@ -64,8 +65,6 @@ def outcome(predictor: Predictor, still: Still, *, calipers: bool = False) -> Ou
     spacing = None if still.pixel_mm is None else (still.pixel_mm, still.pixel_mm)
     result = assess(sweep_from_array(image[None], spacing, case_id=still.name), predictor, AssessOptions())
     frame = result.record["frames"][0]
-    (chunk,) = predictor.predict(image[None], np.arange(1))
-    signals = None if chunk.signals is None else chunk.signals[0].tolist()
     ellipse = still.caliper_ellipse if calipers else still.ellipse
     reference = None
     if ellipse is not None:
@@ -84,8 +83,8 @@ def outcome(predictor: Predictor, still: Still, *, calipers: bool = False) -> Ou
         relative,
         absolute,
         float(frame["quality"]),
-        None if signals is None else signals[0],
-        None if signals is None else signals[1],
+        frame.get("expected_dice"),
+        frame.get("distance"),
     )
 
 
@@ -130,10 +129,8 @@ def negative_figures(outcomes: Sequence[Outcome]) -> dict[str, Any]:
 def area_under_curve(inside: Iterable[float], outside: Iterable[float]) -> float | None:
     """Probability that a distance of ``outside`` exceeds one of ``inside`` (ties count half)."""
     near, far = list(inside), list(outside)
-    if not near or not far:
-        return None
-    ranks = rankdata([*near, *far])[len(near) :]
-    return round(float((ranks.sum() - len(far) * (len(far) + 1) / 2) / (len(near) * len(far))), 4)
+    found = roc_auc(np.array([*near, *far], float), np.repeat([False, True], [len(near), len(far)]))
+    return None if found is None else round(found, 4)
 
 
 def rank_correlation(outcomes: Sequence[Outcome]) -> float | None:

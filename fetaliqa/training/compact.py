@@ -18,7 +18,7 @@ import torch
 from fetaliqa.errors import TrainingError
 from fetaliqa.models.compact import CompactOutputs, CompactSeg
 from fetaliqa.models.preprocess import normalise
-from fetaliqa.training.frame_heads import frame_dice, frame_head_loss
+from fetaliqa.training.frame_heads import DICE_WEIGHT, PLANE_WEIGHT, frame_dice, frame_head_loss
 from fetaliqa.training.losses import outline_loss
 
 HELD_BATCHES = 6  # drawn ahead, while the model trains
@@ -66,8 +66,8 @@ class CompactRecipe:
     warmup: float = 0.1
     average: float = 0.997
     clip_norm: float = 1.0
-    plane_weight: float = 0.2
-    dice_weight: float = 0.2
+    plane_weight: float = PLANE_WEIGHT
+    dice_weight: float = DICE_WEIGHT
     empty_weight: float = 1.0
     seed: int = 0
 

@@ -9,14 +9,12 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from bundle_cards import a_card
 
 from fetaliqa.biometry import Ellipse, draw_ellipse
 from fetaliqa.datasets.stills import sources
 from fetaliqa.models import (
     Architecture,
-    BaseReference,
-    BundleCard,
-    TrainingData,
     build_segmentation,
     save_bundle,
 )
@@ -73,19 +71,7 @@ def blind(tmp_path: Path) -> Path:
     architecture = Architecture("small", BackboneConfig(64, "test_efficientnet"), PyramidConfig(32, 32, 16))
     model = build_segmentation(architecture, random_init=True, encoder="full")
     expect_outlines(model, -8.0)
-    card = BundleCard(
-        name="compact",
-        version="1",
-        task="segmentation",
-        architecture=architecture,
-        lora=None,
-        base=BaseReference("included", "0" * 64),
-        anatomy="abdomen",
-        training_data=TrainingData("none", "0" * 64, "random weights"),
-        licence="Apache-2.0",
-        intended_use="tests",
-        limitations="random weights",
-    )
+    card = a_card(model, name="compact")
     return save_bundle(model.eval(), card, tmp_path / "blind").directory
 
 

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from bundle_cards import a_card
 from in_memory_data import a_case
 from PIL import Image
 from test_assessment import AXES, SPACING, brightness_predictor, drawn_frames
@@ -21,10 +22,7 @@ from fetaliqa.inference.plausibility import case_notes
 from fetaliqa.inference.predictor import Predictor
 from fetaliqa.models import (
     Architecture,
-    BaseReference,
     Bundle,
-    BundleCard,
-    TrainingData,
     build_segmentation,
     normalise,
     save_bundle,
@@ -177,19 +175,7 @@ def strange(tmp_path_factory):
         reference.whitening.copy_(torch.eye(len(embedding)))
         reference.mean.copy_(embedding * 0)
         reference.limit.fill_(embedding.norm() / 1.7)
-    card = BundleCard(
-        name="strange",
-        version="1",
-        task="segmentation",
-        architecture=architecture,
-        lora=None,
-        base=BaseReference("included", "0" * 64),
-        anatomy="abdomen",
-        training_data=TrainingData("none", "0" * 64, "random weights"),
-        licence="Apache-2.0",
-        intended_use="tests",
-        limitations="random weights",
-    )
+    card = a_card(model, name="strange")
     folder = tmp_path_factory.mktemp("strange")
     (folder / "images").mkdir()
     for number, frame in enumerate(frames):

@@ -1,21 +1,18 @@
 """The compact model: building, bundles in 16 bits, what it says of frames."""
 
 import json
-from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from bundle_cards import a_card
 
 from fetaliqa.errors import BundleError, OptionError, WeightsError
 from fetaliqa.inference.predictor import Predictor
 from fetaliqa.models import (
     Architecture,
-    BaseReference,
     Bundle,
-    BundleCard,
     CompactSeg,
-    TrainingData,
     build_segmentation,
     load_architecture,
     normalise,
@@ -26,22 +23,6 @@ from fetaliqa.models.backbone import IMAGENET_FILE, IMAGENET_PACKAGE, imagenet_s
 from fetaliqa.models.verify import verify_bundle
 
 SMALL = Architecture("small", BackboneConfig(64, "test_efficientnet"), PyramidConfig(32, 32, 16))
-
-
-def card() -> BundleCard:
-    return BundleCard(
-        name="compact",
-        version="1",
-        task="segmentation",
-        architecture=SMALL,
-        lora=None,
-        base=BaseReference("included", "0" * 64),
-        anatomy="abdomen",
-        training_data=TrainingData("none", "0" * 64, "random weights"),
-        licence="Apache-2.0",
-        intended_use="tests",
-        limitations="random weights",
-    )
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +40,7 @@ def frames() -> torch.Tensor:
 
 @pytest.fixture
 def bundle(model, tmp_path) -> Bundle:
-    return save_bundle(model, card(), tmp_path / "bundle")
+    return save_bundle(model, a_card(model), tmp_path / "bundle")
 
 
 def test_a_pixel_is_inside_only_where_frame_and_outline_agree(model, frames):
@@ -82,7 +63,7 @@ def test_a_bundle_is_in_16_bits_and_answers_nearly_alike(model, bundle, frames):
 
 def test_a_bundle_saved_again_is_the_same(bundle, tmp_path):
     model = bundle.load_model(merge=False)
-    again = save_bundle(model, card(), tmp_path / "again")
+    again = save_bundle(model, a_card(model), tmp_path / "again")
     assert again.card.files == bundle.card.files
     assert again.card.base == bundle.card.base
 
@@ -138,7 +119,7 @@ def test_frames_far_from_the_training_data_are_told_apart(model, frames, tmp_pat
     reference.whitening.copy_(torch.eye(len(embeddings[0])))
     limit = (embeddings[1:] - embeddings[0]).norm(dim=1).min() * 0.5
     reference.limit.fill_(limit)
-    saved = save_bundle(model, replace(card(), version="2"), tmp_path / "two")
+    saved = save_bundle(model, a_card(model, version="2"), tmp_path / "two")
     reference.limit.zero_()
     (chunk,) = Predictor(saved, "cpu").predict(frames.numpy(), np.arange(5))
     expected, distance = chunk.signals.T

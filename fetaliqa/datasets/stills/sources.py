@@ -17,10 +17,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from fetaliqa.biometry import Ellipse, fit_outline
 from fetaliqa.datasets.hc18 import hc18_table, line_ellipse, patient_of, read_table
-from fetaliqa.datasets.stills.outline_tables import PACKAGED, fitting_row, outline_table
+from fetaliqa.datasets.stills.outline_tables import PACKAGED, OutlineRow, fitting_row, outline_table
 from fetaliqa.datasets.stills.still import CC_BY, CC_BY_NC_SA, Picture, Plane, Still, read_grey, read_picture
 from fetaliqa.errors import SweepError
 
@@ -106,6 +107,13 @@ def _hc18(
         yield still, picture
 
 
+def _outlined(row: OutlineRow | None) -> dict[str, Any]:
+    """What a still has of an outline that was drawn for this project."""
+    if row is None:
+        return {}
+    return {"ellipse": row.ellipse, "outliner": "maintainer, no clinician", "confidence": row.confidence or None}
+
+
 def african(folder: Path) -> Iterator[Read]:
     """Abdomens, femurs and thoraces of five African countries; the abdomens with this project's outlines."""
     beside = folder / "african_abdomen"
@@ -130,9 +138,7 @@ def african(folder: Path) -> Iterator[Read]:
                 plane=plane,
                 licence=CC_BY,
                 trainable=True,
-                ellipse=row.ellipse if row else None,
-                outliner="maintainer, no clinician" if row else None,
-                confidence=row.confidence or None if row else None,
+                **_outlined(row),
                 burned_in=row.calipers == "yes" if row and row.calipers else centre in MARKED_COUNTRIES,
                 burned_in_ellipse=marks.ellipse if marks else None,
             )
@@ -161,9 +167,7 @@ def spanish(folder: Path) -> Iterator[Read]:
                 plane=plane,
                 licence=CC_BY,
                 trainable=True,
-                ellipse=row.ellipse if row else None,
-                outliner="maintainer, no clinician" if row else None,
-                confidence=row.confidence or None if row else None,
+                **_outlined(row),
                 burned_in=bool(row and row.calipers == "yes"),
                 caliper_ellipse=expert.ellipse if expert else None,
             )
