@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from test_compact import SMALL, card
+from bundle_cards import a_card
+from test_compact import SMALL
 
 from fetaliqa.errors import TrainingError
 from fetaliqa.inference.predictor import Predictor
@@ -42,7 +43,7 @@ def test_what_is_unlike_the_training_images_is_beyond_the_limit_and_others_are_n
     assert (own >= 1).float().mean() < 0.15
     assert (other > 1.5).all()
     # 16 bits are enough: what is read again tells nearly the same distances
-    saved = save_bundle(model, card(), tmp_path / "bundle")
+    saved = save_bundle(model, a_card(model), tmp_path / "bundle")
     assert saved.tensors("head.safetensors")["reference.whitening"].abs().max() > 0
     chunks = Predictor(saved, "cpu").predict(np.concatenate([dark(20, 3), stripes(5)]), np.arange(25))
     with torch.inference_mode():
