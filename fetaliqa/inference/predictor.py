@@ -29,7 +29,7 @@ from fetaliqa.models import (
     SegmentationModel,
     normalise,
 )
-from fetaliqa.models.compact import combined
+from fetaliqa.models.compact import combined, reference_features
 from fetaliqa.models.decoder import UnetrDecoder
 from fetaliqa.models.fast_decoder import FastDecoder
 
@@ -185,10 +185,9 @@ class Predictor:
     def _answers(self, images: torch.Tensor) -> Outputs:
         if isinstance(self.model, CompactSeg):
             outputs = self.model.outputs(images)
-            embedding = outputs.embedding.float()
-            distance = self.model.decoder.reference(embedding)
+            distance = self.model.decoder.reference(reference_features(outputs.maps))
             signals = torch.stack([torch.sigmoid(outputs.dice.float()), distance], dim=1)
-            return Outputs(torch.sigmoid(combined(outputs)), embedding, signals)
+            return Outputs(torch.sigmoid(combined(outputs)), outputs.embedding.float(), signals)
         if isinstance(self.model, SegmentationModel):
             logits, maps = self.model.outline_and_maps(images)
             return Outputs(torch.sigmoid(logits.float()), maps[-1].float().mean(dim=(2, 3)))
