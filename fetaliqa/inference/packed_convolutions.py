@@ -1,8 +1,8 @@
 """Convolutions of the compact model laid out beforehand as the CPU computes them, with the activation after them.
 
-PyTorch's own convolutions lay out their weights anew in each pass and leave the activation to a pass over memory of
-its own; with one thread most of them are not oneDNN's at all, which are faster (docs/performance.md). Here oneDNN's
-are taken, on weights that were laid out once.
+PyTorch's own convolutions lay out their weights anew in each pass and leave the activation to a pass over memory
+of its own; with one thread most of them are not even oneDNN's, which are faster (docs/performance.md). Here
+oneDNN's are taken, on weights that were laid out once.
 """
 
 from __future__ import annotations
@@ -11,8 +11,6 @@ from typing import Any
 
 import torch
 import torch.nn.functional as functional
-from timm.layers.conv2d_same import Conv2dSame
-from timm.layers.padding import pad_same_arg
 from torch import nn
 
 from fetaliqa.models.compact import CompactSeg
@@ -34,6 +32,10 @@ class PackedConv(nn.Module):
     """
 
     def __init__(self, conv: nn.Conv2d, shape: tuple[int, ...], activation: nn.Module | None) -> None:
+        # imported here: timm takes seconds, and whoever has such a model has it already
+        from timm.layers.conv2d_same import Conv2dSame
+        from timm.layers.padding import pad_same_arg
+
         super().__init__()
         weight, (rows, columns) = conv.weight.detach(), conv.padding
         if isinstance(conv, Conv2dSame):

@@ -61,9 +61,8 @@ def fuse_batch_norms(module: nn.Module) -> None:
     """Fold each batch norm into the convolution before it, in place; for inference only, where it saves a pass.
 
     Args:
-        module: in eval mode; one in which a batch norm follows a convolution, as its own next part, has them computed
-            one after the other. So it is in ``nn.Sequential`` and in timm's blocks; of timm's norms the activation
-            is left.
+        module: in eval mode. Where a batch norm is the next part after a convolution, it is taken to be computed
+            right after it, as in ``nn.Sequential`` and in timm's blocks; of timm's norms the activation is left.
     """
     for part in list(module.modules()):
         before: tuple[str, nn.Conv2d] | None = None
