@@ -51,7 +51,9 @@ class PackedConv(nn.Module):
             weight.contiguous(memory_format=torch.channels_last), *self._where, list(shape)
         )
         self._bias = None if conv.bias is None else conv.bias.detach().clone()
-        self._after = ("none", []) if activation is None else ACTIVATIONS[type(activation)]
+        self._after: tuple[str, list[float]] = ("none", [])
+        if activation is not None:
+            self._after = ACTIVATIONS[type(activation)]
 
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
         return torch.ops.mkldnn._convolution_pointwise(
