@@ -37,6 +37,7 @@ class PackedConv(nn.Module):
         from timm.layers.padding import pad_same_arg
 
         super().__init__()
+        assert not isinstance(conv.padding, str)
         weight, (rows, columns) = conv.weight.detach(), conv.padding
         if isinstance(conv, Conv2dSame):
             # more padding below and on the right than above and on the left; a kernel that begins with zeros has
