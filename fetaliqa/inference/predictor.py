@@ -18,6 +18,7 @@ from fetaliqa.inference.alike import AlikeFrames
 from fetaliqa.inference.captured import CapturedForward, Compute
 from fetaliqa.inference.outputs import Outputs, joined
 from fetaliqa.inference.packed import pack_encoder
+from fetaliqa.inference.packed_convolutions import pack_convolutions
 from fetaliqa.inference.precision import set_precision
 from fetaliqa.inference.transfers import Lane, mark, on_host, reading, send, take_over
 from fetaliqa.models import (
@@ -164,6 +165,8 @@ class Predictor:
         self.precision = set_precision(model, precision, self.device)
         if self.device.type == "cpu":
             pack_encoder(model, self.precision)
+            if isinstance(model, CompactSeg):
+                pack_convolutions(model, self.batch_size)
         self.is_segmentation = card.task == "segmentation"
         self.image_size = card.architecture.vision.image_size
         if self.device.type == "cuda":
