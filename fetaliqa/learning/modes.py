@@ -37,7 +37,7 @@ _WEIGHED: dict[str, Any] = {
 LEAST_CHECKED_EPOCHS = 4  # of fewer, by the user's wish, nobody can expect that outlines are found
 # epochs are of 20 steps here (``GROUPED_STEPS``)
 QUICK = replace(DECODER, name="retrain-quick", epochs=4, **_GOING_ON, **_WEIGHED)
-FULL = replace(FETALIQA, name="retrain-full", epochs=6, **_GOING_ON, **_WEIGHED)
+FULL = replace(FETALIQA, name="retrain-full", encoder_rate=0.4, epochs=6, **_GOING_ON, **_WEIGHED)
 MODES = {"quick": QUICK, "full": FULL}
 COMPACT_MODES = {
     "quick": replace(COMPACT, name="retrain-quick-compact", epochs=14, **_GOING_ON),

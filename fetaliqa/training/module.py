@@ -152,10 +152,16 @@ class FrameModule(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         recipe = self.recipe
-        trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
-        fused = all(parameter.is_cuda for parameter in trained)
+        rates = {True: recipe.learning_rate * recipe.encoder_rate, False: recipe.learning_rate}
+        groups: dict[bool, list[nn.Parameter]] = {True: [], False: []}
+        for name, parameter in self.model.named_parameters():
+            if parameter.requires_grad:
+                groups[name.startswith("visual.")].append(parameter)
+        fused = all(parameter.is_cuda for group in groups.values() for parameter in group)
         optimizer = torch.optim.AdamW(
-            trained, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=fused or None
+            [{"params": group, "lr": rates[encoder]} for encoder, group in groups.items() if group],
+            weight_decay=recipe.weight_decay,
+            fused=fused or None,
         )
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._rate)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -57,6 +57,7 @@ class Recipe:
         checked: whether training that finds no outline in its own frames is begun once more with safer settings,
             see ``fetaliqa.training.robust``.
         learning_rate: AdamW's, at the peak.
+        encoder_rate: of what trains in the encoder, as a share of ``learning_rate``.
         weight_decay: decoupled.
         epochs: passes over the training frames (of balanced batches: as many steps).
         batch_size: frames per step, over all devices.
@@ -92,6 +93,7 @@ class Recipe:
     norm_frames: int = 0
     checked: bool = False
     learning_rate: float = 3e-4
+    encoder_rate: float = 1.0
     weight_decay: float = 0.01
     epochs: int = 5
     batch_size: int = 32
@@ -109,8 +111,9 @@ class Recipe:
         for name, low in least.items():
             if getattr(self, name) < low:
                 raise ValueError(f"{name} is {getattr(self, name)}; {low} or more is needed")
-        if not 0 < self.learning_rate <= 1:
-            raise ValueError(f"learning_rate is {self.learning_rate}; above 0 and up to 1 is accepted")
+        for name in ("learning_rate", "encoder_rate"):
+            if not 0 < getattr(self, name) <= 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; above 0 and up to 1 is accepted")
         for name in ("positive_share", "hard_share", "warmup_share", "weight_decay"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; 0 to 1 is accepted")
@@ -169,6 +172,7 @@ FETALIQA = replace(
     sampling="balanced",
     loss="sparse-outline",
     learning_rate=1e-2,
+    encoder_rate=0.1,
     warmup_share=0.05,
     schedule="cosine",
     ema_decay=0.99,
@@ -189,6 +193,7 @@ COMPACT = replace(
     loss="outline",
     positive_share=0.5,
     learning_rate=1e-3,
+    encoder_rate=1.0,
     warmup_share=0.1,
     ema_decay=0.97,
     epochs=24,
@@ -208,7 +213,7 @@ _NAMED: dict[tuple[str, str], Recipe] = {
     ("decoder", "segmentation"): DECODER,
     ("compact", "segmentation"): COMPACT,
     ("fetaliqa", "classification"): replace(
-        FETALIQA, task="classification", loss="bce", learning_rate=3e-3, monitor="val_f1"
+        FETALIQA, task="classification", loss="bce", learning_rate=3e-3, encoder_rate=0.3, monitor="val_f1"
     ),
 }
 RECIPE_NAMES = tuple(dict.fromkeys(name for name, _ in _NAMED))

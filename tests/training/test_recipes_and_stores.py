@@ -55,6 +55,7 @@ def test_trainable_parameters_of_the_named_recipes_are_the_papers():
         ({"epochs.x": 3}, "the recipe's epochs is 5, so it has no 'x'"),
         ({"ema_decay": 1.0}, "ema_decay is 1.0"),
         ({"warmup_share": 1.5}, "warmup_share is 1.5; 0 to 1"),
+        ({"encoder_rate": 0}, "encoder_rate is 0.0; above 0"),
         ({"muon_learning_rate": 3e-3}, "recipe has no field 'muon_learning_rate'; known: batch_size"),
         ({"window": 8}, "recipe has no field 'window'; known: batch_size"),
     ],
@@ -242,6 +243,17 @@ def test_batch_dice_pools_the_pixels_of_the_batch():
     logits[0, 0, :2] = 50.0  # two pixels predicted in the first frame, none in the second
     targets = torch.tensor([[[1.0, 0, 0, 0]], [[1.0, 1, 0, 0]]])
     assert float(batch_dice_loss(logits, targets)) == pytest.approx(1 - 2 * 1 / (2 + 3))
+
+
+def test_the_encoder_learns_at_a_rate_of_its_own(a_recipe):
+    model = build_segmentation("study", random_init=True, encoder="lora")
+    for share, task in ((0.1, "fetaliqa"), (1.0, "paper")):
+        optimizer = FrameModule(model, a_recipe(task), 10, 0).configure_optimizers()["optimizer"]
+        encoder, decoder = optimizer.param_groups
+        assert encoder["initial_lr"] == pytest.approx(1e-2 * share)
+        assert decoder["initial_lr"] == pytest.approx(1e-2)
+        assert len(encoder["params"]) == sum(p.requires_grad for p in model.visual.parameters()) > 0
+        assert len(decoder["params"]) == sum(p.requires_grad for p in model.decoder.parameters()) > 0
 
 
 # -- validation ------------------------------------------------------------------------------------

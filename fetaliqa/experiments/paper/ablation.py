@@ -21,7 +21,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "loss": ("loss", "sweep_weights"),
     "sampling": ("sampling", "positive_share", "hard_share"),
     "thinning": ("frame_step", "keep_positives"),
-    "optimiser": ("learning_rate", "weight_decay"),
+    "optimiser": ("learning_rate", "encoder_rate", "weight_decay"),
     "schedule": ("warmup_share", "schedule"),
     "averaging": ("ema_decay",),
     "clipping": ("clip_norm",),
