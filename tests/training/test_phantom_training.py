@@ -90,7 +90,7 @@ def _train_level(cycle, target=3.0, told=lambda _: None):
     levels = []
 
     def answer(images, outlines):
-        levels.append(float(model.level.detach()))
+        levels.append(model.level.item())
         logits = model(images)
         return (logits - target).square().mean(), logits
 
@@ -107,13 +107,13 @@ def test_the_loop_ends_with_the_average_of_what_was_trained(steps):
     assert told[-1].dice == (1 if levels[-1] > 0 else 0)
     assert not model.training
     assert int(model.steps) == steps  # counters are the last ones, not averaged
-    assert float(model.frozen) == 1
+    assert model.frozen.item() == 1
     if steps == 200:
-        assert float(model.level) == pytest.approx(3, abs=0.1)
-        assert levels[0] < float(model.level)
-        assert float(model.level) != levels[-1]
+        assert model.level.item() == pytest.approx(3, abs=0.1)
+        assert levels[0] < model.level.item()
+        assert model.level.item() != levels[-1]
     if steps == 10:  # the average lags behind
-        assert 0 < float(model.level) < levels[-1]
+        assert 0 < model.level.item() < levels[-1]
 
 
 def test_a_loss_that_is_not_finite_ends_the_loop_with_a_sentence():
