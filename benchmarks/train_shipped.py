@@ -25,6 +25,7 @@ import torch
 from tqdm import tqdm
 
 from fetaliqa.datasets.phantom import PhantomSettings
+from fetaliqa.datasets.phantom.seeds import TRAIN
 from fetaliqa.datasets.stills.augment import NONE, Settings, augmented
 from fetaliqa.datasets.stills.catalogue import read_catalogue
 from fetaliqa.datasets.stills.parts import learnt_from
@@ -50,7 +51,7 @@ from fetaliqa.training.frames import FrameSet
 from fetaliqa.training.phantom_frames import Sampling, phantom_frames
 
 PHANTOM = PhantomSettings(scale="half")
-PHANTOM_SEEDS = range(10_000, 10_120)
+PHANTOM_SEEDS = range(TRAIN, TRAIN + 120)
 PHANTOM_FRAMES = Sampling(annotated=6, hard=6, easy=3)
 PHANTOM_SIDE = 320  # pixels; more than the grid, so that other views of a frame find detail
 HEADS_AS_NEGATIVES = 250

@@ -98,10 +98,8 @@ class UnetrDecoder(nn.Module):
         """Decode.
 
         Args:
-            images: float [N, 3, S, S], normalised; or a window of the whole images, of a side that is a
-                multiple of 16.
-            features: four float [N, width, G, G], from the shallowest tap to the deepest, G the patch grid;
-                for a window of the images, the same window of ``on_decoder_grid``'s maps.
+            images: float [N, 3, S, S], normalised; S is a multiple of 16.
+            features: four float [N, width, G, G], from the shallowest tap to the deepest, G the patch grid.
 
         Returns:
             Logits, float [N, 1, S, S].

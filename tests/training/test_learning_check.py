@@ -39,7 +39,7 @@ def compact() -> CompactSeg:
 
 
 def part(frames: FrameSet, chosen: np.ndarray) -> FrameSet:
-    names = ("images", "outline_bits", "grades", "hard", "weights", "cases", "tissues")
+    names = ("images", "outline_bits", "grades", "hard", "weights", "cases")
     return FrameSet(*(np.array(getattr(frames, name)[chosen]) for name in names))
 
 
@@ -197,7 +197,6 @@ def test_a_training_that_finds_nothing_is_begun_once_more_with_safer_settings(st
 
 def test_a_training_that_never_learns_ends_with_a_sentence(stores, a_recipe, tmp_path):
     recipe = a_recipe("fetaliqa", encoder="full", **{**CHECKED, "learning_rate": 1e-7, "epochs": 2})
-    recipe = replace(recipe, muon_learning_rate=1e-7)
     tried: list[Recipe] = []
     with pytest.raises(TrainingError, match=r"^training has not learnt: after \d+ of \d+ steps .* in mode full"):
         fit_checked(
