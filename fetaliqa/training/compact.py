@@ -32,7 +32,7 @@ class Drawn(Protocol):
     def __len__(self) -> int: ...
 
     def sample(self, index: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """A random sample: uint8 [224, 224] and its mask of 0 and 1."""
+        """A random sample: uint8 [224, 224] and its mask of 0 and 1, or probabilities (float32)."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Step:
 
 
 def compact_loss(outputs: CompactOutputs, outlines: torch.Tensor, recipe: CompactRecipe) -> torch.Tensor:
-    """Outline, plane and expected Dice together; outlines float [N, S, S], 0 or 1."""
+    """Outline, plane and expected Dice together; outlines float [N, S, S], 0 to 1, all 0 on a frame without."""
     present = (outlines.amax(dim=(1, 2)) > 0).float()
     weights = present + (1 - present) * recipe.empty_weight
     weights = weights / weights.mean().clamp(min=MIN_MEAN_WEIGHT)

@@ -14,8 +14,12 @@ import SimpleITK
 
 from fetaliqa.cli.main import main
 from fetaliqa.distillation import answers
+from fetaliqa.distillation.agreement import agreement
+from fetaliqa.distillation.answers import Answers
 from fetaliqa.distillation.sources import FileSource
-from fetaliqa.inference import AssessOptions, assess
+from fetaliqa.inference import AssessOptions, Predictor, assess
+from fetaliqa.models import Bundle
+from fetaliqa.models.store import publish_bundle
 from fetaliqa.student.folder import Student
 from fetaliqa.sweep import read_sweep
 
@@ -63,6 +67,11 @@ def bright_teacher(monkeypatch, tmp_path) -> Path:
     return tmp_path / "answers"
 
 
+@pytest.fixture
+def small_batches(monkeypatch) -> None:
+    monkeypatch.setattr("fetaliqa.distillation.lessons.SHARES", (2, 1, 1))
+
+
 def test_a_student_learns_which_frames_are_worth_a_look(cases, bright_teacher, tmp_path, capsys):
     out = tmp_path / "student"
     command = ["distill", str(cases), "--answers", str(bright_teacher), "--passes", "40"]
@@ -84,6 +93,57 @@ def test_a_student_learns_which_frames_are_worth_a_look(cases, bright_teacher, t
     assert {(frame["positive"], frame["guessed_by"]) for frame in guessed} == {(None, "student")}
     assert len(looked) + len(guessed) == 80
     assert (found["student"], whole["student"]) == (student.fingerprint, None)
+
+
+def test_a_compact_bundle_learns_to_outline_as_its_teacher_does(
+    cases, bright_teacher, small_batches, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setenv("FETALIQA_HOME", str(tmp_path / "home"))
+    out = tmp_path / "bundle"
+    command = ["distill", str(cases), "--answers", str(bright_teacher), "--steps", "12", "--name", "mine@2"]
+    assert main([*command, "--out", str(out)]) == 0
+    told = capsys.readouterr().out
+    assert "bundle mine 2 written to" in told
+    card = Bundle.open(out).card
+    held_out = card.metrics["held_out"]
+    assert card.metrics["teacher"]["fingerprint"] == TEACHER
+    assert card.architecture.name == "compact"
+    assert "Not for any clinical use" in card.intended_use
+    assert (held_out["cases"], held_out["sweeps_with_a_best_frame"]) == (2, 2)
+    assert held_out["dice_mean"] > 0.7
+    assert held_out["best_within_15"] == 2
+    assert f"a mean Dice of {held_out['dice_mean']:.3f}" in told
+
+    assert publish_bundle(out).card.name == "mine"
+    sweep = read_sweep(write_case(tmp_path / "new.mha", [33], 99))
+    found = assess(sweep, Predictor(Bundle.open(out), "cpu")).record
+    assert abs(found["best"] - 33) <= 3
+    assert found["frames"][found["best"]]["unlike_training_data"] is False
+    assert found["frames"][70]["positive"] is False
+
+
+def test_agreement_counts_what_is_missed_and_what_is_made_up():
+    outline = np.zeros((224, 224), np.uint8)
+    outline[50:150, 50:150] = 255
+    half = outline.copy()
+    half[:, 100:] = 0
+    empty = np.zeros_like(outline)
+    teacher = an_answer([outline, outline, empty, empty], [True, True, False, False], [0, -1])
+    distilled = an_answer([half, empty, outline, empty], [True, False, True, False], [1, 2])
+    assert agreement([(teacher, teacher)])["dice_mean"] == 1
+    told = agreement([(teacher, distilled)])
+    assert told["dice_mean"] == pytest.approx((2 / 3 + 0) / 2, abs=1e-4)
+    assert (told["precision"], told["recall"]) == (0.5, 0.5)
+    assert (told["sweeps_with_a_best_frame"], told["best_within_15"]) == (1, 1)
+    assert (told["sweeps_without_a_best_frame"], told["best_offered_there"]) == (1, 1)
+    assert agreement([])["dice_mean"] is None
+
+
+def an_answer(outlines: list[np.ndarray], positive: list[bool], best: list[int]) -> Answers:
+    stack = np.stack(outlines)
+    return Answers(
+        stack, stack, np.array(positive, np.float32), np.array(positive), np.array([[0, 2], [2, 4]]), np.array(best)
+    )
 
 
 def test_an_answer_is_asked_for_once_and_again_only_when_it_is_damaged(cases, tmp_path, monkeypatch):
