@@ -77,7 +77,7 @@ sample-data: install
 
 demo-model: install
 	$(BIN)/fetaliqa demo train
-	$(BIN)/fetaliqa distill
+	$(BIN)/fetaliqa distill --model demo --student
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

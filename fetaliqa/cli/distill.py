@@ -1,4 +1,4 @@
-"""``fetaliqa distill``: a small student that screens frames for a model."""
+"""``fetaliqa distill``: a compact bundle that outlines as a large model does, or a student that screens for it."""
 
 from __future__ import annotations
 
@@ -33,6 +33,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--weights", help="foundation-model weights (default: the imported ones)")
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the compact bundle to make")
     parser.add_argument(
+        "--student",
+        action="store_true",
+        help="make a student that screens frames instead; --out is then student/ in the bundle unless given",
+    )
+    parser.add_argument(
         "--start",
         metavar="BUNDLE",
         help="compact bundle to train further, or imagenet (default: the one that ships for the model's anatomy)",
@@ -42,14 +47,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=500,
         metavar="N",
-        help="of training, 16 frames each (default: 500, 20 minutes on two cores)",
+        help="of training, 16 frames each (default: 500, some 20 minutes on two cores)",
     )
     parser.add_argument(
-        "--name", metavar="NAME[@VERSION]", help="of the compact bundle (default: the model's with -compact)"
+        "--name", metavar="NAME[@VERSION]", help="of the compact bundle (default: the model's, with -compact)"
     )
     parser.add_argument("--phantoms", type=int, metavar="N", help="phantom cases, without DATA (default: 80)")
     parser.add_argument(
-        "--passes", type=int, default=15, metavar="N", help="times that each training frame is seen (default: 15)"
+        "--passes",
+        type=int,
+        default=15,
+        metavar="N",
+        help="of --student: times that each training frame is seen (default: 15)",
     )
     parser.add_argument(
         "--answers", type=Path, metavar="DIR", help="where the model's answers are kept (default: the cache)"
@@ -57,7 +66,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--device", type=device, default="auto", help="of the large model: auto, cpu, cuda or cuda:N"
     )
-    parser.add_argument("--json", action="store_true", help="print the student's card and folder as JSON")
+    parser.add_argument("--json", action="store_true", help="print folder and card as JSON")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -79,12 +88,14 @@ def run(args: argparse.Namespace) -> int:
         raise OptionError(
             f"--name {args.name!r} is not a usable name; NAME or NAME@VERSION of letters, digits, '.', '_', '-' is"
         )
+    if args.out is None and not args.student:
+        raise OptionError("give the folder of the bundle to make with --out, or make a student with --student")
     directory = resolve_bundle(args.model)
     task = read_card(directory).task
     if task != "segmentation":
         raise OptionError(f"--model {args.model}: a {task} bundle; one that outlines is needed")
     cases = sweeps_given(args.data, "distill")[0] if args.data else []
-    if args.out is None:
+    if args.student:
         return _student(args, directory, cases)
     return _bundle(args, directory, cases, name or None, version or None)
 
@@ -136,7 +147,7 @@ def _student(args: argparse.Namespace, directory: Path, cases: list[Path]) -> in
 
     sources = _sources(args, cases)
     bundle = Bundle.open(directory)
-    folder = bundle.directory / STUDENT_FOLDER
+    folder = args.out or bundle.directory / STUDENT_FOLDER
     check_free(folder)  # before the model is loaded
     teacher = Predictor(bundle, args.device, weights=args.weights)
     with Bars() as bars:

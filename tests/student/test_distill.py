@@ -74,7 +74,7 @@ def small_batches(monkeypatch) -> None:
 
 def test_a_student_learns_which_frames_are_worth_a_look(cases, bright_teacher, tmp_path, capsys):
     out = tmp_path / "student"
-    command = ["distill", str(cases), "--answers", str(bright_teacher), "--passes", "40"]
+    command = ["distill", str(cases), "--student", "--answers", str(bright_teacher), "--passes", "40"]
     assert main([*command, "--out", str(out)]) == 0
     assert "on 2 held-out cases a search finds the best frame of 2 of 2 sweeps" in capsys.readouterr().out
     told = json.loads((out / "card.json").read_text())
@@ -142,7 +142,12 @@ def test_agreement_counts_what_is_missed_and_what_is_made_up():
 def an_answer(outlines: list[np.ndarray], positive: list[bool], best: list[int]) -> Answers:
     stack = np.stack(outlines)
     return Answers(
-        stack, stack, np.array(positive, np.float32), np.array(positive), np.array([[0, 2], [2, 4]]), np.array(best)
+        stack,
+        stack,
+        np.array(positive, np.float32),
+        np.array(positive),
+        np.array([[0, 2], [2, 4]]),
+        np.array(best),
     )
 
 
@@ -170,11 +175,16 @@ def test_wrong_use_is_one_sentence_and_writes_nothing(cases, bright_teacher, tmp
         (["--phantoms", "0"], "--phantoms is 0"),
         ([str(cases), "--passes", "0"], "--passes is 0"),
         ([str(tmp_path / "nowhere")], "no such file or folder"),
+        ([str(cases), "--steps", "0"], "--steps is 0"),
+        ([str(cases), "--name", "a/b"], "--name 'a/b' is not a usable name"),
+        ([str(cases), "--start", "demo"], "--start demo: a bundle of architecture 'demo'; one of architecture"),
     ):
         assert main(["distill", *command, *tail]) == 2
         told = capsys.readouterr().err
         assert sentence in told
         assert "Traceback" not in told
+    assert main(["distill", str(cases)]) == 2
+    assert "with --out, or make a student with --student" in capsys.readouterr().err
     out.mkdir()
     assert main(["distill", str(cases), *tail]) == 2
     assert "exists already" in capsys.readouterr().err
@@ -188,6 +198,9 @@ def test_where_the_model_sees_nothing_there_is_nothing_to_learn(bright_teacher, 
     for number in range(4):
         write_case(folder / f"case{number}.mha", [-1], number)
     out = tmp_path / "student"
-    assert main(["distill", str(folder), "--out", str(out), "--answers", str(bright_teacher)]) == 1
-    assert "nothing to learn" in capsys.readouterr().err
-    assert not out.exists()
+    for student in ([], ["--student"]):
+        command = ["distill", str(folder), "--out", str(out), "--answers", str(bright_teacher), *student]
+        assert main(command) == 1
+
+        assert "nothing to learn" in capsys.readouterr().err
+        assert not out.exists()

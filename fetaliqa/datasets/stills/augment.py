@@ -114,7 +114,7 @@ def augmented(
         soft: float32 [H, W], probability of the outline, to be returned in place of the mask.
 
     Returns:
-        The square, uint8 [224, 224], and its mask of 0 and 1 (``soft``: float32), cut where the field of view ends.
+        The square, uint8 [224, 224], and its mask of 0 and 1 (or ``soft``), cut where the field of view ends.
     """
     settings = settings or Settings()
     view = random_view(SIZE, rng) if rng.random() < settings.p_view else None
