@@ -13,6 +13,7 @@ from fetaliqa.models.home import default_model
 
 if TYPE_CHECKING:
     from fetaliqa.distillation.sources import Source
+    from fetaliqa.models import Bundle
 
 MAX_PHANTOMS = 10_000
 
@@ -72,7 +73,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from fetaliqa.cli.inputs import sweeps_given
     from fetaliqa.errors import OptionError
-    from fetaliqa.models.card import read_card
     from fetaliqa.models.naming import valid_name
     from fetaliqa.models.store import resolve_bundle
 
@@ -88,13 +88,10 @@ def run(args: argparse.Namespace) -> int:
         raise OptionError(
             f"--name {args.name!r} is not a usable name; NAME or NAME@VERSION of letters, digits, '.', '_', '-' is"
         )
+    directory = resolve_bundle(args.model)
+    cases = sweeps_given(args.data, "distill")[0] if args.data else []
     if args.out is None and not args.student:
         raise OptionError("give the folder of the bundle to make with --out, or make a student with --student")
-    directory = resolve_bundle(args.model)
-    task = read_card(directory).task
-    if task != "segmentation":
-        raise OptionError(f"--model {args.model}: a {task} bundle; one that outlines is needed")
-    cases = sweeps_given(args.data, "distill")[0] if args.data else []
     if args.student:
         return _student(args, directory, cases)
     return _bundle(args, directory, cases, name or None, version or None)
@@ -106,12 +103,12 @@ def _bundle(
     # after the checks: these load torch
     from fetaliqa.distillation.bundle import DistilSettings, check_free, distil
     from fetaliqa.inference import Predictor
-    from fetaliqa.models import Bundle
     from fetaliqa.models.home import answers_folder
 
     sources = _sources(args, cases)
     check_free(args.out)  # before the model is loaded
-    teacher = Predictor(Bundle.open(directory), args.device, weights=args.weights)
+    bundle = _outlining(args.model, directory)
+    teacher = Predictor(bundle, args.device, weights=args.weights)
     settings = DistilSettings(args.steps, args.start, name, version)
     with Bars() as bars:
         made = distil(teacher, sources, args.out, args.answers or answers_folder(), bars.report, settings)
@@ -140,13 +137,12 @@ def _student(args: argparse.Namespace, directory: Path, cases: list[Path]) -> in
     from fetaliqa.distillation.learn import LearnSettings
     from fetaliqa.distillation.run import distil
     from fetaliqa.inference import Predictor
-    from fetaliqa.models import Bundle
     from fetaliqa.models.home import answers_folder
     from fetaliqa.models.store import STUDENT_FOLDER
     from fetaliqa.student.folder import check_free
 
     sources = _sources(args, cases)
-    bundle = Bundle.open(directory)
+    bundle = _outlining(args.model, directory)
     folder = args.out or bundle.directory / STUDENT_FOLDER
     check_free(folder)  # before the model is loaded
     teacher = Predictor(bundle, args.device, weights=args.weights)
@@ -182,6 +178,16 @@ def _print(folder: Path, told: dict[str, Any], limitations: str) -> None:
         print("it cannot screen frames for outlines (--screen): it would miss some or look at more than half")
         print("of the frames, or the held-out cases show the anatomy nowhere")
     print(limitations)
+
+
+def _outlining(name: str, directory: Path) -> Bundle:
+    from fetaliqa.errors import OptionError
+    from fetaliqa.models import Bundle
+
+    bundle = Bundle.open(directory)
+    if bundle.card.task != "segmentation":
+        raise OptionError(f"--model {name}: a {bundle.card.task} bundle; one that outlines is needed")
+    return bundle
 
 
 def _sources(args: argparse.Namespace, cases: list[Path]) -> list[Source]:

@@ -151,6 +151,17 @@ def an_answer(outlines: list[np.ndarray], positive: list[bool], best: list[int])
     )
 
 
+def test_outlines_are_kept_with_the_teachers_threshold_at_one_half(cases):
+    sweep = replace(read_sweep(cases / "case0.mha").frames_between(10, 20))
+    model = teacher()
+    probabilities = next(iter(model.predict(sweep.frames, np.arange(10)))).probabilities.numpy()
+    model.card.threshold = Threshold(0.9)
+    found = answers.answers_on(sweep, model)
+    assert found.positive.any()
+    sure = np.abs(probabilities - 0.9) > 0.01
+    assert np.array_equal((found.outlines > answers.HALF)[sure], (probabilities > 0.9)[sure])
+
+
 def test_an_answer_is_asked_for_once_and_again_only_when_it_is_damaged(cases, tmp_path, monkeypatch):
     store = answers.AnswerStore(tmp_path, teacher())
     source = FileSource(cases / "case0.mha")
