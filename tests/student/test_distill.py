@@ -18,10 +18,10 @@ from fetaliqa.distillation.agreement import agreement
 from fetaliqa.distillation.answers import Answers
 from fetaliqa.distillation.sources import FileSource
 from fetaliqa.inference import AssessOptions, Predictor, assess
-from fetaliqa.models import Bundle
+from fetaliqa.models import Bundle, Threshold
 from fetaliqa.models.store import publish_bundle
 from fetaliqa.student.folder import Student
-from fetaliqa.sweep import read_sweep
+from fetaliqa.sweep import read_sweep, sweep_from_array
 
 sys.path.append(str(Path(__file__).parents[1] / "inference"))
 from test_assessment import brightness_predictor
@@ -152,12 +152,13 @@ def an_answer(outlines: list[np.ndarray], positive: list[bool], best: list[int])
 
 
 def test_outlines_are_kept_with_the_teachers_threshold_at_one_half(cases):
-    sweep = replace(read_sweep(cases / "case0.mha").frames_between(10, 20))
+    sweep = sweep_from_array(read_sweep(cases / "case0.mha").frames[10:20], (1.5, 1.5))
     model = teacher()
     probabilities = next(iter(model.predict(sweep.frames, np.arange(10)))).probabilities.numpy()
     model.card.threshold = Threshold(0.9)
     found = answers.answers_on(sweep, model)
     assert found.positive.any()
+    assert ((probabilities > 0.5) & (probabilities < 0.89)).any()
     sure = np.abs(probabilities - 0.9) > 0.01
     assert np.array_equal((found.outlines > answers.HALF)[sure], (probabilities > 0.9)[sure])
 
