@@ -9,7 +9,7 @@ STAMP := $(VENV)/.installed-$(shell cat pyproject.toml constraints.txt | cksum |
 
 ORTHANC_PLUGIN := /usr/share/orthanc/plugins/libOrthancDicomWeb.so
 
-.PHONY: help install serve shell test test-fast test-full-size test-dicom orthanc lint format sample-data demo-model clean
+.PHONY: help install serve shell test test-fast test-full-size test-dicom orthanc lint format sample-data clean
 
 help:
 	@echo "make serve      set everything up and serve sample-data/ on http://$(HOST):$(PORT)"
@@ -18,7 +18,6 @@ help:
 	@echo "make test-fast  tests without the full-size model"
 	@echo "make test-dicom tests on a real DICOM archive; installs Orthanc with apt-get where it is missing"
 	@echo "make lint       formatting, lint and types"
-	@echo "make demo-model rebuild sample-data/ and train the demo model again (about 20 minutes), then its student"
 
 install: $(STAMP)
 
@@ -74,10 +73,6 @@ format: install
 
 sample-data: install
 	$(BIN)/fetaliqa demo data
-
-demo-model: install
-	$(BIN)/fetaliqa demo train
-	$(BIN)/fetaliqa distill --model demo --student
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

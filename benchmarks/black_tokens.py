@@ -114,7 +114,8 @@ def seconds_of(model: Any, images: torch.Tensor, kept: torch.Tensor | None) -> f
 
 def time_saved(share: float) -> dict[str, Any]:
     """Milliseconds a frame of a full-size encoder, with all tokens and with a share of them."""
-    from case_speed import card_of, full_size_model, machine
+    from straightforward import card_of, full_size_model
+    from timing import machine
 
     from fetaliqa.inference.predictor import Predictor
 

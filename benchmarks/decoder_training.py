@@ -1,9 +1,8 @@
 """Frames per second when FetalCLIP_SEG's decoder trains at full size, with random weights and without data.
 
-Six ways, each in a process of its own: the frozen encoder in the loop, its features cached, or cached and only
-windows decoded (8 x 8 of 14 x 14 cells, as the recipe ``decoder`` does for four fifths of its steps); each with
-freed memory given back to the system after each tensor (glibc's way) or kept. Prints frames per second and each
-way's ratio to the slowest of this run, and frames per second of the encoder alone.
+Each way in a process of its own: the frozen encoder in the loop, or its features cached, as with the recipe
+``decoder``; each with freed memory given back to the system after each tensor (glibc's way) or kept. Prints frames
+per second and each way's ratio to the slowest of this run, and frames per second of the encoder alone.
 
     python benchmarks/decoder_training.py [--batch 16] [--steps 2] [--threads 2]
 """
@@ -17,7 +16,7 @@ import sys
 import time
 from itertools import product
 
-ENCODERS = ("in the loop", "cached", "cached, windows", "alone")
+ENCODERS = ("in the loop", "cached", "alone")
 MEMORY = ("given back", "kept")
 
 
@@ -27,8 +26,6 @@ def measure(encoder: str, memory: str, batch: int, steps: int, threads: int) -> 
 
     from fetaliqa.memory import keep_freed_memory
     from fetaliqa.models import build_segmentation
-    from fetaliqa.training.recipe import recipe_named
-    from fetaliqa.training.windows import decode_windows
 
     if memory == "kept":
         keep_freed_memory()
@@ -39,9 +36,6 @@ def measure(encoder: str, memory: str, batch: int, steps: int, threads: int) -> 
     images = torch.randn(batch, 3, 224, 224).contiguous(memory_format=torch.channels_last)
     maps = torch.randn(4, batch, 1024, 14, 14)
 
-    window = recipe_named("decoder").window
-    first = torch.full((batch, 2), 3)
-
     def step() -> None:
         if encoder in ("in the loop", "alone"):
             with torch.no_grad():
@@ -50,11 +44,7 @@ def measure(encoder: str, memory: str, batch: int, steps: int, threads: int) -> 
             features = [part.contiguous(memory_format=torch.channels_last) for part in maps]
         if encoder == "alone":
             return
-        if encoder == "cached, windows":
-            logits = decode_windows(model, images, features, first, window)
-        else:
-            logits = model.decoder(images, features)
-        logits.square().mean().backward()
+        model.decoder(images, features).square().mean().backward()
         model.zero_grad(set_to_none=True)
 
     step()

@@ -1,6 +1,6 @@
 """A case of 840 frames from file to masks on a CUDA device, and how much of the device the encoder uses.
 
-FetalCLIP_SEG at full size with random weights, frames of 562 x 744 of synthetic phantoms (``case_speed.py``
+FetalCLIP_SEG at full size with random weights, frames of 562 x 744 of synthetic phantoms (``straightforward.py``
 makes both). In one run: the bfloat16 matrix products that the device reaches (the peak that shares are of), the
 encoder's TFLOP/s by counted FLOPs started kernel by kernel and recorded, the case one batch after the other,
 overlapped, and overlapped and recorded, seconds by stage, the kernels that take longest, agreement with
@@ -26,7 +26,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from case_speed import agreement, card_of, case_frames, full_size_model, machine, peak_gib, shift_logits, stages
+from case_speed import agreement, stages
+from straightforward import card_of, case_frames, full_size_model, shift_logits
+from timing import machine, peak_gib
 from torch.utils.flop_counter import FlopCounterMode
 
 GOAL_SHARE, GOAL_SECONDS = 0.5, 1.5  # of the peak, in the encoder; of a case

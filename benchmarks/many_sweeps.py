@@ -21,7 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from case_speed import machine
+from timing import machine
 
 from fetaliqa.datasets.acouslic_layout import IMAGES
 from fetaliqa.datasets.phantom.dataset import write_dataset

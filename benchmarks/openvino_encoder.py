@@ -121,7 +121,7 @@ def agreement(answers: list[np.ndarray], expected: list[np.ndarray]) -> dict[str
 
 def phantom_images(count: int) -> torch.Tensor:
     """Frames of a phantom as the encoder reads them, float32 [N, 3, 224, 224]."""
-    from case_speed import SIZE, case_frames
+    from straightforward import SIZE, case_frames
 
     from fetaliqa.geometry import SquareGrid
     from fetaliqa.models import normalise
@@ -156,7 +156,8 @@ def least_seconds(encoders: dict[str, Encoder], images: torch.Tensor, repeats: i
 
 def measure(openvino: Any, count: int, repeats: int) -> dict[str, Any]:
     """Everything, as one JSON object."""
-    from case_speed import full_size_model, machine
+    from straightforward import full_size_model
+    from timing import machine
 
     from fetaliqa.inference.precision import set_precision
 

@@ -117,7 +117,8 @@ def together(cases: list[dict[str, Any]]) -> dict[str, Any]:
 
 def speed() -> dict[str, Any]:
     """Milliseconds a frame in batches of 8, the least of three, of each precision in turn."""
-    from case_speed import full_size_model, machine
+    from straightforward import full_size_model
+    from timing import machine
 
     from fetaliqa.inference.packed import pack_encoder
     from fetaliqa.inference.precision import cpu_has_bf16, set_precision

@@ -32,7 +32,8 @@ def turned(seeds):
     """Sampled phantoms with turned grey values."""
     from dataclasses import dataclass, replace
 
-    from fetaliqa.learning.replay import VALIDATION_FRAMES, SampledPhantoms
+    from fetaliqa.learning.replay import VALIDATION_FRAMES
+    from fetaliqa.training.phantom_data import SampledPhantoms
 
     @dataclass
     class Turned(SampledPhantoms):
@@ -76,13 +77,14 @@ def main() -> int:
     args = parser.parse_args()
     os.environ["FETALIQA_HOME"] = str(args.work / "home")
 
+    from fetaliqa.datasets.phantom.seeds import TEST
     from fetaliqa.learning.gate import GateGroup, compare
-    from fetaliqa.learning.replay import VALIDATION_FRAMES, SampledPhantoms
+    from fetaliqa.learning.replay import VALIDATION_FRAMES
     from fetaliqa.learning.retrain import RetrainRequest, retrain
     from fetaliqa.models import Bundle
     from fetaliqa.models.publishing import candidate_folder
     from fetaliqa.models.store import resolve_bundle
-    from fetaliqa.training.demo import TEST_SEED
+    from fetaliqa.training.phantom_data import SampledPhantoms
 
     def say(text: str) -> None:
         print(text, file=sys.stderr, flush=True)
@@ -90,7 +92,7 @@ def main() -> int:
     studies = args.work / "studies"
     if not studies.is_dir():
         write_studies(studies)
-    tests = SampledPhantoms(tuple(range(TEST_SEED, TEST_SEED + args.test_cases)), VALIDATION_FRAMES)
+    tests = SampledPhantoms(tuple(range(TEST, TEST + args.test_cases)), VALIDATION_FRAMES)
     odds = turned(ODD_TEST)
     groups = [
         GateGroup(name, data, tuple(entry.case_id for entry in data.entries()))

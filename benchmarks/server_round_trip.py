@@ -38,7 +38,7 @@ import numpy as np
 import psutil
 import requests
 import SimpleITK as sitk
-from case_speed import machine
+from timing import machine
 from tqdm import tqdm
 
 REPOSITORY = Path(__file__).resolve().parent.parent

@@ -14,11 +14,10 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -26,12 +25,13 @@ import torch
 from tqdm import tqdm
 
 from fetaliqa.datasets.phantom import PhantomSettings
-from fetaliqa.datasets.stills.augment import Settings, augmented
+from fetaliqa.datasets.phantom.seeds import TRAIN
+from fetaliqa.datasets.stills.augment import NONE, Settings, augmented
 from fetaliqa.datasets.stills.catalogue import read_catalogue
 from fetaliqa.datasets.stills.parts import learnt_from
 from fetaliqa.datasets.stills.samples import StillSet
 from fetaliqa.datasets.stills.split import leave_out
-from fetaliqa.datasets.stills.still import Still
+from fetaliqa.datasets.stills.still import Still, read_grey
 from fetaliqa.models import (
     BaseReference,
     BundleCard,
@@ -46,15 +46,17 @@ from fetaliqa.models.backbone import imagenet_state
 from fetaliqa.models.bundle import Bundle
 from fetaliqa.models.reference import fit_reference
 from fetaliqa.training.compact import CompactRecipe, Drawn, Share, Step, train_compact
+from fetaliqa.training.frame_heads import fit_expected_dice
 from fetaliqa.training.frames import FrameSet
 from fetaliqa.training.phantom_frames import Sampling, phantom_frames
 
 PHANTOM = PhantomSettings(scale="half")
-PHANTOM_SEEDS = range(10_000, 10_120)
+PHANTOM_SEEDS = range(TRAIN, TRAIN + 120)
 PHANTOM_FRAMES = Sampling(annotated=6, hard=6, easy=3)
 PHANTOM_SIDE = 320  # pixels; more than the grid, so that other views of a frame find detail
 HEADS_AS_NEGATIVES = 250
-REFERENCE_PASSES = 3  # augmented samples of each image that the distance to the training data is fitted to
+REFERENCE_PHANTOMS = 150  # frames beside the stills, that the distance to the training data is fitted to
+EXPECTED_DICE_BATCHES = 40  # of 16 samples, that the expected Dice is fitted to
 
 # one ordinary augmentation of standard planes
 HEAD_SETTINGS = Settings(
@@ -70,6 +72,8 @@ class Stage:
         recipe: how.
         shares: of each batch: abdomens, other planes, heads, phantoms with an outline, sections of a phantom's
             trunk beside the plane, other phantom frames.
+        frame_weights: of each of these in the losses of the frame head.
+        other_planes: whether FETAL_PLANES_DB's "other" planes are among the negatives.
         stills, phantoms: augmentation. Abdomens are looked for in sweeps too: small, in other sectors, dark. A
             phantom's sector must say nothing about the answer, so most of them are seen in another one.
     """
@@ -78,6 +82,8 @@ class Stage:
     shares: tuple[int, int, int, int, int, int]
     stills: Settings
     phantoms: Settings
+    frame_weights: tuple[float, float, float, float, float, float] = (1.0, 1.0, 1.0, 1.0, 1.0, 1.0)
+    other_planes: bool = True
 
 
 def _phantoms(p_view: float) -> Settings:
@@ -111,8 +117,18 @@ ABDOMEN_STAGES = (
         Settings(p_view=0.6, p_low_resolution=0.35, gain=(0.45, 1.5)),
         _phantoms(0.95),
     ),
+    # Three of the twelve "other" planes do show an abdomen: left out from here on. Sections beside the plane weigh
+    # about as much as in a sweep.
+    Stage(
+        CompactRecipe(600, learning_rate=7e-4, average=0.99, plane_weight=1.0, empty_weight=0.1, seed=4),
+        (7, 2, 1, 2, 3, 1),
+        Settings(p_view=0.6, p_low_resolution=0.35, gain=(0.45, 1.5)),
+        _phantoms(0.8),
+        (1.0, 1.0, 1.0, 1.0, 4.0, 4.0),
+        other_planes=False,
+    ),
 )
-HEAD_RECIPE = CompactRecipe(950)
+HEAD_RECIPE = CompactRecipe(950, plane_weight=0.2)
 
 ATTRIBUTION = (
     "HC18 (van den Heuvel et al. 2018, Zenodo 1327317); African planes (Sendra-Balcells et al. 2023, Zenodo "
@@ -180,7 +196,8 @@ def rendered() -> FrameSet:
 def abdomen_data(stills: Sequence[Still], frames: FrameSet, stage: Stage) -> Data:
     """Outlined abdomens; other planes and heads as negatives; phantom frames, most of them hard negatives."""
     outlined = [one for one in stills if one.plane == "abdomen"]
-    planes = [one for one in stills if one.plane not in ("abdomen", "head")]
+    left_out = ("abdomen", "head") if stage.other_planes else ("abdomen", "head", "other")
+    planes = [one for one in stills if one.plane not in left_out]
     heads = sorted((one for one in stills if one.plane == "head"), key=lambda one: one.sha256)
     heads = heads[:HEADS_AS_NEGATIVES]
     positive = frames.grades > 0
@@ -193,7 +210,8 @@ def abdomen_data(stills: Sequence[Still], frames: FrameSet, stage: Stage) -> Dat
     )
     used = [*outlined, *planes, *heads]
     described = f"{_counts(used)}; {len(frames)} frames of {len(PHANTOM_SEEDS)} phantom cases"
-    return Data([Share(one, count) for one, count in zip(samples, stage.shares)], used, described)
+    shares = map(Share, samples, stage.shares, stage.frame_weights)
+    return Data(list(shares), used, described)
 
 
 def _counts(stills: Sequence[Still]) -> str:
@@ -238,14 +256,37 @@ def make_card(anatomy: str, name: str, data: Data, recipes: Sequence[CompactReci
     )
 
 
-def reference_samples(data: Data, passes: int) -> Any:
-    """Batches of augmented real images and phantom frames, for the distance to the training data."""
-    random = np.random.default_rng(1)
-    for share in data.shares:
-        count = min(len(share.samples) * passes, 600)
-        for start in range(0, count, 16):
-            indices = random.integers(len(share.samples), size=min(16, count - start))
-            yield np.stack([share.samples.sample(int(index), random)[0] for index in indices])
+def plain_images(stills: Sequence[Still], phantoms: np.ndarray | None) -> Iterator[np.ndarray]:
+    """Batches of training images as the predictor sees them, for the distance to the training data.
+
+    Args:
+        stills: that trained; other organs are left out.
+        phantoms: uint8 [N, S, S], phantom frames that trained.
+
+    Yields:
+        Batches of sets and planes in turn, each by patient, so that every consecutive part has some of all.
+    """
+    random = np.random.default_rng(0)  # nothing is random with NONE
+    kinds: dict[tuple[str, str], list[np.ndarray]] = defaultdict(list)
+    for one in sorted(stills, key=lambda still: still.patient):
+        if one.plane != "other":
+            kinds[one.source, one.plane].append(read_grey(one.file))
+    if phantoms is not None:
+        places = np.linspace(0, len(phantoms) - 1, min(len(phantoms), REFERENCE_PHANTOMS)).astype(int)
+        kinds["phantom", ""] = list(phantoms[places])
+    placed = [(place / len(kind), image) for kind in kinds.values() for place, image in enumerate(kind)]
+    placed.sort(key=lambda pair: pair[0])
+    for start in range(0, len(placed), 16):
+        yield np.stack([augmented(image, None, random, NONE)[0] for _, image in placed[start : start + 16]])
+
+
+def outlined_samples(data: Data) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Batches of augmented images and outlines of the first share, which are those with an outline."""
+    random, samples = np.random.default_rng(1), data.shares[0].samples
+    for _ in range(EXPECTED_DICE_BATCHES):
+        drawn = [samples.sample(int(index), random) for index in random.integers(len(samples), size=16)]
+        images, masks = map(np.stack, zip(*drawn))
+        yield torch.from_numpy(images), torch.from_numpy(masks).float()
 
 
 def main() -> None:
@@ -263,18 +304,21 @@ def main() -> None:
     if args.without:
         stills, _ = leave_out(stills, args.without)
     model = starting_model(args.start)
+    phantoms = None
     if args.anatomy == "head":
         recipes = [_shortened(HEAD_RECIPE, args.steps)]
         data = head_data(stills)
         train(model, data, recipes[0])
     else:
         frames = rendered()
+        phantoms = frames.images
         stages = ABDOMEN_STAGES[:1] if args.steps else ABDOMEN_STAGES
         recipes = [_shortened(stage.recipe, args.steps) for stage in stages]
         for stage, recipe in zip(stages, recipes):
             data = abdomen_data(stills, frames, stage)
             train(model, data, recipe)
-    fit_reference(model, reference_samples(data, REFERENCE_PASSES))
+    fit_expected_dice(model, outlined_samples(data))
+    fit_reference(model, plain_images(data.stills, phantoms))
     save_bundle(model, make_card(args.anatomy, args.out.name, data, recipes), args.out)
 
 

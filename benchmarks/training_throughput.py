@@ -1,7 +1,7 @@
 """Steps per second of training on a CUDA device, and how much of the device they use.
 
 The recipe ``fetaliqa`` as ``fetaliqa train`` runs it (Lightning, LoRA and decoder, bfloat16, batches of 32,
-Muon and AdamW, averaging, clipping, augmentation drawn anew and made on the device), on FetalCLIP_SEG at full
+AdamW, averaging, clipping, augmentation drawn anew and made on the device), on FetalCLIP_SEG at full
 size with random weights and on made-up frames. FLOPs of a step are counted on a forward and backward pass of
 one frame; the peak is a large bfloat16 matrix product. Validation, checkpoints and the first steps are not in
 the figures.

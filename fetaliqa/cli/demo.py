@@ -1,4 +1,4 @@
-"""``fetaliqa demo``: the sample cases and the demo model, made again from their seeds."""
+"""``fetaliqa demo``: what a model does on phantoms and on single images; the sample cases, made again."""
 
 from __future__ import annotations
 
@@ -12,15 +12,6 @@ from fetaliqa.cli.arguments import existing_folder
 
 def configure(parser: argparse.ArgumentParser) -> None:
     steps = parser.add_subparsers(dest="step", metavar="STEP", required=True)
-    train = steps.add_parser("train", help="train the demo model on phantoms (about 20 minutes on two cores)")
-    train.add_argument(
-        "--out",
-        type=Path,
-        metavar="DIR",
-        help="folder to make; must not exist (default: where the demo model ships)",
-    )
-    train.add_argument("--cases", type=int, help="training cases (for a quick try)")
-    train.add_argument("--steps", type=int, help="optimiser steps of each stage (for a quick try)")
     evaluate = steps.add_parser("evaluate", help="measure a model on held-out phantom cases")
     evaluate.add_argument("--model", default="demo", help="bundle (default: demo)")
     evaluate.add_argument("--cases", type=int, default=20, help="held-out cases (default: 20)")
@@ -40,48 +31,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    return {"train": _train, "evaluate": _evaluate, "images": _images, "data": _data}[args.step](args)
-
-
-def _train(args: argparse.Namespace) -> int:
-    import time
-    from dataclasses import replace
-
-    from tqdm import tqdm
-
-    from fetaliqa.errors import OptionError
-    from fetaliqa.models.home import demo_folder
-
-    out = args.out or demo_folder()
-    if out.exists():
-        raise OptionError(f"{out} exists already; move it away, or choose another folder with --out")
-    from fetaliqa.training.demo import DemoRecipe, train_demo
-
-    recipe = DemoRecipe()
-    if args.cases:
-        recipe = replace(recipe, train_cases=args.cases, validation_cases=max(2, args.cases // 10))
-    if args.steps:
-        recipe = replace(
-            recipe,
-            encoder=replace(recipe.encoder, steps=args.steps),
-            adapters=replace(recipe.adapters, steps=args.steps),
-            whole=replace(recipe.whole, steps=args.steps),
-        )
-    bars: dict[str, tqdm] = {}
-
-    def report(stage: str, done: int, total: int, remark: str) -> None:
-        if stage not in bars:
-            bars[stage] = tqdm(total=total, desc=stage, file=sys.stderr, mininterval=1)
-        bars[stage].set_postfix_str(remark, refresh=False)
-        bars[stage].update(done - bars[stage].n)
-        if done == total:
-            bars[stage].close()
-
-    started = time.monotonic()
-    bundle = train_demo(out, recipe, report)
-    print(f"demo model written to {out} in {(time.monotonic() - started) / 60:.1f} minutes")
-    print(json.dumps(bundle.card.metrics, indent=2))
-    return 0
+    return {"evaluate": _evaluate, "images": _images, "data": _data}[args.step](args)
 
 
 def _evaluate(args: argparse.Namespace) -> int:

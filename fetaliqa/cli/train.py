@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from fetaliqa.datasets.splits import Split
     from fetaliqa.training.base import Base
     from fetaliqa.training.recipe import Recipe
-    from fetaliqa.training.run import RunRequest
+    from fetaliqa.training.run_folder import RunRequest
     from fetaliqa.training.trainer import Machine
 
 # options that decide what a run is, so that one that goes on takes none of them
@@ -43,7 +43,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--anatomy", help="what is outlined, in a folder of studies (default abdomen)")
     what = parser.add_argument_group("what is trained")
     what.add_argument(
-        "--recipe", default="fetaliqa", help="paper, released-code, fetaliqa, decoder, hc18, or a JSON file"
+        "--recipe", default="fetaliqa", help="paper, released-code, fetaliqa, decoder, compact, or a JSON file"
     )
     what.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="change one recipe field")
     what.add_argument("--task", choices=("segmentation", "classification"), default=None, help="of a named recipe")
@@ -100,7 +100,8 @@ def run(args: argparse.Namespace) -> int:
     from fetaliqa.memory import keep_freed_memory
     from fetaliqa.training.base import open_base
     from fetaliqa.training.quiet import quiet_lightning
-    from fetaliqa.training.run import check_unchanged, execute, main_process, open_run, remove_unused
+    from fetaliqa.training.run import execute
+    from fetaliqa.training.run_folder import check_unchanged, main_process, open_run, remove_unused
 
     keep_freed_memory()
     quiet_lightning()
@@ -145,7 +146,7 @@ def _new_run(
     from fetaliqa.datasets.splits import custom, subject_split
     from fetaliqa.models.home import frames_folder
     from fetaliqa.training.base import open_base
-    from fetaliqa.training.run import start_run
+    from fetaliqa.training.run_folder import start_run
 
     data = open_labelled(args.data, kind=args.kind, anatomy=args.anatomy)
     entries = data.entries()
@@ -177,7 +178,7 @@ def _folder(out: Path | None, recipe: str) -> Path:
     from datetime import datetime
 
     from fetaliqa.errors import OptionError
-    from fetaliqa.training.run import main_process
+    from fetaliqa.training.run_folder import main_process
 
     chosen = out or os.environ.get(FOLDER_VARIABLE)
     if chosen is None:
@@ -190,7 +191,7 @@ def _folder(out: Path | None, recipe: str) -> Path:
 
 def _request(**values: Any) -> RunRequest:
     from fetaliqa.errors import OptionError
-    from fetaliqa.training.run import RunRequest
+    from fetaliqa.training.run_folder import RunRequest
 
     try:
         return RunRequest(**values)

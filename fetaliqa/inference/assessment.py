@@ -29,7 +29,7 @@ from fetaliqa.student.folder import Student
 from fetaliqa.sweep import Sweep
 
 ASSESSMENT_SCHEMA = 1
-ASSESSMENT_REVISION = 3  # raised when the same sweep, model and options give another record
+ASSESSMENT_REVISION = 4  # raised when the same sweep, model and options give another record
 Progress = Callable[[int, int], None]  # (frames done, frames in all)
 
 

@@ -18,6 +18,7 @@ from fetaliqa.inference.alike import AlikeFrames
 from fetaliqa.inference.captured import CapturedForward, Compute
 from fetaliqa.inference.outputs import Outputs, joined
 from fetaliqa.inference.packed import pack_encoder
+from fetaliqa.inference.packed_convolutions import pack_convolutions
 from fetaliqa.inference.precision import set_precision
 from fetaliqa.inference.transfers import Lane, mark, on_host, reading, send, take_over
 from fetaliqa.models import (
@@ -29,7 +30,7 @@ from fetaliqa.models import (
     SegmentationModel,
     normalise,
 )
-from fetaliqa.models.compact import combined
+from fetaliqa.models.compact import combined, reference_features
 from fetaliqa.models.decoder import UnetrDecoder
 from fetaliqa.models.fast_decoder import FastDecoder
 
@@ -164,6 +165,8 @@ class Predictor:
         self.precision = set_precision(model, precision, self.device)
         if self.device.type == "cpu":
             pack_encoder(model, self.precision)
+            if isinstance(model, CompactSeg):
+                pack_convolutions(model, self.batch_size)
         self.is_segmentation = card.task == "segmentation"
         self.image_size = card.architecture.vision.image_size
         if self.device.type == "cuda":
@@ -185,10 +188,9 @@ class Predictor:
     def _answers(self, images: torch.Tensor) -> Outputs:
         if isinstance(self.model, CompactSeg):
             outputs = self.model.outputs(images)
-            embedding = outputs.embedding.float()
-            distance = self.model.decoder.reference(embedding)
+            distance = self.model.decoder.reference(reference_features(outputs.maps))
             signals = torch.stack([torch.sigmoid(outputs.dice.float()), distance], dim=1)
-            return Outputs(torch.sigmoid(combined(outputs)), embedding, signals)
+            return Outputs(torch.sigmoid(combined(outputs)), outputs.embedding.float(), signals)
         if isinstance(self.model, SegmentationModel):
             logits, maps = self.model.outline_and_maps(images)
             return Outputs(torch.sigmoid(logits.float()), maps[-1].float().mean(dim=(2, 3)))

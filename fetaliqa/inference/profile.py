@@ -110,15 +110,22 @@ def outline_uncertainty(probabilities: torch.Tensor, min_pixels: int) -> torch.T
 
 
 def _uncertainty(probabilities: torch.Tensor, likeliest: torch.Tensor) -> torch.Tensor:
-    entropy = binary_entropy(probabilities)
-    mask = (probabilities > MASK_PROBABILITY).float()[:, None]
+    told = binary_entropy(likeliest).mean(dim=1)
+    masks = probabilities > MASK_PROBABILITY
+    with_mask = torch.nonzero(masks.flatten(1).sum(dim=1) >= likeliest.shape[1])[:, 0]
+    if len(with_mask):  # of most frames of a sweep there is no boundary to go along
+        mask = masks[with_mask].float()
+        band = _widened(mask) - (1 - _widened(1 - mask))
+        entropy = binary_entropy(probabilities[with_mask])
+        told[with_mask] = (entropy * band).sum(dim=(1, 2)) / band.sum(dim=(1, 2)).clamp(min=1)
+    return told
+
+
+def _widened(masks: torch.Tensor) -> torch.Tensor:
+    """Masks [n, S, S], wider by ``BAND_PIXELS`` on each side: rows, then columns, as a square is separable."""
     side = 2 * BAND_PIXELS + 1
-    outer = functional.max_pool2d(mask, side, 1, BAND_PIXELS)
-    inner = 1 - functional.max_pool2d(1 - mask, side, 1, BAND_PIXELS)
-    band = (outer - inner)[:, 0]
-    on_band = (entropy * band).sum(dim=(1, 2)) / band.sum(dim=(1, 2)).clamp(min=1)
-    without = binary_entropy(likeliest).mean(dim=1)
-    return torch.where(mask.sum(dim=(1, 2, 3)) >= likeliest.shape[1], on_band, without)
+    rows = functional.max_pool2d(masks[:, None], (side, 1), 1, (BAND_PIXELS, 0))
+    return functional.max_pool2d(rows, (1, side), 1, (0, BAND_PIXELS))[:, 0]
 
 
 def binary_entropy(probabilities: torch.Tensor) -> torch.Tensor:

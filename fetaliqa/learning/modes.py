@@ -31,13 +31,13 @@ _WEIGHED: dict[str, Any] = {
     "positive_share": 0.25,
     "hard_share": 0.5,
     "sweep_weights": True,
-    # a trained decoder goes on from its statistics: 80 steps, most of them in windows, give others too late
+    # a trained decoder goes on from its statistics: those of 80 steps would be of few frames
     "norm_frames": sys.maxsize,
 }
 LEAST_CHECKED_EPOCHS = 4  # of fewer, by the user's wish, nobody can expect that outlines are found
 # epochs are of 20 steps here (``GROUPED_STEPS``)
 QUICK = replace(DECODER, name="retrain-quick", epochs=4, **_GOING_ON, **_WEIGHED)
-FULL = replace(FETALIQA, name="retrain-full", muon_learning_rate=2e-4, epochs=6, **_GOING_ON, **_WEIGHED)
+FULL = replace(FETALIQA, name="retrain-full", encoder_rate=0.4, epochs=6, **_GOING_ON, **_WEIGHED)
 MODES = {"quick": QUICK, "full": FULL}
 COMPACT_MODES = {
     "quick": replace(COMPACT, name="retrain-quick-compact", epochs=14, **_GOING_ON),

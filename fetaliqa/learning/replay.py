@@ -16,21 +16,17 @@ from typing import Any
 
 import numpy as np
 
-from fetaliqa.anatomy import ABDOMEN, Anatomy
 from fetaliqa.datasets.labelled import CaseEntry, LabelledCase, LabelledData
 from fetaliqa.datasets.opening import open_labelled
-from fetaliqa.datasets.phantom import PhantomSettings
-from fetaliqa.datasets.phantom.excerpt import excerpt
-from fetaliqa.datasets.phantom.generate import CaseRenderer
-from fetaliqa.datasets.phantom.settings import VERSION
+from fetaliqa.datasets.phantom.seeds import TRAIN, VALIDATION
 from fetaliqa.datasets.splits import Split, subject_split
-from fetaliqa.datasets.thinned import phantom_case, thinned_case
+from fetaliqa.datasets.thinned import thinned_case
 from fetaliqa.errors import BundleError, NotFoundError, OptionError
 from fetaliqa.models import Bundle
 from fetaliqa.models.store import DEMO, resolve_bundle
 from fetaliqa.sweep.ranges import black_slots
-from fetaliqa.training.demo import PHANTOM, TRAIN_SEED, VALIDATION_SEED
-from fetaliqa.training.phantom_frames import Sampling, sample_sweep
+from fetaliqa.training.phantom_data import SampledPhantoms, WholePhantoms
+from fetaliqa.training.phantom_frames import Sampling
 from fetaliqa.training.store import near_outlined
 
 TRAIN_CASES, VALIDATION_CASES = 40, 8
@@ -57,61 +53,6 @@ class Replay:
     train: LabelledData
     validation: LabelledData
     sweeps: LabelledData
-
-
-class _Phantoms:
-    """Phantom cases of some seeds, rendered when asked for."""
-
-    name = "phantoms"
-    anatomy: Anatomy = ABDOMEN
-    synthetic = True
-    seeds: tuple[int, ...]
-
-    def entries(self) -> list[CaseEntry]:
-        return [CaseEntry(f"phantom-{seed}", f"phantom-{seed}") for seed in self.seeds]
-
-    def _seed(self, case_id: str) -> int:
-        for seed in self.seeds:
-            if case_id == f"phantom-{seed}":
-                return seed
-        raise NotFoundError(f"{case_id}: no such phantom case here")
-
-
-@dataclass
-class SampledPhantoms(_Phantoms):
-    """A few frames of each of some phantom cases, rendered when asked for; the gaps between them are left out."""
-
-    seeds: tuple[int, ...]
-    sampling: Sampling
-    settings: PhantomSettings = PHANTOM
-
-    def read(self, case_id: str) -> LabelledCase:
-        seed = self._seed(case_id)
-        renderer = CaseRenderer(seed, self.settings)
-        random = np.random.default_rng([seed, *asdict(self.sampling).values()])
-        samples = [sample_sweep(truth, self.sampling, random) for truth in renderer.plan.truths]
-        case = excerpt(renderer, [chosen for chosen, _, _ in samples], self.settings, case_id)
-        return replace(case, weights=np.concatenate([stands for _, _, stands in samples]))
-
-    def fingerprint(self) -> str:
-        made_of = [VERSION, self.settings.as_dict(), asdict(self.sampling), self.seeds]
-        return hashlib.sha256(json.dumps(made_of).encode()).hexdigest()
-
-
-@dataclass
-class WholePhantoms(_Phantoms):
-    """Phantom cases of whole sweeps, every n-th frame."""
-
-    seeds: tuple[int, ...]
-    step: int = SWEEP_STEP
-    settings: PhantomSettings = PHANTOM
-
-    def read(self, case_id: str) -> LabelledCase:
-        return phantom_case(self._seed(case_id), self.step, self.settings).case
-
-    def fingerprint(self) -> str:
-        made_of = [VERSION, self.settings.as_dict(), self.step, self.seeds]
-        return hashlib.sha256(json.dumps(made_of).encode()).hexdigest()
 
 
 class _SomeCases:
@@ -196,11 +137,13 @@ class SampledCases(_SomeCases):
 
 def phantom_replay(train_cases: int = TRAIN_CASES, validation_cases: int = VALIDATION_CASES) -> Replay:
     """Phantoms of the seeds that the demo model was trained and validated on."""
+    train = tuple(range(TRAIN, TRAIN + train_cases))
+    validation = tuple(range(VALIDATION, VALIDATION + validation_cases))
     return Replay(
         {"kind": "phantom", "train_cases": train_cases, "validation_cases": validation_cases},
-        SampledPhantoms(tuple(range(TRAIN_SEED, TRAIN_SEED + train_cases)), TRAIN_FRAMES),
-        SampledPhantoms(tuple(range(VALIDATION_SEED, VALIDATION_SEED + validation_cases)), VALIDATION_FRAMES),
-        WholePhantoms(tuple(range(VALIDATION_SEED, VALIDATION_SEED + min(SWEEP_CASES, validation_cases)))),
+        SampledPhantoms(train, TRAIN_FRAMES),
+        SampledPhantoms(validation, VALIDATION_FRAMES),
+        WholePhantoms(validation[:SWEEP_CASES], SWEEP_STEP),
     )
 
 

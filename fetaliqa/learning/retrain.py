@@ -29,7 +29,8 @@ from fetaliqa.models.publishing import add_candidate, keep_report, publish, reco
 from fetaliqa.models.refusals import short_figures
 from fetaliqa.models.store import RESERVED_NAMES, STUDENT_FOLDER, current_version, resolve_bundle
 from fetaliqa.training.quiet import quiet_lightning
-from fetaliqa.training.run import execute, main_process, open_run
+from fetaliqa.training.run import execute
+from fetaliqa.training.run_folder import main_process, open_run
 from fetaliqa.training.trainer import Machine
 
 Report = Callable[[str, int, int], None]

@@ -31,7 +31,7 @@ from fetaliqa.models.architecture import BackboneConfig
 from fetaliqa.models.home import default_model
 from fetaliqa.models.store import current_version, resolve_bundle
 from fetaliqa.training.mixture import Mixture, Source
-from fetaliqa.training.run import RunRequest, check_unchanged, start_run
+from fetaliqa.training.run_folder import RunRequest, check_unchanged, start_run
 
 SCHEMA = 1
 NAME = "fetalclip_seg"

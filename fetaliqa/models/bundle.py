@@ -81,7 +81,7 @@ class Bundle:
             weights: where the FetalCLIP weights are (or their image-encoder tensors); None for the user's imported
                 ones. Not used by a bundle that includes its encoder.
             device: where to put the model.
-            merge: fold the adapters into the weights (for inference); False keeps them trainable.
+            merge: fold the adapters and batch norms into the weights (for inference); False keeps them trainable.
 
         Raises:
             BundleError: when a file's hash is wrong, tensors are missing or extra, or the base weights are others
@@ -109,7 +109,7 @@ class Bundle:
         model.eval()
         if merge:
             model.requires_grad_(False)
-            fuse_batch_norms(model.head_module)
+            fuse_batch_norms(model)
         return model.to(device)
 
     def check_base(self) -> None:

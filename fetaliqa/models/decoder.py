@@ -61,16 +61,16 @@ def fuse_batch_norms(module: nn.Module) -> None:
     """Fold each batch norm into the convolution before it, in place; for inference only, where it saves a pass.
 
     Args:
-        module: in eval mode; made of ``nn.Sequential`` chains.
+        module: in eval mode. Where a batch norm is the next part after a convolution, it is taken to be computed
+            right after it, as in ``nn.Sequential`` and in timm's blocks; of timm's norms the activation is left.
     """
     for part in list(module.modules()):
-        if not isinstance(part, nn.Sequential):
-            continue
-        for index in range(len(part) - 1):
-            conv, norm = part[index], part[index + 1]
-            if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-                part[index] = fuse_conv_bn_eval(conv, norm)
-                part[index + 1] = nn.Identity()
+        before: tuple[str, nn.Conv2d] | None = None
+        for name, child in list(part.named_children()):
+            if before is not None and isinstance(child, nn.BatchNorm2d):
+                setattr(part, before[0], fuse_conv_bn_eval(before[1], child))
+                setattr(part, name, getattr(child, "act", nn.Identity()))
+            before = (name, child) if isinstance(child, nn.Conv2d) else None
 
 
 class UnetrDecoder(nn.Module):
@@ -98,10 +98,8 @@ class UnetrDecoder(nn.Module):
         """Decode.
 
         Args:
-            images: float [N, 3, S, S], normalised; or a window of the whole images, of a side that is a
-                multiple of 16.
-            features: four float [N, width, G, G], from the shallowest tap to the deepest, G the patch grid;
-                for a window of the images, the same window of ``on_decoder_grid``'s maps.
+            images: float [N, 3, S, S], normalised; S is a multiple of 16.
+            features: four float [N, width, G, G], from the shallowest tap to the deepest, G the patch grid.
 
         Returns:
             Logits, float [N, 1, S, S].

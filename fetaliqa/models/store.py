@@ -57,7 +57,7 @@ def resolve_bundle(spec: str | Path) -> Path:
 def _demo() -> Path:
     folder = demo_folder()
     if not (folder / CARD_FILE).is_file():
-        raise NotFoundError(f"no demo bundle in {folder}; build it with `fetaliqa demo train`")
+        raise NotFoundError(f"no demo bundle in {folder}; install fetaliqa again")
     return folder
 
 

@@ -36,7 +36,7 @@ from fetaliqa.biometry import OutlineFit
 NEGATIVE_CEILING = 0.1
 WEIGHTS = {"confidence": 0.25, "sharpness": 0.20, "area": 0.15, "shape": 0.25, "visible": 0.15}
 CLASSIFIER_WEIGHT = 0.30  # beside the others' sum of 1, then all are divided by 1.3
-EXPECTED_DICE_WEIGHT = 0.50  # likewise; more than any single part, since it alone was learnt from true outlines
+EXPECTED_DICE_WEIGHT = 0.50  # likewise; more than any single part: it is fitted to true outlines
 UNLIKE_DISTANCE = 1.0  # distance to the training data, in units of its limit: see `models.reference.fit_reference`
 UNLIKE_CEILING = 0.15  # narrow, so that the scale of all other frames is nearly that of a model without distances
 # Below 0.5 a mask has less in common with its ellipse than a half disc has; at 1 it is the ellipse.

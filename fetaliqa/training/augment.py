@@ -125,7 +125,7 @@ def augment(batch: Batch, generator: torch.Generator, settings: Augmentation = S
 
 
 def apply_changes(batch: Batch, changes: Changes, settings: Augmentation) -> Batch:
-    """Apply drawn changes; outlines and tissues move with the picture.
+    """Apply drawn changes; outlines move with the picture.
 
     Args:
         batch: n frames of side S.
@@ -148,12 +148,11 @@ def _mirrored(batch: Batch, changes: Changes, settings: Augmentation) -> Batch:
                 maps = torch.where(chosen.to(maps.device)[:, None, None], maps.flip(axis), maps)
         return maps
 
-    tissues = None if batch.tissues is None else turn(batch.tissues)
-    return Batch(turn(batch.images), turn(batch.outlines), tissues)
+    return Batch(turn(batch.images), turn(batch.outlines))
 
 
 def _moved(batch: Batch, changes: Changes, max_lost: float) -> Batch:
-    images, targets, tissues = batch.images, batch.outlines, batch.tissues
+    images, targets = batch.images, batch.outlines
     thetas = changes.thetas.to(images.device)
     pixels = images[:, None].float()
     field = functional.affine_grid(thetas, list(pixels.shape), align_corners=False)
@@ -162,9 +161,4 @@ def _moved(batch: Batch, changes: Changes, max_lost: float) -> Batch:
     # areas scale by 1 / det(theta); compare what is left with what there should be
     expected = targets.sum(dim=(1, 2)) / torch.linalg.det(thetas[:, :, :2]).abs()
     cut = (outlines.sum(dim=(1, 2)) < (1 - max_lost) * expected)[:, None, None]
-    if tissues is not None:
-        cells = tissues[:, None].float()
-        field = functional.affine_grid(thetas, list(cells.shape), align_corners=False)
-        turned = functional.grid_sample(cells, field, mode="nearest", align_corners=False)[:, 0]
-        tissues = torch.where(cut, tissues, turned.to(tissues.dtype))
-    return Batch(torch.where(cut, pixels[:, 0], both[:, 0]), torch.where(cut, targets, outlines), tissues)
+    return Batch(torch.where(cut, pixels[:, 0], both[:, 0]), torch.where(cut, targets, outlines))

@@ -38,10 +38,15 @@ class Averaging(WeightAveraging):
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
         if trainer.global_step > self._latest_update_step and self._average_model is not None:
             count = int(self._average_model.n_averaged)
-            share = 1.0 if count == 0 else 1 - min(self._decay, (1 + count) / (10 + count))
+            share = 1 - decay_at(count, self._decay) if count else 1.0
             move_towards(self._average_model.module, pl_module, share)
             self._average_model.n_averaged += 1
             self._latest_update_step = trainer.global_step
+
+
+def decay_at(step: int, decay: float) -> float:
+    """The decay of an average at a step, counted from 0: it grows to ``decay``, so that the start is forgotten."""
+    return min(decay, (1 + step) / (10 + step))
 
 
 @torch.no_grad()

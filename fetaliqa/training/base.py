@@ -16,7 +16,6 @@ from fetaliqa.models import (
     EncoderModel,
     SegmentationModel,
     Threshold,
-    VisionConfig,
     build_classification,
     build_segmentation,
     load_architecture,
@@ -25,7 +24,6 @@ from fetaliqa.models.architecture import BackboneConfig, architecture_names
 from fetaliqa.models.card import BASE_FILE
 from fetaliqa.models.hashing import tensors_sha256
 from fetaliqa.models.store import resolve_bundle
-from fetaliqa.training.anatomy import informed_start
 from fetaliqa.training.recipe import Recipe
 
 FETALCLIP = "fetalclip"
@@ -96,8 +94,6 @@ class Base:
             encoder=recipe.encoder,
             lora=recipe.lora,
         )
-        if scratch and isinstance(self.architecture.vision, VisionConfig):
-            informed_start(model.visual, self.architecture.vision, seed)
         if recipe.loss == "sparse-outline" and isinstance(model, SegmentationModel):
             expect_outlines(model, SPARSE_LOGIT)
         begin_at_prior(model, recipe)

@@ -157,8 +157,7 @@ class StepBatches(Dataset[Item]):
     """Training batches by step number, counted over all epochs.
 
     An item holds uint8 images [n, S, S], uint8 outlines [n, S, S], int64 indices [n], float weights [n] and, where
-    the recipe asks for them, of this process's part: the drawn changes of online augmentation, and float places
-    [n, 2] of windows.
+    the recipe asks for it, this process's part of the drawn changes of online augmentation.
 
     Args:
         frames: to take from.
@@ -183,8 +182,6 @@ class StepBatches(Dataset[Item]):
         if self.recipe.online is not None:
             generator = _generator(self.seed, step)
             item["changes"] = draw_changes(len(whole), generator, self.recipe.online).part(self.rank, self.world)
-        if self.recipe.window is not None:
-            item["places"] = torch.rand(len(whole), 2, generator=_generator(self.seed, step, 1))[own]
         return item
 
 

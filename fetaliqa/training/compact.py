@@ -15,15 +15,14 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from fetaliqa.errors import TrainingError
 from fetaliqa.models.compact import CompactOutputs, CompactSeg
 from fetaliqa.models.preprocess import normalise
-from fetaliqa.training.frame_heads import DICE_WEIGHT, PLANE_WEIGHT, frame_dice, frame_head_loss
+from fetaliqa.training.frame_heads import DICE_WEIGHT, PLANE_WEIGHT, frame_head_loss
+from fetaliqa.training.loop import Cycle, Step, train_cycle
 from fetaliqa.training.losses import outline_loss
 
 HELD_BATCHES = 6  # drawn ahead, while the model trains
 MIN_MEAN_WEIGHT = 0.1  # of a batch's frames, where nearly all are without an outline
-WARMUP_AVERAGE = 10  # steps after which averaged weights begin to change slowly
 
 
 class Drawn(Protocol):
@@ -37,57 +36,53 @@ class Drawn(Protocol):
 
 @dataclass(frozen=True)
 class Share:
-    """A kind of samples, and how many of them each batch has."""
+    """A kind of samples.
+
+    Attributes:
+        samples: to draw from.
+        count: of them in each batch.
+        frame_weight: of each in the losses of the frame head. Frames beside the plane are many in a sweep and few
+            in a batch; with 1 the frame head expects as few of them as the batch has.
+    """
 
     samples: Drawn
     count: int
+    frame_weight: float = 1.0
 
 
 @dataclass(frozen=True)
-class CompactRecipe:
+class CompactRecipe(Cycle):
     """How the compact model is trained.
 
     Attributes:
-        steps: optimiser steps.
-        learning_rate: at the peak of the cycle.
-        weight_decay: of matrices.
-        warmup: share of the steps with a growing learning rate.
-        average: of the averaged weights, which are kept.
-        clip_norm: largest norm of the gradient.
         plane_weight, dice_weight: of the losses of the frame head, beside the outline's.
         empty_weight: of frames without an outline in the outline's loss; the frame head tells them apart, and an
             outline that is held down by many of them is missed where it is needed.
-        seed: of samples and of new layers.
     """
 
-    steps: int
-    learning_rate: float = 1.5e-3
-    weight_decay: float = 0.01
-    warmup: float = 0.1
-    average: float = 0.997
-    clip_norm: float = 1.0
     plane_weight: float = PLANE_WEIGHT
     dice_weight: float = DICE_WEIGHT
     empty_weight: float = 1.0
-    seed: int = 0
 
 
-@dataclass(frozen=True)
-class Step:
-    """What is told of a training step: number, of how many, loss, mean Dice of the outlined samples."""
+def compact_loss(
+    outputs: CompactOutputs,
+    outlines: torch.Tensor,
+    recipe: CompactRecipe,
+    frame_weights: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """Outline, plane and expected Dice together.
 
-    number: int
-    steps: int
-    loss: float
-    dice: float
-
-
-def compact_loss(outputs: CompactOutputs, outlines: torch.Tensor, recipe: CompactRecipe) -> torch.Tensor:
-    """Outline, plane and expected Dice together; outlines float [N, S, S], 0 to 1, all 0 on a frame without."""
+    Args:
+        outputs: of N frames.
+        outlines: float [N, S, S], 0 to 1; all 0 on a frame without one.
+        recipe: weights of the parts.
+        frame_weights: float [N], of the frames in the losses of the frame head; None: all 1.
+    """
     present = (outlines.amax(dim=(1, 2)) > 0).float()
     weights = present + (1 - present) * recipe.empty_weight
     weights = weights / weights.mean().clamp(min=MIN_MEAN_WEIGHT)
-    heads = frame_head_loss(outputs, outlines, None, recipe.plane_weight, recipe.dice_weight)
+    heads = frame_head_loss(outputs, outlines, frame_weights, recipe.plane_weight, recipe.dice_weight)
     return outline_loss(outputs.outline[:, 0].float(), outlines, weights) + heads
 
 
@@ -102,43 +97,15 @@ def train_compact(
     Raises:
         TrainingError: when the loss is not a finite number.
     """
-    matrices = [one for one in model.parameters() if one.ndim > 1]
-    vectors = [one for one in model.parameters() if one.ndim <= 1]
-    optimizer = torch.optim.AdamW(
-        [{"params": matrices, "weight_decay": recipe.weight_decay}, {"params": vectors, "weight_decay": 0.0}],
-        lr=recipe.learning_rate,
-    )
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, recipe.learning_rate, total_steps=recipe.steps, pct_start=recipe.warmup
-    )
-    averaged = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    torch.manual_seed(recipe.seed)
-    model.train()
-    for number, (images, outlines) in enumerate(_batches(shares, recipe)):
+    # in the order of a batch
+    weights = torch.tensor([share.frame_weight for share in shares for _ in range(share.count)])
+    weights = weights / weights.mean()
+
+    def answer(images: torch.Tensor, outlines: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         outputs = model.outputs(normalise(images))
-        loss = compact_loss(outputs, outlines, recipe)
-        if not torch.isfinite(loss):
-            raise TrainingError(f"the loss became {float(loss)} at step {number}; lower learning_rate")
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.clip_norm)
-        optimizer.step()
-        schedule.step()
-        _average(averaged, model, min(recipe.average, (1 + number) / (WARMUP_AVERAGE + number)))
-        outlined = outlines.amax(dim=(1, 2)) > 0
-        dice = frame_dice(outputs.outline[:, 0].detach() > 0, outlines)[outlined].mean()
-        report(Step(number + 1, recipe.steps, float(loss.detach()), float(dice)))
-    model.load_state_dict(averaged)
-    model.eval()
+        return compact_loss(outputs, outlines, recipe, weights.to(outlines.device)), outputs.outline[:, 0]
 
-
-@torch.no_grad()
-def _average(averaged: dict[str, torch.Tensor], model: CompactSeg, decay: float) -> None:
-    for name, tensor in model.state_dict().items():
-        if tensor.dtype.is_floating_point:
-            averaged[name].lerp_(tensor, 1 - decay)
-        else:
-            averaged[name].copy_(tensor)
+    train_cycle(model, _batches(shares, recipe), answer, recipe, report)
 
 
 def _batches(shares: Sequence[Share], recipe: CompactRecipe) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:

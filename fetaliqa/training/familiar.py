@@ -33,7 +33,7 @@ def widen_reference(model: nn.Module, frames: FrameSet) -> None:
     found = []
     for start in range(0, len(chosen), CHUNK):
         images = torch.from_numpy(np.array(frames.images[chosen[start : start + CHUNK]])).to(device)
-        found.append(model.decoder.reference(model.outputs(model_inputs(model, images)).embedding).cpu())
+        found.append(model.decoder.reference(model.reference_features(model_inputs(model, images))).cpu())
     reached = float(torch.quantile(torch.cat(found), WITHIN))
     if reached > 1:
         model.decoder.reference.limit.mul_(reached)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import Any
 
 import lightning.pytorch as pl
@@ -13,7 +12,6 @@ from torch import nn
 
 from fetaliqa.errors import TrainingError
 from fetaliqa.models import CompactSeg, FetalCLIPSeg, Threshold
-from fetaliqa.models.architecture import DECODER_STRIDE
 from fetaliqa.models.compact import combined
 from fetaliqa.models.lora import has_adapters
 from fetaliqa.models.preprocess import model_inputs
@@ -23,10 +21,8 @@ from fetaliqa.training.finite import FiniteLosses, NotFinite
 from fetaliqa.training.frame_heads import frame_head_loss
 from fetaliqa.training.frames import Batch
 from fetaliqa.training.losses import outline_loss
-from fetaliqa.training.muon import MuonWithAdamW
 from fetaliqa.training.recipe import Recipe
 from fetaliqa.training.sums import COUNT, figures_of, sums_of
-from fetaliqa.training.windows import cut, decode_windows, outline_windows
 
 FINAL_RATE = 0.01  # of the peak learning rate, at the end of a cosine schedule
 DICE_EPS = 1e-7  # of the paper's loss (segmentation_models_pytorch's DiceLoss with smooth 0)
@@ -105,28 +101,8 @@ class FrameModule(pl.LightningModule):
         logits = self.model(images)
         return logits[:, 0] if logits.ndim == 4 else logits
 
-    def in_windows(self) -> bool:
-        """Whether the decoder learns from windows at this step."""
-        if self.recipe.window is None or not isinstance(self.model, FetalCLIPSeg):
-            return False
-        fits = self.recipe.window < self.model.architecture.vision.image_size // DECODER_STRIDE
-        return fits and self.global_step < round(self.steps * (1 - self.recipe.whole_share))
-
-    def _window_loss(self, batch: Batch, places: torch.Tensor, indices: torch.Tensor) -> torch.Tensor:
-        assert isinstance(self.model, FetalCLIPSeg)
-        assert self.recipe.window is not None
-        images = model_inputs(self.model, batch.images)
-        if self._features is None:
-            maps = self.model.features(images.contiguous(memory_format=torch.channels_last))
-        else:
-            maps = list(self._features.read(indices, images.device))
-        first = outline_windows(batch.outlines, places, self.recipe.window)
-        logits = decode_windows(self.model, images, maps, first, self.recipe.window)
-        outlines = cut(batch.outlines, first * DECODER_STRIDE, logits.shape[-1])
-        return self.loss_of(logits, replace(batch, outlines=outlines))
-
     def loss_of(self, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
-        """The recipe's loss of logits: [N], or [N, h, w] of the whole frames or windows of ``batch.outlines``."""
+        """The recipe's loss of logits: [N], or [N, S, S]."""
         logits = logits.float()
         if self.recipe.loss == "bce":
             positive = (batch.outlines.amax(dim=(1, 2)) > 0).float()
@@ -169,30 +145,24 @@ class FrameModule(pl.LightningModule):
             with torch.autocast(self.device.type, enabled=False):
                 changed = apply_changes(batch, item["changes"], self.recipe.online)
             batch = Batch(changed.images, changed.outlines, weights=batch.weights)
-        if self.in_windows():
-            loss = self._window_loss(batch, item["places"], item["indices"])
-        else:
-            loss = self._answer(batch, item["indices"], self._features)[1]
+        loss = self._answer(batch, item["indices"], self._features)[1]
         self._losses.add(self.global_step, loss)
         self.log("train_loss", loss, on_step=True, on_epoch=False, prog_bar=True, batch_size=len(batch.images))
         return loss
 
     def configure_optimizers(self) -> Any:
         recipe = self.recipe
-        named = {name: parameter for name, parameter in self.model.named_parameters() if parameter.requires_grad}
-        groups: list[dict[str, Any]] = []
-        if recipe.optimizer == "muon":
-            matrices = [name for name, parameter in named.items() if ".resblocks." in name and parameter.ndim == 2]
-            groups.append(
-                _group("muon", [named.pop(name) for name in matrices], recipe, recipe.muon_learning_rate)
-            )
-            # biases and norms are not decayed; the paper's plain AdamW decays everything
-            vectors = [name for name, parameter in named.items() if parameter.ndim < 2]
-            groups.append(
-                _group("adamw", [named.pop(name) for name in vectors], recipe, recipe.learning_rate, 0.0)
-            )
-        groups.append(_group("adamw", list(named.values()), recipe, recipe.learning_rate))
-        optimizer = MuonWithAdamW([group for group in groups if group["params"]])
+        rates = {True: recipe.learning_rate * recipe.encoder_rate, False: recipe.learning_rate}
+        groups: dict[bool, list[nn.Parameter]] = {True: [], False: []}
+        for name, parameter in self.model.named_parameters():
+            if parameter.requires_grad:
+                groups[name.startswith("visual.")].append(parameter)
+        fused = all(parameter.is_cuda for group in groups.values() for parameter in group)
+        optimizer = torch.optim.AdamW(
+            [{"params": group, "lr": rates[encoder]} for encoder, group in groups.items() if group],
+            weight_decay=recipe.weight_decay,
+            fused=fused or None,
+        )
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._rate)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
@@ -233,13 +203,6 @@ class FrameModule(pl.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self._losses.check()  # nothing is kept of weights from after a loss that is not finite
         checkpoint["figures"] = dict(self.figures)
-
-
-def _group(
-    method: str, parameters: list[nn.Parameter], recipe: Recipe, rate: float, decay: float | None = None
-) -> dict[str, Any]:
-    weight_decay = recipe.weight_decay if decay is None else decay
-    return {"method": method, "params": parameters, "lr": rate, "weight_decay": weight_decay}
 
 
 def check_trainable(model: nn.Module, recipe: Recipe) -> None:

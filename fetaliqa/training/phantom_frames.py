@@ -69,10 +69,8 @@ def case_frames(seed: int, settings: PhantomSettings, sampling: Sampling, size: 
     for sweep, truth in enumerate(renderer.plan.truths):
         chosen, hard, weights = sample_sweep(truth, sampling, random)
         if len(chosen):
-            pictures, masks, tissues = renderer.render_with_tissues(sweep, chosen)
-            parts.append(
-                frames_of_case(pictures, masks, hard=hard, case=seed, weights=weights, tissues=tissues, size=size)
-            )
+            pictures, masks = renderer.render(sweep, chosen)
+            parts.append(frames_of_case(pictures, masks, hard=hard, case=seed, weights=weights, size=size))
     return join(parts)
 
 

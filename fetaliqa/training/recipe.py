@@ -18,7 +18,6 @@ Encoder = Literal["lora", "frozen", "full"]
 Labels = Literal["any", "optimal"]
 Loss = Literal["bce", "batch-dice", "outline", "sparse-outline"]
 Sampling = Literal["shuffle", "balanced"]
-Optimizer = Literal["adamw", "muon"]
 Schedule = Literal["constant", "cosine"]
 Monitor = Literal["val_loss", "val_dice", "val_f1", "val_score"]
 Precision = Literal["bf16-mixed", "16-mixed", "32-true"]
@@ -57,13 +56,8 @@ class Recipe:
             not by those of the batch: those of an encoder that trains whole, else those of the decoder.
         checked: whether training that finds no outline in its own frames is begun once more with safer settings,
             see ``fetaliqa.training.robust``.
-        window: side, in cells of 16 pixels, of the windows of the frames that the decoder learns from; one that
-            leaves no room is the whole frame. None: whole frames.
-        whole_share: share of the steps, the last ones, that take whole frames all the same: the statistics of
-            batch norm are others there.
-        optimizer: AdamW for all, or Muon for the matrices inside of the encoder.
         learning_rate: AdamW's, at the peak.
-        muon_learning_rate: Muon's, at the peak.
+        encoder_rate: of what trains in the encoder, as a share of ``learning_rate``.
         weight_decay: decoupled.
         epochs: passes over the training frames (of balanced batches: as many steps).
         batch_size: frames per step, over all devices.
@@ -98,11 +92,8 @@ class Recipe:
     outline_prior: float | None = None
     norm_frames: int = 0
     checked: bool = False
-    window: int | None = None
-    whole_share: float = 0.2
-    optimizer: Optimizer = "adamw"
     learning_rate: float = 3e-4
-    muon_learning_rate: float = 3e-3
+    encoder_rate: float = 1.0
     weight_decay: float = 0.01
     epochs: int = 5
     batch_size: int = 32
@@ -120,10 +111,10 @@ class Recipe:
         for name, low in least.items():
             if getattr(self, name) < low:
                 raise ValueError(f"{name} is {getattr(self, name)}; {low} or more is needed")
-        for name in ("learning_rate", "muon_learning_rate"):
+        for name in ("learning_rate", "encoder_rate"):
             if not 0 < getattr(self, name) <= 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; above 0 and up to 1 is accepted")
-        for name in ("positive_share", "hard_share", "whole_share", "warmup_share", "weight_decay"):
+        for name in ("positive_share", "hard_share", "warmup_share", "weight_decay"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; 0 to 1 is accepted")
         if self.positive_share + self.hard_share > 1:
@@ -139,10 +130,6 @@ class Recipe:
         if (self.loss == "bce") != (self.task == "classification"):
             losses = "bce" if self.task == "classification" else "batch-dice, outline or sparse-outline"
             raise ValueError(f"loss {self.loss!r} for {self.task}; {losses} is needed")
-        if self.window is not None and self.window < 1:
-            raise ValueError(f"window is {self.window}; 1 or more cells, or none, is needed")
-        if self.window is not None and self.task == "classification":
-            raise ValueError(f"window is {self.window} for classification, which sees whole frames; use none")
         if self.monitor in ("val_dice", "val_score") and self.task == "classification":
             raise ValueError(f"monitor is {self.monitor!r}, which a classifier has not; use val_loss or val_f1")
         if self.sweep_weights and self.loss == "batch-dice":
@@ -184,8 +171,8 @@ FETALIQA = replace(
     online=Augmentation(),
     sampling="balanced",
     loss="sparse-outline",
-    optimizer="muon",
     learning_rate=1e-2,
+    encoder_rate=0.1,
     warmup_share=0.05,
     schedule="cosine",
     ema_decay=0.99,
@@ -194,29 +181,8 @@ FETALIQA = replace(
     choose_threshold=True,
 )
 
-# Retraining on a laptop: the frozen encoder sees each frame once, and the decoder learns from windows of it.
-# Validation is on whole frames, so before the last steps it may well get worse: no early stop.
-DECODER = replace(FETALIQA, name="decoder", encoder="frozen", online=None, window=8, patience=1000)
-
-# For a small encoder that starts from random values on few single images: docs/hc18.md.
-HC18 = replace(
-    FETALIQA,
-    name="hc18",
-    encoder="full",
-    online=Augmentation(rotation_deg=25.0, shift=0.1, zoom=0.2, flip=True, gamma=0.4, max_lost=0.15),
-    sampling="shuffle",
-    loss="outline",
-    learning_rate=3e-3,
-    muon_learning_rate=2e-3,
-    epochs=150,
-    batch_size=16,
-    warmup_share=0.02,
-    ema_decay=0.995,
-    monitor="val_loss",
-    patience=150,
-    keep_positives=False,
-    choose_threshold=False,
-)
+# Retraining on a laptop: the frozen encoder sees each frame once, and the decoder learns from what it said.
+DECODER = replace(FETALIQA, name="decoder", encoder="frozen", online=None)
 
 # For the compact network, whose encoder learnt from photographs: an ordinary recipe (one cycle of AdamW).
 COMPACT = replace(
@@ -225,9 +191,9 @@ COMPACT = replace(
     encoder="full",
     online=Augmentation(rotation_deg=30.0, shift=0.07, zoom=0.25, flip=True, gamma=0.5, gain=0.3, max_lost=0.15),
     loss="outline",
-    optimizer="adamw",
     positive_share=0.5,
     learning_rate=1e-3,
+    encoder_rate=1.0,
     warmup_share=0.1,
     ema_decay=0.97,
     epochs=24,
@@ -245,10 +211,9 @@ _NAMED: dict[tuple[str, str], Recipe] = {
     ("released-code", "classification"): RELEASED_CODE_CLS,
     ("fetaliqa", "segmentation"): FETALIQA,
     ("decoder", "segmentation"): DECODER,
-    ("hc18", "segmentation"): HC18,
     ("compact", "segmentation"): COMPACT,
     ("fetaliqa", "classification"): replace(
-        FETALIQA, task="classification", loss="bce", learning_rate=3e-3, monitor="val_f1"
+        FETALIQA, task="classification", loss="bce", learning_rate=3e-3, encoder_rate=0.3, monitor="val_f1"
     ),
 }
 RECIPE_NAMES = tuple(dict.fromkeys(name for name, _ in _NAMED))

@@ -123,9 +123,7 @@ class LearningCheck(pl.Callback):
         module: Any = pl_module
         seen = self._seen(step, module)
         module.train()  # the model's parts that stand still included
-        # on windows, the statistics of batch norm are not those of the whole frames that are looked at
-        hopeless = step == self._half and not module.in_windows()
-        if not seen.found and (hopeless or not seen.falling):
+        if not seen.found and (step == self._half or not seen.falling):
             raise NotLearning(seen)
 
     def _seen(self, step: int, module: Any) -> Seen:
@@ -154,7 +152,6 @@ def safer(recipe: Recipe, frames: FrameSet, seen: Seen | None) -> Recipe:
         recipe,
         name=f"{recipe.name}-safer",
         learning_rate=recipe.learning_rate * rate,
-        muon_learning_rate=recipe.muon_learning_rate * rate,
         positive_share=share,
         hard_share=min(recipe.hard_share, 1 - share),
         sweep_weights=False,

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from fetaliqa.datasets.acouslic_layout import CIRCUMFERENCES, IMAGES, MANIFEST, MASKS
 from fetaliqa.datasets.phantom import PhantomSettings, write_dataset
+from fetaliqa.datasets.phantom.seeds import SAMPLE
 from fetaliqa.errors import OptionError
-from fetaliqa.training.demo import SAMPLE_SEED
 
 CASES = 3
 SETTINGS = PhantomSettings(scale="half", sweeps=2, slots=48)  # about 4 MB a case
@@ -32,7 +32,7 @@ def make_sample_data(directory: Path) -> list[Path]:
     directory.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=directory.parent) as temporary:
         made = Path(temporary) / "data"
-        write_dataset(made, CASES, SAMPLE_SEED, SETTINGS)
+        write_dataset(made, CASES, SAMPLE, SETTINGS)
         return [_moved(file, directory / file.relative_to(made)) for file in _files(made)]
 
 

@@ -205,7 +205,6 @@ def open_store(folder: Path, key: str) -> FrameStore:
         column["hard"],
         column["weights"],
         column["cases"],
-        np.zeros((count, 0, 0), np.uint8),
     )
     return FrameStore(frames, tuple(record["case_ids"]), column["numbers"], column["copies"], column["lost"], key)
 
@@ -360,4 +359,4 @@ def _copied(
         images[row] = grid.to_square(picture[None]).numpy()[0]
         bits[row] = np.packbits(grid.mask_to_square(mask[None]).ravel())
         grades[row] = originals.grades[row] if mask.any() else 0
-    return FrameSet(images, bits, grades, originals.hard, originals.weights, originals.cases, originals.tissues)
+    return FrameSet(images, bits, grades, originals.hard, originals.weights, originals.cases)

@@ -43,7 +43,6 @@ COMMANDS = [
     "data acouslic nowhere",
     "data split nowhere --out split.json",
     "demo images nowhere",
-    "demo train --out .",
 ]
 
 PROGRAM = """

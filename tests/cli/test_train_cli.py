@@ -144,7 +144,7 @@ def test_the_cache_of_features_changes_no_figure(data_folder, base_bundle, tmp_p
 @pytest.mark.parametrize(
     ("more", "sentence"),
     [
-        (["--recipe", "best"], "unknown recipe 'best'; known: paper, released-code, fetaliqa, decoder, hc18"),
+        (["--recipe", "best"], "unknown recipe 'best'; known: paper, released-code, fetaliqa, decoder, compact"),
         (["--set", "epochs"], "--set 'epochs': write FIELD=VALUE"),
         (["--set", "epochs=many"], "recipe: epochs is 'many'; int is needed"),
         (["--base", "scratch:tiniest"], "unknown architecture 'tiniest'"),
@@ -249,7 +249,7 @@ def test_only_the_folder_of_a_run_can_be_resumed(tmp_path, capsys):
 def test_a_model_from_scratch_trains_its_whole_encoder(data_folder, tmp_path):
     assert load_architecture("study").vision.image_size == 64
     out = tmp_path / "run"
-    recipe = ("--recipe", "hc18", "--set", "epochs=1", "--no-test")
+    recipe = ("--set", "encoder=full", "--set", "epochs=1", "--no-test")
     assert main(quick(data_folder, "scratch:study", out, *recipe)) == 0
     card = Bundle.open(out / "trial-0/bundle").card
     assert card.base.kind == "included"

@@ -167,14 +167,16 @@ def strange(tmp_path_factory):
         cv2.circle(frames[number], (32, 32), 28, 90 + number, cv2.FILLED)
     frames[:, 20:44:6, 10:54] = 250
     with torch.no_grad():
-        for layer, bias in ((model.decoder.outline, [8.0]), (model.decoder.frame[-1], [8.0, 0.49])):
+        for layer in (model.decoder.outline, model.decoder.frame[-1]):
             layer.weight.zero_()
-            layer.bias.copy_(torch.tensor(bias))
+            layer.bias.fill_(8.0)
+        model.decoder.dice.scale.zero_()
+        model.decoder.dice.offset.fill_(0.49)
         reference = model.decoder.reference
-        embedding = model.embedding(normalise(frames))[0]
-        reference.whitening.copy_(torch.eye(len(embedding)))
-        reference.mean.copy_(embedding * 0)
-        reference.limit.fill_(embedding.norm() / 1.7)
+        features = model.reference_features(normalise(frames))[0]
+        reference.whitening.copy_(torch.eye(len(features)))
+        reference.mean.zero_()
+        reference.limit.fill_(features.norm() / 1.7)
     card = a_card(model, name="strange")
     folder = tmp_path_factory.mktemp("strange")
     (folder / "images").mkdir()

@@ -19,7 +19,7 @@ from fetaliqa.models import (
 )
 
 TINY = Architecture("tiny", VisionConfig(32, 8, 16, 4, 2, 16, 2.0), DecoderConfig((1, 2, 3, 4), 4))
-FAST = {"learning_rate": 2e-2, "window": None, "epochs": 10}  # of a model that has everything to learn
+FAST = {"learning_rate": 2e-2, "epochs": 10}  # of a model that has everything to learn
 
 
 def disc_bundle(folder: Path, seed: int = 5, lora: bool = True) -> Bundle:

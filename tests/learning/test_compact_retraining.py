@@ -37,7 +37,7 @@ def compact(tmp_path: Path) -> Bundle:
 def test_a_compact_bundle_is_trained_whole_in_both_modes_and_others_as_before(compact, untrained):
     for mode in ("quick", "full"):
         recipe = mode_recipe(mode, compact.card)
-        assert (recipe.encoder, recipe.optimizer, recipe.checked) == ("full", "adamw", True)
+        assert (recipe.encoder, recipe.encoder_rate, recipe.checked) == ("full", 1.0, True)
     assert mode_recipe("full", compact.card).epochs > mode_recipe("quick", compact.card).epochs
     assert mode_recipe("quick", untrained.card).encoder == "frozen"
     assert mode_recipe("full", untrained.card).encoder == "lora"

@@ -98,7 +98,7 @@ def test_a_model_learns_and_is_published_and_a_worse_one_is_kept_apart(
 def test_full_mode_trains_adapters_too(studies: Path, untrained: Bundle):
     result = retrain(
         studies,
-        asked(untrained, mode="full", publish=False, settings={"epochs": 1, "window": None, "checked": False}),
+        asked(untrained, mode="full", publish=False, settings={"epochs": 1, "checked": False}),
     )
     assert not result["published"]
     assert current_version("seg") is None

@@ -37,8 +37,8 @@ def test_what_is_unlike_the_training_images_is_beyond_the_limit_and_others_are_n
     fit_reference(model, [dark(60), torch.from_numpy(dark(60, 1))], share_beyond=0.05)
     assert model.training
     with torch.inference_mode():
-        own = model.decoder.reference(model.eval().embedding(_images(dark(200, 2))))
-        other = model.decoder.reference(model.embedding(_images(stripes(5))))
+        own = model.decoder.reference(model.eval().reference_features(_images(dark(200, 2))))
+        other = model.decoder.reference(model.reference_features(_images(stripes(5))))
     assert 0.5 < own.median() < 1
     assert (own >= 1).float().mean() < 0.15
     assert (other > 1.5).all()
@@ -47,7 +47,8 @@ def test_what_is_unlike_the_training_images_is_beyond_the_limit_and_others_are_n
     assert saved.tensors("head.safetensors")["reference.whitening"].abs().max() > 0
     chunks = Predictor(saved, "cpu").predict(np.concatenate([dark(20, 3), stripes(5)]), np.arange(25))
     with torch.inference_mode():
-        before = model.decoder.reference(model.embedding(_images(np.concatenate([dark(20, 3), stripes(5)]))))
+        images = _images(np.concatenate([dark(20, 3), stripes(5)]))
+        before = model.decoder.reference(model.reference_features(images))
     after = torch.cat([chunk.signals[:, 1] for chunk in chunks])
     assert torch.allclose(after, before, rtol=0.02)
     assert (after[20:] > 1.5).all()

@@ -19,7 +19,7 @@ from fetaliqa.training.base import Base
 from fetaliqa.training.batches import StepBatches, make_order
 from fetaliqa.training.features import can_cache, prepare_features
 from fetaliqa.training.module import FrameModule
-from fetaliqa.training.run import main_process
+from fetaliqa.training.run_folder import main_process
 from fetaliqa.training.trainer import Machine, fit_model
 
 QUIET = Machine(progress=False, accelerator="cpu")
@@ -78,11 +78,11 @@ class _Kill(Callback):
 
 @pytest.mark.parametrize(
     ("name", "step"),
-    # within the first epoch of 11 steps, at its end, within the second; while the decoder learns from windows
+    # within the first epoch of 11 steps, at its end, within the second
     [("fetaliqa", 3), ("fetaliqa", 11), ("fetaliqa", 14), ("decoder", 14)],
 )
 def test_a_run_killed_at_any_step_goes_on_with_the_same_result(stores, a_recipe, tmp_path, name, step):
-    recipe = a_recipe(name, epochs=2, **({"window": 1} if name == "decoder" else {}))
+    recipe = a_recipe(name, epochs=2)
     whole = a_model(recipe)
     scores = fit_model(whole, recipe, *stores, tmp_path / "whole", seed=5, machine=QUIET)
     assert scores["steps_run"] == 22
@@ -170,7 +170,7 @@ def test_a_copied_model_reads_the_same_features_file(stores, a_recipe, tmp_path)
 
 def test_every_trainable_parameter_of_a_full_encoder_gets_a_gradient(a_recipe):
     # else processes that train together wait for gradients that never come
-    recipe = a_recipe("hc18")
+    recipe = a_recipe(encoder="full")
     model = Base("scratch:tiny", TINY, "included", False, None, "Apache-2.0").build(recipe, 0).train()
     model(torch.randn(2, 3, 32, 32)).square().mean().backward()
     assert [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None] == []
@@ -245,11 +245,11 @@ def test_adapters_learn_and_a_frozen_encoder_stays_as_it_was(stores, a_recipe, t
 
 
 @pytest.mark.parametrize(
-    ("name", "task", "window"),
-    [("paper", "segmentation", None), ("paper", "classification", None), ("decoder", "segmentation", 1)],
+    ("name", "task"),
+    [("paper", "segmentation"), ("paper", "classification"), ("decoder", "segmentation")],
 )
-def test_cached_features_train_the_same_model(name, task, window, stores, a_recipe, tmp_path):
-    recipe = a_recipe(name, task, encoder="frozen", window=window)
+def test_cached_features_train_the_same_model(name, task, stores, a_recipe, tmp_path):
+    recipe = a_recipe(name, task, encoder="frozen")
     assert can_cache(recipe)
     models = []
     for cached in (False, True):
@@ -265,34 +265,6 @@ def test_cached_features_train_the_same_model(name, task, window, stores, a_reci
         models.append(state(model))
     for name, tensor in models[0].items():
         torch.testing.assert_close(tensor, models[1][name], rtol=1e-3, atol=1e-5)
-
-
-def test_the_decoder_recipe_learns_from_windows_and_at_last_from_whole_frames(stores, a_recipe, tmp_path):
-    recipe = a_recipe("decoder", epochs=16, window=1)
-    model, sides = a_model(recipe), []
-    model.decoder.register_forward_hook(
-        lambda decoder, _, logits: sides.append(logits.shape[-1]) if decoder.training else None
-    )
-    held = [prepare_features(model, store, tmp_path / "features") for store in stores]
-    scores = fit_model(
-        *(model, recipe, *stores, tmp_path / "run"),
-        seed=1,
-        machine=QUIET,
-        features=held[0],
-        validation_features=held[1],
-    )
-    assert sides == [16] * 141 + [32] * 35  # a fifth of 176 steps
-    assert scores["val_dice"] > 0.7
-
-
-def test_a_window_as_large_as_the_frame_is_the_frame(stores, a_recipe, tmp_path):
-    models = []
-    for window in (None, 8):  # TINY's frames are of 2 x 2 cells
-        recipe = a_recipe("decoder", epochs=1, window=window)
-        model = a_model(recipe)
-        fit_model(model, recipe, *stores, tmp_path / str(window), seed=1, machine=QUIET)
-        models.append(state(model))
-    assert same(*models)
 
 
 def test_features_of_other_weights_are_not_taken_for_these(stores, a_recipe, tmp_path):
@@ -326,7 +298,7 @@ from disc_data import DiscData, TINY
 from fetaliqa.models import build_classification, build_segmentation
 from fetaliqa.training.quiet import quiet_lightning
 from fetaliqa.training.recipe import changed, recipe_named
-from fetaliqa.training.run import main_process
+from fetaliqa.training.run_folder import main_process
 from fetaliqa.training.store import StoreRequest, prepare_frames
 from fetaliqa.training.trainer import Machine, fit_model
 quiet_lightning()
@@ -373,7 +345,7 @@ def test_two_processes_reach_the_loss_of_one(task, tolerance, tmp_path):
 def test_a_decoder_for_sparse_outlines_starts_by_expecting_few(a_recipe):
     models = {
         loss: Base("scratch:tiny", TINY, "included", False, None, "Apache-2.0").build(
-            a_recipe("hc18", loss=loss), 0
+            a_recipe(encoder="full", loss=loss), 0
         )
         for loss in ("outline", "sparse-outline")
     }

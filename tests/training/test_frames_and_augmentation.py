@@ -8,20 +8,14 @@ import pytest
 import torch
 
 from fetaliqa.training.augment import STILL, Augmentation, apply_changes, augment, draw_changes
-from fetaliqa.training.frames import BalancedBatches, Batch, FrameSet, frames_of_case, join
-from fetaliqa.training.losses import outline_loss, smoothed_dice_loss
+from fetaliqa.training.frames import Batch, frames_of_case, join
+from fetaliqa.training.losses import outline_loss
 
 
 def _disc(center=(112, 112), radius=30, size=224):
     mask = np.zeros((size, size), np.uint8)
     cv2.circle(mask, center, radius, 1, cv2.FILLED)
     return mask
-
-
-def _frame_set(grades, hard):
-    count = len(grades)
-    empty = np.zeros((count, 0, 0), np.uint8)
-    return FrameSet(empty, empty, grades, hard, np.ones(count), np.zeros(count), empty)
 
 
 def test_frames_keep_their_outline_and_grade():
@@ -34,40 +28,6 @@ def test_frames_keep_their_outline_and_grade():
     batch = both.batch(np.array([2, 1]))
     np.testing.assert_array_equal(batch.images.numpy(), frames[[2, 1]])
     np.testing.assert_array_equal(batch.outlines.numpy(), (masks[[2, 1]] > 0).astype(np.float32))
-    assert batch.tissues is None
-
-
-def test_tissues_lie_where_they_lie_in_the_picture():
-    tissues = np.zeros((1, 100, 200), np.uint8)
-    tissues[0, :50, 100:] = 7  # of the square's 200 rows, the picture is the middle half
-    frames = np.zeros((1, 100, 200), np.uint8)
-    both = frames_of_case(frames, frames, hard=np.array([True]), case=0, tissues=tissues)
-    expected = np.zeros((56, 56), np.int64)
-    expected[14:28, 28:] = 7
-    np.testing.assert_array_equal(both.batch(np.array([0])).tissues[0].numpy(), expected)
-
-
-def test_batches_hold_fixed_shares_however_rare_the_anatomy_is():
-    grades = np.zeros(1000, np.uint8)
-    grades[:10] = 1
-    hard = np.zeros(1000, bool)
-    hard[10:40] = True
-    batches = BalancedBatches(_frame_set(grades, hard), 16, seed=0)
-    for _ in range(50):
-        chosen = next(batches)
-        assert (grades[chosen] > 0).sum() == 8
-        assert hard[chosen].sum() == 4
-
-
-def test_the_same_seed_gives_the_same_batches():
-    frames = _frame_set((np.arange(100) % 5 == 0).astype(np.uint8), np.arange(100) % 2 == 0)
-    one, two = (BalancedBatches(frames, 8, seed=3) for _ in range(2))
-    assert all(np.array_equal(next(one), next(two)) for _ in range(30))
-
-
-def test_no_frame_with_an_outline_is_an_error():
-    with pytest.raises(ValueError, match="no frame with an outline"):
-        BalancedBatches(_frame_set(np.zeros(10, np.uint8), np.zeros(10, bool)), 4, seed=0)
 
 
 def test_augmentation_never_pushes_the_outline_out_of_the_picture():
@@ -92,16 +52,13 @@ def test_augmentation_moves_most_frames():
 
 
 @pytest.mark.parametrize("moves", [True, False])
-def test_picture_outline_and_tissues_move_together(moves):
+def test_picture_and_outline_move_together(moves):
     targets = torch.from_numpy(np.stack([_disc((80, 100), 40)] * 30)).float()
-    tissues = torch.nn.functional.avg_pool2d(targets[:, None], 4)[:, 0].round().long() * 3
     settings = Augmentation() if moves else STILL
-    drawn = Batch((targets * 200).to(torch.uint8), targets, tissues)
+    drawn = Batch((targets * 200).to(torch.uint8), targets)
     batch = augment(drawn, torch.Generator().manual_seed(1), settings)
-    assert batch.tissues is not None
-    cells = torch.nn.functional.avg_pool2d(batch.outlines[:, None], 4)[:, 0] >= 0.5
-    assert ((batch.tissues == 3) == cells).float().mean() > 0.98
-    assert set(batch.tissues.unique().tolist()) == {0, 3}
+    shown = batch.images > 60  # half of the darkest grey level that gamma and gain make of 200
+    assert (shown == (batch.outlines > 0)).float().mean() > 0.99
     mirrored = batch.outlines[:, :, :112].sum(dim=(1, 2)) < batch.outlines[:, :, 112:].sum(dim=(1, 2))
     assert 5 < int(mirrored.sum()) < 25
     if not moves:
@@ -136,9 +93,21 @@ def test_impossible_augmentation_is_refused():
         Augmentation(zoom=1.5)
 
 
+def test_the_loss_of_a_frame_is_its_cross_entropy_and_its_smoothed_dice():
+    logits = torch.tensor([[[2.0, -1.0]], [[-3.0, 0.5]]])
+    targets = torch.tensor([[[1.0, 0.0]], [[0.0, 0.0]]])
+    p = torch.sigmoid(logits)
+    cross = -(targets * p.log() + (1 - targets) * (1 - p).log()).mean(dim=(1, 2))
+    dice = 1 - (2 * (p * targets).sum(dim=(1, 2)) + 5) / (p.sum(dim=(1, 2)) + targets.sum(dim=(1, 2)) + 5)
+    expected = (cross + dice).tolist()
+    assert outline_loss(logits, targets, smooth=5).item() == pytest.approx(sum(expected) / 2)
+    weighed = outline_loss(logits, targets, torch.tensor([0.5, 3.0]), smooth=5)
+    assert weighed.item() == pytest.approx((0.5 * expected[0] + 3 * expected[1]) / 2)
+
+
 def test_a_batch_without_any_outline_still_gives_gradient():
     logits = torch.full((2, 224, 224), -1.0, requires_grad=True)
-    smoothed_dice_loss(logits, torch.zeros(2, 224, 224)).backward()
+    outline_loss(logits, torch.zeros(2, 224, 224)).backward()
     assert logits.grad.abs().sum() > 1e-3
 
 

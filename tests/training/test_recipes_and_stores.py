@@ -13,7 +13,6 @@ from fetaliqa.models.encoder_model import trainable_count
 from fetaliqa.training.batches import OrderedBatches, StepBatches, StepSampler, make_order
 from fetaliqa.training.losses import outline_loss
 from fetaliqa.training.module import FrameModule, batch_dice_loss
-from fetaliqa.training.muon import MuonWithAdamW
 from fetaliqa.training.recipe import RECIPE_NAMES, changed, recipe_from_json, recipe_named
 from fetaliqa.training.store import StoreRequest, open_store, prepare_frames
 
@@ -21,12 +20,7 @@ from fetaliqa.training.store import StoreRequest, open_store, prepare_frames
 def test_the_paper_recipe_holds_the_papers_figures():
     paper = recipe_named("paper")
     assert (paper.learning_rate, paper.epochs, paper.batch_size, paper.copies) == (3e-4, 5, 32, 2)
-    assert (paper.optimizer, paper.schedule, paper.loss, paper.precision) == (
-        "adamw",
-        "constant",
-        "batch-dice",
-        "bf16-mixed",
-    )
+    assert (paper.schedule, paper.loss, paper.precision) == ("constant", "batch-dice", "bf16-mixed")
     assert (paper.lora.rank, paper.lora.alpha, paper.lora.dropout) == (8, 16, 0.1)
     assert recipe_named("paper", "classification").loss == "bce"
     assert recipe_named("released-code").encoder == "frozen"
@@ -60,8 +54,10 @@ def test_trainable_parameters_of_the_named_recipes_are_the_papers():
         ({"online.zoom": 3}, "zoom is 3.0; 0 to 1"),
         ({"epochs.x": 3}, "the recipe's epochs is 5, so it has no 'x'"),
         ({"ema_decay": 1.0}, "ema_decay is 1.0"),
-        ({"window": 0}, "window is 0; 1 or more cells"),
-        ({"whole_share": 1.5}, "whole_share is 1.5; 0 to 1"),
+        ({"warmup_share": 1.5}, "warmup_share is 1.5; 0 to 1"),
+        ({"encoder_rate": 0}, "encoder_rate is 0.0; above 0"),
+        ({"muon_learning_rate": 3e-3}, "recipe has no field 'muon_learning_rate'; known: batch_size"),
+        ({"window": 8}, "recipe has no field 'window'; known: batch_size"),
     ],
 )
 def test_a_wrong_field_is_named(change, message):
@@ -71,7 +67,7 @@ def test_a_wrong_field_is_named(change, message):
 
 def test_unknown_recipes_name_the_known_ones():
     with pytest.raises(
-        OptionError, match="unknown recipe 'papers'; known: paper, released-code, fetaliqa, decoder, hc18"
+        OptionError, match="unknown recipe 'papers'; known: paper, released-code, fetaliqa, decoder, compact"
     ):
         recipe_named("papers")
 
@@ -249,36 +245,15 @@ def test_batch_dice_pools_the_pixels_of_the_batch():
     assert float(batch_dice_loss(logits, targets)) == pytest.approx(1 - 2 * 1 / (2 + 3))
 
 
-def test_the_joint_optimiser_does_what_its_parts_do_and_survives_saving():
-    def problem():
-        torch.manual_seed(0)
-        return torch.nn.Parameter(torch.randn(6, 4)), torch.nn.Parameter(torch.randn(5))
-
-    def groups(matrix, vector):
-        return [
-            {"method": "muon", "params": [matrix], "lr": 0.01, "weight_decay": 0.1},
-            {"method": "adamw", "params": [vector], "lr": 0.02, "weight_decay": 0.1},
-        ]
-
-    def steps(optimizer, parameters, count):
-        for _ in range(count):
-            optimizer.zero_grad()
-            sum((parameter**2).sum() for parameter in parameters).backward()
-            optimizer.step()
-
-    parameters = problem()
-    steps(MuonWithAdamW(groups(*parameters)), parameters, 6)
-    alone = problem()
-    steps(torch.optim.AdamW([alone[1]], lr=0.02, weight_decay=0.1), alone[1:], 6)
-    torch.testing.assert_close(parameters[1], alone[1])
-    interrupted = problem()
-    first = MuonWithAdamW(groups(*interrupted))
-    steps(first, interrupted, 3)
-    second = MuonWithAdamW(groups(*interrupted))
-    second.load_state_dict(first.state_dict())
-    steps(second, interrupted, 3)
-    torch.testing.assert_close(interrupted[0], parameters[0])
-    torch.testing.assert_close(interrupted[1], parameters[1])
+def test_the_encoder_learns_at_a_rate_of_its_own(a_recipe):
+    model = build_segmentation("study", random_init=True, encoder="lora")
+    for share, task in ((0.1, "fetaliqa"), (1.0, "paper")):
+        optimizer = FrameModule(model, a_recipe(task), 10, 0).configure_optimizers()["optimizer"]
+        encoder, decoder = optimizer.param_groups
+        assert encoder["initial_lr"] == pytest.approx(1e-2 * share)
+        assert decoder["initial_lr"] == pytest.approx(1e-2)
+        assert len(encoder["params"]) == sum(p.requires_grad for p in model.visual.parameters()) > 0
+        assert len(decoder["params"]) == sum(p.requires_grad for p in model.decoder.parameters()) > 0
 
 
 # -- validation ------------------------------------------------------------------------------------

@@ -81,17 +81,6 @@ class CaseRenderer:
         Returns:
             uint8 [N, rows, columns] pictures, and masks of the same shape (0, 1 optimal, 2 suboptimal).
         """
-        return self._render(sweep, frames, None)
-
-    def render_with_tissues(self, sweep: int, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """As :meth:`render`, and what lies where: uint8 [N, rows, columns], numbers in ``tissue.TISSUES``.
-
-        Pictures and masks are the same as without.
-        """
-        tissues = np.zeros((len(frames), *self._sector.shape), np.uint8)
-        return *self._render(sweep, frames, tissues), tissues
-
-    def _render(self, sweep: int, frames: np.ndarray, tissues: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
         path, truth = self.plan.sweeps[sweep], self.plan.truths[sweep]
         imager = Imager(_stream(self._seed, _SWEEP, sweep), path, self._machine, self._volumes, self._sector)
         scene = Scene(path, truth, self.plan.fetus, self._uterus, self._sector)
@@ -100,10 +89,7 @@ class CaseRenderer:
         outlined = masks_of(path, self.plan.fetus, truth, self._sector)
         for position, frame in enumerate(int(number) for number in frames):
             texture = imager.texture(frame)
-            numbers = None if tissues is None else np.zeros(texture[1].shape, np.uint8)
-            level, loss = scene.paint(frame, imager.tissue, texture[1], numbers)
-            if tissues is not None and numbers is not None:
-                tissues[position] = self._sector.to_cartesian_nearest(numbers)
+            level, loss = scene.paint(frame, imager.tissue, texture[1])
             pictures[position] = imager.form(frame, level, loss, texture)
             if frame in outlined:
                 masks[position] = outlined[frame]

@@ -90,25 +90,15 @@ class Sector:
 
     @cached_property
     def _maps(self) -> tuple[np.ndarray, np.ndarray]:
-        fixed = cv2.convertMaps(*self._float_maps, cv2.CV_16SC2)
+        radius, angle = self._polar
+        beam = (angle + HALF_ANGLE_RAD) / (2 * HALF_ANGLE_RAD) * (self.beam_count - 1)
+        sample = (radius - INNER_RADIUS_MM) / DEPTH_MM * (self.depth_count - 1)
+        fixed = cv2.convertMaps(beam.astype(np.float32), sample.astype(np.float32), cv2.CV_16SC2)
         return fixed[0], fixed[1]
 
     def to_cartesian(self, polar: np.ndarray) -> np.ndarray:
         """Scan-convert uint8 [depth_count, beam_count] to uint8 [rows, columns], 0 outside the sector."""
         frame: np.ndarray = cv2.remap(polar, *self._maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        frame *= self.mask
-        return frame
-
-    @cached_property
-    def _float_maps(self) -> tuple[np.ndarray, np.ndarray]:
-        radius, angle = self._polar
-        beam = (angle + HALF_ANGLE_RAD) / (2 * HALF_ANGLE_RAD) * (self.beam_count - 1)
-        sample = (radius - INNER_RADIUS_MM) / DEPTH_MM * (self.depth_count - 1)
-        return beam.astype(np.float32), sample.astype(np.float32)
-
-    def to_cartesian_nearest(self, polar: np.ndarray) -> np.ndarray:
-        """As :meth:`to_cartesian` for labels: each pixel takes the nearest sample's value."""
-        frame: np.ndarray = cv2.remap(polar, *self._float_maps, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
         frame *= self.mask
         return frame
 

@@ -20,51 +20,6 @@ WALL_SPREAD_DB = 3.0  # unevenness along a wall
 REACH = 1.35  # q up to which a part with a wall is evaluated
 FADE = {"organ_stomach": "stomach", "organ_vein": "vein", "organ_vein_hook": "vein"}
 
-# What a reader tells apart in a section; the value of a pixel in a tissue map. 0 is the mother, or nothing.
-TISSUES = (
-    "other",
-    "fluid",
-    "placenta",
-    "trunk",
-    "stomach",
-    "vein",
-    "thorax",
-    "lower abdomen",
-    "spine",
-    "head",
-    "limb",
-)
-_TISSUE_OF_PART = {
-    "uterus": "fluid",
-    "placenta": "placenta",
-    "trunk": "trunk",
-    "organ_stomach": "stomach",
-    "organ_vein": "vein",
-    "organ_vein_hook": "vein",
-    "organ_lungs": "thorax",
-    "organ_heart": "thorax",
-    "organ_chamber": "thorax",
-    "organ_kidney": "lower abdomen",
-    "organ_pelvis": "lower abdomen",
-    "organ_ilium": "lower abdomen",
-    "organ_bladder": "lower abdomen",
-    "organ_aorta": "spine",
-    "organ_spine": "spine",
-    "neck": "head",
-    "head": "head",
-    "falx": "head",
-    "ventricle": "head",
-    "thalami": "head",
-    "limb": "limb",
-    "bone": "limb",
-}
-
-
-def tissue_number(part: str) -> int | None:
-    """Position in ``TISSUES`` of a part, by its name; None for parts that have no filling (ribs)."""
-    name = _TISSUE_OF_PART.get("organ_chamber" if part.startswith("organ_chamber") else part)
-    return None if name is None else TISSUES.index(name)
-
 
 def draw_uterus(rng: np.random.Generator, fetus: Fetus) -> tuple[Part, ...]:
     """Uterine cavity with fluid, and a placenta on its wall, in fetal coordinates."""
@@ -105,15 +60,12 @@ class Scene:
         self.maternal = len(uterus)  # these parts end at the abdominal wall
         self.wall = round(plan.wall_mm / self.step)
 
-    def paint(
-        self, frame: int, tissue: np.ndarray, coarse: np.ndarray, numbers: np.ndarray | None = None
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def paint(self, frame: int, tissue: np.ndarray, coarse: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Echogenicity (dB) and extra attenuation (dB/mm), float32 [depth_count, beam_count].
 
         Args:
             tissue: echogenicity of the maternal tissue around the uterus, same shape.
             coarse: slowly varying texture of unit variance, same shape; bends outlines and breaks walls.
-            numbers: uint8 of the same shape, filled with the number in ``TISSUES`` of each sample.
         """
         plan = self.plan
         directions = self.beams @ np.stack([plan.lateral[frame], plan.depth[frame]])  # [B, 3]
@@ -163,8 +115,6 @@ class Scene:
             if part.name.startswith("organ_"):
                 allowed = inside[window] if allowed is None else allowed & inside[window]
             self._fill(part, q, allowed, level[window], loss[window], coarse[window], r, qa, qb)
-            if numbers is not None:
-                _number(part, q, allowed, numbers[window])
             if part.name == "trunk":
                 inside[window] = q < 0.97
         return level, loss
@@ -228,11 +178,3 @@ class Scene:
         np.copyto(level, np.maximum(strength, level), where=wall)
         if part.shadow_shell:
             np.copyto(loss, np.float32(part.attenuation), where=wall)
-
-
-def _number(part: Part, q: np.ndarray, allowed: np.ndarray | None, numbers: np.ndarray) -> None:
-    """Write the number of a part's tissue where the part is."""
-    number = tissue_number(part.name)
-    if number is not None:
-        body = q <= 1.0 if allowed is None else (q <= 1.0) & allowed
-        np.copyto(numbers, np.uint8(number), where=body)

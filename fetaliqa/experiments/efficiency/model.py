@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from torch import nn
 
 from fetaliqa.active.pool import Pool
 from fetaliqa.experiments.case_scores import case_outcome, worth_assessing
@@ -18,9 +17,9 @@ from fetaliqa.metrics.acouslic import mean_score
 from fetaliqa.metrics.frames import frame_metrics
 from fetaliqa.models import BundleCard, FetalCLIPSeg, Threshold, normalise
 from fetaliqa.training.base import Base
-from fetaliqa.training.fit import FitSettings, fit
-from fetaliqa.training.frames import Batch, FrameSet, frames_of_case, join
-from fetaliqa.training.losses import outline_loss
+from fetaliqa.training.batches import make_order
+from fetaliqa.training.frames import FrameSet, frames_of_case, join
+from fetaliqa.training.loop import Cycle, train_outlines
 from fetaliqa.training.recipe import DECODER
 
 CHUNK = 64  # frames
@@ -104,23 +103,9 @@ def _fresh(base: Base, seed: int) -> FetalCLIPSeg:
 
 def _fitted(model: FetalCLIPSeg, frames: FrameSet, steps: int, seed: int) -> FetalCLIPSeg:
     model.visual.requires_grad_(False)
-    smooth = float(Threshold().min_foreground_pixels(frames.size))
-
-    def objective(trained: nn.Module, batch: Batch, _: float) -> torch.Tensor:
-        return outline_loss(trained(normalise(batch.images))[:, 0], batch.outlines, smooth=smooth)
-
-    settings = FitSettings(
-        steps=steps,
-        batch_size=BATCH,
-        learning_rate=LEARNING_RATE,
-        warmup_steps=10,
-        ema_decay=0.97,
-        seed=seed,
-        hard_share=0.0,
-    )
-    fitted = fit(model, frames, settings, objective)
-    assert isinstance(fitted, FetalCLIPSeg)
-    return fitted
+    order = make_order(frames, replace(DECODER, batch_size=BATCH, hard_share=0.0), seed)
+    train_outlines(model, frames, order, Cycle(steps, LEARNING_RATE, average=0.97, seed=seed))
+    return model
 
 
 @torch.inference_mode()

@@ -19,10 +19,9 @@ from fetaliqa.training.recipe import FETALIQA, PAPER, RELEASED_CODE, Recipe, cha
 GROUPS: dict[str, tuple[str, ...]] = {
     "augmentation": ("online", "copies"),
     "loss": ("loss", "sweep_weights"),
-    "windows": ("window", "whole_share"),
     "sampling": ("sampling", "positive_share", "hard_share"),
     "thinning": ("frame_step", "keep_positives"),
-    "optimiser": ("optimizer", "learning_rate", "muon_learning_rate", "weight_decay"),
+    "optimiser": ("learning_rate", "encoder_rate", "weight_decay"),
     "schedule": ("warmup_share", "schedule"),
     "averaging": ("ema_decay",),
     "clipping": ("clip_norm",),

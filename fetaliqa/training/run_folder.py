@@ -1,0 +1,176 @@
+"""The folder of a training run: everything that decided it and everything it made.
+
+run.json, recipe.json, split.json, data.json, environment.json      what was asked, of what, with what
+trial-0/bundle/, metrics.json, checkpoints/, logs/, tensorboard/    one independent trial
+metrics.json                                                        mean and spread over the trials
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from fetaliqa.atomic import write_json
+from fetaliqa.datasets.labelled import LabelledData
+from fetaliqa.datasets.splits import Split, leak_report, read_split, write_split
+from fetaliqa.errors import OptionError
+from fetaliqa.models.naming import valid_name
+from fetaliqa.models.records import from_json
+from fetaliqa.training.base import Base
+from fetaliqa.training.environment import environment
+from fetaliqa.training.recipe import Recipe, recipe_from_json
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """What was asked for, beside recipe and split.
+
+    Attributes:
+        data: folder of the data set.
+        kind: of the data set, see ``open_labelled``.
+        base: see ``open_base``.
+        weights: FetalCLIP's weights file; None for the imported ones.
+        trials: independent trials, each with a fresh model and seed.
+        seed: of the first trial; the next have the numbers after it.
+        name: of the bundles.
+        feature_cache: compute a frozen encoder's features once, where that is exact.
+        frames: folder that prepared frames and features are kept in.
+        anatomy: what is outlined, where the data set does not say so itself.
+    """
+
+    data: str
+    kind: str
+    base: str
+    weights: str | None
+    trials: int
+    seed: int
+    name: str
+    feature_cache: bool
+    frames: str
+    anatomy: str | None = None
+    schema: int = SCHEMA
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.trials <= 100:
+            raise ValueError(f"trials is {self.trials}; 1 to 100 is accepted")
+        if self.seed < 0:
+            raise ValueError(f"seed is {self.seed}; 0 or more is needed")
+        if not valid_name(self.name):
+            raise ValueError(
+                f"the bundles' name is {self.name!r}; letters, digits, '.', '_' and '-' are accepted: give --name"
+            )
+
+
+def main_process() -> bool:
+    """Whether this is the process that writes, of those that train together."""
+    from lightning.fabric.plugins.environments import SLURMEnvironment
+
+    def number(name: str) -> int:
+        return int(os.environ.get(name, "0"))
+
+    if "RANK" in os.environ:  # torchrun
+        return number("RANK") == 0
+    if "LOCAL_RANK" not in os.environ and SLURMEnvironment.detect():
+        return number("SLURM_PROCID") == 0
+    # started by Lightning: an interactive SLURM job hands its own SLURM_PROCID to every process
+    return number("LOCAL_RANK") == 0 and number("NODE_RANK") == 0
+
+
+def start_run(
+    folder: Path, request: RunRequest, recipe: Recipe, split: Split, data: LabelledData, base: Base
+) -> None:
+    """Make the run's folder and record what was asked for.
+
+    Raises:
+        OptionError: when the folder exists, or the split has no case to train or to validate on.
+    """
+    for part in ("train", "validation"):
+        if not split.part(part):
+            raise OptionError(
+                f"split {split.name!r} has no {part} case; label more cases, or give another --split"
+            )
+    if not main_process():
+        return
+    if folder.exists():
+        raise OptionError(
+            f"{folder} exists already; choose another folder with --out, or go on with --resume {folder}"
+        )
+    folder.mkdir(parents=True)
+    write_json(folder / "recipe.json", recipe.to_json())
+    write_split(folder / "split.json", split)
+    write_json(folder / "environment.json", environment())
+    leaks = leak_report(split, data.entries())
+    described = {
+        "name": data.name,
+        "synthetic": data.synthetic,
+        "anatomy": data.anatomy.name,
+        "sha256": data.fingerprint(),
+        "base_sha256": base.sha256(),
+        "labels": recipe.labels,
+        "masks": "filled",
+        "cases": {part: len(split.part(part)) for part in ("train", "validation", "test")},
+        "leaks": leaks,
+    }
+    write_json(folder / "data.json", described)
+    write_json(folder / "run.json", asdict(request))  # last: a folder with it is complete enough to go on
+
+
+def remove_unused(folder: Path) -> None:
+    """Remove a run's folder in which nothing was trained yet, so that its name can be used again."""
+    if not any(folder.glob("trial-*/checkpoints/*")):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def open_run(folder: Path) -> tuple[RunRequest, Recipe, Split]:
+    """What a run's folder says was asked for.
+
+    Raises:
+        OptionError: when it is not a run's folder.
+    """
+    values = {}
+    for name in ("run", "recipe"):
+        file = folder / f"{name}.json"
+        try:
+            values[name] = json.loads(file.read_text(encoding="utf-8"))
+        except OSError:
+            raise OptionError(f"{folder}: no {file.name} in it, so this is not the folder of a run") from None
+        except ValueError as problem:
+            raise OptionError(f"{file}: not readable JSON ({problem})") from None
+    asked = values["run"]
+    if isinstance(asked, dict):
+        asked = {"anatomy": None, **asked}  # which runs of before do not name
+    request = from_json(RunRequest, asked, str(folder / "run.json"), OptionError)
+    return (
+        request,
+        recipe_from_json(values["recipe"], str(folder / "recipe.json")),
+        read_split(folder / "split.json"),
+    )
+
+
+def check_unchanged(folder: Path, data: LabelledData, base: Base) -> None:
+    """Refuse to go on with a run on other data or from other weights than it began with.
+
+    Raises:
+        OptionError: saying which of them changed.
+    """
+    file = folder / "data.json"
+    try:
+        recorded = json.loads(file.read_text(encoding="utf-8"))
+        recorded = {name: recorded[name] for name in ("sha256", "base_sha256")}
+    except (OSError, ValueError, KeyError, TypeError):
+        raise OptionError(
+            f"{file}: missing or damaged, so whether the data are still the same cannot be told; start a new run"
+        ) from None
+    if recorded["sha256"] != data.fingerprint():
+        raise OptionError(
+            f"{folder}: images or labels of the data set changed since this run began; start a new run"
+        )
+    if recorded["base_sha256"] != base.sha256():
+        raise OptionError(
+            f"{folder}: base {base.name!r} has other weights than when this run began; start a new run"
+        )
