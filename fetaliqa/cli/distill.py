@@ -1,4 +1,4 @@
-"""``fetaliqa distill``: a small student that screens frames for a model."""
+"""``fetaliqa distill``: a compact bundle that outlines as a large model does, or a student that screens for it."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from fetaliqa.models.home import default_model
 
 if TYPE_CHECKING:
     from fetaliqa.distillation.sources import Source
+    from fetaliqa.models import Bundle
 
 MAX_PHANTOMS = 10_000
 
@@ -31,10 +32,34 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help=f"bundle folder, name, or name@version (default: {default_model()})",
     )
     parser.add_argument("--weights", help="foundation-model weights (default: the imported ones)")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="folder to make (default: student/ in the bundle)")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the compact bundle to make")
+    parser.add_argument(
+        "--student",
+        action="store_true",
+        help="make a student that screens frames instead; --out is then student/ in the bundle unless given",
+    )
+    parser.add_argument(
+        "--start",
+        metavar="BUNDLE",
+        help="compact bundle to train further, or imagenet (default: the one that ships for the model's anatomy)",
+    )
+    parser.add_argument(
+        "--steps",
+        type=int,
+        default=500,
+        metavar="N",
+        help="of training, 16 frames each (default: 500, some 20 minutes on two cores)",
+    )
+    parser.add_argument(
+        "--name", metavar="NAME[@VERSION]", help="of the compact bundle (default: the model's, with -compact)"
+    )
     parser.add_argument("--phantoms", type=int, metavar="N", help="phantom cases, without DATA (default: 80)")
     parser.add_argument(
-        "--passes", type=int, default=15, metavar="N", help="times that each training frame is seen (default: 15)"
+        "--passes",
+        type=int,
+        default=15,
+        metavar="N",
+        help="of --student: times that each training frame is seen (default: 15)",
     )
     parser.add_argument(
         "--answers", type=Path, metavar="DIR", help="where the model's answers are kept (default: the cache)"
@@ -42,32 +67,82 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--device", type=device, default="auto", help="of the large model: auto, cpu, cuda or cuda:N"
     )
-    parser.add_argument("--json", action="store_true", help="print the student's card and folder as JSON")
+    parser.add_argument("--json", action="store_true", help="print folder and card as JSON")
 
 
 def run(args: argparse.Namespace) -> int:
     from fetaliqa.cli.inputs import sweeps_given
     from fetaliqa.errors import OptionError
-    from fetaliqa.models.store import STUDENT_FOLDER, resolve_bundle
+    from fetaliqa.models.naming import valid_name
+    from fetaliqa.models.store import resolve_bundle
 
-    if args.passes < 1:
-        raise OptionError(f"--passes is {args.passes}; 1 or more are needed")
+    for option in ("passes", "steps"):
+        if getattr(args, option) < 1:
+            raise OptionError(f"--{option} is {getattr(args, option)}; 1 or more are needed")
     if args.data and args.phantoms is not None:
         raise OptionError("--phantoms makes cases where none are given; leave it out, or DATA")
     if args.phantoms is not None and not 1 <= args.phantoms <= MAX_PHANTOMS:
         raise OptionError(f"--phantoms is {args.phantoms}; it must be a whole number from 1 to {MAX_PHANTOMS}")
+    name, at, version = (args.name or "").partition("@")
+    if args.name is not None and not (valid_name(name) and (not at or valid_name(version))):
+        raise OptionError(
+            f"--name {args.name!r} is not a usable name; NAME or NAME@VERSION of letters, digits, '.', '_', '-' is"
+        )
     directory = resolve_bundle(args.model)
     cases = sweeps_given(args.data, "distill")[0] if args.data else []
+    if args.out is None and not args.student:
+        raise OptionError("give the folder of the bundle to make with --out, or make a student with --student")
+    if args.student:
+        return _student(args, directory, cases)
+    return _bundle(args, directory, cases, name or None, version or None)
+
+
+def _bundle(
+    args: argparse.Namespace, directory: Path, cases: list[Path], name: str | None, version: str | None
+) -> int:
     # after the checks: these load torch
+    from fetaliqa.distillation.bundle import DistilSettings, check_free, distil
+    from fetaliqa.inference import Predictor
+    from fetaliqa.models.home import answers_folder
+
+    sources = _sources(args, cases)
+    check_free(args.out)  # before the model is loaded
+    bundle = _outlining(args.model, directory)
+    teacher = Predictor(bundle, args.device, weights=args.weights)
+    settings = DistilSettings(args.steps, args.start, name, version)
+    with Bars() as bars:
+        made = distil(teacher, sources, args.out, args.answers or answers_folder(), bars.report, settings)
+    if args.json:
+        print(json.dumps({"bundle": str(args.out), **made.card.to_json()}))
+        return 0
+    told = made.card.metrics["held_out"]
+    print(f"bundle {made.card.name} {made.card.version} written to {args.out}")
+    if told["positive_frames"]:
+        print(
+            f"on {told['cases']} held-out cases its outlines have a mean Dice of {told['dice_mean']:.3f} with the "
+            f"teacher's, on {told['positive_frames']} frames that show the {made.card.anatomy} to it"
+        )
+        precision = "none" if told["precision"] is None else f"{told['precision']:.1%}"
+        print(f"it finds {told['recall']:.1%} of these frames; {precision} of what it finds is among them")
+    print(
+        f"its best frame is within 15 frames of the teacher's in {told['best_within_15']} of "
+        f"{told['sweeps_with_a_best_frame']} sweeps"
+    )
+    print(made.card.limitations)
+    print(f"use it with --model {args.out}, or put it into the model store: fetaliqa models publish {args.out}")
+    return 0
+
+
+def _student(args: argparse.Namespace, directory: Path, cases: list[Path]) -> int:
     from fetaliqa.distillation.learn import LearnSettings
     from fetaliqa.distillation.run import distil
     from fetaliqa.inference import Predictor
-    from fetaliqa.models import Bundle
     from fetaliqa.models.home import answers_folder
+    from fetaliqa.models.store import STUDENT_FOLDER
     from fetaliqa.student.folder import check_free
 
     sources = _sources(args, cases)
-    bundle = Bundle.open(directory)
+    bundle = _outlining(args.model, directory)
     folder = args.out or bundle.directory / STUDENT_FOLDER
     check_free(folder)  # before the model is loaded
     teacher = Predictor(bundle, args.device, weights=args.weights)
@@ -103,6 +178,16 @@ def _print(folder: Path, told: dict[str, Any], limitations: str) -> None:
         print("it cannot screen frames for outlines (--screen): it would miss some or look at more than half")
         print("of the frames, or the held-out cases show the anatomy nowhere")
     print(limitations)
+
+
+def _outlining(name: str, directory: Path) -> Bundle:
+    from fetaliqa.errors import OptionError
+    from fetaliqa.models import Bundle
+
+    bundle = Bundle.open(directory)
+    if bundle.card.task != "segmentation":
+        raise OptionError(f"--model {name}: a {bundle.card.task} bundle; one that outlines is needed")
+    return bundle
 
 
 def _sources(args: argparse.Namespace, cases: list[Path]) -> list[Source]:

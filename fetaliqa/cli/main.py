@@ -27,7 +27,7 @@ VERBS = {
     "export": "annotated frames in a format that others read, with a data card",
     "labels": "versions of the labels that annotators saved; agreement of raters",
     "train": "train models by a recipe, from any labelled data set",
-    "distill": "make a small student that screens frames for a model when the best frame is asked for",
+    "distill": "make a compact model that outlines as a large one does, or a student that screens frames for it",
     "retrain": "learn from confirmed labels of a studies folder, and publish what is better",
     "evaluate": "measure a run or a bundle on labelled cases; tables and an HTML report",
     "experiment": "the paper's tables and figures, ours beside them",

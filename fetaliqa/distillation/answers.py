@@ -3,52 +3,101 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from zipfile import BadZipFile
 
 import numpy as np
+import torch.nn.functional as functional
 
 from fetaliqa import __version__
 from fetaliqa.atomic import atomic_path
 from fetaliqa.distillation.sources import Source
 from fetaliqa.errors import SweepError
-from fetaliqa.geometry import SquareGrid
+from fetaliqa.geometry import GRID, SquareGrid
 from fetaliqa.inference.assessment import assess
 from fetaliqa.inference.cache import cache_key
-from fetaliqa.inference.predictor import Predictor
-from fetaliqa.student.network import GRID
+from fetaliqa.inference.predictor import ChunkPrediction, Predictor
+from fetaliqa.inference.transfers import on_host, reading
+from fetaliqa.sweep import Sweep
 
-SCHEMA = 1
+SCHEMA = 2
 FINGERPRINT_DIGITS = 16  # of the teacher's, in the name of its folder
+HALF = 127  # an outline's probability times 255 above this is inside of it
+NOWHERE = -1  # of a sweep in which no frame is offered
 
 
 @dataclass(frozen=True, eq=False)
 class Answers:
-    """A teacher's answers on a case; black slots are left out.
+    """A model's answers on a case; black slots are left out.
 
     Attributes:
-        squares: uint8 [N, 112, 112], the frames as a student sees them.
+        squares: uint8 [N, 224, 224], the frames.
+        outlines: uint8 [N, 224, 224], probability of the outline times 255, its odds divided by those of the
+            model's threshold, which thereby lies at one half.
         quality: float32 [N].
         positive: bool [N].
         ranges: int [S, 2], half-open frame range of each sweep.
+        best: int [S], the frame that is offered of each sweep; ``NOWHERE``: none is.
     """
 
     squares: np.ndarray
+    outlines: np.ndarray
     quality: np.ndarray
     positive: np.ndarray
     ranges: np.ndarray
+    best: np.ndarray
 
     def __post_init__(self) -> None:
         count = len(self.squares)
         if not (
-            self.squares.shape == (count, GRID, GRID)
+            self.squares.shape == self.outlines.shape == (count, GRID, GRID)
             and self.quality.shape == self.positive.shape == (count,)
-            and self.ranges.ndim == 2
+            and self.ranges.shape == (*self.best.shape, 2)
         ):
             raise ValueError("arrays that do not fit each other")
+
+
+def answers_on(sweep: Sweep, model: Predictor) -> Answers:
+    """What a segmentation model says of the frames of a sweep that are not black."""
+    outlines = np.zeros((sweep.frame_count, GRID, GRID), np.uint8)
+    record = assess(sweep, cast(Predictor, _Overheard(model, outlines))).record
+    grid = SquareGrid(sweep.frames.shape[1], sweep.frames.shape[2], GRID)
+    lit = np.flatnonzero(~sweep.padding)
+    frames: list[dict[str, Any]] = [record["frames"][number] for number in lit]
+    best = [NOWHERE if part["best"] is None else part["best"] for part in record["sweeps"]]
+    return Answers(
+        squares=grid.to_square(sweep.frames[lit]).numpy(),
+        outlines=outlines[lit],
+        quality=np.array([frame["quality"] for frame in frames], np.float32),
+        positive=np.array([bool(frame["positive"]) for frame in frames], bool),
+        ranges=np.searchsorted(lit, np.array(sweep.ranges, np.int64)),
+        best=np.array([one if one == NOWHERE else np.searchsorted(lit, one) for one in best], np.int64),
+    )
+
+
+class _Overheard:
+    """A predictor whose probabilities are kept as well as used; see ``Answers.outlines``."""
+
+    def __init__(self, predictor: Predictor, outlines: np.ndarray) -> None:
+        self._predictor, self._outlines = predictor, outlines
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._predictor, name)
+
+    def predict(self, frames: np.ndarray, indices: np.ndarray) -> Iterator[ChunkPrediction]:
+        threshold = self._predictor.card.threshold.probability
+        for chunk in self._predictor.predict(frames, indices):
+            assert chunk.probabilities is not None
+            with reading(chunk.probabilities.device, chunk.computed):
+                found = on_host(chunk.probabilities).float()
+            if found.shape[-1] != GRID:
+                found = functional.interpolate(found[:, None], (GRID, GRID), mode="bilinear")[:, 0]
+            yes, no = found * (1 - threshold), (1 - found) * threshold
+            self._outlines[chunk.indices] = (255 * yes / (yes + no)).round().byte().numpy()
+            yield chunk
 
 
 class AnswerStore:
@@ -81,29 +130,19 @@ class AnswerStore:
             temporary.write_bytes(archive.getvalue())
         return made
 
-    def all_answers(
+    def each(
         self, sources: Sequence[Source], step: int, progress: Callable[[int, int], None]
-    ) -> list[Answers]:
-        """On several cases; ``progress`` is told (cases done, cases in all)."""
-        found = []
+    ) -> Iterator[Answers]:
+        """On one case after the other; ``progress`` is told (cases done, cases in all)."""
         for number, source in enumerate(sources):
-            found.append(self.answers(source, step))
+            yield self.answers(source, step)
             progress(number + 1, len(sources))
-        return found
 
     def _made(self, source: Source, step: int) -> Answers:
         sweep = source.sweep(step)
-        if not len(sweep.frames):
+        if not len(sweep.frames) or bool(sweep.padding.all()):
             raise SweepError(f"{source.name}: every frame is black padding; leave this case out")
-        frames: list[dict[str, Any]] = assess(sweep, self._teacher).record["frames"]
-        grid = SquareGrid(sweep.frames.shape[1], sweep.frames.shape[2], GRID)
-        lit = np.flatnonzero(~sweep.padding)
-        return Answers(
-            squares=grid.to_square(sweep.frames[lit]).numpy(),
-            quality=np.array([frames[number]["quality"] for number in lit], np.float32),
-            positive=np.array([bool(frames[number]["positive"]) for number in lit], bool),
-            ranges=np.searchsorted(lit, np.array(sweep.ranges, np.int64)),
-        )
+        return answers_on(sweep, self._teacher)
 
 
 def _read(file: Path) -> Answers | None:

@@ -12,7 +12,7 @@ import torch.nn.functional as functional
 from fetaliqa.distillation.answers import Answers
 from fetaliqa.errors import TrainingError
 from fetaliqa.quality.score import NEGATIVE_CEILING
-from fetaliqa.student.network import StudentNet, as_images
+from fetaliqa.student.network import GRID, StudentNet, as_images
 
 POSITIVE_WEIGHT = 4.0  # frames that show the anatomy, to the teacher, are drawn so much more often: they are few
 
@@ -51,7 +51,7 @@ def learn(answers: Sequence[Answers], settings: LearnSettings, progress: Callabl
     Raises:
         TrainingError: when training diverges, or the teacher sees the anatomy nowhere.
     """
-    squares = torch.from_numpy(np.concatenate([one.squares for one in answers]))
+    squares = torch.from_numpy(np.concatenate([small(one.squares) for one in answers]))
     quality = torch.from_numpy(np.concatenate([one.quality for one in answers]))
     if not bool((quality > NEGATIVE_CEILING).any()):
         raise TrainingError(
@@ -76,6 +76,12 @@ def learn(answers: Sequence[Answers], settings: LearnSettings, progress: Callabl
         schedule.step()
         progress(step + 1, steps)
     return net.eval()
+
+
+def small(squares: np.ndarray) -> np.ndarray:
+    """uint8 [N, 224, 224] as a student sees them, uint8 [N, 112, 112]."""
+    blocks = squares.reshape(len(squares), GRID, 2, GRID, 2)
+    return blocks.mean(axis=(2, 4), dtype=np.float32).round().astype(np.uint8)
 
 
 def _changed(images: torch.Tensor, settings: LearnSettings, generator: torch.Generator) -> torch.Tensor:

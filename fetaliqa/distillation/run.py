@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from fetaliqa.distillation.answers import Answers, AnswerStore
-from fetaliqa.distillation.learn import LearnSettings, learn
+from fetaliqa.distillation.learn import LearnSettings, learn, small
 from fetaliqa.distillation.limits import KnownSweep, choose_limits
 from fetaliqa.distillation.screening import choose_screen_floor
 from fetaliqa.distillation.sources import PhantomSource, Source
@@ -67,8 +67,8 @@ def distil(
     check_free(folder)
     training, held_out = parted(sources)
     store = AnswerStore(kept, teacher)
-    reference = store.all_answers(held_out, 1, _stage(report, "teacher on held-out cases"))
-    lessons = store.all_answers(training, STEP, _stage(report, "teacher on training cases"))
+    reference = list(store.each(held_out, 1, _stage(report, "teacher on held-out cases")))
+    lessons = list(store.each(training, STEP, _stage(report, "teacher on training cases")))
     net = learn(lessons, settings, _stage(report, "student learns"))
     known = [known_sweeps(net, one) for one in reference]
     limits, told = choose_limits([sweep for case in known for sweep in case])
@@ -97,7 +97,7 @@ def distil(
 @torch.inference_mode()
 def known_sweeps(net: StudentNet, answers: Answers) -> list[KnownSweep]:
     """The sweeps of a case, with the student's guesses beside the teacher's answers."""
-    guessed = torch.sigmoid(net.eval()(as_images(torch.from_numpy(answers.squares)))).double().numpy()
+    guessed = torch.sigmoid(net.eval()(as_images(torch.from_numpy(small(answers.squares))))).double().numpy()
     return [
         KnownSweep(answers.quality[start:stop].astype(float), answers.positive[start:stop], guessed[start:stop])
         for start, stop in answers.ranges.tolist()

@@ -21,14 +21,14 @@ def screen_floor(student: Student | None) -> float:
     """
     if student is None:
         raise OptionError(
-            "screen: there is no student that screens frames for this model; make one with `fetaliqa distill`, "
-            "or assess every frame"
+            "screen: there is no student that screens frames for this model; make one with "
+            "`fetaliqa distill --student`, or assess every frame"
         )
     floor = student.card.limits.screen_floor
     if floor is None:
         raise OptionError(
             "screen: this model's student is not known to be able to tell which frames show the anatomy; move it "
-            "away and distil one from more cases with `fetaliqa distill`, or assess every frame"
+            "away and distil one from more cases with `fetaliqa distill --student`, or assess every frame"
         )
     return floor
 

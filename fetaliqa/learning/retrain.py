@@ -241,7 +241,7 @@ class _Retraining:
         return [
             f"{name} {version} has no student, as the model that it started from has: it looks at more frames for "
             "the best one, and screens none, until "
-            f"`fetaliqa distill {self.run.studies} --model {name}` has made one"
+            f"`fetaliqa distill {self.run.studies} --student --model {name}` has made one"
         ]
 
     def _origin(self) -> str:

@@ -55,7 +55,7 @@ class Student:
             raise BundleError(
                 f"{folder}: this student learnt from {card.teacher.name} {card.teacher.version} "
                 f"({short(card.teacher.fingerprint)}), not from {bundle.card.name} {bundle.card.version} "
-                f"({short(bundle.fingerprint)}); make one for it with `fetaliqa distill`"
+                f"({short(bundle.fingerprint)}); make one for it with `fetaliqa distill --student`"
             )
         net = StudentNet(card.widths)
         _load(net, folder / WEIGHTS_FILE, card.sha256)

@@ -31,7 +31,7 @@ class Drawn(Protocol):
     def __len__(self) -> int: ...
 
     def sample(self, index: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """A random sample: uint8 [224, 224] and its mask of 0 and 1."""
+        """A random sample: uint8 [224, 224] and its mask of 0 and 1, or probabilities (float32)."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def compact_loss(
 
     Args:
         outputs: of N frames.
-        outlines: float [N, S, S], 0 or 1.
+        outlines: float [N, S, S], 0 to 1; all 0 on a frame without one.
         recipe: weights of the parts.
         frame_weights: float [N], of the frames in the losses of the frame head; None: all 1.
     """

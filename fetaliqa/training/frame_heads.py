@@ -29,12 +29,12 @@ def frame_head_loss(
 
     Args:
         outputs: of n frames.
-        targets: float [n, S, S], 1 inside the outline.
+        targets: float [n, S, S], 1 inside the outline; or its probability, all 0 on frames without one.
         weights: float [n], of the frames in the mean; None: all 1.
         plane_weight, dice_weight: of the two.
     """
     showing = (targets.amax(dim=(1, 2)) > 0).float()
-    achieved = frame_dice(torch.sigmoid(outputs.outline[:, 0].detach().float()) > 0.5, targets)
+    achieved = frame_dice(torch.sigmoid(outputs.outline[:, 0].detach().float()) > 0.5, (targets > 0.5).float())
     loss = functional.binary_cross_entropy_with_logits
     plane = loss(outputs.plane.float(), showing, weights)
     outlined = showing if weights is None else showing * weights

@@ -72,7 +72,7 @@ def test_a_published_model_that_left_its_student_behind_says_so(studies, untrain
     (untrained.directory / "student").mkdir()
     retrain(studies, request_, say=said.append)
     assert "seg 2 has no student, as the model that it started from has: it looks at more frames" in said[-1]
-    assert f"`fetaliqa distill {studies.resolve()} --model seg` has made one" in said[-1]
+    assert f"`fetaliqa distill {studies.resolve()} --student --model seg` has made one" in said[-1]
 
 
 def test_a_version_published_during_the_comparison_is_compared_with_too(

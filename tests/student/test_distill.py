@@ -14,10 +14,14 @@ import SimpleITK
 
 from fetaliqa.cli.main import main
 from fetaliqa.distillation import answers
+from fetaliqa.distillation.agreement import agreement
+from fetaliqa.distillation.answers import Answers
 from fetaliqa.distillation.sources import FileSource
-from fetaliqa.inference import AssessOptions, assess
+from fetaliqa.inference import AssessOptions, Predictor, assess
+from fetaliqa.models import Bundle, Threshold
+from fetaliqa.models.store import publish_bundle
 from fetaliqa.student.folder import Student
-from fetaliqa.sweep import read_sweep
+from fetaliqa.sweep import read_sweep, sweep_from_array
 
 sys.path.append(str(Path(__file__).parents[1] / "inference"))
 from test_assessment import brightness_predictor
@@ -63,9 +67,14 @@ def bright_teacher(monkeypatch, tmp_path) -> Path:
     return tmp_path / "answers"
 
 
+@pytest.fixture
+def small_batches(monkeypatch) -> None:
+    monkeypatch.setattr("fetaliqa.distillation.lessons.SHARES", (2, 1, 1))
+
+
 def test_a_student_learns_which_frames_are_worth_a_look(cases, bright_teacher, tmp_path, capsys):
     out = tmp_path / "student"
-    command = ["distill", str(cases), "--answers", str(bright_teacher), "--passes", "40"]
+    command = ["distill", str(cases), "--student", "--answers", str(bright_teacher), "--passes", "40"]
     assert main([*command, "--out", str(out)]) == 0
     assert "on 2 held-out cases a search finds the best frame of 2 of 2 sweeps" in capsys.readouterr().out
     told = json.loads((out / "card.json").read_text())
@@ -84,6 +93,74 @@ def test_a_student_learns_which_frames_are_worth_a_look(cases, bright_teacher, t
     assert {(frame["positive"], frame["guessed_by"]) for frame in guessed} == {(None, "student")}
     assert len(looked) + len(guessed) == 80
     assert (found["student"], whole["student"]) == (student.fingerprint, None)
+
+
+def test_a_compact_bundle_learns_to_outline_as_its_teacher_does(
+    cases, bright_teacher, small_batches, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setenv("FETALIQA_HOME", str(tmp_path / "home"))
+    out = tmp_path / "bundle"
+    command = ["distill", str(cases), "--answers", str(bright_teacher), "--steps", "8", "--name", "mine@2"]
+    assert main([*command, "--out", str(out)]) == 0
+    told = capsys.readouterr().out
+    assert "bundle mine 2 written to" in told
+    card = Bundle.open(out).card
+    held_out = card.metrics["held_out"]
+    assert card.metrics["teacher"]["fingerprint"] == TEACHER
+    assert card.architecture.name == "compact"
+    assert "Not for any clinical use" in card.intended_use
+    assert (held_out["cases"], held_out["sweeps_with_a_best_frame"]) == (2, 2)
+    assert held_out["dice_mean"] > 0.7
+    assert held_out["best_within_15"] == 2
+    assert f"a mean Dice of {held_out['dice_mean']:.3f}" in told
+
+    assert publish_bundle(out).card.name == "mine"
+    sweep = read_sweep(write_case(tmp_path / "new.mha", [33], 99))
+    found = assess(sweep, Predictor(Bundle.open(out), "cpu"), AssessOptions(frames=(24, 44))).record
+    assert abs(found["best"] - 33) <= 3
+    assert found["frames"][found["best"]]["unlike_training_data"] is False
+    assert found["frames"][43]["positive"] is False
+
+
+def test_agreement_counts_what_is_missed_and_what_is_made_up():
+    outline = np.zeros((224, 224), np.uint8)
+    outline[50:150, 50:150] = 255
+    half = outline.copy()
+    half[:, 100:] = 0
+    empty = np.zeros_like(outline)
+    teacher = an_answer([outline, outline, empty, empty], [True, True, False, False], [0, -1])
+    distilled = an_answer([half, empty, outline, empty], [True, False, True, False], [1, 2])
+    assert agreement([(teacher, teacher)])["dice_mean"] == 1
+    told = agreement([(teacher, distilled)])
+    assert told["dice_mean"] == pytest.approx((2 / 3 + 0) / 2, abs=1e-4)
+    assert (told["precision"], told["recall"]) == (0.5, 0.5)
+    assert (told["sweeps_with_a_best_frame"], told["best_within_15"]) == (1, 1)
+    assert (told["sweeps_without_a_best_frame"], told["best_offered_there"]) == (1, 1)
+    assert agreement([])["dice_mean"] is None
+
+
+def an_answer(outlines: list[np.ndarray], positive: list[bool], best: list[int]) -> Answers:
+    stack = np.stack(outlines)
+    return Answers(
+        stack,
+        stack,
+        np.array(positive, np.float32),
+        np.array(positive),
+        np.array([[0, 2], [2, 4]]),
+        np.array(best),
+    )
+
+
+def test_outlines_are_kept_with_the_teachers_threshold_at_one_half(cases):
+    sweep = sweep_from_array(read_sweep(cases / "case0.mha").frames[10:20], (1.5, 1.5))
+    model = teacher()
+    probabilities = next(iter(model.predict(sweep.frames, np.arange(10)))).probabilities.numpy()
+    model.card.threshold = Threshold(0.9)
+    found = answers.answers_on(sweep, model)
+    assert found.positive.any()
+    assert ((probabilities > 0.5) & (probabilities < 0.89)).any()
+    sure = np.abs(probabilities - 0.9) > 0.01
+    assert np.array_equal((found.outlines > answers.HALF)[sure], (probabilities > 0.9)[sure])
 
 
 def test_an_answer_is_asked_for_once_and_again_only_when_it_is_damaged(cases, tmp_path, monkeypatch):
@@ -110,11 +187,16 @@ def test_wrong_use_is_one_sentence_and_writes_nothing(cases, bright_teacher, tmp
         (["--phantoms", "0"], "--phantoms is 0"),
         ([str(cases), "--passes", "0"], "--passes is 0"),
         ([str(tmp_path / "nowhere")], "no such file or folder"),
+        ([str(cases), "--steps", "0"], "--steps is 0"),
+        ([str(cases), "--name", "a/b"], "--name 'a/b' is not a usable name"),
+        ([str(cases), "--start", "demo"], "--start demo: a bundle of architecture 'demo'; one of architecture"),
     ):
         assert main(["distill", *command, *tail]) == 2
         told = capsys.readouterr().err
         assert sentence in told
         assert "Traceback" not in told
+    assert main(["distill", str(cases)]) == 2
+    assert "with --out, or make a student with --student" in capsys.readouterr().err
     out.mkdir()
     assert main(["distill", str(cases), *tail]) == 2
     assert "exists already" in capsys.readouterr().err
@@ -128,6 +210,9 @@ def test_where_the_model_sees_nothing_there_is_nothing_to_learn(bright_teacher, 
     for number in range(4):
         write_case(folder / f"case{number}.mha", [-1], number)
     out = tmp_path / "student"
-    assert main(["distill", str(folder), "--out", str(out), "--answers", str(bright_teacher)]) == 1
-    assert "nothing to learn" in capsys.readouterr().err
-    assert not out.exists()
+    for student in ([], ["--student"]):
+        command = ["distill", str(folder), "--out", str(out), "--answers", str(bright_teacher), *student]
+        assert main(command) == 1
+
+        assert "nothing to learn" in capsys.readouterr().err
+        assert not out.exists()

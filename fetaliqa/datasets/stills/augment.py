@@ -99,6 +99,7 @@ def augmented(
     settings: Settings | None = None,
     lit: np.ndarray | None = None,
     backdrop: np.ndarray | None = None,
+    soft: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """A random sample of a still.
 
@@ -110,15 +111,18 @@ def augmented(
         lit: uint8 [H, W], the image's own field of view as ``fetaliqa.sector.field_of_view`` finds it; None: found
             here when it is needed (a few ms).
         backdrop: uint8 [h, w], an image without the anatomy, from which the surroundings may be taken.
+        soft: float32 [H, W], probability of the outline, to be returned in place of the mask.
 
     Returns:
-        The square, uint8 [224, 224], and its mask of 0 and 1, cut where the field of view ends.
+        The square, uint8 [224, 224], and its mask of 0 and 1 (or ``soft``), cut where the field of view ends.
     """
     settings = settings or Settings()
     view = random_view(SIZE, rng) if rng.random() < settings.p_view else None
     matrix = _placed(image.shape, mask, view, rng, settings)
     square = _warped(image, matrix)
     outline = np.zeros((SIZE, SIZE), np.uint8) if mask is None else _warped_mask(mask, matrix)
+    if soft is not None:
+        outline = cv2.warpAffine(soft, matrix, (SIZE, SIZE), flags=cv2.INTER_LINEAR, borderValue=[0.0])
     pixels = square.astype(np.float32) * np.float32(1 / 255)
     if view is not None and rng.random() < settings.p_surround:
         lit = field_of_view(image[None]) if lit is None else lit

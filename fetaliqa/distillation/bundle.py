@@ -1,0 +1,195 @@
+"""From a teacher and sweeps to a bundle of the compact architecture that outlines as the teacher does."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from fetaliqa.distillation.agreement import agreement
+from fetaliqa.distillation.answers import AnswerStore, answers_on
+from fetaliqa.distillation.lessons import SHARES, Lessons
+from fetaliqa.distillation.sources import PhantomSource, Source
+from fetaliqa.distillation.split import parted
+from fetaliqa.distillation.start import ARCHITECTURE, IMAGENET, starting_model
+from fetaliqa.errors import BundleError
+from fetaliqa.inference.predictor import Predictor
+from fetaliqa.memory import keep_freed_memory
+from fetaliqa.models import (
+    BaseReference,
+    Bundle,
+    BundleCard,
+    Threshold,
+    TrainingData,
+    load_architecture,
+    save_bundle,
+)
+from fetaliqa.models.hashing import short
+from fetaliqa.models.reference import fit_reference
+from fetaliqa.training.compact import CompactRecipe, train_compact
+
+STEP = 3  # training cases: every third frame; neighbours teach nearly the same, and the teacher is what takes time
+STEPS = 500  # of training; about 20 minutes on two cores
+RATE, IMAGENET_RATE = 8e-4, 1.5e-3  # of learning, from a bundle and from ImageNet's weights
+INTENDED_USE = (
+    "Research and development: outlines like those of its teacher, on a laptop. Not for any clinical use."
+)
+PHANTOM_LIMITS = "Distilled on synthetic phantom sweeps only; what it does on ultrasound of patients is unknown."
+OTHER_LIMITS = (
+    "It outlines what its teacher does, mistakes included, on sweeps like those that it was distilled on; "
+    "the figures compare it with the teacher, not with an expert."
+)
+
+Report = Callable[[str, int, int], None]  # (stage, done, in all)
+
+
+@dataclass(frozen=True)
+class DistilSettings:
+    """How a bundle is distilled.
+
+    Attributes:
+        steps: of training, batches of 16 frames.
+        start: see ``starting_model``.
+        name, version: of the bundle; None: the teacher's, the name with ``-compact``.
+        seed: of samples and of new layers.
+    """
+
+    steps: int = STEPS
+    start: str | None = None
+    name: str | None = None
+    version: str | None = None
+    seed: int = 0
+
+
+def distil(
+    teacher: Predictor,
+    sources: Sequence[Source],
+    folder: Path,
+    kept: Path,
+    report: Report,
+    settings: DistilSettings | None = None,
+) -> Bundle:
+    """Make a bundle.
+
+    Args:
+        teacher: a segmentation model.
+        sources: the cases; a quarter of them is held out from training.
+        folder: of the bundle, to make.
+        kept: folder of the teacher's answers, so that a second run need not ask again.
+        report: told how far each stage is.
+        settings: of the training.
+
+    Raises:
+        BundleError: when the folder exists.
+        OptionError: when there are too few cases, or the start is no compact bundle.
+        TrainingError: when the teacher sees the anatomy nowhere, or training diverges; nothing is written then.
+        FetalIQAError: when a case cannot be read.
+    """
+    keep_freed_memory()
+    settings = settings or DistilSettings()
+    check_free(folder)
+    training, held_out = parted(sources)
+    model, start = starting_model(settings.start, teacher.card.anatomy, settings.seed)
+    store = AnswerStore(kept, teacher)
+    lessons = Lessons(
+        store.each(training, STEP, _stage(report, "teacher on training cases")), len(training), settings.seed
+    )
+    for _ in store.each(held_out, 1, _stage(report, "teacher on held-out cases")):
+        pass  # kept, so that whatever stops the command later, it was asked
+    recipe = CompactRecipe(
+        settings.steps,
+        learning_rate=IMAGENET_RATE if start is None else RATE,
+        average=0.99,
+        plane_weight=0.7,
+        empty_weight=0.1,
+        seed=settings.seed,
+    )
+    learning = _stage(report, "training")
+    train_compact(model, lessons.shares(), recipe, lambda step: learning(step.number, step.steps))
+    fit_reference(model, lessons.plain())
+    card = _card(teacher, sources, training, lessons, start, recipe, settings)
+    with tempfile.TemporaryDirectory() as temporary:
+        stored = save_bundle(model, card, Path(temporary) / "bundle")
+        told = _held_out(stored, store, held_out, _stage(report, "held-out cases"))
+    return save_bundle(model, replace(card, metrics={**card.metrics, "held_out": told}), folder)
+
+
+def check_free(folder: Path) -> None:
+    """Check that a bundle can be written as ``folder``.
+
+    Raises:
+        BundleError: when it exists.
+    """
+    if folder.exists():
+        raise BundleError(
+            f"{folder} exists already; a bundle is never overwritten, move it away or choose another"
+        )
+
+
+def _held_out(
+    bundle: Bundle, store: AnswerStore, sources: Sequence[Source], progress: Callable[[int, int], None]
+) -> dict[str, object]:
+    """Agreement with the teacher on cases that the bundle did not learn from, as it is stored."""
+    distilled = Predictor(bundle, "cpu")
+    cases = (
+        (one, answers_on(source.sweep(1), distilled))
+        for source, one in zip(sources, store.each(sources, 1, progress))
+    )
+    return agreement(cases)
+
+
+def _card(
+    teacher: Predictor,
+    sources: Sequence[Source],
+    training: Sequence[Source],
+    lessons: Lessons,
+    start: BundleCard | None,
+    recipe: CompactRecipe,
+    settings: DistilSettings,
+) -> BundleCard:
+    known = teacher.card
+    phantoms = all(isinstance(source, PhantomSource) for source in sources)
+    origin = f"{IMAGENET} weights" if start is None else f"{start.name} {start.version}"
+    kinds = " / ".join(str(len(kind)) for kind in lessons.taught)
+    data = (
+        f"{len(lessons)} of {lessons.seen} frames (every {STEP}rd) of {len(training)} cases, {training[0].name} "
+        f"and others, as outlined by {known.name} {known.version} ({short(teacher.fingerprint)}), whose "
+        f"probabilities are the targets: {kinds} that show the {known.anatomy} to it, that are beside these or "
+        f"doubtful, and others, {SHARES} of each in a batch; started from {origin}; {asdict(recipe)}"
+    )
+    licence = f"{known.licence} (that of its teacher)"
+    if start is not None:
+        licence += f"; started from {start.name}: {start.licence}"
+    return BundleCard(
+        name=settings.name or f"{known.name}-compact",
+        version=settings.version or known.version,
+        task="segmentation",
+        architecture=load_architecture(ARCHITECTURE),
+        lora=None,
+        base=BaseReference("included", "0" * 64),
+        anatomy=known.anatomy,
+        training_data=TrainingData("FetalIQA phantom sweeps" if phantoms else "sweep files", _hash(lessons), data),
+        licence=licence,
+        intended_use=INTENDED_USE,
+        limitations=PHANTOM_LIMITS if phantoms else OTHER_LIMITS,
+        metrics={"teacher": {"name": known.name, "version": known.version, "fingerprint": teacher.fingerprint}},
+        threshold=Threshold(min_foreground_fraction=known.threshold.min_foreground_fraction),
+    )
+
+
+def _stage(report: Report, name: str) -> Callable[[int, int], None]:
+    return lambda done, total: report(name, done, total)
+
+
+def _hash(lessons: Lessons) -> str:
+    digest = hashlib.sha256()
+    for kind in lessons.taught:
+        for square, outline in zip(kind.squares, kind.outlines):
+            digest.update(np.ascontiguousarray(square).data)
+            if outline is not None:
+                digest.update(np.ascontiguousarray(outline).data)
+    return digest.hexdigest()
