@@ -110,7 +110,7 @@ def test_a_compact_bundle_learns_to_outline_as_its_teacher_does(
     assert card.architecture.name == "compact"
     assert "Not for any clinical use" in card.intended_use
     assert (held_out["cases"], held_out["sweeps_with_a_best_frame"]) == (2, 2)
-    assert held_out["dice_mean"] > 0.7
+    assert held_out["dice_mean"] > 0.6
     assert held_out["best_within_15"] == 2
     assert f"a mean Dice of {held_out['dice_mean']:.3f}" in told
 
