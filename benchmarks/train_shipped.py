@@ -46,7 +46,7 @@ from fetaliqa.models.backbone import imagenet_state
 from fetaliqa.models.bundle import Bundle
 from fetaliqa.models.reference import fit_reference
 from fetaliqa.training.compact import CompactRecipe, Drawn, Share, Step, train_compact
-from fetaliqa.training.frame_heads import fit_expected_dice
+from fetaliqa.training.frame_head_fit import fit_expected_dice, fit_frame_head
 from fetaliqa.training.frames import FrameSet
 from fetaliqa.training.phantom_frames import Sampling, phantom_frames
 
@@ -72,8 +72,6 @@ class Stage:
         recipe: how.
         shares: of each batch: abdomens, other planes, heads, phantoms with an outline, sections of a phantom's
             trunk beside the plane, other phantom frames.
-        frame_weights: of each of these in the losses of the frame head.
-        other_planes: whether FETAL_PLANES_DB's "other" planes are among the negatives.
         stills, phantoms: augmentation. Abdomens are looked for in sweeps too: small, in other sectors, dark. A
             phantom's sector must say nothing about the answer, so most of them are seen in another one.
     """
@@ -82,8 +80,6 @@ class Stage:
     shares: tuple[int, int, int, int, int, int]
     stills: Settings
     phantoms: Settings
-    frame_weights: tuple[float, float, float, float, float, float] = (1.0, 1.0, 1.0, 1.0, 1.0, 1.0)
-    other_planes: bool = True
 
 
 def _phantoms(p_view: float) -> Settings:
@@ -117,17 +113,12 @@ ABDOMEN_STAGES = (
         Settings(p_view=0.6, p_low_resolution=0.35, gain=(0.45, 1.5)),
         _phantoms(0.95),
     ),
-    # Three of the twelve "other" planes do show an abdomen: left out from here on. Sections beside the plane weigh
-    # about as much as in a sweep.
-    Stage(
-        CompactRecipe(600, learning_rate=7e-4, average=0.99, plane_weight=1.0, empty_weight=0.1, seed=4),
-        (7, 2, 1, 2, 3, 1),
-        Settings(p_view=0.6, p_low_resolution=0.35, gain=(0.45, 1.5)),
-        _phantoms(0.8),
-        (1.0, 1.0, 1.0, 1.0, 4.0, 4.0),
-        other_planes=False,
-    ),
 )
+# At last the frame head alone, on samples of these kinds: sections of a phantom beside the plane weigh more, as
+# there are many in a sweep, and so do real abdomens, which must not be lost for it. Three of the twelve "other"
+# planes do show an abdomen: left out here.
+FRAME_HEAD_SAMPLES = (800, 500, 250, 500, 1500, 500)
+FRAME_HEAD_WEIGHTS = (30.0, 1.0, 1.0, 2.0, 4.0, 4.0)
 HEAD_RECIPE = CompactRecipe(950, plane_weight=0.2)
 
 ATTRIBUTION = (
@@ -196,8 +187,7 @@ def rendered() -> FrameSet:
 def abdomen_data(stills: Sequence[Still], frames: FrameSet, stage: Stage) -> Data:
     """Outlined abdomens; other planes and heads as negatives; phantom frames, most of them hard negatives."""
     outlined = [one for one in stills if one.plane == "abdomen"]
-    left_out = ("abdomen", "head") if stage.other_planes else ("abdomen", "head", "other")
-    planes = [one for one in stills if one.plane not in left_out]
+    planes = [one for one in stills if one.plane not in ("abdomen", "head")]
     heads = sorted((one for one in stills if one.plane == "head"), key=lambda one: one.sha256)
     heads = heads[:HEADS_AS_NEGATIVES]
     positive = frames.grades > 0
@@ -210,8 +200,7 @@ def abdomen_data(stills: Sequence[Still], frames: FrameSet, stage: Stage) -> Dat
     )
     used = [*outlined, *planes, *heads]
     described = f"{_counts(used)}; {len(frames)} frames of {len(PHANTOM_SEEDS)} phantom cases"
-    shares = map(Share, samples, stage.shares, stage.frame_weights)
-    return Data(list(shares), used, described)
+    return Data([Share(one, count) for one, count in zip(samples, stage.shares)], used, described)
 
 
 def _counts(stills: Sequence[Still]) -> str:
@@ -240,6 +229,8 @@ def make_card(anatomy: str, name: str, data: Data, recipes: Sequence[CompactReci
         f"empty weight {one.empty_weight}"
         for one in recipes
     )
+    if anatomy == "abdomen":
+        told += f'; then the frame head alone on {sum(FRAME_HEAD_SAMPLES)} samples, without the "other" planes'
     digest = hashlib.sha256("".join(sorted(one.sha256 for one in data.stills)).encode()).hexdigest()
     return BundleCard(
         name=name,
@@ -280,6 +271,19 @@ def plain_images(stills: Sequence[Still], phantoms: np.ndarray | None) -> Iterat
         yield np.stack([augmented(image, None, random, NONE)[0] for _, image in placed[start : start + 16]])
 
 
+def weighted_samples(data: Data) -> Iterator[tuple[torch.Tensor, torch.Tensor, float]]:
+    """Batches of augmented images, outlines and weights, one kind after another, with a progress bar."""
+    random = np.random.default_rng(9)
+    bar = tqdm(desc="frame head", unit="sample", total=sum(FRAME_HEAD_SAMPLES))
+    for share, count, weight in zip(data.shares, FRAME_HEAD_SAMPLES, FRAME_HEAD_WEIGHTS):
+        for _ in range(0, count, 25):
+            indices = random.integers(len(share.samples), size=25)
+            images, masks = map(np.stack, zip(*(share.samples.sample(int(index), random) for index in indices)))
+            yield torch.from_numpy(images), torch.from_numpy(masks).float(), weight
+            bar.update(25)
+    bar.close()
+
+
 def outlined_samples(data: Data) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Batches of augmented images and outlines of the first share, which are those with an outline."""
     random, samples = np.random.default_rng(1), data.shares[0].samples
@@ -317,6 +321,9 @@ def main() -> None:
         for stage, recipe in zip(stages, recipes):
             data = abdomen_data(stills, frames, stage)
             train(model, data, recipe)
+        some = [one for one in stills if one.plane != "other"]
+        last = replace(ABDOMEN_STAGES[-1], phantoms=_phantoms(0.8))
+        fit_frame_head(model, weighted_samples(abdomen_data(some, frames, last)))
     fit_expected_dice(model, outlined_samples(data))
     fit_reference(model, plain_images(data.stills, phantoms))
     save_bundle(model, make_card(args.anatomy, args.out.name, data, recipes), args.out)

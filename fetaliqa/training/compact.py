@@ -36,18 +36,10 @@ class Drawn(Protocol):
 
 @dataclass(frozen=True)
 class Share:
-    """A kind of samples.
-
-    Attributes:
-        samples: to draw from.
-        count: of them in each batch.
-        frame_weight: of each in the losses of the frame head. Frames beside the plane are many in a sweep and few
-            in a batch; with 1 the frame head expects as few of them as the batch has.
-    """
+    """A kind of samples, and how many of them each batch has."""
 
     samples: Drawn
     count: int
-    frame_weight: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -69,7 +61,6 @@ def compact_loss(
     outputs: CompactOutputs,
     outlines: torch.Tensor,
     recipe: CompactRecipe,
-    frame_weights: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Outline, plane and expected Dice together.
 
@@ -77,12 +68,11 @@ def compact_loss(
         outputs: of N frames.
         outlines: float [N, S, S], 0 to 1; all 0 on a frame without one.
         recipe: weights of the parts.
-        frame_weights: float [N], of the frames in the losses of the frame head; None: all 1.
     """
     present = (outlines.amax(dim=(1, 2)) > 0).float()
     weights = present + (1 - present) * recipe.empty_weight
     weights = weights / weights.mean().clamp(min=MIN_MEAN_WEIGHT)
-    heads = frame_head_loss(outputs, outlines, frame_weights, recipe.plane_weight, recipe.dice_weight)
+    heads = frame_head_loss(outputs, outlines, None, recipe.plane_weight, recipe.dice_weight)
     return outline_loss(outputs.outline[:, 0].float(), outlines, weights) + heads
 
 
@@ -97,13 +87,10 @@ def train_compact(
     Raises:
         TrainingError: when the loss is not a finite number.
     """
-    # in the order of a batch
-    weights = torch.tensor([share.frame_weight for share in shares for _ in range(share.count)])
-    weights = weights / weights.mean()
 
     def answer(images: torch.Tensor, outlines: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         outputs = model.outputs(normalise(images))
-        return compact_loss(outputs, outlines, recipe, weights.to(outlines.device)), outputs.outline[:, 0]
+        return compact_loss(outputs, outlines, recipe), outputs.outline[:, 0]
 
     train_cycle(model, _batches(shares, recipe), answer, recipe, report)
 

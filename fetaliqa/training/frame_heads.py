@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import torch
 import torch.nn.functional as functional
 
-from fetaliqa.models.compact import CompactOutputs, CompactSeg
-from fetaliqa.models.preprocess import model_inputs
+from fetaliqa.models.compact import CompactOutputs
 
 PLANE_WEIGHT = 0.5  # of the plane's cross-entropy beside the outline's loss
 DICE_WEIGHT = 0.2  # of the expected Dice's
-FITTING_STEPS = 100
 
 
 def frame_head_loss(
@@ -46,32 +42,3 @@ def frame_dice(masks: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     overlap = (masks * targets).sum(dim=(1, 2))
     total = masks.sum(dim=(1, 2)) + targets.sum(dim=(1, 2))
     return 2 * overlap / total.clamp(min=1)
-
-
-def fit_expected_dice(model: CompactSeg, batches: Iterable[tuple[torch.Tensor, torch.Tensor]]) -> None:
-    """Fit the two numbers of ``model.decoder.dice`` to the Dice that outlines have, at the end of a training.
-
-    Args:
-        model: in eval mode; nothing else of it changes.
-        batches: frames uint8 [N, S, S] and outlines float [N, S, S], 0 or 1; frames without one do not count.
-    """
-    expected = model.decoder.dice
-    promised, achieved = [], []
-    with torch.no_grad():
-        expected.scale.fill_(1.0)
-        expected.offset.zero_()  # so that the logits are the promised ones
-        for images, outlines in batches:
-            outputs = model.outputs(model_inputs(model, images))
-            outlined = outlines.amax(dim=(1, 2)) > 0
-            promised.append(outputs.dice[outlined])
-            achieved.append(frame_dice(outputs.outline[:, 0] > 0, outlines)[outlined])
-    known, targets = torch.cat(promised), torch.cat(achieved)
-    optimizer = torch.optim.LBFGS(expected.parameters(), max_iter=FITTING_STEPS, line_search_fn="strong_wolfe")
-
-    def closure() -> torch.Tensor:
-        optimizer.zero_grad()
-        loss = functional.binary_cross_entropy_with_logits(expected.scale * known + expected.offset, targets)
-        loss.backward()
-        return loss
-
-    optimizer.step(closure)

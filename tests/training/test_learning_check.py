@@ -19,7 +19,8 @@ from fetaliqa.models.architecture import BackboneConfig, PyramidConfig
 from fetaliqa.training.base import begin_at_prior
 from fetaliqa.training.batches import GROUPED_STEPS, make_order
 from fetaliqa.training.familiar import widen_reference
-from fetaliqa.training.frame_heads import fit_expected_dice, frame_dice, frame_head_loss
+from fetaliqa.training.frame_head_fit import FrameHeadFit, fit_expected_dice, fit_frame_head
+from fetaliqa.training.frame_heads import frame_dice, frame_head_loss
 from fetaliqa.training.frames import FrameSet
 from fetaliqa.training.module import FrameModule
 from fetaliqa.training.recipe import COMPACT, Recipe, changed
@@ -102,6 +103,21 @@ def test_the_expected_dice_is_fitted_to_the_dice_that_outlines_have():
     with torch.inference_mode():
         expected = torch.sigmoid(model.outputs(normalise(images)).dice)
     assert float(expected.mean()) == pytest.approx(dice, abs=0.01)
+
+
+def test_the_frame_head_alone_learns_to_tell_frames_apart():
+    model = compact().eval()
+    images = torch.zeros(64, 32, 32, dtype=torch.uint8)
+    images[::2, 4:20, 4:20] = 200
+    outlines = torch.zeros(64, 32, 32)
+    outlines[::2, 4:20, 4:20] = 1
+    with torch.inference_mode():
+        before = model.outputs(normalise(images))
+    fit_frame_head(model, [(images, outlines, 1.0)], FrameHeadFit(epochs=60, learning_rate=0.01))
+    with torch.inference_mode():
+        after = model.outputs(normalise(images))
+    assert torch.equal(before.outline, after.outline)
+    assert ((after.plane > 0) == (torch.arange(64) % 2 == 0)).all()
 
 
 @pytest.mark.parametrize("still", [True, False])

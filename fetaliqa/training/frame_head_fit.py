@@ -1,0 +1,106 @@
+"""What is fitted on a trained compact model, whose outline stays as it is: the frame head, the expected Dice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as functional
+
+from fetaliqa.models.compact import CompactSeg
+from fetaliqa.models.preprocess import model_inputs
+from fetaliqa.training.frame_heads import frame_dice
+
+FITTING_STEPS = 100
+BATCH = 64  # samples
+
+
+@dataclass(frozen=True)
+class FrameHeadFit:
+    """How the frame head alone is trained.
+
+    Attributes:
+        epochs: times that each sample is seen.
+        learning_rate: at the peak of one cycle.
+        weight_decay: of AdamW.
+        seed: of the order and of dropout.
+    """
+
+    epochs: int = 25
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.02
+    seed: int = 0
+
+
+def fit_frame_head(
+    model: CompactSeg,
+    batches: Iterable[tuple[torch.Tensor, torch.Tensor, float]],
+    recipe: FrameHeadFit = FrameHeadFit(),
+) -> None:
+    """Train further what says whether a frame shows the plane; the encoder and the outline stay as they are.
+
+    So one kind of samples can be told apart better without a loss on the outlines of another.
+
+    Args:
+        model: changed in place; it ends in eval mode.
+        batches: frames uint8 [N, S, S], outlines [N, S, S] (0 or 1), and the weight of each of these frames.
+        recipe: how.
+    """
+    head, known = model.decoder.frame, []
+    shown, weights = [], []
+    model.eval()
+    hook = head.register_forward_pre_hook(lambda _, inputs: known.append(inputs[0].detach()))
+    try:
+        with torch.no_grad():
+            for images, outlines, weight in batches:
+                model.outputs(model_inputs(model, images))
+                shown.append((outlines.amax(dim=(1, 2)) > 0).float())
+                weights.append(torch.full((len(images),), weight))
+    finally:
+        hook.remove()
+    samples, targets, importance = torch.cat(known), torch.cat(shown), torch.cat(weights)
+    torch.manual_seed(recipe.seed)
+    whole = len(samples) // BATCH * BATCH or len(samples)
+    rounds = recipe.epochs * max(1, whole // BATCH)
+    optimizer = torch.optim.AdamW(head.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.learning_rate, total_steps=rounds)
+    head.train()
+    for _ in range(recipe.epochs):
+        for chosen in torch.randperm(len(samples))[:whole].split(BATCH):
+            logits = head(samples[chosen])[:, 0]
+            loss = functional.binary_cross_entropy_with_logits(logits, targets[chosen], importance[chosen])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+    model.eval()
+
+
+def fit_expected_dice(model: CompactSeg, batches: Iterable[tuple[torch.Tensor, torch.Tensor]]) -> None:
+    """Fit the two numbers of ``model.decoder.dice`` to the Dice that outlines have, at the end of a training.
+
+    Args:
+        model: in eval mode; nothing else of it changes.
+        batches: frames uint8 [N, S, S] and outlines float [N, S, S], 0 or 1; frames without one do not count.
+    """
+    expected = model.decoder.dice
+    promised, achieved = [], []
+    with torch.no_grad():
+        expected.scale.fill_(1.0)
+        expected.offset.zero_()  # so that the logits are the promised ones
+        for images, outlines in batches:
+            outputs = model.outputs(model_inputs(model, images))
+            outlined = outlines.amax(dim=(1, 2)) > 0
+            promised.append(outputs.dice[outlined])
+            achieved.append(frame_dice(outputs.outline[:, 0] > 0, outlines)[outlined])
+    known, targets = torch.cat(promised), torch.cat(achieved)
+    optimizer = torch.optim.LBFGS(expected.parameters(), max_iter=FITTING_STEPS, line_search_fn="strong_wolfe")
+
+    def closure() -> torch.Tensor:
+        optimizer.zero_grad()
+        loss = functional.binary_cross_entropy_with_logits(expected.scale * known + expected.offset, targets)
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
