@@ -92,11 +92,11 @@ def test_the_shipped_model_draws_the_same_masks_on_real_stills(sample_data) -> N
         with torch.inference_mode():
             expected = torch.sigmoid(plain(normalise(grid.to_square(frames))))[:, 0]
         (chunk,) = predictor.predict(frames, np.arange(1))
-        assert (chunk.probabilities - expected).abs().max() < 1e-5
+        assert (chunk.probabilities - expected).abs().max() < 1e-4
         found, masks = (
             grid.masks_to_native(each, bundle.card.threshold.probability)
             for each in (chunk.probabilities, expected)
         )
-        assert np.count_nonzero(found != masks) <= 1e-5 * masks.size  # on a boundary rounding may tip a pixel
+        assert np.count_nonzero(found != masks) <= 1e-4 * masks.size  # on a boundary rounding may tip a pixel
         shown += masks.any()
     assert shown > 2
