@@ -32,18 +32,15 @@ from fetaliqa.datasets.stills.parts import learnt_from
 from fetaliqa.datasets.stills.samples import StillSet
 from fetaliqa.datasets.stills.split import leave_out
 from fetaliqa.datasets.stills.still import Still, read_grey
+from fetaliqa.distillation.start import IMAGENET, starting_model
 from fetaliqa.models import (
     BaseReference,
     BundleCard,
     CompactSeg,
     TrainingData,
-    build_segmentation,
     load_architecture,
     save_bundle,
 )
-from fetaliqa.models.architecture import BackboneConfig
-from fetaliqa.models.backbone import imagenet_state
-from fetaliqa.models.bundle import Bundle
 from fetaliqa.models.reference import fit_reference
 from fetaliqa.training.compact import CompactRecipe, Drawn, Share, Step, train_compact
 from fetaliqa.training.frame_head_fit import fit_expected_dice, fit_frame_head
@@ -208,20 +205,6 @@ def _counts(stills: Sequence[Still]) -> str:
     return ", ".join(f"{count} {source} {plane}" for (source, plane), count in sorted(counted.items()))
 
 
-def starting_model(start: Path | None) -> CompactSeg:
-    """The compact model from ImageNet's weights, or that of a bundle."""
-    if start is not None:
-        model = Bundle.open(start).load_model(merge=False)
-    else:
-        architecture = load_architecture("compact")
-        torch.manual_seed(0)
-        assert isinstance(architecture.vision, BackboneConfig)
-        weights = imagenet_state(architecture.vision)
-        model = build_segmentation(architecture, weights=weights, encoder="full")  # type: ignore[assignment]
-    assert isinstance(model, CompactSeg)
-    return model.requires_grad_(True)
-
-
 def make_card(anatomy: str, name: str, data: Data, recipes: Sequence[CompactRecipe]) -> BundleCard:
     """The card, without figures."""
     told = "; then ".join(
@@ -307,7 +290,7 @@ def main() -> None:
     stills = learnt_from(read_catalogue(args.folder), args.anatomy)
     if args.without:
         stills, _ = leave_out(stills, args.without)
-    model = starting_model(args.start)
+    model, _ = starting_model(str(args.start or IMAGENET), args.anatomy)
     phantoms = None
     if args.anatomy == "head":
         recipes = [_shortened(HEAD_RECIPE, args.steps)]

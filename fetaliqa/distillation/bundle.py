@@ -13,6 +13,7 @@ import numpy as np
 from fetaliqa.distillation.agreement import agreement
 from fetaliqa.distillation.answers import AnswerStore, answers_on
 from fetaliqa.distillation.lessons import SHARES, Lessons
+from fetaliqa.distillation.progress import Report, stage
 from fetaliqa.distillation.sources import PhantomSource, Source
 from fetaliqa.distillation.split import parted
 from fetaliqa.distillation.start import ARCHITECTURE, IMAGENET, starting_model
@@ -43,8 +44,6 @@ OTHER_LIMITS = (
     "It outlines what its teacher does, mistakes included, on sweeps like those that it was distilled on; "
     "the figures compare it with the teacher, not with an expert."
 )
-
-Report = Callable[[str, int, int], None]  # (stage, done, in all)
 
 
 @dataclass(frozen=True)
@@ -96,9 +95,9 @@ def distil(
     model, start = starting_model(settings.start, teacher.card.anatomy, settings.seed)
     store = AnswerStore(kept, teacher)
     lessons = Lessons(
-        store.each(training, STEP, _stage(report, "teacher on training cases")), len(training), settings.seed
+        store.each(training, STEP, stage(report, "teacher on training cases")), len(training), settings.seed
     )
-    for _ in store.each(held_out, 1, _stage(report, "teacher on held-out cases")):
+    for _ in store.each(held_out, 1, stage(report, "teacher on held-out cases")):
         pass  # kept, so that whatever stops the command later, it was asked
     recipe = CompactRecipe(
         settings.steps,
@@ -108,13 +107,13 @@ def distil(
         empty_weight=0.1,
         seed=settings.seed,
     )
-    learning = _stage(report, "training")
+    learning = stage(report, "training")
     train_compact(model, lessons.shares(), recipe, lambda step: learning(step.number, step.steps))
     fit_reference(model, lessons.plain())
     card = _card(teacher, sources, training, lessons, start, recipe, settings)
     with tempfile.TemporaryDirectory() as temporary:
         stored = save_bundle(model, card, Path(temporary) / "bundle")
-        told = _held_out(stored, store, held_out, _stage(report, "held-out cases"))
+        told = _held_out(stored, store, held_out, stage(report, "held-out cases"))
     return save_bundle(model, replace(card, metrics={**card.metrics, "held_out": told}), folder)
 
 
@@ -179,10 +178,6 @@ def _card(
         metrics={"teacher": {"name": known.name, "version": known.version, "fingerprint": teacher.fingerprint}},
         threshold=Threshold(min_foreground_fraction=known.threshold.min_foreground_fraction),
     )
-
-
-def _stage(report: Report, name: str) -> Callable[[int, int], None]:
-    return lambda done, total: report(name, done, total)
 
 
 def _hash(lessons: Lessons) -> str:

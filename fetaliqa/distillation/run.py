@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import torch
 from fetaliqa.distillation.answers import Answers, AnswerStore
 from fetaliqa.distillation.learn import LearnSettings, learn, small
 from fetaliqa.distillation.limits import KnownSweep, choose_limits
+from fetaliqa.distillation.progress import Report, stage
 from fetaliqa.distillation.screening import choose_screen_floor
 from fetaliqa.distillation.sources import PhantomSource, Source
 from fetaliqa.distillation.split import parted
@@ -34,8 +35,6 @@ PHANTOM_LIMITS = "Trained on synthetic phantom sweeps only; what it does on ultr
 OTHER_LIMITS = (
     "How often it finds what the model finds was measured on sweeps like those it learnt from, on no others."
 )
-
-Report = Callable[[str, int, int], None]  # (stage, done, in all)
 
 
 def distil(
@@ -67,9 +66,9 @@ def distil(
     check_free(folder)
     training, held_out = parted(sources)
     store = AnswerStore(kept, teacher)
-    reference = list(store.each(held_out, 1, _stage(report, "teacher on held-out cases")))
-    lessons = list(store.each(training, STEP, _stage(report, "teacher on training cases")))
-    net = learn(lessons, settings, _stage(report, "student learns"))
+    reference = list(store.each(held_out, 1, stage(report, "teacher on held-out cases")))
+    lessons = list(store.each(training, STEP, stage(report, "teacher on training cases")))
+    net = learn(lessons, settings, stage(report, "student learns"))
     known = [known_sweeps(net, one) for one in reference]
     limits, told = choose_limits([sweep for case in known for sweep in case])
     floor, screening = choose_screen_floor(known)
@@ -102,10 +101,6 @@ def known_sweeps(net: StudentNet, answers: Answers) -> list[KnownSweep]:
         KnownSweep(answers.quality[start:stop].astype(float), answers.positive[start:stop], guessed[start:stop])
         for start, stop in answers.ranges.tolist()
     ]
-
-
-def _stage(report: Report, name: str) -> Callable[[int, int], None]:
-    return lambda done, total: report(name, done, total)
 
 
 def _hash(lessons: Sequence[Answers]) -> str:
