@@ -167,7 +167,7 @@ def _card(
         name=settings.name or f"{known.name}-compact",
         version=settings.version or known.version,
         task="segmentation",
-        architecture=load_architecture(ARCHITECTURE),
+        architecture=load_architecture(ARCHITECTURE) if start is None else start.architecture,
         lora=None,
         base=BaseReference("included", "0" * 64),
         anatomy=known.anatomy,

@@ -50,11 +50,13 @@ class CompactRecipe(Cycle):
         plane_weight, dice_weight: of the losses of the frame head, beside the outline's.
         empty_weight: of frames without an outline in the outline's loss; the frame head tells them apart, and an
             outline that is held down by many of them is missed where it is needed.
+        dropout: of the decoder's channels; None: as the model has it.
     """
 
     plane_weight: float = PLANE_WEIGHT
     dice_weight: float = DICE_WEIGHT
     empty_weight: float = 1.0
+    dropout: float | None = None
 
 
 def compact_loss(
@@ -92,6 +94,8 @@ def train_compact(
         outputs = model.outputs(normalise(images))
         return compact_loss(outputs, outlines, recipe), outputs.outline[:, 0]
 
+    if recipe.dropout is not None:
+        model.decoder.pyramid.dropout.p = recipe.dropout
     train_cycle(model, _batches(shares, recipe), answer, recipe, report)
 
 

@@ -22,11 +22,12 @@ ROUNDING = 1e-3  # of the largest value; group norms of tiny maps magnify it
 SIDE = 64
 
 
-@pytest.fixture(scope="module", params=sorted(BACKBONES))
+@pytest.fixture(scope="module", params=[*sorted(BACKBONES), "detail"])
 def model(request) -> CompactSeg:
     """Random weights, with norms as after some training."""
     torch.manual_seed(4)
-    architecture = Architecture("small", BackboneConfig(SIDE, request.param), PyramidConfig(32, 32, 16))
+    backbone, detail = (request.param, 0) if request.param in BACKBONES else ("test_efficientnet", 32)
+    architecture = Architecture("small", BackboneConfig(SIDE, backbone), PyramidConfig(32, 32, 16, detail))
     built = build_segmentation(architecture, random_init=True, encoder="full").eval()
     for part in built.modules():
         if isinstance(part, nn.BatchNorm2d):
