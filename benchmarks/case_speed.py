@@ -5,7 +5,7 @@ synthetic phantom's, 562 x 744. Prints frames per second, ratios, each stage's s
 and peak memory. The compact model: ``compact_speed.py``.
 
 "Best frame with a student" and "outlines of screened frames" are put together, since a model of random weights
-can teach nothing: a student of random weights guesses all frames, then the full-size model looks at the share of
+can teach nothing: the compact model that ships assesses all frames, then the full-size model the share of
 frames that a search with a student, or screening, needed on phantoms (benchmarks/search.py).
 
     python benchmarks/case_speed.py [--frames 140] [--searched 840] [--baseline-frames 32] [--threads 2] [--json]
@@ -106,30 +106,23 @@ def agreement(ours: Any, reference: Any) -> dict[str, Any]:
 
 
 class StandInStudent:
-    """Guesses every frame with random weights, then has the large model look at every so-manieth one."""
+    """Assesses every frame with the compact model that ships, then has the large model assess a given share."""
 
     def __init__(self, share: float) -> None:
-        from fetaliqa.models import TrainingData
-        from fetaliqa.student.card import StudentCard, Teacher
-        from fetaliqa.student.folder import Student
-        from fetaliqa.student.network import StudentNet
+        from fetaliqa.inference.predictor import Predictor
+        from fetaliqa.models import Bundle
+        from fetaliqa.models.store import resolve_bundle
         from fetaliqa.student.search import ScreenLimits
 
-        self.card = StudentCard(
-            teacher=Teacher("benchmark", "1", "0" * 64),
-            training_data=TrainingData("none", "none", "random weights"),
-            held_out={},
-            limits=ScreenLimits(floor=0.5, margin=1.0),
-            licence="Apache-2.0",
-            intended_use="benchmarks",
-            limitations="knows nothing",
-        )
+        self.limits = ScreenLimits(floor=0.5, margin=1.0)
         self.fingerprint, self.seconds, self._share = "", 0.0, share
-        self._student = Student(StudentNet(), self.card, "")
+        self._predictor = Predictor(Bundle.open(resolve_bundle("abdomen")), "cpu")
 
-    def guess(self, frames: np.ndarray, indices: np.ndarray) -> np.ndarray:
-        """1 for the share of frames to look at, else 0."""
-        _, seconds = timed(lambda: self._student.guess(frames, indices))
+    def guess(self, sweep: Any, indices: np.ndarray) -> np.ndarray:
+        """1 for the share of frames to assess, else 0."""
+        from fetaliqa.inference.frame_quality import frame_quality
+
+        _, seconds = timed(lambda: frame_quality(sweep, self._predictor, indices))
         self.seconds += seconds
         due = np.floor(np.arange(1, len(indices) + 1) * self._share + 0.5)
         return np.diff(due, prepend=0.0)
@@ -212,7 +205,7 @@ def screened(sweep: Any, frames: np.ndarray, predictor: Any, looked_at: int) -> 
     from fetaliqa.sweep import sweep_from_array
 
     student = StandInStudent(0.0)
-    student.guess(sweep.frames, np.arange(sweep.frame_count))
+    student.guess(sweep, np.arange(sweep.frame_count))
     seconds = student.seconds
     for part in np.split(frames[:looked_at], [round(0.8 * looked_at), round(0.95 * looked_at)]):
         worth_it = sweep_from_array(part, sweep.spacing, case_id="worth it")

@@ -129,7 +129,7 @@ def main() -> int:
     predictor = Predictor(bundle)
     ways = {"without a student": None} | ({} if student is None else {"with a student": student})
     rows: dict[str, list[Row]] = {name: [] for name in ways}
-    screens = student is not None and student.card.limits.screen_floor is not None
+    screens = student is not None and student.limits.screen_floor is not None
     screen_rows: list[tuple[Any, Any]] = []
     for seed in tqdm(range(args.seed, args.seed + args.cases), desc="cases", disable=None):
         case = phantom_case(seed, 1).case

@@ -1,4 +1,4 @@
-"""``fetaliqa distill``: a compact bundle that outlines as a large model does, or a student that screens for it."""
+"""``fetaliqa distill``: a compact bundle that outlines as a large model does, and screens frames for it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fetaliqa.models.home import default_model
 
 if TYPE_CHECKING:
     from fetaliqa.distillation.sources import Source
-    from fetaliqa.models import Bundle
+    from fetaliqa.models import Bundle, BundleCard
 
 MAX_PHANTOMS = 10_000
 
@@ -36,7 +36,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--student",
         action="store_true",
-        help="make a student that screens frames instead; --out is then student/ in the bundle unless given",
+        help="put the compact bundle into the large model's folder (student/), where it screens frames for it",
     )
     parser.add_argument(
         "--start",
@@ -55,13 +55,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--phantoms", type=int, metavar="N", help="phantom cases, without DATA (default: 80)")
     parser.add_argument(
-        "--passes",
-        type=int,
-        default=15,
-        metavar="N",
-        help="of --student: times that each training frame is seen (default: 15)",
-    )
-    parser.add_argument(
         "--answers", type=Path, metavar="DIR", help="where the model's answers are kept (default: the cache)"
     )
     parser.add_argument(
@@ -74,11 +67,10 @@ def run(args: argparse.Namespace) -> int:
     from fetaliqa.cli.inputs import sweeps_given
     from fetaliqa.errors import OptionError
     from fetaliqa.models.naming import valid_name
-    from fetaliqa.models.store import resolve_bundle
+    from fetaliqa.models.store import STUDENT_FOLDER, resolve_bundle
 
-    for option in ("passes", "steps"):
-        if getattr(args, option) < 1:
-            raise OptionError(f"--{option} is {getattr(args, option)}; 1 or more are needed")
+    if args.steps < 1:
+        raise OptionError(f"--steps is {args.steps}; 1 or more are needed")
     if args.data and args.phantoms is not None:
         raise OptionError("--phantoms makes cases where none are given; leave it out, or DATA")
     if args.phantoms is not None and not 1 <= args.phantoms <= MAX_PHANTOMS:
@@ -90,15 +82,19 @@ def run(args: argparse.Namespace) -> int:
         )
     directory = resolve_bundle(args.model)
     cases = sweeps_given(args.data, "distill")[0] if args.data else []
-    if args.out is None and not args.student:
-        raise OptionError("give the folder of the bundle to make with --out, or make a student with --student")
-    if args.student:
-        return _student(args, directory, cases)
-    return _bundle(args, directory, cases, name or None, version or None)
+    if (args.out is None) != args.student:
+        raise OptionError("give either the folder of the bundle to make with --out, or --student")
+    folder = args.out or directory / STUDENT_FOLDER
+    return _bundle(args, directory, folder, cases, name or None, version or None)
 
 
 def _bundle(
-    args: argparse.Namespace, directory: Path, cases: list[Path], name: str | None, version: str | None
+    args: argparse.Namespace,
+    directory: Path,
+    folder: Path,
+    cases: list[Path],
+    name: str | None,
+    version: str | None,
 ) -> int:
     # after the checks: these load torch
     from fetaliqa.distillation.bundle import DistilSettings, check_free, distil
@@ -106,21 +102,26 @@ def _bundle(
     from fetaliqa.models.home import answers_folder
 
     sources = _sources(args, cases)
-    check_free(args.out)  # before the model is loaded
+    check_free(folder)  # before the model is loaded
     bundle = _outlining(args.model, directory)
     teacher = Predictor(bundle, args.device, weights=args.weights)
-    settings = DistilSettings(args.steps, args.start, name, version)
+    settings = DistilSettings(args.steps, args.start, name, version, must_screen=args.student)
     with Bars() as bars:
-        made = distil(teacher, sources, args.out, args.answers or answers_folder(), bars.report, settings)
+        made = distil(teacher, sources, folder, args.answers or answers_folder(), bars.report, settings)
     if args.json:
-        print(json.dumps({"bundle": str(args.out), **made.card.to_json()}))
+        print(json.dumps({"bundle": str(folder), **made.card.to_json()}))
         return 0
-    told = made.card.metrics["held_out"]
-    print(f"bundle {made.card.name} {made.card.version} written to {args.out}")
+    _print(made.card, folder, args)
+    return 0
+
+
+def _print(card: BundleCard, folder: Path, args: argparse.Namespace) -> None:
+    told, screening = card.metrics["held_out"], card.metrics["screening"]
+    print(f"bundle {card.name} {card.version} written to {folder}")
     if told["positive_frames"]:
         print(
             f"on {told['cases']} held-out cases its outlines have a mean Dice of {told['dice_mean']:.3f} with the "
-            f"teacher's, on {told['positive_frames']} frames that show the {made.card.anatomy} to it"
+            f"teacher's, on {told['positive_frames']} frames that show the {card.anatomy} to it"
         )
         precision = "none" if told["precision"] is None else f"{told['precision']:.1%}"
         print(f"it finds {told['recall']:.1%} of these frames; {precision} of what it finds is among them")
@@ -128,56 +129,30 @@ def _bundle(
         f"its best frame is within 15 frames of the teacher's in {told['best_within_15']} of "
         f"{told['sweeps_with_a_best_frame']} sweeps"
     )
-    print(made.card.limitations)
-    print(f"use it with --model {args.out}, or put it into the model store: fetaliqa models publish {args.out}")
-    return 0
+    if screening["limits"] is None:
+        print(f"it cannot screen frames for its teacher (--student): {screening['reason']}")
+    else:
+        _print_screening(screening)
+    print(card.limitations)
+    if args.student:
+        print(f"`fetaliqa best` and `fetaliqa score --screen` with --model {args.model} use it from now on")
+    else:
+        print(f"use it with --model {folder}, or put it into the model store: fetaliqa models publish {folder}")
 
 
-def _student(args: argparse.Namespace, directory: Path, cases: list[Path]) -> int:
-    from fetaliqa.distillation.learn import LearnSettings
-    from fetaliqa.distillation.run import distil
-    from fetaliqa.inference import Predictor
-    from fetaliqa.models.home import answers_folder
-    from fetaliqa.models.store import STUDENT_FOLDER
-    from fetaliqa.student.folder import check_free
-
-    sources = _sources(args, cases)
-    bundle = _outlining(args.model, directory)
-    folder = args.out or bundle.directory / STUDENT_FOLDER
-    check_free(folder)  # before the model is loaded
-    teacher = Predictor(bundle, args.device, weights=args.weights)
-    with Bars() as bars:
-        card = distil(
-            teacher,
-            sources,
-            folder,
-            args.answers or answers_folder(),
-            bars.report,
-            LearnSettings(passes=args.passes),
-        )
-    if args.json:
-        print(json.dumps({"student": str(folder), **card.to_json()}))
-        return 0
-    _print(folder, card.held_out, card.limitations)
-    return 0
-
-
-def _print(folder: Path, told: dict[str, Any], limitations: str) -> None:
-    print(f"student written to {folder}")
+def _print_screening(told: dict[str, Any]) -> None:
+    search, outlines = told["search"], told["outlines"]
     print(
-        f"on {told['cases']} held-out cases a search finds the best frame of {told['found']} of {told['sweeps']} "
-        f"sweeps, and looks at {told['share_looked_at']:.1%} of the frames"
+        f"as a student: a search finds the best frame of {search['found']} of {search['sweeps']} held-out sweeps, "
+        f"and its teacher assesses {search['share_looked_at']:.1%} of the frames"
     )
-    screening = told["screening"]
-    if screening:
+    if outlines:
         print(
-            f"screening finds {screening['found']} of {screening['positive_frames']} frames that show the anatomy "
-            f"to the model, and looks at {screening['share_looked_at']:.1%}"
+            f"screening (--screen) finds {outlines['found']} of {outlines['positive_frames']} frames that show "
+            f"the anatomy to the teacher, which assesses {outlines['share_looked_at']:.1%}"
         )
     else:
-        print("it cannot screen frames for outlines (--screen): it would miss some or look at more than half")
-        print("of the frames, or the held-out cases show the anatomy nowhere")
-    print(limitations)
+        print("screening for all outlines (--screen) would miss some, or look at more than half of the frames")
 
 
 def _outlining(name: str, directory: Path) -> Bundle:
@@ -191,8 +166,7 @@ def _outlining(name: str, directory: Path) -> Bundle:
 
 
 def _sources(args: argparse.Namespace, cases: list[Path]) -> list[Source]:
-    from fetaliqa.distillation.run import FIRST_SEED, PHANTOMS
-    from fetaliqa.distillation.sources import FileSource, PhantomSource
+    from fetaliqa.distillation.sources import FIRST_SEED, PHANTOMS, FileSource, PhantomSource
 
     if cases:
         return list(map(FileSource, cases))

@@ -114,15 +114,15 @@ def _show(name: str, as_json: bool) -> int:
         print(f"{label:<12} {count:,} parameters")
     student = open_student(AUTO, bundle)
     if student is not None:
-        told = student.card.held_out
+        told, outlines = student.screening.search, student.screening.outlines
         print(
             f"{'student':<12} finds {told['found']} of {told['sweeps']} best frames of held-out sweeps, "
             f"{told['share_looked_at']:.1%} of the frames looked at; {student.card.training_data.name}"
         )
-        if screening := told.get("screening"):
+        if outlines:
             print(
-                f"{'':<12} screening finds {screening['found']} of {screening['positive_frames']} frames that "
-                f"show the {bundle.card.anatomy}, {screening['share_looked_at']:.1%} looked at"
+                f"{'':<12} screening finds {outlines['found']} of {outlines['positive_frames']} frames that "
+                f"show the {bundle.card.anatomy}, {outlines['share_looked_at']:.1%} looked at"
             )
     return 0
 

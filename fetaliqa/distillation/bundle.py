@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from fetaliqa.distillation.agreement import agreement
-from fetaliqa.distillation.answers import AnswerStore, answers_on
+from fetaliqa.distillation.answers import Answers, AnswerStore, answers_on
 from fetaliqa.distillation.lessons import SHARES, Lessons
+from fetaliqa.distillation.limits import KnownSweep, choose_limits
 from fetaliqa.distillation.progress import Report, stage
+from fetaliqa.distillation.screening import choose_screen_floor
 from fetaliqa.distillation.sources import PhantomSource, Source
 from fetaliqa.distillation.split import parted
 from fetaliqa.distillation.start import ARCHITECTURE, IMAGENET, starting_model
-from fetaliqa.errors import BundleError
+from fetaliqa.errors import BundleError, TrainingError
 from fetaliqa.inference.predictor import Predictor
 from fetaliqa.memory import keep_freed_memory
 from fetaliqa.models import (
@@ -30,7 +32,9 @@ from fetaliqa.models import (
     save_bundle,
 )
 from fetaliqa.models.hashing import short
+from fetaliqa.models.records import to_json
 from fetaliqa.models.reference import fit_reference
+from fetaliqa.student.folder import SCREENING, TEACHER, Screening, Teacher
 from fetaliqa.training.compact import CompactRecipe, train_compact
 
 STEP = 3  # training cases: every third frame; neighbours teach nearly the same, and the teacher is what takes time
@@ -55,6 +59,7 @@ class DistilSettings:
         start: see ``starting_model``.
         name, version: of the bundle; None: the teacher's, the name with ``-compact``.
         seed: of samples and of new layers.
+        must_screen: refuse a bundle that cannot screen frames for the teacher.
     """
 
     steps: int = STEPS
@@ -62,6 +67,7 @@ class DistilSettings:
     name: str | None = None
     version: str | None = None
     seed: int = 0
+    must_screen: bool = False
 
 
 def distil(
@@ -85,7 +91,8 @@ def distil(
     Raises:
         BundleError: when the folder exists.
         OptionError: when there are too few cases, or the start is no compact bundle.
-        TrainingError: when the teacher sees the anatomy nowhere, or training diverges; nothing is written then.
+        TrainingError: when the teacher sees the anatomy nowhere, training diverges, or the bundle cannot screen
+            and must; nothing is written then.
         FetalIQAError: when a case cannot be read.
     """
     keep_freed_memory()
@@ -113,8 +120,11 @@ def distil(
     card = _card(teacher, sources, training, lessons, start, recipe, settings)
     with tempfile.TemporaryDirectory() as temporary:
         stored = save_bundle(model, card, Path(temporary) / "bundle")
-        told = _held_out(stored, store, held_out, stage(report, "held-out cases"))
-    return save_bundle(model, replace(card, metrics={**card.metrics, "held_out": told}), folder)
+        told, screening = _held_out(stored, store, held_out, stage(report, "held-out cases"))
+    if settings.must_screen and screening.limits is None:
+        raise TrainingError(screening.reason)
+    metrics = {**card.metrics, "held_out": told, SCREENING: to_json(screening)}
+    return save_bundle(model, replace(card, metrics=metrics), folder)
 
 
 def check_free(folder: Path) -> None:
@@ -131,14 +141,44 @@ def check_free(folder: Path) -> None:
 
 def _held_out(
     bundle: Bundle, store: AnswerStore, sources: Sequence[Source], progress: Callable[[int, int], None]
-) -> dict[str, object]:
-    """Agreement with the teacher on cases that the bundle did not learn from, as it is stored."""
+) -> tuple[dict[str, object], Screening]:
+    """What the bundle, as it is stored, does on cases that it did not learn from.
+
+    Returns:
+        Agreement with the teacher, and how well it screens frames for it.
+    """
     distilled = Predictor(bundle, "cpu")
-    cases = (
-        (one, answers_on(source.sweep(1), distilled))
-        for source, one in zip(sources, store.each(sources, 1, progress))
-    )
-    return agreement(cases)
+    known: list[list[KnownSweep]] = []
+
+    def cases() -> Iterator[tuple[Answers, Answers]]:
+        for source, answers in zip(sources, store.each(sources, 1, progress)):
+            own = answers_on(source.sweep(1), distilled)
+            known.append(known_sweeps(answers, own))
+            yield answers, own
+
+    return agreement(cases()), screening_on(known)
+
+
+def known_sweeps(teacher: Answers, student: Answers) -> list[KnownSweep]:
+    """The sweeps of a case, with the student's quality beside the teacher's."""
+    return [
+        KnownSweep(
+            teacher.quality[start:stop].astype(float),
+            teacher.positive[start:stop],
+            student.quality[start:stop].astype(float),
+        )
+        for start, stop in teacher.ranges.tolist()
+    ]
+
+
+def screening_on(cases: Sequence[Sequence[KnownSweep]]) -> Screening:
+    """Limits for a search and for screening, and their figures on the sweeps of cases."""
+    try:
+        limits, search = choose_limits([sweep for case in cases for sweep in case])
+    except TrainingError as problem:
+        return Screening(None, str(problem), {}, {})
+    floor, outlines = choose_screen_floor(cases)
+    return Screening(replace(limits, screen_floor=floor), "", search, outlines)
 
 
 def _card(
@@ -175,7 +215,7 @@ def _card(
         licence=licence,
         intended_use=INTENDED_USE,
         limitations=PHANTOM_LIMITS if phantoms else OTHER_LIMITS,
-        metrics={"teacher": {"name": known.name, "version": known.version, "fingerprint": teacher.fingerprint}},
+        metrics={TEACHER: to_json(Teacher(known.name, known.version, teacher.fingerprint))},
         threshold=Threshold(min_foreground_fraction=known.threshold.min_foreground_fraction),
     )
 

@@ -12,6 +12,9 @@ from fetaliqa.datasets.phantom.settings import VERSION
 from fetaliqa.datasets.thinned import SETTINGS, phantom_case
 from fetaliqa.sweep import Sweep, case_id_of, read_sweep, sweep_from_array
 
+FIRST_SEED = 80_000  # of the phantoms; those of the demo model, the experiments and the benchmarks are others
+PHANTOMS = 80
+
 
 class Source(Protocol):
     """One case."""

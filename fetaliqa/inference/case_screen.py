@@ -24,7 +24,7 @@ def screen_floor(student: Student | None) -> float:
             "screen: there is no student that screens frames for this model; make one with "
             "`fetaliqa distill --student`, or assess every frame"
         )
-    floor = student.card.limits.screen_floor
+    floor = student.limits.screen_floor
     if floor is None:
         raise OptionError(
             "screen: this model's student is not known to be able to tell which frames show the anatomy; move it "
@@ -48,9 +48,7 @@ class CaseScreen:
     def __init__(self, sweep: Sweep, indices: np.ndarray, student: Student | None) -> None:
         floor = screen_floor(student)
         assert student is not None
-        self._screens = [
-            Screen(part, student.guess(sweep.frames, part), floor) for part in parts_of(sweep, indices)
-        ]
+        self._screens = [Screen(part, student.guess(sweep, part), floor) for part in parts_of(sweep, indices)]
 
     def wanted(self, fields: Fields) -> np.ndarray:
         """Frame numbers to look at next, ascending; none when all that are worth it were looked at."""

@@ -34,10 +34,8 @@ class CaseSearch:
         if student is None:
             self._searches = self._without()
         else:
-            limits = student.card.limits
-            self._searches = [
-                ScreenedSearch(part, student.guess(sweep.frames, part), limits) for part in self._parts
-            ]
+            limits = student.limits
+            self._searches = [ScreenedSearch(part, student.guess(sweep, part), limits) for part in self._parts]
 
     def wanted(self, fields: Fields) -> np.ndarray:
         """Frame numbers to look at next, ascending; none when no other can plausibly be a sweep's best."""

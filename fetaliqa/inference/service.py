@@ -89,7 +89,7 @@ class AssessmentService:
     ) -> None:
         self._precision = precision
         self._bundle = Bundle.open(resolve_bundle(bundle_spec))
-        self._student = open_student(student, self._bundle)
+        self._student = open_student(student, self._bundle, device)
         self._waits_for_student = student == AUTO and not (self._bundle.directory / STUDENT_FOLDER).is_dir()
         self._classifier_bundle = None if classifier_spec is None else Bundle.open(resolve_bundle(classifier_spec))
         if self._classifier_bundle is not None and self._classifier_bundle.card.task != "classification":
@@ -192,7 +192,7 @@ class AssessmentService:
             return None
         with self._lock:
             if self._waits_for_student and (self._bundle.directory / STUDENT_FOLDER).is_dir():
-                self._student = open_student(AUTO, self._bundle)  # distilled meanwhile
+                self._student = open_student(AUTO, self._bundle, self._device)  # distilled meanwhile
                 self._waits_for_student = False
             student = self._student
         if options.screen:

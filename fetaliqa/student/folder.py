@@ -1,88 +1,133 @@
-"""A student on disk: a folder with its card and one file of weights, beside the bundle that it screens for."""
+"""A student: a bundle distilled from a larger model, and how well it screens frames for that model."""
 
 from __future__ import annotations
 
-import hashlib
 import logging
-from dataclasses import replace
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load, save
 
-from fetaliqa.atomic import atomic_directory, write_json
 from fetaliqa.errors import BundleError
-from fetaliqa.file_hash import file_sha256
-from fetaliqa.geometry import SquareGrid
+from fetaliqa.inference.frame_quality import frame_quality
+from fetaliqa.inference.predictor import Predictor
 from fetaliqa.models.bundle import Bundle
-from fetaliqa.models.hashing import short
-from fetaliqa.models.naming import CARD_FILE
+from fetaliqa.models.card import BundleCard
+from fetaliqa.models.hashing import SHA256_PATTERN, short
+from fetaliqa.models.records import from_json
 from fetaliqa.models.store import STUDENT_FOLDER
 from fetaliqa.student import AUTO, NONE
-from fetaliqa.student.card import StudentCard, read_student_card
-from fetaliqa.student.network import BATCH, StudentNet, as_images
+from fetaliqa.student.search import ScreenLimits
+from fetaliqa.sweep import Sweep
 
 logger = logging.getLogger(__name__)
-WEIGHTS_FILE = "student.safetensors"
+TEACHER, SCREENING = "teacher", "screening"  # in a distilled bundle's card, under metrics
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """The bundle that another one was distilled from: name and version for people, the fingerprint for certain."""
+
+    name: str
+    version: str
+    fingerprint: str
+
+    def __post_init__(self) -> None:
+        if not SHA256_PATTERN.fullmatch(self.fingerprint):
+            raise ValueError(f"fingerprint is {self.fingerprint!r}; 64 hex digits are needed")
+
+
+@dataclass(frozen=True)
+class Screening:
+    """How well a distilled bundle screens frames for its teacher, on held-out cases.
+
+    Attributes:
+        limits: how far its guesses are trusted; None: it cannot screen.
+        reason: why not; empty when it can.
+        search: figures of the search for the best frame; see ``distillation.limits.figures``.
+        outlines: figures of screening for all outlines; see ``distillation.screening.screening_figures``.
+    """
+
+    limits: ScreenLimits | None
+    reason: str
+    search: dict[str, Any]
+    outlines: dict[str, Any]
 
 
 class Student:
-    """A student whose card and weights have been read and checked.
+    """A distilled bundle that guesses the quality its teacher would give to frames.
+
+    Args:
+        bundle: the distilled one.
+        screening: what its card says of it.
+        limits: how far its guesses are trusted.
+        device: see ``Predictor``.
 
     Attributes:
-        card: what ``card.json`` says.
-        fingerprint: SHA-256 of the card's bytes, which hold the hash of the weights.
+        fingerprint: of the bundle.
     """
 
-    def __init__(self, net: StudentNet, card: StudentCard, fingerprint: str) -> None:
-        self.card = card
-        self.fingerprint = fingerprint
-        self._net = net.for_inference()
+    def __init__(self, bundle: Bundle, screening: Screening, limits: ScreenLimits, device: str = "auto") -> None:
+        self.card, self.screening, self.limits = bundle.card, screening, limits
+        self.fingerprint = bundle.fingerprint
+        self._bundle, self._device = bundle, device
 
     @classmethod
-    def open(cls, folder: str | Path, bundle: Bundle) -> Student:
-        """Read the student of a bundle.
+    def open(cls, folder: str | Path, teacher: Bundle, device: str = "auto") -> Student:
+        """Read the card of a student of a bundle, and check its files.
 
         Raises:
-            BundleError: when it is damaged or incomplete, or learnt from another model.
+            BundleError: when it is damaged or incomplete, learnt from another model, or cannot screen.
         """
         folder = Path(folder).expanduser()
-        card = read_student_card(folder)
-        if card.teacher.fingerprint != bundle.fingerprint:
+        own = Bundle.open(folder)
+        source = teacher_of(own.card, folder)
+        if source.fingerprint != teacher.fingerprint:
             raise BundleError(
-                f"{folder}: this student learnt from {card.teacher.name} {card.teacher.version} "
-                f"({short(card.teacher.fingerprint)}), not from {bundle.card.name} {bundle.card.version} "
-                f"({short(bundle.fingerprint)}); make one for it with `fetaliqa distill --student`"
+                f"{folder}: this student learnt from {source.name} {source.version} "
+                f"({short(source.fingerprint)}), not from {teacher.card.name} {teacher.card.version} "
+                f"({short(teacher.fingerprint)}); make one for it with `fetaliqa distill --student`"
             )
-        net = StudentNet(card.widths)
-        _load(net, folder / WEIGHTS_FILE, card.sha256)
-        return cls(net, card, hashlib.sha256((folder / CARD_FILE).read_bytes()).hexdigest())
+        screening = from_json(Screening, own.card.metrics.get(SCREENING), f"{folder}: {SCREENING}", BundleError)
+        if screening.limits is None:
+            raise BundleError(f"{folder}: this bundle cannot screen frames: {screening.reason}")
+        own.check_files()
+        return cls(own, screening, screening.limits, device)
 
-    @torch.inference_mode()
-    def guess(self, frames: np.ndarray, indices: np.ndarray) -> np.ndarray:
-        """Guessed quality of chosen frames, float [N], 0 to 1.
+    @cached_property
+    def _predictor(self) -> Predictor:
+        return Predictor(self._bundle, self._device)
+
+    def guess(self, sweep: Sweep, indices: np.ndarray) -> np.ndarray:
+        """Guessed quality of chosen frames, float [N], 0 to 1: the quality of the student's own outlines.
 
         Args:
-            frames: uint8 [T, H, W].
+            sweep: the frames.
             indices: frame numbers, int [N].
         """
-        grid = SquareGrid(int(frames.shape[1]), int(frames.shape[2]), self.card.grid)
-        found: list[float] = []
-        for start in range(0, len(indices), BATCH):
-            squares = grid.to_square(frames[indices[start : start + BATCH]])
-            found += torch.sigmoid(self._net(as_images(squares))).tolist()
-        return np.array(found)
+        return frame_quality(sweep, self._predictor, indices)
 
 
-def open_student(which: str | Path, bundle: Bundle) -> Student | None:
+def teacher_of(card: BundleCard, folder: Path) -> Teacher:
+    """The bundle that another one was distilled from.
+
+    Raises:
+        BundleError: when it was not distilled.
+    """
+    if TEACHER not in card.metrics:
+        raise BundleError(f"{folder}: {card.name} {card.version} is no student; make one with `fetaliqa distill`")
+    return from_json(Teacher, card.metrics[TEACHER], f"{folder}: {TEACHER}", BundleError)
+
+
+def open_student(which: str | Path, bundle: Bundle, device: str = "auto") -> Student | None:
     """The student that is meant for a bundle.
 
     Args:
         which: ``auto``, the bundle's own, or none where it has none; ``none``; or a folder.
         bundle: that it screens frames for.
+        device: see ``Predictor``.
 
     Returns:
         The student, or None: of none at all, and of the bundle's own when it cannot be used. A search is slower
@@ -94,65 +139,12 @@ def open_student(which: str | Path, bundle: Bundle) -> Student | None:
     if which == NONE:
         return None
     if which != AUTO:
-        return Student.open(which, bundle)
+        return Student.open(which, bundle, device)
     own = bundle.directory / STUDENT_FOLDER
     if not own.is_dir():
         return None
     try:
-        return Student.open(own, bundle)
+        return Student.open(own, bundle, device)
     except BundleError as problem:
         logger.warning("%s; this model does without it", problem)
         return None
-
-
-def check_free(folder: Path) -> None:
-    """Check that a student can be written as ``folder``.
-
-    Raises:
-        BundleError: when it exists.
-    """
-    if folder.exists():
-        raise BundleError(f"{folder} exists already; a student is never overwritten, move it away first")
-
-
-def save_student(net: StudentNet, card: StudentCard, folder: Path) -> StudentCard:
-    """Write a student as a new folder: complete, or not at all.
-
-    Args:
-        net: trained, its batch norms not folded.
-        card: its ``created`` and ``sha256`` are set here.
-        folder: to make; must not exist.
-
-    Returns:
-        The card as it was written.
-
-    Raises:
-        BundleError: when it exists, or a tensor is not finite.
-    """
-    check_free(folder)
-    state = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in net.state_dict().items()}
-    for name, tensor in state.items():
-        if not bool(torch.isfinite(tensor).all()):
-            raise BundleError(f"{name!r} of the student holds values that are not finite; training has diverged")
-    with atomic_directory(folder) as temporary:
-        (temporary / WEIGHTS_FILE).write_bytes(save(state))
-        written = replace(
-            card,
-            created=datetime.now(UTC).isoformat(timespec="seconds"),
-            sha256=file_sha256(temporary / WEIGHTS_FILE),
-        )
-        write_json(temporary / CARD_FILE, written.to_json())
-    return written
-
-
-def _load(net: StudentNet, file: Path, expected: str) -> None:
-    try:
-        content = file.read_bytes()
-    except OSError as problem:
-        raise BundleError(f"{file}: not readable ({problem.strerror}); copy the student again") from None
-    if hashlib.sha256(content).hexdigest() != expected:
-        raise BundleError(f"{file} is damaged or was changed: its hash is not the card's; copy the student again")
-    try:
-        net.load_state_dict(load(content))
-    except (SafetensorError, RuntimeError):
-        raise BundleError(f"{file}: not the weights of a student of the card's widths; make it again") from None

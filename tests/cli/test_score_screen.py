@@ -5,16 +5,23 @@ from __future__ import annotations
 import json
 
 import pytest
+from students import shipped_student
 
 from fetaliqa.cli.main import main
+from fetaliqa.models import Bundle
+from fetaliqa.models.store import resolve_bundle
+from fetaliqa.student.search import ScreenLimits
 
 
 @pytest.mark.usefixtures("own_cache")
-def test_the_demo_model_outlines_a_sample_by_screening_as_by_looking_at_all(sample_case, capsys) -> None:
+def test_a_sample_is_outlined_by_screening_as_by_assessing_all_frames(sample_case, tmp_path, capsys) -> None:
     """Phantom only."""
+    teacher = Bundle.open(resolve_bundle("demo"))
+    student = shipped_student(tmp_path / "student", teacher, ScreenLimits(0.05, 0.5, 0.02))
     records = []
-    for command in (["--screen"], []):
-        assert main(["score", str(sample_case), "--quiet", "--json", "--no-cache", *command]) == 0
+    for command in (["--screen", "--student", str(student)], []):
+        command = ["score", str(sample_case), "--model", "demo", "--quiet", "--json", "--no-cache", *command]
+        assert main(command) == 0
         records.append(json.loads(capsys.readouterr().out))
     screened, whole = records
     assert sum(frame["positive"] is None for frame in screened["frames"]) > 0.3 * len(screened["frames"])

@@ -9,15 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK
+from students import save_student
 
 from fetaliqa.errors import OptionError, RequestStopped
 from fetaliqa.inference import AssessmentService, AssessOptions, service
 from fetaliqa.inference.sharing import SharedWork
-from fetaliqa.models import Bundle, TrainingData
-from fetaliqa.student.card import StudentCard, Teacher
-from fetaliqa.student.folder import save_student
-from fetaliqa.student.network import StudentNet
-from fetaliqa.student.search import ScreenLimits
+from fetaliqa.models import Bundle
 
 SECONDS = 60  # before a test gives up waiting
 
@@ -137,7 +134,7 @@ def test_a_student_that_appears_while_frames_are_searched_gets_no_answer_that_it
 
     def distilled_meanwhile(done: int, total: int) -> None:
         if not (bundle.directory / "student").exists():
-            save_student(StudentNet(), _card_for(bundle), bundle.directory / "student")
+            save_student(bundle.directory / "student", bundle)
 
     without = one.assess(case_file, search, distilled_meanwhile)
     assert without.assessment["student"] is None
@@ -151,18 +148,6 @@ def _copied(source: Path, target: Path) -> Path:
     for file in source.iterdir():
         (target / file.name).write_bytes(file.read_bytes())
     return target
-
-
-def _card_for(bundle: Bundle) -> StudentCard:
-    return StudentCard(
-        teacher=Teacher(bundle.card.name, bundle.card.version, bundle.fingerprint),
-        training_data=TrainingData("noise", "none", "random numbers"),
-        held_out={"sweeps": 0},
-        limits=ScreenLimits(0.05, 0.5),
-        licence="Apache-2.0",
-        intended_use="tests",
-        limitations="knows nothing",
-    )
 
 
 class Shared:

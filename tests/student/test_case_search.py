@@ -20,9 +20,9 @@ from test_assessment import AXES, SPACING, brightness_predictor, drawn_frames
 def student_that_guesses(frame: int) -> Any:
     """One that is sure of one frame and calls all others hopeless."""
     return SimpleNamespace(
-        card=SimpleNamespace(limits=ScreenLimits(0.05, 0.5)),
+        limits=ScreenLimits(0.05, 0.5),
         fingerprint="f" * 64,
-        guess=lambda frames, indices: np.where(indices == frame, 0.9, 0.01),
+        guess=lambda sweep, indices: np.where(indices == frame, 0.9, 0.01),
     )
 
 

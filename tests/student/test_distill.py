@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import shutil
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,15 +11,19 @@ import cv2
 import numpy as np
 import pytest
 import SimpleITK
+import torch
+from bundle_cards import a_card
 
 from fetaliqa.cli.main import main
 from fetaliqa.distillation import answers
 from fetaliqa.distillation.agreement import agreement
 from fetaliqa.distillation.answers import Answers
 from fetaliqa.distillation.sources import FileSource
+from fetaliqa.distillation.start import starting_model
 from fetaliqa.inference import AssessOptions, Predictor, assess
-from fetaliqa.models import Bundle, Threshold
-from fetaliqa.models.store import publish_bundle
+from fetaliqa.models import Bundle, Threshold, build_classification, save_bundle
+from fetaliqa.models.backbone import backbone_state, imagenet_state
+from fetaliqa.models.store import publish_bundle, resolve_bundle
 from fetaliqa.student.folder import Student
 from fetaliqa.sweep import read_sweep, sweep_from_array
 
@@ -72,29 +76,6 @@ def small_batches(monkeypatch) -> None:
     monkeypatch.setattr("fetaliqa.distillation.lessons.SHARES", (2, 1, 1))
 
 
-def test_a_student_learns_which_frames_are_worth_a_look(cases, bright_teacher, tmp_path, capsys):
-    out = tmp_path / "student"
-    command = ["distill", str(cases), "--student", "--answers", str(bright_teacher), "--passes", "40"]
-    assert main([*command, "--out", str(out)]) == 0
-    assert "on 2 held-out cases a search finds the best frame of 2 of 2 sweeps" in capsys.readouterr().out
-    told = json.loads((out / "card.json").read_text())
-    assert told["teacher"]["fingerprint"] == TEACHER
-    assert told["held_out"]["found"] == told["held_out"]["sweeps"] == 2
-
-    student = Student.open(out, SimpleNamespace(fingerprint=TEACHER))  # type: ignore[arg-type]
-    sweep = read_sweep(write_case(tmp_path / "new.mha", [33], 99))
-    whole = assess(sweep, teacher()).record
-    found = assess(sweep, teacher(), AssessOptions(search=True), student=student).record
-    looked = [frame["index"] for frame in found["frames"] if frame["positive"] is not None]
-    guessed = [frame for frame in found["frames"] if frame.get("interpolated")]
-    assert found["best"] in looked
-    assert found["frames"][found["best"]]["quality"] >= whole["frames"][whole["best"]]["quality"] - 0.01
-    assert len(looked) <= 16
-    assert {(frame["positive"], frame["guessed_by"]) for frame in guessed} == {(None, "student")}
-    assert len(looked) + len(guessed) == 80
-    assert (found["student"], whole["student"]) == (student.fingerprint, None)
-
-
 def test_a_compact_bundle_learns_to_outline_as_its_teacher_does(
     cases, bright_teacher, small_batches, tmp_path, monkeypatch, capsys
 ):
@@ -113,6 +94,7 @@ def test_a_compact_bundle_learns_to_outline_as_its_teacher_does(
     assert held_out["dice_mean"] > 0.6
     assert held_out["best_within_15"] == 2
     assert f"a mean Dice of {held_out['dice_mean']:.3f}" in told
+    assert "as a student: a search finds the best frame of 2 of 2 held-out sweeps" in told
 
     assert publish_bundle(out).card.name == "mine"
     sweep = read_sweep(write_case(tmp_path / "new.mha", [33], 99))
@@ -120,6 +102,56 @@ def test_a_compact_bundle_learns_to_outline_as_its_teacher_does(
     assert abs(found["best"] - 33) <= 3
     assert found["frames"][found["best"]]["unlike_training_data"] is False
     assert found["frames"][43]["positive"] is False
+
+    student = Student.open(out, SimpleNamespace(fingerprint=TEACHER), "cpu")  # type: ignore[arg-type]
+    whole = assess(sweep, teacher()).record
+    found = assess(sweep, teacher(), AssessOptions(search=True), student=student).record
+    assessed = [frame["index"] for frame in found["frames"] if frame["positive"] is not None]
+    guessed = [frame for frame in found["frames"] if frame.get("interpolated")]
+    assert found["best"] in assessed
+    assert found["frames"][found["best"]]["quality"] >= whole["frames"][whole["best"]]["quality"] - 0.01
+    assert len(assessed) <= 16
+    assert {(frame["positive"], frame["guessed_by"]) for frame in guessed} == {(None, "student")}
+    assert len(assessed) + len(guessed) == 80
+    assert (found["student"], whole["student"]) == (student.fingerprint, None)
+
+
+def test_a_bundle_that_cannot_screen_is_no_student_and_is_not_written(
+    cases, bright_teacher, small_batches, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr("fetaliqa.distillation.limits.WORTH_IT", 0.0)
+    model = shutil.copytree(resolve_bundle("demo"), tmp_path / "model")
+    command = ["distill", str(cases), "--answers", str(bright_teacher), "--steps", "1", "--model", str(model)]
+    assert main([*command, "--student"]) == 1
+    assert "about as many as without one; distil from more cases" in capsys.readouterr().err
+    assert not (model / "student").exists()
+    assert main([*command, "--out", str(tmp_path / "bundle")]) == 0
+    assert "it cannot screen frames for its teacher (--student): with this student" in capsys.readouterr().out
+
+
+def test_a_classifier_is_no_teacher(cases, tmp_path, capsys):
+    model = build_classification("small", random_init=True)
+    save_bundle(model, a_card(model), tmp_path / "classifier")
+    assert (
+        main(["distill", str(cases), "--model", str(tmp_path / "classifier"), "--out", str(tmp_path / "new")]) == 2
+    )
+    assert "a classification bundle; one that outlines is needed" in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("architecture", ["compact", "compact-fine"])
+def test_training_starts_from_imagenet_or_from_a_bundle_of_either_architecture(tmp_path, architecture):
+    model, card = starting_model("imagenet", "abdomen", architecture=architecture)
+    assert card is None
+    assert all(parameter.requires_grad for parameter in model.parameters())
+    expected = imagenet_state(model.architecture.vision)
+    state = backbone_state(model.visual)
+    assert all(torch.equal(state[name], tensor) for name, tensor in expected.items())
+
+    save_bundle(model, a_card(model, name="started"), tmp_path / "bundle")
+    again, card = starting_model(str(tmp_path / "bundle"), "abdomen")
+    assert card is not None
+    assert card.architecture == again.architecture == model.architecture
 
 
 def test_agreement_counts_what_is_missed_and_what_is_made_up():
@@ -185,7 +217,6 @@ def test_wrong_use_is_one_sentence_and_writes_nothing(cases, bright_teacher, tmp
         ([str(cases / "case0.mha"), str(cases / "case1.mha")], "cases to distil from: 2; 4 or more are needed"),
         ([str(cases), "--phantoms", "8"], "leave it out, or DATA"),
         (["--phantoms", "0"], "--phantoms is 0"),
-        ([str(cases), "--passes", "0"], "--passes is 0"),
         ([str(tmp_path / "nowhere")], "no such file or folder"),
         ([str(cases), "--steps", "0"], "--steps is 0"),
         ([str(cases), "--name", "a/b"], "--name 'a/b' is not a usable name"),
@@ -195,8 +226,9 @@ def test_wrong_use_is_one_sentence_and_writes_nothing(cases, bright_teacher, tmp
         told = capsys.readouterr().err
         assert sentence in told
         assert "Traceback" not in told
-    assert main(["distill", str(cases)]) == 2
-    assert "with --out, or make a student with --student" in capsys.readouterr().err
+    for command in ([], ["--student", *tail]):
+        assert main(["distill", str(cases), *command]) == 2
+        assert "either the folder of the bundle to make with --out, or --student" in capsys.readouterr().err
     out.mkdir()
     assert main(["distill", str(cases), *tail]) == 2
     assert "exists already" in capsys.readouterr().err
@@ -210,9 +242,6 @@ def test_where_the_model_sees_nothing_there_is_nothing_to_learn(bright_teacher, 
     for number in range(4):
         write_case(folder / f"case{number}.mha", [-1], number)
     out = tmp_path / "student"
-    for student in ([], ["--student"]):
-        command = ["distill", str(folder), "--out", str(out), "--answers", str(bright_teacher), *student]
-        assert main(command) == 1
-
-        assert "nothing to learn" in capsys.readouterr().err
-        assert not out.exists()
+    assert main(["distill", str(folder), "--out", str(out), "--answers", str(bright_teacher)]) == 1
+    assert "nothing to learn" in capsys.readouterr().err
+    assert not out.exists()

@@ -48,9 +48,9 @@ def test_a_run_is_followed_to_where_it_ends_whatever_the_student_thinks_of_it() 
 
 def a_student(guess: Any, floor: float | None = 0.05) -> Any:
     return SimpleNamespace(
-        card=SimpleNamespace(limits=ScreenLimits(0.05, 0.5, floor)),
+        limits=ScreenLimits(0.05, 0.5, floor),
         fingerprint="f" * 64,
-        guess=lambda frames, indices: np.array([guess(frame) for frame in indices.tolist()]),
+        guess=lambda sweep, indices: np.array([guess(frame) for frame in indices.tolist()]),
     )
 
 

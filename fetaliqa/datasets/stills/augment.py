@@ -19,13 +19,14 @@ from fetaliqa.sector import field_of_view
 
 SIZE = 224  # pixels; fetaliqa.geometry.GRID, repeated because that module needs torch
 # Plane's diameter inside a random view, grid pixels: ACOUSLIC-AI's experts' masks have 70 to 110.
-PLANE_DIAMETER_PX = (55.0, 135.0)
+PLANE_DIAMETER_PX = (45.0, 135.0)
 TYPICAL_DIAMETER = 0.62  # of a still's longer side, for images without outline: median of the African abdomens
 IN_VIEW = 0.8  # of the way from a view's middle to a random pixel of it is where the plane's centre goes
 VIEW_STEP = 8  # pixels between those that are drawn from
 MIN_KEPT = 0.7  # share of an outline that stays in the picture; else it is moved less
 TRIES = 3
 BACKDROP_SHARE = 0.6  # of surroundings that are another image's, where one is given
+SURROUNDING_LEVEL = (0.15, 1.3)  # grey of surroundings, share of the still's own: from fluid to bright tissue
 LEAST_MEAN = 0.04  # grey of the whole square, 0 to 1, below which it is made brighter: ACOUSLIC-AI's have 0.05 up
 MOST_GAIN = 3.0  # by which it is made brighter
 MOST_MEAN = 0.5  # above which it is made darker
@@ -245,7 +246,7 @@ def _surrounded(
     pixels: np.ndarray, lit: np.ndarray, backdrop: np.ndarray | None, rng: np.random.Generator
 ) -> np.ndarray:
     """Tissue, or another image, where the still itself shows nothing, blended softly into it."""
-    level = (cv2.mean(pixels, lit)[0] if cv2.countNonZero(lit) else 0.2) * rng.uniform(0.5, 1.3)
+    level = (cv2.mean(pixels, lit)[0] if cv2.countNonZero(lit) else 0.2) * rng.uniform(*SURROUNDING_LEVEL)
     around = tones.tissue(SIZE, level, rng)
     if backdrop is not None and rng.random() < BACKDROP_SHARE:
         behind = _behind(backdrop, rng)
