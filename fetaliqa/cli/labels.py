@@ -13,6 +13,7 @@ from fetaliqa.cli.arguments import existing_folder
 
 if TYPE_CHECKING:
     from fetaliqa.labels import LabelStore
+    from fetaliqa.labels.agreement import Comparison
 
 FINAL = "final"
 
@@ -31,8 +32,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--frames", metavar="LIST", help="frames from 0, such as 3,7-9 (default: all proposed ones with a mask)"
     )
     confirm.add_argument("--reviewer", metavar="NAME", help="who looked (default: your user name)")
-    agreement = actions.add_parser("agreement", help="Dice, AC difference and kappa of two raters")
-    agreement.add_argument("case", metavar="CASE")
+    agreement = actions.add_parser("agreement", help="Dice, difference of circumference, kappa of two raters")
+    agreement.add_argument("case", nargs="?", metavar="CASE", help="default: all cases that both have labelled")
     agreement.add_argument("first", metavar="TAG")
     agreement.add_argument("second", metavar="TAG")
     check = actions.add_parser("check", help="whether every version is whole")
@@ -118,38 +119,80 @@ def _confirm(args: argparse.Namespace, store: LabelStore) -> int:
 
 
 def _agreement(args: argparse.Namespace, store: LabelStore) -> int:
+    from fetaliqa.labels.agreement import joined
+
+    tags = [args.first, args.second]
+    cases = [args.case] if args.case is not None else _labelled_by_both(store, tags)
+    comparisons = {case: _compared(args.studies, store, case, tags) for case in cases}
+    together = joined(list(comparisons.values())).agreement()
+    if args.json:
+        if args.case is not None:
+            print(json.dumps({"case": args.case, "tags": tags, **together.to_json()}))
+            return 0
+        each = {case: one.agreement().to_json() for case, one in comparisons.items()}
+        print(json.dumps({"tags": tags, "cases": each, **together.to_json()}))
+        return 0
+    if args.case is None:
+        for case, one in comparisons.items():
+            found = one.agreement()
+            print(
+                f"{case}: {found.outlined_by_both} of {found.frames} frames outlined by both, Dice "
+                f"{_figure(found.dice)}, circumference {_figure(found.circumference_difference, percent=True)}"
+            )
+    print(
+        f"{args.case or f'{len(cases)} cases'}: {args.first} and {args.second} both looked at {together.frames} "
+        f"frames, both outlined {together.outlined_by_both}"
+    )
+    print(f"  Dice: {_figure(together.dice)}")
+    print(f"  difference of circumference: {_figure(together.circumference_difference, percent=True)}")
+    print(f"  AC difference: {_figure(together.ac_difference_mm, ' mm')}")
+    print(f"  AC bias: {_figure(together.ac_bias_mm, ' mm')}")
+    print(f"  kappa of the plane: {_figure(together.kappa)}")
+    return 0
+
+
+def _figure(value: float | None, unit: str = "", *, percent: bool = False) -> str:
+    if value is None:
+        return "undefined"
+    return f"{value:.1%}" if percent else f"{value:.3f}{unit}"
+
+
+def _labelled_by_both(store: LabelStore, tags: list[str]) -> list[str]:
+    """Cases of which both raters have a label.
+
+    Raises:
+        NotFoundError: when there is none.
+    """
+    from fetaliqa.errors import NotFoundError
+
+    cases = [case for case in store.cases() if set(tags) <= set(store.tags(case))]
+    if not cases:
+        known = sorted({tag for case in store.cases() for tag in store.tags(case)})
+        raise NotFoundError(
+            f"no case has labels with both tags {' and '.join(tags)}; tags here: {', '.join(known)}"
+        )
+    return cases
+
+
+def _compared(studies: Path, store: LabelStore, case: str, tags: list[str]) -> Comparison:
+    """Two raters' labels of a case, frame by frame."""
     from fetaliqa.errors import LabelError, NotFoundError
-    from fetaliqa.labels.agreement import agreement
+    from fetaliqa.labels.agreement import compare
     from fetaliqa.sector import field_of_view
     from fetaliqa.sweep import read_sweep
 
-    sweep = read_sweep(_image(args.studies, args.case))
+    sweep = read_sweep(_image(studies, case))
     sides = []
-    for tag in (args.first, args.second):
-        version = store.current(args.case, tag)
+    for tag in tags:
+        version = store.current(case, tag)
         if version is None:
-            raise NotFoundError(f"{args.case}: no label with tag {tag!r}; its tags: {_shown(store, args.case)}")
+            raise NotFoundError(f"{case}: no label with tag {tag!r}; its tags: {_shown(store, case)}")
         if version.record is None:
             raise LabelError(
-                f"{args.case}, {tag}: saved without a frame record, so which frames were looked at is unknown"
+                f"{case}, {tag}: saved without a frame record, so which frames were looked at is unknown"
             )
         sides.append((version.masks(sweep), version.record))
-    found = agreement(sides[0], sides[1], sweep.spacing, field_of_view(sweep.frames))
-    if args.json:
-        print(json.dumps({"case": args.case, "tags": [args.first, args.second], **found.to_json()}))
-        return 0
-    print(
-        f"{args.case}: {args.first} and {args.second} both looked at {found.frames} frames, both outlined "
-        f"{found.outlined_by_both}"
-    )
-    for name, value, unit in (
-        ("Dice", found.dice, ""),
-        ("AC difference", found.ac_difference_mm, " mm"),
-        ("AC bias", found.ac_bias_mm, " mm"),
-        ("kappa of the plane", found.kappa, ""),
-    ):
-        print(f"  {name}: {'undefined' if value is None else f'{value:.3f}{unit}'}")
-    return 0
+    return compare(sides[0], sides[1], sweep.spacing, field_of_view(sweep.frames))
 
 
 def _image(studies: Path, case: str) -> Path:

@@ -98,6 +98,14 @@ def test_raters_are_compared(labels):
     assert (found["frames"], found["outlined_by_both"], found["dice"], found["kappa"]) == (2, 1, 1.0, 1.0)
     code, out, _ = labels("agreement", "case-1", "anna", "bo")
     assert "Dice: 1.000" in out
+    code, out, _ = labels("agreement", "anna", "bo")
+    assert code == 0
+    assert "case-1: 1 of 2 frames outlined by both, Dice 1.000, circumference 0.0%" in out
+    assert "1 cases: anna and bo both looked at 2 frames, both outlined 1" in out
+    found = json.loads(labels("agreement", "anna", "bo", "--json")[1])
+    assert (found["frames"], found["cases"]["case-1"]["dice"]) == (2, 1.0)
+    code, _, err = labels("agreement", "anna", "carla")
+    assert (code, "no case has labels of both anna and carla; tags here: anna, bo" in err) == (2, True)
     assert labels("agreement", "case-1", "anna", "carla")[0] == 2
     assert "no image of this name" in labels("agreement", "case-2", "anna", "bo")[2]
 

@@ -7,7 +7,7 @@ from sklearn.metrics import cohen_kappa_score
 
 from fetaliqa.biometry.ellipse import ellipse_circumference
 from fetaliqa.labels import FrameLabel, FrameRecord
-from fetaliqa.labels.agreement import agreement, cohen_kappa
+from fetaliqa.labels.agreement import cohen_kappa, compare, joined
 
 
 def ellipse(radius, column=64):
@@ -36,7 +36,7 @@ def test_two_raters_are_compared_on_frames_that_both_looked_at():
             3: FrameLabel("proposed", "optimal"),
         }
     )
-    found = agreement((first, one), (second, two), (0.5, 0.5))
+    found = compare((first, one), (second, two), (0.5, 0.5)).agreement()
     assert (found.frames, found.outlined_by_both) == (3, 2)
     inner, outer = int(ellipse(30).sum()), int(ellipse(33).sum())
     assert found.dice == pytest.approx((1 + 2 * inner / (inner + outer)) / 2)
@@ -44,19 +44,36 @@ def test_two_raters_are_compared_on_frames_that_both_looked_at():
     assert found.ac_difference_mm == pytest.approx(grown / 2, abs=0.3)
     assert found.ac_bias_mm == found.ac_difference_mm
     assert found.kappa == pytest.approx(cohen_kappa_score([2, 2, 0], [2, 1, 0]))
-    turned = agreement((second, two), (first, one), (0.5, 0.5))
+    turned = compare((second, two), (first, one), (0.5, 0.5)).agreement()
     assert turned.ac_bias_mm == pytest.approx(-found.ac_bias_mm)
-    assert agreement((first, one), (second, two), None).ac_difference_mm is None
+    assert found.circumference_difference == pytest.approx((33.5 - 30.5) / 32 / 2, abs=0.005)
+
+    without = compare((first, one), (second, two), None).agreement()
+    assert (without.ac_difference_mm, without.ac_bias_mm) == (None, None)
+    assert without.circumference_difference == pytest.approx(found.circumference_difference, abs=1e-6)
+
+
+def test_cases_are_joined_frame_by_frame():
+    record = FrameRecord({0: FrameLabel("annotated", "optimal")})
+    small, large = ellipse(30)[None], ellipse(33)[None]
+    empty = (np.zeros((1, 128, 128), np.uint8), FrameRecord({0: FrameLabel("empty")}))
+    same, other = (compare((small, record), (mask, record), None) for mask in (small, large))
+    nothing = compare(empty, (small, record), None)
+    found = joined([same, other, nothing]).agreement()
+    assert (found.frames, found.outlined_by_both) == (3, 2)
+    assert found.dice == pytest.approx((1 + other.agreement().dice) / 2)
+    assert found.kappa == pytest.approx(cohen_kappa_score([2, 2, 0], [2, 2, 2]))
 
 
 def test_without_a_shared_frame_nothing_is_claimed():
     masks = np.zeros((2, 128, 128), np.uint8)
     one, two = FrameRecord({0: FrameLabel("empty")}), FrameRecord({1: FrameLabel("empty")})
-    found = agreement((masks, one), (masks, two), (1.0, 1.0))
+    found = compare((masks, one), (masks, two), (1.0, 1.0)).agreement()
     assert found.to_json() == {
         "frames": 0,
         "outlined_by_both": 0,
         "dice": None,
+        "circumference_difference": None,
         "ac_difference_mm": None,
         "ac_bias_mm": None,
         "kappa": None,
@@ -74,4 +91,4 @@ def test_kappa_is_scikit_learns():
 def test_masks_of_two_cases_are_refused():
     record = FrameRecord({})
     with pytest.raises(ValueError, match="not of one case"):
-        agreement((np.zeros((2, 4, 4)), record), (np.zeros((3, 4, 4)), record), None)
+        compare((np.zeros((2, 4, 4)), record), (np.zeros((3, 4, 4)), record), None)
