@@ -169,7 +169,7 @@ def _labelled_by_both(store: LabelStore, tags: list[str]) -> list[str]:
     if not cases:
         known = sorted({tag for case in store.cases() for tag in store.tags(case)})
         raise NotFoundError(
-            f"no case has labels with both tags {' and '.join(tags)}; tags here: {', '.join(known)}"
+            f"no case has labels of both {' and '.join(tags)}; tags here: {', '.join(known)}"
         )
     return cases
 

@@ -105,7 +105,7 @@ def test_raters_are_compared(labels):
     found = json.loads(labels("agreement", "anna", "bo", "--json")[1])
     assert (found["frames"], found["cases"]["case-1"]["dice"]) == (2, 1.0)
     code, _, err = labels("agreement", "anna", "carla")
-    assert (code, "no case has labels of both anna and carla; tags here: anna, bo" in err) == (2, True)
+    assert (code, "no case has labels of both anna and carla; tags here: anna, bo" in err) == (2, True), err
     assert labels("agreement", "case-1", "anna", "carla")[0] == 2
     assert "no image of this name" in labels("agreement", "case-2", "anna", "bo")[2]
 
