@@ -12,6 +12,7 @@ ImageNet weights of its encoder, the abdomen model from the head model. Which im
 from __future__ import annotations
 
 import argparse
+import copy
 import hashlib
 import json
 from collections import Counter, defaultdict
@@ -22,10 +23,27 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from shipped_recipes import (
+    ABDOMEN_STAGES,
+    EXPECTED_DICE_BATCHES,
+    FRAME_HEAD,
+    HEAD_RECIPE,
+    HEAD_SETTINGS,
+    HEADS_AS_NEGATIVES,
+    LAST_FRAME_HEAD,
+    PHANTOM,
+    PHANTOM_FRAMES,
+    PHANTOM_SEEDS,
+    PHANTOM_SIDE,
+    REFERENCE_PHANTOMS,
+    SMALL_SHARE,
+    SMALL_STAGE,
+    VERSIONS,
+    FrameHead,
+    Stage,
+)
 from tqdm import tqdm
 
-from fetaliqa.datasets.phantom import PhantomSettings
-from fetaliqa.datasets.phantom.seeds import TRAIN
 from fetaliqa.datasets.stills.augment import NONE, Settings, augmented
 from fetaliqa.datasets.stills.catalogue import read_catalogue
 from fetaliqa.datasets.stills.parts import learnt_from
@@ -34,93 +52,19 @@ from fetaliqa.datasets.stills.split import leave_out
 from fetaliqa.datasets.stills.still import Still, read_grey
 from fetaliqa.distillation.start import IMAGENET, starting_model
 from fetaliqa.models import (
-    Architecture,
     BaseReference,
     BundleCard,
     CompactSeg,
     TrainingData,
+    load_architecture,
     save_bundle,
 )
 from fetaliqa.models.reference import fit_reference
+from fetaliqa.training.averaging import move_towards
 from fetaliqa.training.compact import CompactRecipe, Drawn, Share, Step, train_compact
 from fetaliqa.training.frame_head_fit import fit_expected_dice, fit_frame_head
 from fetaliqa.training.frames import FrameSet
-from fetaliqa.training.phantom_frames import Sampling, phantom_frames
-
-PHANTOM = PhantomSettings(scale="half")
-PHANTOM_SEEDS = range(TRAIN, TRAIN + 120)
-PHANTOM_FRAMES = Sampling(annotated=6, hard=6, easy=3)
-PHANTOM_SIDE = 320  # pixels; more than the grid, so that other views of a frame find detail
-HEADS_AS_NEGATIVES = 250
-REFERENCE_PHANTOMS = 150  # frames beside the stills, that the distance to the training data is fitted to
-EXPECTED_DICE_BATCHES = 40  # of 16 samples, that the expected Dice is fitted to
-
-# heads are measured in millimetres: their outline is read at half the image side, not a quarter
-ARCHITECTURES = {"abdomen": "compact", "head": "compact-fine"}
-
-# one ordinary augmentation of standard planes
-HEAD_SETTINGS = Settings(
-    shift=0.08, p_flip=0.3, gamma=0.72, gain=(0.7, 1.35), p_bands=0.0, p_shadow=0.0, p_marks=0.0, p_view=0.0
-)
-
-
-@dataclass(frozen=True)
-class Stage:
-    """A part of the training of the abdomen model.
-
-    Attributes:
-        recipe: how.
-        shares: of each batch: abdomens, other planes, heads, phantoms with an outline, sections of a phantom's
-            trunk beside the plane, other phantom frames.
-        stills, phantoms: augmentation. Abdomens are looked for in sweeps too: small, in other sectors, dark. A
-            phantom's sector must say nothing about the answer, so most of them are seen in another one.
-    """
-
-    recipe: CompactRecipe
-    shares: tuple[int, int, int, int, int, int]
-    stills: Settings
-    phantoms: Settings
-
-
-def _phantoms(p_view: float) -> Settings:
-    return Settings(p_view=p_view, p_flip=0.0, rotation_deg=20.0, p_marks=0.15)
-
-
-# The first stage missed abdomens, since many frames without one held the outline down; the next ones weigh these
-# less in the outline's loss and leave it to the frame head to tell them apart.
-ABDOMEN_STAGES = (
-    Stage(
-        CompactRecipe(800, learning_rate=1e-3, average=0.995, plane_weight=0.5),
-        (5, 3, 1, 3, 3, 1),
-        Settings(p_view=0.45),
-        _phantoms(0.5),
-    ),
-    Stage(
-        CompactRecipe(380, learning_rate=8e-4, average=0.99, plane_weight=0.7, empty_weight=0.1, seed=1),
-        (6, 3, 1, 2, 3, 1),
-        Settings(p_view=0.6),
-        _phantoms(0.85),
-    ),
-    Stage(
-        CompactRecipe(360, learning_rate=7e-4, average=0.99, plane_weight=0.7, empty_weight=0.1, seed=2),
-        (7, 3, 1, 2, 2, 1),
-        Settings(p_view=0.6, p_low_resolution=0.35, gain=(0.45, 1.5)),
-        _phantoms(0.95),
-    ),
-    Stage(
-        CompactRecipe(340, learning_rate=7e-4, average=0.99, plane_weight=0.7, empty_weight=0.1, seed=3),
-        (7, 3, 1, 2, 2, 1),
-        Settings(p_view=0.6, p_low_resolution=0.35, gain=(0.45, 1.5)),
-        _phantoms(0.95),
-    ),
-)
-# At last the frame head alone, on samples of these kinds: sections of a phantom beside the plane weigh more, as
-# there are many in a sweep, and so do real abdomens, which must not be lost for it. Three of the twelve "other"
-# planes do show an abdomen: left out here.
-FRAME_HEAD_SAMPLES = (800, 500, 250, 500, 1500, 500)
-FRAME_HEAD_WEIGHTS = (30.0, 1.0, 1.0, 2.0, 4.0, 4.0)
-# without dropout: with it the network did not fit its 658 training heads
-HEAD_RECIPE = CompactRecipe(1500, average=0.995, plane_weight=0.2, dropout=0.0)
+from fetaliqa.training.phantom_frames import phantom_frames
 
 ATTRIBUTION = (
     "HC18 (van den Heuvel et al. 2018, Zenodo 1327317); African planes (Sendra-Balcells et al. 2023, Zenodo "
@@ -209,9 +153,7 @@ def _counts(stills: Sequence[Still]) -> str:
     return ", ".join(f"{count} {source} {plane}" for (source, plane), count in sorted(counted.items()))
 
 
-def make_card(
-    anatomy: str, name: str, architecture: Architecture, data: Data, recipes: Sequence[CompactRecipe]
-) -> BundleCard:
+def make_card(anatomy: str, name: str, data: Data, recipes: Sequence[CompactRecipe]) -> BundleCard:
     """The card, without figures."""
     told = "; then ".join(
         f"{one.steps} steps of 16 to a learning rate of {one.learning_rate}, plane weight {one.plane_weight}, "
@@ -219,13 +161,17 @@ def make_card(
         for one in recipes
     )
     if anatomy == "abdomen":
-        told += f'; then the frame head alone on {sum(FRAME_HEAD_SAMPLES)} samples, without the "other" planes'
+        told += (
+            f'; then, without the "other" planes: the frame head alone on {sum(FRAME_HEAD.samples)} samples; '
+            f"{SMALL_STAGE.recipe.steps} steps with smaller abdomens, and {SMALL_SHARE} of the way to "
+            f"these weights; then the frame head alone on {sum(LAST_FRAME_HEAD.samples)} samples"
+        )
     digest = hashlib.sha256("".join(sorted(one.sha256 for one in data.stills)).encode()).hexdigest()
     return BundleCard(
         name=name,
-        version="1.0",
+        version=VERSIONS[anatomy],
         task="segmentation",
-        architecture=architecture,
+        architecture=load_architecture("compact"),
         lora=None,
         base=BaseReference("included", "0" * 64),
         anatomy=anatomy,
@@ -260,11 +206,11 @@ def plain_images(stills: Sequence[Still], phantoms: np.ndarray | None) -> Iterat
         yield np.stack([augmented(image, None, random, NONE)[0] for _, image in placed[start : start + 16]])
 
 
-def weighted_samples(data: Data) -> Iterator[tuple[torch.Tensor, torch.Tensor, float]]:
+def weighted_samples(data: Data, how: FrameHead) -> Iterator[tuple[torch.Tensor, torch.Tensor, float]]:
     """Batches of augmented images, outlines and weights, one kind after another, with a progress bar."""
     random = np.random.default_rng(9)
-    bar = tqdm(desc="frame head", unit="sample", total=sum(FRAME_HEAD_SAMPLES))
-    for share, count, weight in zip(data.shares, FRAME_HEAD_SAMPLES, FRAME_HEAD_WEIGHTS):
+    bar = tqdm(desc="frame head", unit="sample", total=sum(how.samples))
+    for share, count, weight in zip(data.shares, how.samples, how.weights):
         for _ in range(0, count, 25):
             indices = random.integers(len(share.samples), size=25)
             images, masks = map(np.stack, zip(*(share.samples.sample(int(index), random) for index in indices)))
@@ -296,11 +242,11 @@ def main() -> None:
     stills = learnt_from(read_catalogue(args.folder), args.anatomy)
     if args.without:
         stills, _ = leave_out(stills, args.without)
-    model, _ = starting_model(str(args.start or IMAGENET), args.anatomy, architecture=ARCHITECTURES[args.anatomy])
+    model, _ = starting_model(str(args.start or IMAGENET), args.anatomy)
     phantoms = None
     if args.anatomy == "head":
         recipes = [_shortened(HEAD_RECIPE, args.steps)]
-        data = head_data(stills)
+        data = last = head_data(stills)
         train(model, data, recipes[0])
     else:
         frames = rendered()
@@ -310,12 +256,42 @@ def main() -> None:
         for stage, recipe in zip(stages, recipes):
             data = abdomen_data(stills, frames, stage)
             train(model, data, recipe)
-        some = [one for one in stills if one.plane != "other"]
-        last = replace(ABDOMEN_STAGES[-1], phantoms=_phantoms(0.8))
-        fit_frame_head(model, weighted_samples(abdomen_data(some, frames, last)))
-    fit_expected_dice(model, outlined_samples(data))
-    fit_reference(model, plain_images(data.stills, phantoms))
-    save_bundle(model, make_card(args.anatomy, args.out.name, model.architecture, data, recipes), args.out)
+        if args.steps:
+            train_frame_head(model, without_others(stills), frames, ABDOMEN_STAGES[-1], FRAME_HEAD)
+            last = data
+        else:
+            last = refine(model, without_others(stills), frames)
+    fit_expected_dice(model, outlined_samples(last))
+    fit_reference(model, plain_images(last.stills, phantoms))
+    save_bundle(model, make_card(args.anatomy, args.out.name, data, recipes), args.out)
+
+
+def without_others(stills: Sequence[Still]) -> list[Still]:
+    """All but the "other" planes, some of which show an abdomen."""
+    return [one for one in stills if one.plane != "other"]
+
+
+def refine(model: CompactSeg, stills: Sequence[Still], frames: FrameSet) -> Data:
+    """The frame head, the stage for small abdomens and the frame head again; returns what was learnt from."""
+    train_frame_head(model, stills, frames, ABDOMEN_STAGES[-1], FRAME_HEAD)
+    before = copy.deepcopy(model)
+    data = abdomen_data(stills, frames, SMALL_STAGE)
+    train(model, data, SMALL_STAGE.recipe)
+    train_frame_head(model, stills, frames, SMALL_STAGE, FRAME_HEAD)
+    move_towards(before, model, SMALL_SHARE)
+    model.load_state_dict(before.state_dict())
+    train_frame_head(model, stills, frames, SMALL_STAGE, LAST_FRAME_HEAD)
+    return data
+
+
+def train_frame_head(
+    model: CompactSeg, stills: Sequence[Still], frames: FrameSet, stage: Stage, how: FrameHead
+) -> None:
+    """Train the frame head alone, on images as a stage has them, phantoms in other sectors less often."""
+    stage = replace(stage, phantoms=replace(stage.phantoms, p_view=0.8))
+    fit_frame_head(model, weighted_samples(abdomen_data(stills, frames, stage), how), how.fit)
+    with torch.no_grad():
+        model.decoder.frame[-1].bias += how.offset
 
 
 def _shortened(recipe: CompactRecipe, steps: int | None) -> CompactRecipe:

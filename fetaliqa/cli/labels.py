@@ -168,9 +168,7 @@ def _labelled_by_both(store: LabelStore, tags: list[str]) -> list[str]:
     cases = [case for case in store.cases() if set(tags) <= set(store.tags(case))]
     if not cases:
         known = sorted({tag for case in store.cases() for tag in store.tags(case)})
-        raise NotFoundError(
-            f"no case has labels of both {' and '.join(tags)}; tags here: {', '.join(known)}"
-        )
+        raise NotFoundError(f"no case has labels of both {' and '.join(tags)}; tags here: {', '.join(known)}")
     return cases
 
 

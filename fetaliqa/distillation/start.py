@@ -15,9 +15,7 @@ IMAGENET = "imagenet"
 ARCHITECTURE = "compact"
 
 
-def starting_model(
-    start: str | None, anatomy: str, seed: int = 0, architecture: str = ARCHITECTURE
-) -> tuple[CompactSeg, BundleCard | None]:
+def starting_model(start: str | None, anatomy: str, seed: int = 0) -> tuple[CompactSeg, BundleCard | None]:
     """A network to train further.
 
     Args:
@@ -25,7 +23,6 @@ def starting_model(
             ImageNet weights and a new decoder; None: the bundle that ships for the anatomy, else ``imagenet``.
         anatomy: that is outlined.
         seed: of new layers.
-        architecture: of what starts from ImageNet weights.
 
     Returns:
         The network, all of it trainable, and the card of the bundle that it comes from.
@@ -36,7 +33,7 @@ def starting_model(
     """
     chosen = start or (anatomy if anatomy in SHIPPED else IMAGENET)
     if chosen == IMAGENET:
-        return _from_imagenet(seed, architecture), None
+        return _from_imagenet(seed), None
     bundle = Bundle.open(resolve_bundle(chosen))
     if not isinstance(bundle.card.architecture.vision, BackboneConfig) or bundle.card.task != "segmentation":
         raise OptionError(
@@ -48,8 +45,8 @@ def starting_model(
     return model.requires_grad_(True), bundle.card
 
 
-def _from_imagenet(seed: int, name: str) -> CompactSeg:
-    architecture = load_architecture(name)
+def _from_imagenet(seed: int) -> CompactSeg:
+    architecture = load_architecture(ARCHITECTURE)
     assert isinstance(architecture.vision, BackboneConfig)
     try:
         weights = imagenet_state(architecture.vision)

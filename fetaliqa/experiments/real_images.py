@@ -35,6 +35,7 @@ class Outcome:
         mask: uint8 [H, W] of the outline found; all 0 where there is none.
         reference: uint8 [H, W] of the reference outline; None without one.
         dice: of both; 0 where nothing was found; None without a reference.
+        ellipse_dice: of the ellipse fitted to the outline found and the reference, as the HC18 challenge has it.
         circumference_error: relative to the reference ellipse's, signed; None where one of them is missing.
         circumference_error_mm: the same in mm, where the pixel size is known.
         quality: the frame's quality score.
@@ -46,6 +47,7 @@ class Outcome:
     mask: np.ndarray
     reference: np.ndarray | None
     dice: float | None
+    ellipse_dice: float | None
     circumference_error: float | None
     circumference_error_mm: float | None
     quality: float
@@ -80,12 +82,21 @@ def outcome(predictor: Predictor, still: Still, *, calipers: bool = False) -> Ou
         result.masks[0],
         reference,
         None if reference is None else dice(result.masks[0], reference > 0),
+        _ellipse_dice(frame.get("ellipse"), reference, still.shape),
         relative,
         absolute,
         float(frame["quality"]),
         frame.get("expected_dice"),
         frame.get("distance"),
     )
+
+
+def _ellipse_dice(
+    found: dict[str, float] | None, reference: np.ndarray | None, shape: tuple[int, int]
+) -> float | None:
+    if reference is None:
+        return None
+    return 0.0 if found is None else dice(draw_ellipse(Ellipse(**found), shape) > 0, reference > 0)
 
 
 def _circumference_errors(
@@ -110,6 +121,7 @@ def outline_figures(outcomes: Sequence[Outcome]) -> dict[str, Any]:
         "patients": len({one.still.patient for one in outcomes}),
         "found": sum(one.positive for one in outcomes),
         "dice": _told(dices),
+        "ellipse_dice": _told(np.array([one.ellipse_dice for one in outcomes if one.ellipse_dice is not None])),
         "circumference_error": _told(relative) if len(relative) else None,
         "circumference_error_mm": _told(absolute) if len(absolute) else None,
     }

@@ -8,11 +8,11 @@ architecture is a convolutional network: an EfficientNet-Lite encoder with a fea
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from importlib import resources
 
 from fetaliqa.errors import OptionError
-from fetaliqa.models.records import ADDED_LATER, from_json
+from fetaliqa.models.records import from_json
 
 TAP_COUNT = 4  # encoder depths the decoder takes
 DECODER_STRIDE = 16  # the decoder doubles its grid four times to reach the image size
@@ -158,23 +158,20 @@ class PyramidConfig:
         pyramid_channels: of each level of the pyramid.
         segmentation_channels: of the sum that the outline is read from, at a quarter of the image side.
         hidden: units of the head that says whether a frame shows the plane, and how well it is outlined.
-        detail_channels: of a last block at half the image side, which the outline is read from then; 0: none.
     """
 
     pyramid_channels: int
     segmentation_channels: int
     hidden: int
-    detail_channels: int = field(default=0, metadata=ADDED_LATER)
 
     def __post_init__(self) -> None:
         for name in ("pyramid_channels", "segmentation_channels", "hidden"):
             if not 1 <= getattr(self, name) <= 1024:
                 raise ValueError(f"{name} is {getattr(self, name)}; 1 to 1024 is accepted")
-        if not 0 <= self.detail_channels <= 1024:
-            raise ValueError(f"detail_channels is {self.detail_channels}; 0 to 1024 is accepted")
-        for name in ("segmentation_channels", "detail_channels"):
-            if getattr(self, name) % PYRAMID_GROUPS:
-                raise ValueError(f"{name} is {getattr(self, name)}; a multiple of {PYRAMID_GROUPS} is needed")
+        if self.segmentation_channels % PYRAMID_GROUPS:
+            raise ValueError(
+                f"segmentation_channels is {self.segmentation_channels}; a multiple of {PYRAMID_GROUPS} is needed"
+            )
 
 
 @dataclass(frozen=True)

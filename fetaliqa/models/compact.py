@@ -93,31 +93,6 @@ class ExpectedDice(nn.Module):
         return self.scale * torch.logit(promised, eps=LOGIT_EPS) + self.offset
 
 
-class Detail(nn.Module):
-    """The decoder's map at a quarter of the image side, refined with the encoder's at half of it.
-
-    Args:
-        fine: channels of the encoder's map.
-        width: channels of the decoder's map.
-        channels: of the result.
-    """
-
-    def __init__(self, fine: int, width: int, channels: int) -> None:
-        super().__init__()
-        from segmentation_models_pytorch.decoders.fpn.decoder import Conv3x3GNReLU
-
-        self.lateral = nn.Conv2d(fine, channels, 1)
-        self.reduce = nn.Conv2d(width, channels, 1)
-        self.refine = Conv3x3GNReLU(channels, channels)
-
-    def forward(self, decoded: torch.Tensor, fine: torch.Tensor) -> torch.Tensor:
-        """Map [N, channels, 2h, 2w] of the decoder's [N, width, h, w] and the encoder's [N, fine, 2h, 2w]."""
-        larger = functional.interpolate(
-            self.reduce(decoded), size=fine.shape[2:], mode="bilinear", align_corners=False
-        )
-        return self.refine(larger + self.lateral(fine))
-
-
 class CompactHead(nn.Module):
     """Decoder and frame head.
 
@@ -138,9 +113,7 @@ class CompactHead(nn.Module):
             segmentation_channels=width,
             dropout=DROPOUT,
         )
-        detail = config.detail_channels
-        self.detail = Detail(channels[0], width, detail) if detail else None
-        self.outline = nn.Conv2d(detail or width, 1, 3, padding=1)
+        self.outline = nn.Conv2d(width, 1, 3, padding=1)
         self.frame = nn.Sequential(
             nn.Linear(channels[-1] + width + STATISTICS, config.hidden),
             nn.ReLU(inplace=True),
@@ -153,12 +126,11 @@ class CompactHead(nn.Module):
     def forward(self, maps: list[torch.Tensor], side: int) -> CompactOutputs:
         """Decode the encoder's maps into logits on a grid of ``side`` pixels."""
         decoded = self.pyramid(maps)
-        coarse = self.outline(decoded if self.detail is None else self.detail(decoded, maps[0]))
+        coarse = self.outline(decoded)
         embedding = pooled(maps)
         # the frame head reads the outline and does not bend it
         probabilities = torch.sigmoid(coarse.detach().float())
-        shares = probabilities if self.detail is None else functional.avg_pool2d(probabilities, 2)
-        inside = (decoded * shares).sum(dim=(2, 3)) / (shares.sum(dim=(2, 3)) + EPS)
+        inside = (decoded * probabilities).sum(dim=(2, 3)) / (probabilities.sum(dim=(2, 3)) + EPS)
         statistics = _statistics(probabilities)
         plane = self.frame(torch.cat([embedding, inside.to(embedding.dtype), statistics], dim=1))[:, 0]
         outline = functional.interpolate(coarse.float(), size=(side, side), mode="bilinear", align_corners=False)

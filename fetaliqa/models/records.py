@@ -1,7 +1,6 @@
 """JSON objects <-> frozen dataclasses, strictly: every field present, known, and of its type.
 
-A misspelt or missing field of a card is an error with the field's name, never a silent default. Only a field that
-is declared with ``ADDED_LATER`` may be missing, since older files lack it; its default then says what they mean.
+A misspelt or missing field of a card is an error with the field's name, never a silent default.
 """
 
 from __future__ import annotations
@@ -16,7 +15,6 @@ from typing import Any, Literal, TypeVar
 from fetaliqa.errors import FetalIQAError
 
 Record = TypeVar("Record")
-ADDED_LATER = types.MappingProxyType({"added_later": True})  # metadata of a dataclass field
 
 
 def to_json(record: Any) -> Any:
@@ -45,15 +43,14 @@ def from_json(kind: type[Record], value: Any, where: str, error: type[FetalIQAEr
     if not isinstance(value, dict):
         raise error(f"{where}: expected an object with named fields, found {_described(value)}")
     hints = typing.get_type_hints(kind)
-    declared = dataclasses.fields(kind)  # type: ignore[arg-type]
-    names = [field.name for field in declared]
-    for name in (field.name for field in declared if "added_later" not in field.metadata):
+    names = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]
+    for name in names:
         if name not in value:
             raise error(f"{where}: the field {name!r} is missing")
     for name in value:
         if name not in names:
             raise error(f"{where}: the field {name!r} is not known; known are {', '.join(names)}")
-    fields = {name: _converted(hints[name], value[name], f"{where}: {name}", error) for name in value}
+    fields = {name: _converted(hints[name], value[name], f"{where}: {name}", error) for name in names}
     try:
         return kind(**fields)
     except ValueError as problem:  # a dataclass's own __post_init__ check

@@ -22,12 +22,11 @@ ROUNDING = 1e-3  # of the largest value; group norms of tiny maps magnify it
 SIDE = 64
 
 
-@pytest.fixture(scope="module", params=[*sorted(BACKBONES), "detail"])
+@pytest.fixture(scope="module", params=sorted(BACKBONES))
 def model(request) -> CompactSeg:
     """Random weights, with norms as after some training."""
     torch.manual_seed(4)
-    backbone, detail = (request.param, 0) if request.param in BACKBONES else ("test_efficientnet", 32)
-    architecture = Architecture("small", BackboneConfig(SIDE, backbone), PyramidConfig(32, 32, 16, detail))
+    architecture = Architecture("small", BackboneConfig(SIDE, request.param), PyramidConfig(32, 32, 16))
     built = build_segmentation(architecture, random_init=True, encoder="full").eval()
     for part in built.modules():
         if isinstance(part, nn.BatchNorm2d):

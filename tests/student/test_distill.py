@@ -139,9 +139,8 @@ def test_a_classifier_is_no_teacher(cases, tmp_path, capsys):
     assert not (tmp_path / "new").exists()
 
 
-@pytest.mark.parametrize("architecture", ["compact", "compact-fine"])
-def test_training_starts_from_imagenet_or_from_a_bundle_of_either_architecture(tmp_path, architecture):
-    model, card = starting_model("imagenet", "abdomen", architecture=architecture)
+def test_training_starts_from_imagenet_or_from_a_compact_bundle(tmp_path):
+    model, card = starting_model("imagenet", "abdomen")
     assert card is None
     assert all(parameter.requires_grad for parameter in model.parameters())
     expected = imagenet_state(model.architecture.vision)

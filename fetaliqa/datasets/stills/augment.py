@@ -18,15 +18,12 @@ from fetaliqa.datasets.stills.views import View, random_view
 from fetaliqa.sector import field_of_view
 
 SIZE = 224  # pixels; fetaliqa.geometry.GRID, repeated because that module needs torch
-# Plane's diameter inside a random view, grid pixels: ACOUSLIC-AI's experts' masks have 70 to 110.
-PLANE_DIAMETER_PX = (45.0, 135.0)
 TYPICAL_DIAMETER = 0.62  # of a still's longer side, for images without outline: median of the African abdomens
 IN_VIEW = 0.8  # of the way from a view's middle to a random pixel of it is where the plane's centre goes
 VIEW_STEP = 8  # pixels between those that are drawn from
 MIN_KEPT = 0.7  # share of an outline that stays in the picture; else it is moved less
 TRIES = 3
 BACKDROP_SHARE = 0.6  # of surroundings that are another image's, where one is given
-SURROUNDING_LEVEL = (0.15, 1.3)  # grey of surroundings, share of the still's own: from fluid to bright tissue
 LEAST_MEAN = 0.04  # grey of the whole square, 0 to 1, below which it is made brighter: ACOUSLIC-AI's have 0.05 up
 MOST_GAIN = 3.0  # by which it is made brighter
 MOST_MEAN = 0.5  # above which it is made darker
@@ -48,7 +45,10 @@ class Settings:
         p_blur, p_speckle, p_noise, p_low_resolution, p_bands, p_shadow: see ``tones``.
         p_marks: burned-in marks, see ``marks``.
         p_view: another field of view, see ``views``; the plane is then small.
+        diameter_px: smallest and largest diameter of the plane in such a view, pixels of the square; ACOUSLIC-AI's
+            experts' masks have 70 to 110.
         p_surround: share of these in which tissue fills what the still does not.
+        surround_level: smallest and largest grey of that tissue, in units of the still's own mean.
         p_cut: a side of the picture is black.
     """
 
@@ -69,7 +69,9 @@ class Settings:
     p_shadow: float = 0.25
     p_marks: float = 0.3
     p_view: float = 0.35
+    diameter_px: tuple[float, float] = (55.0, 135.0)
     p_surround: float = 0.7
+    surround_level: tuple[float, float] = (0.5, 1.3)
     p_cut: float = 0.1
 
 
@@ -127,7 +129,7 @@ def augmented(
     pixels = square.astype(np.float32) * np.float32(1 / 255)
     if view is not None and rng.random() < settings.p_surround:
         lit = field_of_view(image[None]) if lit is None else lit
-        pixels = _surrounded(pixels, _warped_mask(lit, matrix), backdrop, rng)
+        pixels = _surrounded(pixels, _warped_mask(lit, matrix), backdrop, rng, settings.surround_level)
     pixels = _toned(pixels, view, rng, settings)
     window = _window(view, rng, settings)
     if window is not None:
@@ -194,7 +196,7 @@ def _moved_into(
     drawn = int(rng.integers(len(rows)))
     spot = np.array([columns[drawn], rows[drawn]], float) * VIEW_STEP
     goal = middle + (spot - middle) * (IN_VIEW * tame)
-    scale = rng.uniform(*PLANE_DIAMETER_PX) / diameter
+    scale = rng.uniform(*settings.diameter_px) / diameter
     return _about(base, centre, goal, _turn(rng, settings, tame), scale)
 
 
@@ -243,10 +245,14 @@ def _warped_mask(mask: np.ndarray, matrix: np.ndarray) -> np.ndarray:
 
 
 def _surrounded(
-    pixels: np.ndarray, lit: np.ndarray, backdrop: np.ndarray | None, rng: np.random.Generator
+    pixels: np.ndarray,
+    lit: np.ndarray,
+    backdrop: np.ndarray | None,
+    rng: np.random.Generator,
+    levels: tuple[float, float],
 ) -> np.ndarray:
     """Tissue, or another image, where the still itself shows nothing, blended softly into it."""
-    level = (cv2.mean(pixels, lit)[0] if cv2.countNonZero(lit) else 0.2) * rng.uniform(*SURROUNDING_LEVEL)
+    level = (cv2.mean(pixels, lit)[0] if cv2.countNonZero(lit) else 0.2) * rng.uniform(*levels)
     around = tones.tissue(SIZE, level, rng)
     if backdrop is not None and rng.random() < BACKDROP_SHARE:
         behind = _behind(backdrop, rng)
