@@ -15,7 +15,8 @@ import torch
 from fetaliqa.errors import OptionError
 from fetaliqa.geometry import SquareGrid
 from fetaliqa.inference.alike import AlikeFrames
-from fetaliqa.inference.captured import CapturedForward, Compute
+from fetaliqa.inference.captured import CapturedForward
+from fetaliqa.inference.halving import Compute, HalvingForward
 from fetaliqa.inference.outputs import Outputs, joined
 from fetaliqa.inference.packed import pack_encoder
 from fetaliqa.inference.packed_convolutions import pack_convolutions
@@ -169,10 +170,15 @@ class Predictor:
                 pack_convolutions(model, self.batch_size)
         self.is_segmentation = card.task == "segmentation"
         self.image_size = card.architecture.vision.image_size
+        # weak: a predictor that nobody uses gives its memory back at once
+        computed, forward = WeakMethod(self._computed), WeakMethod(self._forward)
+        self._halving = HalvingForward(lambda squares: cast(Compute, computed())(squares), self.device)
         if self.device.type == "cuda":
             self.ahead, self.threads = CUDA_AHEAD, min(CUDA_THREADS, os.cpu_count() or 1)
-            forward = WeakMethod(self._forward)  # a predictor that nobody uses gives its memory back at once
             self.captured = CapturedForward(lambda squares: cast(Compute, forward())(squares), self.batch_size)
+
+    def _computed(self, squares: torch.Tensor) -> Outputs:
+        return self._forward(squares) if self.captured is None else self.captured(squares)
 
     @torch.inference_mode()
     def _forward(self, squares: torch.Tensor) -> Outputs:
@@ -205,6 +211,9 @@ class Predictor:
 
         Yields:
             One ChunkPrediction per batch, in the order of ``indices``.
+
+        Raises:
+            DeviceFull: when the device has no memory for a single frame.
         """
         last: list[Outputs] = []  # of the last frame of the batch before, once there is one
         started: deque[tuple[np.ndarray, Outputs, torch.cuda.Event | None]] = deque()
@@ -222,7 +231,7 @@ class Predictor:
         known = list(last)
         if len(batch.squares):
             squares = take_over(batch.squares, batch.prepared)
-            known.append(self._forward(squares) if self.captured is None else self.captured(squares))
+            known.append(self._halving(squares))
         if batch.places is None:
             return known[-1]
         places = take_over(batch.places, batch.prepared)

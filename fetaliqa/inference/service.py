@@ -12,7 +12,14 @@ import torch
 
 from fetaliqa import __version__
 from fetaliqa.errors import BundleError, OptionError, RequestStopped
-from fetaliqa.inference.assessment import ASSESSMENT_REVISION, ASSESSMENT_SCHEMA, Progress, assess, model_info
+from fetaliqa.inference.assessment import (
+    ASSESSMENT_REVISION,
+    ASSESSMENT_SCHEMA,
+    Assessment,
+    Progress,
+    assess,
+    model_info,
+)
 from fetaliqa.inference.cache import (
     DEFAULT_BYTES,
     AssessmentCache,
@@ -21,6 +28,7 @@ from fetaliqa.inference.cache import (
     file_identity,
 )
 from fetaliqa.inference.case_screen import screen_floor
+from fetaliqa.inference.halving import told_when_full
 from fetaliqa.inference.options import AssessOptions
 from fetaliqa.inference.plausibility import case_notes
 from fetaliqa.inference.precision import chosen_precision
@@ -130,7 +138,11 @@ class AssessmentService:
                 bundle.check_base()
 
     def load(self) -> Predictor:
-        """The loaded model; loads it on the first call."""
+        """The loaded model; loads it on the first call.
+
+        Raises:
+            DeviceFull: when the device has no memory for it.
+        """
         with self._lock:
             if self._predictor is None:
                 classifier = None
@@ -141,7 +153,10 @@ class AssessmentService:
             return self._predictor
 
     def _made(self, bundle: Bundle) -> Predictor:
-        return Predictor(bundle, self._device, weights=self._weights, precision=self._precision)
+        def made() -> Predictor:
+            return Predictor(bundle, self._device, weights=self._weights, precision=self._precision)
+
+        return told_when_full(made, choose_device(self._device))
 
     def made_with(self, options: AssessOptions, device: torch.device | None = None) -> dict[str, Any]:
         """What an assessment depends on besides the sweep, as JSON-able values.
@@ -249,6 +264,7 @@ class AssessmentService:
 
         Raises:
             FetalIQAError: when the file cannot be used, or the options do not fit it.
+            DeviceFull: when the device has no memory for a single frame.
             RequestStopped: when the request was given up.
         """
         path = Path(path)
@@ -284,14 +300,14 @@ class AssessmentService:
 
     def _computed(self, path: Path, request: _Resolved, sweep: Sweep, progress: Progress) -> AssessmentResult:
         predictor = self.load()
-        result = assess(
-            sweep,
-            predictor,
-            request.options,
-            classifier=self._classifier,
-            student=request.student,
-            progress=progress,
-        )
+
+        def assessed() -> Assessment:
+            classifier, student = self._classifier, request.student
+            return assess(
+                sweep, predictor, request.options, classifier=classifier, student=student, progress=progress
+            )
+
+        result = told_when_full(assessed, predictor.device)
         key = request.key(sweep.content_hash)
         if self._cache is not None:
             arrays = None if result.profile is None else result.profile.arrays()
