@@ -42,6 +42,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--devices", type=int, default=1, metavar="N", help="GPUs, or processes on a CPU, that train together"
     )
+    parser.add_argument(
+        "--nondeterministic", action="store_true", help="allow faster kernels that are not repeatable"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(not_given={name: parser.get_default(name) for name in DECIDING})
 
@@ -60,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
     settings = parse_settings(args.set)
     require_extra("train", "retraining", {"lightning": "lightning"})
     # after the checks: these load torch
-    from fetaliqa.inference.predictor import choose_device
+    from fetaliqa.inference.devices import choose_device
     from fetaliqa.learning.retrain import RetrainRequest, retrain
     from fetaliqa.training.trainer import Machine
 
@@ -82,7 +85,12 @@ def run(args: argparse.Namespace) -> int:
                 args.studies,
                 request,
                 resume=args.resume,
-                machine=Machine(accelerator=args.accelerator, devices=args.devices, progress=False),
+                machine=Machine(
+                    accelerator=args.accelerator,
+                    devices=args.devices,
+                    deterministic=not args.nondeterministic,
+                    progress=False,
+                ),
                 report=bars.report,
                 say=bars.say,
             )

@@ -220,7 +220,7 @@ def _recipe(name: str, task: str | None, settings: list[str]) -> Recipe:
 
 def _machine(args: argparse.Namespace) -> Machine:
     from fetaliqa.errors import OptionError
-    from fetaliqa.inference.predictor import choose_device
+    from fetaliqa.inference.devices import choose_device
     from fetaliqa.training.trainer import Machine
 
     choose_device(args.accelerator)

@@ -16,6 +16,7 @@ from fetaliqa.errors import OptionError
 from fetaliqa.geometry import SquareGrid
 from fetaliqa.inference.alike import AlikeFrames
 from fetaliqa.inference.captured import CapturedForward
+from fetaliqa.inference.devices import choose_device
 from fetaliqa.inference.halving import Compute, HalvingForward
 from fetaliqa.inference.outputs import Outputs, joined
 from fetaliqa.inference.packed import pack_encoder
@@ -40,29 +41,6 @@ CUDA_BATCH = 64
 CUDA_AHEAD = 2  # batches: while one is measured, one is computed and one is ready to be
 CUDA_THREADS = 8  # at most
 VIEWS: dict[int, tuple[tuple[int, ...], ...]] = {1: ((),), 2: ((), (-1,)), 4: ((), (-1,), (-2,), (-1, -2))}
-
-
-def choose_device(name: str = "auto") -> torch.device:
-    """The torch device called ``name`` (``auto``, ``cpu``, ``cuda``, ``cuda:1``, ...).
-
-    Raises:
-        OptionError: when the device does not exist here.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise OptionError(f"unknown device {name!r}; use auto, cpu, cuda or cuda:N") from None
-    if device.type not in ("cpu", "cuda"):
-        raise OptionError(f"device {name!r} is not supported; use auto, cpu, cuda or cuda:N")
-    if device.type == "cuda":
-        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        if (device.index or 0) >= count:
-            raise OptionError(
-                f"device {name!r} asked for, but this machine has {count} CUDA devices; use cpu or auto"
-            )
-    return device
 
 
 @dataclass(frozen=True)

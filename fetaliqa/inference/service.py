@@ -28,11 +28,12 @@ from fetaliqa.inference.cache import (
     file_identity,
 )
 from fetaliqa.inference.case_screen import screen_floor
+from fetaliqa.inference.devices import card_name, choose_device
 from fetaliqa.inference.halving import told_when_full
 from fetaliqa.inference.options import AssessOptions
 from fetaliqa.inference.plausibility import case_notes
 from fetaliqa.inference.precision import chosen_precision
-from fetaliqa.inference.predictor import Predictor, choose_device
+from fetaliqa.inference.predictor import Predictor
 from fetaliqa.inference.result import AssessmentResult
 from fetaliqa.inference.sharing import SharedWork, Stopped, alone
 from fetaliqa.models import Bundle
@@ -105,6 +106,7 @@ class AssessmentService:
                 f"{classifier_spec}: a {self._classifier_bundle.card.task} bundle; a classifier is needed"
             )
         self._device = device
+        self._place: torch.device | None = None  # chosen once: a request and the loaded model agree
         self._weights = weights
         self._cache = None if cache_dir is None else AssessmentCache(cache_dir, cache_bytes)
         self._lock = threading.Lock()
@@ -154,9 +156,23 @@ class AssessmentService:
 
     def _made(self, bundle: Bundle) -> Predictor:
         def made() -> Predictor:
-            return Predictor(bundle, self._device, weights=self._weights, precision=self._precision)
+            return Predictor(bundle, str(self._chosen_device()), weights=self._weights, precision=self._precision)
 
-        return told_when_full(made, choose_device(self._device))
+        return told_when_full(made, self._chosen_device())
+
+    def _chosen_device(self) -> torch.device:
+        if self._place is None:
+            self._place = choose_device(self._device)
+        return self._place
+
+    def computed_on(self) -> dict[str, str | None]:
+        """``device``, the ``card``'s name (None for a CPU) and the encoder's ``precision``, as JSON values.
+
+        Raises:
+            OptionError: when the device does not exist here, or cannot be used.
+        """
+        device = self._chosen_device()
+        return {"device": str(device), "card": card_name(device), "precision": self._precision_on(device)}
 
     def made_with(self, options: AssessOptions, device: torch.device | None = None) -> dict[str, Any]:
         """What an assessment depends on besides the sweep, as JSON-able values.
@@ -176,7 +192,7 @@ class AssessmentService:
         Raises:
             OptionError: when frames cannot be screened without a student, or the device does not exist here.
         """
-        device = device or choose_device(self._device)
+        device = device or self._chosen_device()
         student = self._student_for(options)
         how = {
             "schema": ASSESSMENT_SCHEMA,

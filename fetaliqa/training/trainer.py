@@ -15,7 +15,7 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from torch import nn
 
 from fetaliqa.errors import OptionError, TrainingError
-from fetaliqa.inference.predictor import choose_device
+from fetaliqa.inference.devices import choose_device, cuda_has_bf16
 from fetaliqa.training.averaging import Averaging
 from fetaliqa.training.batches import OrderedBatches, StepBatches, StepSampler, loader, make_order
 from fetaliqa.training.features import FeatureStore
@@ -43,11 +43,14 @@ class Machine:
         devices: processes on each node, one device each.
         num_nodes: nodes.
         strategy: Lightning's name of it; ``auto``, ``ddp``, ...
-        precision: in place of the recipe's; None: the recipe's on CUDA, float32 on a CPU.
+        precision: in place of the recipe's; None: the recipe's on CUDA cards that have it, else float32.
         workers: loader processes; None: 2 on CUDA, none on a CPU.
         deterministic: only deterministic kernels.
         progress: whether to show a progress bar.
         index: which CUDA device, where there is one process.
+
+    Raises:
+        OptionError: when several processes are to train on one device.
     """
 
     accelerator: str = "auto"
@@ -59,6 +62,10 @@ class Machine:
     deterministic: bool = True
     progress: bool = True
     index: int = 0
+
+    def __post_init__(self) -> None:
+        if self.index and self.devices > 1:
+            raise OptionError(f"device cuda:{self.index} is one card; {self.devices} processes cannot share it")
 
     def uses_cuda(self) -> bool:
         """Whether the run is on CUDA devices."""
@@ -82,8 +89,12 @@ class Machine:
         return CUDA_CHECK_EVERY if self.uses_cuda() else 1
 
     def precision_of(self, recipe: Recipe) -> str:
-        """The precision in Lightning's words."""
-        return self.precision or (recipe.precision if self.uses_cuda() else "32-true")
+        """The precision in Lightning's words: the recipe's on CUDA cards that have it in hardware."""
+        if self.precision is not None:
+            return self.precision
+        if not self.uses_cuda() or ("bf16" in recipe.precision and not cuda_has_bf16(torch.device(self.device))):
+            return "32-true"
+        return recipe.precision
 
     def described(self, recipe: Recipe) -> dict[str, Any]:
         """How a run is really computed, whatever the recipe wishes, as JSON values."""

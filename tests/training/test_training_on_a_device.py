@@ -6,14 +6,16 @@ from dataclasses import replace
 import lightning.pytorch as pl
 import pytest
 import torch
+from fake_cards import has_cards
 from lightning.pytorch.callbacks import Callback, WeightAveraging
 from test_fit_model import QUIET, _Kill, a_model, same, state
 from torch import nn
 from torch.utils.data._utils.pin_memory import pin_memory
 
-from fetaliqa.errors import TrainingError
+from fetaliqa.errors import OptionError, TrainingError
 from fetaliqa.training.averaging import Averaging
 from fetaliqa.training.batches import StepBatches, make_order
+from fetaliqa.training.recipe import recipe_named
 from fetaliqa.training.trainer import Machine, fit_model
 
 
@@ -108,6 +110,21 @@ def test_loader_processes_are_the_usual_thing_on_cuda_only(cuda, asked, found, m
     machine = Machine(workers=asked)
     assert machine.loader_workers() == found
     assert machine.check_every() == (50 if cuda else 1)
+
+
+@pytest.mark.parametrize(
+    ("capability", "computed"), [((9, 0), "bf16-mixed"), ((8, 0), "bf16-mixed"), ((7, 5), "32-true")]
+)
+def test_training_is_in_bfloat16_on_cards_that_have_it_only(capability, computed, monkeypatch):
+    has_cards(monkeypatch, capability=capability)
+    assert Machine().precision_of(recipe_named("fetaliqa")) == computed
+    assert Machine(precision="bf16-mixed").precision_of(recipe_named("fetaliqa")) == "bf16-mixed"
+    assert Machine("cpu").precision_of(recipe_named("fetaliqa")) == "32-true"
+
+
+def test_several_processes_on_one_card_are_refused():
+    with pytest.raises(OptionError, match="device cuda:1 is one card; 2 processes cannot share it"):
+        Machine("cuda", devices=2, index=1)
 
 
 class Small(pl.LightningModule):
