@@ -33,11 +33,14 @@ class HalvingForward:
         compute: outputs of squares uint8 [n, S, S], each frame's by itself.
         device: that they are computed on.
         clock: seconds, for the minute.
+
+    Attributes:
+        most: frames that are tried at once at the moment; None: as many as come.
     """
 
     def __init__(self, compute: Compute, device: torch.device, clock: Clock = time.monotonic) -> None:
         self._compute, self._device, self._clock = compute, device, clock
-        self._most: int | None = None  # frames that are tried at once; None: as many as come
+        self.most: int | None = None
         self._until = 0.0
 
     def __call__(self, squares: torch.Tensor) -> Outputs:
@@ -47,8 +50,8 @@ class HalvingForward:
             DeviceFull: when not even one frame fits.
         """
         if self._clock() >= self._until:
-            self._most = None
-        most, parts, start, last_try = self._most or len(squares), [], 0, False
+            self.most = None
+        most, parts, start, last_try = self.most or len(squares), [], 0, False
         while start < len(squares):
             part = squares[start : start + most]
             outputs = self._attempt(part)
@@ -76,14 +79,14 @@ class HalvingForward:
             return None
 
     def _remember(self, size: int) -> int:
-        if self._most is None or size < self._most:
+        if self.most is None or size < self.most:
             log.warning(
                 "memory of %s ran out: frames are computed %d at a time for %.0f s",
                 self._device,
                 size,
                 WHOLE_AGAIN_SECONDS,
             )
-            self._most = size
+            self.most = size
         self._until = self._clock() + WHOLE_AGAIN_SECONDS
         return size
 

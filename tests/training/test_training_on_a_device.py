@@ -167,7 +167,7 @@ def test_averaged_weights_are_those_of_lightning_with_the_same_decay():
     assert same(before, ours._average_model.state_dict())
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+@pytest.mark.cuda
 def test_a_run_on_a_gpu_learns_and_goes_on_after_a_kill(stores, a_recipe, tmp_path):
     recipe, machine = a_recipe(epochs=6), Machine(accelerator="cuda", progress=False)
     scores = fit_model(a_model(recipe), recipe, *stores, tmp_path / "whole", seed=1, machine=machine)
