@@ -10,6 +10,7 @@ from fake_cards import has_cards, has_unusable_cards
 
 from fetaliqa.errors import OptionError
 from fetaliqa.inference import AssessmentService, choose_device, devices
+from fetaliqa.training.environment import environment
 
 OLD_DRIVER = (
     "The NVIDIA driver on your system is too old (found version 11040). Please update your GPU driver by "
@@ -36,6 +37,11 @@ def test_a_card_that_is_asked_for_and_cannot_be_used_is_refused_with_the_reason(
     with pytest.raises(OptionError) as refused:
         choose_device("cuda")
     assert str(refused.value) == f"device 'cuda' asked for, but {TOLD}; use cpu or auto"
+
+
+def test_a_run_beside_a_card_that_cannot_be_used_is_recorded_without_it(monkeypatch):
+    has_unusable_cards(monkeypatch, OLD_DRIVER)
+    assert environment()["cuda_devices"] == []
 
 
 @pytest.mark.parametrize("problem", ["Found no NVIDIA driver on your system.", "No CUDA GPUs are available"])
