@@ -52,15 +52,18 @@ def choose_device(name: str = "auto") -> torch.device:
 
 
 def _usual_device() -> torch.device:
-    trouble = cuda_trouble()
+    trouble = auto_trouble()
     if trouble is None and cuda_devices():
-        device = torch.device("cuda")
-        trouble = _card_trouble(device)
-        if trouble is None:
-            return device
+        return torch.device("cuda")
     if trouble is not None:
         _say_once(trouble)
     return torch.device("cpu")
+
+
+def auto_trouble() -> str | None:
+    """Why ``auto`` is the CPU on a machine that has a CUDA card; None where it is the card, or there is none."""
+    trouble = cuda_trouble()
+    return _card_trouble(torch.device("cuda")) if trouble is None and cuda_devices() else trouble
 
 
 @functools.cache

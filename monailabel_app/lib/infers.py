@@ -13,7 +13,7 @@ from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 
 from fetaliqa.errors import NotFoundError, OptionError
 from fetaliqa.inference import AssessmentResult, AssessmentService, AssessOptions
-from fetaliqa.inference.devices import choose_device, cuda_devices
+from fetaliqa.inference.devices import auto_trouble, choose_device, cuda_devices
 from fetaliqa.inference.service import default_cache_directory
 from fetaliqa.models.home import default_model
 from fetaliqa.models.store import current_version, published_versions
@@ -216,7 +216,9 @@ def make_tasks(conf: ServerConf) -> dict[str, SweepTask]:
         if task.model["task"] != expected:
             raise OptionError(f"bundle {task.model['name']} is for {task.model['task']}; {model} needs {expected}")
         place = task.serving.peek().computed_on()
-        on = place["device"] if place["card"] is None else f"{place['device']} ({place['card']})"
+        on = str(place["device"]) if place["card"] is None else f"{place['device']} ({place['card']})"
+        why = auto_trouble() if conf.device == "auto" else None
+        on += "" if why is None else f", as {why},"
         logger.info("%s: %s is computed on %s in %s", model, task.model["name"], on, place["precision"])
         tasks[model] = task
     return tasks

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 import subprocess
 import sys
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Any
 
 import pytest
 from app_harness import REPOSITORY, environment
-from fake_cards import has_cards
+from fake_cards import has_cards, has_unusable_cards
 
 from fetaliqa.errors import FetalIQAError
 from monailabel_app.lib.conf import ServerConf
@@ -67,6 +68,20 @@ def test_more_cards_to_train_on_than_there_are_keep_the_server_from_starting(
     with pytest.raises(FetalIQAError) as refused:
         make_tasks(ServerConf.from_conf({"device": "cuda", "train_devices": "2"}))
     assert str(refused.value) == "--conf train_devices 2: this machine has 1 CUDA devices"
+
+
+def test_the_server_says_why_a_model_is_not_computed_on_the_card(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    has_unusable_cards(monkeypatch, "The NVIDIA driver on your system is too old (found version 11040). Please")
+    with caplog.at_level(logging.INFO, "monailabel_app"):
+        make_tasks(ServerConf.from_conf({"bundle": "demo", "cache_gb": "0"}))
+    assert (
+        "fetalclip_seg: demo is computed on cpu, as CUDA cannot be used here (The NVIDIA driver on your system is "
+        "too old (found version 11040)), in fp32"
+    ) in caplog.messages
+    with pytest.raises(FetalIQAError, match="device 'cuda' asked for, but CUDA cannot be used here"):
+        make_tasks(ServerConf.from_conf({"device": "cuda"}))
 
 
 @pytest.mark.parametrize("deterministic", [True, False])
