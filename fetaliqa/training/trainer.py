@@ -16,6 +16,7 @@ from torch import nn
 
 from fetaliqa.errors import OptionError, TrainingError
 from fetaliqa.inference.predictor import choose_device
+from fetaliqa.out_of_memory import is_out_of_memory
 from fetaliqa.training.averaging import Averaging
 from fetaliqa.training.batches import OrderedBatches, StepBatches, StepSampler, loader, make_order
 from fetaliqa.training.features import FeatureStore
@@ -163,10 +164,8 @@ def fit_model(
         raise  # nothing of it is worth keeping
     except TrainingError as problem:
         raise type(problem)(f"{problem}; {_kept(checkpoints)}") from None
-    except torch.OutOfMemoryError:
-        raise _out_of_memory(recipe, checkpoints) from None
-    except RuntimeError as problem:
-        if "out of memory" in str(problem) or "can't allocate memory" in str(problem):
+    except Exception as problem:
+        if is_out_of_memory(problem):
             raise _out_of_memory(recipe, checkpoints) from None
         raise
     best_epoch = torch.load(checkpoints / BEST, map_location="cpu", weights_only=True)
