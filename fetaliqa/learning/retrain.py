@@ -176,7 +176,7 @@ class _Retraining:
         result = self._decide()
         gate, told = result["gate"], result["sentence"]
         write_json(run.folder / places.REPORT, result)
-        # the bundle is in the store; checkpoints are as large as the whole encoder
+        # the bundle is in the store, so no checkpoint is gone on from
         shutil.rmtree(run.folder / "trial-0" / "checkpoints", ignore_errors=True)
         _prune(places.prepared_folder(run.studies), run)
         self.progress.say(

@@ -25,6 +25,8 @@ from fetaliqa.training.recipe import Recipe
 from fetaliqa.training.sums import COUNT, figures_of, sums_of
 
 FINAL_RATE = 0.01  # of the peak learning rate, at the end of a cosine schedule
+# of a checkpoint, by parameter: the weights validated, and those that train where they are averaged (Lightning)
+STATES = {"state_dict", "current_model_state"}
 DICE_EPS = 1e-7  # of the paper's loss (segmentation_models_pytorch's DiceLoss with smooth 0)
 
 
@@ -200,9 +202,22 @@ class FrameModule(pl.LightningModule):
         self.figures = figures_of(sums, self.recipe.task == "segmentation")
         self.log_dict(self.figures, prog_bar=True)
 
+    # -- checkpoints: what stands still is in the base already ----------------------------------------
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self._losses.check()  # nothing is kept of weights from after a loss that is not finite
         checkpoint["figures"] = dict(self.figures)
+        frozen = self._frozen()
+        for part in STATES & checkpoint.keys():
+            checkpoint[part] = {name: value for name, value in checkpoint[part].items() if name not in frozen}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Fill in the parameters that do not train, as this model has them."""
+        for part in STATES & checkpoint.keys():
+            checkpoint[part] = {**self._frozen(), **checkpoint[part]}
+
+    def _frozen(self) -> dict[str, torch.Tensor]:
+        return {name: value.detach() for name, value in self.named_parameters() if not value.requires_grad}
 
 
 def check_trainable(model: nn.Module, recipe: Recipe) -> None:

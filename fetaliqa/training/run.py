@@ -203,7 +203,7 @@ def _trial(
     save_bundle(model, card, folder / "bundle")
     computed = machine.described(recipe)
     write_json(folder / SUMMARY, {"seed": seed, "threshold": threshold.frame, **scores, "computed": computed})
-    # of use to a run that goes on only, and as large as the whole encoder
+    # of use to a run that goes on only
     (folder / "checkpoints" / LAST).unlink(missing_ok=True)
     report("save the model", 1, 1)
 

@@ -115,8 +115,9 @@ def fit_model(
     """Train ``model`` in place; it ends with the weights of the best epoch by the recipe's ``monitor``.
 
     Checkpoints are written to ``folder/checkpoints``: ``last.ckpt`` every few minutes and after each epoch,
-    ``best.ckpt`` when the recipe's ``monitor`` got better. Where there is a ``last.ckpt``, training goes on from
-    it, with the same result as without the interruption.
+    ``best.ckpt`` when the recipe's ``monitor`` got better. They hold what trains and the statistics, not the
+    parameters that stand still. Where there is a ``last.ckpt``, training goes on from it, with the same result as
+    without the interruption, when ``model`` has the same parameters that stand still.
 
     Returns:
         The figures of the best epoch (``val_loss``, ...), and how many epochs were run.
@@ -169,6 +170,7 @@ def fit_model(
             raise _out_of_memory(recipe, checkpoints) from None
         raise
     best_epoch = torch.load(checkpoints / BEST, map_location="cpu", weights_only=True)
+    module.on_load_checkpoint(best_epoch)
     module.load_state_dict(best_epoch["state_dict"])  # averaged weights, where the recipe averages
     module.model.eval()
     trainer.strategy.barrier("trial done")  # nobody starts the next trial while another still reads this one
