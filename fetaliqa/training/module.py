@@ -16,7 +16,6 @@ from fetaliqa.models.compact import combined
 from fetaliqa.models.lora import has_adapters
 from fetaliqa.models.preprocess import model_inputs
 from fetaliqa.training.augment import apply_changes
-from fetaliqa.training.features import FeatureStore
 from fetaliqa.training.finite import FiniteLosses, NotFinite
 from fetaliqa.training.frame_heads import frame_head_loss
 from fetaliqa.training.frames import Batch
@@ -53,8 +52,6 @@ class FrameModule(pl.LightningModule):
         recipe: how.
         steps: optimiser steps in all.
         seed: of dropout; each step is seeded by it, so that a resumed run goes on exactly.
-        features: what a frozen encoder says of each training frame, when it was computed before.
-        validation_features: the same of each validation frame.
         check_every: steps between looks whether losses are finite; before a checkpoint and before validation they
             are looked at in any case.
         still_norms: whether batch norms keep their statistics.
@@ -66,42 +63,37 @@ class FrameModule(pl.LightningModule):
         recipe: Recipe,
         steps: int,
         seed: int,
-        features: FeatureStore | None = None,
-        validation_features: FeatureStore | None = None,
         check_every: int = 1,
         still_norms: bool = False,
     ) -> None:
         super().__init__()
         self._still_norms = still_norms
         self.model, self.recipe, self.steps, self.seed = model, recipe, steps, seed
-        self._features, self._validation_features = features, validation_features
         self._losses = FiniteLosses(recipe, check_every)
         self._sums = torch.zeros(COUNT, dtype=torch.float64)
         self.figures: dict[str, float] = {}  # of the last validation
 
     # -- the loss -----------------------------------------------------------------------------------
 
-    def _answer(
-        self, batch: Batch, indices: torch.Tensor, features: FeatureStore | None
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Logits of whole frames, and the recipe's loss of them."""
+    def _answer(self, batch: Batch, held: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
+        """Logits of whole frames, and the recipe's loss of them; ``held``: the encoder's features, if known."""
         if isinstance(self.model, CompactSeg):
             outputs = self.model.outputs(model_inputs(self.model, batch.images))
             loss = self.loss_of(outputs.outline[:, 0], batch)
             loss = loss + frame_head_loss(outputs, batch.outlines, batch.weights)
             return combined(outputs)[:, 0], loss
-        logits = self._logits(batch, indices, features)
+        logits = self._logits(batch, held)
         return logits, self.loss_of(logits, batch)
 
-    def _logits(self, batch: Batch, indices: torch.Tensor, features: FeatureStore | None) -> torch.Tensor:
+    def _logits(self, batch: Batch, held: torch.Tensor | None) -> torch.Tensor:
         images = model_inputs(self.model, batch.images)
-        if features is not None:
-            held = features.read(indices, images.device)
-            if isinstance(self.model, FetalCLIPSeg):
-                return self.model.decoder(images.contiguous(memory_format=torch.channels_last), list(held))[:, 0]
-            return self.model.classifier(held[0])[:, 0]  # type: ignore[operator]
-        logits = self.model(images)
-        return logits[:, 0] if logits.ndim == 4 else logits
+        if held is None:
+            logits = self.model(images)
+            return logits[:, 0] if logits.ndim == 4 else logits
+        if isinstance(self.model, FetalCLIPSeg):
+            maps = [part.contiguous(memory_format=torch.channels_last) for part in held.unbind(dim=1)]
+            return self.model.decoder(images.contiguous(memory_format=torch.channels_last), maps)[:, 0]
+        return self.model.classifier(held[:, 0])[:, 0]  # type: ignore[operator]
 
     def loss_of(self, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
         """The recipe's loss of logits: [N], or [N, S, S]."""
@@ -147,9 +139,10 @@ class FrameModule(pl.LightningModule):
             with torch.autocast(self.device.type, enabled=False):
                 changed = apply_changes(batch, item["changes"], self.recipe.online)
             batch = Batch(changed.images, changed.outlines, weights=batch.weights)
-        loss = self._answer(batch, item["indices"], self._features)[1]
+        loss = self._answer(batch, item.get("features"))[1]
         self._losses.add(self.global_step, loss)
-        self.log("train_loss", loss, on_step=True, on_epoch=False, prog_bar=True, batch_size=len(batch.images))
+        # not prog_bar: Lightning would read it at every step, for a bar that moves every tenth
+        self.log("train_loss", loss, on_step=True, on_epoch=False, batch_size=len(batch.images))
         return loss
 
     def configure_optimizers(self) -> Any:
@@ -189,7 +182,7 @@ class FrameModule(pl.LightningModule):
         if not len(weights):
             return
         batch = Batch(item["images"], item["outlines"].float(), weights=weights / weights.mean())
-        logits, loss = self._answer(batch, item["indices"], self._validation_features)
+        logits, loss = self._answer(batch, item.get("features"))
         self._sums += sums_of(logits, batch.outlines, weights, loss)
 
     def on_validation_epoch_end(self) -> None:

@@ -156,6 +156,7 @@ def _trial(
     report: Report,
 ) -> None:
     def fit(used: Recipe) -> tuple[EncoderModel, dict[str, Any]]:
+        release_memory()  # of an attempt or a trial before, its loader processes included
         # the model at hand is of the recipe that was asked for, and untrained once only
         trained = ready.pop() if ready and used is recipe else base.build(used, seed)
         scores = fit_model(

@@ -19,7 +19,7 @@ from fetaliqa.inference.predictor import choose_device
 from fetaliqa.out_of_memory import is_out_of_memory
 from fetaliqa.training.averaging import Averaging
 from fetaliqa.training.batches import OrderedBatches, StepBatches, StepSampler, loader, make_order
-from fetaliqa.training.features import FeatureStore
+from fetaliqa.training.features import FeatureStore, WithFeatures
 from fetaliqa.training.module import FrameModule, check_trainable
 from fetaliqa.training.numerics import numerics_restored
 from fetaliqa.training.recipe import Recipe
@@ -31,6 +31,7 @@ LAST, BEST = "last.ckpt", "best.ckpt"
 # On CUDA the host prepares and starts steps while the device computes; asking the device for a number makes the
 # host wait for all that was started. On a CPU nothing waits, and each step is looked at.
 CUDA_WORKERS = 2  # loader processes
+CUDA_GATHERERS = 4  # threads that gather cached features, each a batch: of 32 frames 103 MB
 CUDA_CHECK_EVERY = 50  # steps between looks at the loss
 CUDA_REFRESH = 10  # steps between moves of the progress bar, which shows the loss
 
@@ -132,7 +133,7 @@ def fit_model(
     checkpoints = folder / "checkpoints"
     order = make_order(train.frames, recipe, seed, train.groups)
     module = FrameModule(
-        *(model, recipe, order.steps * recipe.epochs, seed, features, validation_features),
+        *(model, recipe, order.steps * recipe.epochs, seed),
         check_every=machine.check_every(),
         still_norms=len(train.frames) < recipe.norm_frames,
     )
@@ -147,7 +148,7 @@ def fit_model(
     if recipe.checked:
         callbacks = (*callbacks, LearningCheck(train.frames, order.steps * recipe.epochs))
     trainer = _trainer(recipe, folder, machine, (best, *_always(recipe, checkpoints, machine), *callbacks))
-    data = _Frames(train, validation, recipe, order, seed, machine)
+    data = _Frames(train, validation, recipe, order, seed, machine, (features, validation_features))
     last = checkpoints / LAST
     try:
         with warnings.catch_warnings():
@@ -239,20 +240,36 @@ def _always(recipe: Recipe, checkpoints: Path, machine: Machine) -> list[Callbac
     if recipe.ema_decay is not None:
         found.append(Averaging(recipe.ema_decay))
     if machine.progress:
-        found.append(TQDMProgressBar(refresh_rate=CUDA_REFRESH if machine.uses_cuda() else 1))
+        found.append(LossBar(refresh_rate=CUDA_REFRESH if machine.uses_cuda() else 1))
     return found
+
+
+class LossBar(TQDMProgressBar):
+    """A progress bar with the loss, which it reads when it moves."""
+
+    def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
+        shown: dict[str, Any] = dict(super().get_metrics(trainer, pl_module))
+        loss = trainer.callback_metrics.get("train_loss")
+        return shown if loss is None else {**shown, "train_loss": float(loss)}
 
 
 class _Frames(pl.LightningDataModule):
     """Loaders of this process's part of every batch."""
 
     def __init__(
-        self, train: FrameStore, validation: FrameStore, recipe: Recipe, order: Any, seed: int, machine: Machine
+        self,
+        train: FrameStore,
+        validation: FrameStore,
+        recipe: Recipe,
+        order: Any,
+        seed: int,
+        machine: Machine,
+        features: tuple[FeatureStore | None, FeatureStore | None],
     ) -> None:
         super().__init__()
         self._train, self._validation, self._recipe = train, validation, recipe
-        self._order, self._seed = order, seed
-        self._workers, self._pin = machine.loader_workers(), machine.uses_cuda()
+        self._order, self._seed, self._features = order, seed, features
+        self._workers, self._cuda = machine.loader_workers(), machine.uses_cuda()
 
     def _processes(self) -> tuple[int, int]:
         assert self.trainer is not None
@@ -263,15 +280,17 @@ class _Frames(pl.LightningDataModule):
         assert trainer is not None
         batches = StepBatches(self._train.frames, self._order, self._recipe, self._seed, *self._processes())
         steps = StepSampler(self._order.steps, lambda: trainer.global_step)
-        return loader(batches, steps, self._workers, self._pin)
+        return self._loaded(batches, steps, self._features[0])
 
     def val_dataloader(self) -> Any:
-        return loader(
-            OrderedBatches(self._validation.frames, self._recipe.batch_size, *self._processes()),
-            None,
-            self._workers,
-            self._pin,
-        )
+        batches = OrderedBatches(self._validation.frames, self._recipe.batch_size, *self._processes())
+        return self._loaded(batches, None, self._features[1])
+
+    def _loaded(self, batches: Any, sampler: StepSampler | None, features: FeatureStore | None) -> Any:
+        loaded = loader(batches, sampler, self._workers, self._cuda)
+        if features is None:
+            return loaded
+        return WithFeatures(loaded, features, CUDA_GATHERERS if self._cuda else 0, self._cuda)
 
 
 def _kept(checkpoints: Path) -> str:
