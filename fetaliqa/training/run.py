@@ -187,6 +187,9 @@ def _trial(
     if not main_process():
         return
     model.eval()
+    computed = machine.described(recipe)
+    if "frames_at_once" in scores:
+        computed["frames_at_once"] = scores.pop("frames_at_once")
     if recipe.encoder == "full":
         widen_reference(model, train.frames)
     threshold, by_threshold = base.threshold, dict[str, float]()
@@ -202,7 +205,6 @@ def _trial(
     if (folder / "bundle").exists():  # saved, but the run was killed before it could say so
         shutil.rmtree(folder / "bundle")
     save_bundle(model, card, folder / "bundle")
-    computed = machine.described(recipe)
     write_json(folder / SUMMARY, {"seed": seed, "threshold": threshold.frame, **scores, "computed": computed})
     # of use to a run that goes on only
     (folder / "checkpoints" / LAST).unlink(missing_ok=True)

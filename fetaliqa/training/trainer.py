@@ -40,6 +40,8 @@ CUDA_REFRESH = 10  # steps between moves of the progress bar, which shows the lo
 class Machine:
     """Where and how a run is computed; nothing here changes what it computes, up to rounding.
 
+    With a micro-batch, dropout is drawn for each part by itself.
+
     Attributes:
         accelerator: ``auto``, ``cpu`` or ``cuda``.
         devices: processes on each node, one device each.
@@ -50,6 +52,10 @@ class Machine:
         deterministic: only deterministic kernels.
         progress: whether to show a progress bar.
         index: which CUDA device, where there is one process.
+        micro_batch: frames of a batch that are computed at a time, their gradients added up; None: all of it.
+            Where one process trains, they are halved when memory runs out.
+        recompute: compute encoder blocks again in the backward pass instead of keeping what they made: less
+            memory, a third more time. Begun by itself where no fewer frames help.
     """
 
     accelerator: str = "auto"
@@ -61,6 +67,8 @@ class Machine:
     deterministic: bool = True
     progress: bool = True
     index: int = 0
+    micro_batch: int | None = None
+    recompute: bool = False
 
     def uses_cuda(self) -> bool:
         """Whether the run is on CUDA devices."""
@@ -121,7 +129,8 @@ def fit_model(
     without the interruption, when ``model`` has the same parameters that stand still.
 
     Returns:
-        The figures of the best epoch (``val_loss``, ...), and how many epochs were run.
+        The figures of the best epoch (``val_loss``, ...), and how many epochs were run; ``frames_at_once`` where
+        fewer than a batch were computed at a time.
 
     Raises:
         TrainingError: when memory ran out or the loss is not finite; the checkpoints stay.
@@ -136,6 +145,8 @@ def fit_model(
         *(model, recipe, order.steps * recipe.epochs, seed),
         check_every=machine.check_every(),
         still_norms=len(train.frames) < recipe.norm_frames,
+        micro_batch=machine.micro_batch,
+        recompute=machine.recompute,
     )
     best = ModelCheckpoint(
         checkpoints,
@@ -168,7 +179,7 @@ def fit_model(
         raise type(problem)(f"{problem}; {_kept(checkpoints)}") from None
     except Exception as problem:
         if is_out_of_memory(problem):
-            raise _out_of_memory(recipe, checkpoints) from None
+            raise _out_of_memory(recipe, module.at_once.frames, checkpoints) from None
         raise
     best_epoch = torch.load(checkpoints / BEST, map_location="cpu", weights_only=True)
     module.on_load_checkpoint(best_epoch)
@@ -176,6 +187,9 @@ def fit_model(
     module.model.eval()
     trainer.strategy.barrier("trial done")  # nobody starts the next trial while another still reads this one
     scores = {key: round(float(value), 6) for key, value in best_epoch["figures"].items()}
+    at_once = module.at_once.frames
+    if at_once is not None and at_once < recipe.batch_size:
+        scores["frames_at_once"] = at_once
     return {**scores, "epochs_run": int(trainer.current_epoch), "steps_run": int(trainer.global_step)}
 
 
@@ -300,7 +314,11 @@ def _kept(checkpoints: Path) -> str:
     return "no checkpoint was written yet"
 
 
-def _out_of_memory(recipe: Recipe, checkpoints: Path) -> TrainingError:
+def _out_of_memory(recipe: Recipe, at_once: int | None, checkpoints: Path) -> TrainingError:
+    frames = f"batches of {recipe.batch_size} frames"
+    if at_once is not None and at_once < recipe.batch_size:
+        frames += f", {at_once} computed at a time"
     return TrainingError(
-        f"memory ran out with batches of {recipe.batch_size} frames; lower batch_size; {_kept(checkpoints)}"
+        f"memory ran out with {frames}; close other programs that use the same card or memory, lower batch_size, "
+        f"or compute on the CPU (--accelerator cpu, of a server --conf device cpu); {_kept(checkpoints)}"
     )

@@ -54,6 +54,7 @@ KEYS = {
     "replay": "labelled data set replayed in training, see docs/learning.md",
     "train_epochs": "epochs (of 20 steps) of a training, 0: as its mode has it",
     "train_devices": "GPUs, or processes on a CPU, that train together",
+    "train_batch": "frames that a training step computes at a time, with the same result; 0: the whole batch",
     "auto_retrain": "newly confirmed frames after which a quick training starts by itself, 0: never",
     "server_mode": "set by MONAI Label itself",
 }
@@ -115,6 +116,7 @@ class ServerConf:
         replay: data set that training replays, or None for what is known.
         train_epochs: of a training; 0: as its mode has it.
         train_devices: GPUs, or processes on a CPU, that train together.
+        train_batch: frames that a training step computes at a time; 0: the whole batch.
         auto_retrain: newly confirmed frames that start a training; 0: none starts by itself.
     """
 
@@ -139,6 +141,7 @@ class ServerConf:
     replay: Path | None = None
     train_epochs: int = 0
     train_devices: int = 1
+    train_batch: int = 0
     auto_retrain: int = 0
 
     @classmethod
@@ -178,6 +181,7 @@ class ServerConf:
             replay=_folder("replay", conf.get("replay")),
             train_epochs=_whole("train_epochs", conf.get("train_epochs", 0)),
             train_devices=_whole("train_devices", conf.get("train_devices", 1), 1),
+            train_batch=_whole("train_batch", conf.get("train_batch", 0)),
             auto_retrain=_whole("auto_retrain", conf.get("auto_retrain", 0)),
         )
 

@@ -23,6 +23,8 @@ from monailabel_app.lib.ids import is_id
         ("max_unpacked_mb", "0"),
         ("max_unpacked_mb", "large"),
         ("origins", "*"),
+        ("train_batch", "-1"),
+        ("train_batch", "half"),
     ],
 )
 def test_a_setting_that_cannot_be_used_is_named(key: str, value: str) -> None:
