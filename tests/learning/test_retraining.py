@@ -286,10 +286,9 @@ def test_a_killed_training_goes_on_with_the_same_result(studies: Path, untrained
         retrain(studies, resume=True)
 
 
-@pytest.mark.parametrize("more", [(), ("--micro-batch", "3")], ids=["whole", "parts"])
-def test_two_processes_train_one_candidate_together(more: tuple[str, ...], studies: Path, untrained: Bundle):
+def test_two_processes_train_one_candidate_together(studies: Path, untrained: Bundle):
     options = ("--bundle", str(untrained.directory), "--name", "seg", "--devices", "2", "--accelerator", "cpu")
-    running = start(studies, *options, *more, *settings(FAST))
+    running = start(studies, *options, *settings(FAST))
     _, said = running.communicate(timeout=240)
     assert running.returncode == 0, said
     assert current_version("seg") == "1"

@@ -11,7 +11,9 @@ from torch.autograd.graph import saved_tensors_hooks
 
 from fetaliqa.errors import TrainingError
 from fetaliqa.training.features import prepare_features
+from fetaliqa.training.frames import Batch
 from fetaliqa.training.module import FrameModule
+from fetaliqa.training.parts import loss_by_parts
 from fetaliqa.training.recompute import recomputes
 from fetaliqa.training.trainer import fit_model
 
@@ -183,3 +185,42 @@ def test_where_batches_cannot_be_split_it_is_said(recipe_name, stores, a_recipe,
     with caplog.at_level(logging.WARNING):
         trained(recipe, stores, tmp_path, replace(QUIET, micro_batch=2))
     assert "batches are not split: their loss or their batch norms need whole ones" in caplog.text
+
+
+@pytest.fixture
+def alone_in_a_group(tmp_path):
+    """A process group of one."""
+    torch.distributed.init_process_group("gloo", f"file://{tmp_path / 'group'}", rank=0, world_size=1)
+    yield
+    torch.distributed.destroy_process_group()
+
+
+def test_gradients_of_parts_reach_processes_that_train_together_and_a_scaler(alone_in_a_group):
+    class Step(torch.nn.Module):
+        """As Lightning has it: the loss of a step is what the wrapped module answers."""
+
+        def __init__(self):
+            super().__init__()
+            self.layer, self.size = torch.nn.Linear(4, 3), 10
+
+        def forward(self, batch):
+            def loss_of(part, _):
+                return self.layer(part.images).square().mean()
+
+            own = list(self.parameters())
+            return loss_by_parts(loss_of, batch, None, self.size, own, scaled=lambda loss: 128 * loss)
+
+    torch.manual_seed(0)
+    step = Step()
+    wrapped = torch.nn.parallel.DistributedDataParallel(step)
+    batch = Batch(torch.randn(10, 4), torch.zeros(10, 1, 1))
+    found = []
+    for step.size in (10, 4, 1):
+        wrapped.zero_grad()
+        loss = wrapped(batch)
+        (128 * loss).backward()
+        found.append((loss.detach(), step.layer.weight.grad.clone()))
+    expected = torch.autograd.grad(128 * step.layer(batch.images).square().mean(), step.layer.weight)[0]
+    for loss, gradient in found:
+        torch.testing.assert_close(gradient, expected)
+        torch.testing.assert_close(loss, found[0][0])
