@@ -55,6 +55,7 @@ KEYS = {
     "train_epochs": "epochs (of 20 steps) of a training, 0: as its mode has it",
     "train_devices": "GPUs, or processes on a CPU, that train together",
     "deterministic": "false: a training may use faster kernels that are not repeatable",
+    "train_batch": "frames that a training step computes at a time, with the same result; 0: the whole batch",
     "auto_retrain": "newly confirmed frames after which a quick training starts by itself, 0: never",
     "server_mode": "set by MONAI Label itself",
 }
@@ -117,6 +118,7 @@ class ServerConf:
         train_epochs: of a training; 0: as its mode has it.
         train_devices: GPUs, or processes on a CPU, that train together.
         deterministic: whether training uses repeatable kernels only.
+        train_batch: frames that a training step computes at a time; 0: the whole batch.
         auto_retrain: newly confirmed frames that start a training; 0: none starts by itself.
     """
 
@@ -142,6 +144,7 @@ class ServerConf:
     train_epochs: int = 0
     train_devices: int = 1
     deterministic: bool = True
+    train_batch: int = 0
     auto_retrain: int = 0
 
     @classmethod
@@ -182,6 +185,7 @@ class ServerConf:
             train_epochs=_whole("train_epochs", conf.get("train_epochs", 0)),
             train_devices=_train_devices(conf),
             deterministic=switch("deterministic", conf.get("deterministic") or "true"),
+            train_batch=_whole("train_batch", conf.get("train_batch", 0)),
             auto_retrain=_whole("auto_retrain", conf.get("auto_retrain", 0)),
         )
 

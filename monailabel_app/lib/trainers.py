@@ -153,6 +153,7 @@ class RetrainTask(TrainTask):
                     index=int(index or 0),
                     devices=conf.train_devices,
                     deterministic=conf.deterministic,
+                    micro_batch=conf.train_batch or None,
                     progress=False,
                 ),
                 say=logger.info,

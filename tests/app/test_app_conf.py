@@ -29,6 +29,8 @@ from monailabel_app.lib.trainers import RetrainTask
         ("max_unpacked_mb", "large"),
         ("origins", "*"),
         ("deterministic", "perhaps"),
+        ("train_batch", "-1"),
+        ("train_batch", "half"),
     ],
 )
 def test_a_setting_that_cannot_be_used_is_named(key: str, value: str) -> None:

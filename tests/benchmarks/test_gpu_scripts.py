@@ -83,6 +83,12 @@ def test_training_is_timed_with_counted_flops(script, capsys):
     assert found["longest"]
     # more than three forward passes of the encoder, of which the backward pass is two
     assert found["gflop_a_frame"] > 3 * gflop_of_the_demo_encoder()
+    # of the two timed steps the second is of a new epoch
+    assert found["steps_per_second_with_validation_and_checkpoints"] < found["steps_per_second"]
+    # from kept features, the decoder alone
+    kept = run(script("training_throughput").main, capsys, "--steps", "2", "--recipe", "decoder")
+    assert kept["recipe"] == "decoder"
+    assert 0 < kept["gflop_a_frame"] < found["gflop_a_frame"] - 2 * gflop_of_the_demo_encoder()
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
