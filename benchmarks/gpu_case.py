@@ -4,7 +4,8 @@ FetalCLIP_SEG at full size with random weights, frames of 562 x 744 of synthetic
 makes both). In one run: the bfloat16 matrix products that the device reaches (the peak that shares are of), the
 encoder's TFLOP/s by counted FLOPs started kernel by kernel and recorded, the case one batch after the other,
 overlapped, and overlapped and recorded, seconds by stage, the kernels that take longest, agreement with
-float32, peak memory.
+float32, peak memory. What could not be recorded is not timed as if it were: ``recording_failed`` says which
+batches and why, as does standard error, and the exit code is 1.
 
     python benchmarks/gpu_case.py [--device cuda] [--frames 840] [--repeats 3] [--json]
     python benchmarks/gpu_case.py --device cpu --small      # only tries the script: a small model, few frames
@@ -160,12 +161,16 @@ def encoder(predictor: Any, frames: np.ndarray, gflop: float, peak: float) -> di
         return model.features(normalise(some).contiguous(memory_format=torch.channels_last))[-1], None
 
     ways: dict[str, Callable[..., Any]] = {"kernel by kernel": encoded}
-    if device.type == "cuda":
+    if predictor.captured is not None:
         ways["recorded"] = CapturedForward(encoded, predictor.batch_size)
     found: dict[str, Any] = {"frames_a_batch": predictor.batch_size, "gflop_a_frame": round(gflop, 2)}
     with torch.inference_mode():
         for name, way in ways.items():
             seconds = seconds_of(lambda way=way: way(squares), device)
+            failures = recording_failures(way)
+            if failures:
+                found[name] = {"recording_failed": failures}
+                continue
             rate = gflop * len(squares) / seconds / 1000
             found[name] = {
                 "milliseconds_a_batch": round(1000 * seconds, 3),
@@ -178,6 +183,11 @@ def encoder(predictor: Any, frames: np.ndarray, gflop: float, peak: float) -> di
                 torch.cuda.synchronize()
     found["longest_in_a_batch"] = top_kernels(profile, device)
     return found
+
+
+def recording_failures(captured: Any) -> dict[str, str]:
+    """Why batches of so many frames could not be recorded; empty where all were that were needed, or none was."""
+    return {f"{size} frames": reason for size, reason in getattr(captured, "failures", {}).items()}
 
 
 def ways(predictor: Any) -> Iterator[str]:
@@ -216,6 +226,9 @@ def case(path: Path, predictor: Any, repeats: int) -> dict[str, Any]:
             "frames": len(assessment.masks),
             "frames_with_outline": int(assessment.masks.any(axis=(1, 2)).sum()),
         }
+        failures = recording_failures(predictor.captured)
+        if failures:
+            found[way]["recording_failed"] = failures
     return found
 
 
@@ -271,8 +284,12 @@ def measure(device: torch.device, count: int, repeats: int, small: bool) -> dict
     if device.type == "cuda":
         result["peak_gib"]["device"] = round(torch.cuda.max_memory_reserved(device) / 2**30, 2)
     best = list(result["case"].values())[-1]["seconds"]
-    share = max(one["share_of_peak"] for one in result["encoder"].values() if isinstance(one, dict))
+    share = max(one.get("share_of_peak", 0.0) for one in result["encoder"].values() if isinstance(one, dict))
     result["goals"] = {"share_of_peak": [share, GOAL_SHARE], "seconds": [best, GOAL_SECONDS]}
+    recorded = (result["encoder"].get("recorded", {}), *result["case"].values())
+    result["recording_failed"] = {
+        size: reason for one in recorded for size, reason in one.get("recording_failed", {}).items()
+    }
     return result
 
 
@@ -288,7 +305,9 @@ def main(argv: list[str] | None = None) -> int:
     device = device_named(args.device)
     found = measure(device, args.frames or (20 if args.small else 840), args.repeats, args.small)
     print(json.dumps(found, indent=None if args.json else 1))
-    return 0
+    for size, reason in found["recording_failed"].items():
+        print(f"gpu_case.py: no CUDA graph of batches of {size}: {reason}", file=sys.stderr)
+    return 1 if found["recording_failed"] else 0
 
 
 if __name__ == "__main__":

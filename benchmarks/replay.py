@@ -44,6 +44,19 @@ def turned(seeds):
     return Turned(tuple(seeds), VALIDATION_FRAMES)
 
 
+def write_confirmed(
+    folder: Path, name: str, frames: np.ndarray, masks: np.ndarray, spacing: tuple[float, float]
+) -> None:
+    """A case of a folder of studies and its label, of which every frame is confirmed."""
+    for place, stack in (("images", frames), ("labels", masks)):
+        (folder / place).mkdir(parents=True, exist_ok=True)
+        image = sitk.GetImageFromArray(stack)
+        image.SetSpacing((*spacing, 1.0))
+        sitk.WriteImage(image, str(folder / place / f"{name}.mha"), useCompression=True)
+    states = {str(n): {"state": "annotated" if mask.any() else "empty"} for n, mask in enumerate(masks)}
+    (folder / "labels" / f"{name}.frames.json").write_text(json.dumps({"schema": 1, "frames": states}))
+
+
 def write_studies(folder: Path) -> None:
     """Two turned cases with confirmed frames; the first has exactly 20, half of them with an outline."""
     from fetaliqa.datasets.split_file import Split, write_split
@@ -56,14 +69,7 @@ def write_studies(folder: Path) -> None:
         empty = np.flatnonzero(case.grades() == 0)[: CORRECTIONS - len(outlined)]
         chosen = np.sort(np.concatenate([outlined, empty]))
         names.append(f"odd-{seed}")
-        for place, stack in (("images", case.frames[chosen]), ("labels", case.masks[chosen])):
-            (folder / place).mkdir(parents=True, exist_ok=True)
-            image = sitk.GetImageFromArray(stack)
-            image.SetSpacing((*case.spacing, 1.0))
-            sitk.WriteImage(image, str(folder / place / f"{names[-1]}.mha"), useCompression=True)
-        states = {str(n): {"state": "annotated" if case.masks[f].any() else "empty"} for n, f in enumerate(chosen)}
-        record = json.dumps({"schema": 1, "frames": states})
-        (folder / "labels" / f"{names[-1]}.frames.json").write_text(record)
+        write_confirmed(folder, names[-1], case.frames[chosen], case.masks[chosen], case.spacing)
     split_file(folder).parent.mkdir(parents=True)
     write_split(split_file(folder), Split("retraining", "subject", 0, (names[0],), (names[1],), ()))
 

@@ -1,7 +1,7 @@
 """Errors a user can act on: one sentence that says what, which value, and what to do.
 
 Every entry point (command line, server) shows ``str(error)`` and nothing else: no traceback. The
-``http_status`` and ``exit_code`` class attributes say how each entry point reports the error.
+``http_status``, ``exit_code`` and ``retry_after`` class attributes say how each entry point reports the error.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ class FetalIQAError(Exception):
 
     http_status = 400
     exit_code = 2
+    retry_after: int | None = None  # seconds after which the same request may be answered
 
     def __str__(self) -> str:
         """One line of printable characters, whatever names are in it: it goes to terminals, logs and tables."""
@@ -44,6 +45,14 @@ class NotFoundError(FetalIQAError):
 
 class OptionError(FetalIQAError):
     """An option has a value outside what it accepts."""
+
+
+class DeviceFull(FetalIQAError):
+    """Memory of the device ran out: others use it. The same request is answered once they have ended."""
+
+    http_status = 503
+    exit_code = 1
+    retry_after = 30
 
 
 class TrainingError(FetalIQAError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import re
 from pathlib import Path
 
@@ -50,3 +51,31 @@ def device(text: str) -> str:
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", text):
         raise OptionError(f"unknown device {text!r}; use auto, cpu, cuda or cuda:N")
     return text
+
+
+def add_memory_options(group: argparse._ActionsContainer) -> None:
+    """Options of a training that has little memory."""
+    group.add_argument(
+        "--micro-batch",
+        type=int,
+        metavar="N",
+        help="frames of a batch that are computed at a time, with the same result (default: the whole batch, "
+        "halved when memory runs out)",
+    )
+    group.add_argument(
+        "--recompute",
+        action="store_true",
+        help="compute encoder blocks again in the backward pass: less memory, more time (begun by itself where no "
+        "fewer frames help)",
+    )
+
+
+def micro_batch(given: int | None) -> int | None:
+    """The value of ``--micro-batch``.
+
+    Raises:
+        OptionError: when it is less than 1.
+    """
+    if given is not None and given < 1:
+        raise OptionError(f"--micro-batch is {given}; 1 or more is needed")
+    return given

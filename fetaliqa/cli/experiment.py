@@ -124,7 +124,7 @@ def run(args: argparse.Namespace) -> int:
 def _study(args: argparse.Namespace, stages: _Stages) -> Study:
     from fetaliqa.cli.settings import parse_settings
     from fetaliqa.experiments.paper.opening import open_study
-    from fetaliqa.inference.predictor import choose_device
+    from fetaliqa.inference.devices import choose_device
     from fetaliqa.training.recipe import changed, recipe_named
     from fetaliqa.training.trainer import Machine
 

@@ -108,7 +108,7 @@ def _show(name: str, as_json: bool) -> int:
         print(json.dumps(bundle.card.to_json(), indent=2))
         return 0
     print(f"folder       {bundle.directory}")
-    for label, text in _card_lines(bundle.card):
+    for label, text in (*_card_lines(bundle.card), ("computed on", _computed_on(bundle.card))):
         print(f"{label:<12} {text}")
     for label, count in bundle.parameter_counts().items():
         print(f"{label:<12} {count:,} parameters")
@@ -159,6 +159,17 @@ def _card_lines(card: BundleCard) -> list[tuple[str, str]]:
         ("created", card.created),
     ]
     return lines
+
+
+def _computed_on(card: BundleCard) -> str:
+    """Device, card and precision that the model has on this machine."""
+    from fetaliqa.inference.devices import card_name, choose_device
+    from fetaliqa.inference.precision import chosen_precision
+
+    device = choose_device()
+    named = card_name(device)
+    precision = chosen_precision("auto", device, card.architecture.vision)
+    return f"{device}{'' if named is None else f' ({named})'}, {precision}"
 
 
 def _verify(name: str, weights: str | None, as_json: bool) -> int:

@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 
-from fetaliqa.cli.arguments import existing_folder
+from fetaliqa.cli.arguments import add_memory_options, existing_folder, micro_batch
 from fetaliqa.cli.extras import require_extra
 
 # options that decide what a run is, so that one that goes on takes none of them
@@ -42,6 +42,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--devices", type=int, default=1, metavar="N", help="GPUs, or processes on a CPU, that train together"
     )
+    parser.add_argument(
+        "--nondeterministic", action="store_true", help="allow faster kernels that are not repeatable"
+    )
+    add_memory_options(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(not_given={name: parser.get_default(name) for name in DECIDING})
 
@@ -57,14 +61,22 @@ def run(args: argparse.Namespace) -> int:
         given = [f"--{name.replace('_', '-')}" for name in DECIDING if getattr(args, name) != args.not_given[name]]
         if given:
             raise OptionError(f"--resume goes on with what the run began with; leave out {', '.join(given)}")
-    settings = parse_settings(args.set)
+    settings, at_once = parse_settings(args.set), micro_batch(args.micro_batch)
     require_extra("train", "retraining", {"lightning": "lightning"})
     # after the checks: these load torch
-    from fetaliqa.inference.predictor import choose_device
+    from fetaliqa.inference.devices import choose_device
     from fetaliqa.learning.retrain import RetrainRequest, retrain
     from fetaliqa.training.trainer import Machine
 
     choose_device(args.accelerator)
+    machine = Machine(
+        accelerator=args.accelerator,
+        devices=args.devices,
+        micro_batch=at_once,
+        recompute=args.recompute,
+        deterministic=not args.nondeterministic,
+        progress=False,
+    )
     request = RetrainRequest(
         mode=args.mode,
         bundle=args.bundle,
@@ -82,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
                 args.studies,
                 request,
                 resume=args.resume,
-                machine=Machine(accelerator=args.accelerator, devices=args.devices, progress=False),
+                machine=machine,
                 report=bars.report,
                 say=bars.say,
             )

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fetaliqa.cli.arguments import existing, existing_folder
+from fetaliqa.cli.arguments import add_memory_options, existing, existing_folder, micro_batch
 from fetaliqa.cli.bars import Bars
 from fetaliqa.cli.extras import require_extra
 
@@ -72,6 +72,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     how.add_argument(
         "--nondeterministic", action="store_true", help="allow faster kernels that are not repeatable"
     )
+    add_memory_options(how)
     how.add_argument("--processes", type=int, default=1, metavar="N", help="to prepare frames with (default 1)")
     how.add_argument(
         "--frames", type=Path, metavar="DIR", help="where prepared frames are kept (default: the cache)"
@@ -220,7 +221,7 @@ def _recipe(name: str, task: str | None, settings: list[str]) -> Recipe:
 
 def _machine(args: argparse.Namespace) -> Machine:
     from fetaliqa.errors import OptionError
-    from fetaliqa.inference.predictor import choose_device
+    from fetaliqa.inference.devices import choose_device
     from fetaliqa.training.trainer import Machine
 
     choose_device(args.accelerator)
@@ -236,6 +237,8 @@ def _machine(args: argparse.Namespace) -> Machine:
         workers=args.workers,
         deterministic=not args.nondeterministic,
         progress=sys.stderr.isatty(),
+        micro_batch=micro_batch(args.micro_batch),
+        recompute=args.recompute,
     )
 
 

@@ -3,24 +3,29 @@
 A batch through the full-size encoder and decoder is hundreds of kernels. Started one by one they keep the
 interpreter busy, which the threads that measure finished frames need too; a recording is started by one call.
 It is recorded and not compiled because somebody waits: recording takes a few passes, ``torch.compile`` many
-seconds at the first start on a machine, and a C compiler. Where recording fails, frames are computed as ever.
+seconds at the first start on a machine, and a C compiler. Where recording fails, frames are computed as ever;
+where memory ran out in it, because something else fills the card, it is tried again later.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
 import torch
 
+from fetaliqa.inference.halving import Clock, Compute, free_memory
 from fetaliqa.inference.outputs import Outputs
+from fetaliqa.out_of_memory import is_out_of_memory
 
 LEAST = 8  # frames of the smallest recording
 WARM_UP = 3  # passes before recording, in which libraries choose their kernels and take their memory
+AGAIN_SECONDS = 60.0  # after a recording that memory was too short for
 
-Compute = Callable[[torch.Tensor], Outputs]
+_Recording = tuple[torch.Tensor, Callable[[], None], Outputs]  # input, what plays it, output
 Record = Callable[[Compute, torch.Tensor], tuple[Callable[[], None], Outputs]]
 
 log = logging.getLogger(__name__)
@@ -31,7 +36,7 @@ class GraphRecorder:
     """Records passes as CUDA graphs that share their memory: they are never played at the same time."""
 
     def __init__(self) -> None:
-        self._pool: Any = None
+        self._pool: Any = None  # one, of failed recordings too: the next one takes what they had taken
         self._stream: torch.cuda.Stream | None = None  # one: memory is shared between recordings on one stream
         # one that failed stays too: its end would free cuBLAS's workspace on the stream, which the others use
         self._graphs: list[torch.cuda.CUDAGraph] = []
@@ -53,13 +58,13 @@ class GraphRecorder:
             with torch.cuda.stream(stream):
                 for _ in range(WARM_UP):
                     compute(held)
+            self._pool = self._pool or torch.cuda.graph_pool_handle()
             graph = torch.cuda.CUDAGraph()
             self._graphs.append(graph)
             # other threads of a server may use the device meanwhile: thread_local
             with torch.cuda.graph(graph, pool=self._pool, stream=stream, capture_error_mode="thread_local"):
                 outputs = compute(held)
             torch.cuda.current_stream().wait_stream(stream)
-        self._pool = self._pool or graph.pool()
         return graph.replay, outputs
 
 
@@ -70,12 +75,20 @@ class CapturedForward:
         compute: outputs of squares uint8 [n, S, S], each frame's by itself.
         size: N, frames of a full batch.
         record: how a pass is recorded.
+        clock: seconds, until a recording is tried again.
+
+    Attributes:
+        failures: frames of each recording that there is none of, and why; as long as it is so.
     """
 
-    def __init__(self, compute: Compute, size: int, record: Record | None = None) -> None:
-        self._compute, self._size = compute, size
+    def __init__(
+        self, compute: Compute, size: int, record: Record | None = None, clock: Clock = time.monotonic
+    ) -> None:
+        self._compute, self._size, self._clock = compute, size, clock
         self._record = record or GraphRecorder()
-        self._recorded: dict[int, tuple[torch.Tensor, Callable[[], None], Outputs] | None] = {}
+        self.failures: dict[int, str] = {}
+        self._again: dict[int, float] = {}  # when a recording that memory was too short for is tried again
+        self._recorded: dict[int, _Recording | None] = {}  # None: it cannot be recorded
         self._lock = threading.Lock()  # a recording has one place for its input and one for its output
 
     @torch.inference_mode()
@@ -88,9 +101,7 @@ class CapturedForward:
         while size // 2 >= max(count, LEAST):
             size //= 2
         with self._lock:
-            if size not in self._recorded:
-                self._recorded[size] = self._recording(squares, size)
-            recording = self._recorded[size]
+            recording = self._recorded_for(squares, size)
             if recording is not None:
                 held, play, outputs = recording
                 held[:count].copy_(squares)
@@ -98,12 +109,24 @@ class CapturedForward:
                 return outputs.each(lambda part: part[:count].clone())  # the next batch is written over these
         return self._compute(squares)
 
-    def _recording(
-        self, squares: torch.Tensor, size: int
-    ) -> tuple[torch.Tensor, Callable[[], None], Outputs] | None:
-        held = squares.new_zeros((size, *squares.shape[1:]))
+    def _recorded_for(self, squares: torch.Tensor, size: int) -> _Recording | None:
+        """The recording of this size, made when it is first needed; None where there can be none now."""
+        if size not in self._recorded and self._clock() >= self._again.get(size, 0.0):
+            self._make(squares, size)
+            if size in self._again:  # after the error is gone, whose traceback holds tensors
+                free_memory(squares.device)
+        return self._recorded.get(size)
+
+    def _make(self, squares: torch.Tensor, size: int) -> None:
+        self._again.pop(size, None)
         try:
-            return held, *self._record(self._compute, held)
-        except RuntimeError as problem:  # of memory too
+            held = squares.new_zeros((size, *squares.shape[1:]))
+            self._recorded[size] = (held, *self._record(self._compute, held))
+            self.failures.pop(size, None)
+        except (RuntimeError, MemoryError) as problem:
+            self.failures[size] = str(problem)
+            if is_out_of_memory(problem):
+                self._again[size] = self._clock() + AGAIN_SECONDS
+            else:
+                self._recorded[size] = None
             log.warning("batches of %d frames are computed without a CUDA graph (%s)", size, problem)
-            return None

@@ -1,11 +1,11 @@
 """In which numbers the encoder computes: what the device is quick at, with the same answers.
 
-On a CPU with bfloat16 instructions (AMX, AVX-512 BF16) and on CUDA a large encoder in bfloat16 is several times
-as fast as in float32 (docs/performance.md). What the blocks add up (the residual stream) and its norms stay in
-float32: matrix products take the time, and the sum of dozens of blocks is where rounding hurts. So does the
-decoder, whose answers in bfloat16 were outside of the bounds. Weights are converted once. Autocast is never
-used: on CUDA it converts them in each pass and adds up in bfloat16, and on one AMX machine it ran ViT-L at 0.12
-frames/s where float32 has 2.0.
+On a CPU with bfloat16 instructions (AMX, AVX-512 BF16) and on a CUDA card that has them (Ampere and later) a large
+encoder in bfloat16 is several times as fast as in float32 (docs/performance.md). What the blocks add up (the
+residual stream) and its norms stay in float32: matrix products take the time, and the sum of dozens of blocks is
+where rounding hurts. So does the decoder, whose answers in bfloat16 were outside of the bounds. Weights are
+converted once. Autocast is never used: on CUDA it converts them in each pass and adds up in bfloat16, and on one
+AMX machine it ran ViT-L at 0.12 frames/s where float32 has 2.0.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from fetaliqa.errors import OptionError
+from fetaliqa.inference.devices import cuda_has_bf16
 from fetaliqa.inference.options import PRECISIONS
 from fetaliqa.models.architecture import BackboneConfig, EncoderConfig
 from fetaliqa.models.encoder_model import EncoderModel
@@ -32,7 +33,7 @@ def chosen_precision(name: str, device: torch.device, vision: EncoderConfig) -> 
     """``fp32`` or ``bf16`` for a wish.
 
     Args:
-        name: ``auto``, ``fp32`` or ``bf16``.
+        name: ``auto``, ``fp32`` or ``bf16``; ``auto`` takes bfloat16 for a large encoder where the device has it.
         device: where it is computed.
         vision: the encoder; a convolutional one computes in float32 only.
 
@@ -47,9 +48,9 @@ def chosen_precision(name: str, device: torch.device, vision: EncoderConfig) -> 
         return "fp32"
     if name != "auto":
         return name
-    if device.type == "cuda":
-        return "bf16"
-    return "bf16" if encoder_parameters(vision) >= LEAST_PARAMETERS and cpu_has_bf16() else "fp32"
+    if encoder_parameters(vision) < LEAST_PARAMETERS:
+        return "fp32"
+    return "bf16" if (cuda_has_bf16(device) if device.type == "cuda" else cpu_has_bf16()) else "fp32"
 
 
 def set_precision(model: EncoderModel, name: str, device: torch.device) -> str:

@@ -15,7 +15,9 @@ import torch
 from fetaliqa.errors import OptionError
 from fetaliqa.geometry import SquareGrid
 from fetaliqa.inference.alike import AlikeFrames
-from fetaliqa.inference.captured import CapturedForward, Compute
+from fetaliqa.inference.captured import CapturedForward
+from fetaliqa.inference.devices import choose_device
+from fetaliqa.inference.halving import Compute, HalvingForward
 from fetaliqa.inference.outputs import Outputs, joined
 from fetaliqa.inference.packed import pack_encoder
 from fetaliqa.inference.packed_convolutions import pack_convolutions
@@ -39,29 +41,6 @@ CUDA_BATCH = 64
 CUDA_AHEAD = 2  # batches: while one is measured, one is computed and one is ready to be
 CUDA_THREADS = 8  # at most
 VIEWS: dict[int, tuple[tuple[int, ...], ...]] = {1: ((),), 2: ((), (-1,)), 4: ((), (-1,), (-2,), (-1, -2))}
-
-
-def choose_device(name: str = "auto") -> torch.device:
-    """The torch device called ``name`` (``auto``, ``cpu``, ``cuda``, ``cuda:1``, ...).
-
-    Raises:
-        OptionError: when the device does not exist here.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise OptionError(f"unknown device {name!r}; use auto, cpu, cuda or cuda:N") from None
-    if device.type not in ("cpu", "cuda"):
-        raise OptionError(f"device {name!r} is not supported; use auto, cpu, cuda or cuda:N")
-    if device.type == "cuda":
-        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        if (device.index or 0) >= count:
-            raise OptionError(
-                f"device {name!r} asked for, but this machine has {count} CUDA devices; use cpu or auto"
-            )
-    return device
 
 
 @dataclass(frozen=True)
@@ -169,10 +148,15 @@ class Predictor:
                 pack_convolutions(model, self.batch_size)
         self.is_segmentation = card.task == "segmentation"
         self.image_size = card.architecture.vision.image_size
+        # weak: a predictor that nobody uses gives its memory back at once
+        computed, forward = WeakMethod(self._computed), WeakMethod(self._forward)
+        self._halving = HalvingForward(lambda squares: cast(Compute, computed())(squares), self.device)
         if self.device.type == "cuda":
             self.ahead, self.threads = CUDA_AHEAD, min(CUDA_THREADS, os.cpu_count() or 1)
-            forward = WeakMethod(self._forward)  # a predictor that nobody uses gives its memory back at once
             self.captured = CapturedForward(lambda squares: cast(Compute, forward())(squares), self.batch_size)
+
+    def _computed(self, squares: torch.Tensor) -> Outputs:
+        return self._forward(squares) if self.captured is None else self.captured(squares)
 
     @torch.inference_mode()
     def _forward(self, squares: torch.Tensor) -> Outputs:
@@ -205,6 +189,9 @@ class Predictor:
 
         Yields:
             One ChunkPrediction per batch, in the order of ``indices``.
+
+        Raises:
+            DeviceFull: when the device has no memory for a single frame.
         """
         last: list[Outputs] = []  # of the last frame of the batch before, once there is one
         started: deque[tuple[np.ndarray, Outputs, torch.cuda.Event | None]] = deque()
@@ -222,7 +209,7 @@ class Predictor:
         known = list(last)
         if len(batch.squares):
             squares = take_over(batch.squares, batch.prepared)
-            known.append(self._forward(squares) if self.captured is None else self.captured(squares))
+            known.append(self._halving(squares))
         if batch.places is None:
             return known[-1]
         places = take_over(batch.places, batch.prepared)

@@ -12,7 +12,14 @@ import torch
 
 from fetaliqa import __version__
 from fetaliqa.errors import BundleError, OptionError, RequestStopped
-from fetaliqa.inference.assessment import ASSESSMENT_REVISION, ASSESSMENT_SCHEMA, Progress, assess, model_info
+from fetaliqa.inference.assessment import (
+    ASSESSMENT_REVISION,
+    ASSESSMENT_SCHEMA,
+    Assessment,
+    Progress,
+    assess,
+    model_info,
+)
 from fetaliqa.inference.cache import (
     DEFAULT_BYTES,
     AssessmentCache,
@@ -21,10 +28,12 @@ from fetaliqa.inference.cache import (
     file_identity,
 )
 from fetaliqa.inference.case_screen import screen_floor
+from fetaliqa.inference.devices import card_name, choose_device
+from fetaliqa.inference.halving import told_when_full
 from fetaliqa.inference.options import AssessOptions
 from fetaliqa.inference.plausibility import case_notes
 from fetaliqa.inference.precision import chosen_precision
-from fetaliqa.inference.predictor import Predictor, choose_device
+from fetaliqa.inference.predictor import Predictor
 from fetaliqa.inference.result import AssessmentResult
 from fetaliqa.inference.sharing import SharedWork, Stopped, alone
 from fetaliqa.models import Bundle
@@ -97,6 +106,7 @@ class AssessmentService:
                 f"{classifier_spec}: a {self._classifier_bundle.card.task} bundle; a classifier is needed"
             )
         self._device = device
+        self._place: torch.device | None = None  # chosen once: a request and the loaded model agree
         self._weights = weights
         self._cache = None if cache_dir is None else AssessmentCache(cache_dir, cache_bytes)
         self._lock = threading.Lock()
@@ -130,7 +140,11 @@ class AssessmentService:
                 bundle.check_base()
 
     def load(self) -> Predictor:
-        """The loaded model; loads it on the first call."""
+        """The loaded model; loads it on the first call.
+
+        Raises:
+            DeviceFull: when the device has no memory for it.
+        """
         with self._lock:
             if self._predictor is None:
                 classifier = None
@@ -141,7 +155,24 @@ class AssessmentService:
             return self._predictor
 
     def _made(self, bundle: Bundle) -> Predictor:
-        return Predictor(bundle, self._device, weights=self._weights, precision=self._precision)
+        def made() -> Predictor:
+            return Predictor(bundle, str(self._chosen_device()), weights=self._weights, precision=self._precision)
+
+        return told_when_full(made, self._chosen_device())
+
+    def _chosen_device(self) -> torch.device:
+        if self._place is None:
+            self._place = choose_device(self._device)
+        return self._place
+
+    def computed_on(self) -> dict[str, str | None]:
+        """``device``, the ``card``'s name (None for a CPU) and the encoder's ``precision``, as JSON values.
+
+        Raises:
+            OptionError: when the device does not exist here, or cannot be used.
+        """
+        device = self._chosen_device()
+        return {"device": str(device), "card": card_name(device), "precision": self._precision_on(device)}
 
     def made_with(self, options: AssessOptions, device: torch.device | None = None) -> dict[str, Any]:
         """What an assessment depends on besides the sweep, as JSON-able values.
@@ -161,7 +192,7 @@ class AssessmentService:
         Raises:
             OptionError: when frames cannot be screened without a student, or the device does not exist here.
         """
-        device = device or choose_device(self._device)
+        device = device or self._chosen_device()
         student = self._student_for(options)
         how = {
             "schema": ASSESSMENT_SCHEMA,
@@ -249,6 +280,7 @@ class AssessmentService:
 
         Raises:
             FetalIQAError: when the file cannot be used, or the options do not fit it.
+            DeviceFull: when the device has no memory for a single frame.
             RequestStopped: when the request was given up.
         """
         path = Path(path)
@@ -284,14 +316,14 @@ class AssessmentService:
 
     def _computed(self, path: Path, request: _Resolved, sweep: Sweep, progress: Progress) -> AssessmentResult:
         predictor = self.load()
-        result = assess(
-            sweep,
-            predictor,
-            request.options,
-            classifier=self._classifier,
-            student=request.student,
-            progress=progress,
-        )
+
+        def assessed() -> Assessment:
+            classifier, student = self._classifier, request.student
+            return assess(
+                sweep, predictor, request.options, classifier=classifier, student=student, progress=progress
+            )
+
+        result = told_when_full(assessed, predictor.device)
         key = request.key(sweep.content_hash)
         if self._cache is not None:
             arrays = None if result.profile is None else result.profile.arrays()

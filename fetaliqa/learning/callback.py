@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from lightning.pytorch.callbacks import Callback
 
 from fetaliqa.learning.progress import Progress
@@ -24,6 +26,7 @@ class TrainingProgress(Callback):
     ) -> None:
         self.progress, self._report, self._say = progress, report, say
         self._started, self._first = 0.0, 0
+        self._unread: deque[torch.Tensor] = deque(maxlen=KEPT_LOSSES)
 
     def on_train_start(self, trainer: Any, *_: Any) -> None:
         self._started, self._first = time.monotonic(), trainer.global_step
@@ -34,31 +37,35 @@ class TrainingProgress(Callback):
     def _steps(trainer: Any) -> int:
         return int(trainer.num_training_batches) * int(trainer.max_epochs)
 
-    def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
+    def on_train_batch_end(self, trainer: Any, _: Any, outputs: Any, *__: Any) -> None:
         step, steps = trainer.global_step, self._steps(trainer)
-        loss = round(float(trainer.callback_metrics["train_loss"]), 5)
+        self._unread.append(outputs["loss"])
         spent = time.monotonic() - self._started
         left = spent / max(1, step - self._first) * (steps - step)
-        losses = [*self.progress.values["losses"], loss][-KEPT_LOSSES:]
+        if self.progress.due():
+            self._read_losses()
         self.progress.say(
             now=False,
             stage="train",
             epoch=trainer.current_epoch + 1,
             step=step,
             steps=steps,
-            losses=losses,
             eta_seconds=round(left, 1),
         )
         self._report("train", step, steps)
 
-    def on_validation_end(self, trainer: Any, *_: Any) -> None:
+    def _read_losses(self) -> None:
+        """Note the losses since the last time; a GPU is waited for once, not at each step."""
+        if self._unread:
+            read = [round(loss, 5) for loss in torch.stack(list(self._unread)).tolist()]
+            self.progress.values["losses"] = [*self.progress.values["losses"], *read][-KEPT_LOSSES:]
+            self._unread.clear()
+
+    def on_validation_end(self, trainer: Any, module: Any) -> None:
         if trainer.sanity_checking:
             return
-        figures = {
-            name: round(float(value), 5)
-            for name, value in trainer.callback_metrics.items()
-            if name.startswith("val_")
-        }
+        self._read_losses()
+        figures = {name: round(value, 5) for name, value in module.figures.items()}
         self.progress.say(validation=figures)
         told = self.progress.values
         loss = f"loss {told['losses'][-1]:.3f}, " if told["losses"] else ""

@@ -46,10 +46,14 @@ class Progress:
     def say(self, *, now: bool = True, **values: Any) -> None:
         """Change some values; with ``now=False`` the file is written at most once a second."""
         self.values.update(values)
-        if now or time.monotonic() - self._written >= WRITE_SECONDS:
+        if now or self.due():
             self._written = time.monotonic()
             self.values["updated"] = time.time()
             write_json(self.file, self.values)
+
+    def due(self) -> bool:
+        """Whether the file is written when the next values are said, ``now`` or not."""
+        return time.monotonic() - self._written >= WRITE_SECONDS
 
     def stage(self, stage: str, done: int, total: int) -> None:
         """As the ``Report`` of a training run."""

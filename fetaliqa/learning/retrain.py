@@ -28,12 +28,13 @@ from fetaliqa.models.naming import valid_name
 from fetaliqa.models.publishing import add_candidate, keep_report, publish, record_candidate, was_published
 from fetaliqa.models.refusals import short_figures
 from fetaliqa.models.store import RESERVED_NAMES, STUDENT_FOLDER, current_version, resolve_bundle
+from fetaliqa.out_of_memory import is_out_of_memory
+from fetaliqa.training.memory import Report, memory_ran_out
 from fetaliqa.training.quiet import quiet_lightning
 from fetaliqa.training.run import execute
 from fetaliqa.training.run_folder import main_process, open_run
 from fetaliqa.training.trainer import Machine
 
-Report = Callable[[str, int, int], None]
 COMPARISONS = 3  # with versions that others publish while a candidate is compared
 LOCK_SECONDS = 2.0  # `read_progress` holds the lock for a moment, to see whether somebody else does
 
@@ -113,6 +114,10 @@ def retrain(
         raise StoreConflict(f"{studies}: another training of this folder runs; wait for it, or stop it") from None
     except OSError as problem:
         raise StorageError(f"{studies}: no training was begun: {why_not_written(problem, 'try')}") from None
+    except (RuntimeError, MemoryError) as problem:
+        if is_out_of_memory(problem):
+            raise memory_ran_out("start") from problem
+        raise
 
 
 def _trained_along(studies: Path, machine: Machine) -> dict[str, Any]:
@@ -135,14 +140,25 @@ class _Retraining:
         except KeyboardInterrupt:
             self.progress.say(state="stopped", stage="stopped", eta_seconds=None)
             raise
-        except FetalIQAError as problem:
-            self.progress.say(state="failed", stage="failed", error=str(problem), eta_seconds=None)
-            raise
-        except OSError as problem:
-            told = StorageError(f"training {self.run.number} ended: {why_not_written(problem, 'resume')}")
+        except Exception as problem:
+            told = self._told(problem)
+            if told is None:
+                raise
             with contextlib.suppress(OSError):  # the disk may not take this either
                 self.progress.say(state="failed", stage="failed", error=str(told), eta_seconds=None)
+            if told is problem:
+                raise
             raise told from problem
+
+    def _told(self, problem: Exception) -> FetalIQAError | None:
+        """What is told of a problem; None where it is a bug."""
+        if isinstance(problem, FetalIQAError):
+            return problem
+        if is_out_of_memory(problem):
+            return memory_ran_out(self.progress.values["stage"])
+        if isinstance(problem, OSError):
+            return StorageError(f"training {self.run.number} ended: {why_not_written(problem, 'resume')}")
+        return None
 
     def _execute(self) -> dict[str, Any]:
         run, asked = self.run, self.run.asked
@@ -160,7 +176,7 @@ class _Retraining:
         result = self._decide()
         gate, told = result["gate"], result["sentence"]
         write_json(run.folder / places.REPORT, result)
-        # the bundle is in the store; checkpoints are as large as the whole encoder
+        # the bundle is in the store, so no checkpoint is gone on from
         shutil.rmtree(run.folder / "trial-0" / "checkpoints", ignore_errors=True)
         _prune(places.prepared_folder(run.studies), run)
         self.progress.say(
@@ -263,6 +279,7 @@ class _Retraining:
         now = current_version(name)
         published = run.base.bundle if now is None else Bundle.open(resolve_bundle(f"{name}@{now}"))
         assert published is not None
+        self._stage("compare", 0, 2 * sum(len(group.case_ids) for group in groups))
         gate = compare(
             self._trained(),
             published,

@@ -15,7 +15,8 @@ class Averaging(WeightAveraging):
     """Exponential moving average of weights and statistics; a decay that grows forgets the random start.
 
     Lightning's callback does the rest (checkpoints, validation with the averaged weights). Its own update waits
-    for the device at each parameter, and averages those that do not train, too.
+    for the device at each parameter, and averages those that do not train, too; here the average has the very same
+    ones, in no memory of its own.
 
     Args:
         decay: per step, in the long run.
@@ -29,6 +30,7 @@ class Averaging(WeightAveraging):
         super().setup(trainer, pl_module, stage)
         if self._average_model is not None:
             self._average_model.n_averaged = self._average_model.n_averaged.cpu()  # read at each step
+            _share_frozen(self._average_model.module, pl_module)
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         super().on_fit_start(trainer, pl_module)
@@ -42,6 +44,14 @@ class Averaging(WeightAveraging):
             move_towards(self._average_model.module, pl_module, share)
             self._average_model.n_averaged += 1
             self._latest_update_step = trainer.global_step
+
+
+def _share_frozen(kept: nn.Module, new: nn.Module) -> None:
+    """Put the parameters of ``new`` that do not train into ``kept``, its copy."""
+    for mine, own in zip(kept.modules(), new.modules()):
+        for name, parameter in own.named_parameters(recurse=False):
+            if not parameter.requires_grad:
+                setattr(mine, name, parameter)
 
 
 def decay_at(step: int, decay: float) -> float:

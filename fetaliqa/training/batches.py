@@ -242,9 +242,14 @@ def loader(
     Args:
         batches: by number.
         sampler: which of them; None: all in their order.
-        workers: processes that prepare batches ahead.
+        workers: processes that prepare batches ahead, the same ones in every epoch.
         pin: into page-locked memory, from which a CUDA device copies them while it computes.
     """
     return DataLoader(
-        batches, batch_size=None, sampler=sampler, num_workers=workers, persistent_workers=False, pin_memory=pin
+        batches,
+        batch_size=None,
+        sampler=sampler,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        pin_memory=pin,
     )

@@ -25,13 +25,15 @@ def environment() -> dict[str, Any]:
     """Versions, processor, devices and the git revision (None outside of a checkout)."""
     import torch
 
+    from fetaliqa.inference.devices import cuda_devices
+
     versions: dict[str, str | None] = {}
     for name in PACKAGES:
         try:
             versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
             versions[name] = None
-    cuda = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    cuda = [torch.cuda.get_device_name(index) for index in range(cuda_devices())]
     return {
         "python": platform.python_version(),
         "system": platform.system(),

@@ -11,7 +11,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +21,7 @@ import numpy as np
 import torch
 from filelock import FileLock
 from torch import nn
+from torch.utils.data import DataLoader
 
 from fetaliqa.atomic import atomic_directory, write_json
 from fetaliqa.errors import OptionError
@@ -28,6 +31,7 @@ from fetaliqa.models.decoder import on_decoder_grid
 from fetaliqa.models.encoder_model import EncoderModel
 from fetaliqa.models.hashing import tensors_sha256
 from fetaliqa.models.lora import adapter_state, base_state, has_adapters
+from fetaliqa.training.batches import Item
 from fetaliqa.training.recipe import Recipe
 from fetaliqa.training.store import FrameStore
 
@@ -50,17 +54,23 @@ class FeatureStore:
 
     maps: np.ndarray
 
-    def __deepcopy__(self, _: object) -> FeatureStore:
-        """Itself: copying a model that reads features must not read them all into memory."""
-        return self
+    def gather(self, indices: torch.Tensor, pinned: bool = False) -> torch.Tensor:
+        """The features of some frames (int64 [n], on the CPU), in the order given: float32 [n, K, ...].
 
-    def read(self, indices: torch.Tensor, device: torch.device) -> tuple[torch.Tensor, ...]:
-        """The features of some frames: K tensors [n, C, G, G], or one of [n, C]."""
-        held = torch.from_numpy(self.maps[indices.cpu().numpy()]).to(device)
-        parts = held.unbind(dim=1)
-        if held.ndim == 5:
-            return tuple(part.contiguous(memory_format=torch.channels_last) for part in parts)
-        return tuple(parts)
+        Args:
+            indices: of the frames.
+            pinned: into page-locked memory.
+        """
+        held = torch.empty((len(indices), *self.maps.shape[1:]), dtype=torch.float32, pin_memory=pinned)
+        places = held.numpy()
+        for place, (maps, row) in enumerate(self._rows(indices.numpy())):
+            places[place] = maps[row]  # other threads run meanwhile
+        return held
+
+    def _rows(self, indices: np.ndarray) -> Iterator[tuple[np.ndarray, int]]:
+        """Where each frame's features lie."""
+        for index in indices:
+            yield self.maps, int(index)
 
 
 @dataclass
@@ -69,16 +79,47 @@ class JoinedFeatures(FeatureStore):
 
     stores: tuple[FeatureStore, ...] = ()
 
-    def read(self, indices: torch.Tensor, device: torch.device) -> tuple[torch.Tensor, ...]:
-        wanted = indices.cpu().numpy()
+    def _rows(self, indices: np.ndarray) -> Iterator[tuple[np.ndarray, int]]:
         ends = np.cumsum([len(store.maps) for store in self.stores])
-        which = np.searchsorted(ends, wanted, side="right")
-        held = np.empty((len(wanted), *self.maps.shape[1:]), np.float32)
-        for number in np.unique(which):
-            own = which == number
-            store = self.stores[number]
-            held[own] = store.maps[wanted[own] - (ends[number] - len(store.maps))]
-        return FeatureStore(held).read(torch.arange(len(held)), device)
+        for index in indices:
+            number = int(np.searchsorted(ends, index, side="right"))
+            maps = self.stores[number].maps
+            yield maps, int(index - ends[number]) + len(maps)
+
+
+class WithFeatures:
+    """Batches with the features of their frames, gathered by threads while earlier batches are trained on.
+
+    Args:
+        batches: a loader of items with ``indices``; each gets ``features``.
+        store: of the features.
+        threads: that gather, each a batch; as many batches are held ready. 0: each batch when it is asked for.
+        pinned: into page-locked memory, from which a CUDA device copies while it computes.
+    """
+
+    def __init__(
+        self, batches: DataLoader[Item], store: FeatureStore, threads: int = 0, pinned: bool = False
+    ) -> None:
+        self.batches, self.store, self.threads, self.pinned = batches, store, threads, pinned
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[Item]:
+        if not self.threads:
+            yield from map(self._filled, self.batches)
+            return
+        waiting: deque[Future[Item]] = deque()
+        with ThreadPoolExecutor(self.threads, "features") as pool:
+            for item in self.batches:
+                waiting.append(pool.submit(self._filled, item))
+                if len(waiting) > self.threads:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+
+    def _filled(self, item: Item) -> Item:
+        return {**item, "features": self.store.gather(item["indices"], self.pinned)}
 
 
 def _shape(model: EncoderModel) -> tuple[int, ...]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import torch
 
 from fetaliqa.geometry import GRID, SquareGrid
+from fetaliqa.training.mapped import MappedFile, as_file
 
 CONVERT_CHUNK = 64  # frames resampled at a time, so that float temporaries stay small
 
@@ -48,6 +50,14 @@ class FrameSet:
     hard: np.ndarray
     weights: np.ndarray
     cases: np.ndarray
+
+    def __getstate__(self) -> dict[str, object]:
+        """Of what is mapped from disk the path: loader processes map it too, instead of getting it whole."""
+        return {field.name: as_file(getattr(self, field.name)) for field in fields(self)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for name, value in state.items():
+            setattr(self, name, value.open() if isinstance(value, MappedFile) else value)
 
     def __len__(self) -> int:
         return len(self.images)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import math
+from dataclasses import replace
 from typing import Any
 
 import lightning.pytorch as pl
@@ -13,18 +15,24 @@ from torch import nn
 from fetaliqa.errors import TrainingError
 from fetaliqa.models import CompactSeg, FetalCLIPSeg, Threshold
 from fetaliqa.models.compact import combined
+from fetaliqa.models.encoder_model import trainable_parameters
 from fetaliqa.models.lora import has_adapters
 from fetaliqa.models.preprocess import model_inputs
 from fetaliqa.training.augment import apply_changes
-from fetaliqa.training.features import FeatureStore
 from fetaliqa.training.finite import FiniteLosses, NotFinite
 from fetaliqa.training.frame_heads import frame_head_loss
 from fetaliqa.training.frames import Batch
 from fetaliqa.training.losses import outline_loss
+from fetaliqa.training.parts import FramesAtOnce, loss_by_parts, parts_of
 from fetaliqa.training.recipe import Recipe
+from fetaliqa.training.recompute import recompute_blocks, recomputes
 from fetaliqa.training.sums import COUNT, figures_of, sums_of
 
+logger = logging.getLogger(__name__)
+
 FINAL_RATE = 0.01  # of the peak learning rate, at the end of a cosine schedule
+# of a checkpoint, by parameter: the weights validated, and those that train where they are averaged (Lightning)
+STATES = {"state_dict", "current_model_state"}
 DICE_EPS = 1e-7  # of the paper's loss (segmentation_models_pytorch's DiceLoss with smooth 0)
 
 
@@ -51,11 +59,11 @@ class FrameModule(pl.LightningModule):
         recipe: how.
         steps: optimiser steps in all.
         seed: of dropout; each step is seeded by it, so that a resumed run goes on exactly.
-        features: what a frozen encoder says of each training frame, when it was computed before.
-        validation_features: the same of each validation frame.
         check_every: steps between looks whether losses are finite; before a checkpoint and before validation they
             are looked at in any case.
         still_norms: whether batch norms keep their statistics.
+        micro_batch: frames that are computed at a time; None: all of a batch. Fewer once memory has run out.
+        recompute: compute encoder blocks again in the backward pass instead of keeping what they made.
     """
 
     def __init__(
@@ -64,42 +72,42 @@ class FrameModule(pl.LightningModule):
         recipe: Recipe,
         steps: int,
         seed: int,
-        features: FeatureStore | None = None,
-        validation_features: FeatureStore | None = None,
         check_every: int = 1,
         still_norms: bool = False,
+        micro_batch: int | None = None,
+        recompute: bool = False,
     ) -> None:
         super().__init__()
+        self.at_once = FramesAtOnce(micro_batch, self._recompute)
+        self._recomputes, self._splits = recompute, False
+        self._trainable: list[nn.Parameter] = []
         self._still_norms = still_norms
         self.model, self.recipe, self.steps, self.seed = model, recipe, steps, seed
-        self._features, self._validation_features = features, validation_features
         self._losses = FiniteLosses(recipe, check_every)
         self._sums = torch.zeros(COUNT, dtype=torch.float64)
         self.figures: dict[str, float] = {}  # of the last validation
 
     # -- the loss -----------------------------------------------------------------------------------
 
-    def _answer(
-        self, batch: Batch, indices: torch.Tensor, features: FeatureStore | None
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Logits of whole frames, and the recipe's loss of them."""
+    def _answer(self, batch: Batch, held: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
+        """Logits of whole frames, and the recipe's loss of them; ``held``: the encoder's features, if known."""
         if isinstance(self.model, CompactSeg):
             outputs = self.model.outputs(model_inputs(self.model, batch.images))
             loss = self.loss_of(outputs.outline[:, 0], batch)
             loss = loss + frame_head_loss(outputs, batch.outlines, batch.weights)
             return combined(outputs)[:, 0], loss
-        logits = self._logits(batch, indices, features)
+        logits = self._logits(batch, held)
         return logits, self.loss_of(logits, batch)
 
-    def _logits(self, batch: Batch, indices: torch.Tensor, features: FeatureStore | None) -> torch.Tensor:
+    def _logits(self, batch: Batch, held: torch.Tensor | None) -> torch.Tensor:
         images = model_inputs(self.model, batch.images)
-        if features is not None:
-            held = features.read(indices, images.device)
-            if isinstance(self.model, FetalCLIPSeg):
-                return self.model.decoder(images.contiguous(memory_format=torch.channels_last), list(held))[:, 0]
-            return self.model.classifier(held[0])[:, 0]  # type: ignore[operator]
-        logits = self.model(images)
-        return logits[:, 0] if logits.ndim == 4 else logits
+        if held is None:
+            logits = self.model(images)
+            return logits[:, 0] if logits.ndim == 4 else logits
+        if isinstance(self.model, FetalCLIPSeg):
+            maps = [part.contiguous(memory_format=torch.channels_last) for part in held.unbind(dim=1)]
+            return self.model.decoder(images.contiguous(memory_format=torch.channels_last), maps)[:, 0]
+        return self.model.classifier(held[:, 0])[:, 0]  # type: ignore[operator]
 
     def loss_of(self, logits: torch.Tensor, batch: Batch) -> torch.Tensor:
         """The recipe's loss of logits: [N], or [N, S, S]."""
@@ -134,9 +142,31 @@ class FrameModule(pl.LightningModule):
     def on_train_start(self) -> None:
         # Lightning leaves each part in the mode that it came in, and a bundle's model comes in eval mode
         self.train()
+        self._splits, self._trainable = self._can_split(), trainable_parameters(self.model)
+        if self._recomputes and not self._recompute():
+            logger.warning("encoder blocks are not computed again: this training has none that learn")
+        if self.at_once.frames is not None and not self._splits:
+            logger.warning("batches are not split: their loss or their batch norms need whole ones")
+
+    def on_fit_end(self) -> None:
+        recompute_blocks(self.model, False)
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        self._seed_step()
+
+    def _seed_step(self) -> None:
         torch.manual_seed(hash((self.seed, self.global_step, self.global_rank)) % 2**63)
+
+    def _can_split(self) -> bool:
+        """Whether the gradients of parts of a batch add up to that of the whole one."""
+        norms = (one for one in self.model.modules() if isinstance(one, nn.modules.batchnorm._BatchNorm))
+        return self.recipe.loss != "batch-dice" and not any(norm.training for norm in norms)
+
+    def _recompute(self) -> bool:
+        """Let encoder blocks be computed again in the backward pass; False where they are, or do not train."""
+        if self.recipe.encoder == "frozen" or recomputes(self.model):
+            return False
+        return recompute_blocks(self.model, True)
 
     def training_step(self, item: dict[str, Any], _: int) -> torch.Tensor:
         batch = Batch(item["images"], item["outlines"].float(), weights=item["weights"])
@@ -145,10 +175,34 @@ class FrameModule(pl.LightningModule):
             with torch.autocast(self.device.type, enabled=False):
                 changed = apply_changes(batch, item["changes"], self.recipe.online)
             batch = Batch(changed.images, changed.outlines, weights=batch.weights)
-        loss = self._answer(batch, item["indices"], self._features)[1]
+        loss = self._step_loss(batch, item.get("features"))
         self._losses.add(self.global_step, loss)
-        self.log("train_loss", loss, on_step=True, on_epoch=False, prog_bar=True, batch_size=len(batch.images))
+        # not prog_bar: Lightning would read it at every step, for a bar that moves every tenth
+        self.log("train_loss", loss, on_step=True, on_epoch=False, batch_size=len(batch.images))
         return loss
+
+    def _step_loss(self, batch: Batch, held: torch.Tensor | None) -> torch.Tensor:
+        """The loss of a step; its gradients are computed with it where one process trains alone.
+
+        So memory that runs out costs a second try of the step, and no more: of several processes that train
+        together, one cannot try again by itself.
+        """
+        alone = self._trainer is not None and self.trainer.world_size == 1
+        if not alone and not (self._splits and self.at_once.frames):
+            return self._answer(batch, held)[1]
+        scaler = getattr(self.trainer.precision_plugin, "scaler", None)
+
+        def by_parts(size: int) -> torch.Tensor:
+            return loss_by_parts(
+                lambda part, own: self._answer(part, own)[1],
+                *(batch, held, size, self._trainable),
+                scaled=(lambda loss: loss) if scaler is None else scaler.scale,
+            )
+
+        count = len(batch.images)
+        if not alone:
+            return by_parts(min(self.at_once.frames or count, count))
+        return self.at_once.compute(count, by_parts, splits=self._splits, again=self._seed_step)
 
     def configure_optimizers(self) -> Any:
         recipe = self.recipe
@@ -184,11 +238,22 @@ class FrameModule(pl.LightningModule):
 
     def validation_step(self, item: dict[str, Any], _: int) -> None:
         weights = item["weights"]  # how many frames of its case each stands for
-        if not len(weights):
+        count = len(weights)
+        if not count:
             return
-        batch = Batch(item["images"], item["outlines"].float(), weights=weights / weights.mean())
-        logits, loss = self._answer(batch, item["indices"], self._validation_features)
-        self._sums += sums_of(logits, batch.outlines, weights, loss)
+        batch, held = Batch(item["images"], item["outlines"].float(), weights=weights), item.get("features")
+
+        def by_parts(size: int) -> torch.Tensor:
+            parts = [self._sums_of(part, own) for _, part, own in parts_of(batch, held, size)]
+            return torch.stack(parts).sum(dim=0)
+
+        splits = self.recipe.loss != "batch-dice"
+        self._sums += self.at_once.compute(count, by_parts, splits=splits, again=lambda: None)
+
+    def _sums_of(self, batch: Batch, held: torch.Tensor | None) -> torch.Tensor:
+        assert batch.weights is not None
+        logits, loss = self._answer(replace(batch, weights=batch.weights / batch.weights.mean()), held)
+        return sums_of(logits, batch.outlines, batch.weights, loss)
 
     def on_validation_epoch_end(self) -> None:
         sums = self.trainer.strategy.reduce(self._sums, reduce_op="sum").tolist()
@@ -200,9 +265,22 @@ class FrameModule(pl.LightningModule):
         self.figures = figures_of(sums, self.recipe.task == "segmentation")
         self.log_dict(self.figures, prog_bar=True)
 
+    # -- checkpoints: what stands still is in the base already ----------------------------------------
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self._losses.check()  # nothing is kept of weights from after a loss that is not finite
         checkpoint["figures"] = dict(self.figures)
+        frozen = self._frozen()
+        for part in STATES & checkpoint.keys():
+            checkpoint[part] = {name: value for name, value in checkpoint[part].items() if name not in frozen}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Fill in the parameters that do not train, as this model has them."""
+        for part in STATES & checkpoint.keys():
+            checkpoint[part] = {**self._frozen(), **checkpoint[part]}
+
+    def _frozen(self) -> dict[str, torch.Tensor]:
+        return {name: value.detach() for name, value in self.named_parameters() if not value.requires_grad}
 
 
 def check_trainable(model: nn.Module, recipe: Recipe) -> None:

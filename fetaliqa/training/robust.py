@@ -114,10 +114,12 @@ class LearningCheck(pl.Callback):
         self._early = max(2, round(EARLY_SHARE * steps))
         self._half = max(3, round(HALF_SHARE * steps))
 
-    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any) -> None:
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, *_: Any
+    ) -> None:
         step = trainer.global_step
         if step <= self._early:
-            self._losses.append(trainer.callback_metrics["train_loss"].detach())
+            self._losses.append(outputs["loss"])
         if step not in (self._early, self._half):
             return
         module: Any = pl_module

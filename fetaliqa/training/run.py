@@ -18,6 +18,7 @@ from fetaliqa.models import EncoderModel, save_bundle
 from fetaliqa.training.base import Base
 from fetaliqa.training.familiar import widen_reference
 from fetaliqa.training.features import FeatureStore, can_cache, prepare_features
+from fetaliqa.training.memory import Report, memory_watched, release_memory
 from fetaliqa.training.recipe import Recipe
 from fetaliqa.training.robust import fit_checked
 from fetaliqa.training.run_card import make_card
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
     from lightning.pytorch.callbacks import Callback
 
 SUMMARY = "metrics.json"
-
-Report = Callable[[str, int, int], None]  # stage, done, in all
 
 
 def store_requests(recipe: Recipe, size: int, seed: int) -> tuple[StoreRequest, StoreRequest]:
@@ -70,11 +69,31 @@ def execute(
     Raises:
         TrainingError, OptionError, SweepError, WeightsError: see the parts.
     """
+    with memory_watched(report) as noted:
+        return _execute(
+            *(folder, data, base, request, recipe, split, machine, noted, processes, callbacks, say),
+        )
+
+
+def _execute(
+    folder: Path,
+    data: LabelledData,
+    base: Base,
+    request: RunRequest,
+    recipe: Recipe,
+    split: Split,
+    machine: Machine,
+    report: Report,
+    processes: int,
+    callbacks: tuple[Callback, ...],
+    say: Callable[[str], None],
+) -> dict[str, Any]:
     size = base.architecture.vision.image_size
     wanted, checked = store_requests(recipe, size, request.seed)
     frames = Path(request.frames)
 
     def prepare(stage: str, part: str, store: StoreRequest) -> FrameStore:
+        report(stage, 0, len(split.part(part)))
         return prepare_frames(
             data,
             split.part(part),
@@ -97,7 +116,7 @@ def execute(
             seed = request.seed + number
             _trial(
                 *(trial, model, base, data, request, recipe, train, validation, seed, machine, features),
-                *(callbacks, say),
+                *(callbacks, say, report),
             )
         if (trial / SUMMARY).is_file():
             trials.append(json.loads((trial / SUMMARY).read_text(encoding="utf-8")))
@@ -111,13 +130,13 @@ def execute(
 def _cached(
     model: EncoderModel, train: FrameStore, folder: Path, machine: Machine, report: Report
 ) -> FeatureStore:
-    return prepare_features(
-        model,
-        train,
-        folder,
-        device=machine.device,
-        progress=lambda done, total: report("compute encoder features", done, total),
-    )
+    def progress(done: int, total: int) -> None:
+        report("compute encoder features", done, total)
+
+    progress(0, len(train.frames))
+    found = prepare_features(model, train, folder, device=machine.device, progress=progress)
+    progress(len(train.frames), len(train.frames))
+    return found
 
 
 def _trial(
@@ -134,8 +153,10 @@ def _trial(
     features: list[FeatureStore | None],
     callbacks: tuple[Callback, ...],
     say: Callable[[str], None],
+    report: Report,
 ) -> None:
     def fit(used: Recipe) -> tuple[EncoderModel, dict[str, Any]]:
+        release_memory()  # of an attempt or a trial before, its loader processes included
         # the model at hand is of the recipe that was asked for, and untrained once only
         trained = ready.pop() if ready and used is recipe else base.build(used, seed)
         scores = fit_model(
@@ -150,6 +171,7 @@ def _trial(
             validation_features=features[1],
             callbacks=callbacks,
         )
+        report("check what was learnt", 0, 1)
         return trained, scores
 
     ready = [model]
@@ -161,24 +183,32 @@ def _trial(
         model, recipe, scores = fit_checked(fit, recipe, train.frames, folder, again=alone, say=say)
     else:
         model, scores = fit(recipe)
+    report("check what was learnt", 1, 1)
     if not main_process():
         return
     model.eval()
+    computed = machine.described(recipe)
+    if "frames_at_once" in scores:
+        computed["frames_at_once"] = scores.pop("frames_at_once")
     if recipe.encoder == "full":
         widen_reference(model, train.frames)
     threshold, by_threshold = base.threshold, dict[str, float]()
+    release_memory()
     if recipe.choose_threshold:
+        report("choose threshold", 0, 1)
         chosen, by_threshold = choose_threshold(model, validation.frames, device=machine.device)
         threshold = replace(threshold, frame_probability=chosen)
+        report("choose threshold", 1, 1)
+    report("save the model", 0, 1)
     model.cpu()
     card = make_card(base, data, request, recipe, train, threshold, {**scores, **by_threshold}, machine)
     if (folder / "bundle").exists():  # saved, but the run was killed before it could say so
         shutil.rmtree(folder / "bundle")
     save_bundle(model, card, folder / "bundle")
-    computed = machine.described(recipe)
     write_json(folder / SUMMARY, {"seed": seed, "threshold": threshold.frame, **scores, "computed": computed})
-    # of use to a run that goes on only, and as large as the whole encoder
+    # of use to a run that goes on only
     (folder / "checkpoints" / LAST).unlink(missing_ok=True)
+    report("save the model", 1, 1)
 
 
 def _spread(trials: list[dict[str, Any]]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from fetaliqa.training.frames import FrameSet
 # the least bold choice
 F1_MARGIN = 0.01
 THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(5, 20))  # 0.25 to 0.95
-CHUNK = 64  # frames
+CHUNK = 16  # frames
 
 
 @torch.no_grad()

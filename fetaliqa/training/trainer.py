@@ -15,10 +15,11 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from torch import nn
 
 from fetaliqa.errors import OptionError, TrainingError
-from fetaliqa.inference.predictor import choose_device
+from fetaliqa.inference.devices import choose_device, cuda_has_bf16
+from fetaliqa.out_of_memory import is_out_of_memory
 from fetaliqa.training.averaging import Averaging
 from fetaliqa.training.batches import OrderedBatches, StepBatches, StepSampler, loader, make_order
-from fetaliqa.training.features import FeatureStore
+from fetaliqa.training.features import FeatureStore, WithFeatures
 from fetaliqa.training.module import FrameModule, check_trainable
 from fetaliqa.training.numerics import numerics_restored
 from fetaliqa.training.recipe import Recipe
@@ -30,6 +31,7 @@ LAST, BEST = "last.ckpt", "best.ckpt"
 # On CUDA the host prepares and starts steps while the device computes; asking the device for a number makes the
 # host wait for all that was started. On a CPU nothing waits, and each step is looked at.
 CUDA_WORKERS = 2  # loader processes
+CUDA_GATHERERS = 4  # threads that gather cached features, each a batch: of 32 frames 103 MB
 CUDA_CHECK_EVERY = 50  # steps between looks at the loss
 CUDA_REFRESH = 10  # steps between moves of the progress bar, which shows the loss
 
@@ -38,16 +40,25 @@ CUDA_REFRESH = 10  # steps between moves of the progress bar, which shows the lo
 class Machine:
     """Where and how a run is computed; nothing here changes what it computes, up to rounding.
 
+    With a micro-batch, dropout is drawn for each part by itself.
+
     Attributes:
         accelerator: ``auto``, ``cpu`` or ``cuda``.
         devices: processes on each node, one device each.
         num_nodes: nodes.
         strategy: Lightning's name of it; ``auto``, ``ddp``, ...
-        precision: in place of the recipe's; None: the recipe's on CUDA, float32 on a CPU.
+        precision: in place of the recipe's; None: the recipe's on CUDA cards that have it, else float32.
         workers: loader processes; None: 2 on CUDA, none on a CPU.
         deterministic: only deterministic kernels.
         progress: whether to show a progress bar.
         index: which CUDA device, where there is one process.
+        micro_batch: frames of a batch that are computed at a time, their gradients added up; None: all of it.
+            Where one process trains, they are halved when memory runs out.
+        recompute: compute encoder blocks again in the backward pass instead of keeping what they made: less
+            memory, a third more time. Begun by itself where no fewer frames help.
+
+    Raises:
+        OptionError: when several processes are to train on one device.
     """
 
     accelerator: str = "auto"
@@ -59,6 +70,12 @@ class Machine:
     deterministic: bool = True
     progress: bool = True
     index: int = 0
+    micro_batch: int | None = None
+    recompute: bool = False
+
+    def __post_init__(self) -> None:
+        if self.index and self.devices > 1:
+            raise OptionError(f"device cuda:{self.index} is one card; {self.devices} processes cannot share it")
 
     def uses_cuda(self) -> bool:
         """Whether the run is on CUDA devices."""
@@ -82,8 +99,12 @@ class Machine:
         return CUDA_CHECK_EVERY if self.uses_cuda() else 1
 
     def precision_of(self, recipe: Recipe) -> str:
-        """The precision in Lightning's words."""
-        return self.precision or (recipe.precision if self.uses_cuda() else "32-true")
+        """The precision in Lightning's words: the recipe's on CUDA cards that have it in hardware."""
+        if self.precision is not None:
+            return self.precision
+        if not self.uses_cuda() or ("bf16" in recipe.precision and not cuda_has_bf16(torch.device(self.device))):
+            return "32-true"
+        return recipe.precision
 
     def described(self, recipe: Recipe) -> dict[str, Any]:
         """How a run is really computed, whatever the recipe wishes, as JSON values."""
@@ -114,11 +135,13 @@ def fit_model(
     """Train ``model`` in place; it ends with the weights of the best epoch by the recipe's ``monitor``.
 
     Checkpoints are written to ``folder/checkpoints``: ``last.ckpt`` every few minutes and after each epoch,
-    ``best.ckpt`` when the recipe's ``monitor`` got better. Where there is a ``last.ckpt``, training goes on from
-    it, with the same result as without the interruption.
+    ``best.ckpt`` when the recipe's ``monitor`` got better. They hold what trains and the statistics, not the
+    parameters that stand still. Where there is a ``last.ckpt``, training goes on from it, with the same result as
+    without the interruption, when ``model`` has the same parameters that stand still.
 
     Returns:
-        The figures of the best epoch (``val_loss``, ...), and how many epochs were run.
+        The figures of the best epoch (``val_loss``, ...), and how many epochs were run; ``frames_at_once`` where
+        fewer than a batch were computed at a time.
 
     Raises:
         TrainingError: when memory ran out or the loss is not finite; the checkpoints stay.
@@ -130,9 +153,11 @@ def fit_model(
     checkpoints = folder / "checkpoints"
     order = make_order(train.frames, recipe, seed, train.groups)
     module = FrameModule(
-        *(model, recipe, order.steps * recipe.epochs, seed, features, validation_features),
+        *(model, recipe, order.steps * recipe.epochs, seed),
         check_every=machine.check_every(),
         still_norms=len(train.frames) < recipe.norm_frames,
+        micro_batch=machine.micro_batch,
+        recompute=machine.recompute,
     )
     best = ModelCheckpoint(
         checkpoints,
@@ -145,7 +170,7 @@ def fit_model(
     if recipe.checked:
         callbacks = (*callbacks, LearningCheck(train.frames, order.steps * recipe.epochs))
     trainer = _trainer(recipe, folder, machine, (best, *_always(recipe, checkpoints, machine), *callbacks))
-    data = _Frames(train, validation, recipe, order, seed, machine)
+    data = _Frames(train, validation, recipe, order, seed, machine, (features, validation_features))
     last = checkpoints / LAST
     try:
         with warnings.catch_warnings():
@@ -163,17 +188,19 @@ def fit_model(
         raise  # nothing of it is worth keeping
     except TrainingError as problem:
         raise type(problem)(f"{problem}; {_kept(checkpoints)}") from None
-    except torch.OutOfMemoryError:
-        raise _out_of_memory(recipe, checkpoints) from None
-    except RuntimeError as problem:
-        if "out of memory" in str(problem) or "can't allocate memory" in str(problem):
-            raise _out_of_memory(recipe, checkpoints) from None
+    except Exception as problem:
+        if is_out_of_memory(problem):
+            raise _out_of_memory(recipe, module.at_once.frames, checkpoints) from None
         raise
     best_epoch = torch.load(checkpoints / BEST, map_location="cpu", weights_only=True)
+    module.on_load_checkpoint(best_epoch)
     module.load_state_dict(best_epoch["state_dict"])  # averaged weights, where the recipe averages
     module.model.eval()
     trainer.strategy.barrier("trial done")  # nobody starts the next trial while another still reads this one
     scores = {key: round(float(value), 6) for key, value in best_epoch["figures"].items()}
+    at_once = module.at_once.frames
+    if at_once is not None and at_once < recipe.batch_size:
+        scores["frames_at_once"] = at_once
     return {**scores, "epochs_run": int(trainer.current_epoch), "steps_run": int(trainer.global_step)}
 
 
@@ -238,20 +265,36 @@ def _always(recipe: Recipe, checkpoints: Path, machine: Machine) -> list[Callbac
     if recipe.ema_decay is not None:
         found.append(Averaging(recipe.ema_decay))
     if machine.progress:
-        found.append(TQDMProgressBar(refresh_rate=CUDA_REFRESH if machine.uses_cuda() else 1))
+        found.append(LossBar(refresh_rate=CUDA_REFRESH if machine.uses_cuda() else 1))
     return found
+
+
+class LossBar(TQDMProgressBar):
+    """A progress bar with the loss, which it reads when it moves."""
+
+    def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
+        shown: dict[str, Any] = dict(super().get_metrics(trainer, pl_module))
+        loss = trainer.callback_metrics.get("train_loss")
+        return shown if loss is None else {**shown, "train_loss": float(loss)}
 
 
 class _Frames(pl.LightningDataModule):
     """Loaders of this process's part of every batch."""
 
     def __init__(
-        self, train: FrameStore, validation: FrameStore, recipe: Recipe, order: Any, seed: int, machine: Machine
+        self,
+        train: FrameStore,
+        validation: FrameStore,
+        recipe: Recipe,
+        order: Any,
+        seed: int,
+        machine: Machine,
+        features: tuple[FeatureStore | None, FeatureStore | None],
     ) -> None:
         super().__init__()
         self._train, self._validation, self._recipe = train, validation, recipe
-        self._order, self._seed = order, seed
-        self._workers, self._pin = machine.loader_workers(), machine.uses_cuda()
+        self._order, self._seed, self._features = order, seed, features
+        self._workers, self._cuda = machine.loader_workers(), machine.uses_cuda()
 
     def _processes(self) -> tuple[int, int]:
         assert self.trainer is not None
@@ -262,15 +305,17 @@ class _Frames(pl.LightningDataModule):
         assert trainer is not None
         batches = StepBatches(self._train.frames, self._order, self._recipe, self._seed, *self._processes())
         steps = StepSampler(self._order.steps, lambda: trainer.global_step)
-        return loader(batches, steps, self._workers, self._pin)
+        return self._loaded(batches, steps, self._features[0])
 
     def val_dataloader(self) -> Any:
-        return loader(
-            OrderedBatches(self._validation.frames, self._recipe.batch_size, *self._processes()),
-            None,
-            self._workers,
-            self._pin,
-        )
+        batches = OrderedBatches(self._validation.frames, self._recipe.batch_size, *self._processes())
+        return self._loaded(batches, None, self._features[1])
+
+    def _loaded(self, batches: Any, sampler: StepSampler | None, features: FeatureStore | None) -> Any:
+        loaded = loader(batches, sampler, self._workers, self._cuda)
+        if features is None:
+            return loaded
+        return WithFeatures(loaded, features, CUDA_GATHERERS if self._cuda else 0, self._cuda)
 
 
 def _kept(checkpoints: Path) -> str:
@@ -280,7 +325,11 @@ def _kept(checkpoints: Path) -> str:
     return "no checkpoint was written yet"
 
 
-def _out_of_memory(recipe: Recipe, checkpoints: Path) -> TrainingError:
+def _out_of_memory(recipe: Recipe, at_once: int | None, checkpoints: Path) -> TrainingError:
+    frames = f"batches of {recipe.batch_size} frames"
+    if at_once is not None and at_once < recipe.batch_size:
+        frames += f", {at_once} computed at a time"
     return TrainingError(
-        f"memory ran out with batches of {recipe.batch_size} frames; lower batch_size; {_kept(checkpoints)}"
+        f"memory ran out with {frames}; close other programs that use the same card or memory, lower batch_size, "
+        f"or compute on the CPU (--accelerator cpu, of a server --conf device cpu); {_kept(checkpoints)}"
     )

@@ -54,6 +54,8 @@ KEYS = {
     "replay": "labelled data set replayed in training, see docs/learning.md",
     "train_epochs": "epochs (of 20 steps) of a training, 0: as its mode has it",
     "train_devices": "GPUs, or processes on a CPU, that train together",
+    "deterministic": "false: a training may use faster kernels that are not repeatable",
+    "train_batch": "frames that a training step computes at a time, with the same result; 0: the whole batch",
     "auto_retrain": "newly confirmed frames after which a quick training starts by itself, 0: never",
     "server_mode": "set by MONAI Label itself",
 }
@@ -115,6 +117,8 @@ class ServerConf:
         replay: data set that training replays, or None for what is known.
         train_epochs: of a training; 0: as its mode has it.
         train_devices: GPUs, or processes on a CPU, that train together.
+        deterministic: whether training uses repeatable kernels only.
+        train_batch: frames that a training step computes at a time; 0: the whole batch.
         auto_retrain: newly confirmed frames that start a training; 0: none starts by itself.
     """
 
@@ -139,6 +143,8 @@ class ServerConf:
     replay: Path | None = None
     train_epochs: int = 0
     train_devices: int = 1
+    deterministic: bool = True
+    train_batch: int = 0
     auto_retrain: int = 0
 
     @classmethod
@@ -177,7 +183,9 @@ class ServerConf:
             dicom_refresh=_positive("dicom_refresh", conf.get("dicom_refresh", DEFAULT_DICOM_REFRESH), 0.0),
             replay=_folder("replay", conf.get("replay")),
             train_epochs=_whole("train_epochs", conf.get("train_epochs", 0)),
-            train_devices=_whole("train_devices", conf.get("train_devices", 1), 1),
+            train_devices=_train_devices(conf),
+            deterministic=switch("deterministic", conf.get("deterministic") or "true"),
+            train_batch=_whole("train_batch", conf.get("train_batch", 0)),
             auto_retrain=_whole("auto_retrain", conf.get("auto_retrain", 0)),
         )
 
@@ -187,6 +195,17 @@ def _unpacked_bytes(text: Any) -> int:
     default = min(MOST_UNPACKED_MB, max(LEAST_UNPACKED_MB, quarter))
     chosen = text if text is not None else os.environ.get(MAX_UNPACKED_VARIABLE) or default
     return int(_positive("max_unpacked_mb", chosen, 0.001) * _MEBIBYTE)
+
+
+def _train_devices(conf: Mapping[str, Any]) -> int:
+    count = _whole("train_devices", conf.get("train_devices", 1), 1)
+    device = str(conf.get("device") or "auto")
+    if count > 1 and ":" in device:
+        raise OptionError(
+            f"--conf train_devices {count}: --conf device {device} names one card; use device cuda to train on "
+            f"the first {count}, or train_devices 1"
+        )
+    return count
 
 
 def _precision(value: Any) -> str:

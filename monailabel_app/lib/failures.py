@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 
 from fetaliqa.atomic import why_not_written
 from fetaliqa.errors import FetalIQAError
-from monailabel_app.lib.refusal import Refused
+from monailabel_app.lib.refusal import Refused, retry_header
 from monailabel_app.lib.shown_paths import without_folders
 
 logger = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ def _reply(status: int, sentence: str, headers: Mapping[str, str] | None = None)
 
 async def _library(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, FetalIQAError)
-    return _reply(error.http_status, str(error))
+    return _reply(error.http_status, str(error), retry_header(error))
 
 
 async def _monailabel(request: Request, error: Exception) -> JSONResponse:
@@ -83,7 +83,7 @@ ERROR = {
 }
 EVERYWHERE = {"4XX": "the request cannot be carried out; the sentence says why"}
 WRITING = {"507": "the disk does not take it; nothing was changed"}
-UPLOADING = {"503": "too many uploads are being received, or the model cannot be used; try again later"}
+UPLOADING = {"503": "too many uploads, a full device, or a model that cannot be used; try again later"}
 
 
 def _describe_errors(document: dict[str, Any]) -> None:

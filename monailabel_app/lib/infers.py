@@ -13,7 +13,7 @@ from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 
 from fetaliqa.errors import NotFoundError, OptionError
 from fetaliqa.inference import AssessmentResult, AssessmentService, AssessOptions
-from fetaliqa.inference.predictor import choose_device
+from fetaliqa.inference.devices import auto_trouble, choose_device, cuda_devices
 from fetaliqa.inference.service import default_cache_directory
 from fetaliqa.models.home import default_model
 from fetaliqa.models.store import current_version, published_versions
@@ -60,7 +60,7 @@ class SweepTask(InferTask):
         return self.serving.peek().model_info()
 
     def info(self) -> dict[str, Any]:
-        return {**super().info(), "fetaliqa": self.model}
+        return {**super().info(), "fetaliqa": self.model, "computed_on": self.serving.peek().computed_on()}
 
     def is_valid(self) -> bool:
         return True
@@ -188,7 +188,7 @@ def make_tasks(conf: ServerConf) -> dict[str, SweepTask]:
     Raises:
         FetalIQAError: when a bundle that was asked for is missing or unusable.
     """
-    choose_device(conf.device)
+    _check_devices(conf)
     cls = conf.cls_bundle or (CLS_MODEL if current_version(CLS_MODEL) else None)
     wanted = conf.models or ((SEG_MODEL,) if cls is None else (SEG_MODEL, CLS_MODEL))
     if CLS_MODEL in wanted and cls is None:
@@ -215,8 +215,21 @@ def make_tasks(conf: ServerConf) -> dict[str, SweepTask]:
         expected = "segmentation" if model == SEG_MODEL else "classification"
         if task.model["task"] != expected:
             raise OptionError(f"bundle {task.model['name']} is for {task.model['task']}; {model} needs {expected}")
+        place = task.serving.peek().computed_on()
+        on = str(place["device"]) if place["card"] is None else f"{place['device']} ({place['card']})"
+        why = auto_trouble() if conf.device == "auto" else None
+        on += "" if why is None else f", as {why},"
+        logger.info("%s: %s is computed on %s in %s", model, task.model["name"], on, place["precision"])
         tasks[model] = task
     return tasks
+
+
+def _check_devices(conf: ServerConf) -> None:
+    """Raises OptionError where a device of the settings is not here, or cannot be used."""
+    device = choose_device(conf.device)
+    count = cuda_devices()
+    if device.type == "cuda" and conf.train_devices > count:
+        raise OptionError(f"--conf train_devices {conf.train_devices}: this machine has {count} CUDA devices")
 
 
 def known_task(tasks: Mapping[str, SweepTask], model: Any) -> SweepTask:

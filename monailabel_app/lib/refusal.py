@@ -47,7 +47,12 @@ def as_refusal() -> Iterator[None]:
     except Refused:
         raise
     except FetalIQAError as error:
-        raise Refused(error.http_status, str(error)) from error
+        raise Refused(error.http_status, str(error), retry_header(error)) from error
+
+
+def retry_header(error: FetalIQAError) -> dict[str, str] | None:
+    """The header that says when to try again, where an error knows."""
+    return None if error.retry_after is None else {"Retry-After": str(error.retry_after)}
 
 
 async def send_refusal(refused: Refused, scope: Scope, receive: Receive, send: Send) -> None:

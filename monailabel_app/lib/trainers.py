@@ -149,7 +149,12 @@ class RetrainTask(TrainTask):
                 asked,
                 resume=options.resume,
                 machine=Machine(
-                    accelerator=accelerator, index=int(index or 0), devices=conf.train_devices, progress=False
+                    accelerator=accelerator,
+                    index=int(index or 0),
+                    devices=conf.train_devices,
+                    deterministic=conf.deterministic,
+                    micro_batch=conf.train_batch or None,
+                    progress=False,
                 ),
                 say=logger.info,
             )

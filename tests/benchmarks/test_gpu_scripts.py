@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from fetaliqa.inference import Predictor, captured
+
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 
 
@@ -34,6 +36,35 @@ def test_a_case_is_timed_in_each_way_with_counted_flops(script, capsys):
     assert set(found["milliseconds_a_frame"]) == {"preprocess", "encode", "decode", "postprocess"}
 
 
+class NoRecorder:
+    """As on a card where nothing can be recorded."""
+
+    def __call__(self, compute, held):
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+
+def test_a_case_says_which_batches_could_not_be_recorded_and_times_none_of_them(script, capsys, monkeypatch):
+    use = Predictor._use
+
+    def as_on_a_card(predictor, *arguments):
+        use(predictor, *arguments)
+        predictor.captured = captured.CapturedForward(predictor._forward, predictor.batch_size)
+
+    monkeypatch.setattr(captured, "GraphRecorder", NoRecorder)
+    monkeypatch.setattr(Predictor, "_use", as_on_a_card)
+    assert (
+        script("gpu_case").main(["--device", "cpu", "--small", "--frames", "4", "--repeats", "1", "--json"]) == 1
+    )
+    said = capsys.readouterr()
+    found = json.loads(said.out.splitlines()[-1])
+    reason = "operation not permitted when stream is capturing"
+    assert found["recording_failed"] == {"8 frames": reason, "16 frames": reason}
+    assert found["encoder"]["recorded"] == {"recording_failed": {"16 frames": reason}}
+    assert found["case"]["overlapped and recorded"]["recording_failed"] == {"8 frames": reason}
+    assert "recording_failed" not in found["case"]["overlapped"]
+    assert f"gpu_case.py: no CUDA graph of batches of 8 frames: {reason}\n" in said.err
+
+
 def gflop_of_the_demo_encoder():
     """By hand: patches, and of each block the matrix products of its weights and the two of attention."""
     tokens, width, layers, patch = 197, 96, 6, 16
@@ -52,6 +83,12 @@ def test_training_is_timed_with_counted_flops(script, capsys):
     assert found["longest"]
     # more than three forward passes of the encoder, of which the backward pass is two
     assert found["gflop_a_frame"] > 3 * gflop_of_the_demo_encoder()
+    # of the two timed steps the second is of a new epoch
+    assert found["steps_per_second_with_validation_and_checkpoints"] < found["steps_per_second"]
+    # from kept features, the decoder alone
+    kept = run(script("training_throughput").main, capsys, "--steps", "2", "--recipe", "decoder")
+    assert kept["recipe"] == "decoder"
+    assert 0 < kept["gflop_a_frame"] < found["gflop_a_frame"] - 2 * gflop_of_the_demo_encoder()
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")

@@ -153,6 +153,7 @@ def test_the_cache_of_features_changes_no_figure(data_folder, base_bundle, tmp_p
         (["--devices", "0"], "--devices is 0; 1 or more is needed"),
         (["--processes", "0"], "--processes is 0; 1 or more is needed"),
         (["--workers", "-1"], "--workers is -1; 0 or more is needed"),
+        (["--micro-batch", "0"], "--micro-batch is 0; 1 or more is needed"),
         (["--name", "my model"], "the bundles' name is 'my model'; letters, digits"),
         (["--strategy", "dpd"], "1 device(s) and strategy 'dpd' cannot be used here"),
         (["--task", "classification", "--recipe", "decoder"], "recipe 'decoder' is not for classification"),

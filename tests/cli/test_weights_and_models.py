@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from bundle_cards import a_card
+from fake_cards import has_cards
 
 from fetaliqa.cli.main import main
 from fetaliqa.models import (
@@ -119,6 +120,13 @@ def test_models_are_listed_shown_and_verified(published, capsys):
     assert json.loads(capsys.readouterr().out)["ok"] is True
     assert main(["models", "verify", published]) == 0
     assert "sound" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("cards", "told"), [(0, "cpu, fp32"), (1, "cuda (NVIDIA H200), fp32")])
+def test_a_model_is_shown_with_what_it_is_computed_on(cards, told, published, capsys, monkeypatch):
+    has_cards(monkeypatch, cards)
+    assert main(["models", "show", published]) == 0
+    assert f"computed on  {told}\n" in capsys.readouterr().out
 
 
 def test_a_damaged_model_is_listed_with_its_error_and_does_not_verify(published, home, capsys):

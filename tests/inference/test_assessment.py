@@ -13,6 +13,7 @@ import torch
 
 from fetaliqa.errors import BundleError, OptionError, SweepError
 from fetaliqa.inference import Assessment, AssessmentService, AssessOptions, Predictor, assess, choose_device
+from fetaliqa.inference.halving import HalvingForward
 from fetaliqa.inference.predictor import VIEWS
 from fetaliqa.models import Threshold, load_architecture
 from fetaliqa.sweep import read_masks, read_sweep, sweep_from_array
@@ -42,6 +43,7 @@ def brightness_predictor() -> Predictor:
     predictor.device, predictor.batch_size, predictor.precision = torch.device("cpu"), 16, "fp32"
     predictor.model, predictor.is_segmentation = BrightnessModel(), True
     predictor.image_size, predictor.views = 224, VIEWS[1]
+    predictor._halving = HalvingForward(predictor._computed, predictor.device)
     return predictor
 
 

@@ -19,8 +19,6 @@ from fetaliqa.inference.measuring import MOST_WAITING, Findings
 from fetaliqa.inference.outputs import Outputs
 from fetaliqa.sweep import sweep_from_array
 
-needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
-
 
 class FakeRecorder:
     """As a CUDA graph: each play reads the same input tensor and writes into the same output tensors."""
@@ -186,7 +184,7 @@ def all_answers(predictor: Predictor, frames: np.ndarray) -> torch.Tensor:
     return torch.cat([torch.as_tensor(part) for part in parts])
 
 
-@needs_cuda
+@pytest.mark.cuda
 @pytest.mark.parametrize("kind", ["random_bundle", "random_classifier"])
 @pytest.mark.parametrize(("precision", "bound"), [("fp32", 5e-3), ("bf16", 0.03)])
 def test_a_gpu_answers_as_a_cpu_does(kind, precision, bound, request):
@@ -200,7 +198,7 @@ def test_a_gpu_answers_as_a_cpu_does(kind, precision, bound, request):
     assert all(recording is not None for recording in predictor.captured._recorded.values())
 
 
-@needs_cuda
+@pytest.mark.cuda
 def test_an_assessment_on_a_gpu_is_as_one_by_one(random_bundle):
     frames = np.random.default_rng(1).integers(0, 255, (100, 60, 80)).astype(np.uint8)
     sweep, options = sweep_from_array(frames, (0.5, 0.5)), AssessOptions(threshold=0.001)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from fake_cards import has_cards
 
 from fetaliqa.errors import OptionError
 from fetaliqa.inference import AssessmentService, Predictor
@@ -28,10 +29,21 @@ def test_auto_takes_bfloat16_for_a_large_encoder_on_a_cpu_that_has_it(
     monkeypatch.setattr(precisions, "cpu_has_bf16", lambda: has)
     assert precisions.chosen_precision("auto", CPU, LARGE) == ("bf16" if has else "fp32")
     assert precisions.chosen_precision("auto", CPU, SMALL) == "fp32"
-    assert precisions.chosen_precision("auto", CUDA, SMALL) == "bf16"
     assert precisions.chosen_precision("bf16", CPU, SMALL) == "bf16"
     with pytest.raises(OptionError, match="precision is 'int4'; it must be one of auto, fp32, bf16"):
         precisions.chosen_precision("int4", CPU, LARGE)
+
+
+@pytest.mark.parametrize(
+    ("capability", "found"), [((9, 0), "bf16"), ((8, 0), "bf16"), ((7, 5), "fp32"), ((6, 1), "fp32")]
+)
+def test_auto_takes_bfloat16_for_a_large_encoder_on_a_card_that_has_it(
+    capability: tuple[int, int], found: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    has_cards(monkeypatch, capability=capability)
+    assert precisions.chosen_precision("auto", CUDA, LARGE) == found
+    assert precisions.chosen_precision("auto", CUDA, SMALL) == "fp32"
+    assert precisions.chosen_precision("bf16", CUDA, LARGE) == "bf16"
 
 
 def test_a_bfloat16_encoder_answers_as_a_float32_one_does(random_bundle, random_classifier) -> None:

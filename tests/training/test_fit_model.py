@@ -1,6 +1,5 @@
 """Training by Lightning: learns, goes on after a kill with the same result, and ends with a clear sentence."""
 
-import copy
 import json
 import os
 import subprocess
@@ -14,8 +13,10 @@ from lightning.pytorch.callbacks import Callback
 
 from fetaliqa.errors import OptionError, TrainingError
 from fetaliqa.models import build_classification, build_segmentation
+from fetaliqa.models.encoder_model import trainable_count, trainable_parameters
 from fetaliqa.models.lora import base_state
-from fetaliqa.training.base import Base
+from fetaliqa.training.averaging import Averaging
+from fetaliqa.training.base import Base, freeze_unreached
 from fetaliqa.training.batches import StepBatches, make_order
 from fetaliqa.training.features import can_cache, prepare_features
 from fetaliqa.training.module import FrameModule
@@ -91,12 +92,57 @@ def test_a_run_killed_at_any_step_goes_on_with_the_same_result(stores, a_recipe,
         fit_model(
             a_model(recipe), recipe, *stores, folder, seed=5, machine=QUIET, callbacks=(_Kill(step, folder),)
         )
-    resumed = a_model(recipe, seed=99)  # its own values do not matter: the checkpoint has them
+    resumed = a_model(recipe)
+    with torch.no_grad():
+        for parameter in trainable_parameters(resumed):
+            parameter.fill_(99.0)  # its own values do not matter: the checkpoint has them
     again = fit_model(resumed, recipe, *stores, folder, seed=5, machine=QUIET)
     assert again == scores
-    trained = {name: tensor for name, tensor in state(resumed).items() if "base_layer" not in name}
-    reference = {name: tensor for name, tensor in state(whole).items() if "base_layer" not in name}
-    assert same(trained, reference)
+    assert same(state(resumed), state(whole))
+
+
+def tensors(value):
+    """All tensors in a checkpoint's part."""
+    if isinstance(value, torch.Tensor):
+        return [value]
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else []
+    return [tensor for part in parts for tensor in tensors(part)]
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "copies"),
+    # the weights; where they are averaged, the average too; two moments of AdamW
+    [("fetaliqa", {}, 4), ("decoder", {}, 4), ("paper", {}, 3), ("fetaliqa", {"encoder": "full"}, 4)],
+)
+def test_a_checkpoint_holds_what_trains_and_statistics_only(name, changes, copies, stores, a_recipe, tmp_path):
+    recipe = a_recipe(name, **changes)
+    model = a_model(recipe)
+    freeze_unreached(model, recipe)
+    trained, statistics = trainable_count(model), sum(buffer.numel() for buffer in model.buffers())
+    frozen = sum(parameter.numel() for parameter in model.parameters()) - trained
+    with pytest.raises(RuntimeError, match="killed"):
+        fit_model(model, recipe, *stores, tmp_path, seed=5, machine=QUIET, callbacks=(_Kill(14, tmp_path),))
+    for file in (tmp_path / "checkpoints/last.ckpt", tmp_path / "checkpoints/best.ckpt"):
+        held = torch.load(file, weights_only=True)
+        steps = len(trainable_parameters(model))  # AdamW counts them by parameter
+        counted = sum(tensor.numel() for tensor in tensors(held)) - steps
+        assert counted == pytest.approx(copies * trained + (copies - 2) * statistics, abs=10)
+        assert frozen > 100  # which would be noticed
+
+
+def test_parameters_that_stand_still_are_not_copied_for_the_average(stores, a_recipe, tmp_path):
+    shared = []
+
+    class Look(Callback):
+        def on_train_batch_end(self, trainer, module, *_):
+            average = next(one for one in trainer.callbacks if isinstance(one, Averaging))._average_model.module
+            pairs = zip(average.parameters(), module.parameters())
+            shared.append([mine is own for mine, own in pairs])
+
+    recipe = a_recipe(epochs=1)
+    model = a_model(recipe)
+    fit_model(model, recipe, *stores, tmp_path, seed=1, machine=QUIET, callbacks=(Look(),))
+    assert shared[-1] == [not parameter.requires_grad for parameter in model.parameters()]
 
 
 def test_a_loss_that_is_not_finite_ends_with_a_sentence_and_keeps_the_checkpoint(stores, a_recipe, tmp_path):
@@ -159,9 +205,8 @@ def test_augmentation_is_not_rounded_by_mixed_precision(stores, a_recipe):
     assert torch.equal(*seen)
 
 
-def test_a_copied_model_reads_the_same_features_file(stores, a_recipe, tmp_path):
-    features = prepare_features(a_model(a_recipe("released-code")), stores[0], tmp_path)
-    assert copy.deepcopy(features) is features
+def test_a_damaged_features_file_is_refused(stores, a_recipe, tmp_path):
+    prepare_features(a_model(a_recipe("released-code")), stores[0], tmp_path)
     file = next(tmp_path.glob("features-*/features.f32"))
     file.write_bytes(file.read_bytes()[:-4])
     with pytest.raises(OptionError, match=r"features\.f32 is damaged"):
@@ -203,7 +248,7 @@ def test_memory_running_out_ends_with_a_sentence(stores, a_recipe, tmp_path):
 
     recipe = a_recipe()
     with pytest.raises(
-        TrainingError, match="memory ran out with batches of 8 frames; lower batch_size; no checkpoint"
+        TrainingError, match=r"memory ran out with batches of 8 frames; close .* lower batch_size.*; no checkpoint"
     ):
         fit_model(a_model(recipe), recipe, *stores, tmp_path, seed=1, machine=QUIET, callbacks=(Exhaust(),))
 

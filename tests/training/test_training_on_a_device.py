@@ -1,19 +1,33 @@
 """What training does so that a GPU need not wait for its host: on a CPU, and on a GPU where there is one."""
 
 import copy
+import json
+import pickle
+import traceback
 from dataclasses import replace
+from multiprocessing.process import BaseProcess
+from pathlib import Path
 
 import lightning.pytorch as pl
+import numpy as np
 import pytest
 import torch
+from fake_cards import has_cards
 from lightning.pytorch.callbacks import Callback, WeightAveraging
-from test_fit_model import QUIET, _Kill, a_model, same, state
+from test_fit_model import QUIET, _Kill, a_model, same, state, tensors
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data._utils.pin_memory import pin_memory
 
-from fetaliqa.errors import TrainingError
+from fetaliqa.errors import OptionError, TrainingError
+from fetaliqa.learning import progress as progress_module
+from fetaliqa.learning.callback import TrainingProgress
+from fetaliqa.learning.progress import Progress
 from fetaliqa.training.averaging import Averaging
-from fetaliqa.training.batches import StepBatches, make_order
+from fetaliqa.training.batches import OrderedBatches, StepBatches, loader, make_order
+from fetaliqa.training.features import FeatureStore, JoinedFeatures, WithFeatures, can_cache, prepare_features
+from fetaliqa.training.memory import release_memory
+from fetaliqa.training.recipe import recipe_named
 from fetaliqa.training.trainer import Machine, fit_model
 
 
@@ -88,6 +102,145 @@ def test_batches_loaded_by_processes_train_the_same_model_also_when_killed(store
     assert same(state(whole), state(resumed))
 
 
+def test_loader_processes_are_started_once_for_all_epochs(stores, a_recipe, tmp_path, monkeypatch):
+    started = []
+    start = BaseProcess.start
+    monkeypatch.setattr(BaseProcess, "start", lambda process: (started.append(process), start(process))[1])
+    recipe = a_recipe(epochs=3)
+    fit_model(a_model(recipe), recipe, *stores, tmp_path, seed=5, machine=replace(QUIET, workers=2))
+    assert len(started) == 2 + 2  # to train and to validate
+    release_memory()
+    assert not any(process.is_alive() for process in started)
+
+
+def test_loader_processes_are_told_where_frames_lie_and_not_sent_them(stores, a_recipe):
+    frames, recipe = stores[0].frames, a_recipe()
+    batches = StepBatches(frames, make_order(frames, recipe, 1), recipe, 1)
+    sent = pickle.dumps(batches)
+    assert len(sent) < frames.images.nbytes / 4
+    received = pickle.loads(sent)
+    assert isinstance(received.frames.images, np.memmap)
+    for one, two in zip(tensors(received[3]), tensors(batches[3]), strict=True):
+        assert torch.equal(one, two)
+
+
+def test_frames_that_are_a_part_of_a_file_are_sent_themselves(stores):
+    frames = stores[0].frames
+    part = replace(frames, images=frames.images[5:9], outline_bits=np.array(frames.outline_bits))
+    received = pickle.loads(pickle.dumps(part))
+    assert np.array_equal(received.images, frames.images[5:9])
+    assert np.array_equal(received.outline_bits, frames.outline_bits)
+
+
+class ScalarReads(TorchDispatchMode):
+    """Notes which functions have asked a tensor for a number in a training step: a GPU would be waited for.
+
+    Left out are the optimiser, which is fused on CUDA, the counter of the average, which is kept on the CPU, and
+    a list of axes that MONAI makes there.
+    """
+
+    LEFT_OUT = ("torch/optim/", "training/averaging.py", "monai/losses/dice.py")
+
+    def __init__(self):
+        super().__init__()
+        self.readers = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        if function is torch.ops.aten._local_scalar_dense.default:
+            self.note()
+        return function(*args, **(kwargs or {}))
+
+    def note(self):
+        stack = traceback.extract_stack()
+        step = any(
+            frame.filename.endswith("training_epoch_loop.py") and frame.name == "advance" for frame in stack
+        )
+        if step and not any(part in frame.filename for frame in stack for part in self.LEFT_OUT):
+            self.readers.append([f"{Path(frame.filename).name}:{frame.name}" for frame in stack[-8:-2]])
+
+
+def scalar_reads(fit, monkeypatch):
+    """Who reads scalars in the steps of a fit."""
+    reads = ScalarReads()
+    with monkeypatch.context() as patched:
+        for name in ("tolist", "cpu"):  # of which the dispatcher does not know on a CPU
+            plain = getattr(torch.Tensor, name)
+            patched.setattr(torch.Tensor, name, lambda tensor, plain=plain: (reads.note(), plain(tensor))[1])
+        with reads:
+            fit()
+    return reads.readers
+
+
+@pytest.mark.parametrize("name", ["fetaliqa", "decoder"])
+def test_no_step_of_a_retraining_waits_for_the_device(name, stores, a_recipe, tmp_path, monkeypatch):
+    monkeypatch.setattr(Machine, "check_every", lambda _: 1000)
+    monkeypatch.setattr(progress_module, "WRITE_SECONDS", 1e9)  # written at stages and validations only
+
+    def fit(batch_size):
+        recipe = a_recipe(name, batch_size=batch_size, checked=True)
+        folder, model = tmp_path / str(batch_size), a_model(recipe)
+        held = [prepare_features(model, store, tmp_path) if can_cache(recipe) else None for store in stores]
+        return lambda: fit_model(
+            *(model, recipe, *stores, folder),
+            seed=1,
+            machine=QUIET,
+            features=held[0],
+            validation_features=held[1],
+            callbacks=(TrainingProgress(Progress(folder, 1)),),
+        )
+
+    few, many = (scalar_reads(fit(batch_size), monkeypatch) for batch_size in (16, 4))  # 10 and 46 steps
+    assert 0 < len(few) < 10  # the looks whether outlines are found, and the log, every tenth step
+    assert len(many) - len(few) <= 46 // 10, many
+
+
+def test_losses_are_read_together_when_the_file_is_written(stores, a_recipe, tmp_path, monkeypatch):
+    monkeypatch.setattr(progress_module, "WRITE_SECONDS", 1e9)
+    recipe, progress, losses = a_recipe(epochs=1), Progress(tmp_path, 1), []
+
+    class Note(Callback):
+        def on_train_batch_end(self, trainer, module, outputs, *_):
+            losses.append(round(float(outputs["loss"]), 5))
+
+    callbacks = (TrainingProgress(progress), Note())
+    fit_model(a_model(recipe), recipe, *stores, tmp_path, seed=1, machine=QUIET, callbacks=callbacks)
+    assert progress.values["losses"] == pytest.approx(losses)
+    assert json.loads(progress.file.read_text())["losses"] == progress.values["losses"]
+    assert set(progress.values["validation"]) == {"val_loss", "val_dice", "val_f1", "val_score"}
+
+
+def test_the_bar_shows_the_loss(stores, a_recipe, tmp_path, capsys):
+    recipe = a_recipe(epochs=1)
+    machine = replace(QUIET, progress=True)
+    fit_model(a_model(recipe), recipe, *stores, tmp_path, seed=1, machine=machine)
+    assert "train_loss=" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("threads", [0, 1, 3])
+def test_features_come_with_their_frames_in_order_whoever_gathers_them(threads, stores, a_recipe, tmp_path):
+    held = prepare_features(a_model(a_recipe("decoder")), stores[0], tmp_path)
+    joined = JoinedFeatures(held.maps[:7], (FeatureStore(held.maps[:7]), FeatureStore(held.maps[7:])))
+    batches = OrderedBatches(stores[0].frames, 5)
+    for store in (held, joined):
+        loaded = WithFeatures(loader(batches, None), store, threads)
+        items = list(loaded)
+        assert len(items) == len(loaded) == len(batches)
+        for item, plain in zip(items, batches):
+            assert torch.equal(item["images"], plain["images"])
+            assert np.array_equal(item["features"].numpy(), held.maps[plain["indices"].numpy()])
+
+
+def test_an_error_while_features_are_gathered_is_not_swallowed(stores, a_recipe, tmp_path, monkeypatch):
+    held = prepare_features(a_model(a_recipe("decoder")), stores[0], tmp_path)
+
+    def full(*_):
+        raise torch.OutOfMemoryError("pinned memory")
+
+    monkeypatch.setattr(FeatureStore, "gather", full)
+    with pytest.raises(torch.OutOfMemoryError, match="pinned memory"):
+        list(WithFeatures(loader(OrderedBatches(stores[0].frames, 5), None), held, 2))
+
+
 def test_every_tensor_of_a_batch_is_pinned(stores, a_recipe, monkeypatch):
     recipe = a_recipe()
     item = StepBatches(stores[0].frames, make_order(stores[0].frames, recipe, 1), recipe, 1)[0]
@@ -108,6 +261,21 @@ def test_loader_processes_are_the_usual_thing_on_cuda_only(cuda, asked, found, m
     machine = Machine(workers=asked)
     assert machine.loader_workers() == found
     assert machine.check_every() == (50 if cuda else 1)
+
+
+@pytest.mark.parametrize(
+    ("capability", "computed"), [((9, 0), "bf16-mixed"), ((8, 0), "bf16-mixed"), ((7, 5), "32-true")]
+)
+def test_training_is_in_bfloat16_on_cards_that_have_it_only(capability, computed, monkeypatch):
+    has_cards(monkeypatch, capability=capability)
+    assert Machine().precision_of(recipe_named("fetaliqa")) == computed
+    assert Machine(precision="bf16-mixed").precision_of(recipe_named("fetaliqa")) == "bf16-mixed"
+    assert Machine("cpu").precision_of(recipe_named("fetaliqa")) == "32-true"
+
+
+def test_several_processes_on_one_card_are_refused():
+    with pytest.raises(OptionError, match="device cuda:1 is one card; 2 processes cannot share it"):
+        Machine("cuda", devices=2, index=1)
 
 
 class Small(pl.LightningModule):
@@ -150,7 +318,7 @@ def test_averaged_weights_are_those_of_lightning_with_the_same_decay():
     assert same(before, ours._average_model.state_dict())
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+@pytest.mark.cuda
 def test_a_run_on_a_gpu_learns_and_goes_on_after_a_kill(stores, a_recipe, tmp_path):
     recipe, machine = a_recipe(epochs=6), Machine(accelerator="cuda", progress=False)
     scores = fit_model(a_model(recipe), recipe, *stores, tmp_path / "whole", seed=1, machine=machine)

@@ -21,7 +21,7 @@ from fetaliqa.experiments.evaluation import ALL_SWEEPS, MEASURED_SWEEPS
 from fetaliqa.experiments.frame_table import FrameTable, Labels, target_frames
 from fetaliqa.experiments.protocol import judge
 from fetaliqa.experiments.scorers import frame_scores
-from fetaliqa.inference.predictor import choose_device
+from fetaliqa.inference.devices import choose_device
 from fetaliqa.metrics.bootstrap import draw_cases
 from fetaliqa.models import Threshold
 from fetaliqa.models.preprocess import model_inputs
