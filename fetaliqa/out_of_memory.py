@@ -1,8 +1,10 @@
-"""Which errors say that a machine's or a card's memory ran out."""
+"""Which errors say that a machine's or a card's memory ran out, and how it is freed."""
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import gc
 
 import torch
 
@@ -28,3 +30,17 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, OSError):
         return error.errno == errno.ENOMEM
     return isinstance(error, RuntimeError) and any(sentence in str(error) for sentence in _SENTENCES)
+
+
+def free_memory(device: torch.device | None = None) -> None:
+    """Give memory that nothing refers to any more back to the device, for others too.
+
+    Objects that refer to each other, as a trainer and its module do, are collected first.
+
+    Args:
+        device: whose memory; None: the current CUDA device's, where there is one.
+    """
+    gc.collect()
+    if torch.cuda.is_available() and (device is None or device.type == "cuda"):
+        with contextlib.nullcontext() if device is None else torch.cuda.device(device):
+            torch.cuda.empty_cache()

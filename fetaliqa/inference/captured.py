@@ -17,9 +17,9 @@ from typing import Any
 
 import torch
 
-from fetaliqa.inference.halving import Clock, Compute, free_memory
+from fetaliqa.inference.halving import Clock, Compute
 from fetaliqa.inference.outputs import Outputs
-from fetaliqa.out_of_memory import is_out_of_memory
+from fetaliqa.out_of_memory import free_memory, is_out_of_memory
 
 LEAST = 8  # frames of the smallest recording
 WARM_UP = 3  # passes before recording, in which libraries choose their kernels and take their memory

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import time
 from collections.abc import Callable
@@ -12,7 +11,7 @@ import torch
 
 from fetaliqa.errors import DeviceFull
 from fetaliqa.inference.outputs import Outputs, joined
-from fetaliqa.out_of_memory import is_out_of_memory
+from fetaliqa.out_of_memory import free_memory, is_out_of_memory
 
 WHOLE_AGAIN_SECONDS = 60.0  # after which a whole batch is tried again
 
@@ -89,14 +88,6 @@ class HalvingForward:
             self.most = size
         self._until = self._clock() + WHOLE_AGAIN_SECONDS
         return size
-
-
-def free_memory(device: torch.device) -> None:
-    """Give memory that nothing uses back to the device, for others too."""
-    gc.collect()
-    if device.type == "cuda" and torch.cuda.is_available():
-        with torch.cuda.device(device):
-            torch.cuda.empty_cache()
 
 
 def device_full(device: torch.device) -> DeviceFull:

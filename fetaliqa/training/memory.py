@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-
-import torch
 
 from fetaliqa.errors import TrainingError
 from fetaliqa.out_of_memory import is_out_of_memory
@@ -42,10 +39,3 @@ def memory_watched(report: Report) -> Iterator[Report]:
         if is_out_of_memory(problem):
             raise memory_ran_out(stage) from problem
         raise
-
-
-def release_memory() -> None:
-    """Give back memory that nothing refers to any more: a trainer and its module refer to each other."""
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()

@@ -12,9 +12,8 @@ from typing import Any
 
 import torch
 
-from fetaliqa.out_of_memory import is_out_of_memory
+from fetaliqa.out_of_memory import free_memory, is_out_of_memory
 from fetaliqa.training.frames import Batch
-from fetaliqa.training.memory import release_memory
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +60,7 @@ class FramesAtOnce:
                 else:
                     raise
             logger.warning("memory is short: %s", told)
-            release_memory()
+            free_memory()
             again()
 
 

@@ -15,10 +15,11 @@ from fetaliqa.atomic import write_json
 from fetaliqa.datasets.labelled import LabelledData
 from fetaliqa.datasets.splits import Split
 from fetaliqa.models import EncoderModel, save_bundle
+from fetaliqa.out_of_memory import free_memory
 from fetaliqa.training.base import Base
 from fetaliqa.training.familiar import widen_reference
 from fetaliqa.training.features import FeatureStore, can_cache, prepare_features
-from fetaliqa.training.memory import Report, memory_watched, release_memory
+from fetaliqa.training.memory import Report, memory_watched
 from fetaliqa.training.recipe import Recipe
 from fetaliqa.training.robust import fit_checked
 from fetaliqa.training.run_card import make_card
@@ -156,7 +157,7 @@ def _trial(
     report: Report,
 ) -> None:
     def fit(used: Recipe) -> tuple[EncoderModel, dict[str, Any]]:
-        release_memory()  # of an attempt or a trial before, its loader processes included
+        free_memory()  # of an attempt or a trial before, its loader processes included
         # the model at hand is of the recipe that was asked for, and untrained once only
         trained = ready.pop() if ready and used is recipe else base.build(used, seed)
         scores = fit_model(
@@ -193,7 +194,7 @@ def _trial(
     if recipe.encoder == "full":
         widen_reference(model, train.frames)
     threshold, by_threshold = base.threshold, dict[str, float]()
-    release_memory()
+    free_memory()
     if recipe.choose_threshold:
         report("choose threshold", 0, 1)
         chosen, by_threshold = choose_threshold(model, validation.frames, device=machine.device)

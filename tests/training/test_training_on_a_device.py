@@ -23,10 +23,10 @@ from fetaliqa.errors import OptionError, TrainingError
 from fetaliqa.learning import progress as progress_module
 from fetaliqa.learning.callback import TrainingProgress
 from fetaliqa.learning.progress import Progress
+from fetaliqa.out_of_memory import free_memory
 from fetaliqa.training.averaging import Averaging
 from fetaliqa.training.batches import OrderedBatches, StepBatches, loader, make_order
 from fetaliqa.training.features import FeatureStore, JoinedFeatures, WithFeatures, can_cache, prepare_features
-from fetaliqa.training.memory import release_memory
 from fetaliqa.training.recipe import recipe_named
 from fetaliqa.training.trainer import Machine, fit_model
 
@@ -109,7 +109,7 @@ def test_loader_processes_are_started_once_for_all_epochs(stores, a_recipe, tmp_
     recipe = a_recipe(epochs=3)
     fit_model(a_model(recipe), recipe, *stores, tmp_path, seed=5, machine=replace(QUIET, workers=2))
     assert len(started) == 2 + 2  # to train and to validate
-    release_memory()
+    free_memory()
     assert not any(process.is_alive() for process in started)
 
 
