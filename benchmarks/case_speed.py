@@ -109,20 +109,19 @@ class StandInStudent:
     """Assesses every frame with the compact model that ships, then has the large model assess a given share."""
 
     def __init__(self, share: float) -> None:
-        from fetaliqa.inference.predictor import Predictor
         from fetaliqa.models import Bundle
         from fetaliqa.models.store import resolve_bundle
+        from fetaliqa.student.folder import Screening, Student
         from fetaliqa.student.search import ScreenLimits
 
         self.limits = ScreenLimits(floor=0.5, margin=1.0)
         self.fingerprint, self.seconds, self._share = "", 0.0, share
-        self._predictor = Predictor(Bundle.open(resolve_bundle("abdomen")), "cpu")
+        bundle = Bundle.open(resolve_bundle("abdomen"))
+        self._student = Student(bundle, Screening(self.limits, "", {}, {}), self.limits, "cpu")
 
     def guess(self, sweep: Any, indices: np.ndarray) -> np.ndarray:
         """1 for the share of frames to assess, else 0."""
-        from fetaliqa.inference.frame_quality import frame_quality
-
-        _, seconds = timed(lambda: frame_quality(sweep, self._predictor, indices))
+        _, seconds = timed(lambda: self._student.guess(sweep, indices))
         self.seconds += seconds
         due = np.floor(np.arange(1, len(indices) + 1) * self._share + 0.5)
         return np.diff(due, prepend=0.0)

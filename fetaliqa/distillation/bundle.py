@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from fetaliqa.distillation.agreement import agreement
 from fetaliqa.distillation.answers import Answers, AnswerStore, answers_on
@@ -35,6 +36,7 @@ from fetaliqa.models.hashing import short
 from fetaliqa.models.records import to_json
 from fetaliqa.models.reference import fit_reference
 from fetaliqa.student.folder import SCREENING, TEACHER, Screening, Teacher
+from fetaliqa.student.guess import promise
 from fetaliqa.training.compact import CompactRecipe, train_compact
 
 STEP = 3  # training cases: every third frame; neighbours teach nearly the same, and the teacher is what takes time
@@ -153,19 +155,19 @@ def _held_out(
     def cases() -> Iterator[tuple[Answers, Answers]]:
         for source, answers in zip(sources, store.each(sources, 1, progress)):
             own = answers_on(source.sweep(1), distilled)
-            known.append(known_sweeps(answers, own))
+            known.append(known_sweeps(answers, promise(distilled, torch.from_numpy(answers.squares))))
             yield answers, own
 
     return agreement(cases()), screening_on(known)
 
 
-def known_sweeps(teacher: Answers, student: Answers) -> list[KnownSweep]:
-    """The sweeps of a case, with the student's quality beside the teacher's."""
+def known_sweeps(teacher: Answers, guessed: np.ndarray) -> list[KnownSweep]:
+    """The sweeps of a case, with the student's guesses, float [N], beside the teacher's quality."""
     return [
         KnownSweep(
             teacher.quality[start:stop].astype(float),
             teacher.positive[start:stop],
-            student.quality[start:stop].astype(float),
+            guessed[start:stop],
         )
         for start, stop in teacher.ranges.tolist()
     ]

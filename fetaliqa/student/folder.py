@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from fetaliqa.errors import BundleError
-from fetaliqa.inference.frame_quality import frame_quality
+from fetaliqa.geometry import SquareGrid
 from fetaliqa.inference.predictor import Predictor
 from fetaliqa.models.bundle import Bundle
 from fetaliqa.models.card import BundleCard
@@ -19,10 +19,12 @@ from fetaliqa.models.hashing import SHA256_PATTERN, short
 from fetaliqa.models.records import from_json
 from fetaliqa.models.store import STUDENT_FOLDER
 from fetaliqa.student import AUTO, NONE
+from fetaliqa.student.guess import promise
 from fetaliqa.student.search import ScreenLimits
 from fetaliqa.sweep import Sweep
 
 logger = logging.getLogger(__name__)
+CHUNK = 64  # frames taken to the model's grid at a time
 TEACHER, SCREENING = "teacher", "screening"  # in a distilled bundle's card, under metrics
 
 
@@ -101,13 +103,15 @@ class Student:
         return Predictor(self._bundle, self._device)
 
     def guess(self, sweep: Sweep, indices: np.ndarray) -> np.ndarray:
-        """Guessed quality of chosen frames, float [N], 0 to 1: the quality of the student's own outlines.
+        """Guessed quality of chosen frames, float [N], 0 to 1; see :func:`promise`.
 
         Args:
             sweep: the frames.
             indices: frame numbers, int [N].
         """
-        return frame_quality(sweep, self._predictor, indices)
+        grid = SquareGrid(int(sweep.frames.shape[1]), int(sweep.frames.shape[2]), self._predictor.image_size)
+        parts = np.array_split(indices, max(1, -(-len(indices) // CHUNK)))
+        return np.concatenate([promise(self._predictor, grid.to_square(sweep.frames[part])) for part in parts])
 
 
 def teacher_of(card: BundleCard, folder: Path) -> Teacher:

@@ -22,7 +22,7 @@ COMMANDS = [
     "serve nowhere",
     "serve . --conf no_such_setting 1",
     "distill nowhere",
-    "distill --passes 0",
+    "distill --steps 0",
     "distill --model no-such-model",
     "evaluate no-such-model .",
     "evaluate demo nowhere",

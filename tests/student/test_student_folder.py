@@ -13,8 +13,9 @@ from bundle_cards import a_card
 from students import LIMITS, save_student
 
 from fetaliqa.errors import BundleError, OptionError
-from fetaliqa.inference import AssessmentService, AssessOptions, Predictor, assess
-from fetaliqa.models import Bundle, build_segmentation, save_bundle
+from fetaliqa.geometry import SquareGrid
+from fetaliqa.inference import AssessmentService, AssessOptions
+from fetaliqa.models import Bundle, build_segmentation, normalise, save_bundle
 from fetaliqa.models.store import publish_bundle
 from fetaliqa.student import AUTO, NONE
 from fetaliqa.student.folder import Student, open_student
@@ -36,13 +37,16 @@ def a_sweep(count: int = 6) -> Sweep:
     return sweep_from_array(frames, (1.0, 1.0), case_id="noise")
 
 
-def test_a_student_guesses_the_quality_of_its_own_assessment(bundle, tmp_path) -> None:
+def test_a_student_guesses_by_whether_a_frame_shows_the_plane_and_by_its_outlines_peak(bundle, tmp_path) -> None:
     own = save_student(tmp_path / "student", bundle)
-    sweep = a_sweep()
-    guessed = Student.open(tmp_path / "student", bundle, "cpu").guess(sweep, np.array([1, 4]))
-    record = assess(sweep, Predictor(own, "cpu")).record
-    assert guessed == pytest.approx([record["frames"][frame]["quality"] for frame in (1, 4)], abs=1e-4)
-    assert guessed[0] != guessed[1]
+    sweep = a_sweep(70)
+    guessed = Student.open(tmp_path / "student", bundle, "cpu").guess(sweep, np.arange(1, 70))
+    squares = SquareGrid(96, 120, 64).to_square(sweep.frames[1:])
+    with torch.inference_mode():
+        outputs = own.load_model().eval().outputs(normalise(squares))
+    plane, peak = torch.sigmoid(outputs.plane / 2), torch.sigmoid(outputs.outline).amax(dim=(1, 2, 3))
+    assert guessed == pytest.approx(((plane + peak) / 2).numpy(), abs=1e-4)
+    assert len(set(guessed)) > 60
 
 
 def test_a_student_in_the_bundle_is_found_and_leaves_the_bundle_the_same(bundle) -> None:
