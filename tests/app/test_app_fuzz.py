@@ -31,7 +31,7 @@ from fetaliqa.labels import LabelStore
 ROUNDS = 4  # through all calls
 EXAMPLES = 4  # of each call in a round, as described and again as not described
 SECONDS = float(os.environ.get("FETALIQA_FUZZ_SECONDS", "0"))  # 0: the suite's own
-MOST_SECONDS = 60.0  # of the suite's own; a machine that is busy sends fewer, of every call
+MOST_SECONDS = 30.0  # of the suite's own; a machine that is busy sends fewer, of every call
 PROCESS_STARTING = {"/train/{model}", "/scoring/{method}", "/batch/infer/{model}", "/export/"}
 FEW = 1  # example in a round of a call that starts a process
 STOPS = ("/train/", "/scoring/", "/batch/infer")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import requests
@@ -17,6 +18,8 @@ HEAD = (
     "PUT {target} HTTP/1.1\r\nHost: {host}\r\nContent-Type: multipart/form-data; boundary=frame\r\n"
     "Content-Length: 4000000\r\n\r\n--frame\r\n"
 )
+
+SECONDS = 30  # in which a busy server notices the uploads that were begun
 
 
 @contextlib.contextmanager
@@ -32,6 +35,9 @@ def begun_uploads(server: Server, target: str, count: int):
 def test_a_label_is_saved_while_all_places_of_image_uploads_are_taken(server: Server, tmp_path) -> None:
     large = b"\0" * 1_500_000
     with begun_uploads(server, "/datastore/image?image=slow", RECEIVED["image"]):
+        deadline = time.monotonic() + SECONDS
+        while server.call("PUT", "/session/", files={"files": ("x.mha", large)}).status != 503:
+            assert time.monotonic() < deadline, "the begun uploads are not counted"
         for method, target, field in (
             ("PUT", "/datastore/image?image=one", "file"),
             ("PUT", "/session/", "files"),
