@@ -9,7 +9,7 @@ STAMP := $(VENV)/.installed-$(shell cat pyproject.toml constraints.txt | cksum |
 
 ORTHANC_PLUGIN := /usr/share/orthanc/plugins/libOrthancDicomWeb.so
 
-.PHONY: help install serve shell test test-fast test-full-size test-dicom orthanc lint format sample-data clean
+.PHONY: help install serve shell test test-fast test-full-size test-long test-dicom orthanc lint format sample-data clean
 
 help:
 	@echo "make serve      set everything up and serve sample-data/ on http://$(HOST):$(PORT)"
@@ -43,10 +43,14 @@ test: lint test-fast test-full-size
 
 # One torch thread per worker: two workers share the cores instead of fighting over them.
 test-fast: install
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not full_size and not orthanc" -q
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not full_size and not orthanc and not long" -q
 
 test-full-size: install
 	$(BIN)/python -m pytest -m full_size -q
+
+# What repeats at length what other tests check; not part of `make test`.
+test-long: install
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m long -q
 
 # The tests start an Orthanc of their own, on a free port and an empty storage.
 test-dicom: install orthanc

@@ -188,6 +188,7 @@ def test_without_its_extra_the_command_says_what_to_install(
     assert "lightning not installed; training needs `pip install fetaliqa[train]`" in capsys.readouterr().err
 
 
+@pytest.mark.long  # two processes: tests/training/test_fit_model.py, tests/learning/test_retraining.py
 def test_torchrun_trains_one_model_with_two_processes(data_folder, base_bundle, tmp_path):
     out = tmp_path / "run"
     asked = quick(data_folder, base_bundle, out, "--devices", "2", "--strategy", "ddp", "--json")
