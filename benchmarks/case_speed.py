@@ -117,7 +117,7 @@ class StandInStudent:
         self.limits = ScreenLimits(floor=0.5, margin=1.0)
         self.fingerprint, self.seconds, self._share = "", 0.0, share
         bundle = Bundle.open(resolve_bundle("abdomen"))
-        self._student = Student(bundle, Screening(self.limits, "", {}, {}), self.limits, "cpu")
+        self._student = Student(bundle, Screening(self.limits, "", {}, {}), "cpu")
 
     def guess(self, sweep: Any, indices: np.ndarray) -> np.ndarray:
         """1 for the share of frames to assess, else 0."""

@@ -63,16 +63,17 @@ class Student:
 
     Args:
         bundle: the distilled one.
-        screening: what its card says of it.
-        limits: how far its guesses are trusted.
+        screening: what its card says of it; it has limits.
         device: see ``Predictor``.
 
     Attributes:
+        limits: how far its guesses are trusted.
         fingerprint: of the bundle.
     """
 
-    def __init__(self, bundle: Bundle, screening: Screening, limits: ScreenLimits, device: str = "auto") -> None:
-        self.card, self.screening, self.limits = bundle.card, screening, limits
+    def __init__(self, bundle: Bundle, screening: Screening, device: str = "auto") -> None:
+        assert screening.limits is not None
+        self.card, self.screening, self.limits = bundle.card, screening, screening.limits
         self.fingerprint = bundle.fingerprint
         self._bundle, self._device = bundle, device
 
@@ -96,7 +97,7 @@ class Student:
         if screening.limits is None:
             raise BundleError(f"{folder}: this bundle cannot screen frames: {screening.reason}")
         own.check_files()
-        return cls(own, screening, screening.limits, device)
+        return cls(own, screening, device)
 
     @cached_property
     def _predictor(self) -> Predictor:

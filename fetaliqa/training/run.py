@@ -70,62 +70,49 @@ def execute(
     Raises:
         TrainingError, OptionError, SweepError, WeightsError: see the parts.
     """
-    with memory_watched(report) as noted:
-        return _execute(
-            *(folder, data, base, request, recipe, split, machine, noted, processes, callbacks, say),
-        )
+    with memory_watched(report) as report:
+        size = base.architecture.vision.image_size
+        wanted, checked = store_requests(recipe, size, request.seed)
+        frames = Path(request.frames)
 
-
-def _execute(
-    folder: Path,
-    data: LabelledData,
-    base: Base,
-    request: RunRequest,
-    recipe: Recipe,
-    split: Split,
-    machine: Machine,
-    report: Report,
-    processes: int,
-    callbacks: tuple[Callback, ...],
-    say: Callable[[str], None],
-) -> dict[str, Any]:
-    size = base.architecture.vision.image_size
-    wanted, checked = store_requests(recipe, size, request.seed)
-    frames = Path(request.frames)
-
-    def prepare(stage: str, part: str, store: StoreRequest) -> FrameStore:
-        report(stage, 0, len(split.part(part)))
-        return prepare_frames(
-            data,
-            split.part(part),
-            store,
-            frames,
-            processes=processes,
-            progress=lambda done, total: report(stage, done, total),
-        )
-
-    train = prepare("prepare training frames", "train", wanted)
-    validation = prepare("prepare validation frames", "validation", checked)
-    trials = []
-    for number in range(request.trials):
-        trial = folder / f"trial-{number}"
-        if not (trial / SUMMARY).is_file():
-            model = base.build(recipe, request.seed + number)
-            features: list[FeatureStore | None] = [None, None]
-            if request.feature_cache and can_cache(recipe):
-                features = [_cached(model, store, frames, machine, report) for store in (train, validation)]
-            seed = request.seed + number
-            _trial(
-                *(trial, model, base, data, request, recipe, train, validation, seed, machine, features),
-                *(callbacks, say, report),
+        def prepare(stage: str, part: str, store: StoreRequest) -> FrameStore:
+            report(stage, 0, len(split.part(part)))
+            return prepare_frames(
+                data,
+                split.part(part),
+                store,
+                frames,
+                processes=processes,
+                progress=lambda done, total: report(stage, done, total),
             )
-        if (trial / SUMMARY).is_file():
-            trials.append(json.loads((trial / SUMMARY).read_text(encoding="utf-8")))
-    if not main_process():
-        return {}
-    summary = {"trials": trials, "train": train.summary(), "validation": validation.summary(), **_spread(trials)}
-    write_json(folder / SUMMARY, summary)
-    return summary
+
+        train = prepare("prepare training frames", "train", wanted)
+        validation = prepare("prepare validation frames", "validation", checked)
+        trials = []
+        for number in range(request.trials):
+            trial = folder / f"trial-{number}"
+            if not (trial / SUMMARY).is_file():
+                model = base.build(recipe, request.seed + number)
+                features: list[FeatureStore | None] = [None, None]
+                if request.feature_cache and can_cache(recipe):
+                    features = [_cached(model, store, frames, machine, report) for store in (train, validation)]
+                seed = request.seed + number
+                _trial(
+                    *(trial, model, base, data, request, recipe, train, validation, seed, machine, features),
+                    *(callbacks, say, report),
+                )
+            if (trial / SUMMARY).is_file():
+                trials.append(json.loads((trial / SUMMARY).read_text(encoding="utf-8")))
+        if not main_process():
+            return {}
+        summary = {
+            "trials": trials,
+            "train": train.summary(),
+            "validation": validation.summary(),
+            **_spread(trials),
+        }
+        write_json(folder / SUMMARY, summary)
+        return summary
 
 
 def _cached(
