@@ -1,4 +1,4 @@
-"""Frame metrics, ranking, calibration, confidence intervals, and the ACOUSLIC-AI challenge's metrics."""
+"""Metrics, frame tables and reports of a model on labelled cases."""
 
 from __future__ import annotations
 

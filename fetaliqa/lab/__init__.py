@@ -1,1 +1,1 @@
-"""Measured results: what a model does on held-out cases."""
+"""Research: tables of the paper, distillation, phantoms, still images, baselines, label efficiency."""

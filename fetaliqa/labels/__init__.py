@@ -1,4 +1,4 @@
-"""What annotators said about which frame: records, their versions on disk, and how far raters agree."""
+"""Labels that people made: frame records, label versions, studies folders, agreement of raters."""
 
 from fetaliqa.labels.frame_record import FrameLabel, FrameRecord, parse_record
 from fetaliqa.labels.label_store import LabelStore

@@ -1,4 +1,4 @@
-"""Geometry of a frame, its outline and circumference, its quality, and the ranking of frames."""
+"""Measurements on a frame: square grid, field of view, ellipse, circumference, frame quality, frame ranking."""
 
 from __future__ import annotations
 

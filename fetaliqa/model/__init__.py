@@ -1,4 +1,4 @@
-"""Models: the FetalCLIP image encoder with adapters and heads, its weights, and model bundles.
+"""Networks, FetalCLIP weights, LoRA adapters, and model bundles.
 
 Build one to train with ``build_segmentation`` or ``build_classification``; save it with ``save_bundle``; use it
 with ``Bundle.open(path).load_model()``.

@@ -1,1 +1,1 @@
-"""Pictures for people: ``picture``, frames with outlines; ``contact_sheet``, one per case; ``evaluation_html``."""
+"""Pictures of frames with outlines, contact sheets, quality curves, HTML reports."""

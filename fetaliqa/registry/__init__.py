@@ -1,4 +1,4 @@
-"""Bundles in use: the model store, publishing and rollback, and the service that assesses files with them."""
+"""Models in use: model store, publishing and rollback, assessment service."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""From corrections to a better model: retraining, the gate before publishing, and what is told of it meanwhile."""
+"""Retraining from confirmed labels: replay, candidate, gate, progress."""

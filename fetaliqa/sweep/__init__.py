@@ -1,4 +1,4 @@
-"""Sweeps on disk: reading frames from any of the formats in use, and masks on the same grid."""
+"""Sweep files: frames, pixel spacing and sweep borders of every format; masks on the same grid."""
 
 from fetaliqa.sweep.masks import MASK_SUFFIXES, read_masks, write_masks
 from fetaliqa.sweep.sweep_ranges import Ranges, SweepsOption, parse_ranges

@@ -1,1 +1,1 @@
-"""Distillation: a small student learns, from a large model's own answers, which frames are worth its while."""
+"""Distillation: a compact bundle that learns from the outputs of a larger model, and screens frames for it."""

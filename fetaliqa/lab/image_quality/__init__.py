@@ -1,4 +1,4 @@
-"""Classic quality measures of a picture, as honest baselines on the same frames.
+"""No-reference image quality measures as baselines of frame classification.
 
 ``classic_scores`` gives each frame a figure per measure; ``evaluate_classic`` chooses direction and threshold of
 each on validation frames and reports ROC-AUC, AP and F1 on test frames.

@@ -1,4 +1,4 @@
-"""Real still images: what they show, who was scanned, their outlines and licences, and how they train a model."""
+"""Real still images: sources, outlines, licences, splits and augmentation."""
 
 from fetaliqa.lab.stills.still_catalogue import read_catalogue
 from fetaliqa.lab.stills.still_image import Plane, Still
