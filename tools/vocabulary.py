@@ -1,7 +1,4 @@
-"""Checks the words of documentation, command-line help and messages against ``tools/vocabulary.toml``.
-
-``python tools/vocabulary.py`` prints ``file:line: "what is written": say what to say``, and ends with exit code 1.
-"""
+"""Checks words of pages, help and messages against ``tools/vocabulary.toml``; ends with 1 if it finds any."""
 
 from __future__ import annotations
 
@@ -15,56 +12,45 @@ from typing import Any
 import tomllib
 
 ROOT = Path(__file__).resolve().parents[1]
-
-
-def main() -> int:
-    """Check the whole repository."""
-    settings = tomllib.loads((ROOT / "tools/vocabulary.toml").read_text(encoding="utf-8"))
-    problems = list(check(ROOT, settings))
-    for problem in problems:
-        print(problem)  # noqa: T201
-    return 1 if problems else 0
+QUOTED = re.compile(r"^```.*?^```|^ {4}(?![-*] )[^\n]*$|`[^`\n]*`", re.MULTILINE | re.DOTALL)  # code and output
 
 
 def check(root: Path, settings: dict[str, Any]) -> Iterator[str]:
-    """Yield one sentence for each word that is to be avoided."""
-    for scope in sorted({scope for rule in settings["rules"] for scope in rule["scopes"]}):
-        rules = [
-            (re.compile(rule["avoid"].replace(" ", r"\s+"), re.I), rule["say"])
-            for rule in settings["rules"]
-            if scope in rule["scopes"]
-        ]
-        for place, text in _texts(root, scope, settings["scopes"]):
-            for pattern, say in rules:
+    """Yield ``file:line: "what is written": say what to say`` for each word that is to be avoided."""
+    for rule in settings["rules"]:
+        pattern = re.compile(rule["avoid"].replace(" ", r"\s+"), re.IGNORECASE)
+        for scope in rule["scopes"]:
+            for name, first, text in _texts(root, scope, settings["scopes"]):
                 for match in pattern.finditer(text):
-                    line = text.count("\n", 0, match.start()) + 1
-                    yield f'{place.format(line=line)}: "{" ".join(match.group().split())}": say {say}'
+                    line = first + text.count("\n", 0, match.start())
+                    yield f'{name}:{line}: "{" ".join(match.group().split())}": say {rule["say"]}'
 
 
-def _texts(root: Path, scope: str, scopes: dict[str, list[str]]) -> Iterator[tuple[str, str]]:
-    """Yield (where, text) of a scope; ``{line}`` in the first stands for the line of the text."""
+def _texts(root: Path, scope: str, scopes: dict[str, list[str]]) -> Iterator[tuple[str, int, str]]:
+    """Yield name, line and text of all that a scope holds."""
     if scope == "cli":
         sys.path.insert(0, str(ROOT / "tools/docs"))
         from cli_reference import page
 
-        yield "help of the command line:{line}", page()
+        yield "help of the command line", 1, page()
         return
     excluded = {path for pattern in scopes["exclude"] for path in root.glob(pattern)}
     for path in sorted({path for pattern in scopes[scope] for path in root.glob(pattern)} - excluded):
-        name, text = path.relative_to(root), path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8")
         if path.suffix == ".py":
-            yield from ((f"{name}:{line}", message) for line, message in _messages(text))
+            yield from ((str(path.relative_to(root)), *message) for message in _messages(text))
         else:
-            yield f"{name}:{{line}}", text
+            yield str(path.relative_to(root)), 1, QUOTED.sub(lambda code: re.sub(r"[^\n]", "\0", code[0]), text)
 
 
 def _messages(source: str) -> Iterator[tuple[int, str]]:
-    tree = ast.parse(source)
-    docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
-    for node in ast.walk(tree):
+    nodes = list(ast.walk(ast.parse(source)))
+    docstrings = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
+    for node in nodes:
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
             yield node.lineno, node.value
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    problems = list(check(ROOT, tomllib.loads((ROOT / "tools/vocabulary.toml").read_text(encoding="utf-8"))))
+    raise SystemExit("\n".join(problems) if problems else 0)

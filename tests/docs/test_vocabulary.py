@@ -58,3 +58,9 @@ def test_every_rule_of_the_project_has_a_scope_and_a_replacement() -> None:
         assert rule["say"]
         assert set(rule["scopes"]) <= {"docs", "cli", "messages"}
         assert rule["scopes"]
+
+
+def test_code_and_output_in_a_page_are_quotations(tmp_path: Path) -> None:
+    (tmp_path / "page.md").write_text("`picture quality`\n\n    picture quality\n\n```\npicture quality\n```\n")
+
+    assert list(vocabulary.check(tmp_path, settings("docs"))) == []
