@@ -44,7 +44,7 @@ def features(model: Any, images: torch.Tensor, kept: torch.Tensor | None) -> lis
 
 def answers(model: Any, squares: torch.Tensor, drop: bool) -> np.ndarray:
     """Probabilities [N, S, S] of a case."""
-    from fetaliqa.models import normalise
+    from fetaliqa.model import normalise
 
     vision = model.architecture.vision
     kept = torch.nonzero(seen_tokens(squares, vision.patch_size))[:, 0] if drop else None
@@ -68,17 +68,17 @@ def answers(model: Any, squares: torch.Tensor, drop: bool) -> np.ndarray:
 
 def compare(seeds: list[int]) -> dict[str, Any]:
     """The demo model's answers with and without black tokens."""
-    from fetaliqa.datasets.thinned import phantom_case
-    from fetaliqa.geometry import SquareGrid
     from fetaliqa.inference.predictor import Predictor
-    from fetaliqa.models import Bundle
-    from fetaliqa.models.store import resolve_bundle
+    from fetaliqa.lab.phantom.phantom_excerpt import subsampled_phantom
+    from fetaliqa.measure.square_grid import SquareGrid
+    from fetaliqa.model import Bundle
+    from fetaliqa.registry.model_store import resolve_bundle
 
     predictor = Predictor(Bundle.open(resolve_bundle("demo")), "cpu", precision="fp32")
     threshold = predictor.card.threshold
     dice, flips, frames, kept = [], 0, 0, []
     for seed in seeds:
-        case = phantom_case(seed, 1).case
+        case = subsampled_phantom(seed, 1).case
         grid = SquareGrid(case.frames.shape[1], case.frames.shape[2], predictor.image_size)
         squares = grid.to_square(case.frames[case.frames.any(axis=(1, 2))])
         kept.append(float(seen_tokens(squares, predictor.model.architecture.vision.patch_size).float().mean()))

@@ -29,9 +29,9 @@ from timing import Clock, described, machine, peak_gib, timed
 
 def stages(predictor: Any, sweep: Any) -> dict[str, float]:
     """Seconds by stage of our own pipeline, taken apart."""
-    from fetaliqa.geometry import SquareGrid
-    from fetaliqa.inference.measuring import FrameAssessor
-    from fetaliqa.models import normalise
+    from fetaliqa.inference.frame_measurement import FrameAssessor
+    from fetaliqa.measure.square_grid import SquareGrid
+    from fetaliqa.model import normalise
 
     frames, threshold = sweep.frames, predictor.card.threshold
     clock, grid = Clock(predictor.device), SquareGrid(frames.shape[1], frames.shape[2], SIZE)
@@ -109,10 +109,10 @@ class StandInStudent:
     """Assesses every frame with the compact model that ships, then has the large model assess a given share."""
 
     def __init__(self, share: float) -> None:
-        from fetaliqa.models import Bundle
-        from fetaliqa.models.store import resolve_bundle
-        from fetaliqa.student.folder import Screening, Student
-        from fetaliqa.student.search import ScreenLimits
+        from fetaliqa.inference.screened_search import ScreenLimits
+        from fetaliqa.inference.student import Screening, Student
+        from fetaliqa.model import Bundle
+        from fetaliqa.registry.model_store import resolve_bundle
 
         self.limits = ScreenLimits(floor=0.5, margin=1.0)
         self.fingerprint, self.seconds, self._share = "", 0.0, share
@@ -129,10 +129,10 @@ class StandInStudent:
 
 def measure(count: int, baseline_count: int, searched: int, share: float, screened_share: float) -> dict[str, Any]:
     """Everything, as one JSON object."""
+    from fetaliqa.allocator import keep_freed_memory
     from fetaliqa.inference.assessment import assess
-    from fetaliqa.inference.options import AssessOptions
+    from fetaliqa.inference.assessment_options import AssessOptions
     from fetaliqa.inference.predictor import Predictor
-    from fetaliqa.memory import keep_freed_memory
     from fetaliqa.sweep import sweep_from_array
 
     def sweep_of(some: np.ndarray, ranges: Any = None) -> Any:

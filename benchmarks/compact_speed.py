@@ -39,13 +39,13 @@ def phantom_sweep(path: Path, count: int) -> Path:
     """Write a compressed sweep of so many lit frames of phantoms; few frames are every n-th of one."""
     import SimpleITK
 
-    from fetaliqa.datasets.phantom import PhantomSettings
-    from fetaliqa.datasets.thinned import phantom_case
+    from fetaliqa.lab.phantom import PhantomSettings
+    from fetaliqa.lab.phantom.phantom_excerpt import subsampled_phantom
 
     step = max(1, CASE_FRAMES // count)
     parts: list[np.ndarray] = []
     while sum(map(len, parts)) < count:
-        parts.append(phantom_case(71_000 + len(parts), step, PhantomSettings(scale="full")).case.frames)
+        parts.append(subsampled_phantom(71_000 + len(parts), step, PhantomSettings(scale="full")).case.frames)
     image = SimpleITK.GetImageFromArray(np.concatenate(parts)[:count])
     image.SetSpacing((*SPACING, 1.0))
     SimpleITK.WriteImage(image, str(path), useCompression=True)
@@ -97,8 +97,8 @@ def straightforward(path: Path, count: int) -> dict[str, Any]:
 
 def compact(path: Path, spec: str, repeats: int, device: str) -> dict[str, Any]:
     """The product's own way from the file to the written masks."""
-    from fetaliqa.inference import AssessmentService
     from fetaliqa.inference.assessment import assess
+    from fetaliqa.registry import AssessmentService
     from fetaliqa.sweep import read_sweep, sweep_from_array
 
     service = AssessmentService(spec, cache_dir=None, device=device)
@@ -129,9 +129,9 @@ def compact(path: Path, spec: str, repeats: int, device: str) -> dict[str, Any]:
 
 def stages(predictor: Any, path: Path) -> dict[str, float]:
     """Seconds by stage of the product's own pipeline, taken apart."""
-    from fetaliqa.geometry import SquareGrid
-    from fetaliqa.inference.measuring import FrameAssessor
-    from fetaliqa.inference.profile import ProfileMaker
+    from fetaliqa.inference.frame_measurement import FrameAssessor
+    from fetaliqa.inference.frame_profile import ProfileMaker
+    from fetaliqa.measure.square_grid import SquareGrid
     from fetaliqa.sweep import read_sweep
 
     clock, card = Clock(predictor.device), predictor.card.threshold
@@ -161,9 +161,9 @@ def stages(predictor: Any, path: Path) -> dict[str, float]:
 
 def agreement(frames: np.ndarray, predictor: Any, spec: str) -> dict[str, Any]:
     """How far probabilities and masks of some frames are from those of the layers as they were trained."""
-    from fetaliqa.geometry import SquareGrid
-    from fetaliqa.models import Bundle, normalise
-    from fetaliqa.models.store import resolve_bundle
+    from fetaliqa.measure.square_grid import SquareGrid
+    from fetaliqa.model import Bundle, normalise
+    from fetaliqa.registry.model_store import resolve_bundle
 
     plain = Bundle.open(resolve_bundle(spec)).load_model(merge=False, device=predictor.device)
     grid = SquareGrid(*frames.shape[1:], predictor.image_size)
@@ -193,7 +193,7 @@ def compared(ours: dict[str, Any], theirs: dict[str, Any]) -> dict[str, Any]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Measure and print."""
-    from fetaliqa.memory import keep_freed_memory
+    from fetaliqa.allocator import keep_freed_memory
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="abdomen", help="bundle of the compact model")

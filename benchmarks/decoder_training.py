@@ -24,8 +24,8 @@ def measure(encoder: str, memory: str, batch: int, steps: int, threads: int) -> 
     """Frames per second of forward and backward passes, after one that is not counted."""
     import torch
 
-    from fetaliqa.memory import keep_freed_memory
-    from fetaliqa.models import build_segmentation
+    from fetaliqa.allocator import keep_freed_memory
+    from fetaliqa.model import build_segmentation
 
     if memory == "kept":
         keep_freed_memory()
@@ -65,7 +65,7 @@ def main() -> None:
     if args.one:
         print(json.dumps(measure(*args.one, args.batch, args.steps, args.threads)))
         return
-    from fetaliqa.training.environment import environment
+    from fetaliqa.training.provenance import environment
 
     found = {}
     for encoder, memory in product(ENCODERS, MEMORY):

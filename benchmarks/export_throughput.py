@@ -25,12 +25,12 @@ from fetaliqa.datasets.acouslic_layout import (
     read_circumferences,
     write_circumferences,
 )
-from fetaliqa.datasets.phantom.dataset import write_dataset
-from fetaliqa.datasets.phantom.settings import PhantomSettings
-from fetaliqa.export.options import ExportOptions
-from fetaliqa.export.run import run_export
-from fetaliqa.export.selection import Selection
-from fetaliqa.export.source import ExportSource
+from fetaliqa.export.export_options import ExportOptions
+from fetaliqa.export.export_run import run_export
+from fetaliqa.export.export_source import ExportSource
+from fetaliqa.export.frame_selection import Selection
+from fetaliqa.lab.phantom.phantom_dataset import write_dataset
+from fetaliqa.lab.phantom.phantom_settings import PhantomSettings
 
 LIT_PER_CASE = 600  # at least; the rest of 840 slots is black padding
 

@@ -122,7 +122,7 @@ def profiled(device: torch.device) -> torch.profiler.profile:
 
 def small_model() -> Any:
     """The demo's architecture with random weights."""
-    from fetaliqa.models import build_segmentation
+    from fetaliqa.model import build_segmentation
 
     torch.manual_seed(0)
     return build_segmentation("demo", random_init=True).merged()
@@ -149,9 +149,9 @@ def flops_a_frame(model: Any, images: torch.Tensor) -> dict[str, float]:
 
 def encoder(predictor: Any, frames: np.ndarray, gflop: float, peak: float) -> dict[str, Any]:
     """The encoder on full batches: TFLOP/s and the share of the peak, kernel by kernel and recorded."""
-    from fetaliqa.geometry import SquareGrid
-    from fetaliqa.inference.captured import CapturedForward
-    from fetaliqa.models import normalise
+    from fetaliqa.inference.cuda_graphs import CapturedForward
+    from fetaliqa.measure.square_grid import SquareGrid
+    from fetaliqa.model import normalise
 
     device, model = predictor.device, predictor.model
     grid = SquareGrid(frames.shape[1], frames.shape[2], predictor.image_size)
@@ -243,10 +243,10 @@ def measure(device: torch.device, count: int, repeats: int, small: bool) -> dict
     """Everything, as one JSON object."""
     import SimpleITK
 
-    from fetaliqa.geometry import SquareGrid
     from fetaliqa.inference import assess
     from fetaliqa.inference.predictor import Predictor
-    from fetaliqa.models import normalise
+    from fetaliqa.measure.square_grid import SquareGrid
+    from fetaliqa.model import normalise
     from fetaliqa.sweep import sweep_from_array
 
     peak = peak_teraflops(device, small)

@@ -30,11 +30,11 @@ from replay import write_confirmed
 from straightforward import card_of, full_size_model
 
 IMPORTED = (
-    "fetaliqa.inference.service",
-    "fetaliqa.training.run",
-    "fetaliqa.learning.retrain",
+    "fetaliqa.registry.assessment_service",
+    "fetaliqa.training.training_run",
+    "fetaliqa.retraining.pipeline",
     "fetaliqa.cli.retrain",
-    "fetaliqa.datasets.phantom",
+    "fetaliqa.lab.phantom",
     *("SimpleITK", "nibabel", "pydicom", "open_clip", "isal", "monai.losses", "pytest", "lightning"),
 )
 SEEDS = (60_020, 60_021, 60_022, 60_023)  # phantoms whose truth is confirmed
@@ -54,7 +54,7 @@ sys.stdin.read()
 
 def versions(device: torch.device, small: bool) -> tuple[dict[str, Any], bool]:
     """What is installed here, and what cannot be imported."""
-    from fetaliqa.training.environment import environment
+    from fetaliqa.training.provenance import environment
 
     problems = {}
     for name in IMPORTED:
@@ -81,7 +81,7 @@ def some_frames(count: int, small: bool) -> np.ndarray:
 
 def retraining(device: torch.device, small: bool) -> tuple[dict[str, Any], bool]:
     """Assessments by a model beside which it is retrained on the same device."""
-    from fetaliqa.inference import AssessmentService
+    from fetaliqa.registry import AssessmentService
 
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
@@ -137,7 +137,7 @@ def write_bundle(folder: Path, small: bool) -> Path:
     """A bundle with random weights that holds its whole encoder."""
     from dataclasses import replace
 
-    from fetaliqa.models import BaseReference, build_segmentation, save_bundle
+    from fetaliqa.model import BaseReference, build_segmentation, save_bundle
 
     torch.manual_seed(0)
     model = build_segmentation("demo" if small else "fetalclip", random_init=True, encoder="full").eval()
@@ -148,9 +148,9 @@ def write_bundle(folder: Path, small: bool) -> Path:
 
 def write_studies(folder: Path) -> None:
     """Some frames of phantom cases, confirmed with their truth."""
-    from fetaliqa.datasets.phantom import PhantomSettings
-    from fetaliqa.training.phantom_data import SampledPhantoms
-    from fetaliqa.training.phantom_frames import Sampling
+    from fetaliqa.datasets.subsample import Sampling
+    from fetaliqa.lab.phantom import PhantomSettings
+    from fetaliqa.lab.phantom.phantom_data import SampledPhantoms
 
     phantoms = SampledPhantoms(SEEDS, Sampling(4, 2, 2), PhantomSettings(scale="half", sweeps=2))
     for seed in SEEDS:

@@ -23,10 +23,10 @@ from typing import Any
 
 from timing import machine
 
+from fetaliqa.batch.local_engine import cores
 from fetaliqa.datasets.acouslic_layout import IMAGES
-from fetaliqa.datasets.phantom.dataset import write_dataset
-from fetaliqa.datasets.phantom.settings import PhantomSettings
-from fetaliqa.scoring.local import cores
+from fetaliqa.lab.phantom.phantom_dataset import write_dataset
+from fetaliqa.lab.phantom.phantom_settings import PhantomSettings
 
 
 def many_cases(folder: Path, count: int, sweeps: int, seed: int) -> Path:
@@ -89,9 +89,9 @@ def contents(out: Path) -> dict[str, bytes]:
 
 def weights(case: Path, results: Path) -> dict[str, Any]:
     """Bytes of a case and of its results, and processor seconds of the steps around the model."""
-    from fetaliqa.inference import AssessmentService
-    from fetaliqa.report.contact_sheet import contact_sheet
-    from fetaliqa.scoring.marks import input_sha256
+    from fetaliqa.batch.done_marker import input_sha256
+    from fetaliqa.pictures.contact_sheet import contact_sheet
+    from fetaliqa.registry import AssessmentService
     from fetaliqa.sweep import read_sweep
 
     seconds: dict[str, float] = {}

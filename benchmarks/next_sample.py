@@ -19,12 +19,12 @@ import numpy as np
 import SimpleITK as sitk
 from tqdm import tqdm
 
-from fetaliqa.active.profiles import CaseProfile, ProfileFolder
-from fetaliqa.active.queue import LabelQueue
+from fetaliqa.active.annotation_queue import LabelQueue
+from fetaliqa.active.frame_profiles import CaseProfile, ProfileFolder
 from fetaliqa.active.strategies import STRATEGIES
-from fetaliqa.inference.profile import EMBEDDING_SIZE, FrameProfile
+from fetaliqa.inference.frame_profile import EMBEDDING_SIZE, FrameProfile
 from fetaliqa.labels import FrameLabel, FrameRecord, LabelStore
-from fetaliqa.labels.store import FOLDER
+from fetaliqa.labels.label_store import FOLDER
 
 MODEL = "0" * 64
 SWEEPS, SLOTS = 6, 140

@@ -123,8 +123,8 @@ def phantom_images(count: int) -> torch.Tensor:
     """Frames of a phantom as the encoder reads them, float32 [N, 3, 224, 224]."""
     from straightforward import SIZE, case_frames
 
-    from fetaliqa.geometry import SquareGrid
-    from fetaliqa.models import normalise
+    from fetaliqa.measure.square_grid import SquareGrid
+    from fetaliqa.model import normalise
 
     frames = case_frames(140)[0][:: 140 // count][:count]
     return normalise(SquareGrid(frames.shape[1], frames.shape[2], SIZE).to_square(frames)).contiguous()

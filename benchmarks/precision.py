@@ -51,7 +51,7 @@ class Int8Linear(nn.Module):
 
 def to_int8(visual: Any) -> None:
     """Round the blocks of an encoder, in place."""
-    from fetaliqa.inference.packed import ProjectedAttention
+    from fetaliqa.inference.packed_weights import ProjectedAttention
 
     for block in visual.transformer.resblocks:
         own = block.attn
@@ -78,11 +78,11 @@ def compare(seeds: list[int]) -> dict[str, Any]:
     """How far the demo model's assessments are from those in float32."""
     from case_speed import agreement
 
-    from fetaliqa.datasets.thinned import phantom_case
     from fetaliqa.inference import assess
     from fetaliqa.inference.predictor import Predictor
-    from fetaliqa.models import Bundle
-    from fetaliqa.models.store import resolve_bundle
+    from fetaliqa.lab.phantom.phantom_excerpt import subsampled_phantom
+    from fetaliqa.model import Bundle
+    from fetaliqa.registry.model_store import resolve_bundle
     from fetaliqa.sweep import sweep_from_array
 
     bundle = Bundle.open(resolve_bundle("demo"))
@@ -92,7 +92,7 @@ def compare(seeds: list[int]) -> dict[str, Any]:
     predictors[BF16_DECODER].model.decoder = Bf16Decoder(predictors[BF16_DECODER].model.decoder)
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in base if name != "fp32"}
     for seed in tqdm(seeds, desc="cases", disable=None):
-        case = phantom_case(seed, 1).case
+        case = subsampled_phantom(seed, 1).case
         sweep = sweep_from_array(case.frames, case.spacing, sweeps=case.ranges, case_id=case.case_id)
         reference = assess(sweep, predictors["fp32"])
         for name, cases in found.items():
@@ -120,7 +120,7 @@ def speed() -> dict[str, Any]:
     from straightforward import full_size_model
     from timing import machine
 
-    from fetaliqa.inference.packed import pack_encoder
+    from fetaliqa.inference.packed_weights import pack_encoder
     from fetaliqa.inference.precision import cpu_has_bf16, set_precision
 
     plain, images = full_size_model(), torch.randn(8, 3, 224, 224)

@@ -5,7 +5,7 @@ looking at, not for publishing).
 
     python benchmarks/real_images.py FOLDER --out real-images [--abdomen abdomen] [--head head] [--views 4]
 
-FOLDER holds the public sets that ``fetaliqa/datasets/stills/sources.py`` names; any of them may be missing.
+FOLDER holds the public sets that ``fetaliqa/lab/stills/still_sources.py`` names; any of them may be missing.
 """
 
 from __future__ import annotations
@@ -19,10 +19,8 @@ from typing import Any
 import cv2
 from tqdm import tqdm
 
-from fetaliqa.datasets.stills.catalogue import read_catalogue
-from fetaliqa.datasets.stills.parts import held_out
-from fetaliqa.datasets.stills.still import Still
-from fetaliqa.experiments.real_images import (
+from fetaliqa.inference import Predictor
+from fetaliqa.lab.real_image_evaluation import (
     Outcome,
     area_under_curve,
     negative_figures,
@@ -31,9 +29,11 @@ from fetaliqa.experiments.real_images import (
     overlays,
     rank_correlation,
 )
-from fetaliqa.inference import Predictor
-from fetaliqa.models import Bundle
-from fetaliqa.models.store import resolve_bundle
+from fetaliqa.lab.stills.shipped_split import held_out
+from fetaliqa.lab.stills.still_catalogue import read_catalogue
+from fetaliqa.lab.stills.still_image import Still
+from fetaliqa.model import Bundle
+from fetaliqa.registry.model_store import resolve_bundle
 
 Group = Callable[[Still], bool]
 ABDOMENS: dict[str, tuple[Group, bool]] = {

@@ -7,8 +7,8 @@ the gain in Dice is not sure (95 % interval by patient).
 
     python benchmarks/real_loop.py --data FOLDER --bundle BUNDLE [--centres Algeria Egypt] [--minutes 10]
 
-FOLDER holds the public sets that ``fetaliqa/datasets/stills/sources.py`` names. BUNDLE is a folder, or ``none``: a
-small network of FetalCLIP_SEG's layout with random weights; or ``imagenet``: the compact network before it has
+FOLDER holds the public sets that ``fetaliqa/lab/stills/still_sources.py`` names. BUNDLE is a folder, or ``none``:
+a small network of FetalCLIP_SEG's layout with random weights; or ``imagenet``: the compact network before it has
 learnt any outline. Both find nothing at all.
 """
 
@@ -37,18 +37,18 @@ import SimpleITK as sitk
 from tqdm import tqdm
 
 from fetaliqa.atomic import write_json
-from fetaliqa.datasets.stills.catalogue import read_catalogue
-from fetaliqa.datasets.stills.samples import native_mask, outlined, usable
-from fetaliqa.datasets.stills.split import leave_out
-from fetaliqa.datasets.stills.still import Still, read_grey
 from fetaliqa.errors import FetalIQAError, OptionError
-from fetaliqa.experiments.real_images import Outcome, outcome
+from fetaliqa.evaluation.bootstrap import draw_cases, percentile_interval
 from fetaliqa.inference import Predictor
-from fetaliqa.metrics.bootstrap import draw_cases, percentile_interval
-from fetaliqa.models import BaseReference, Bundle, BundleCard, TrainingData, load_architecture, save_bundle
-from fetaliqa.models.store import resolve_bundle
-from fetaliqa.training.base import open_base
-from fetaliqa.training.recipe import COMPACT, changed
+from fetaliqa.lab.real_image_evaluation import Outcome, outcome
+from fetaliqa.lab.stills.still_catalogue import read_catalogue
+from fetaliqa.lab.stills.still_image import Still, read_grey
+from fetaliqa.lab.stills.still_samples import native_mask, outlined, usable
+from fetaliqa.lab.stills.still_split import leave_out
+from fetaliqa.model import BaseReference, Bundle, BundleCard, TrainingData, load_architecture, save_bundle
+from fetaliqa.registry.model_store import resolve_bundle
+from fetaliqa.training.recipes import COMPACT, changed
+from fetaliqa.training.starting_weights import open_base
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 MODEL, ANATOMY = "fetalclip_seg", "abdomen"

@@ -19,12 +19,13 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from fetaliqa.atomic import atomic_path
-from fetaliqa.biometry import Ellipse
-from fetaliqa.inference import AssessmentResult, AssessmentService
-from fetaliqa.metrics.frames import dice
-from fetaliqa.models.home import default_model
-from fetaliqa.report.palette import ACCENT, BACKGROUND, MUTED, TEXT, WARN
-from fetaliqa.report.picture import frame_picture
+from fetaliqa.evaluation.frame_metrics import dice
+from fetaliqa.inference.case_result import AssessmentResult
+from fetaliqa.measure import Ellipse
+from fetaliqa.model.user_folders import default_model
+from fetaliqa.pictures.colours import ACCENT, BACKGROUND, MUTED, TEXT, WARN
+from fetaliqa.pictures.frame_picture import frame_picture
+from fetaliqa.registry import AssessmentService
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 IMAGES = REPOSITORY / "sample-data" / "images" / "stacked_fetal_ultrasound"

@@ -32,8 +32,8 @@ def turned(seeds):
     """Sampled phantoms with turned grey values."""
     from dataclasses import dataclass, replace
 
-    from fetaliqa.learning.replay import VALIDATION_FRAMES
-    from fetaliqa.training.phantom_data import SampledPhantoms
+    from fetaliqa.lab.phantom.phantom_data import SampledPhantoms
+    from fetaliqa.retraining.replay import VALIDATION_FRAMES
 
     @dataclass
     class Turned(SampledPhantoms):
@@ -60,7 +60,7 @@ def write_confirmed(
 def write_studies(folder: Path) -> None:
     """Two turned cases with confirmed frames; the first has exactly 20, half of them with an outline."""
     from fetaliqa.datasets.split_file import Split, write_split
-    from fetaliqa.learning.places import split_file
+    from fetaliqa.retraining.retraining_paths import split_file
 
     names = []
     for seed in ODD_SEEDS:
@@ -83,14 +83,14 @@ def main() -> int:
     args = parser.parse_args()
     os.environ["FETALIQA_HOME"] = str(args.work / "home")
 
-    from fetaliqa.datasets.phantom.seeds import TEST
-    from fetaliqa.learning.gate import GateGroup, compare
-    from fetaliqa.learning.replay import VALIDATION_FRAMES
-    from fetaliqa.learning.retrain import RetrainRequest, retrain
-    from fetaliqa.models import Bundle
-    from fetaliqa.models.publishing import candidate_folder
-    from fetaliqa.models.store import resolve_bundle
-    from fetaliqa.training.phantom_data import SampledPhantoms
+    from fetaliqa.lab.phantom.phantom_data import SampledPhantoms
+    from fetaliqa.lab.phantom.phantom_seeds import TEST
+    from fetaliqa.model import Bundle
+    from fetaliqa.registry.model_store import resolve_bundle
+    from fetaliqa.registry.publishing import candidate_folder
+    from fetaliqa.retraining.gate import GateGroup, compare
+    from fetaliqa.retraining.pipeline import RetrainRequest, retrain
+    from fetaliqa.retraining.replay import VALIDATION_FRAMES
 
     def say(text: str) -> None:
         print(text, file=sys.stderr, flush=True)

@@ -41,9 +41,9 @@ def searched(sweep: Any, record: dict[str, Any], shows: np.ndarray, student: Any
         shows: bool [T], where the anatomy is in truth.
         student: to search with; None: without.
     """
-    from fetaliqa.distillation.limits import Replay, is_found
     from fetaliqa.inference.case_search import CaseSearch
-    from fetaliqa.quality import rank_frames
+    from fetaliqa.lab.distillation.search_limits import Replay, is_found
+    from fetaliqa.measure import rank_frames
 
     frames, lit = record["frames"], np.flatnonzero(~sweep.padding)
     search = CaseSearch(sweep, lit, student)
@@ -64,8 +64,8 @@ def searched(sweep: Any, record: dict[str, Any], shows: np.ndarray, student: Any
 
 def screened(sweep: Any, record: dict[str, Any], shows: np.ndarray, student: Any) -> list[tuple[Any, Any]]:
     """What screening makes of each sweep of a case: of all frames that are outlined, and of the right ones."""
-    from fetaliqa.distillation.screening import ScreenReplay
     from fetaliqa.inference.case_screen import CaseScreen
+    from fetaliqa.lab.distillation.screening_replay import ScreenReplay
 
     frames, lit = record["frames"], np.flatnonzero(~sweep.padding)
     seen = looked_at(CaseScreen(sweep, lit, student), frames)
@@ -86,7 +86,7 @@ def screened(sweep: Any, record: dict[str, Any], shows: np.ndarray, student: Any
 
 def screening_told(rows: list[tuple[Any, Any]]) -> dict[str, Any]:
     """Figures of screening over all sweeps."""
-    from fetaliqa.distillation.screening import screening_figures
+    from fetaliqa.lab.distillation.screening_replay import screening_figures
 
     right = screening_figures([one for _, one in rows])
     return {
@@ -98,7 +98,7 @@ def screening_told(rows: list[tuple[Any, Any]]) -> dict[str, Any]:
 
 def told(rows: list[Row]) -> dict[str, Any]:
     """Figures of a search over all sweeps."""
-    from fetaliqa.distillation.limits import figures
+    from fetaliqa.lab.distillation.search_limits import figures
 
     true = [replay.found for replay, shows in rows if shows]
     return {
@@ -117,11 +117,11 @@ def main() -> int:
     parser.add_argument("--student", default="auto", help="folder, none, or auto: the bundle's (default)")
     args = parser.parse_args()
 
-    from fetaliqa.datasets.thinned import phantom_case
     from fetaliqa.inference import Predictor, assess
-    from fetaliqa.models import Bundle
-    from fetaliqa.models.store import resolve_bundle
-    from fetaliqa.student.folder import open_student
+    from fetaliqa.inference.student import open_student
+    from fetaliqa.lab.phantom.phantom_excerpt import subsampled_phantom
+    from fetaliqa.model import Bundle
+    from fetaliqa.registry.model_store import resolve_bundle
     from fetaliqa.sweep import sweep_from_array
 
     bundle = Bundle.open(resolve_bundle(args.model))
@@ -132,7 +132,7 @@ def main() -> int:
     screens = student is not None and student.limits.screen_floor is not None
     screen_rows: list[tuple[Any, Any]] = []
     for seed in tqdm(range(args.seed, args.seed + args.cases), desc="cases", disable=None):
-        case = phantom_case(seed, 1).case
+        case = subsampled_phantom(seed, 1).case
         sweep = sweep_from_array(case.frames, case.spacing, sweeps=case.ranges, case_id=case.case_id)
         record = assess(sweep, predictor).record
         shows = case.masks.any(axis=(1, 2))

@@ -150,12 +150,12 @@ def write_cases(studies: Path) -> list[str]:
     """The cases, unless they are there already; their ids, the phantom last."""
     samples = sorted((REPOSITORY / "sample-data" / "images").rglob("*.mha"))[:1]
     if not (studies / f"{PHANTOM}.mha").is_file():
-        from fetaliqa.datasets.thinned import phantom_case
+        from fetaliqa.lab.phantom.phantom_excerpt import subsampled_phantom
 
         studies.mkdir(parents=True, exist_ok=True)
         for sample in samples:
             shutil.copy2(sample, studies)
-        thin = phantom_case(71_000, 1)
+        thin = subsampled_phantom(71_000, 1)
         frames = np.zeros((SWEEPS * SLOTS, *thin.case.frames.shape[1:]), np.uint8)
         frames[thin.numbers] = thin.case.frames
         image = sitk.GetImageFromArray(frames.repeat(2, axis=1).repeat(2, axis=2))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from fetaliqa.datasets.phantom import PhantomSettings
-from fetaliqa.datasets.phantom.seeds import TRAIN
-from fetaliqa.datasets.stills.augment import Settings
-from fetaliqa.training.compact import CompactRecipe
+from fetaliqa.datasets.subsample import Sampling
+from fetaliqa.lab.phantom import PhantomSettings
+from fetaliqa.lab.phantom.phantom_seeds import TRAIN
+from fetaliqa.lab.stills.still_augmentation import Settings
+from fetaliqa.training.compact_training import CompactRecipe
 from fetaliqa.training.frame_head_fit import FrameHeadFit
-from fetaliqa.training.phantom_frames import Sampling
 
 PHANTOM = PhantomSettings(scale="half")
 PHANTOM_SEEDS = range(TRAIN, TRAIN + 120)

@@ -20,19 +20,19 @@ FOREGROUND = 0.06  # of the pixels of a frame, made so by a shift of the logits
 
 def case_frames(count: int) -> tuple[np.ndarray, tuple[tuple[int, int], ...]]:
     """Lit frames of phantoms of half size, every pixel doubled, cut into sweeps of 140."""
-    from fetaliqa.datasets.thinned import phantom_case
+    from fetaliqa.lab.phantom.phantom_excerpt import subsampled_phantom
 
     parts: list[np.ndarray] = []
     while sum(map(len, parts)) < count:
-        parts.append(phantom_case(71_000 + len(parts), 1).case.frames)
+        parts.append(subsampled_phantom(71_000 + len(parts), 1).case.frames)
     frames = np.concatenate(parts)[:count].repeat(2, axis=1).repeat(2, axis=2)
     return np.ascontiguousarray(frames), tuple((start, min(start + 140, count)) for start in range(0, count, 140))
 
 
 def full_size_model() -> Any:
     """FetalCLIP_SEG with random weights, for inference."""
-    from fetaliqa.models import build_segmentation
-    from fetaliqa.models.decoder import fuse_batch_norms
+    from fetaliqa.model import build_segmentation
+    from fetaliqa.model.decoder import fuse_batch_norms
 
     torch.manual_seed(0)
     model = build_segmentation("fetalclip", random_init=True).merged()
@@ -42,7 +42,7 @@ def full_size_model() -> Any:
 
 def card_of(model: Any) -> Any:
     """A card for a model of no data."""
-    from fetaliqa.models import BaseReference, BundleCard, TrainingData
+    from fetaliqa.model import BaseReference, BundleCard, TrainingData
 
     return BundleCard(
         name="benchmark",
@@ -61,8 +61,8 @@ def card_of(model: Any) -> Any:
 
 def shift_logits(model: Any, frames: np.ndarray) -> None:
     """Make about ``FOREGROUND`` of the pixels foreground."""
-    from fetaliqa.geometry import SquareGrid
-    from fetaliqa.models import normalise
+    from fetaliqa.measure.square_grid import SquareGrid
+    from fetaliqa.model import normalise
 
     grid = SquareGrid(frames.shape[1], frames.shape[2], SIZE)
     with torch.inference_mode():
@@ -84,9 +84,9 @@ class Straightforward:
 
     @torch.no_grad()
     def __call__(self, frames: np.ndarray, clock: Clock) -> list[np.ndarray]:
-        from fetaliqa.biometry import fit_outline, main_component
-        from fetaliqa.models.preprocess import CLIP_MEAN, CLIP_STD
-        from fetaliqa.sector import field_of_view
+        from fetaliqa.measure import fit_outline, main_component
+        from fetaliqa.measure.field_of_view import field_of_view
+        from fetaliqa.model.preprocess import CLIP_MEAN, CLIP_STD
 
         mean, std = (torch.tensor(values).view(3, 1, 1) for values in (CLIP_MEAN, CLIP_STD))
         masks = []

@@ -4,9 +4,9 @@
     python benchmarks/train_shipped.py abdomen FOLDER --start runs/head --out runs/abdomen
     python benchmarks/train_shipped.py abdomen FOLDER --start runs/head --without Malawi Egypt --out runs/left-out
 
-FOLDER holds the public sets that ``fetaliqa/datasets/stills/sources.py`` names. The head model starts from the
+FOLDER holds the public sets that ``fetaliqa/lab/stills/still_sources.py`` names. The head model starts from the
 ImageNet weights of its encoder, the abdomen model from the head model. Which images were held back:
-``fetaliqa/datasets/stills/parts.py``.
+``fetaliqa/lab/stills/shipped_split.py``.
 """
 
 from __future__ import annotations
@@ -44,14 +44,15 @@ from shipped_recipes import (
 )
 from tqdm import tqdm
 
-from fetaliqa.datasets.stills.augment import NONE, Settings, augmented
-from fetaliqa.datasets.stills.catalogue import read_catalogue
-from fetaliqa.datasets.stills.parts import learnt_from
-from fetaliqa.datasets.stills.samples import StillSet
-from fetaliqa.datasets.stills.split import leave_out
-from fetaliqa.datasets.stills.still import Still, read_grey
-from fetaliqa.distillation.start import IMAGENET, starting_model
-from fetaliqa.models import (
+from fetaliqa.lab.distillation.student_start import IMAGENET, starting_model
+from fetaliqa.lab.phantom.phantom_frames import phantom_frames
+from fetaliqa.lab.stills.shipped_split import learnt_from
+from fetaliqa.lab.stills.still_augmentation import NONE, Settings, augmented
+from fetaliqa.lab.stills.still_catalogue import read_catalogue
+from fetaliqa.lab.stills.still_image import Still, read_grey
+from fetaliqa.lab.stills.still_samples import StillSet
+from fetaliqa.lab.stills.still_split import leave_out
+from fetaliqa.model import (
     BaseReference,
     BundleCard,
     CompactSeg,
@@ -59,12 +60,11 @@ from fetaliqa.models import (
     load_architecture,
     save_bundle,
 )
-from fetaliqa.models.reference import fit_reference
-from fetaliqa.training.averaging import move_towards
-from fetaliqa.training.compact import CompactRecipe, Drawn, Share, Step, train_compact
+from fetaliqa.model.feature_reference import fit_reference
+from fetaliqa.training.compact_training import CompactRecipe, Drawn, Share, Step, train_compact
 from fetaliqa.training.frame_head_fit import fit_expected_dice, fit_frame_head
-from fetaliqa.training.frames import FrameSet
-from fetaliqa.training.phantom_frames import phantom_frames
+from fetaliqa.training.training_frames import FrameSet
+from fetaliqa.training.weight_averaging import move_towards
 
 ATTRIBUTION = (
     "HC18 (van den Heuvel et al. 2018, Zenodo 1327317); African planes (Sendra-Balcells et al. 2023, Zenodo "

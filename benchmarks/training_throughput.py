@@ -83,8 +83,8 @@ class Timer(Callback):
 
 def made_up_frames(count: int, size: int) -> Any:
     """A store of grey noise; on every third frame a brighter disc is the outline."""
-    from fetaliqa.training.frames import frames_of_case
-    from fetaliqa.training.store import FrameStore
+    from fetaliqa.training.frame_store import FrameStore
+    from fetaliqa.training.training_frames import frames_of_case
 
     generator = np.random.default_rng(0)
     rows, columns = np.mgrid[:size, :size]
@@ -117,12 +117,12 @@ def measure(
     device: torch.device, steps: int, small: bool, deterministic: bool, compiled: bool, name: str = "fetaliqa"
 ) -> dict[str, Any]:
     """Everything, as one JSON object."""
-    from fetaliqa.learning.callback import TrainingProgress
-    from fetaliqa.learning.progress import Progress
-    from fetaliqa.models import build_segmentation
-    from fetaliqa.training.features import can_cache, prepare_features
-    from fetaliqa.training.quiet import quiet_lightning
-    from fetaliqa.training.recipe import changed, recipe_named
+    from fetaliqa.model import build_segmentation
+    from fetaliqa.retraining.progress_callback import TrainingProgress
+    from fetaliqa.retraining.progress_file import Progress
+    from fetaliqa.training.encoder_features import can_cache, prepare_features
+    from fetaliqa.training.lightning_messages import quiet_lightning
+    from fetaliqa.training.recipes import changed, recipe_named
     from fetaliqa.training.trainer import Machine, fit_model
 
     quiet_lightning()

@@ -6,7 +6,7 @@ Every entry point (command line, server) shows ``str(error)`` and nothing else: 
 
 from __future__ import annotations
 
-from fetaliqa.names import printable
+from fetaliqa.case_names import printable
 
 
 class FetalIQAError(Exception):

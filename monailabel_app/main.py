@@ -22,11 +22,11 @@ if REPOSITORY not in sys.path:  # MONAI Label loads this file by its path, in th
     sys.path.insert(0, REPOSITORY)
 
 from fetaliqa import __version__  # noqa: E402
-from fetaliqa.active.queue import LabelQueue  # noqa: E402
+from fetaliqa.active.annotation_queue import LabelQueue  # noqa: E402
 from fetaliqa.active.strategies import DEFAULT  # noqa: E402
-from fetaliqa.anatomy import ABDOMEN, Anatomy, anatomy_named  # noqa: E402
 from fetaliqa.errors import FetalIQAError  # noqa: E402
-from fetaliqa.limits import limit_unpacked  # noqa: E402
+from fetaliqa.measure.anatomy import ABDOMEN, Anatomy, anatomy_named  # noqa: E402
+from fetaliqa.size_limits import limit_unpacked  # noqa: E402
 from monailabel_app.lib.auto_retrain import AutoRetrain  # noqa: E402
 from monailabel_app.lib.batch import AssessAhead, batch_images  # noqa: E402
 from monailabel_app.lib.conf import SEG_MODEL, ServerConf  # noqa: E402

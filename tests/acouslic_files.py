@@ -7,8 +7,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from fetaliqa.biometry.ellipse import ellipse_circumference
 from fetaliqa.datasets.acouslic_layout import Circumferences, write_case, write_circumferences
+from fetaliqa.measure.ellipse import ellipse_circumference
 
 SPACING = (1.0, 1.0)
 AXES = (34, 27)  # pixels, so mm

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from fetaliqa.models import BaseReference, BundleCard, EncoderModel, TrainingData
+from fetaliqa.model import BaseReference, BundleCard, EncoderModel, TrainingData
 
 
 def a_card(model: EncoderModel, **changes: Any) -> BundleCard:

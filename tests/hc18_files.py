@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from fetaliqa.biometry.ellipse import ellipse_circumference
+from fetaliqa.measure.ellipse import ellipse_circumference
 
 PIXEL_MM = 0.2
 AXES = (120, 90)

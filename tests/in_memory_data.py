@@ -10,13 +10,13 @@ import cv2
 import numpy as np
 import torch
 
-from fetaliqa.anatomy import ABDOMEN, Anatomy
 from fetaliqa.datasets.acouslic_layout import case_paths, read_circumferences
-from fetaliqa.datasets.labelled import CaseEntry, LabelledCase
+from fetaliqa.datasets.labelled_data import CaseEntry, LabelledCase
 from fetaliqa.errors import NotFoundError
-from fetaliqa.experiments.scorers import FrameAnswers, frame_scores
-from fetaliqa.geometry import SquareGrid
-from fetaliqa.models import Threshold
+from fetaliqa.evaluation.frame_scorers import FrameAnswers, frame_scores
+from fetaliqa.measure.anatomy import ABDOMEN, Anatomy
+from fetaliqa.measure.square_grid import SquareGrid
+from fetaliqa.model import Threshold
 
 
 class InMemoryData:

@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from bundle_cards import a_card
 
-from fetaliqa.models import Architecture, Bundle, build_segmentation, save_bundle
-from fetaliqa.models.architecture import BackboneConfig, PyramidConfig
-from fetaliqa.models.records import to_json
-from fetaliqa.models.store import resolve_bundle
-from fetaliqa.student.folder import Screening, Teacher
-from fetaliqa.student.search import ScreenLimits
+from fetaliqa.inference.screened_search import ScreenLimits
+from fetaliqa.inference.student import Screening, Teacher
+from fetaliqa.model import Architecture, Bundle, build_segmentation, save_bundle
+from fetaliqa.model.architecture import BackboneConfig, PyramidConfig
+from fetaliqa.model.json_records import to_json
+from fetaliqa.registry.model_store import resolve_bundle
 
 LIMITS = ScreenLimits(0.05, 0.5)
 SMALL = Architecture("small", BackboneConfig(64, "test_efficientnet"), PyramidConfig(32, 32, 16))

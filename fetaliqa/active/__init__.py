@@ -1,1 +1,1 @@
-"""Which frames to label next."""
+"""Active learning: frame profiles, query strategies, leases, annotation queue."""

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fetaliqa.active.cover import centre_most, nearest, thinned
-from fetaliqa.active.default import default_query
-from fetaliqa.active.picking import Basket, Pick, QuerySettings, eligible
-from fetaliqa.active.pool import Pool
+from fetaliqa.active.default_strategy import default_query
+from fetaliqa.active.diversity import centre_most, nearest, thinned
+from fetaliqa.active.frame_pool import Pool
+from fetaliqa.active.selection_rules import Basket, Pick, QuerySettings, eligible
 from fetaliqa.errors import NotFoundError
 
 FOREGROUND_SHARE = 0.5  # of the frames of the foreground-aware draw; nnU-Net's own is a third of its patches

@@ -1,1 +1,1 @@
-"""The ``fetaliqa`` console command: one module per verb."""
+"""The console command ``fetaliqa``: one module per subcommand."""

@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from fetaliqa.cli.arguments import device
-from fetaliqa.cli.bars import moves
-from fetaliqa.models.home import default_model
+from fetaliqa.cli.argument_types import device
+from fetaliqa.cli.progress_bars import moves
+from fetaliqa.model.user_folders import default_model
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -49,10 +49,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from fetaliqa.cli.inputs import sweeps_given
+    from fetaliqa.cli.input_paths import sweeps_given
     from fetaliqa.errors import FetalIQAError, OptionError
-    from fetaliqa.inference.options import AssessOptions
-    from fetaliqa.models.store import resolve_bundle
+    from fetaliqa.inference.assessment_options import AssessOptions
+    from fetaliqa.registry.model_store import resolve_bundle
 
     options = AssessOptions.from_request({"sweep_count": args.sweeps, "search": not args.all_frames})
     model = resolve_bundle(args.model)
@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json and left_out:
         print(json.dumps({"left_out": [one.to_json() for one in left_out]}), flush=True)
     # after the checks: these load torch
-    from fetaliqa.inference.service import AssessmentService, default_cache_directory
+    from fetaliqa.registry.assessment_service import AssessmentService, default_cache_directory
 
     service = AssessmentService(
         model,
@@ -102,7 +102,7 @@ def _assessed(service: Any, case: Path, options: Any, args: argparse.Namespace) 
 
 
 def _found(record: dict[str, Any]) -> dict[str, Any]:
-    from fetaliqa.scoring.summary import summary_row
+    from fetaliqa.batch.case_summary import summary_row
 
     row, measurement = summary_row(record), record["model"]["measurement"]
     return {
@@ -151,9 +151,9 @@ def _write_picture(folder: Path, result: Any) -> Path:
     from PIL import Image
 
     from fetaliqa.atomic import atomic_path
-    from fetaliqa.biometry import Ellipse
-    from fetaliqa.names import MAX_FILE_NAME_BYTES, fitting
-    from fetaliqa.report.picture import frame_picture
+    from fetaliqa.case_names import MAX_FILE_NAME_BYTES, fitting
+    from fetaliqa.measure import Ellipse
+    from fetaliqa.pictures.frame_picture import frame_picture
 
     record = result.assessment
     frame = record["best"]

@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from fetaliqa.cli.arguments import existing, existing_folder
-from fetaliqa.cli.bars import moves
+from fetaliqa.cli.argument_types import existing, existing_folder
+from fetaliqa.cli.progress_bars import moves
 
-KINDS = ("auto", "acouslic", "hc18", "studies")  # as in fetaliqa.datasets.opening, which is slow to import
+KINDS = ("auto", "acouslic", "hc18", "studies")  # as in fetaliqa.labels.dataset_kinds, which is slow to import
 NO_CASE = "no case can be used: there is none with both image and label"
 SHOWN_PROBLEMS = 20  # lines; --json has all
 
@@ -118,7 +118,7 @@ def _acouslic(args: argparse.Namespace) -> int:
 
 
 def _download(args: argparse.Namespace) -> dict[str, str]:
-    from fetaliqa.datasets.archive import fetch_archive, find_source
+    from fetaliqa.datasets.acouslic_archive import fetch_archive, find_source
 
     source = find_source(args.url, args.sha256, args.md5, note=lambda text: print(text, file=sys.stderr))
     with _bar("B", "download", scale=True) as loading, _bar("B", "unpack", scale=True) as unpacking:
@@ -158,7 +158,7 @@ def _hc18(args: argparse.Namespace) -> int:
 
 
 def _folder(args: argparse.Namespace) -> int:
-    from fetaliqa.datasets.studies import Studies
+    from fetaliqa.labels.studies import Studies
 
     data = Studies(args.folder, args.anatomy)
     with _bar("case") as show:

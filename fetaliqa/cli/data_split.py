@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fetaliqa.datasets.labelled import CaseEntry, LabelledData
+    from fetaliqa.datasets.labelled_data import CaseEntry, LabelledData
     from fetaliqa.datasets.splits import Split
 
 
 def run(args: argparse.Namespace) -> int:
     """Make and write the split or folds; returns 0."""
-    from fetaliqa.datasets.opening import open_labelled
     from fetaliqa.datasets.splits import extend_split, k_fold, leak_report, read_split, subject_split, write_split
     from fetaliqa.errors import OptionError
+    from fetaliqa.labels.dataset_kinds import open_labelled
 
     data = open_labelled(args.folder, args.kind)
     entries = data.entries()

@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-from fetaliqa.cli.arguments import existing_folder
+from fetaliqa.cli.argument_types import existing_folder
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -37,10 +37,10 @@ def run(args: argparse.Namespace) -> int:
 def _evaluate(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
-    from fetaliqa.experiments.phantom_evaluation import evaluate_on_phantoms
     from fetaliqa.inference import Predictor
-    from fetaliqa.models import Bundle
-    from fetaliqa.models.store import resolve_bundle
+    from fetaliqa.lab.phantom_evaluation import evaluate_on_phantoms
+    from fetaliqa.model import Bundle
+    from fetaliqa.registry.model_store import resolve_bundle
 
     predictor = Predictor(Bundle.open(resolve_bundle(args.model)))
     with tqdm(total=args.cases, desc="held-out phantom cases", file=sys.stderr) as bar:
@@ -57,10 +57,10 @@ def _evaluate(args: argparse.Namespace) -> int:
 def _images(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
-    from fetaliqa.experiments.still_images import evaluate_on_images, image_pairs
+    from fetaliqa.evaluation.still_evaluation import evaluate_on_images, image_pairs
     from fetaliqa.inference import Predictor
-    from fetaliqa.models import Bundle
-    from fetaliqa.models.store import resolve_bundle
+    from fetaliqa.model import Bundle
+    from fetaliqa.registry.model_store import resolve_bundle
 
     pairs = image_pairs(args.images, args.masks)
     predictor = Predictor(Bundle.open(resolve_bundle(args.model)))
@@ -78,7 +78,7 @@ def _images(args: argparse.Namespace) -> int:
 
 
 def _data(args: argparse.Namespace) -> int:
-    from fetaliqa.training.sample_data import make_sample_data
+    from fetaliqa.lab.phantom.sample_data import make_sample_data
 
     for path in make_sample_data(args.out):
         print(path)

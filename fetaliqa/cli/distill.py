@@ -7,13 +7,13 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fetaliqa.cli.arguments import device
-from fetaliqa.cli.bars import Bars
-from fetaliqa.models.home import default_model
+from fetaliqa.cli.argument_types import device
+from fetaliqa.cli.progress_bars import Bars
+from fetaliqa.model.user_folders import default_model
 
 if TYPE_CHECKING:
-    from fetaliqa.distillation.sources import Source
-    from fetaliqa.models import Bundle, BundleCard
+    from fetaliqa.lab.distillation.distillation_cases import Source
+    from fetaliqa.model import Bundle, BundleCard
 
 MAX_PHANTOMS = 10_000
 
@@ -64,10 +64,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from fetaliqa.cli.inputs import sweeps_given
+    from fetaliqa.cli.input_paths import sweeps_given
     from fetaliqa.errors import OptionError
-    from fetaliqa.models.naming import valid_name
-    from fetaliqa.models.store import STUDENT_FOLDER, resolve_bundle
+    from fetaliqa.model.bundle_names import STUDENT_FOLDER, valid_name
+    from fetaliqa.registry.model_store import resolve_bundle
 
     if args.steps < 1:
         raise OptionError(f"--steps is {args.steps}; 1 or more are needed")
@@ -97,9 +97,9 @@ def _bundle(
     version: str | None,
 ) -> int:
     # after the checks: these load torch
-    from fetaliqa.distillation.bundle import DistilSettings, check_free, distil
     from fetaliqa.inference import Predictor
-    from fetaliqa.models.home import answers_folder
+    from fetaliqa.lab.distillation.distilled_bundle import DistilSettings, check_free, distil
+    from fetaliqa.model.user_folders import answers_folder
 
     sources = _sources(args, cases)
     check_free(folder)  # before the model is loaded
@@ -157,7 +157,7 @@ def _print_screening(told: dict[str, Any]) -> None:
 
 def _outlining(name: str, directory: Path) -> Bundle:
     from fetaliqa.errors import OptionError
-    from fetaliqa.models import Bundle
+    from fetaliqa.model import Bundle
 
     bundle = Bundle.open(directory)
     if bundle.card.task != "segmentation":
@@ -166,7 +166,7 @@ def _outlining(name: str, directory: Path) -> Bundle:
 
 
 def _sources(args: argparse.Namespace, cases: list[Path]) -> list[Source]:
-    from fetaliqa.distillation.sources import FIRST_SEED, PHANTOMS, FileSource, PhantomSource
+    from fetaliqa.lab.distillation.distillation_cases import FIRST_SEED, PHANTOMS, FileSource, PhantomSource
 
     if cases:
         return list(map(FileSource, cases))

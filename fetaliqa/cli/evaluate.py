@@ -8,13 +8,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fetaliqa.cli.arguments import device, existing, existing_folder
-from fetaliqa.cli.extras import require_extra
+from fetaliqa.cli.argument_types import device, existing, existing_folder
+from fetaliqa.extras import require_extra
 
 if TYPE_CHECKING:
-    from fetaliqa.datasets.labelled import LabelledData
-    from fetaliqa.experiments.evaluation import EvaluationResult
-    from fetaliqa.experiments.evaluation_run import RunEvaluation
+    from fetaliqa.datasets.labelled_data import LabelledData
+    from fetaliqa.evaluation.model_evaluation import EvaluationResult
+    from fetaliqa.evaluation.run_evaluation import RunEvaluation
 
 METRICS_FILE = "metrics.json"
 REPORT_FILE = "report.html"
@@ -60,7 +60,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from fetaliqa.models.store import resolve_bundle
+    from fetaliqa.registry.model_store import resolve_bundle
 
     folder = Path(args.model)
     directory = None if folder.is_dir() else resolve_bundle(args.model)
@@ -68,9 +68,9 @@ def run(args: argparse.Namespace) -> int:
         _check_free(args.out, args.force)
     require_extra("train", "evaluation", {"sklearn": "scikit-learn", "jinja2": "jinja2"})
     # after the checks: these load torch
-    from fetaliqa.experiments.evaluation_run import is_run, trial_bundles
-    from fetaliqa.memory import keep_freed_memory
-    from fetaliqa.models import Bundle
+    from fetaliqa.allocator import keep_freed_memory
+    from fetaliqa.evaluation.run_evaluation import is_run, trial_bundles
+    from fetaliqa.model import Bundle
 
     keep_freed_memory()
     bundle = None if is_run(folder) else Bundle.open(directory or resolve_bundle(args.model))
@@ -89,8 +89,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _open(path: Path, kind: str, anatomy: str) -> LabelledData:
-    from fetaliqa.datasets.opening import open_labelled
-    from fetaliqa.datasets.studies import Studies
+    from fetaliqa.labels.dataset_kinds import open_labelled
+    from fetaliqa.labels.studies import Studies
 
     data = open_labelled(path, kind=kind)
     # a studies folder does not say what is outlined in it: the model's anatomy, or the comparison has no sense
@@ -108,7 +108,7 @@ def _check_free(out: Path, force: bool) -> None:
 
 
 def _evaluate_run(folder: Path, data: LabelledData, args: argparse.Namespace) -> RunEvaluation:
-    from fetaliqa.experiments.evaluation_run import evaluate_run
+    from fetaliqa.evaluation.run_evaluation import evaluate_run
 
     with _Bar() as bar:
         return evaluate_run(
@@ -128,8 +128,8 @@ def _evaluate_run(folder: Path, data: LabelledData, args: argparse.Namespace) ->
 
 def _evaluate_bundle(bundle: Any, data: LabelledData, args: argparse.Namespace) -> EvaluationResult:
     from fetaliqa.datasets.splits import read_split
-    from fetaliqa.experiments.evaluation import evaluate
-    from fetaliqa.experiments.evaluation_run import SPLIT_FILE, choose_cases, run_labels, run_of
+    from fetaliqa.evaluation.model_evaluation import evaluate
+    from fetaliqa.evaluation.run_evaluation import SPLIT_FILE, choose_cases, run_labels, run_of
 
     home = run_of(bundle.directory)
     trained = None if home is None else read_split(home / SPLIT_FILE)
@@ -167,11 +167,11 @@ def _write(
     whole: RunEvaluation | None,
 ) -> None:
     from fetaliqa.atomic import write_json
-    from fetaliqa.experiments.examples import choose_examples
-    from fetaliqa.experiments.scorers import BundleScorer
+    from fetaliqa.evaluation.evaluation_html import write_report
+    from fetaliqa.evaluation.example_frames import choose_examples
+    from fetaliqa.evaluation.frame_scorers import BundleScorer
     from fetaliqa.inference import Predictor
-    from fetaliqa.models import Bundle
-    from fetaliqa.report.evaluation_html import write_report
+    from fetaliqa.model import Bundle
 
     found = shown.to_json() if whole is None else whole.to_json()
     # the figures first: they have cost the time, and a report can be made again
@@ -187,7 +187,7 @@ def _write(
 
 
 def _print(shown: EvaluationResult, whole: RunEvaluation | None) -> None:
-    from fetaliqa.report.evaluation_tables import figure_tables, summary_rows
+    from fetaliqa.evaluation.evaluation_tables import figure_tables, summary_rows
 
     model, about = shown.model, shown.data
     size = f"{about['cases']} case(s), {len(shown.table)} frames"

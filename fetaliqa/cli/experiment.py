@@ -9,13 +9,13 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fetaliqa.cli.arguments import existing, existing_folder
-from fetaliqa.cli.extras import require_extra
+from fetaliqa.cli.argument_types import existing, existing_folder
+from fetaliqa.extras import require_extra
 
 if TYPE_CHECKING:
-    from fetaliqa.experiments.tables import Outcome, Study
+    from fetaliqa.lab.paper_tables import Outcome, Study
 
-# as in fetaliqa.experiments.tables, which is slow to import
+# as in fetaliqa.lab.paper_tables, which is slow to import
 NAMES = ("table1", "table2", "table3", "table4", "fig2", "fig3", "classic", "parameters", "recipes")
 EPILOG = """\
 table1      the eight models of the paper
@@ -99,10 +99,10 @@ def run(args: argparse.Namespace) -> int:
             raise OptionError(f"{folder}: a file is there; choose another folder")
     require_extra("train", "experimenting", {"lightning": "lightning", "sklearn": "scikit-learn"})
     # after the checks: these load torch
-    from fetaliqa.experiments.paper.experiments import run_experiment
-    from fetaliqa.experiments.paper.report import report_json, write_report
-    from fetaliqa.memory import keep_freed_memory
-    from fetaliqa.training.quiet import quiet_lightning
+    from fetaliqa.allocator import keep_freed_memory
+    from fetaliqa.lab.paper.experiment_list import run_experiment
+    from fetaliqa.lab.paper.paper_report import report_json, write_report
+    from fetaliqa.training.lightning_messages import quiet_lightning
 
     keep_freed_memory()
     quiet_lightning()
@@ -122,10 +122,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _study(args: argparse.Namespace, stages: _Stages) -> Study:
-    from fetaliqa.cli.settings import parse_settings
-    from fetaliqa.experiments.paper.opening import open_study
+    from fetaliqa.cli.recipe_settings import parse_settings
     from fetaliqa.inference.devices import choose_device
-    from fetaliqa.training.recipe import changed, recipe_named
+    from fetaliqa.lab.paper.study_setup import open_study
+    from fetaliqa.training.recipes import changed, recipe_named
     from fetaliqa.training.trainer import Machine
 
     choose_device(args.accelerator)
@@ -156,7 +156,7 @@ def _study(args: argparse.Namespace, stages: _Stages) -> Study:
 
 def _parts(text: str | None) -> tuple[str, ...] | None:
     from fetaliqa.errors import OptionError
-    from fetaliqa.experiments.paper.ablation import ablations
+    from fetaliqa.lab.paper.ablation import ablations
 
     if text is None:
         return None

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from fetaliqa.cli.arguments import device, existing
+from fetaliqa.cli.argument_types import device, existing
 from fetaliqa.export.format_names import FORMATS
 
 LISTS = ("states", "planes", "raters", "cases")
@@ -81,10 +81,10 @@ def _add_writing(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from fetaliqa.errors import OptionError
-    from fetaliqa.export.formats.registry import writer_named
-    from fetaliqa.export.options import ExportOptions
-    from fetaliqa.export.run import run_export
-    from fetaliqa.export.source import ExportSource
+    from fetaliqa.export.export_options import ExportOptions
+    from fetaliqa.export.export_run import run_export
+    from fetaliqa.export.export_source import ExportSource
+    from fetaliqa.export.formats.format_registry import writer_named
 
     selection = _selection(args)
     _require(args, writer_named(args.format).modules)
@@ -122,7 +122,7 @@ def run(args: argparse.Namespace) -> int:
 def _selection(args: argparse.Namespace) -> Any:
     from fetaliqa.datasets.csv_text import csv_text
     from fetaliqa.errors import NotFoundError, OptionError
-    from fetaliqa.export.selection import Selection
+    from fetaliqa.export.frame_selection import Selection
 
     names = ("min_quality", "top", "per", "gap", "since", "until")
     given: dict[str, Any] = {name: getattr(args, name) for name in names}
@@ -142,7 +142,7 @@ def _selection(args: argparse.Namespace) -> Any:
 
 
 def _require(args: argparse.Namespace, modules: dict[str, str]) -> None:
-    from fetaliqa.cli.extras import require_extra
+    from fetaliqa.extras import require_extra
 
     needed = dict(modules)
     if args.parquet:
@@ -155,8 +155,8 @@ def _require(args: argparse.Namespace, modules: dict[str, str]) -> None:
 def _service(args: argparse.Namespace) -> Any:
     if args.model is None:
         return None
-    from fetaliqa.inference import AssessmentService
-    from fetaliqa.inference.service import default_cache_directory
+    from fetaliqa.registry import AssessmentService
+    from fetaliqa.registry.assessment_service import default_cache_directory
 
     return AssessmentService(
         args.model, device=args.device, cache_dir=default_cache_directory(), weights=args.weights

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fetaliqa.cli import labels_import
-from fetaliqa.cli.arguments import existing_folder
+from fetaliqa.cli.argument_types import existing_folder
 
 if TYPE_CHECKING:
     from fetaliqa.labels import LabelStore
-    from fetaliqa.labels.agreement import Comparison
+    from fetaliqa.labels.rater_agreement import Comparison
 
 FINAL = "final"
 
@@ -51,7 +51,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from fetaliqa.errors import NotFoundError
     from fetaliqa.labels import LabelStore
-    from fetaliqa.labels.store import FOLDER
+    from fetaliqa.labels.label_store import FOLDER
 
     if args.action == "import":
         return labels_import.run(args)
@@ -105,7 +105,7 @@ def _restore(args: argparse.Namespace, store: LabelStore) -> int:
 
 
 def _confirm(args: argparse.Namespace, store: LabelStore) -> int:
-    from fetaliqa.labels.confirming import KEY, confirm, parse_frames
+    from fetaliqa.labels.confirmation import KEY, confirm, parse_frames
 
     frames = None if args.frames is None else parse_frames(args.frames)
     version = store.latest(args.case, args.tag) if args.version is None else args.version
@@ -119,7 +119,7 @@ def _confirm(args: argparse.Namespace, store: LabelStore) -> int:
 
 
 def _agreement(args: argparse.Namespace, store: LabelStore) -> int:
-    from fetaliqa.labels.agreement import joined
+    from fetaliqa.labels.rater_agreement import joined
 
     tags = [args.first, args.second]
     cases = [args.case] if args.case is not None else _labelled_by_both(store, tags)
@@ -175,8 +175,8 @@ def _labelled_by_both(store: LabelStore, tags: list[str]) -> list[str]:
 def _compared(studies: Path, store: LabelStore, case: str, tags: list[str]) -> Comparison:
     """Two raters' labels of a case, frame by frame."""
     from fetaliqa.errors import LabelError, NotFoundError
-    from fetaliqa.labels.agreement import compare
-    from fetaliqa.sector import field_of_view
+    from fetaliqa.labels.rater_agreement import compare
+    from fetaliqa.measure.field_of_view import field_of_view
     from fetaliqa.sweep import read_sweep
 
     sweep = read_sweep(_image(studies, case))
@@ -196,8 +196,8 @@ def _compared(studies: Path, store: LabelStore, case: str, tags: list[str]) -> C
 def _image(studies: Path, case: str) -> Path:
     """The image file of a case."""
     from fetaliqa.errors import NotFoundError
-    from fetaliqa.inference.cases import images_below
     from fetaliqa.sweep import case_id_of, is_sweep_path
+    from fetaliqa.sweep.case_paths import images_below
 
     folder = studies / images_below(studies)
     for path in sorted(folder.iterdir()):

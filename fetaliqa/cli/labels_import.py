@@ -7,13 +7,13 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
-from fetaliqa.anatomy import ANATOMIES
-from fetaliqa.cli.arguments import existing
-from fetaliqa.cli.bars import moves
+from fetaliqa.cli.argument_types import existing
+from fetaliqa.cli.progress_bars import moves
 from fetaliqa.export.incoming_names import FORMATS, POLYGONS
+from fetaliqa.measure.anatomy import ANATOMIES
 
 if TYPE_CHECKING:
-    from fetaliqa.export.importing import ImportedCase
+    from fetaliqa.export.label_import import ImportedCase
 
 SHOWN = 20  # frames or names in a line
 
@@ -77,10 +77,10 @@ def run(args: argparse.Namespace) -> int:
 
     from tqdm import tqdm
 
-    from fetaliqa.anatomy import anatomy_named
-    from fetaliqa.cli.extras import require_extra
-    from fetaliqa.export.importing import import_labels, studied_images
     from fetaliqa.export.incoming import Request, open_incoming
+    from fetaliqa.export.label_import import import_labels, studied_images
+    from fetaliqa.extras import require_extra
+    from fetaliqa.measure.anatomy import anatomy_named
 
     if args.kind in POLYGONS:
         require_extra("export", f"reading {args.kind}", {"pycocotools": "pycocotools"})

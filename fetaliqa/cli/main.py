@@ -13,8 +13,8 @@ import sys
 from collections.abc import Sequence
 
 from fetaliqa import __version__
+from fetaliqa.case_names import printable
 from fetaliqa.errors import FetalIQAError
-from fetaliqa.names import printable
 
 VERBS = {
     "score": "assess sweeps: rank frames, outline the anatomy, measure its circumference",

@@ -9,10 +9,10 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fetaliqa.models.home import default_model
+from fetaliqa.model.user_folders import default_model
 
 if TYPE_CHECKING:
-    from fetaliqa.models import BundleCard
+    from fetaliqa.model import BundleCard
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _summary(spec: str, folder: Path, current: bool) -> dict[str, Any]:
     from fetaliqa.errors import BundleError
-    from fetaliqa.models import Bundle
+    from fetaliqa.model import Bundle
 
     summary: dict[str, Any] = {"spec": spec, "path": str(folder), "current": current}
     try:
@@ -68,8 +68,8 @@ def _summary(spec: str, folder: Path, current: bool) -> dict[str, Any]:
 
 
 def _list(as_json: bool) -> int:
-    from fetaliqa.models.home import models_folder
-    from fetaliqa.models.store import current_version, list_bundles
+    from fetaliqa.model.user_folders import models_folder
+    from fetaliqa.registry.model_store import current_version, list_bundles
 
     found = []
     for spec, folder in list_bundles():
@@ -95,13 +95,13 @@ def _list(as_json: bool) -> int:
 
 
 def _show(name: str, as_json: bool) -> int:
-    from fetaliqa.models.store import resolve_bundle
+    from fetaliqa.registry.model_store import resolve_bundle
 
     directory = resolve_bundle(name)
     # after the check: these load torch
-    from fetaliqa.models import Bundle
-    from fetaliqa.student import AUTO
-    from fetaliqa.student.folder import open_student
+    from fetaliqa.inference.student import open_student
+    from fetaliqa.model import Bundle
+    from fetaliqa.model.bundle_names import AUTO
 
     bundle = Bundle.open(directory)
     if as_json:
@@ -128,7 +128,7 @@ def _show(name: str, as_json: bool) -> int:
 
 
 def _card_lines(card: BundleCard) -> list[tuple[str, str]]:
-    from fetaliqa.models import DecoderConfig
+    from fetaliqa.model import DecoderConfig
 
     threshold = card.threshold
     pixels = threshold.min_foreground_pixels(card.architecture.vision.image_size)
@@ -173,10 +173,10 @@ def _computed_on(card: BundleCard) -> str:
 
 
 def _verify(name: str, weights: str | None, as_json: bool) -> int:
-    from fetaliqa.models import Bundle
-    from fetaliqa.models.records import to_json
-    from fetaliqa.models.store import resolve_bundle
-    from fetaliqa.models.verify import verify_bundle
+    from fetaliqa.model import Bundle
+    from fetaliqa.model.bundle_verification import verify_bundle
+    from fetaliqa.model.json_records import to_json
+    from fetaliqa.registry.model_store import resolve_bundle
 
     bundle = Bundle.open(resolve_bundle(name))
     result = verify_bundle(bundle, weights)
@@ -194,10 +194,10 @@ def _verify(name: str, weights: str | None, as_json: bool) -> int:
 
 def _publish(args: argparse.Namespace) -> int:
     from fetaliqa.errors import OptionError
-    from fetaliqa.models.naming import CARD_FILE
-    from fetaliqa.models.publishing import publish
-    from fetaliqa.models.refusals import Override, checked_reason
-    from fetaliqa.models.store import publish_bundle
+    from fetaliqa.model.bundle_names import CARD_FILE
+    from fetaliqa.registry.model_store import publish_bundle
+    from fetaliqa.registry.publishing import publish
+    from fetaliqa.registry.refused_candidates import Override, checked_reason
 
     name = args.name
     model, at, version = name.partition("@")
@@ -222,7 +222,7 @@ def _user() -> str:
 
 
 def _rollback(name: str, as_json: bool) -> int:
-    from fetaliqa.models.publishing import rollback
+    from fetaliqa.registry.publishing import rollback
 
     return _in_use(name, rollback(name), True, as_json)
 
@@ -239,7 +239,7 @@ def _in_use(name: str, version: str | None, changed: bool, as_json: bool) -> int
 
 
 def _history(name: str, as_json: bool) -> int:
-    from fetaliqa.models.publishing import history
+    from fetaliqa.registry.publishing import history
 
     lines = history(name)
     if as_json:

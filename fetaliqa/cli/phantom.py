@@ -32,8 +32,8 @@ def run(args: argparse.Namespace) -> int:
     from tqdm import tqdm
 
     from fetaliqa.datasets.acouslic_layout import MANIFEST
-    from fetaliqa.datasets.phantom.dataset import write_dataset
-    from fetaliqa.datasets.phantom.settings import PhantomSettings
+    from fetaliqa.lab.phantom.phantom_dataset import write_dataset
+    from fetaliqa.lab.phantom.phantom_settings import PhantomSettings
 
     settings = PhantomSettings(scale=args.scale, sweeps=args.sweeps, slots=args.slots)
     with tqdm(total=args.cases, unit="case", file=sys.stderr, disable=None) as bar:
@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
             workers=args.workers,
         )
     if args.preview:
-        from fetaliqa.datasets.phantom.preview import write_preview
+        from fetaliqa.lab.phantom.phantom_preview import write_preview
 
         write_preview(directory, args.preview)
     manifest = json.loads((directory / MANIFEST).read_text(encoding="utf-8"))

@@ -6,8 +6,8 @@ import argparse
 import json
 import sys
 
-from fetaliqa.cli.arguments import add_memory_options, existing_folder, micro_batch
-from fetaliqa.cli.extras import require_extra
+from fetaliqa.cli.argument_types import add_memory_options, existing_folder, micro_batch
+from fetaliqa.extras import require_extra
 
 # options that decide what a run is, so that one that goes on takes none of them
 DECIDING = ("mode", "bundle", "replay", "no_replay", "name", "weights", "seed", "no_publish", "set")
@@ -51,8 +51,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from fetaliqa.cli.bars import Bars
-    from fetaliqa.cli.settings import parse_settings
+    from fetaliqa.cli.progress_bars import Bars
+    from fetaliqa.cli.recipe_settings import parse_settings
     from fetaliqa.errors import OptionError
 
     if args.devices < 1:
@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> int:
     require_extra("train", "retraining", {"lightning": "lightning"})
     # after the checks: these load torch
     from fetaliqa.inference.devices import choose_device
-    from fetaliqa.learning.retrain import RetrainRequest, retrain
+    from fetaliqa.retraining.pipeline import RetrainRequest, retrain
     from fetaliqa.training.trainer import Machine
 
     choose_device(args.accelerator)

@@ -10,15 +10,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fetaliqa.cli.arguments import device
-from fetaliqa.cli.bars import moves
-from fetaliqa.models.home import default_model
+from fetaliqa.cli.argument_types import device
+from fetaliqa.cli.progress_bars import moves
+from fetaliqa.model.user_folders import default_model
 
 if TYPE_CHECKING:
-    from fetaliqa.inference.cases import LeftOut
-    from fetaliqa.inference.options import AssessOptions
-    from fetaliqa.scoring.job import Case, Outcome, ScoreJob
-    from fetaliqa.scoring.run import Engine
+    from fetaliqa.batch.batch_job import Case, Outcome, ScoreJob
+    from fetaliqa.batch.batch_run import Engine
+    from fetaliqa.inference.assessment_options import AssessOptions
+    from fetaliqa.sweep.case_paths import LeftOut
 
 
 MAX_COUNT = 1024  # of processes or threads; more is a mistake
@@ -111,9 +111,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from fetaliqa.batch.batch_job import FAILED, KEPT, Part
     from fetaliqa.errors import OptionError
-    from fetaliqa.models.store import resolve_bundle
-    from fetaliqa.scoring.job import FAILED, KEPT, Part
+    from fetaliqa.registry.model_store import resolve_bundle
 
     if args.resume and not args.out:
         raise OptionError("--resume goes on with the results in a folder; name it with --out")
@@ -133,7 +133,7 @@ def run(args: argparse.Namespace) -> int:
     failed = sum(outcome.status == FAILED for outcome in outcomes)
     kept = sum(outcome.status == KEPT for outcome in outcomes)
     if job.out is not None:
-        from fetaliqa.scoring.tables import write_tables
+        from fetaliqa.batch.batch_tables import write_tables
 
         write_tables(job, outcomes, left_out, suffix="" if part is None else part.suffix)
         if kept:
@@ -146,8 +146,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _cluster(args: argparse.Namespace) -> contextlib.AbstractContextManager[Any]:
+    from fetaliqa.batch.ray_engine import cluster
     from fetaliqa.errors import OptionError
-    from fetaliqa.scoring.on_ray import cluster
 
     if not args.out:
         raise OptionError("--engine ray writes results to a folder that all machines see; name it with --out")
@@ -155,9 +155,9 @@ def _cluster(args: argparse.Namespace) -> contextlib.AbstractContextManager[Any]
 
 
 def _score(args: argparse.Namespace, ray: Any, job: ScoreJob, cases: list[Case]) -> list[Outcome]:
-    from fetaliqa.scoring.folder import remove_unfinished
-    from fetaliqa.scoring.job import FAILED
-    from fetaliqa.scoring.run import in_order, score_cases
+    from fetaliqa.batch.batch_job import FAILED
+    from fetaliqa.batch.batch_run import in_order, score_cases
+    from fetaliqa.batch.case_folder import remove_unfinished
 
     outcomes: list[Outcome] = []
     shown = 0
@@ -183,8 +183,8 @@ def _score(args: argparse.Namespace, ray: Any, job: ScoreJob, cases: list[Case])
 
 
 def _cases(args: argparse.Namespace) -> tuple[list[Case], list[LeftOut]]:
-    from fetaliqa.cli.inputs import sweeps_given
-    from fetaliqa.scoring.job import Case
+    from fetaliqa.batch.batch_job import Case
+    from fetaliqa.cli.input_paths import sweeps_given
 
     paths, left_out = sweeps_given(args.paths, "score", each=args.each, out=args.out)
     if args.json and left_out:
@@ -193,7 +193,7 @@ def _cases(args: argparse.Namespace) -> tuple[list[Case], list[LeftOut]]:
 
 
 def _options(args: argparse.Namespace) -> AssessOptions:
-    from fetaliqa.inference.options import AssessOptions
+    from fetaliqa.inference.assessment_options import AssessOptions
 
     return AssessOptions.from_request(
         {
@@ -211,12 +211,13 @@ def _job(
 ) -> ScoreJob:
     import torch
 
-    from fetaliqa.inference import AssessmentService, choose_device
-    from fetaliqa.inference.service import default_cache_directory
-    from fetaliqa.scoring.folder import remove_unfinished
-    from fetaliqa.scoring.job import ScoreJob
-    from fetaliqa.scoring.on_ray import device_of, results_id
-    from fetaliqa.student import AUTO, NONE
+    from fetaliqa.batch.batch_job import ScoreJob
+    from fetaliqa.batch.case_folder import remove_unfinished
+    from fetaliqa.batch.ray_engine import device_of, results_id
+    from fetaliqa.inference import choose_device
+    from fetaliqa.model.bundle_names import AUTO, NONE
+    from fetaliqa.registry import AssessmentService
+    from fetaliqa.registry.assessment_service import default_cache_directory
 
     student = args.student if args.student in (AUTO, NONE) else str(Path(args.student).expanduser().absolute())
     service = AssessmentService(model, classifier_spec=classifier, precision=args.precision, student=student)
@@ -245,8 +246,8 @@ def _job(
 
 
 def _engine(args: argparse.Namespace, ray: Any, job: ScoreJob, cases: int, bars: _Bars) -> Engine:
-    from fetaliqa.scoring.local import Processes, ThisProcess
-    from fetaliqa.scoring.on_ray import OnRay
+    from fetaliqa.batch.local_engine import Processes, ThisProcess
+    from fetaliqa.batch.ray_engine import OnRay
 
     if ray is not None:
         threads = args.threads or 1
@@ -312,7 +313,7 @@ class _Bars:
 
 
 def _show(job: ScoreJob, outcome: Outcome, *, as_json: bool, first: bool) -> None:
-    from fetaliqa.scoring.folder import ASSESSMENT_FILE
+    from fetaliqa.batch.case_folder import ASSESSMENT_FILE
 
     record = outcome.record
     if record is None:
@@ -325,7 +326,7 @@ def _show(job: ScoreJob, outcome: Outcome, *, as_json: bool, first: bool) -> Non
 
 
 def _print_case(record: dict[str, Any], *, first: bool) -> None:
-    from fetaliqa.scoring.summary import remark, summary_row
+    from fetaliqa.batch.case_summary import remark, summary_row
 
     measurement = record["model"]["measurement"]
     if first:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from fetaliqa.cli.extras import require_extra
+from fetaliqa.extras import require_extra
 from monailabel_app.serve import add_options, serve
 
 

@@ -7,12 +7,12 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fetaliqa.cli.arguments import existing_folder
+from fetaliqa.cli.argument_types import existing_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from fetaliqa.experiments.efficiency.data import ThinCase
+    from fetaliqa.lab.efficiency.simulation_data import SubsampledCase
 
 BUDGETS = (24, 48, 96, 192, 384)
 
@@ -53,9 +53,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from fetaliqa.cli.bars import Bars
-    from fetaliqa.cli.extras import require_extra
+    from fetaliqa.cli.progress_bars import Bars
     from fetaliqa.errors import OptionError
+    from fetaliqa.extras import require_extra
 
     for name in ("seeds", "pool_cases", "test_cases", "step", "steps", "full_steps", "processes"):
         if getattr(args, name) < 1:
@@ -63,10 +63,10 @@ def run(args: argparse.Namespace) -> int:
     budgets, strategies = _budgets(args.budgets), _strategies(args.strategies)
     require_extra("train", "training", {"lightning": "lightning"})
     # after the checks: these load torch
-    from fetaliqa.experiments.efficiency.data import prepare_cases
-    from fetaliqa.experiments.efficiency.loop import Simulation, pool_size, simulate
-    from fetaliqa.experiments.efficiency.report import write_report
-    from fetaliqa.memory import keep_freed_memory
+    from fetaliqa.allocator import keep_freed_memory
+    from fetaliqa.lab.efficiency.annotation_simulation import Simulation, pool_size, simulate
+    from fetaliqa.lab.efficiency.efficiency_report import write_report
+    from fetaliqa.lab.efficiency.simulation_data import prepare_cases
 
     keep_freed_memory()
     pool, test, make, synthetic = _cases(args)
@@ -121,12 +121,12 @@ def _strategies(text: str) -> tuple[str, ...]:
 
 def _cases(
     args: argparse.Namespace,
-) -> tuple[tuple[str, ...], tuple[str, ...], Callable[[str], ThinCase], bool]:
+) -> tuple[tuple[str, ...], tuple[str, ...], Callable[[str], SubsampledCase], bool]:
     """Names of the cases to label and to test on, how to make one, and whether they are synthetic."""
-    from fetaliqa.datasets.opening import open_labelled
     from fetaliqa.datasets.splits import subject_split
     from fetaliqa.errors import OptionError
-    from fetaliqa.experiments.efficiency.data import POOL_SEED, TEST_SEED, data_maker, phantom_maker
+    from fetaliqa.lab.efficiency.simulation_data import POOL_SEED, TEST_SEED, data_maker, phantom_maker
+    from fetaliqa.labels.dataset_kinds import open_labelled
 
     if args.data is None:
         pool = tuple(f"phantom-{POOL_SEED + number}" for number in range(args.pool_cases))
@@ -143,8 +143,8 @@ def _cases(
 
 
 def _base(args: argparse.Namespace, report: Callable[[str, int, int], None]) -> str:
-    from fetaliqa.experiments.stand_in import train_stand_in
-    from fetaliqa.training.base import open_base
+    from fetaliqa.lab.phantom_encoder import train_stand_in
+    from fetaliqa.training.starting_weights import open_base
 
     if args.base is not None:
         open_base(args.base)  # refused before anything is computed

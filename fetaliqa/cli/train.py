@@ -9,16 +9,16 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fetaliqa.cli.arguments import add_memory_options, existing, existing_folder, micro_batch
-from fetaliqa.cli.bars import Bars
-from fetaliqa.cli.extras import require_extra
+from fetaliqa.cli.argument_types import add_memory_options, existing, existing_folder, micro_batch
+from fetaliqa.cli.progress_bars import Bars
+from fetaliqa.extras import require_extra
 
 if TYPE_CHECKING:
-    from fetaliqa.datasets.labelled import LabelledData
+    from fetaliqa.datasets.labelled_data import LabelledData
     from fetaliqa.datasets.splits import Split
-    from fetaliqa.training.base import Base
-    from fetaliqa.training.recipe import Recipe
+    from fetaliqa.training.recipes import Recipe
     from fetaliqa.training.run_folder import RunRequest
+    from fetaliqa.training.starting_weights import Base
     from fetaliqa.training.trainer import Machine
 
 # options that decide what a run is, so that one that goes on takes none of them
@@ -97,12 +97,12 @@ def run(args: argparse.Namespace) -> int:
     # after the checks: all of these load torch
     from lightning.fabric.plugins.environments import SLURMEnvironment
 
-    from fetaliqa.datasets.opening import open_labelled
-    from fetaliqa.memory import keep_freed_memory
-    from fetaliqa.training.base import open_base
-    from fetaliqa.training.quiet import quiet_lightning
-    from fetaliqa.training.run import execute
+    from fetaliqa.allocator import keep_freed_memory
+    from fetaliqa.labels.dataset_kinds import open_labelled
+    from fetaliqa.training.lightning_messages import quiet_lightning
     from fetaliqa.training.run_folder import check_unchanged, main_process, open_run, remove_unused
+    from fetaliqa.training.starting_weights import open_base
+    from fetaliqa.training.training_run import execute
 
     keep_freed_memory()
     quiet_lightning()
@@ -143,11 +143,11 @@ def run(args: argparse.Namespace) -> int:
 def _new_run(
     args: argparse.Namespace, recipe: Recipe
 ) -> tuple[Path, RunRequest, Recipe, Split, LabelledData, Base]:
-    from fetaliqa.datasets.opening import open_labelled
     from fetaliqa.datasets.splits import custom, subject_split
-    from fetaliqa.models.home import frames_folder
-    from fetaliqa.training.base import open_base
+    from fetaliqa.labels.dataset_kinds import open_labelled
+    from fetaliqa.model.user_folders import frames_folder
     from fetaliqa.training.run_folder import start_run
+    from fetaliqa.training.starting_weights import open_base
 
     data = open_labelled(args.data, kind=args.kind, anatomy=args.anatomy)
     entries = data.entries()
@@ -201,9 +201,9 @@ def _request(**values: Any) -> RunRequest:
 
 
 def _recipe(name: str, task: str | None, settings: list[str]) -> Recipe:
-    from fetaliqa.cli.settings import parse_settings
+    from fetaliqa.cli.recipe_settings import parse_settings
     from fetaliqa.errors import OptionError
-    from fetaliqa.training.recipe import RECIPE_NAMES, changed, recipe_from_json, recipe_named
+    from fetaliqa.training.recipes import RECIPE_NAMES, changed, recipe_from_json, recipe_named
 
     file = Path(name)
     if name not in RECIPE_NAMES and file.is_file():
@@ -245,7 +245,7 @@ def _machine(args: argparse.Namespace) -> Machine:
 def _test(folder: Path, data: LabelledData, weights: str | None, accelerator: str) -> dict[str, Any]:
     """Figures on the test part, by ``fetaliqa evaluate``'s own code; also written to ``evaluation.json``."""
     from fetaliqa.atomic import write_json
-    from fetaliqa.experiments.evaluation_run import evaluate_run
+    from fetaliqa.evaluation.run_evaluation import evaluate_run
 
     with Bars() as bars:
         result = evaluate_run(

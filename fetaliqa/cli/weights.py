@@ -7,11 +7,11 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
-from fetaliqa.cli.arguments import existing
-from fetaliqa.cli.bars import moves
+from fetaliqa.cli.argument_types import existing
+from fetaliqa.cli.progress_bars import moves
 
 if TYPE_CHECKING:
-    from fetaliqa.models.weights import WeightsRecord
+    from fetaliqa.model.fetalclip_weights import WeightsRecord
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -28,7 +28,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from fetaliqa.models.weights import import_checkpoint, read_record
+    from fetaliqa.model.fetalclip_weights import import_checkpoint, read_record
 
     if args.action == "download":
         record = _download(args)
@@ -47,10 +47,10 @@ def _download(args: argparse.Namespace) -> WeightsRecord:
     from tqdm import tqdm
 
     from fetaliqa.errors import OptionError
-    from fetaliqa.models.download import download, weights_url
-    from fetaliqa.models.hashing import SHA256_PATTERN
-    from fetaliqa.models.home import weights_folder
-    from fetaliqa.models.weights import import_checkpoint
+    from fetaliqa.model.fetalclip_weights import import_checkpoint
+    from fetaliqa.model.tensor_hashes import SHA256_PATTERN
+    from fetaliqa.model.user_folders import weights_folder
+    from fetaliqa.model.weights_download import download, weights_url
 
     url = args.url or weights_url()
     if not url.startswith(("https://", "http://")):
@@ -67,7 +67,7 @@ def _download(args: argparse.Namespace) -> WeightsRecord:
 
 
 def _nothing(as_json: bool) -> int:
-    from fetaliqa.models.home import weights_folder
+    from fetaliqa.model.user_folders import weights_folder
 
     if as_json:
         print(json.dumps({"imported": None, "folder": str(weights_folder())}))
@@ -77,8 +77,8 @@ def _nothing(as_json: bool) -> int:
 
 
 def _print(record: WeightsRecord, as_json: bool) -> None:
-    from fetaliqa.models.home import weights_folder
-    from fetaliqa.models.records import to_json
+    from fetaliqa.model.json_records import to_json
+    from fetaliqa.model.user_folders import weights_folder
 
     if as_json:
         values: dict[str, Any] = to_json(record)

@@ -1,1 +1,1 @@
-"""Where cases come from: the ACOUSLIC-AI folder layout and the synthetic phantom."""
+"""Labelled data sets behind one interface: ACOUSLIC-AI and HC18; splits, download, verification."""

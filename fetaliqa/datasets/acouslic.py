@@ -12,13 +12,13 @@ from pathlib import Path
 
 import numpy as np
 
-from fetaliqa.anatomy import ABDOMEN
 from fetaliqa.datasets.acouslic_folder import AcouslicFolder, circumferences_of, doubled, doubled_sentence
 from fetaliqa.datasets.acouslic_layout import CIRCUMFERENCES, MANIFEST
 from fetaliqa.datasets.acouslic_verify import Problem, Report, doubled_by_masks, verify
-from fetaliqa.datasets.fingerprint import files_signature
-from fetaliqa.datasets.labelled import CaseEntry, LabelledCase, fill_outlines
+from fetaliqa.datasets.data_fingerprint import files_signature
+from fetaliqa.datasets.labelled_data import CaseEntry, LabelledCase, fill_outlines
 from fetaliqa.errors import SweepError
+from fetaliqa.measure.anatomy import ABDOMEN
 from fetaliqa.sweep import read_masks
 
 __all__ = ["Acouslic", "Problem", "Report", "verify"]

@@ -10,7 +10,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from fetaliqa.anatomy import ABDOMEN
 from fetaliqa.datasets.acouslic_layout import (
     CIRCUMFERENCES,
     IMAGES,
@@ -20,8 +19,9 @@ from fetaliqa.datasets.acouslic_layout import (
     read_circumferences,
 )
 from fetaliqa.errors import NotFoundError, OptionError, SweepError
+from fetaliqa.measure.anatomy import ABDOMEN
 from fetaliqa.sweep import Ranges, Sweep, read_sweep
-from fetaliqa.sweep.reading import open_image
+from fetaliqa.sweep.sweep_reader import open_image
 
 # The 553 values of version 1.1: mean 232.0, median 229.5, range 140.9-350.6 mm. Version 1.0 has exactly twice
 # each: median 459.1, up to 701.1 mm.

@@ -10,8 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from fetaliqa.anatomy import ABDOMEN
-from fetaliqa.biometry import fit_outline
 from fetaliqa.datasets.acouslic_folder import (
     AcouslicFolder,
     circumferences_of,
@@ -20,9 +18,11 @@ from fetaliqa.datasets.acouslic_folder import (
 )
 from fetaliqa.datasets.acouslic_layout import IMAGES, MASKS, Circumferences
 from fetaliqa.errors import FetalIQAError
-from fetaliqa.sector import field_of_view
+from fetaliqa.measure import fit_outline
+from fetaliqa.measure.anatomy import ABDOMEN
+from fetaliqa.measure.field_of_view import field_of_view
 from fetaliqa.sweep import Sweep, read_masks
-from fetaliqa.sweep.reading import open_image
+from fetaliqa.sweep.sweep_reader import open_image
 
 # Ratio of the table's AC to that of the masks, median over all sweeps. The AC is measured on one frame of its
 # sweep and need not be the one fitted here: five real sweeps had 0.993 to 1.055. Twice is far outside.

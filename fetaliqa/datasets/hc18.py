@@ -25,11 +25,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from fetaliqa.anatomy import HEAD
-from fetaliqa.biometry import Ellipse, draw_ellipse, fit_ellipse
 from fetaliqa.datasets.csv_text import csv_text
-from fetaliqa.datasets.labelled import CaseEntry, LabelledCase
+from fetaliqa.datasets.labelled_data import CaseEntry, LabelledCase
 from fetaliqa.errors import NotFoundError, SweepError
+from fetaliqa.measure import Ellipse, draw_ellipse, fit_ellipse
+from fetaliqa.measure.anatomy import HEAD
 
 TABLES = ("pixel_size_and_HC.csv", "training_set_pixel_size_and_HC.csv")
 PATIENT = re.compile(r"(\d+)_")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from fetaliqa.atomic import write_json
-from fetaliqa.datasets.labelled import CaseEntry
+from fetaliqa.datasets.labelled_data import CaseEntry
 from fetaliqa.errors import NotFoundError, OptionError
 
 SCHEMA = 1

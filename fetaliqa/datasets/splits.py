@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from fetaliqa.datasets.labelled import CaseEntry
+from fetaliqa.datasets.labelled_data import CaseEntry
 from fetaliqa.datasets.split_file import PARTS, SCHEMA, Split, Unit, custom, read_split, write_split
 from fetaliqa.errors import OptionError
 

@@ -1,1 +1,1 @@
-"""From annotated sweeps to data for others: selection, a writer for each format, labels from elsewhere."""
+"""Export of labelled frames in other formats, and import of labels from other software."""

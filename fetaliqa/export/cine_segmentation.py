@@ -9,12 +9,12 @@ import numpy as np
 from pydicom.dataset import Dataset, FileDataset
 from pydicom.uid import SegmentationStorage
 
-from fetaliqa.anatomy import Anatomy
 from fetaliqa.errors import OptionError
 from fetaliqa.export.cine_segments import Origin, check_fits, segmentation_of_cine
-from fetaliqa.export.dicom_marks import AUTOMATIC, SEMIAUTOMATIC, UNCONFIRMED, Algorithm
 from fetaliqa.export.dicom_parts import MANUFACTURER, uid
-from fetaliqa.labels.record import PLANES, FrameLabel, FrameRecord
+from fetaliqa.export.dicom_review_state import AUTOMATIC, SEMIAUTOMATIC, UNCONFIRMED, Algorithm
+from fetaliqa.labels.frame_record import PLANES, FrameLabel, FrameRecord
+from fetaliqa.measure.anatomy import Anatomy
 
 SERIES_NUMBER = 7000  # and the version: beyond what scanners count to
 SUBOPTIMAL = "_suboptimal"  # at the end of a segment's name

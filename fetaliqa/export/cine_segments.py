@@ -20,9 +20,9 @@ from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian, SegmentationStorage
 
 from fetaliqa import __version__
-from fetaliqa.anatomy import Anatomy
 from fetaliqa.errors import OptionError
-from fetaliqa.export.dicom_marks import (
+from fetaliqa.export.dicom_parts import FIXED_DATE, FIXED_TIME, MANUFACTURER, MODEL_NAME, SERIAL, uid
+from fetaliqa.export.dicom_review_state import (
     ARTIFICIAL,
     AUTOMATIC,
     CATEGORY,
@@ -32,9 +32,9 @@ from fetaliqa.export.dicom_marks import (
     line_of,
     segment_name,
 )
-from fetaliqa.export.dicom_parts import FIXED_DATE, FIXED_TIME, MANUFACTURER, MODEL_NAME, SERIAL, uid
-from fetaliqa.labels.record import PLANES
-from fetaliqa.sweep.calibration import read_calibration
+from fetaliqa.labels.frame_record import PLANES
+from fetaliqa.measure.anatomy import Anatomy
+from fetaliqa.sweep.dicom_spacing import read_calibration
 
 OF_PATIENT_AND_STUDY = (
     "PatientName",

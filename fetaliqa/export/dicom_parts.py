@@ -11,7 +11,7 @@ from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian, UltrasoundMultiFrameImageStorage, generate_uid
 
 from fetaliqa import __version__
-from fetaliqa.export.case import ExportCase
+from fetaliqa.export.export_case import ExportCase
 
 MANUFACTURER, MODEL_NAME, SERIAL = "FetalIQA", "fetaliqa export", "0"
 FIXED_DATE, FIXED_TIME = "19000101", "000000"  # DICOM wants a date; when a frame was labelled is in the manifest

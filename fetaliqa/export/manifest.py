@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from fetaliqa.biometry import fit_outline
-from fetaliqa.export.case import ExportCase
-from fetaliqa.labels.record import MAX_SECONDS
+from fetaliqa.export.export_case import ExportCase
+from fetaliqa.labels.frame_record import MAX_SECONDS
+from fetaliqa.measure import fit_outline
 
 CSV_NAME = "manifest.csv"
 PARQUET_NAME = "manifest.parquet"

@@ -1,4 +1,4 @@
-"""From a sweep and a model bundle to an assessment: masks, quality, ranking, circumference."""
+"""From a sweep and a bundle to an assessment: prediction, search, screening, assessment cache."""
 
 from __future__ import annotations
 

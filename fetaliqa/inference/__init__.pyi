@@ -1,9 +1,7 @@
 from .assessment import ASSESSMENT_SCHEMA as ASSESSMENT_SCHEMA
 from .assessment import Assessment as Assessment
 from .assessment import assess as assess
-from .cache import AssessmentCache as AssessmentCache
+from .assessment_cache import AssessmentCache as AssessmentCache
+from .assessment_options import AssessOptions as AssessOptions
 from .devices import choose_device as choose_device
-from .options import AssessOptions as AssessOptions
 from .predictor import Predictor as Predictor
-from .service import AssessmentResult as AssessmentResult
-from .service import AssessmentService as AssessmentService

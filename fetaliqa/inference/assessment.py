@@ -13,19 +13,19 @@ from typing import Any
 
 import numpy as np
 
-from fetaliqa.anatomy import anatomy_named
 from fetaliqa.errors import OptionError
+from fetaliqa.inference.assessment_options import AssessOptions
 from fetaliqa.inference.case_screen import CaseScreen
 from fetaliqa.inference.case_search import CaseSearch
-from fetaliqa.inference.measuring import Findings, FrameAssessor
-from fetaliqa.inference.options import AssessOptions
-from fetaliqa.inference.plausibility import add_warnings, case_notes
+from fetaliqa.inference.cuda_transfers import on_host, reading
+from fetaliqa.inference.frame_measurement import Findings, FrameAssessor
+from fetaliqa.inference.frame_profile import FrameProfile, ProfileMaker
 from fetaliqa.inference.predictor import ChunkPrediction, Predictor
-from fetaliqa.inference.profile import FrameProfile, ProfileMaker
-from fetaliqa.inference.transfers import on_host, reading
-from fetaliqa.models import BundleCard
-from fetaliqa.quality import rank_frames
-from fetaliqa.student.folder import Student
+from fetaliqa.inference.student import Student
+from fetaliqa.measure import rank_frames
+from fetaliqa.measure.anatomy import anatomy_named
+from fetaliqa.measure.plausibility import add_warnings, case_notes
+from fetaliqa.model import BundleCard
 from fetaliqa.sweep import Sweep
 
 ASSESSMENT_SCHEMA = 1

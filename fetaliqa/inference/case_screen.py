@@ -8,8 +8,8 @@ import numpy as np
 
 from fetaliqa.errors import OptionError
 from fetaliqa.inference.case_search import Fields, guessed_fields, parts_of
-from fetaliqa.student.folder import Student
-from fetaliqa.student.screen import Screen, wanted_in_case
+from fetaliqa.inference.frame_screening import Screen, wanted_in_case
+from fetaliqa.inference.student import Student
 from fetaliqa.sweep import Sweep
 
 

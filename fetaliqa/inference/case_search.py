@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from fetaliqa.inference.search import Search, SweepSearch
-from fetaliqa.student.folder import Student
-from fetaliqa.student.search import ScreenedSearch
+from fetaliqa.inference.best_frame_search import Search, SweepSearch
+from fetaliqa.inference.screened_search import ScreenedSearch
+from fetaliqa.inference.student import Student
 from fetaliqa.sweep import Sweep
 
 Fields = Mapping[int, Mapping[str, Any]]  # of the frames looked at so far, by number; see docs/assessment.md

@@ -14,11 +14,11 @@ import torch
 from torch import nn
 
 from fetaliqa.errors import OptionError
+from fetaliqa.inference.assessment_options import PRECISIONS
 from fetaliqa.inference.devices import cuda_has_bf16
-from fetaliqa.inference.options import PRECISIONS
-from fetaliqa.models.architecture import BackboneConfig, EncoderConfig
-from fetaliqa.models.encoder_model import EncoderModel
-from fetaliqa.models.encoders import encoder_parameters
+from fetaliqa.model.architecture import BackboneConfig, EncoderConfig
+from fetaliqa.model.encoder_kinds import encoder_parameters
+from fetaliqa.model.encoder_model import EncoderModel
 
 LEAST_PARAMETERS = 20_000_000  # of an encoder; a small one gains little, and its answers would move for nothing
 

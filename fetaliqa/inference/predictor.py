@@ -13,17 +13,17 @@ import numpy as np
 import torch
 
 from fetaliqa.errors import OptionError
-from fetaliqa.geometry import SquareGrid
-from fetaliqa.inference.alike import AlikeFrames
-from fetaliqa.inference.captured import CapturedForward
+from fetaliqa.inference.batch_halving import Compute, HalvingForward
+from fetaliqa.inference.cuda_graphs import CapturedForward
+from fetaliqa.inference.cuda_transfers import Lane, mark, on_host, reading, send, take_over
 from fetaliqa.inference.devices import choose_device
-from fetaliqa.inference.halving import Compute, HalvingForward
-from fetaliqa.inference.outputs import Outputs, joined
-from fetaliqa.inference.packed import pack_encoder
+from fetaliqa.inference.duplicate_frames import AlikeFrames
+from fetaliqa.inference.model_outputs import Outputs, joined
 from fetaliqa.inference.packed_convolutions import pack_convolutions
+from fetaliqa.inference.packed_weights import pack_encoder
 from fetaliqa.inference.precision import set_precision
-from fetaliqa.inference.transfers import Lane, mark, on_host, reading, send, take_over
-from fetaliqa.models import (
+from fetaliqa.measure.square_grid import SquareGrid
+from fetaliqa.model import (
     Bundle,
     BundleCard,
     CompactSeg,
@@ -32,9 +32,9 @@ from fetaliqa.models import (
     SegmentationModel,
     normalise,
 )
-from fetaliqa.models.compact import combined, reference_features
-from fetaliqa.models.decoder import UnetrDecoder
-from fetaliqa.models.fast_decoder import FastDecoder
+from fetaliqa.model.compact_model import combined, reference_features
+from fetaliqa.model.decoder import UnetrDecoder
+from fetaliqa.model.fast_decoder import FastDecoder
 
 CPU_BATCH = 16  # frames; more make the encoder's matrix products no faster
 CUDA_BATCH = 64

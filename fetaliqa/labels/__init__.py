@@ -1,7 +1,7 @@
-"""What annotators said about which frame: records, their versions on disk, and how far raters agree."""
+"""Labels that people made: frame records, label versions, studies folders, agreement of raters."""
 
-from fetaliqa.labels.record import FrameLabel, FrameRecord, parse_record
-from fetaliqa.labels.store import LabelStore
-from fetaliqa.labels.version import LabelVersion
+from fetaliqa.labels.frame_record import FrameLabel, FrameRecord, parse_record
+from fetaliqa.labels.label_store import LabelStore
+from fetaliqa.labels.label_version import LabelVersion
 
 __all__ = ["FrameLabel", "FrameRecord", "LabelStore", "LabelVersion", "parse_record"]

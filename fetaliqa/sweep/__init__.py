@@ -1,8 +1,8 @@
-"""Sweeps on disk: reading frames from any of the formats in use, and masks on the same grid."""
+"""Sweep files: frames, pixel spacing and sweep borders of every format; masks on the same grid."""
 
 from fetaliqa.sweep.masks import MASK_SUFFIXES, read_masks, write_masks
-from fetaliqa.sweep.ranges import Ranges, SweepsOption, parse_ranges
-from fetaliqa.sweep.reading import (
+from fetaliqa.sweep.sweep_ranges import Ranges, SweepsOption, parse_ranges
+from fetaliqa.sweep.sweep_reader import (
     DETACHED_SUFFIXES,
     SWEEP_SUFFIXES,
     case_id_of,
@@ -12,7 +12,7 @@ from fetaliqa.sweep.reading import (
     is_sweep_path,
     read_sweep,
 )
-from fetaliqa.sweep.types import Grid, Sweep, sweep_from_array
+from fetaliqa.sweep.sweep_types import Grid, Sweep, sweep_from_array
 
 __all__ = [
     "DETACHED_SUFFIXES",

@@ -17,8 +17,8 @@ from pydicom.encaps import encapsulate
 from pydicom.uid import RLELossless
 
 from fetaliqa.errors import SweepError
-from fetaliqa.sweep.codestream import Codestream, holds_several, read_codestream
 from fetaliqa.sweep.dicom_layout import JPEG_2000, LUMA_FIRST, Layout, syntax_name
+from fetaliqa.sweep.jpeg_headers import Codestream, holds_several, read_codestream
 
 Note = Callable[[str], None]
 UNUSED_BITS_NOTE = "bits beyond those stored are set and were left out"

@@ -20,7 +20,7 @@ from pydicom.filereader import read_file_meta_info
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from fetaliqa.errors import SweepError
-from fetaliqa.limits import UnpackedTooLarge
+from fetaliqa.size_limits import UnpackedTooLarge
 
 # Elements that hold pixels (PS3.6), with the bits of their floating-point numbers
 PIXEL_TAGS = {(0x7FE0, 0x0010): None, (0x7FE0, 0x0008): 32, (0x7FE0, 0x0009): 64}

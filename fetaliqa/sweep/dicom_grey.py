@@ -14,7 +14,7 @@ from pydicom.dataset import Dataset
 from fetaliqa.errors import SweepError
 from fetaliqa.sweep.dicom_layout import GREY, PALETTE, PARTIAL_LUMA, Layout
 from fetaliqa.sweep.lookup_tables import Table, read_table, with_fitting_depth
-from fetaliqa.sweep.pixels import LUMA_NOTE, luma
+from fetaliqa.sweep.pixel_conversion import LUMA_NOTE, luma
 
 PADDING_NOTE = "pixels of the Pixel Padding Value shown black, and left out of the range of grey values"
 INVERTED_NOTE = "MONOCHROME1 inverted: 0 is black"

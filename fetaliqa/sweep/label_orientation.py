@@ -13,8 +13,8 @@ from pathlib import Path
 
 import SimpleITK as sitk
 
-from fetaliqa.sweep.reading import DICOM_SUFFIXES, sweep_suffix
-from fetaliqa.sweep.types import Sweep
+from fetaliqa.sweep.sweep_reader import DICOM_SUFFIXES, sweep_suffix
+from fetaliqa.sweep.sweep_types import Sweep
 
 HEADER_BYTES = 1 << 20  # more than headers of images have before their axes
 NIFTI = (".nii", ".nii.gz")

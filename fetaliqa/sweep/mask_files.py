@@ -19,9 +19,9 @@ import SimpleITK as sitk
 from fetaliqa.atomic import atomic_path
 from fetaliqa.errors import StorageError
 from fetaliqa.sweep.deflated_frames import GzipWrapping, Wrapping, ZlibWrapping, deflated
+from fetaliqa.sweep.image_orientation import UPRIGHT, as_stored, stored_shape
 from fetaliqa.sweep.itk_paths import write_compressed
-from fetaliqa.sweep.orientation import UPRIGHT, as_stored, stored_shape
-from fetaliqa.sweep.types import Grid
+from fetaliqa.sweep.sweep_types import Grid
 
 Shape = tuple[int, int, int]
 

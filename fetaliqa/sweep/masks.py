@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from fetaliqa.errors import OptionError, SweepError
+from fetaliqa.sweep.image_orientation import UPRIGHT, stored_shape, upright
 from fetaliqa.sweep.label_orientation import orientations, says_orientation
 from fetaliqa.sweep.mask_files import write_frames
-from fetaliqa.sweep.orientation import UPRIGHT, stored_shape, upright
-from fetaliqa.sweep.pixels import to_labels
-from fetaliqa.sweep.reading import open_image, sweep_suffix
-from fetaliqa.sweep.types import Grid, Sweep
-from fetaliqa.sweep.volume import OpenImage
+from fetaliqa.sweep.pixel_conversion import to_labels
+from fetaliqa.sweep.sweep_reader import open_image, sweep_suffix
+from fetaliqa.sweep.sweep_types import Grid, Sweep
+from fetaliqa.sweep.volume_file import OpenImage
 
 MASK_SUFFIXES = (".mha", ".nii.gz", ".nrrd")
 """Formats masks can be written in."""

@@ -16,13 +16,13 @@ from typing import BinaryIO
 import numpy as np
 
 from fetaliqa.errors import SweepError
-from fetaliqa.sweep.detached import BYTE_ORDER_MARK, is_list, pixel_files, text_of
-from fetaliqa.sweep.layout import Layout, frames_last
-from fetaliqa.sweep.orientation import anatomical_code, stored_axes_note
-from fetaliqa.sweep.raw import RawBlock, raw_pixels
-from fetaliqa.sweep.types import Grid
-from fetaliqa.sweep.units import TRACKED_NOTE, millimetres, tracked_without_calibration, unknown_unit_note
-from fetaliqa.sweep.volume import (
+from fetaliqa.sweep.detached_pixels import BYTE_ORDER_MARK, is_list, pixel_files, text_of
+from fetaliqa.sweep.image_orientation import anatomical_code, stored_axes_note
+from fetaliqa.sweep.length_units import TRACKED_NOTE, millimetres, tracked_without_calibration, unknown_unit_note
+from fetaliqa.sweep.raw_pixels import RawBlock, raw_pixels
+from fetaliqa.sweep.sweep_types import Grid
+from fetaliqa.sweep.volume_axes import Layout, frames_last
+from fetaliqa.sweep.volume_file import (
     RANGES_KEY,
     OpenImage,
     check_frame_spacing,

@@ -18,12 +18,12 @@ from nibabel.nifti2 import Nifti2Header
 from nibabel.spatialimages import HeaderDataError
 
 from fetaliqa.errors import SweepError
-from fetaliqa.sweep.layout import Layout, frames_last, not_a_sweep
-from fetaliqa.sweep.orientation import stored_axes_note
-from fetaliqa.sweep.raw import RawBlock, raw_pixels
-from fetaliqa.sweep.types import Grid
-from fetaliqa.sweep.units import unknown_unit_note
-from fetaliqa.sweep.volume import OpenImage, check_frame_spacing, check_spacing, read_grid
+from fetaliqa.sweep.image_orientation import stored_axes_note
+from fetaliqa.sweep.length_units import unknown_unit_note
+from fetaliqa.sweep.raw_pixels import RawBlock, raw_pixels
+from fetaliqa.sweep.sweep_types import Grid
+from fetaliqa.sweep.volume_axes import Layout, frames_last, not_a_sweep
+from fetaliqa.sweep.volume_file import OpenImage, check_frame_spacing, check_spacing, read_grid
 
 NIFTI1_BYTES = 348
 NIFTI2_BYTES = 540

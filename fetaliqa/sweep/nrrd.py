@@ -10,11 +10,11 @@ from typing import BinaryIO
 import numpy as np
 
 from fetaliqa.errors import SweepError
-from fetaliqa.sweep.detached import BYTE_ORDER_MARK, is_list, pixel_files, text_of
+from fetaliqa.sweep.detached_pixels import BYTE_ORDER_MARK, is_list, pixel_files, text_of
+from fetaliqa.sweep.image_orientation import stored_axes_note
 from fetaliqa.sweep.nrrd_axes import find_axes, find_grid, find_spacing
-from fetaliqa.sweep.orientation import stored_axes_note
-from fetaliqa.sweep.raw import RawBlock, raw_pixels
-from fetaliqa.sweep.volume import RANGES_KEY, OpenImage
+from fetaliqa.sweep.raw_pixels import RawBlock, raw_pixels
+from fetaliqa.sweep.volume_file import RANGES_KEY, OpenImage
 
 TYPES = {
     "i1": ("signed char", "int8", "int8_t"),

@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from fetaliqa.errors import SweepError
-from fetaliqa.sweep.layout import Layout, check_sizes, frames_last, not_a_sweep
-from fetaliqa.sweep.types import Grid
-from fetaliqa.sweep.units import TRACKED_NOTE, millimetres, tracked_without_calibration, unknown_unit_note
-from fetaliqa.sweep.volume import check_frame_spacing, check_spacing, read_grid
+from fetaliqa.sweep.length_units import TRACKED_NOTE, millimetres, tracked_without_calibration, unknown_unit_note
+from fetaliqa.sweep.sweep_types import Grid
+from fetaliqa.sweep.volume_axes import Layout, check_sizes, frames_last, not_a_sweep
+from fetaliqa.sweep.volume_file import check_frame_spacing, check_spacing, read_grid
 
 SPACE, FRAMES, COLOUR, UNKNOWN, SINGLE = "space", "frames", "colour", "unknown", "single"
 _ROLES = {

@@ -21,11 +21,11 @@ from typing import Any
 import numpy as np
 
 from fetaliqa.errors import SweepError
-from fetaliqa.limits import check_unpacked_size
-from fetaliqa.sweep.folder import MAX_FRAME_PIXELS
-from fetaliqa.sweep.pixels import LUMA_NOTE, Pixels, luma
-from fetaliqa.sweep.types import Grid
-from fetaliqa.sweep.volume import NO_SPACING_NOTE, OpenImage
+from fetaliqa.size_limits import check_unpacked_size
+from fetaliqa.sweep.image_folder import MAX_FRAME_PIXELS
+from fetaliqa.sweep.pixel_conversion import LUMA_NOTE, Pixels, luma
+from fetaliqa.sweep.sweep_types import Grid
+from fetaliqa.sweep.volume_file import NO_SPACING_NOTE, OpenImage
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".avi", ".mkv")
 MOV_ATOMS = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")  # first atom of an MP4 or QuickTime file

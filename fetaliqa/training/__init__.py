@@ -1,1 +1,1 @@
-"""Training: frames, augmentation, losses, fitting, and the demo model's recipe."""
+"""Training: recipes, prepared frames, augmentation, losses, trainer, run folders."""

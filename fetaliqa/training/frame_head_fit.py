@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as functional
 
-from fetaliqa.models.compact import CompactSeg
-from fetaliqa.models.preprocess import model_inputs
-from fetaliqa.training.frame_heads import frame_dice
+from fetaliqa.model.compact_model import CompactSeg
+from fetaliqa.model.preprocess import model_inputs
+from fetaliqa.training.frame_head_loss import frame_dice
 
 FITTING_STEPS = 100
 BATCH = 64  # samples

@@ -6,13 +6,13 @@ import json
 from dataclasses import replace
 from typing import Any
 
-from fetaliqa.datasets.labelled import LabelledData
-from fetaliqa.models import BaseReference, BundleCard, Threshold, TrainingData
-from fetaliqa.models.records import to_json
-from fetaliqa.training.base import Base
-from fetaliqa.training.recipe import Recipe
+from fetaliqa.datasets.labelled_data import LabelledData
+from fetaliqa.model import BaseReference, BundleCard, Threshold, TrainingData
+from fetaliqa.model.json_records import to_json
+from fetaliqa.training.frame_store import FrameStore
+from fetaliqa.training.recipes import Recipe
 from fetaliqa.training.run_folder import RunRequest
-from fetaliqa.training.store import FrameStore
+from fetaliqa.training.starting_weights import Base
 from fetaliqa.training.trainer import Machine
 
 DATA_LICENCES = {  # of data sets that ask for it

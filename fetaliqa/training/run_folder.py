@@ -14,14 +14,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from fetaliqa.atomic import write_json
-from fetaliqa.datasets.labelled import LabelledData
+from fetaliqa.datasets.labelled_data import LabelledData
 from fetaliqa.datasets.splits import Split, leak_report, read_split, write_split
 from fetaliqa.errors import OptionError
-from fetaliqa.models.naming import valid_name
-from fetaliqa.models.records import from_json
-from fetaliqa.training.base import Base
-from fetaliqa.training.environment import environment
-from fetaliqa.training.recipe import Recipe, recipe_from_json
+from fetaliqa.model.bundle_names import valid_name
+from fetaliqa.model.json_records import from_json
+from fetaliqa.training.provenance import environment
+from fetaliqa.training.recipes import Recipe, recipe_from_json
+from fetaliqa.training.starting_weights import Base
 
 SCHEMA = 1
 

@@ -17,14 +17,14 @@ from torch import nn
 from fetaliqa.errors import OptionError, TrainingError
 from fetaliqa.inference.devices import choose_device, cuda_has_bf16
 from fetaliqa.out_of_memory import is_out_of_memory
-from fetaliqa.training.averaging import Averaging
-from fetaliqa.training.batches import OrderedBatches, StepBatches, StepSampler, loader, make_order
-from fetaliqa.training.features import FeatureStore, WithFeatures
-from fetaliqa.training.module import FrameModule, check_trainable
-from fetaliqa.training.numerics import numerics_restored
-from fetaliqa.training.recipe import Recipe
-from fetaliqa.training.robust import LearningCheck, NotLearning
-from fetaliqa.training.store import FrameStore
+from fetaliqa.training.batch_sampling import OrderedBatches, StepBatches, StepSampler, loader, make_order
+from fetaliqa.training.encoder_features import FeatureStore, WithFeatures
+from fetaliqa.training.frame_store import FrameStore
+from fetaliqa.training.lightning_module import FrameModule, check_trainable
+from fetaliqa.training.recipes import Recipe
+from fetaliqa.training.stall_recovery import LearningCheck, NotLearning
+from fetaliqa.training.torch_settings import numerics_restored
+from fetaliqa.training.weight_averaging import Averaging
 
 CHECKPOINT_MINUTES = 5.0  # between checkpoints within an epoch: what a kill costs at most
 LAST, BEST = "last.ckpt", "best.ckpt"

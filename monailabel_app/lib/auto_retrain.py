@@ -11,7 +11,7 @@ from monailabel.utils.async_tasks.task import AsyncTask
 from monailabel.utils.async_tasks.utils import processes
 
 from fetaliqa.errors import FetalIQAError
-from fetaliqa.learning.new_labels import newly_confirmed
+from fetaliqa.retraining.new_labels import newly_confirmed
 from monailabel_app.lib.conf import SEG_MODEL
 from monailabel_app.lib.trainers import RetrainTask, TrainOptions
 

@@ -12,9 +12,9 @@ import numpy as np
 
 from fetaliqa.errors import FetalIQAError
 from fetaliqa.labels import FrameRecord, LabelStore, LabelVersion
-from fetaliqa.labels.comparing import KEY, compared_record, told_of
-from fetaliqa.labels.handed_out import Ledger, Proposal, frame_digests
-from fetaliqa.sweep.reading import open_image
+from fetaliqa.labels.changed_frames import KEY, compared_record, told_of
+from fetaliqa.labels.served_masks import Ledger, Proposal, frame_digests
+from fetaliqa.sweep.sweep_reader import open_image
 from monailabel_app.lib.shown_labels import PROPOSALS
 
 logger = logging.getLogger(__name__)

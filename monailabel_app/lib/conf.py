@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from fetaliqa.errors import OptionError
-from fetaliqa.inference.options import PRECISIONS
-from fetaliqa.limits import MAX_UNPACKED_VARIABLE, memory_bytes
+from fetaliqa.inference.assessment_options import PRECISIONS
+from fetaliqa.size_limits import MAX_UNPACKED_VARIABLE, memory_bytes
 from monailabel_app.lib.hosts import checked_hosts, switch
 
 SEG_MODEL = "fetalclip_seg"
@@ -104,7 +104,7 @@ class ServerConf:
         cache_dir: folder of cached assessments, or None for the user's cache folder.
         cache_bytes: bound on that folder; 0 turns caching off.
         max_upload_bytes: largest request body.
-        max_unpacked_bytes: largest size of an image unpacked, see ``fetaliqa.limits``.
+        max_unpacked_bytes: largest size of an image unpacked, see ``fetaliqa.size_limits``.
         max_export_bytes: largest export, before it is packed.
         origins: origins (scheme, host, port) of web pages that may call.
         hosts: names that requests may be sent to, beside those of this machine.

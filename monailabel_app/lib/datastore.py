@@ -20,12 +20,12 @@ from typing import Any
 
 from monailabel.datastore.local import DataModel, ImageLabelModel
 
-from fetaliqa.active.profiles import source_of
+from fetaliqa.active.frame_profiles import source_of
 from fetaliqa.atomic import atomic_path
-from fetaliqa.inference.cases import images_below
-from fetaliqa.names import canonical
+from fetaliqa.case_names import canonical
 from fetaliqa.sweep import is_sweep_path, read_sweep
-from fetaliqa.sweep.contents import is_system_file
+from fetaliqa.sweep.case_paths import images_below
+from fetaliqa.sweep.folder_contents import is_system_file
 from monailabel_app.lib.downloads import Downloads, complete_copy
 from monailabel_app.lib.ids import check_id
 from monailabel_app.lib.label_info import plain
@@ -103,7 +103,7 @@ class GuardedDatastore(LabelsFolder):
             return super().list_images()
 
     def sources(self) -> dict[str, str]:
-        """Which file each image is, see ``fetaliqa.active.profiles.source_of``; without those that are gone."""
+        """The file of each image, see ``fetaliqa.active.frame_profiles.source_of``; without missing files."""
         with self._guard:
             folder = Path(self._datastore.image_path())
             files = {

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fetaliqa.active.profiles import source_of
+from fetaliqa.active.frame_profiles import source_of
 from fetaliqa.errors import FetalIQAError
-from fetaliqa.sweep.complete_copy import copy_suffix, write_copy
-from fetaliqa.sweep.reading import open_image
+from fetaliqa.sweep.self_contained_copy import copy_suffix, write_copy
+from fetaliqa.sweep.sweep_reader import open_image
 from monailabel_app.lib.offered import download_name, split_name
 from monailabel_app.lib.scratch import scratch
 

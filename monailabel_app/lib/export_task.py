@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from fetaliqa.cli.extras import require_extra
 from fetaliqa.errors import FetalIQAError, OptionError
-from fetaliqa.export.formats.registry import writer_named
-from fetaliqa.export.options import ExportOptions
-from fetaliqa.export.run import run_export
-from fetaliqa.export.selection import Selection
-from fetaliqa.export.source import ExportSource
-from fetaliqa.labels.record import MAX_TEXT
+from fetaliqa.export.export_options import ExportOptions
+from fetaliqa.export.export_run import run_export
+from fetaliqa.export.export_source import ExportSource
+from fetaliqa.export.formats.format_registry import writer_named
+from fetaliqa.export.frame_selection import Selection
+from fetaliqa.extras import require_extra
+from fetaliqa.labels.frame_record import MAX_TEXT
 from monailabel_app.lib.held_folder import EXPORT_PREFIX, HeldFolder
 from monailabel_app.lib.refusal import Refused
 

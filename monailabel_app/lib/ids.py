@@ -1,8 +1,8 @@
 """Names that come from clients: which are accepted, and why the others are not.
 
 Image ids, label tags and session ids become parts of file paths in MONAI Label. Each is a single harmless path
-component: an image id by the rules of ``fetaliqa.names``, which names in all languages meet; everything else by a
-narrow grammar.
+component: an image id by the rules of ``fetaliqa.case_names``, which names in all languages meet; everything else
+by a narrow grammar.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from fetaliqa.names import name_problem
+from fetaliqa.case_names import name_problem
 from monailabel_app.lib.refusal import Refused
 
 ID_GRAMMAR = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")

@@ -21,8 +21,8 @@ from filelock import FileLock
 from monailabel.datastore.local import LocalDatastore, LocalDatastoreModel
 
 from fetaliqa.atomic import write_text
+from fetaliqa.case_names import printable
 from fetaliqa.file_hash import Stamp, file_stamp
-from fetaliqa.names import printable
 from monailabel_app.lib.offered import OfferedFiles, split_name
 from monailabel_app.lib.received import suffix_of, sweep_suffixes
 from monailabel_app.lib.refusal import Refused

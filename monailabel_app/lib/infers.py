@@ -12,11 +12,13 @@ from typing import Any
 from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 
 from fetaliqa.errors import NotFoundError, OptionError
-from fetaliqa.inference import AssessmentResult, AssessmentService, AssessOptions
+from fetaliqa.inference import AssessOptions
+from fetaliqa.inference.case_result import AssessmentResult
 from fetaliqa.inference.devices import auto_trouble, choose_device, cuda_devices
-from fetaliqa.inference.service import default_cache_directory
-from fetaliqa.models.home import default_model
-from fetaliqa.models.store import current_version, published_versions
+from fetaliqa.model.user_folders import default_model
+from fetaliqa.registry import AssessmentService
+from fetaliqa.registry.assessment_service import default_cache_directory
+from fetaliqa.registry.model_store import current_version, published_versions
 from fetaliqa.sweep import MASK_SUFFIXES
 from monailabel_app.lib.conf import CLS_MODEL, SEG_MODEL, ServerConf
 from monailabel_app.lib.refusal import Refused, as_refusal

@@ -10,7 +10,7 @@ import numpy as np
 
 from fetaliqa.errors import LabelError
 from fetaliqa.labels import FrameRecord, parse_record
-from fetaliqa.labels.record import KEY, MAX_SECONDS, record_in_info
+from fetaliqa.labels.frame_record import KEY, MAX_SECONDS, record_in_info
 from monailabel_app.lib.json_input import MAX_DEPTH, too_deep
 
 ADDED = ("ts", "name", "version")  # by the index itself

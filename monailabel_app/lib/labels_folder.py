@@ -11,17 +11,17 @@ from typing import Any
 
 import numpy as np
 
-from fetaliqa.active.profiles import source_of
-from fetaliqa.anatomy import ABDOMEN, Anatomy
+from fetaliqa.active.frame_profiles import source_of
 from fetaliqa.errors import LabelConflict, LabelDamaged, LabelError
-from fetaliqa.inference import AssessmentResult
+from fetaliqa.inference.case_result import AssessmentResult
 from fetaliqa.labels import FrameRecord, LabelVersion
-from fetaliqa.labels.comparing import KEY as COMPARED
-from fetaliqa.labels.confirming import KEY as CONFIRMED
-from fetaliqa.labels.confirming import confirm
-from fetaliqa.labels.handed_out import Ledger, Proposal, frame_digests
-from fetaliqa.labels.record import KEY
-from fetaliqa.labels.version import pixels_sha256
+from fetaliqa.labels.changed_frames import KEY as COMPARED
+from fetaliqa.labels.confirmation import KEY as CONFIRMED
+from fetaliqa.labels.confirmation import confirm
+from fetaliqa.labels.frame_record import KEY
+from fetaliqa.labels.label_version import pixels_sha256
+from fetaliqa.labels.served_masks import Ledger, Proposal, frame_digests
+from fetaliqa.measure.anatomy import ABDOMEN, Anatomy
 from fetaliqa.sweep import MASK_SUFFIXES, read_masks, read_sweep, write_masks
 from monailabel_app.lib.comparison import Comparison
 from monailabel_app.lib.label_info import check_record, plain, record_of
@@ -228,7 +228,7 @@ class LabelsFolder(ShownLabels):
     def confirm_label(
         self, image_id: str, label_tag: str, version: int | None, reviewer: str, frames: list[int] | None = None
     ) -> LabelVersion:
-        """Confirm proposed frames of a label as a new version, see ``fetaliqa.labels.confirming``.
+        """Confirm proposed frames of a label as a new version, see ``fetaliqa.labels.confirmation``.
 
         Raises:
             Refused: 404 when there is no such image or version, 409 when another was saved meanwhile, 400 when

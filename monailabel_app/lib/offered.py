@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fetaliqa.inference.cases import folders_of_sweeps, why_hidden, why_no_sweep
-from fetaliqa.names import canonical, name_problem, printable
+from fetaliqa.case_names import canonical, name_problem, printable
 from fetaliqa.sweep import is_sweep_path
-from fetaliqa.sweep.contents import imageless_dicom, is_system_file
+from fetaliqa.sweep.case_paths import folders_of_sweeps, why_hidden, why_no_sweep
+from fetaliqa.sweep.folder_contents import imageless_dicom, is_system_file
 from monailabel_app.lib.received import suffix_of, sweep_suffixes
 
 State = tuple[int, int, int]

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from fetaliqa.names import is_case_name
+from fetaliqa.case_names import is_case_name
 from fetaliqa.sweep import DETACHED_SUFFIXES, MASK_SUFFIXES, SWEEP_SUFFIXES, is_self_contained
-from fetaliqa.sweep.contents import MARK, MARK_AT
+from fetaliqa.sweep.folder_contents import MARK, MARK_AT
 from monailabel_app.lib.refusal import Refused
 from monailabel_app.lib.scratch import scratch
 

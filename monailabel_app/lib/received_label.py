@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from fetaliqa.anatomy import Anatomy
-from fetaliqa.anatomy_names import grade_of
 from fetaliqa.errors import LabelError
-from fetaliqa.labels.segments import Segment, Segmentation, anatomy_segments, is_segmentation
+from fetaliqa.labels.slicer_segmentation import Segment, Segmentation, anatomy_segments, is_segmentation
+from fetaliqa.measure.anatomy import Anatomy
+from fetaliqa.measure.anatomy_names import grade_of
 from fetaliqa.sweep import Sweep, read_masks
 from fetaliqa.sweep.masks import lies_on_grid
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from fetaliqa.errors import BundleError, FetalIQAError
-from fetaliqa.inference import AssessmentService
+from fetaliqa.registry import AssessmentService
 
 logger = logging.getLogger(__name__)
 

@@ -20,8 +20,8 @@ from fetaliqa.atomic import atomic_path
 from fetaliqa.errors import FetalIQAError, LabelError
 from fetaliqa.file_hash import file_sha256
 from fetaliqa.labels import LabelStore, LabelVersion
-from fetaliqa.labels.record import KEY
-from fetaliqa.labels.store import FOLDER
+from fetaliqa.labels.frame_record import KEY
+from fetaliqa.labels.label_store import FOLDER
 from monailabel_app.lib.ids import check_id
 from monailabel_app.lib.index import LockedIndex
 from monailabel_app.lib.label_info import plain, record_of, without_record

@@ -11,8 +11,8 @@ from typing import Any
 
 from monailabel.config import settings
 
-from fetaliqa.inference.service import default_cache_directory
-from fetaliqa.models.home import models_folder
+from fetaliqa.model.user_folders import models_folder
+from fetaliqa.registry.assessment_service import default_cache_directory
 from monailabel_app.lib.received import TEMPORARY_PREFIX
 
 REPOSITORY = Path(__file__).resolve().parents[2]

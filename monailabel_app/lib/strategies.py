@@ -11,12 +11,12 @@ from typing import Any
 from monailabel.interfaces.tasks.scoring import ScoringMethod
 from monailabel.interfaces.tasks.strategy import Strategy
 
-from fetaliqa.active.picking import QuerySettings
-from fetaliqa.active.profiles import ProfileFolder, case_profile, source_of
-from fetaliqa.active.queue import LabelQueue
+from fetaliqa.active.annotation_queue import LabelQueue
+from fetaliqa.active.frame_profiles import ProfileFolder, case_profile, source_of
+from fetaliqa.active.selection_rules import QuerySettings
 from fetaliqa.active.strategies import DEFAULT, STRATEGIES
 from fetaliqa.errors import FetalIQAError
-from fetaliqa.inference import AssessmentService
+from fetaliqa.registry import AssessmentService
 from monailabel_app.lib.ids import check_id
 from monailabel_app.lib.infers import SweepTask
 from monailabel_app.lib.refusal import Refused, as_refusal

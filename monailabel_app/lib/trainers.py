@@ -1,4 +1,4 @@
-"""Retraining as a MONAI Label training task. All decisions are made in fetaliqa.learning.
+"""Retraining as a MONAI Label training task. All decisions are made in fetaliqa.retraining.
 
 The task runs in MONAI Label's training process, where the datastore is read-only: it reads labels from the studies
 folder's versions, and writes into ``retraining/`` there and into the model store only.
@@ -16,9 +16,9 @@ from typing import Any
 from monailabel.interfaces.tasks.train import TrainTask
 
 from fetaliqa.errors import FetalIQAError
-from fetaliqa.learning.new_labels import newly_confirmed
-from fetaliqa.learning.places import unfinished_run
-from fetaliqa.learning.progress import read_progress
+from fetaliqa.retraining.new_labels import newly_confirmed
+from fetaliqa.retraining.progress_file import read_progress
+from fetaliqa.retraining.retraining_paths import unfinished_run
 from monailabel_app.lib.conf import SEG_MODEL, ServerConf
 from monailabel_app.lib.refusal import Refused
 
@@ -109,7 +109,7 @@ class RetrainTask(TrainTask):
             Refused: 409 when another training runs, or none is there to resume.
             TooFewLabels: saying what is missing.
         """
-        from fetaliqa.learning.retrain import check_labels
+        from fetaliqa.retraining.pipeline import check_labels
 
         found = read_progress(self.studies)
         if found["state"] == "running":
@@ -130,7 +130,7 @@ class RetrainTask(TrainTask):
         options = train_options(request)
         if self._in_server():
             raise Refused(400, "training runs in a process of its own here; leave run_sync out")
-        from fetaliqa.learning.retrain import RetrainRequest, retrain
+        from fetaliqa.retraining.pipeline import RetrainRequest, retrain
         from fetaliqa.training.trainer import Machine
 
         conf = self._conf

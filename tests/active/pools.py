@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from fetaliqa.active.pool import Pool, make_pool
-from fetaliqa.active.profiles import CaseProfile
-from fetaliqa.inference.profile import EMBEDDING_SIZE, FrameProfile
+from fetaliqa.active.frame_pool import Pool, make_pool
+from fetaliqa.active.frame_profiles import CaseProfile
+from fetaliqa.inference.frame_profile import EMBEDDING_SIZE, FrameProfile
 
 
 def random_profile(case: str, seed: int, sweeps: int = 3, slots: int = 60) -> CaseProfile:

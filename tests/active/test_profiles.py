@@ -9,8 +9,8 @@ import pytest
 import torch
 from pools import random_profile
 
-from fetaliqa.active.profiles import ProfileFolder
-from fetaliqa.inference.profile import (
+from fetaliqa.active.frame_profiles import ProfileFolder
+from fetaliqa.inference.frame_profile import (
     EMBEDDING_SIZE,
     FrameProfile,
     ProfileMaker,

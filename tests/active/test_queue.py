@@ -11,13 +11,13 @@ import pytest
 import SimpleITK as sitk
 from pools import random_profile
 
+from fetaliqa.active.annotation_queue import NOT_SCORED, LabelQueue
+from fetaliqa.active.frame_profiles import ProfileFolder
 from fetaliqa.active.leases import Leases
-from fetaliqa.active.picking import QuerySettings
-from fetaliqa.active.profiles import ProfileFolder
-from fetaliqa.active.queue import NOT_SCORED, LabelQueue
+from fetaliqa.active.selection_rules import QuerySettings
 from fetaliqa.active.strategies import STRATEGIES
 from fetaliqa.labels import FrameLabel, FrameRecord, LabelStore
-from fetaliqa.labels.store import FOLDER
+from fetaliqa.labels.label_store import FOLDER
 
 MODEL = "c" * 64
 CASES = [f"case-{number}" for number in range(3)]

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from pools import labelled, random_pool, random_profile
 
-from fetaliqa.active.picking import QuerySettings, eligible
-from fetaliqa.active.pool import Pool, make_pool
+from fetaliqa.active.frame_pool import Pool, make_pool
+from fetaliqa.active.selection_rules import QuerySettings, eligible
 from fetaliqa.active.strategies import STRATEGIES, Query, next_query
 from fetaliqa.errors import NotFoundError, OptionError
-from fetaliqa.inference.profile import EMBEDDING_SIZE, FrameProfile
+from fetaliqa.inference.frame_profile import EMBEDDING_SIZE, FrameProfile
 
 SETTINGS = QuerySettings(frames=6, per_sweep=2, gap=15, seed=3)
 

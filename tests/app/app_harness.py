@@ -247,7 +247,7 @@ def make_bundle(folder: Path, task: str) -> Path:
     import torch
     from bundle_cards import a_card
 
-    from fetaliqa.models import (
+    from fetaliqa.model import (
         Architecture,
         BaseReference,
         DecoderConfig,
@@ -273,8 +273,8 @@ def _centre_logits(model: Any) -> None:
     """Shift and stretch the last layer so that about half of a case's pixels are foreground, not all or none."""
     import torch
 
-    from fetaliqa.geometry import SquareGrid
-    from fetaliqa.models import normalise
+    from fetaliqa.measure.square_grid import SquareGrid
+    from fetaliqa.model import normalise
 
     pixels = case_pixels(6, seed=1)
     with torch.no_grad():

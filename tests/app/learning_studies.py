@@ -10,10 +10,10 @@ import numpy as np
 import SimpleITK as sitk
 from app_harness import Server
 
-from fetaliqa.datasets.phantom.settings import PhantomSettings
-from fetaliqa.learning.replay import SampledPhantoms
-from fetaliqa.metrics.frames import dice
-from fetaliqa.training.phantom_frames import Sampling
+from fetaliqa.datasets.subsample import Sampling
+from fetaliqa.evaluation.frame_metrics import dice
+from fetaliqa.lab.phantom.phantom_data import SampledPhantoms
+from fetaliqa.lab.phantom.phantom_settings import PhantomSettings
 
 SHORT = PhantomSettings(scale="half", sweeps=2)
 FEW = Sampling(annotated=4, hard=2, easy=1)
@@ -37,7 +37,7 @@ def weakened_demo(folder: Path, demo: Path) -> Path:
     import torch
     from torch import nn
 
-    from fetaliqa.models import Bundle, save_bundle
+    from fetaliqa.model import Bundle, save_bundle
 
     bundle = Bundle.open(demo)
     model = bundle.load_model(merge=False)

@@ -91,7 +91,9 @@ def test_a_training_of_the_server_runs_on_what_its_settings_say(
     deterministic: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given: list[Any] = []
-    monkeypatch.setattr("fetaliqa.learning.retrain.retrain", lambda *_, machine, **__: given.append(machine) or {})
+    monkeypatch.setattr(
+        "fetaliqa.retraining.pipeline.retrain", lambda *_, machine, **__: given.append(machine) or {}
+    )
     settings = {"device": "cuda:1", "deterministic": str(deterministic).lower()}
     RetrainTask(tmp_path, ServerConf.from_conf(settings), lambda: False)({}, None)
     (machine,) = given

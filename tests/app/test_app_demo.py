@@ -11,7 +11,7 @@ import pytest
 import SimpleITK as sitk
 from app_harness import Server, free_port, start, stop
 
-from fetaliqa.metrics.frames import dice
+from fetaliqa.evaluation.frame_metrics import dice
 from fetaliqa.sweep import read_sweep
 
 

@@ -17,7 +17,7 @@ import pytest
 from app_harness import Server, write_case, write_mask
 from starlette.requests import Request
 
-from fetaliqa.inference import AssessmentService
+from fetaliqa.registry import AssessmentService
 from monailabel_app.lib.failures import _http
 from monailabel_app.lib.refusal import Refused
 from monailabel_app.lib.sessions import GuardedSessions
@@ -81,7 +81,7 @@ def test_a_home_that_cannot_be_written_costs_the_cache_and_no_answer(
 ) -> None:
     (tmp_path / "home").write_text("a file where a folder should be")
     service = AssessmentService(bundle, device="cpu", cache_dir=tmp_path / "home" / "cache")
-    with caplog.at_level(logging.WARNING, "fetaliqa.inference.cache"):
+    with caplog.at_level(logging.WARNING, "fetaliqa.inference.assessment_cache"):
         results = [service.assess(server.images / "case_a.mha") for _ in range(2)]
         for result in results:
             assert not result.cached

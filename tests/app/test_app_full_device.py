@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from app_harness import Server, free_port, start, stop, write_case
 
-from fetaliqa.inference import AssessmentService
+from fetaliqa.registry import AssessmentService
 
 # the product's own server; passes over more frames than the file says run out of memory as PyTorch has it
 SERVE = """

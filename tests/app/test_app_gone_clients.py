@@ -12,7 +12,7 @@ import pytest
 from app_harness import Server
 
 from fetaliqa.errors import RequestStopped
-from fetaliqa.inference import AssessmentService
+from fetaliqa.registry import AssessmentService
 from monailabel_app.lib.api.infer import MAX_INFERENCES
 
 SECONDS = 60

@@ -14,8 +14,8 @@ import numpy as np
 import SimpleITK as sitk
 from app_harness import fill_studies, free_port, start, stop
 
-from fetaliqa.datasets.studies import Studies
 from fetaliqa.labels import LabelStore
+from fetaliqa.labels.studies import Studies
 
 KILLS = 4  # of the server; the store alone is killed more often in tests/labels
 RATERS = 2

@@ -18,9 +18,9 @@ from app_harness import REPOSITORY, Server, case_pixels, free_port, make_bundle,
 from learning_studies import write_stack
 from test_app_learning_kill import CASES, FRAMES, NAME, outlined, save
 
-from fetaliqa.active.profiles import ProfileFolder
-from fetaliqa.learning.progress import read_progress
-from fetaliqa.models import Bundle
+from fetaliqa.active.frame_profiles import ProfileFolder
+from fetaliqa.model import Bundle
+from fetaliqa.retraining.progress_file import read_progress
 from monailabel_app.lib.workers import SERVER_VARIABLE, WORKER_MODULE, ServerMark, left_workers
 
 SECONDS = 60

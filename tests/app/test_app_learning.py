@@ -13,8 +13,8 @@ from app_harness import Server, free_port, start, stop
 from learning_studies import assessed, phantom, save_truth, weakened_demo, write_stack
 from monailabel.client import MONAILabelClient
 
-from fetaliqa.models import publishing
-from fetaliqa.models.home import demo_folder
+from fetaliqa.model.user_folders import demo_folder
+from fetaliqa.registry import publishing
 
 LABELLED = range(50_001, 50_005)
 HELD_OUT = (50_011, 50_012)

@@ -17,13 +17,14 @@ import pytest
 from app_harness import Server, case_pixels, free_port, make_bundle, start, stop
 from learning_studies import write_stack
 
-from fetaliqa.datasets.studies import Studies
 from fetaliqa.labels import LabelStore
-from fetaliqa.learning.places import run_folder, run_numbers
-from fetaliqa.learning.progress import read_progress
-from fetaliqa.models import Bundle, publishing
-from fetaliqa.models.home import models_folder
-from fetaliqa.models.store import current_version
+from fetaliqa.labels.studies import Studies
+from fetaliqa.model import Bundle
+from fetaliqa.model.user_folders import models_folder
+from fetaliqa.registry import publishing
+from fetaliqa.registry.model_store import current_version
+from fetaliqa.retraining.progress_file import read_progress
+from fetaliqa.retraining.retraining_paths import run_folder, run_numbers
 
 NAME = "fetalclip_seg"
 CASES = ("case_a", "case_b", "case_c")

@@ -11,9 +11,9 @@ import pytest
 import SimpleITK as sitk
 from app_harness import write_case, write_mask
 
-from fetaliqa.datasets.studies import Studies
 from fetaliqa.errors import LabelError
 from fetaliqa.labels import LabelStore
+from fetaliqa.labels.studies import Studies
 from monailabel_app.lib.datastore import GuardedDatastore
 from monailabel_app.lib.refusal import Refused
 
@@ -193,7 +193,7 @@ def test_a_full_disk_is_reported_and_loses_nothing(studies: Path, tmp_path: Path
 
     store = _opened(studies)
     before = _content(studies)
-    monkeypatch.setattr("fetaliqa.labels.store._copy", full)
+    monkeypatch.setattr("fetaliqa.labels.label_store._copy", full)
     with pytest.raises(Refused, match="not saved, and nothing changed: the disk is full"):
         _saved(store, studies, tmp_path)
     assert {name: data for name, data in _content(studies).items() if name in before} == before

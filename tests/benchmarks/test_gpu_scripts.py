@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from fetaliqa.inference import Predictor, captured
+from fetaliqa.inference import Predictor, cuda_graphs
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 
@@ -48,9 +48,9 @@ def test_a_case_says_which_batches_could_not_be_recorded_and_times_none_of_them(
 
     def as_on_a_card(predictor, *arguments):
         use(predictor, *arguments)
-        predictor.captured = captured.CapturedForward(predictor._forward, predictor.batch_size)
+        predictor.captured = cuda_graphs.CapturedForward(predictor._forward, predictor.batch_size)
 
-    monkeypatch.setattr(captured, "GraphRecorder", NoRecorder)
+    monkeypatch.setattr(cuda_graphs, "GraphRecorder", NoRecorder)
     monkeypatch.setattr(Predictor, "_use", as_on_a_card)
     assert (
         script("gpu_case").main(["--device", "cpu", "--small", "--frames", "4", "--repeats", "1", "--json"]) == 1

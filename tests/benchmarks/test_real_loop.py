@@ -11,15 +11,15 @@ import pytest
 import torch
 from bundle_cards import a_card
 
-from fetaliqa.biometry import Ellipse, draw_ellipse
-from fetaliqa.datasets.stills import sources
-from fetaliqa.models import (
+from fetaliqa.lab.stills import still_sources
+from fetaliqa.measure import Ellipse, draw_ellipse
+from fetaliqa.model import (
     Architecture,
     build_segmentation,
     save_bundle,
 )
-from fetaliqa.models.architecture import BackboneConfig, PyramidConfig
-from fetaliqa.training.base import expect_outlines
+from fetaliqa.model.architecture import BackboneConfig, PyramidConfig
+from fetaliqa.training.starting_weights import expect_outlines
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 SHAPE = (120, 150)
@@ -45,7 +45,7 @@ def picture(random: np.random.Generator, outline: Ellipse | None) -> np.ndarray:
 @pytest.fixture
 def stills(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Abdomens and femurs of three countries; every patient has one of each."""
-    monkeypatch.setattr(sources, "PACKAGED", tmp_path)  # the project's own outlines are of other images
+    monkeypatch.setattr(still_sources, "PACKAGED", tmp_path)  # the project's own outlines are of other images
     random = np.random.default_rng(0)
     rows = ["file,cx,cy,semi_a,semi_b,angle_deg,confidence,calipers"]
     for part in ("african_abdomen", "african_femur"):

@@ -103,7 +103,7 @@ def test_the_package_runs_as_a_module():
 
 
 def test_serve_is_refused_by_name_without_the_packages_of_the_server(monkeypatch, capsys, tmp_path):
-    from fetaliqa.cli import extras
+    from fetaliqa import extras
     from fetaliqa.cli.main import main
 
     monkeypatch.setattr(extras, "find_spec", lambda name: None)

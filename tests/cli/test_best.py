@@ -35,7 +35,7 @@ def test_a_search_is_answered_by_a_whole_assessment_of_before(sample_case, capsy
     assert main(["best", str(sample_case), "--quiet", "--all-frames", "--json"]) == 0
     whole = json.loads(capsys.readouterr().out)
     monkeypatch.setattr(
-        "fetaliqa.inference.service.assess", lambda *_args, **_kwargs: pytest.fail("computed again")
+        "fetaliqa.registry.assessment_service.assess", lambda *_args, **_kwargs: pytest.fail("computed again")
     )
     assert main(["best", str(sample_case), "--quiet", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == whole

@@ -11,9 +11,9 @@ import torch
 from bundle_cards import a_card
 
 from fetaliqa.cli.main import VERBS, main
-from fetaliqa.datasets.opening import open_labelled
 from fetaliqa.datasets.splits import Split, write_split
-from fetaliqa.models import Architecture, DecoderConfig, VisionConfig, build_segmentation, save_bundle
+from fetaliqa.labels.dataset_kinds import open_labelled
+from fetaliqa.model import Architecture, DecoderConfig, VisionConfig, build_segmentation, save_bundle
 
 TINY = Architecture("tiny", VisionConfig(32, 8, 32, 4, 2, 16, 4.0), DecoderConfig((1, 2, 3, 4), 4))
 

@@ -3,21 +3,18 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "experiments"))
 from paper_study import tiny_base
 
 from fetaliqa.cli import main as command_line
 from fetaliqa.cli.experiment import NAMES
 from fetaliqa.datasets.acouslic_layout import Circumferences, write_case, write_circumferences
-from fetaliqa.experiments.paper import opening, tables
-from fetaliqa.experiments.paper.rows import fetalclip_row
-from fetaliqa.experiments.tables import EXPERIMENTS
-from fetaliqa.models import BaseReference, BundleCard, TrainingData, build_segmentation, save_bundle
+from fetaliqa.lab.paper import model_tables, study_setup
+from fetaliqa.lab.paper.table_rows import fetalclip_row
+from fetaliqa.lab.paper_tables import EXPERIMENTS
+from fetaliqa.model import BaseReference, BundleCard, TrainingData, build_segmentation, save_bundle
 
 QUICK = [
     "--set",
@@ -73,9 +70,9 @@ def stand_in(tmp_path_factory):
 def _small(monkeypatch, tmp_path):
     """One model per table, one thread, no weights on this machine."""
     monkeypatch.setitem(command_line.VERBS, "experiment", "run the paper's tables and figures anew")
-    monkeypatch.setattr(tables, "full_parameters", lambda row, as_released: 1)
-    for name in tables.ROWS:
-        monkeypatch.setitem(tables.ROWS, name, (fetalclip_row("classification"),))
+    monkeypatch.setattr(model_tables, "full_parameters", lambda row, as_released: 1)
+    for name in model_tables.ROWS:
+        monkeypatch.setitem(model_tables.ROWS, name, (fetalclip_row("classification"),))
     monkeypatch.setenv("FETALIQA_HOME", str(tmp_path / "home"))
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -129,8 +126,8 @@ def test_without_data_phantoms_and_a_stand_in_are_made_once(monkeypatch, tmp_pat
         made.append(("stand-in", processes))
         write_stand_in(folder)
 
-    monkeypatch.setattr(opening, "write_dataset", dataset)
-    monkeypatch.setattr(opening, "train_stand_in", encoder)
+    monkeypatch.setattr(study_setup, "write_dataset", dataset)
+    monkeypatch.setattr(study_setup, "train_stand_in", encoder)
     for _ in range(2):
         assert run("table4", "--work", tmp_path, "--reduced", "--cases", "10", *QUICK) == 0
     assert made == [("phantoms", 10, "half"), ("stand-in", 1)]

@@ -8,7 +8,7 @@ import pytest
 
 from fetaliqa.cli import main as commands
 from fetaliqa.cli.train import _machine
-from fetaliqa.learning import retrain as retraining
+from fetaliqa.retraining import pipeline as retraining
 from monailabel_app.lib.conf import ServerConf
 from monailabel_app.lib.trainers import RetrainTask
 

@@ -11,7 +11,7 @@ def test_kernels_are_repeatable_unless_faster_ones_are_allowed(
 ):
     given = []
     monkeypatch.setattr(
-        "fetaliqa.learning.retrain.retrain",
+        "fetaliqa.retraining.pipeline.retrain",
         lambda *_, machine, **__: given.append(machine) or {"sentence": "done"},
     )
     assert main(["retrain", str(tmp_path), "--accelerator", "cpu", *options]) == 0

@@ -35,8 +35,8 @@ def test_a_sample_case_gives_masks_table_json_and_contact_sheet(sample_case, tmp
 
 def test_the_demo_model_finds_the_abdomen_of_a_sample_case(sample_case, sample_data, capsys):
     """Phantom accuracy only: the outline overlaps the truth on annotated frames."""
-    from fetaliqa.inference import AssessmentService
-    from fetaliqa.metrics.frames import dice
+    from fetaliqa.evaluation.frame_metrics import dice
+    from fetaliqa.registry import AssessmentService
 
     result = AssessmentService("demo", device="cpu").assess(sample_case)
     truth = SimpleITK.GetArrayFromImage(

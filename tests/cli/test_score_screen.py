@@ -8,9 +8,9 @@ import pytest
 from students import shipped_student
 
 from fetaliqa.cli.main import main
-from fetaliqa.models import Bundle
-from fetaliqa.models.store import resolve_bundle
-from fetaliqa.student.search import ScreenLimits
+from fetaliqa.inference.screened_search import ScreenLimits
+from fetaliqa.model import Bundle
+from fetaliqa.registry.model_store import resolve_bundle
 
 
 @pytest.mark.usefixtures("own_cache")

@@ -7,14 +7,14 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 import torch
+from disc_data import TINY, DiscData
 
 from fetaliqa.cli.main import main
 from fetaliqa.datasets.acouslic_layout import Circumferences, write_case, write_circumferences
-from fetaliqa.models import (
+from fetaliqa.model import (
     BaseReference,
     Bundle,
     BundleCard,
@@ -23,9 +23,6 @@ from fetaliqa.models import (
     load_architecture,
     save_bundle,
 )
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "training"))
-from disc_data import TINY, DiscData
 
 
 @pytest.fixture(scope="module")
@@ -183,7 +180,7 @@ def test_a_split_without_validation_is_refused_before_anything_is_made(data_fold
 def test_without_its_extra_the_command_says_what_to_install(
     data_folder, base_bundle, tmp_path, capsys, monkeypatch
 ):
-    monkeypatch.setattr("fetaliqa.cli.extras.find_spec", lambda name: None)
+    monkeypatch.setattr("fetaliqa.extras.find_spec", lambda name: None)
     assert main(quick(data_folder, base_bundle, tmp_path / "run")) == 2
     assert "lightning not installed; training needs `pip install fetaliqa[train]`" in capsys.readouterr().err
 

@@ -14,17 +14,17 @@ from bundle_cards import a_card
 from fake_cards import has_cards
 
 from fetaliqa.cli.main import main
-from fetaliqa.models import (
+from fetaliqa.model import (
     Architecture,
     DecoderConfig,
     VisionConfig,
     build_segmentation,
+    fetalclip_weights,
     save_bundle,
-    weights,
 )
-from fetaliqa.models.architecture import TextConfig
-from fetaliqa.models.checkpoint import checkpoint_shapes
-from fetaliqa.models.store import publish_bundle
+from fetaliqa.model.architecture import TextConfig
+from fetaliqa.model.fetalclip_checkpoint import checkpoint_shapes
+from fetaliqa.registry.model_store import publish_bundle
 
 TINY = Architecture("tiny", VisionConfig(32, 8, 32, 4, 2, 16, 4.0), DecoderConfig((1, 2, 3, 4), 4))
 TEXT = TextConfig(117, 50, 16, 2, 2, 16, 4.0)
@@ -34,8 +34,8 @@ TEXT = TextConfig(117, 50, 16, 2, 2, 16, 4.0)
 def home(tmp_path, monkeypatch) -> Path:
     monkeypatch.setenv("FETALIQA_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("FETALIQA_DEMO_MODEL", str(tmp_path / "demo"))
-    monkeypatch.setattr(weights, "fetalclip_text", lambda: TEXT)
-    monkeypatch.setattr(weights, "load_architecture", lambda _: TINY)
+    monkeypatch.setattr(fetalclip_weights, "fetalclip_text", lambda: TEXT)
+    monkeypatch.setattr(fetalclip_weights, "load_architecture", lambda _: TINY)
     return tmp_path / "home"
 
 

@@ -18,8 +18,8 @@ from fetaliqa.datasets.acouslic_layout import (
     write_circumferences,
     write_stack,
 )
-from fetaliqa.datasets.opening import open_labelled
 from fetaliqa.errors import NotFoundError, OptionError, SweepError
+from fetaliqa.labels.dataset_kinds import open_labelled
 
 NONE = (None,) * 6
 

@@ -12,10 +12,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from acouslic_files import write_set
 
-from fetaliqa.datasets import archive, unzip
+from fetaliqa.datasets import acouslic_archive, safe_unzip
 from fetaliqa.datasets.acouslic import verify
+from fetaliqa.datasets.acouslic_archive import ArchiveError, Source, fetch_archive, find_source
 from fetaliqa.datasets.acouslic_layout import CIRCUMFERENCES
-from fetaliqa.datasets.archive import ArchiveError, Source, fetch_archive, find_source
 from fetaliqa.errors import OptionError
 
 NAME = "acouslic-ai-train-set.zip"
@@ -148,7 +148,7 @@ def test_a_missing_file_names_the_variable_and_no_access_token_is_sent(server, t
 
 
 def test_zenodo_s_record_gives_address_and_md5(server, monkeypatch):
-    monkeypatch.delenv(archive.URL_VARIABLE, raising=False)
+    monkeypatch.delenv(acouslic_archive.URL_VARIABLE, raising=False)
     record = {
         "files": [
             {"key": "read.me", "checksum": "md5:" + "1" * 32, "links": {"self": "https://z/read.me"}},
@@ -163,18 +163,18 @@ def test_zenodo_s_record_gives_address_and_md5(server, monkeypatch):
 
 @pytest.mark.parametrize("answer", [None, b"<html>", b"{}", b'{"files": []}', b'{"files": [1]}'])
 def test_without_a_usable_record_the_default_address_is_tried_and_said_so(server, monkeypatch, answer):
-    monkeypatch.delenv(archive.URL_VARIABLE, raising=False)
+    monkeypatch.delenv(acouslic_archive.URL_VARIABLE, raising=False)
     if answer is not None:
         server.files["/record"] = answer
     notes: list[str] = []
     found = find_source(record_url=f"{server.url}/record", note=notes.append)
-    assert found == Source(archive.DEFAULT_URL)
+    assert found == Source(acouslic_archive.DEFAULT_URL)
     assert len(notes) == 1
     assert "no usable answer" in notes[0]
 
 
 def test_a_given_address_is_taken_without_asking_anybody(monkeypatch):
-    monkeypatch.setenv(archive.URL_VARIABLE, "http://mirror/a.zip")
+    monkeypatch.setenv(acouslic_archive.URL_VARIABLE, "http://mirror/a.zip")
     assert find_source(record_url="http://127.0.0.1:9/") == Source("http://mirror/a.zip")
     assert find_source("http://other/b.zip", md5="a" * 32) == Source("http://other/b.zip", md5="a" * 32)
     for arguments in ({"url": "file:///etc/hosts"}, {"sha256": "12"}, {"md5": "z" * 32}):
@@ -186,7 +186,7 @@ def test_a_given_address_is_taken_without_asking_anybody(monkeypatch):
 def test_names_that_lead_outside_are_refused_before_anything_is_written(tmp_path, name):
     path = _archive(tmp_path, [(name, b"x")])
     with pytest.raises(ValueError, match="leads out"):
-        unzip.unpack(path, tmp_path / "data")
+        safe_unzip.unpack(path, tmp_path / "data")
     assert [each.name for each in tmp_path.iterdir()] == ["made.zip"]
 
 
@@ -194,7 +194,7 @@ def test_links_are_refused(tmp_path):
     link = zipfile.ZipInfo("images/link")
     link.external_attr = (stat.S_IFLNK | 0o777) << 16
     with pytest.raises(ValueError, match="link or device"):
-        unzip.unpack(_archive(tmp_path, [(link, b"/etc/hosts")]), tmp_path / "data")
+        safe_unzip.unpack(_archive(tmp_path, [(link, b"/etc/hosts")]), tmp_path / "data")
 
 
 def test_archives_of_something_else_or_too_large_are_refused(tmp_path, monkeypatch):
@@ -202,11 +202,11 @@ def test_archives_of_something_else_or_too_large_are_refused(tmp_path, monkeypat
     with zipfile.ZipFile(other, "w") as made:
         made.writestr("readme.txt", "x")
     with pytest.raises(ValueError, match="is it the ACOUSLIC-AI training set"):
-        unzip.unpack(other, tmp_path / "data")
+        safe_unzip.unpack(other, tmp_path / "data")
     path = _archive(tmp_path, [("images/a.mha", b"x" * 1000)])
-    monkeypatch.setattr(unzip.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 100}))
+    monkeypatch.setattr(safe_unzip.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 100}))
     with pytest.raises(ValueError, match="make room"):
-        unzip.unpack(path, tmp_path / "data")
+        safe_unzip.unpack(path, tmp_path / "data")
 
 
 def test_a_damaged_archive_leaves_no_folder(tmp_path):
@@ -215,8 +215,8 @@ def test_a_damaged_archive_leaves_no_folder(tmp_path):
     content[content.index(b"abcdefgh") + 4000] ^= 1
     path.write_bytes(content)
     with pytest.raises(ValueError, match="damaged"):
-        unzip.unpack(path, tmp_path / "data")
+        safe_unzip.unpack(path, tmp_path / "data")
     path.write_bytes(b"PK not a zip")
     with pytest.raises(ValueError, match="damaged"):
-        unzip.unpack(path, tmp_path / "data")
+        safe_unzip.unpack(path, tmp_path / "data")
     assert [each.name for each in tmp_path.iterdir()] == ["made.zip"]

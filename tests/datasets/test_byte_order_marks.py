@@ -6,8 +6,8 @@ import pytest
 
 from fetaliqa.datasets.acouslic_folder import read_manifest
 from fetaliqa.datasets.split_file import custom
-from fetaliqa.datasets.studies_folder import INDEX, find_images, find_studies
-from fetaliqa.labels.record import read_record_file
+from fetaliqa.labels.frame_record import read_record_file
+from fetaliqa.labels.studies_folder import INDEX, find_images, find_studies
 
 ENCODINGS = ["utf-8", "utf-8-sig", "utf-16"]
 

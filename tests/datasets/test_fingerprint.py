@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 
 from fetaliqa import file_hash
-from fetaliqa.active.profiles import source_of
-from fetaliqa.datasets import fingerprint
-from fetaliqa.datasets.fingerprint import file_signature, files_signature
+from fetaliqa.active.frame_profiles import source_of
+from fetaliqa.batch.done_marker import InputState
+from fetaliqa.datasets import data_fingerprint
+from fetaliqa.datasets.data_fingerprint import file_signature, files_signature
 from fetaliqa.file_hash import SignatureStore, file_stamp, is_settled
-from fetaliqa.scoring.marks import InputState
 
 LARGE = 17 << 20  # bytes; earlier versions hashed only both ends of files above 16 MiB
 
@@ -130,7 +130,7 @@ def test_hashing_that_takes_long_shows_a_bar_on_a_terminal_only(large, tmp_path,
             return True
 
     shown, log = Terminal(), io.StringIO()
-    monkeypatch.setattr(fingerprint, "SHOW_AFTER_SECONDS", 0)
+    monkeypatch.setattr(data_fingerprint, "SHOW_AFTER_SECONDS", 0)
     monkeypatch.setattr(sys, "stderr", shown)
     files_signature(tmp_path, [large])
     monkeypatch.setattr(sys, "stderr", log)

@@ -6,10 +6,10 @@ import cv2
 import pytest
 from hc18_files import HEADER, line, write_hc18
 
-from fetaliqa.biometry import fit_outline
 from fetaliqa.datasets.hc18 import HC18
-from fetaliqa.datasets.opening import open_labelled
 from fetaliqa.errors import NotFoundError, SweepError
+from fetaliqa.labels.dataset_kinds import open_labelled
+from fetaliqa.measure import fit_outline
 
 
 @pytest.mark.parametrize("nested", [True, False])

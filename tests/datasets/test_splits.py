@@ -10,7 +10,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from fetaliqa.datasets.labelled import CaseEntry
+from fetaliqa.datasets.labelled_data import CaseEntry
 from fetaliqa.datasets.splits import (
     PAPER_SEED,
     Split,

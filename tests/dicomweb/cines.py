@@ -8,8 +8,8 @@ import numpy as np
 from pydicom import dcmread
 from pydicom.dataset import FileDataset
 
-from fetaliqa.export.case import ExportCase
 from fetaliqa.export.dicom_parts import write_cine
+from fetaliqa.export.export_case import ExportCase
 from fetaliqa.sweep import Grid
 
 PATIENT = "Müller^Jane"

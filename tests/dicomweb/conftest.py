@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,11 +12,9 @@ from archive_links import MEBIBYTE, SHARED
 from cines import a_cine
 from stub_archive import StubArchive
 
-from fetaliqa.anatomy import ABDOMEN
+from fetaliqa.measure.anatomy import ABDOMEN
 from monailabel_app.lib.dicomweb.archive import Archive
 from monailabel_app.lib.dicomweb.link import ArchiveLink
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "app"))
 
 
 @pytest.fixture(scope="module")

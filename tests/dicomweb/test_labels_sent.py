@@ -16,12 +16,12 @@ import SimpleITK as sitk
 from archive_links import a_mask, a_store, record, segmentations
 from stub_archive import StubArchive
 
-from fetaliqa.export.options import ExportOptions
-from fetaliqa.export.run import run_export
-from fetaliqa.export.selection import Selection
-from fetaliqa.export.source import ExportSource
+from fetaliqa.export.export_options import ExportOptions
+from fetaliqa.export.export_run import run_export
+from fetaliqa.export.export_source import ExportSource
+from fetaliqa.export.frame_selection import Selection
 from fetaliqa.labels import LabelStore
-from fetaliqa.labels.record import parse_record
+from fetaliqa.labels.frame_record import parse_record
 from fetaliqa.sweep import read_masks, read_sweep
 from monailabel_app.lib.dicomweb import receiving
 from monailabel_app.lib.dicomweb.link import ArchiveLink

@@ -18,8 +18,8 @@ from cines import PATIENT, a_cine
 from monailabel.config import settings
 from orthanc_process import LOGIN, Orthanc, new_orthanc
 
-from fetaliqa.anatomy import ABDOMEN
 from fetaliqa.labels import LabelStore
+from fetaliqa.measure.anatomy import ABDOMEN
 from fetaliqa.sweep import read_sweep
 from monailabel_app import serve
 from monailabel_app.lib.dicomweb.archive import Archive

@@ -1,7 +1,7 @@
 """An answer exported for the ACOUSLIC-AI challenge is worth what ``fetaliqa evaluate`` says it is worth.
 
 ``program_figures`` takes the steps of the organisers' program (DIAGNijmegen/ACOUSLIC-AI-evaluation-method),
-written anew from its description, on the files of an export; it shares no code with ``fetaliqa.metrics``.
+written anew from its description, on the files of an export; it shares no code with ``fetaliqa.evaluation``.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ import SimpleITK as sitk
 
 from fetaliqa.cli.main import main
 from fetaliqa.datasets.acouslic_layout import IMAGES, MASKS, Circumferences, write_case, write_circumferences
-from fetaliqa.datasets.opening import open_labelled
-from fetaliqa.datasets.phantom.generate import generate_case
-from fetaliqa.datasets.phantom.settings import PhantomSettings
-from fetaliqa.experiments.evaluation import evaluate
-from fetaliqa.metrics import official_field_of_view
-from fetaliqa.models import Bundle
-from fetaliqa.models.store import resolve_bundle
+from fetaliqa.evaluation import official_field_of_view
+from fetaliqa.evaluation.model_evaluation import evaluate
+from fetaliqa.lab.phantom.phantom_case import generate_case
+from fetaliqa.lab.phantom.phantom_settings import PhantomSettings
+from fetaliqa.labels.dataset_kinds import open_labelled
+from fetaliqa.model import Bundle
+from fetaliqa.registry.model_store import resolve_bundle
 
 SEEDS = (5, 13)  # whose outlines are cut by the border of the field of view
 SLOTS = 40  # frames that are rendered; the program knows sweeps of 140

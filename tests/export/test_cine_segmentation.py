@@ -1,22 +1,17 @@
 """Segmentations of cines, read back by highdicom and pydicom."""
 
 import io
-import sys
 from datetime import UTC, datetime
-from pathlib import Path
 
 import numpy as np
 import pydicom
 import pytest
+from dicom_files import a_dataset, a_region, saved
 from highdicom.seg import Segmentation
 
-from fetaliqa.anatomy import ABDOMEN
 from fetaliqa.errors import OptionError
 from fetaliqa.export.cine_segmentation import Authorship, cine_segmentation
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "sweep"))
-
-from dicom_files import a_dataset, a_region, saved
+from fetaliqa.measure.anatomy import ABDOMEN
 
 SHAPE = (12, 41, 53)  # no multiple of 8: bits of one frame share bytes with the next
 SAVED = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)

@@ -1,24 +1,19 @@
 """DICOM exports, read back by pydicom, SimpleITK and highdicom; no identifier of a source leaves."""
 
 import csv
-import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pydicom
 import pytest
 import SimpleITK as sitk
+from dicom_files import PATIENT, a_dataset, a_region, saved
 from export_files import CASES, SHAPE, SPACING, expected_masks, frames_of
 
-from fetaliqa.anatomy import ABDOMEN
-from fetaliqa.export.case import FrameEntry
 from fetaliqa.export.cine_segmentation import read_cine_segmentation
+from fetaliqa.export.export_case import FrameEntry
+from fetaliqa.measure.anatomy import ABDOMEN
 from fetaliqa.sweep import read_sweep
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "sweep"))
-
-from dicom_files import PATIENT, a_dataset, a_region, saved
 
 FRAMES = (1, 3, 4, 7)
 
@@ -165,7 +160,7 @@ def test_highdicom_cannot_segment_a_cine(export):
     """Why our own code does: this fails once highdicom can, and then it may."""
     from highdicom.seg import Segmentation
 
-    from fetaliqa.export.formats.dicom import _segment
+    from fetaliqa.export.formats.dicom_format import _segment
 
     found = export("--format", "dicom-cine", "--cases", "alpha")
     cine = pydicom.dcmread(found.out / "images" / "alpha.dcm")

@@ -11,7 +11,7 @@ import SimpleITK as sitk
 from export_files import CASES, ORIGIN, SHAPE, SPACING, expected_masks, frames_of
 
 from fetaliqa.datasets.acouslic import Acouslic
-from fetaliqa.datasets.studies import Studies
+from fetaliqa.labels.studies import Studies
 
 FRAMES = (1, 3, 4, 7)
 PARTS = {"train", "validation", "test"}

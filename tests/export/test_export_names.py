@@ -13,7 +13,7 @@ import pydicom
 import pytest
 from export_files import write_studies
 
-from fetaliqa.datasets.studies import Studies
+from fetaliqa.labels.studies import Studies
 
 CASES = ("größe 孕妇 75 %", "Case", "case", "x" * 199 + "!")
 

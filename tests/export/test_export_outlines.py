@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycocotools import mask as coco_mask
 
-from fetaliqa.export.outlines import pixel_polygons
+from fetaliqa.export.pixel_outlines import pixel_polygons
 
 
 def by_coco(polygons, shape) -> np.ndarray:

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from export_files import SHAPE, ellipse, frames_of, write_volume
 
-from fetaliqa.export.report import ReportBuilder
+from fetaliqa.export.export_report import ReportBuilder
 from fetaliqa.labels import FrameLabel, FrameRecord, LabelStore
-from fetaliqa.labels.version import pixels_sha256
+from fetaliqa.labels.label_version import pixels_sha256
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def test_pseudonyms_hold_in_the_report_too(export, two_raters, tmp_path):
 
 
 def test_only_so_many_frames_are_kept():
-    from fetaliqa.export.case import ExportCase, FrameEntry
+    from fetaliqa.export.export_case import ExportCase, FrameEntry
     from fetaliqa.sweep import Grid
 
     stack = np.full((100, 20, 30), 50, np.uint8)

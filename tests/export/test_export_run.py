@@ -12,10 +12,10 @@ import pytest
 from export_files import SPACING, expected_masks, frames_of, sector, write_studies
 from PIL import Image
 
-from fetaliqa.biometry.ellipse import ellipse_circumference
 from fetaliqa.errors import SweepError
-from fetaliqa.export.formats.pictures import PngWriter
-from fetaliqa.export.pixels import png_bytes
+from fetaliqa.export.formats.picture_files import PngWriter
+from fetaliqa.export.still_files import png_bytes
+from fetaliqa.measure.ellipse import ellipse_circumference
 
 
 def rows_of(out) -> list[dict]:
@@ -273,7 +273,7 @@ def test_a_folder_of_sweeps_gives_marked_proposals_of_a_model(export, sample_dat
 
 @pytest.mark.parametrize("words", [("--format", "dicom"), ("--parquet",), ("--report",)])
 def test_a_missing_package_is_named_before_anything_is_read(export, monkeypatch, words):
-    monkeypatch.setattr("fetaliqa.cli.extras.find_spec", lambda name: None)
+    monkeypatch.setattr("fetaliqa.extras.find_spec", lambda name: None)
     found = export(*words)
     assert found.code == 2
     assert "needs `pip install fetaliqa[export]`" in found.err

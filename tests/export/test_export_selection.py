@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from fetaliqa.errors import OptionError
-from fetaliqa.export.case import ExportCase, FrameEntry
-from fetaliqa.export.choosing import chosen_entries
-from fetaliqa.export.selection import Selection
-from fetaliqa.quality import rank_frames
+from fetaliqa.export.export_case import ExportCase, FrameEntry
+from fetaliqa.export.frame_selection import Selection
+from fetaliqa.export.selected_frames import chosen_entries
+from fetaliqa.measure import rank_frames
 from fetaliqa.sweep import Grid
 
 

@@ -7,8 +7,8 @@ import SimpleITK as sitk
 from export_files import ORIGIN, SHAPE, SPACING, ellipse, expected_masks, frames_of, stored, write_volume
 
 from fetaliqa.cli.main import main
-from fetaliqa.datasets.studies import Studies
 from fetaliqa.labels import FrameLabel, FrameRecord, LabelStore
+from fetaliqa.labels.studies import Studies
 
 
 def assert_as_exported(served, planes, empty=()):

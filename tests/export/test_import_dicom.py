@@ -13,11 +13,11 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset, FileDataset
 from pydicom.sequence import Sequence
 
-from fetaliqa.anatomy import ABDOMEN
-from fetaliqa.export.case import ExportCase
 from fetaliqa.export.cine_segments import Origin, segmentation_of_cine
-from fetaliqa.export.dicom_marks import Algorithm
 from fetaliqa.export.dicom_parts import uid, write_cine
+from fetaliqa.export.dicom_review_state import Algorithm
+from fetaliqa.export.export_case import ExportCase
+from fetaliqa.measure.anatomy import ABDOMEN
 from fetaliqa.sweep import Grid
 
 INSIDE = ellipse(1) > 0

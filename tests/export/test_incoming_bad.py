@@ -12,12 +12,12 @@ import pytest
 
 from fetaliqa.errors import LabelError
 from fetaliqa.export.frame_names import FrameNames
+from fetaliqa.export.frame_selection import Selection
 from fetaliqa.export.incoming import open_incoming
-from fetaliqa.export.incoming.base import ClassLabel
-from fetaliqa.export.incoming.cvat import CvatMasks
-from fetaliqa.export.incoming.nnunet import NnUnetLabels
+from fetaliqa.export.incoming.cvat_labels import CvatMasks
+from fetaliqa.export.incoming.label_source import ClassLabel
+from fetaliqa.export.incoming.nnunet_labels import NnUnetLabels
 from fetaliqa.export.manifest import _time
-from fetaliqa.export.selection import Selection
 from fetaliqa.labels import parse_record
 from fetaliqa.sweep import sweep_from_array
 

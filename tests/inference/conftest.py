@@ -6,7 +6,7 @@ import pytest
 import torch
 from bundle_cards import a_card
 
-from fetaliqa.models import Bundle, build_classification, build_segmentation, save_bundle
+from fetaliqa.model import Bundle, build_classification, build_segmentation, save_bundle
 
 
 @pytest.fixture(scope="session")

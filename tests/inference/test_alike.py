@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from fetaliqa.inference import Predictor
-from fetaliqa.inference.alike import TOLERANCE, AlikeFrames
+from fetaliqa.inference.duplicate_frames import TOLERANCE, AlikeFrames
 
 
 def squares(*levels: int) -> torch.Tensor:

@@ -12,10 +12,11 @@ import pytest
 import torch
 
 from fetaliqa.errors import BundleError, OptionError, SweepError
-from fetaliqa.inference import Assessment, AssessmentService, AssessOptions, Predictor, assess, choose_device
-from fetaliqa.inference.halving import HalvingForward
+from fetaliqa.inference import Assessment, AssessOptions, Predictor, assess, choose_device
+from fetaliqa.inference.batch_halving import HalvingForward
 from fetaliqa.inference.predictor import VIEWS
-from fetaliqa.models import Threshold, load_architecture
+from fetaliqa.model import Threshold, load_architecture
+from fetaliqa.registry import AssessmentService
 from fetaliqa.sweep import read_masks, read_sweep, sweep_from_array
 
 HEIGHT, WIDTH, SPACING = 281, 372, 0.56
@@ -257,8 +258,8 @@ def test_masks_of_a_known_case_are_written_without_its_pixels_or_the_model(
     def refuse(*_args, **_kwargs):
         raise AssertionError("a known case needs neither pixels nor model")
 
-    monkeypatch.setattr("fetaliqa.inference.service.read_sweep", refuse)
-    monkeypatch.setattr("fetaliqa.inference.result.read_sweep", refuse)
+    monkeypatch.setattr("fetaliqa.registry.assessment_service.read_sweep", refuse)
+    monkeypatch.setattr("fetaliqa.inference.case_result.read_sweep", refuse)
     monkeypatch.setattr(AssessmentService, "load", refuse)
     again = AssessmentService(random_bundle.directory, cache_dir=tmp_path / "cache", device="cpu").cached(
         path, DRAWS

@@ -9,8 +9,9 @@ import torch
 from fake_cards import has_cards, has_unusable_cards
 
 from fetaliqa.errors import OptionError
-from fetaliqa.inference import AssessmentService, choose_device, devices
-from fetaliqa.training.environment import environment
+from fetaliqa.inference import choose_device, devices
+from fetaliqa.registry import AssessmentService
+from fetaliqa.training.provenance import environment
 
 OLD_DRIVER = (
     "The NVIDIA driver on your system is too old (found version 11040). Please update your GPU driver by "

@@ -12,9 +12,10 @@ from test_assessment import AXES, SPACING, brightness_predictor, drawn_frames
 from test_overlapped import FakeRecorder, all_answers, frames_of, mean_and_size
 
 from fetaliqa.errors import DeviceFull
-from fetaliqa.inference import AssessmentService, AssessOptions, Predictor, assess
-from fetaliqa.inference.captured import AGAIN_SECONDS, CapturedForward
-from fetaliqa.inference.halving import WHOLE_AGAIN_SECONDS, HalvingForward
+from fetaliqa.inference import AssessOptions, Predictor, assess
+from fetaliqa.inference.batch_halving import WHOLE_AGAIN_SECONDS, HalvingForward
+from fetaliqa.inference.cuda_graphs import AGAIN_SECONDS, CapturedForward
+from fetaliqa.registry import AssessmentService
 from fetaliqa.sweep import sweep_from_array
 
 CPU = torch.device("cpu")
@@ -173,6 +174,6 @@ def test_memory_that_runs_out_beside_the_model_is_the_same_sentence(random_bundl
     def full(*_):
         raise ERRORS["allocator"]()
 
-    monkeypatch.setattr("fetaliqa.inference.measuring.FrameAssessor.on_both_grids", full)
+    monkeypatch.setattr("fetaliqa.inference.frame_measurement.FrameAssessor.on_both_grids", full)
     with pytest.raises(DeviceFull, match="memory of device cpu is full"):
         service.assess(path)

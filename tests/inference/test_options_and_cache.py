@@ -13,7 +13,7 @@ import torch
 
 from fetaliqa.errors import OptionError
 from fetaliqa.inference import Predictor
-from fetaliqa.inference.cache import (
+from fetaliqa.inference.assessment_cache import (
     STALE_SECONDS,
     AssessmentCache,
     KnownContent,
@@ -22,7 +22,7 @@ from fetaliqa.inference.cache import (
     pack_masks,
     unpack_masks,
 )
-from fetaliqa.inference.options import AssessOptions
+from fetaliqa.inference.assessment_options import AssessOptions
 from fetaliqa.sweep import Grid
 
 

@@ -14,9 +14,9 @@ import torch
 from test_assessment import AXES, SPACING, brightness_predictor, drawn_frames
 
 from fetaliqa.inference import Assessment, AssessOptions, Predictor, assess
-from fetaliqa.inference.captured import CapturedForward
-from fetaliqa.inference.measuring import MOST_WAITING, Findings
-from fetaliqa.inference.outputs import Outputs
+from fetaliqa.inference.cuda_graphs import CapturedForward
+from fetaliqa.inference.frame_measurement import MOST_WAITING, Findings
+from fetaliqa.inference.model_outputs import Outputs
 from fetaliqa.sweep import sweep_from_array
 
 
@@ -152,7 +152,7 @@ def test_what_goes_wrong_in_a_thread_is_told(monkeypatch):
     def fail(*_):
         raise ValueError("no such ellipse")
 
-    monkeypatch.setattr("fetaliqa.inference.measuring.fit_outline", fail)
+    monkeypatch.setattr("fetaliqa.inference.frame_measurement.fit_outline", fail)
     with pytest.raises(ValueError, match="no such ellipse"):
         assess(some_sweeps(), overlapped(brightness_predictor()))
 

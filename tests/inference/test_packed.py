@@ -7,17 +7,17 @@ import copy
 import pytest
 import torch
 
-from fetaliqa.inference import packed
-from fetaliqa.inference.packed import can_pack, pack_encoder
+from fetaliqa.inference import packed_weights
+from fetaliqa.inference.packed_weights import can_pack, pack_encoder
 from fetaliqa.inference.precision import set_precision
-from fetaliqa.models import build_segmentation
+from fetaliqa.model import build_segmentation
 
 CPU = torch.device("cpu")
 
 
 @pytest.fixture
 def model(monkeypatch):
-    monkeypatch.setattr(packed, "LEAST_PARAMETERS", 0)
+    monkeypatch.setattr(packed_weights, "LEAST_PARAMETERS", 0)
     torch.manual_seed(0)
     made = build_segmentation("demo", random_init=True).merged()
     with torch.no_grad():
@@ -35,7 +35,7 @@ def maps_of(model):
 
 @pytest.mark.parametrize(("precision", "apart"), [("fp32", 1e-4), ("bf16", 0.05)])
 def test_a_packed_encoder_answers_as_the_plain_one(model, precision, apart, monkeypatch) -> None:
-    monkeypatch.setattr(packed, "cpu_has_avx512", lambda: True)  # slower without, and as right
+    monkeypatch.setattr(packed_weights, "cpu_has_avx512", lambda: True)  # slower without, and as right
     if not can_pack(precision):
         pytest.skip(f"this PyTorch or CPU has no {precision} products of oneDNN")
     set_precision(model, precision, CPU)
@@ -50,16 +50,16 @@ def test_a_packed_encoder_answers_as_the_plain_one(model, precision, apart, monk
 
 
 def test_a_small_encoder_is_left_as_it_is(model, monkeypatch) -> None:
-    monkeypatch.setattr(packed, "LEAST_PARAMETERS", 20_000_000)
+    monkeypatch.setattr(packed_weights, "LEAST_PARAMETERS", 20_000_000)
     assert not pack_encoder(model, "fp32")
-    assert not any(isinstance(module, packed.PackedLinear) for module in model.modules())
+    assert not any(isinstance(module, packed_weights.PackedLinear) for module in model.modules())
 
 
 def test_a_cpu_without_such_products_keeps_the_plain_layers(model, monkeypatch) -> None:
-    monkeypatch.setattr(packed, "cpu_has_bf16", lambda: False)
+    monkeypatch.setattr(packed_weights, "cpu_has_bf16", lambda: False)
     assert not pack_encoder(model, "bf16")
-    monkeypatch.setattr(packed, "cpu_has_avx512", lambda: False)
+    monkeypatch.setattr(packed_weights, "cpu_has_avx512", lambda: False)
     assert not pack_encoder(model, "fp32")
-    monkeypatch.setattr(packed, "cpu_has_avx512", lambda: True)
+    monkeypatch.setattr(packed_weights, "cpu_has_avx512", lambda: True)
     monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
     assert not pack_encoder(model, "fp32")

@@ -9,13 +9,13 @@ import pytest
 import torch
 from torch import nn
 
-from fetaliqa.geometry import SquareGrid
 from fetaliqa.inference.packed_convolutions import PackedConv, pack_convolutions
 from fetaliqa.inference.predictor import Predictor
-from fetaliqa.models import Architecture, Bundle, CompactSeg, build_segmentation, normalise
-from fetaliqa.models.architecture import BACKBONES, BackboneConfig, PyramidConfig
-from fetaliqa.models.decoder import fuse_batch_norms
-from fetaliqa.models.store import resolve_bundle
+from fetaliqa.measure.square_grid import SquareGrid
+from fetaliqa.model import Architecture, Bundle, CompactSeg, build_segmentation, normalise
+from fetaliqa.model.architecture import BACKBONES, BackboneConfig, PyramidConfig
+from fetaliqa.model.decoder import fuse_batch_norms
+from fetaliqa.registry.model_store import resolve_bundle
 from fetaliqa.sweep import read_sweep
 
 ROUNDING = 1e-3  # of the largest value; group norms of tiny maps magnify it

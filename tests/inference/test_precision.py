@@ -8,10 +8,11 @@ import torch
 from fake_cards import has_cards
 
 from fetaliqa.errors import OptionError
-from fetaliqa.inference import AssessmentService, Predictor
+from fetaliqa.inference import Predictor
 from fetaliqa.inference import precision as precisions
-from fetaliqa.models import load_architecture
-from fetaliqa.models.encoders import encoder_parameters
+from fetaliqa.model import load_architecture
+from fetaliqa.model.encoder_kinds import encoder_parameters
+from fetaliqa.registry import AssessmentService
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda")
 LARGE = load_architecture("fetalclip").vision

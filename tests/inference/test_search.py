@@ -8,7 +8,7 @@ from test_assessment import AXES, SPACING, brightness_predictor, drawn_frames
 
 from fetaliqa.errors import OptionError
 from fetaliqa.inference import AssessOptions, assess
-from fetaliqa.inference.search import BUDGET, LEAST_BUDGET, LOOKS, STEP, SweepSearch, interpolated
+from fetaliqa.inference.best_frame_search import BUDGET, LEAST_BUDGET, LOOKS, STEP, SweepSearch, interpolated
 from fetaliqa.sweep import sweep_from_array
 
 

@@ -12,9 +12,10 @@ import SimpleITK
 from students import save_student
 
 from fetaliqa.errors import OptionError, RequestStopped
-from fetaliqa.inference import AssessmentService, AssessOptions, service
-from fetaliqa.inference.sharing import SharedWork
-from fetaliqa.models import Bundle
+from fetaliqa.inference import AssessOptions
+from fetaliqa.inference.shared_requests import SharedWork
+from fetaliqa.model import Bundle
+from fetaliqa.registry import AssessmentService, assessment_service
 
 SECONDS = 60  # before a test gives up waiting
 
@@ -31,13 +32,13 @@ def case_file(tmp_path_factory) -> Path:
 def computed(monkeypatch) -> list[str]:
     """Case ids, one for each assessment that is computed."""
     made: list[str] = []
-    compute = service.assess
+    compute = assessment_service.assess
 
     def counting(sweep, *args, **how):
         made.append(sweep.case_id)
         return compute(sweep, *args, **how)
 
-    monkeypatch.setattr(service, "assess", counting)
+    monkeypatch.setattr(assessment_service, "assess", counting)
     return made
 
 
@@ -112,7 +113,7 @@ def test_a_cache_folder_that_cannot_be_locked_is_used_all_the_same(
     def no_locks(*_args, **_how):
         raise NotImplementedError
 
-    monkeypatch.setattr("fetaliqa.inference.sharing.FileLock", no_locks)
+    monkeypatch.setattr("fetaliqa.inference.shared_requests.FileLock", no_locks)
     one = AssessmentService(random_bundle.directory, cache_dir=tmp_path / "cache", device="cpu")
     assert not one.assess(case_file).cached
     assert one.assess(case_file).cached

@@ -14,21 +14,21 @@ from in_memory_data import a_case
 from PIL import Image
 from test_assessment import AXES, SPACING, brightness_predictor, drawn_frames
 
-from fetaliqa.experiments.frame_table import CaseReader
-from fetaliqa.experiments.scorers import BundleScorer
+from fetaliqa.evaluation.frame_scorers import BundleScorer
+from fetaliqa.evaluation.frame_table import CaseReader
 from fetaliqa.inference import AssessOptions, assess
-from fetaliqa.inference.outputs import Outputs
-from fetaliqa.inference.plausibility import case_notes
+from fetaliqa.inference.model_outputs import Outputs
 from fetaliqa.inference.predictor import Predictor
-from fetaliqa.models import (
+from fetaliqa.measure.plausibility import case_notes
+from fetaliqa.model import (
     Architecture,
     Bundle,
     build_segmentation,
     normalise,
     save_bundle,
 )
-from fetaliqa.models.architecture import BackboneConfig, PyramidConfig
-from fetaliqa.models.preprocess import CLIP_MEAN, CLIP_STD
+from fetaliqa.model.architecture import BackboneConfig, PyramidConfig
+from fetaliqa.model.preprocess import CLIP_MEAN, CLIP_STD
 from fetaliqa.sweep import sweep_from_array
 
 DISTANCE_GREY, DICE_GREY = 100, 125  # grey value of a patch that stands for 1

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import cohen_kappa_score
 
-from fetaliqa.biometry.ellipse import ellipse_circumference
 from fetaliqa.labels import FrameLabel, FrameRecord
-from fetaliqa.labels.agreement import cohen_kappa, compare, joined
+from fetaliqa.labels.rater_agreement import cohen_kappa, compare, joined
+from fetaliqa.measure.ellipse import ellipse_circumference
 
 
 def ellipse(radius, column=64):

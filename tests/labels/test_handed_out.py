@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from fetaliqa.labels import FrameLabel, FrameRecord
-from fetaliqa.labels.comparing import compared_record
-from fetaliqa.labels.handed_out import MAX_PROPOSALS, Ledger, Proposal, frame_digests
+from fetaliqa.labels.changed_frames import compared_record
+from fetaliqa.labels.served_masks import MAX_PROPOSALS, Ledger, Proposal, frame_digests
 
 IMAGE = (1, 2, 3)
 

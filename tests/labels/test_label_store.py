@@ -237,7 +237,7 @@ def test_a_disk_that_refuses_loses_nothing(store, mask, monkeypatch, number, sen
         target.write_text("ha")  # half of it
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr("fetaliqa.labels.store._copy", refuse)
+    monkeypatch.setattr("fetaliqa.labels.label_store._copy", refuse)
     with pytest.raises(LabelError, match=f"not saved, and nothing changed: .*{sentence}"):
         store.save("case-1", "final", mask("two"), record(2))
     assert store.current("case-1", "final").mask.read_text() == "one"

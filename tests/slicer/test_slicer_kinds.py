@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 import zipfile
 from collections.abc import Iterator
@@ -12,14 +11,12 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from app_harness import Server
+from dicom_files import a_dataset, a_region, saved
 from FetalIQALib.outline import Ellipse
 from workplaces import connected, opened, settle
 
 from fetaliqa.labels import LabelStore
 from fetaliqa.sweep import read_masks, read_sweep
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "sweep"))
-from dicom_files import a_dataset, a_region, saved
 
 SHAPE = (6, 60, 80)
 ROW, COLUMN = 0.31, 0.28  # mm

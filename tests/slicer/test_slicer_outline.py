@@ -9,9 +9,9 @@ import pytest
 from FetalIQALib.outline import BORDER_PX, Ellipse, components, main_part, measure
 from FetalIQALib.sector import field_of_view, free_of_border
 
-from fetaliqa.biometry import fit_outline
-from fetaliqa.biometry.outline import main_component
-from fetaliqa.sector import field_of_view as library_field
+from fetaliqa.measure import fit_outline
+from fetaliqa.measure.field_of_view import field_of_view as library_field
+from fetaliqa.measure.outline import main_component
 from fetaliqa.sweep import read_masks, read_sweep
 
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from fetaliqa.anatomy import ABDOMEN
 from fetaliqa.errors import LabelError
-from fetaliqa.labels.segments import Segmentation, anatomy_segments, is_segmentation
+from fetaliqa.labels.slicer_segmentation import Segmentation, anatomy_segments, is_segmentation
+from fetaliqa.measure.anatomy import ABDOMEN
 from fetaliqa.sweep import Sweep, read_sweep
 from monailabel_app.lib.received_label import read_received
 

@@ -13,7 +13,7 @@ from pydicom.encaps import encapsulate
 from video_files import a_loop, a_video, video_bytes
 
 from fetaliqa.sweep import read_sweep
-from fetaliqa.sweep.complete_copy import copy_suffix, write_copy
+from fetaliqa.sweep.self_contained_copy import copy_suffix, write_copy
 
 
 def an_image(dtype: type = np.uint8) -> sitk.Image:

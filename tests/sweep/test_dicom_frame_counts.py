@@ -20,8 +20,8 @@ from pydicom.uid import (
 )
 
 from fetaliqa.errors import SweepError
-from fetaliqa.inference.cases import expand_cases
 from fetaliqa.sweep import is_single_frame_dicom, read_sweep
+from fetaliqa.sweep.case_paths import expand_cases
 
 NATIVE = [
     ExplicitVRLittleEndian,

@@ -16,8 +16,8 @@ from PIL import Image
 from pydicom.dataset import FileDataset
 
 from fetaliqa.errors import SweepError
-from fetaliqa.inference.cases import expand_cases, look_into
 from fetaliqa.sweep import case_id_of, is_sweep_path, read_sweep
+from fetaliqa.sweep.case_paths import expand_cases, look_into
 
 REPORT = "1.2.840.10008.5.1.4.1.1.88.33"
 SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.4"

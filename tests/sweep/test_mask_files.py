@@ -10,7 +10,7 @@ import pytest
 import SimpleITK as sitk
 
 from fetaliqa.sweep.mask_files import image_on_grid, write_frames
-from fetaliqa.sweep.types import IDENTITY, Grid
+from fetaliqa.sweep.sweep_types import IDENTITY, Grid
 
 FORMATS = [".mha", ".nii.gz", ".nrrd"]
 WHOLE_CASE = (840, 562, 744)  # frames x rows x columns of an ACOUSLIC-AI case: 351 MB

@@ -13,7 +13,7 @@ from volume_files import changed_nifti, cine, metaimage, nifti, nrrd
 
 from fetaliqa.errors import SweepError
 from fetaliqa.sweep import is_sweep_path, read_sweep
-from fetaliqa.sweep.reading import files_of
+from fetaliqa.sweep.sweep_reader import files_of
 
 FRAMES = cine()
 NAMES = ["größe", "孕妇", "two words", "50%", "a%20b", "100 % c", "a#b", "ключ", "x%sy"]

@@ -22,8 +22,8 @@ from pydicom.uid import (
 )
 
 from fetaliqa.errors import SweepError
-from fetaliqa.inference.cases import expand_cases
 from fetaliqa.sweep import is_sweep_path, read_masks, read_sweep, write_masks
+from fetaliqa.sweep.case_paths import expand_cases
 
 
 def test_the_ultrasound_region_gives_the_spacing(tmp_path, frames):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from fetaliqa.errors import OptionError, SweepError
 from fetaliqa.sweep import sweep_from_array
-from fetaliqa.sweep.ranges import BLACK_LEVEL, MIN_TAIL, black_slots, infer_ranges, parse_ranges
+from fetaliqa.sweep.sweep_ranges import BLACK_LEVEL, MIN_TAIL, black_slots, infer_ranges, parse_ranges
 
 
 def padding_of(lengths: list[int], slots: list[int]) -> np.ndarray:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fetaliqa.sweep import read_sweep
-from fetaliqa.sweep.stacks import StackMemory, stacks_from, uninitialised
+from fetaliqa.sweep.frame_buffers import StackMemory, stacks_from, uninitialised
 
 SHAPE = (4, 6, 8)
 

@@ -120,7 +120,7 @@ def test_deeper_values_are_windowed_over_their_range_and_said_so(tmp_path, name,
 
 
 def test_the_window_is_one_for_all_slabs_of_a_stack(tmp_path, monkeypatch):
-    monkeypatch.setattr("fetaliqa.sweep.raw.SLAB_BYTES", 3 * 2 * 400)  # three frames at a time
+    monkeypatch.setattr("fetaliqa.sweep.raw_pixels.SLAB_BYTES", 3 * 2 * 400)  # three frames at a time
     deep = np.random.default_rng(1).integers(0, 1000, (10, 20, 20), dtype=np.uint16)
     deep[9, 0, 0] = 5000
     sweep = read_sweep(write(tmp_path / "case.mha", deep))

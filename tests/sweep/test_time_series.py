@@ -35,7 +35,7 @@ def test_a_slicer_sequence_with_frames_first_is_a_time_series(tmp_path, count, k
 
 @pytest.mark.parametrize("encoding", ["encoding: raw", "encoding: gzip"])
 def test_frames_first_are_gathered_in_slabs_of_rows(tmp_path, monkeypatch, encoding):
-    monkeypatch.setattr("fetaliqa.sweep.raw.SLAB_BYTES", 3 * 40 * 7)  # three rows, then less than a frame
+    monkeypatch.setattr("fetaliqa.sweep.raw_pixels.SLAB_BYTES", 3 * 40 * 7)  # three rows, then less than a frame
     frames = cine(7)
     lines = ("kinds: list domain domain domain", encoding, *LIST_FIRST)
     assert np.array_equal(read_sweep(nrrd(tmp_path / "a.nrrd", first(frames), "7 40 30 1", *lines)).frames, frames)

@@ -16,7 +16,7 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian, RLELossless
 from video_files import a_video
 from volume_files import cine, metaimage, nifti, nrrd
 
-from fetaliqa import limits
+from fetaliqa import size_limits
 from fetaliqa.errors import OptionError, SweepError
 from fetaliqa.sweep import read_masks, read_sweep, sweep_from_array
 
@@ -26,7 +26,7 @@ FRAMES = cine()
 
 @pytest.fixture
 def eight_mebibytes(monkeypatch):
-    monkeypatch.setenv(limits.MAX_UNPACKED_VARIABLE, "8")
+    monkeypatch.setenv(size_limits.MAX_UNPACKED_VARIABLE, "8")
 
 
 def zeros(size: int) -> bytes:
@@ -70,7 +70,7 @@ def test_a_file_that_unpacks_to_more_than_is_allowed_is_refused_with_both_sizes(
     for path in bombs(tmp_path):
         tracemalloc.start()
         try:
-            with pytest.raises(limits.UnpackedTooLarge) as caught:
+            with pytest.raises(size_limits.UnpackedTooLarge) as caught:
                 read_sweep(path)
             peak = tracemalloc.get_traced_memory()[1]
         finally:
@@ -78,7 +78,7 @@ def test_a_file_that_unpacks_to_more_than_is_allowed_is_refused_with_both_sizes(
         text = str(caught.value)
         assert path.name in text
         assert "MiB" in text
-        assert limits.MAX_UNPACKED_VARIABLE in text
+        assert size_limits.MAX_UNPACKED_VARIABLE in text
         assert "max_unpacked_mb" in text
         assert caught.value.http_status == 413
         assert peak < 4 * MIB, path.name
@@ -86,7 +86,7 @@ def test_a_file_that_unpacks_to_more_than_is_allowed_is_refused_with_both_sizes(
 
 def test_masks_are_bounded_too(tmp_path, eight_mebibytes):
     path = next(bombs(tmp_path))
-    with pytest.raises(limits.UnpackedTooLarge):
+    with pytest.raises(size_limits.UnpackedTooLarge):
         read_masks(path, sweep_from_array(FRAMES))
 
 
@@ -118,7 +118,7 @@ def test_a_deflated_dicom_file_is_inflated_no_further_than_is_allowed(tmp_path, 
     assert path.stat().st_size < MIB
     tracemalloc.start()
     try:
-        with pytest.raises(limits.UnpackedTooLarge, match=r"a\.dcm"):
+        with pytest.raises(size_limits.UnpackedTooLarge, match=r"a\.dcm"):
             read_sweep(path)
         assert tracemalloc.get_traced_memory()[1] < 12 * MIB
     finally:
@@ -129,31 +129,31 @@ def test_frames_that_a_dicom_file_announces_are_bounded(tmp_path, eight_mebibyte
     frames = np.zeros((9, 1024, 1024), np.uint8)
     dataset = encapsulated(a_dataset(frames), [rle_encode_frame(frame) for frame in frames], RLELossless)
     saved(dataset, tmp_path / "a.dcm")
-    with pytest.raises(limits.UnpackedTooLarge, match=r"a\.dcm"):
+    with pytest.raises(size_limits.UnpackedTooLarge, match=r"a\.dcm"):
         read_sweep(tmp_path / "a.dcm")
 
 
 def test_what_is_stored_uncompressed_passes_however_large(tmp_path, monkeypatch):
-    monkeypatch.setenv(limits.MAX_UNPACKED_VARIABLE, "0.001")
+    monkeypatch.setenv(size_limits.MAX_UNPACKED_VARIABLE, "0.001")
     path = metaimage(tmp_path / "a.mha", FRAMES.tobytes())
     assert np.array_equal(read_sweep(path).frames, FRAMES)
     (tmp_path / "b.raw").write_bytes(FRAMES.tobytes())
     detached = metaimage(tmp_path / "b.mhd", b"", ElementDataFile="b.raw")
     assert np.array_equal(read_sweep(detached).frames, FRAMES)
-    with pytest.raises(limits.UnpackedTooLarge):
+    with pytest.raises(size_limits.UnpackedTooLarge):
         read_sweep(metaimage(path, bytes(7200), compressed=True))
 
 
 @pytest.mark.parametrize("value", ["none", "-1", "0", "inf", "nan"])
 def test_a_limit_that_is_no_size_is_named(tmp_path, monkeypatch, value):
-    monkeypatch.setenv(limits.MAX_UNPACKED_VARIABLE, value)
-    with pytest.raises(OptionError, match=f"{limits.MAX_UNPACKED_VARIABLE}={value}"):
+    monkeypatch.setenv(size_limits.MAX_UNPACKED_VARIABLE, value)
+    with pytest.raises(OptionError, match=f"{size_limits.MAX_UNPACKED_VARIABLE}={value}"):
         read_sweep(metaimage(tmp_path / "a.mha", FRAMES.tobytes(), compressed=True))
 
 
 def test_without_a_setting_half_of_the_memory_is_allowed(monkeypatch):
-    monkeypatch.delenv(limits.MAX_UNPACKED_VARIABLE, raising=False)
-    monkeypatch.setattr(limits, "memory_bytes", lambda: 64 << 30)
-    assert limits.max_unpacked_bytes() == 32 << 30
-    monkeypatch.setattr(limits, "memory_bytes", lambda: 1 << 20)
-    assert limits.max_unpacked_bytes() == limits.LEAST_BYTES
+    monkeypatch.delenv(size_limits.MAX_UNPACKED_VARIABLE, raising=False)
+    monkeypatch.setattr(size_limits, "memory_bytes", lambda: 64 << 30)
+    assert size_limits.max_unpacked_bytes() == 32 << 30
+    monkeypatch.setattr(size_limits, "memory_bytes", lambda: 1 << 20)
+    assert size_limits.max_unpacked_bytes() == size_limits.LEAST_BYTES

@@ -15,8 +15,8 @@ from pydicom.sequence import Sequence
 from video_files import a_loop, a_video, video_bytes
 
 from fetaliqa.errors import SweepError
-from fetaliqa.inference.cases import expand_cases
 from fetaliqa.sweep import SWEEP_SUFFIXES, Sweep, is_sweep_path, read_sweep
+from fetaliqa.sweep.case_paths import expand_cases
 
 
 def noted(sweep: Sweep, *words: str) -> bool:

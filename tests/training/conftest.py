@@ -2,9 +2,9 @@ import pytest
 import torch
 from disc_data import DiscData
 
-from fetaliqa.training.quiet import quiet_lightning
-from fetaliqa.training.recipe import changed, recipe_named
-from fetaliqa.training.store import StoreRequest, prepare_frames
+from fetaliqa.training.frame_store import StoreRequest, prepare_frames
+from fetaliqa.training.lightning_messages import quiet_lightning
+from fetaliqa.training.recipes import changed, recipe_named
 
 
 @pytest.fixture(autouse=True)

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fetaliqa.anatomy import ABDOMEN, Anatomy
-from fetaliqa.datasets.labelled import CaseEntry, LabelledCase
+from fetaliqa.datasets.labelled_data import CaseEntry, LabelledCase
 from fetaliqa.errors import NotFoundError
-from fetaliqa.models import Architecture, DecoderConfig, VisionConfig
+from fetaliqa.measure.anatomy import ABDOMEN, Anatomy
+from fetaliqa.model import Architecture, DecoderConfig, VisionConfig
 
 TINY = Architecture("tiny", VisionConfig(32, 8, 16, 4, 2, 16, 2.0), DecoderConfig((1, 2, 3, 4), 4))
 SIDE, FRAMES = 64, 24

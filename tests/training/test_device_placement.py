@@ -15,15 +15,15 @@ from test_fit_model import a_model
 from test_learning_check import compact
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
-from fetaliqa.geometry import SquareGrid
-from fetaliqa.models import CompactSeg, normalise
-from fetaliqa.models.preprocess import model_inputs
-from fetaliqa.training.augment import Changes, apply_changes
-from fetaliqa.training.batches import StepBatches, make_order
-from fetaliqa.training.frame_heads import frame_head_loss
-from fetaliqa.training.frames import Batch
-from fetaliqa.training.module import FrameModule
-from fetaliqa.training.recipe import COMPACT, Recipe, changed
+from fetaliqa.measure.square_grid import SquareGrid
+from fetaliqa.model import CompactSeg, normalise
+from fetaliqa.model.preprocess import model_inputs
+from fetaliqa.training.augmentation import Changes, apply_changes
+from fetaliqa.training.batch_sampling import StepBatches, make_order
+from fetaliqa.training.frame_head_loss import frame_head_loss
+from fetaliqa.training.lightning_module import FrameModule
+from fetaliqa.training.recipes import COMPACT, Recipe, changed
+from fetaliqa.training.training_frames import Batch
 
 CUDA = torch.device("cuda", 0)
 FRAMES = 4

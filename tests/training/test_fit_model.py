@@ -12,16 +12,16 @@ from disc_data import TINY
 from lightning.pytorch.callbacks import Callback
 
 from fetaliqa.errors import OptionError, TrainingError
-from fetaliqa.models import build_classification, build_segmentation
-from fetaliqa.models.encoder_model import trainable_count, trainable_parameters
-from fetaliqa.models.lora import base_state
-from fetaliqa.training.averaging import Averaging
-from fetaliqa.training.base import Base, freeze_unreached
-from fetaliqa.training.batches import StepBatches, make_order
-from fetaliqa.training.features import can_cache, prepare_features
-from fetaliqa.training.module import FrameModule
+from fetaliqa.model import build_classification, build_segmentation
+from fetaliqa.model.encoder_model import trainable_count, trainable_parameters
+from fetaliqa.model.lora import base_state
+from fetaliqa.training.batch_sampling import StepBatches, make_order
+from fetaliqa.training.encoder_features import can_cache, prepare_features
+from fetaliqa.training.lightning_module import FrameModule
 from fetaliqa.training.run_folder import main_process
+from fetaliqa.training.starting_weights import Base, freeze_unreached
 from fetaliqa.training.trainer import Machine, fit_model
+from fetaliqa.training.weight_averaging import Averaging
 
 QUIET = Machine(progress=False, accelerator="cpu")
 
@@ -340,11 +340,11 @@ sys.path.insert(0, {tests!r})
 import torch
 torch.set_num_threads(1)
 from disc_data import DiscData, TINY
-from fetaliqa.models import build_classification, build_segmentation
-from fetaliqa.training.quiet import quiet_lightning
-from fetaliqa.training.recipe import changed, recipe_named
+from fetaliqa.model import build_classification, build_segmentation
+from fetaliqa.training.lightning_messages import quiet_lightning
+from fetaliqa.training.recipes import changed, recipe_named
 from fetaliqa.training.run_folder import main_process
-from fetaliqa.training.store import StoreRequest, prepare_frames
+from fetaliqa.training.frame_store import StoreRequest, prepare_frames
 from fetaliqa.training.trainer import Machine, fit_model
 quiet_lightning()
 task, devices, folder = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])

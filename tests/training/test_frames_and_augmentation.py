@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from fetaliqa.training.augment import STILL, Augmentation, apply_changes, augment, draw_changes
-from fetaliqa.training.frames import Batch, frames_of_case, join
+from fetaliqa.training.augmentation import STILL, Augmentation, apply_changes, augment, draw_changes
 from fetaliqa.training.losses import outline_loss
+from fetaliqa.training.training_frames import Batch, frames_of_case, join
 
 
 def _disc(center=(112, 112), radius=30, size=224):

@@ -14,19 +14,19 @@ from lightning.pytorch.callbacks import Callback
 from torch import nn
 
 from fetaliqa.errors import TrainingError
-from fetaliqa.models import Architecture, CompactSeg, build_segmentation, normalise
-from fetaliqa.models.architecture import BackboneConfig, PyramidConfig
-from fetaliqa.training.base import begin_at_prior
-from fetaliqa.training.batches import GROUPED_STEPS, make_order
-from fetaliqa.training.familiar import widen_reference
+from fetaliqa.model import Architecture, CompactSeg, build_segmentation, normalise
+from fetaliqa.model.architecture import BackboneConfig, PyramidConfig
+from fetaliqa.training.batch_sampling import GROUPED_STEPS, make_order
 from fetaliqa.training.frame_head_fit import FrameHeadFit, fit_expected_dice, fit_frame_head
-from fetaliqa.training.frame_heads import frame_dice, frame_head_loss
-from fetaliqa.training.frames import FrameSet
-from fetaliqa.training.module import FrameModule
-from fetaliqa.training.recipe import COMPACT, Recipe, changed
-from fetaliqa.training.robust import RETRY_FILE, NotLearning, Seen, fit_checked, outlines_found
-from fetaliqa.training.sums import figures_of, sums_of
+from fetaliqa.training.frame_head_loss import frame_dice, frame_head_loss
+from fetaliqa.training.lightning_module import FrameModule
+from fetaliqa.training.metric_sums import figures_of, sums_of
+from fetaliqa.training.recipes import COMPACT, Recipe, changed
+from fetaliqa.training.reference_update import widen_reference
+from fetaliqa.training.stall_recovery import RETRY_FILE, NotLearning, Seen, fit_checked, outlines_found
+from fetaliqa.training.starting_weights import begin_at_prior
 from fetaliqa.training.trainer import Machine, fit_model
+from fetaliqa.training.training_frames import FrameSet
 
 SMALL = Architecture("small", BackboneConfig(32, "test_efficientnet"), PyramidConfig(32, 32, 16))
 QUIET = Machine(accelerator="cpu", progress=False)

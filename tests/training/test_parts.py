@@ -10,12 +10,12 @@ from test_fit_model import QUIET, a_model, same, state
 from torch.autograd.graph import saved_tensors_hooks
 
 from fetaliqa.errors import TrainingError
-from fetaliqa.training.features import prepare_features
-from fetaliqa.training.frames import Batch
-from fetaliqa.training.module import FrameModule
-from fetaliqa.training.parts import loss_by_parts
-from fetaliqa.training.recompute import recomputes
+from fetaliqa.training.activation_recompute import recomputes
+from fetaliqa.training.encoder_features import prepare_features
+from fetaliqa.training.gradient_accumulation import loss_by_parts
+from fetaliqa.training.lightning_module import FrameModule
 from fetaliqa.training.trainer import fit_model
+from fetaliqa.training.training_frames import Batch
 
 STILL = {"norm_frames": 10_000, "lora.dropout": 0.0}  # batch norms keep their statistics, as in a retraining
 

@@ -8,13 +8,13 @@ import torch
 from disc_data import PaddedDiscs
 
 from fetaliqa.errors import OptionError, SweepError
-from fetaliqa.models import build_classification, build_segmentation, load_architecture
-from fetaliqa.models.encoder_model import trainable_count
-from fetaliqa.training.batches import OrderedBatches, StepBatches, StepSampler, make_order
+from fetaliqa.model import build_classification, build_segmentation, load_architecture
+from fetaliqa.model.encoder_model import trainable_count
+from fetaliqa.training.batch_sampling import OrderedBatches, StepBatches, StepSampler, make_order
+from fetaliqa.training.frame_store import StoreRequest, open_store, prepare_frames
+from fetaliqa.training.lightning_module import FrameModule, batch_dice_loss
 from fetaliqa.training.losses import outline_loss
-from fetaliqa.training.module import FrameModule, batch_dice_loss
-from fetaliqa.training.recipe import RECIPE_NAMES, changed, recipe_from_json, recipe_named
-from fetaliqa.training.store import StoreRequest, open_store, prepare_frames
+from fetaliqa.training.recipes import RECIPE_NAMES, changed, recipe_from_json, recipe_named
 
 
 def test_the_paper_recipe_holds_the_papers_figures():

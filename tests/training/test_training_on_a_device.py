@@ -20,15 +20,21 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data._utils.pin_memory import pin_memory
 
 from fetaliqa.errors import OptionError, TrainingError
-from fetaliqa.learning import progress as progress_module
-from fetaliqa.learning.callback import TrainingProgress
-from fetaliqa.learning.progress import Progress
 from fetaliqa.out_of_memory import free_memory
-from fetaliqa.training.averaging import Averaging
-from fetaliqa.training.batches import OrderedBatches, StepBatches, loader, make_order
-from fetaliqa.training.features import FeatureStore, JoinedFeatures, WithFeatures, can_cache, prepare_features
-from fetaliqa.training.recipe import recipe_named
+from fetaliqa.retraining import progress_file as progress_module
+from fetaliqa.retraining.progress_callback import TrainingProgress
+from fetaliqa.retraining.progress_file import Progress
+from fetaliqa.training.batch_sampling import OrderedBatches, StepBatches, loader, make_order
+from fetaliqa.training.encoder_features import (
+    FeatureStore,
+    JoinedFeatures,
+    WithFeatures,
+    can_cache,
+    prepare_features,
+)
+from fetaliqa.training.recipes import recipe_named
 from fetaliqa.training.trainer import Machine, fit_model
+from fetaliqa.training.weight_averaging import Averaging
 
 
 class SpoilOnce(Callback):

@@ -27,8 +27,8 @@ OUTSIDE = {
     "CONTRIBUTING.md": "contributing.md",
     "CODE_OF_CONDUCT.md": "code-of-conduct.md",
     "SECURITY.md": "security.md",
-    "benchmarks/RESULTS.md": "results.md",
     "sample-data/ATTRIBUTION.md": "attribution.md",
+    **{f"benchmarks/{path.name}": path.name.lower() for path in sorted((ROOT / "benchmarks").glob("RESULTS*.md"))},
 }
 SITE_TO_REPOSITORY = {site: repository for repository, site in OUTSIDE.items()}
 LINK = re.compile(

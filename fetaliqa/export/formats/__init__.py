@@ -1,1 +1,1 @@
-"""One writer for each format; see ``fetaliqa.export.formats.base``."""
+"""One writer for each format; see ``fetaliqa.export.formats.format_writer``."""

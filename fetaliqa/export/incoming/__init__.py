@@ -14,12 +14,12 @@ from pathlib import Path
 
 import numpy as np
 
-from fetaliqa.anatomy import ABDOMEN, Anatomy
 from fetaliqa.errors import LabelError, NotFoundError
 from fetaliqa.export.frame_names import FrameNames
-from fetaliqa.export.incoming.base import ClassLabel, Source
-from fetaliqa.export.incoming.choice import ClassChoice, IncomingFrame, LeftOut
-from fetaliqa.export.incoming.own import export_aliases
+from fetaliqa.export.incoming.class_choice import ClassChoice, IncomingFrame, LeftOut
+from fetaliqa.export.incoming.label_source import ClassLabel, Source
+from fetaliqa.export.incoming.own_labels import export_aliases
+from fetaliqa.measure.anatomy import ABDOMEN, Anatomy
 from fetaliqa.sweep import Sweep
 
 __all__ = ["Incoming", "IncomingFrame", "LeftOut", "Request", "open_incoming"]
@@ -159,41 +159,41 @@ def open_incoming(
 def _opened(path: Path, kind: str, names: FrameNames, images: Mapping[str, Path], request: Request) -> Source:
     """The reader of a kind, imported when it is asked for."""
     if kind == "coco":
-        from fetaliqa.export.incoming.coco import CocoLabels
+        from fetaliqa.export.incoming.coco_labels import CocoLabels
 
         return CocoLabels(path, names, crowd=request.crowd)
     if kind == "cvat":
-        from fetaliqa.export.incoming.cvat import cvat_labels
+        from fetaliqa.export.incoming.cvat_labels import cvat_labels
 
         return cvat_labels(path, names)
     if kind == "dicom":
-        from fetaliqa.export.incoming.dicom_seg import DicomSegLabels
+        from fetaliqa.export.incoming.dicom_seg_labels import DicomSegLabels
 
         return DicomSegLabels(path, names, images, told=request.case is not None)
     if kind == "masks":
-        from fetaliqa.export.incoming.pictures import PlainMasks
+        from fetaliqa.export.incoming.picture_labels import PlainMasks
 
         return PlainMasks(path, names, request.progress)
     if kind == "stacks":
-        from fetaliqa.export.incoming.stacks import StackLabels
+        from fetaliqa.export.incoming.stack_labels import StackLabels
 
         return StackLabels(path, names, request.progress)
     if kind == "acouslic":
-        from fetaliqa.export.incoming.stacks import AcouslicLabels
+        from fetaliqa.export.incoming.stack_labels import AcouslicLabels
 
         return AcouslicLabels(path, names)
     if kind == "labelstudio":
-        from fetaliqa.export.incoming.labelstudio import LabelStudioLabels
+        from fetaliqa.export.incoming.labelstudio_labels import LabelStudioLabels
 
         return LabelStudioLabels(path, names)
     if kind == "nnunet":
-        from fetaliqa.export.incoming.nnunet import NnUnetLabels
+        from fetaliqa.export.incoming.nnunet_labels import NnUnetLabels
 
         return NnUnetLabels(path, names)
     if kind == "slicer":
-        from fetaliqa.export.incoming.slicer import SlicerLabels
+        from fetaliqa.export.incoming.slicer_labels import SlicerLabels
 
         return SlicerLabels(path, names)
-    from fetaliqa.export.incoming.yolo import YoloLabels
+    from fetaliqa.export.incoming.yolo_labels import YoloLabels
 
     return YoloLabels(path, names)

@@ -10,9 +10,9 @@ from fastapi.responses import FileResponse, Response
 from monailabel.utils.others.generic import file_checksum
 
 from fetaliqa.labels import LabelVersion
-from fetaliqa.labels.comparing import KEY as COMPARED
-from fetaliqa.labels.comparing import counted
-from fetaliqa.labels.confirming import parse_frames
+from fetaliqa.labels.changed_frames import KEY as COMPARED
+from fetaliqa.labels.changed_frames import counted
+from fetaliqa.labels.confirmation import parse_frames
 from monailabel_app.lib.api.common import ADMIN, ANNOTATOR, MAX_COUNT, USER, Version, served
 from monailabel_app.lib.api.replies import sent_file, vanishing_file
 from monailabel_app.lib.downloads import complete_copy

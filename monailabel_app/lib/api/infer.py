@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import anyio
 from fastapi import APIRouter, File, Form, Request, Response, UploadFile
 
-from fetaliqa.inference.options import MAX_SWEEPS, MAX_TOP_N
+from fetaliqa.inference.assessment_options import MAX_SWEEPS, MAX_TOP_N
 from fetaliqa.sweep import MASK_SUFFIXES
 from monailabel_app.lib.api.common import USER, served
 from monailabel_app.lib.api.replies import mask_reply

@@ -6,11 +6,11 @@ from typing import Any
 
 from fastapi import APIRouter
 
-from fetaliqa.models.home import models_folder
-from fetaliqa.models.naming import valid_name
-from fetaliqa.models.publishing import candidates, history, publish, report_of, rollback
-from fetaliqa.models.refusals import Override, checked_reason
-from fetaliqa.models.store import current_version, published_versions
+from fetaliqa.model.bundle_names import valid_name
+from fetaliqa.model.user_folders import models_folder
+from fetaliqa.registry.model_store import current_version, published_versions
+from fetaliqa.registry.publishing import candidates, history, publish, report_of, rollback
+from fetaliqa.registry.refused_candidates import Override, checked_reason
 from monailabel_app.lib.api.common import ADMIN, USER, served
 from monailabel_app.lib.conf import SEG_MODEL
 from monailabel_app.lib.infers import SweepTask, known_task

@@ -13,7 +13,7 @@ import psutil
 from monailabel.utils.async_tasks.task import AsyncTask
 from monailabel.utils.async_tasks.utils import processes, tasks
 
-from fetaliqa.learning.progress import read_progress
+from fetaliqa.retraining.progress_file import read_progress
 from monailabel_app.lib.api.common import served
 from monailabel_app.lib.refusal import Refused
 from monailabel_app.lib.shown_paths import shown_task

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from monailabel.config import settings
 
 from fetaliqa.errors import OptionError, StorageError
-from fetaliqa.models.home import archives_folder
+from fetaliqa.model.user_folders import archives_folder
 
 _DIGITS = 8  # of a hash, which tells archives apart whose names look the same
 

@@ -12,10 +12,10 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from fetaliqa.anatomy import Anatomy
 from fetaliqa.errors import FetalIQAError
 from fetaliqa.labels import LabelStore
-from fetaliqa.labels.store import FOLDER
+from fetaliqa.labels.label_store import FOLDER
+from fetaliqa.measure.anatomy import Anatomy
 from monailabel_app.lib.dicomweb.archive import Archive
 from monailabel_app.lib.dicomweb.catalog import Catalog
 from monailabel_app.lib.dicomweb.mirror import Mirror

@@ -14,7 +14,7 @@ from pydicom.dataset import Dataset
 from fetaliqa.errors import FetalIQAError
 from fetaliqa.export.cine_segmentation import SERIES_NUMBER, read_cine_segmentation
 from fetaliqa.labels import LabelStore
-from fetaliqa.labels.version import pixels_sha256
+from fetaliqa.labels.label_version import pixels_sha256
 from fetaliqa.sweep import read_sweep, write_masks
 from monailabel_app.lib.dicomweb.archive import Archive, ArchiveSilent, Cine
 from monailabel_app.lib.dicomweb.catalog import Catalog

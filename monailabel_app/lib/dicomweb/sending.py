@@ -16,12 +16,12 @@ from monailabel.interfaces.datastore import DefaultLabelTag
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
-from fetaliqa.anatomy import Anatomy
 from fetaliqa.errors import FetalIQAError, LabelDamaged, LabelError
 from fetaliqa.export.cine_segmentation import Authorship, cine_segmentation
 from fetaliqa.labels import FrameRecord, LabelStore, LabelVersion
-from fetaliqa.sweep.pixels import to_labels
-from fetaliqa.sweep.reading import open_image
+from fetaliqa.measure.anatomy import Anatomy
+from fetaliqa.sweep.pixel_conversion import to_labels
+from fetaliqa.sweep.sweep_reader import open_image
 from monailabel_app.lib.dicomweb.archive import Archive, ArchiveSilent
 from monailabel_app.lib.dicomweb.catalog import Catalog
 

@@ -1,0 +1,148 @@
+"""Profiles of the frames of a studies folder: one small file a case, beside the studies, for one model each.
+
+::
+
+    STUDIES/frame-profiles/MODEL/CASE.npz      MODEL: the bundle's fingerprint, shortened
+
+They are derived data: a file that is missing or damaged is made again by scoring the case.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+
+from fetaliqa.atomic import atomic_path
+from fetaliqa.errors import SweepError
+from fetaliqa.file_hash import file_stamp
+from fetaliqa.inference.frame_profile import FrameProfile
+from fetaliqa.sweep import DETACHED_SUFFIXES, files_of
+
+SCHEMA = 1
+FOLDER = "frame-profiles"  # in a folder of studies
+SUFFIX = ".npz"
+MODEL_DIGITS = 16  # of a bundle's fingerprint
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class CaseProfile:
+    """What is known of a case's frames before anybody opens it.
+
+    Attributes:
+        case: its id.
+        ranges: half-open frame range of each sweep.
+        quality: float32 [N], quality score of each assessed frame.
+        positive: bool [N], whether the model called it positive.
+        profile: of the same N frames.
+        source: which file it was made from, see :func:`source_of`; empty where nobody asks.
+    """
+
+    case: str
+    ranges: tuple[tuple[int, int], ...]
+    quality: np.ndarray
+    positive: np.ndarray
+    profile: FrameProfile
+    source: str = ""
+
+
+def source_of(image: Path) -> str:
+    """What tells a file from what it was before an edit, and from another that took its place."""
+    files = [image]
+    if image.suffix.lower() in DETACHED_SUFFIXES:
+        with contextlib.suppress(SweepError):  # of a damaged header there is nothing else to go by
+            files = files_of(image)
+    return ",".join("-".join(str(part) for part in file_stamp(file.stat())) for file in files)
+
+
+def case_profile(case: str, record: dict[str, Any], profile: FrameProfile, source: str = "") -> CaseProfile:
+    """From an assessment's record (docs/assessment.md) and the profile made with it."""
+    told = {frame["index"]: frame for frame in record["frames"]}
+    numbers = [int(number) for number in profile.frames]
+    return CaseProfile(
+        case,
+        tuple((sweep["start"], sweep["stop"]) for sweep in record["sweeps"]),
+        np.array([told[number]["quality"] or 0.0 for number in numbers], np.float32),
+        np.array([bool(told[number]["positive"]) for number in numbers], bool),
+        profile,
+        source,
+    )
+
+
+class ProfileFolder:
+    """The profiles of one studies folder made by one model.
+
+    Args:
+        studies: the folder.
+        fingerprint: of the model's bundle.
+    """
+
+    def __init__(self, studies: Path, fingerprint: str) -> None:
+        self.folder = Path(studies) / FOLDER / fingerprint[:MODEL_DIGITS]
+
+    def path(self, case: str) -> Path:
+        """Where the profile of a case belongs."""
+        return self.folder / f"{case}{SUFFIX}"
+
+    def write(self, found: CaseProfile) -> None:
+        """Store a profile."""
+        told = json.dumps(
+            {"schema": SCHEMA, "case": found.case, "ranges": found.ranges, "source": found.source}
+        ).encode()
+        content = io.BytesIO()
+        # not compressed: three hundred of them are read when a server starts
+        np.savez(
+            content,
+            told=np.frombuffer(told, np.uint8),
+            quality=found.quality,
+            positive=found.positive,
+            **found.profile.arrays(),  # type: ignore[arg-type]
+        )
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with atomic_path(self.path(found.case)) as temporary:
+            temporary.write_bytes(content.getvalue())
+
+    def read(self, case: str) -> CaseProfile | None:
+        """The profile of a case; None where there is none that can be used."""
+        path = self.path(case)
+        try:
+            with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as stored:
+                arrays = {name: stored[name] for name in stored.files}
+            told = json.loads(bytes(arrays["told"]))
+            source = str(told["source"])
+            ranges = tuple((int(start), int(stop)) for start, stop in told["ranges"])
+            quality, positive = arrays["quality"], arrays["positive"]
+            profile = FrameProfile.from_arrays(arrays)
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile) as problem:
+            logger.warning("%s cannot be read (%s); score the case again", path.name, problem)
+            return None
+        if profile is None or told.get("schema") != SCHEMA or told.get("case") != case:
+            return None
+        if quality.shape != profile.frames.shape or positive.shape != profile.frames.shape:
+            return None
+        return CaseProfile(case, ranges, quality, positive.astype(bool), profile, source)
+
+    def stamps(self) -> dict[str, tuple[int, int]]:
+        """Time and size of every profile's file, by case: tells what changed without reading it."""
+        if not self.folder.is_dir():
+            return {}
+        found = {}
+        for path in self.folder.glob(f"*{SUFFIX}"):
+            try:
+                status = path.stat()
+            except FileNotFoundError:
+                continue
+            if not path.name.startswith("."):
+                found[path.name.removesuffix(SUFFIX)] = (status.st_mtime_ns, status.st_size)
+        return found

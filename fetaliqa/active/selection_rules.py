@@ -1,0 +1,132 @@
+"""Taking frames one by one under the rules that hold for every strategy."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from fetaliqa.active.frame_pool import Pool
+from fetaliqa.errors import OptionError
+
+GAP = 15  # frames; the ACOUSLIC-AI challenge takes a plane this far from an annotated one to be another
+MAX_FRAMES = 100
+
+
+@dataclass(frozen=True)
+class QuerySettings:
+    """What may be asked for.
+
+    Attributes:
+        frames: how many of the case, at most.
+        per_sweep: how many of one sweep, at most.
+        gap: least distance, in frames, to any frame of the sweep that is labelled or picked.
+        seed: of everything that is drawn; the same seed and the same labels give the same answer.
+    """
+
+    frames: int = 8
+    per_sweep: int = 2
+    gap: int = GAP
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        limits = {
+            "frames": (1, MAX_FRAMES),
+            "per_sweep": (1, MAX_FRAMES),
+            "gap": (1, 1000),
+            "seed": (0, 2**32 - 1),
+        }
+        for name, (low, high) in limits.items():
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+                raise OptionError(f"{name} is {value!r}; a whole number from {low} to {high} is needed")
+
+
+@dataclass(frozen=True)
+class Pick:
+    """A frame worth labelling.
+
+    Attributes:
+        index: of the frame in the pool.
+        reason: why, in words an annotator reads.
+        score: what it was chosen by; comparable within one answer only.
+    """
+
+    index: int
+    reason: str
+    score: float
+
+
+def eligible(pool: Pool, gap: int) -> np.ndarray:
+    """bool [N]: frames that may be offered, ``gap`` or more frames from every labelled one of their sweep."""
+    return pool.offered & ~near(pool, np.flatnonzero(pool.labelled), gap)
+
+
+def near(pool: Pool, chosen: np.ndarray, gap: int) -> np.ndarray:
+    """bool [N]: frames less than ``gap`` frames from one of the chosen indices, in the same sweep."""
+    found = np.zeros(len(pool), bool)
+    found[chosen] = True
+    group = pool.group()
+    for offset in (*range(-gap + 1, 0), *range(1, gap)):
+        others = chosen + offset
+        kept = (others >= 0) & (others < len(pool))
+        others, origin = others[kept], chosen[kept]
+        same = (group[others] == group[origin]) & (np.abs(pool.frame[others] - pool.frame[origin]) < gap)
+        found[others[same]] = True
+    return found
+
+
+@dataclass
+class Basket:
+    """Picks of one case, and what may still be added.
+
+    Args:
+        pool: the frames.
+        settings: the rules.
+    """
+
+    pool: Pool
+    settings: QuerySettings
+    picks: list[Pick] = field(default_factory=list)
+    _sweeps: Counter[int] = field(default_factory=Counter)
+
+    @property
+    def full(self) -> bool:
+        """Whether no more frames are wanted."""
+        return len(self.picks) >= self.settings.frames
+
+    def fits(self, index: int) -> bool:
+        """Whether a frame keeps the rules beside those picked; labelled ones are for ``eligible``."""
+        pool, sweep = self.pool, int(self.pool.sweep[index])
+        if self.full or self._sweeps[sweep] >= self.settings.per_sweep:
+            return False
+        return all(
+            int(pool.sweep[pick.index]) != sweep
+            or abs(int(pool.frame[pick.index]) - int(pool.frame[index])) >= self.settings.gap
+            for pick in self.picks
+        )
+
+    def add(self, index: int, reason: str, score: float) -> bool:
+        """Take a frame if it fits; whether it was taken."""
+        index = int(index)
+        if not self.fits(index):
+            return False
+        self.picks.append(Pick(index, reason, float(score)))
+        self._sweeps[int(self.pool.sweep[index])] += 1
+        return True
+
+    def fill(self, ordered: Iterable[int], reason: str, scores: np.ndarray | None = None, count: int = 0) -> None:
+        """Take frames in order while they fit; at most ``count`` of them, 0 for no limit of its own.
+
+        Args:
+            ordered: indices, the best first.
+            reason: of all of them.
+            scores: by index into the pool; None: 0.
+        """
+        taken = 0
+        for index in ordered:
+            if self.full or (count and taken >= count):
+                return
+            taken += self.add(int(index), reason, 0.0 if scores is None else float(scores[index]))

@@ -1,0 +1,1 @@
+"""Assessment of many sweeps: processes, shards, Ray, done markers, tables."""

@@ -1,0 +1,7 @@
+"""Metrics, frame tables and reports of a model on labelled cases."""
+
+from __future__ import annotations
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,215 @@
+"""One row per frame that experts have judged: what the model said of it, and what they said."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Literal
+
+import numpy as np
+import torch
+
+from fetaliqa.datasets.labelled_data import LabelledCase, LabelledData
+from fetaliqa.evaluation.frame_scorers import BundleScorer, FrameAnswers, FrameScorer
+from fetaliqa.inference.predictor import ChunkPrediction
+from fetaliqa.measure.square_grid import SquareGrid
+from fetaliqa.sweep.sweep_ranges import black_slots
+
+Labels = Literal["any", "optimal"]
+CaseProgress = Callable[[float, int], None]  # (cases done, with the share of the one being read; cases in all)
+CHUNK = 64  # frames; bounds the probabilities held at a time to 13 MB on a 224 grid
+
+__all__ = ["BundleScorer", "CaseReader", "FrameScorer", "FrameTable", "Labels", "collect", "join_tables"]
+
+
+@dataclass(frozen=True, eq=False)
+class FrameTable:
+    """Columns over frames, each [N]. Only frames that are known and not padding are in it.
+
+    Attributes:
+        case: int, index into the list of evaluated cases.
+        frame: int, frame number in the case.
+        sweep: int, 0-based sweep that holds the frame.
+        grade: uint8; 0 nothing to outline, 1 optimal plane, 2 suboptimal plane.
+        measured: bool; the sweep has a reference circumference.
+        target: bool; the frame counts as truly positive.
+        score: float in [0, 1].
+        positive: bool; the model called it positive.
+        predicted: int, foreground pixels on the square grid; 0 throughout without masks, as the next two.
+        truth: int, pixels of the true mask on the square grid.
+        both: int, pixels in both.
+    """
+
+    case: np.ndarray
+    frame: np.ndarray
+    sweep: np.ndarray
+    grade: np.ndarray
+    measured: np.ndarray
+    target: np.ndarray
+    score: np.ndarray
+    positive: np.ndarray
+    predicted: np.ndarray
+    truth: np.ndarray
+    both: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.case)
+
+    def select(self, kept: np.ndarray) -> FrameTable:
+        """The rows where ``kept`` (bool [N]) holds, or rows of the given numbers (int)."""
+        return replace(self, **{column.name: getattr(self, column.name)[kept] for column in fields(self)})
+
+    def dice(self) -> np.ndarray:
+        """Dice of each frame on the square grid, float [N]; NaN where neither mask has a pixel."""
+        total = self.predicted + self.truth
+        return np.divide(2.0 * self.both, total, out=np.full(len(self), np.nan), where=total > 0)
+
+
+def join_tables(tables: Sequence[FrameTable]) -> FrameTable:
+    """All rows of several tables, in order.
+
+    Raises:
+        ValueError: without a table.
+    """
+    if not tables:
+        raise ValueError("no tables to join")
+    columns = [column.name for column in fields(FrameTable)]
+    return FrameTable(*(np.concatenate([getattr(table, name) for table in tables]) for name in columns))
+
+
+def target_masks(masks: np.ndarray, grades: np.ndarray, labels: Labels) -> np.ndarray:
+    """What is to be outlined: bool [n, H, W], from label masks [n, H, W] and their frames' grades [n].
+
+    With ``labels="optimal"`` a suboptimal frame is a negative with nothing to outline; on an optimal frame all
+    that is labelled counts, whichever label it carries, as in the ACOUSLIC-AI challenge.
+    """
+    return (masks != 0) & target_frames(grades, labels)[:, None, None]
+
+
+def target_frames(grades: np.ndarray, labels: Labels) -> np.ndarray:
+    """Which frames count as positive: bool [n] from grades [n]."""
+    return grades == 1 if labels == "optimal" else grades > 0
+
+
+class CaseReader:
+    """Predicts frames of one case and keeps a row of each; what it has predicted, it does not predict again.
+
+    It can stand in for a ``Predictor`` where an assessment is made, so that a case is predicted once for both.
+    """
+
+    threads = 0
+
+    def __init__(
+        self, scorer: FrameScorer, case: LabelledCase, number: int, labels: Labels, progress: CaseProgress | None
+    ) -> None:
+        self.card = scorer.card
+        self.image_size = scorer.image_size
+        self.is_segmentation = scorer.card.task == "segmentation"
+        self.padding = black_slots(case.frames)
+        self._scorer = scorer
+        self._case = case
+        self._number = number
+        self._labels: Labels = labels
+        self._grades = case.grades()
+        self._measured = case.measured()
+        self._sweeps = np.full(len(case.frames), -1)
+        for sweep, (start, stop) in enumerate(case.ranges):
+            self._sweeps[start:stop] = sweep
+        self._grid = SquareGrid(case.frames.shape[1], case.frames.shape[2], self.image_size)
+        self._progress = progress
+        self._tables: list[FrameTable] = []
+        self._done = self.padding.copy()
+
+    def predict(self, frames: np.ndarray, indices: np.ndarray) -> Iterator[ChunkPrediction]:
+        """As ``Predictor.predict``, for the case's own frames."""
+        for start in range(0, len(indices), CHUNK):
+            chunk = np.asarray(indices[start : start + CHUNK])
+            told = self._scorer.predict(frames[chunk])
+            self._tables.append(self._rows(chunk, told))
+            self._done[chunk] = True
+            if self._progress is not None:
+                self._progress(float(self._done.mean()), 1)
+            scores = told.scores if told.probabilities is None else None
+            yield ChunkPrediction(chunk, told.probabilities, scores, signals=told.signals)
+
+    def table(self) -> FrameTable:
+        """Rows of all known frames; those not predicted yet are predicted now."""
+        left = np.flatnonzero(self._case.known & ~self._done)
+        for _ in self.predict(self._case.frames, left):
+            pass
+        if not self._tables:
+            nothing = np.empty(0, int)
+            self._tables.append(self._rows(nothing, FrameAnswers(np.empty(0), np.empty(0, bool))))
+        table = join_tables(self._tables)
+        table = table.select(self._case.known[table.frame])
+        return table.select(np.unique(table.frame, return_index=True)[1])
+
+    def _rows(self, chunk: np.ndarray, told: FrameAnswers) -> FrameTable:
+        predicted, truth, both = self._pixels(chunk, told.probabilities)
+        return FrameTable(
+            case=np.full(len(chunk), self._number),
+            frame=chunk,
+            sweep=self._sweeps[chunk],
+            grade=self._grades[chunk],
+            measured=self._measured[chunk],
+            target=target_frames(self._grades[chunk], self._labels),
+            score=told.scores.astype(np.float64),
+            positive=told.positive.astype(bool),
+            predicted=predicted,
+            truth=truth,
+            both=both,
+        )
+
+    def _pixels(self, chunk: np.ndarray, probabilities: torch.Tensor | None) -> tuple[np.ndarray, ...]:
+        """Pixel counts on the square grid: predicted, truth, both; int [n] each."""
+        predicted, truth, both = (np.zeros(len(chunk), np.int64) for _ in range(3))
+        if probabilities is None:
+            return predicted, truth, both
+        foreground = probabilities > self.card.threshold.probability
+        predicted[:] = foreground.sum(dim=(1, 2)).cpu().numpy()
+        # most frames have nothing to outline: only the others are resampled
+        found = np.flatnonzero(target_frames(self._grades[chunk], self._labels))
+        if len(found):
+            masks = target_masks(self._case.masks[chunk[found]], self._grades[chunk[found]], self._labels)
+            on_grid = torch.from_numpy(self._grid.mask_to_square(masks)).to(foreground.device) != 0
+            truth[found] = on_grid.sum(dim=(1, 2)).cpu().numpy()
+            both[found] = (on_grid & foreground[torch.from_numpy(found)]).sum(dim=(1, 2)).cpu().numpy()
+        return predicted, truth, both
+
+
+def collect(
+    model: FrameScorer,
+    data: LabelledData,
+    case_ids: Sequence[str],
+    labels: Labels = "any",
+    progress: CaseProgress | None = None,
+    visit: Callable[[LabelledCase, CaseReader], object] | None = None,
+) -> FrameTable:
+    """Score every known frame of the cases, reading one case at a time.
+
+    Args:
+        model: the model.
+        data: where the cases are.
+        case_ids: which; a row's ``case`` is the index into this.
+        labels: whether suboptimal planes count as positive (``any``) or not (``optimal``).
+        progress: called with the cases done, a fraction of the current one included, and how many there are.
+        visit: called with each case before its table is made; what it predicts through the reader is kept.
+
+    Raises:
+        ValueError: without cases.
+        NotFoundError, SweepError: when a case is missing or cannot be read.
+    """
+    tables = []
+    for number, case_id in enumerate(case_ids):
+        case = data.read(case_id)
+        reader = CaseReader(model, case, number, labels, _shifted(progress, number, len(case_ids)))
+        if visit is not None:
+            visit(case, reader)
+        tables.append(reader.table())
+        if progress is not None:
+            progress(number + 1, len(case_ids))
+    return join_tables(tables)
+
+
+def _shifted(progress: CaseProgress | None, number: int, total: int) -> CaseProgress | None:
+    return None if progress is None else lambda share, _: progress(number + min(share, 0.999), total)

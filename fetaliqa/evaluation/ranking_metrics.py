@@ -1,0 +1,147 @@
+"""How well a score separates frames that show the anatomy from frames that do not, at every threshold.
+
+A frame is called positive when its score is greater than the threshold, as everywhere in this package.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fetaliqa.evaluation.frame_metrics import FrameMetrics, frame_metrics
+
+
+@dataclass(frozen=True)
+class PrecisionRecall:
+    """Precision and recall, float [K], when frames scoring at least ``thresholds`` [K] are called positive."""
+
+    precision: np.ndarray
+    recall: np.ndarray
+    thresholds: np.ndarray
+
+
+@dataclass(frozen=True)
+class RocCurve:
+    """False and true positive rate, float [K] each, from (0, 0) to (1, 1)."""
+
+    false_positive_rate: np.ndarray
+    true_positive_rate: np.ndarray
+
+
+def roc_auc(scores: np.ndarray, positive: np.ndarray) -> float | None:
+    """Area under the ROC curve (scikit-learn); ties count half. None when a class is absent.
+
+    Args:
+        scores: float [N].
+        positive: bool [N], the truth.
+
+    Raises:
+        ValueError: when the shapes differ, or a score is not finite.
+    """
+    from sklearn.metrics import roc_auc_score
+
+    _check(scores, positive)
+    return float(roc_auc_score(positive, scores)) if _both(positive) else None
+
+
+def average_precision(scores: np.ndarray, positive: np.ndarray) -> float | None:
+    """Average precision, sum of (R_k - R_k-1) P_k without interpolation (scikit-learn). None without both classes.
+
+    Raises:
+        ValueError: as :func:`roc_auc`.
+    """
+    from sklearn.metrics import average_precision_score
+
+    _check(scores, positive)
+    return float(average_precision_score(positive, scores)) if _both(positive) else None
+
+
+def precision_recall(scores: np.ndarray, positive: np.ndarray) -> PrecisionRecall | None:
+    """Precision and recall at every score, by rising recall. None when a class is absent.
+
+    Raises:
+        ValueError: as :func:`roc_auc`.
+    """
+    from sklearn.metrics import precision_recall_curve
+
+    _check(scores, positive)
+    if not _both(positive):
+        return None
+    precision, recall, thresholds = precision_recall_curve(positive, scores)
+    # scikit-learn appends the point (recall 0, precision 1), which belongs to no threshold
+    return PrecisionRecall(precision[-2::-1], recall[-2::-1], thresholds[::-1])
+
+
+def roc(scores: np.ndarray, positive: np.ndarray) -> RocCurve | None:
+    """The ROC curve. None when a class is absent.
+
+    Raises:
+        ValueError: as :func:`roc_auc`.
+    """
+    from sklearn.metrics import roc_curve
+
+    _check(scores, positive)
+    if not _both(positive):
+        return None
+    false_rate, true_rate, _ = roc_curve(positive, scores)
+    return RocCurve(false_rate, true_rate)
+
+
+def at_threshold(scores: np.ndarray, positive: np.ndarray, threshold: float) -> FrameMetrics:
+    """Counts when frames with ``score > threshold`` are called positive.
+
+    Raises:
+        ValueError: as :func:`roc_auc`.
+    """
+    _check(scores, positive)
+    return frame_metrics(scores > threshold, positive)
+
+
+class WeightedRanking:
+    """ROC-AUC and average precision for many weightings of the same cases: sorted once, two sums each time.
+
+    Equal to scikit-learn's figures with ``sample_weight``, which would sort all frames again for each draw.
+
+    Args:
+        scores: float [N].
+        positive: bool [N], the truth.
+        cases: int [N], the case of each frame.
+
+    Raises:
+        ValueError: as :func:`roc_auc`.
+    """
+
+    def __init__(self, scores: np.ndarray, positive: np.ndarray, cases: np.ndarray) -> None:
+        _check(scores, positive)
+        order = np.argsort(-scores, kind="stable")
+        ranked = scores[order]
+        self._positive = positive[order].astype(float)
+        self._cases = cases[order]
+        # frames of one score are called together: only the last of them is a point of the curve
+        self._points = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True)) if len(ranked) else order
+
+    def figures(self, weights: np.ndarray) -> tuple[float | None, float | None]:
+        """(ROC-AUC, average precision) with each case counted ``weights`` [C] times; None without both classes."""
+        each = weights[self._cases].astype(float)
+        found = np.cumsum(each * self._positive)[self._points]
+        called = np.cumsum(each)[self._points]
+        if not len(found) or found[-1] <= 0 or called[-1] <= found[-1]:
+            return None, None
+        wrong = called - found
+        area = float((np.diff(wrong, prepend=0.0) * (found + np.append(0.0, found[:-1])) / 2).sum())
+        precision = np.divide(found, called, out=np.zeros_like(found), where=called > 0)
+        return area / (found[-1] * wrong[-1]), float((np.diff(found, prepend=0.0) * precision).sum() / found[-1])
+
+
+def _both(positive: np.ndarray) -> bool:
+    return bool(positive.any() and not positive.all())
+
+
+def _check(scores: np.ndarray, positive: np.ndarray) -> None:
+    if scores.shape != positive.shape or scores.ndim != 1:
+        raise ValueError(f"scores of shape {scores.shape}, truth of shape {positive.shape}; expected [N] twice")
+    if not np.isfinite(scores).all():
+        raise ValueError(
+            f"{np.count_nonzero(~np.isfinite(scores))} of {len(scores)} scores are not finite numbers"
+        )

@@ -1,1 +1,0 @@
-"""Measured results: what a model does on held-out cases."""

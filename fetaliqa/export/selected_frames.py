@@ -1,0 +1,52 @@
+"""Frames of a case that a selection takes."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fetaliqa.errors import OptionError
+from fetaliqa.export.export_case import ExportCase, FrameEntry
+from fetaliqa.export.frame_selection import UNGRADED, Selection
+from fetaliqa.measure.frame_ranking import rank_frames
+
+
+def chosen_entries(case: ExportCase, selection: Selection) -> dict[int, FrameEntry]:
+    """Entries of the frames that are taken, in the order of the stack.
+
+    Raises:
+        OptionError: when the selection goes by quality and no frame was scored.
+    """
+    if not selection.takes_case(case.case_id):
+        return {}
+    found = {frame: entry for frame, entry in sorted(case.entries.items()) if _fits(entry, selection)}
+    if selection.needs_quality:
+        if found and all(entry.quality is None for entry in found.values()):
+            raise OptionError(
+                f"{case.case_id}: its frames have no quality score, and the selection asks for the best; "
+                "name the model that scores them (--model)"
+            )
+        least = selection.min_quality or 0.0
+        found = {f: entry for f, entry in found.items() if entry.quality is not None and entry.quality >= least}
+    return found if selection.top is None or not found else _best(case, found, selection)
+
+
+def _fits(entry: FrameEntry, selection: Selection) -> bool:
+    if entry.state not in selection.states or not selection.takes_time(entry.time):
+        return False
+    if selection.raters is not None and entry.rater not in selection.raters:
+        return False
+    if selection.planes is None:
+        return True
+    return entry.outlined and (entry.plane or UNGRADED) in selection.planes
+
+
+def _best(case: ExportCase, found: dict[int, FrameEntry], selection: Selection) -> dict[int, FrameEntry]:
+    assert selection.top is not None
+    assert case.quality is not None  # entries with a score come from a model that scored the case
+    offered = np.zeros(len(case.frames), bool)
+    offered[list(found)] = True
+    ranking = rank_frames(
+        case.quality, offered, case.ranges, top_n=selection.top, min_gap=selection.gap, unlike=case.unlike
+    )
+    kept = ranking.frames if selection.per == "case" else [f for sweep in ranking.sweeps for f in sweep.frames]
+    return {frame: found[frame] for frame in sorted(kept)}

@@ -1,0 +1,96 @@
+"""Weights of an encoder laid out beforehand as the CPU's matrix products want them.
+
+PyTorch's linear layers lay out their weights anew in each pass (bfloat16), or take MKL's products (float32), which
+on AMD with AVX-512 are about half as fast as oneDNN's, and with AVX2 faster (docs/performance.md). Here oneDNN's
+are taken for both, where they are the faster ones, on weights that were laid out once; where GELU follows, it is
+made in the same pass.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as functional
+from torch import nn
+
+from fetaliqa.inference.precision import LEAST_PARAMETERS, cpu_has_bf16
+from fetaliqa.model.encoder_kinds import encoder_parameters
+from fetaliqa.model.encoder_model import EncoderModel
+
+
+class PackedLinear(nn.Module):
+    """As a linear layer, and GELU after it where that is asked for; [..., inputs] to [..., outputs]."""
+
+    def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None, *, gelu: bool = False) -> None:
+        super().__init__()
+        # no buffers: what oneDNN has laid out can be neither moved nor converted nor saved
+        self._weight = torch.ops.mkldnn._reorder_linear_weight(weight.detach().contiguous(), None)
+        self._bias = None if bias is None else bias.detach().clone()
+        self._after = "gelu" if gelu else "none"
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        return torch.ops.mkldnn._linear_pointwise(values, self._weight, self._bias, self._after, [], "none")
+
+
+class ProjectedAttention(nn.Module):
+    """As open_clip's self-attention without its options, which FetalCLIP does not use, by other linear layers.
+
+    Args:
+        heads: of the attention.
+        into: makes queries, keys and values of tokens, [..., width] to [..., 3 * width].
+        out: [..., width] to [..., width].
+    """
+
+    def __init__(self, heads: int, into: nn.Module, out: nn.Module) -> None:
+        super().__init__()
+        self._heads, self._into, self._out = heads, into, out
+
+    def forward(self, tokens: torch.Tensor, attn_mask: torch.Tensor | None = None) -> torch.Tensor:
+        """[N, tokens, width], as open_clip's blocks call it."""
+        if attn_mask is not None:
+            raise ValueError("attention is to all tokens here")
+        count, length, width = tokens.shape
+        parts = self._into(tokens).reshape(count, length, 3, self._heads, width // self._heads)
+        query, key, value = parts.permute(2, 0, 3, 1, 4)
+        mixed = functional.scaled_dot_product_attention(query, key, value)
+        return self._out(mixed.transpose(1, 2).reshape(count, length, width))
+
+
+def cpu_has_avx512() -> bool:
+    """Whether PyTorch computes with AVX-512 here."""
+    return torch.backends.cpu.get_cpu_capability().startswith("AVX512")
+
+
+def can_pack(precision: str) -> bool:
+    """Whether this PyTorch and this CPU have such products, and they are the faster ones.
+
+    Args:
+        precision: ``fp32`` or ``bf16``.
+    """
+    if precision == "fp32" and not cpu_has_avx512():
+        return False
+    if not torch.backends.mkldnn.is_available() or (precision == "bf16" and not cpu_has_bf16()):
+        return False
+    return all(hasattr(torch.ops.mkldnn, name) for name in ("_reorder_linear_weight", "_linear_pointwise"))
+
+
+@torch.no_grad()
+def pack_encoder(model: EncoderModel, precision: str) -> bool:
+    """Lay out the weights of a large encoder on a CPU, in place; returns whether it was done.
+
+    A small encoder (``precision.LEAST_PARAMETERS``) gains little. The model answers as before, up to rounding; it
+    can be neither trained nor saved nor moved afterwards, and its own weights are given up.
+
+    Args:
+        model: on a CPU, in eval mode with merged adapters, in its precision.
+        precision: ``fp32`` or ``bf16``.
+    """
+    if encoder_parameters(model.architecture.vision) < LEAST_PARAMETERS or not can_pack(precision):
+        return False
+    for block in model.visual.transformer.resblocks:  # type: ignore[union-attr]
+        own = block.attn
+        into = PackedLinear(own.in_proj_weight, own.in_proj_bias)
+        block.attn = ProjectedAttention(own.num_heads, into, PackedLinear(own.out_proj.weight, own.out_proj.bias))
+        block.mlp.c_fc = PackedLinear(block.mlp.c_fc.weight, block.mlp.c_fc.bias, gelu=True)
+        block.mlp.gelu = nn.Identity()
+        block.mlp.c_proj = PackedLinear(block.mlp.c_proj.weight, block.mlp.c_proj.bias)
+    return True

@@ -1,0 +1,1 @@
+"""Research: tables of the paper, distillation, phantoms, still images, baselines, label efficiency."""

@@ -1,0 +1,1 @@
+"""Distillation: a compact bundle that learns from the outputs of a larger model, and screens frames for it."""

@@ -1,0 +1,76 @@
+"""Cases to distil from: sweep files, or phantoms made from seeds. Nobody needs to have annotated anything."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from fetaliqa.lab.phantom.phantom_excerpt import SETTINGS, subsampled_phantom
+from fetaliqa.lab.phantom.phantom_settings import VERSION
+from fetaliqa.sweep import Sweep, case_id_of, read_sweep, sweep_from_array
+
+FIRST_SEED = 80_000  # of the phantoms; those of the demo model, the experiments and the benchmarks are others
+PHANTOMS = 80
+
+
+class Source(Protocol):
+    """One case."""
+
+    @property
+    def name(self) -> str:
+        """For messages."""
+
+    def identity(self) -> Any:
+        """What tells this case from all others, as a JSON-able value."""
+
+    def sweep(self, step: int) -> Sweep:
+        """Every ``step``-th frame of each sweep that is not black."""
+
+
+@dataclass(frozen=True)
+class PhantomSource:
+    """The phantom of a seed, at half scale."""
+
+    seed: int
+
+    @property
+    def name(self) -> str:
+        return f"phantom-{self.seed}"
+
+    def identity(self) -> Any:
+        return ["phantom", VERSION, self.seed]
+
+    def sweep(self, step: int) -> Sweep:
+        case = subsampled_phantom(self.seed, step, SETTINGS).case  # what is left out is not rendered
+        return sweep_from_array(case.frames, case.spacing, sweeps=case.ranges, case_id=case.case_id)
+
+
+@dataclass(frozen=True)
+class FileSource:
+    """A sweep file, or a folder of frames."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        return case_id_of(self.path)
+
+    def identity(self) -> Any:
+        return ["file", read_sweep(self.path).content_hash]
+
+    def sweep(self, step: int) -> Sweep:
+        return thin_sweep(read_sweep(self.path), step)
+
+
+def thin_sweep(sweep: Sweep, step: int) -> Sweep:
+    """Every ``step``-th frame of each sweep that is not black; sweeps of which nothing is left are left out."""
+    lit = ~sweep.padding
+    kept = [np.flatnonzero(lit[start:stop])[::step] + start for start, stop in sweep.ranges]
+    kept = [part for part in kept if len(part)]
+    ends = np.cumsum([len(part) for part in kept]).tolist()
+    chosen = np.concatenate(kept) if kept else np.zeros(0, int)
+    ranges = tuple(zip([0, *ends[:-1]], ends))
+    return replace(sweep, frames=np.ascontiguousarray(sweep.frames[chosen]), ranges=ranges)

@@ -1,0 +1,232 @@
+"""From a teacher and sweeps to a bundle of the compact architecture that outlines as the teacher does."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from fetaliqa.allocator import keep_freed_memory
+from fetaliqa.errors import BundleError, TrainingError
+from fetaliqa.inference.frame_guess import promise
+from fetaliqa.inference.predictor import Predictor
+from fetaliqa.inference.student import SCREENING, TEACHER, Screening, Teacher
+from fetaliqa.lab.distillation.distillation_cases import PhantomSource, Source
+from fetaliqa.lab.distillation.distillation_frames import SHARES, Lessons
+from fetaliqa.lab.distillation.distillation_progress import Report, stage
+from fetaliqa.lab.distillation.distillation_split import parted
+from fetaliqa.lab.distillation.screening_replay import choose_screen_floor
+from fetaliqa.lab.distillation.search_limits import KnownSweep, choose_limits
+from fetaliqa.lab.distillation.student_start import ARCHITECTURE, IMAGENET, starting_model
+from fetaliqa.lab.distillation.teacher_agreement import agreement
+from fetaliqa.lab.distillation.teacher_outputs import Answers, AnswerStore, answers_on
+from fetaliqa.model import (
+    BaseReference,
+    Bundle,
+    BundleCard,
+    Threshold,
+    TrainingData,
+    load_architecture,
+    save_bundle,
+)
+from fetaliqa.model.feature_reference import fit_reference
+from fetaliqa.model.json_records import to_json
+from fetaliqa.model.tensor_hashes import short
+from fetaliqa.training.compact_training import CompactRecipe, train_compact
+
+STEP = 3  # training cases: every third frame; neighbours teach nearly the same, and the teacher is what takes time
+STEPS = 500  # of training; about 20 minutes on two cores
+RATE, IMAGENET_RATE = 8e-4, 1.5e-3  # of learning, from a bundle and from ImageNet's weights
+INTENDED_USE = (
+    "Research and development: outlines like those of its teacher, on a laptop. Not for any clinical use."
+)
+PHANTOM_LIMITS = "Distilled on synthetic phantom sweeps only; what it does on ultrasound of patients is unknown."
+OTHER_LIMITS = (
+    "It outlines what its teacher does, mistakes included, on sweeps like those that it was distilled on; "
+    "the figures compare it with the teacher, not with an expert."
+)
+
+
+@dataclass(frozen=True)
+class DistilSettings:
+    """How a bundle is distilled.
+
+    Attributes:
+        steps: of training, batches of 16 frames.
+        start: see ``starting_model``.
+        name, version: of the bundle; None: the teacher's, the name with ``-compact``.
+        seed: of samples and of new layers.
+        must_screen: refuse a bundle that cannot screen frames for the teacher.
+    """
+
+    steps: int = STEPS
+    start: str | None = None
+    name: str | None = None
+    version: str | None = None
+    seed: int = 0
+    must_screen: bool = False
+
+
+def distil(
+    teacher: Predictor,
+    sources: Sequence[Source],
+    folder: Path,
+    kept: Path,
+    report: Report,
+    settings: DistilSettings | None = None,
+) -> Bundle:
+    """Make a bundle.
+
+    Args:
+        teacher: a segmentation model.
+        sources: the cases; a quarter of them is held out from training.
+        folder: of the bundle, to make.
+        kept: folder of the teacher's answers, so that a second run need not ask again.
+        report: told how far each stage is.
+        settings: of the training.
+
+    Raises:
+        BundleError: when the folder exists.
+        OptionError: when there are too few cases, or the start is no compact bundle.
+        TrainingError: when the teacher sees the anatomy nowhere, training diverges, or the bundle cannot screen
+            and must; nothing is written then.
+        FetalIQAError: when a case cannot be read.
+    """
+    keep_freed_memory()
+    settings = settings or DistilSettings()
+    check_free(folder)
+    training, held_out = parted(sources)
+    model, start = starting_model(settings.start, teacher.card.anatomy, settings.seed)
+    store = AnswerStore(kept, teacher)
+    lessons = Lessons(
+        store.each(training, STEP, stage(report, "teacher on training cases")), len(training), settings.seed
+    )
+    for _ in store.each(held_out, 1, stage(report, "teacher on held-out cases")):
+        pass  # kept, so that whatever stops the command later, it was asked
+    recipe = CompactRecipe(
+        settings.steps,
+        learning_rate=IMAGENET_RATE if start is None else RATE,
+        average=0.99,
+        plane_weight=0.7,
+        empty_weight=0.1,
+        seed=settings.seed,
+    )
+    learning = stage(report, "training")
+    train_compact(model, lessons.shares(), recipe, lambda step: learning(step.number, step.steps))
+    fit_reference(model, lessons.plain())
+    card = _card(teacher, sources, training, lessons, start, recipe, settings)
+    with tempfile.TemporaryDirectory() as temporary:
+        stored = save_bundle(model, card, Path(temporary) / "bundle")
+        told, screening = _held_out(stored, store, held_out, stage(report, "held-out cases"))
+    if settings.must_screen and screening.limits is None:
+        raise TrainingError(screening.reason)
+    metrics = {**card.metrics, "held_out": told, SCREENING: to_json(screening)}
+    return save_bundle(model, replace(card, metrics=metrics), folder)
+
+
+def check_free(folder: Path) -> None:
+    """Check that a bundle can be written as ``folder``.
+
+    Raises:
+        BundleError: when it exists.
+    """
+    if folder.exists():
+        raise BundleError(
+            f"{folder} exists already; a bundle is never overwritten, move it away or choose another"
+        )
+
+
+def _held_out(
+    bundle: Bundle, store: AnswerStore, sources: Sequence[Source], progress: Callable[[int, int], None]
+) -> tuple[dict[str, object], Screening]:
+    """What the bundle, as it is stored, does on cases that it did not learn from.
+
+    Returns:
+        Agreement with the teacher, and how well it screens frames for it.
+    """
+    distilled = Predictor(bundle, "cpu")
+    known: list[list[KnownSweep]] = []
+
+    def cases() -> Iterator[tuple[Answers, Answers]]:
+        for source, answers in zip(sources, store.each(sources, 1, progress)):
+            own = answers_on(source.sweep(1), distilled)
+            known.append(known_sweeps(answers, promise(distilled, torch.from_numpy(answers.squares))))
+            yield answers, own
+
+    return agreement(cases()), screening_on(known)
+
+
+def known_sweeps(teacher: Answers, guessed: np.ndarray) -> list[KnownSweep]:
+    """The sweeps of a case, with the student's guesses, float [N], beside the teacher's quality."""
+    return [
+        KnownSweep(
+            teacher.quality[start:stop].astype(float),
+            teacher.positive[start:stop],
+            guessed[start:stop],
+        )
+        for start, stop in teacher.ranges.tolist()
+    ]
+
+
+def screening_on(cases: Sequence[Sequence[KnownSweep]]) -> Screening:
+    """Limits for a search and for screening, and their figures on the sweeps of cases."""
+    try:
+        limits, search = choose_limits([sweep for case in cases for sweep in case])
+    except TrainingError as problem:
+        return Screening(None, str(problem), {}, {})
+    floor, outlines = choose_screen_floor(cases)
+    return Screening(replace(limits, screen_floor=floor), "", search, outlines)
+
+
+def _card(
+    teacher: Predictor,
+    sources: Sequence[Source],
+    training: Sequence[Source],
+    lessons: Lessons,
+    start: BundleCard | None,
+    recipe: CompactRecipe,
+    settings: DistilSettings,
+) -> BundleCard:
+    known = teacher.card
+    phantoms = all(isinstance(source, PhantomSource) for source in sources)
+    origin = f"{IMAGENET} weights" if start is None else f"{start.name} {start.version}"
+    kinds = " / ".join(str(len(kind)) for kind in lessons.taught)
+    data = (
+        f"{len(lessons)} of {lessons.seen} frames (every {STEP}rd) of {len(training)} cases, {training[0].name} "
+        f"and others, as outlined by {known.name} {known.version} ({short(teacher.fingerprint)}), whose "
+        f"probabilities are the targets: {kinds} that show the {known.anatomy} to it, that are beside these or "
+        f"doubtful, and others, {SHARES} of each in a batch; started from {origin}; {asdict(recipe)}"
+    )
+    licence = f"{known.licence} (that of its teacher)"
+    if start is not None:
+        licence += f"; started from {start.name}: {start.licence}"
+    return BundleCard(
+        name=settings.name or f"{known.name}-compact",
+        version=settings.version or known.version,
+        task="segmentation",
+        architecture=load_architecture(ARCHITECTURE) if start is None else start.architecture,
+        lora=None,
+        base=BaseReference("included", "0" * 64),
+        anatomy=known.anatomy,
+        training_data=TrainingData("FetalIQA phantom sweeps" if phantoms else "sweep files", _hash(lessons), data),
+        licence=licence,
+        intended_use=INTENDED_USE,
+        limitations=PHANTOM_LIMITS if phantoms else OTHER_LIMITS,
+        metrics={TEACHER: to_json(Teacher(known.name, known.version, teacher.fingerprint))},
+        threshold=Threshold(min_foreground_fraction=known.threshold.min_foreground_fraction),
+    )
+
+
+def _hash(lessons: Lessons) -> str:
+    digest = hashlib.sha256()
+    for kind in lessons.taught:
+        for square, outline in zip(kind.squares, kind.outlines):
+            digest.update(np.ascontiguousarray(square).data)
+            if outline is not None:
+                digest.update(np.ascontiguousarray(outline).data)
+    return digest.hexdigest()

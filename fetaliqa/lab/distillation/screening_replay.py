@@ -1,0 +1,81 @@
+"""How far a student is trusted to say that a frame does not show the anatomy, by replays on held-out cases."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fetaliqa.inference.frame_screening import Screen, wanted_in_case
+from fetaliqa.lab.distillation.search_limits import SPARE, KnownSweep
+
+ASKED = 0.995  # of the frames that show the anatomy to the teacher
+WORTH_IT = 0.5  # of the frames looked at, at most
+FLOORS = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.007, 0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.07)
+
+
+@dataclass(frozen=True)
+class ScreenReplay:
+    """What screening made of one sweep: how many frames it has, were looked at, show the anatomy, were found."""
+
+    frames: int
+    looked_at: int
+    positive: int
+    found: int
+
+
+def replay_screens(sweeps: Sequence[KnownSweep], floor: float) -> list[ScreenReplay]:
+    """Screen the sweeps of a case of known answers."""
+    starts = np.cumsum([0, *(len(one.positive) for one in sweeps)])
+    numbers = [np.arange(start, stop) for start, stop in itertools.pairwise(starts)]
+    screens = [Screen(frames, one.guessed, floor) for frames, one in zip(numbers, sweeps)]
+    positive = np.concatenate([one.positive for one in sweeps])
+    seen: dict[int, bool] = {}
+    while wanted := wanted_in_case(screens, seen):
+        seen |= {frame: bool(positive[frame]) for frame in wanted}
+    looked = np.isin(np.arange(len(positive)), list(seen))
+    return [
+        ScreenReplay(
+            len(frames),
+            int(looked[frames].sum()),
+            int(positive[frames].sum()),
+            int((positive & looked)[frames].sum()),
+        )
+        for frames in numbers
+    ]
+
+
+def screening_figures(replays: Sequence[ScreenReplay]) -> dict[str, Any]:
+    """How many frames that show the anatomy were found, and the share looked at, as JSON values."""
+    shown = [one for one in replays if one.positive]
+    return {
+        "positive_frames": sum(one.positive for one in replays),
+        "found": sum(one.found for one in replays),
+        "sweeps_with_positive_frames": len(shown),
+        "sweeps_with_all_found": sum(one.found == one.positive for one in shown),
+        "share_looked_at": round(sum(one.looked_at for one in replays) / sum(one.frames for one in replays), 4),
+    }
+
+
+def choose_screen_floor(cases: Sequence[Sequence[KnownSweep]]) -> tuple[float | None, dict[str, Any]]:
+    """The lowest floor that is affordable, and its figures on the sweeps of these cases.
+
+    Affordable is up to ``SPARE`` times the fewest looks that find ``ASKED`` of the frames that show the anatomy.
+
+    Returns:
+        None and no figures where no floor finds so many with looks at ``WORTH_IT`` of the frames or fewer, or
+        nothing can be said, since no frame shows the anatomy.
+    """
+    tried = []
+    for floor in FLOORS:
+        replays = [one for case in cases for one in replay_screens(case, floor)]
+        tried.append((floor, screening_figures(replays)))
+    good = [told for _, told in tried if told["found"] >= ASKED * told["positive_frames"] > 0]
+    fewest = min((told["share_looked_at"] for told in good), default=1.0)
+    if fewest > WORTH_IT:
+        return None, {}
+    most = min(SPARE * fewest, WORTH_IT)
+    return next((floor, told) for floor, told in tried if told in good and told["share_looked_at"] <= most)

@@ -1,0 +1,158 @@
+"""What all experiments share: data, split, seeds, the encoder to start from, and a folder for what is done."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fetaliqa.datasets.labelled_data import LabelledData
+from fetaliqa.datasets.splits import Split
+from fetaliqa.errors import WeightsError
+from fetaliqa.lab.baselines import baseline_named
+from fetaliqa.lab.baselines.reduced_baselines import REDUCED_SIZE
+from fetaliqa.lab.paper.held_out_frames import HeldOut, held_out_frames
+from fetaliqa.measure.square_grid import GRID
+from fetaliqa.training.frame_store import FrameStore, StoreRequest, prepare_frames
+from fetaliqa.training.recipes import Recipe, changed, recipe_named
+from fetaliqa.training.starting_weights import Base
+from fetaliqa.training.trainer import Machine
+from fetaliqa.training.training_run import store_requests
+
+PAPER_DATA, PAPER_SPLIT, PAPER_PARTS, PAPER_TRIALS = "acouslic", "paper", (210, 30, 60), 5
+Report = Callable[[str, int, int], None]  # stage, done, in all
+# So that eight models train on a processor: half of the frames without outline, one pass over each of a frame's
+# three versions instead of five.
+REDUCED_SETTINGS: dict[str, Any] = {"frame_step": 2, "epochs": 1}
+REDUCED_RECIPE_SETTINGS: dict[str, Any] = {"epochs": 1}  # of `recipes`, where the share of positives matters
+WEIGHT_ENDINGS = (".safetensors", ".pth", ".pt", ".bin")
+ABSOLUTE_PATH = re.compile(r"(?<![\w.])/(?:[^\s/:;,'\"]+/)+")
+
+
+@dataclass
+class Study:
+    """The setting of a set of experiments.
+
+    Attributes:
+        data: labelled cases.
+        split: which of them train, validate and test.
+        work: folder for prepared frames and for every result; what is in it is not computed again.
+        seeds: of the trials.
+        reduced: small stand-ins with random weights instead of the paper's models.
+        base: FetalCLIP's encoder or its stand-in; None: there is none, for ``base_reason``.
+        base_reason: see ``base``.
+        base_key: what tells this encoder from others.
+        settings: changes of every recipe, as ``--set`` gives them.
+        as_released: train as the released code does, where it differs from the paper.
+        weights_dir: folder of the comparison models' weights; None: timm's hub.
+        machine: where models train.
+        processes: to prepare frames with.
+        parts: what ``recipes`` leaves out of ours, one at a time: keys of ``ablation.GROUPS``, several together
+            joined by ``+``; None: each of them.
+        only_done: train nothing; what was not done before is said to be not run.
+        report: called with stage, done, in all.
+    """
+
+    data: LabelledData
+    split: Split
+    work: Path
+    seeds: tuple[int, ...]
+    reduced: bool = False
+    base: Base | None = None
+    base_reason: str = "no encoder was given"
+    base_key: str = ""
+    settings: dict[str, Any] = field(default_factory=dict)
+    as_released: bool = False
+    weights_dir: Path | None = None
+    machine: Machine = field(default_factory=lambda: Machine(progress=False))
+    processes: int = 1
+    parts: tuple[str, ...] | None = None
+    only_done: bool = False
+    report: Report = lambda *_: None
+
+    @property
+    def incomparable(self) -> str | None:
+        """Why a difference to the paper's figures would mean nothing; None: trained and tested as the paper's."""
+        if self.reduced:
+            return "these are other models, on other data" if self.data.synthetic else "these are other models"
+        if self.data.synthetic or self.data.name != PAPER_DATA:
+            return "the data are not the paper's"
+        parts = tuple(len(self.split.part(name)) for name in ("train", "validation", "test"))
+        if self.split.name != PAPER_SPLIT or parts != PAPER_PARTS:
+            cases = ", ".join(map(str, parts))
+            return f"the split is {self.split.name!r} of {cases} cases, not the paper's of 210, 30 and 60"
+        if self.settings:
+            return f"the recipe was changed ({', '.join(self.settings)})"
+        if len(self.seeds) < PAPER_TRIALS:
+            return f"there are {len(self.seeds)} trials, not the paper's {PAPER_TRIALS}"
+        return None
+
+    @property
+    def ours(self) -> str:
+        """What our figures are, for headings."""
+        what = "reduced stand-in" if self.reduced else "ours"
+        return f"{what} on phantoms" if self.data.synthetic else what
+
+    @property
+    def size(self) -> int:
+        """Side of the square grid that frames are prepared on, pixels."""
+        if self.base is not None:
+            return self.base.architecture.vision.image_size
+        return REDUCED_SIZE if self.reduced else GRID
+
+    def require_base(self) -> Base:
+        """The encoder.
+
+        Raises:
+            WeightsError: when there is none, saying why.
+        """
+        if self.base is None:
+            raise WeightsError(self.base_reason)
+        return self.base
+
+    def recipe(self, task: str) -> Recipe:
+        """The recipe that tables are made with: the paper's, or the released code's, with the study's changes."""
+        recipe = recipe_named("released-code" if self.as_released else "paper", task)
+        return changed(recipe, {**(REDUCED_SETTINGS if self.reduced else {}), **self.settings})
+
+    def weights_of(self, key: str) -> Path | None:
+        """The file of a comparison model's weights; None: ask timm's hub.
+
+        Raises:
+            WeightsError: when there is a folder of weights without that model.
+        """
+        if self.weights_dir is None:
+            return None
+        baseline = baseline_named(key)
+        names = [f"{stem}{ending}" for stem in (key, baseline.timm_id) for ending in WEIGHT_ENDINGS]
+        found = next((self.weights_dir / name for name in names if (self.weights_dir / name).is_file()), None)
+        if found is None:
+            raise WeightsError(f"no weights of {baseline.label} in {self.weights_dir}; put {names[0]} there")
+        return found
+
+    def stores(self, recipe: Recipe) -> tuple[FrameStore, FrameStore]:
+        """Frames to train and to validate on."""
+        train, validation = store_requests(recipe, self.size, self.seeds[0])
+        return self._store("train", train), self._store("validation", validation)
+
+    def held_out(self) -> HeldOut:
+        """All frames of the test part; as released, the black slots that pad its sweeps too."""
+        store = self._store("test", StoreRequest(self.size, black_slots=self.as_released))
+        return held_out_frames(self.data, self.split.test, store, self.work / "frames", self.report)
+
+    def _store(self, part: str, request: StoreRequest) -> FrameStore:
+        return prepare_frames(
+            self.data,
+            self.split.part(part),
+            request,
+            self.work / "frames",
+            processes=self.processes,
+            progress=lambda done, total: self.report(f"prepare {part} frames", done, total),
+        )
+
+
+def without_folders(text: str) -> str:
+    """A sentence with absolute paths cut to their last part, for files that others read."""
+    return ABSOLUTE_PATH.sub("", text)

@@ -1,0 +1,44 @@
+"""The figures that the paper and its released code published, from ``published.json``."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Any
+
+PUBLISHED_FIGURES = ("accuracy", "f1", "precision", "recall")
+
+
+@dataclass(frozen=True)
+class Published:
+    """What was published of one model.
+
+    Attributes:
+        millions: trainable parameters in millions, as printed.
+        figures: (mean, standard deviation or None) by name; a name is absent where nothing is known.
+    """
+
+    millions: str
+    figures: dict[str, tuple[float, float | None]]
+
+
+@cache
+def _content() -> dict[str, Any]:
+    file = resources.files("fetaliqa.lab.paper") / "published.json"
+    return json.loads(file.read_text(encoding="utf-8"))
+
+
+def published(key: str) -> Published | None:
+    """What was published of the row called ``key``; None when nothing is known."""
+    found = _content()["models"].get(key)
+    if found is None:
+        return None
+    figures = {name: tuple(found[name]) for name in PUBLISHED_FIGURES if found[name] is not None}
+    return Published(found["millions"], figures)
+
+
+def published_source() -> str:
+    """Where the figures come from."""
+    return str(_content()["notes"])

@@ -1,0 +1,32 @@
+"""The paper's tables and figures, run anew: what the command line and other programs use.
+
+The parts are in ``fetaliqa.lab.paper``; its text says what each experiment is, and why their numbering is
+ours.
+"""
+
+from fetaliqa.lab.paper.ablation import ablations
+from fetaliqa.lab.paper.experiment_list import EXPERIMENTS, Outcome, run_experiment
+from fetaliqa.lab.paper.figure_table import Cell, Table
+from fetaliqa.lab.paper.paper_report import write_report
+from fetaliqa.lab.paper.paper_study import Study
+from fetaliqa.lab.paper.study_setup import open_study
+from fetaliqa.lab.paper.table_rows import Row, baseline_row, fetalclip_row
+from fetaliqa.lab.paper.trial_runs import RowResult, Trial, run_row
+
+__all__ = [
+    "EXPERIMENTS",
+    "Cell",
+    "Outcome",
+    "Row",
+    "RowResult",
+    "Study",
+    "Table",
+    "Trial",
+    "ablations",
+    "baseline_row",
+    "fetalclip_row",
+    "open_study",
+    "run_experiment",
+    "run_row",
+    "write_report",
+]

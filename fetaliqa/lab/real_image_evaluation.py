@@ -1,0 +1,191 @@
+"""What a model does on real still images, set by set: the figures of docs/real-images.md.
+
+Each image is assessed as a case of one frame, as a user's file would be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from scipy.stats import spearmanr
+
+from fetaliqa.evaluation.frame_metrics import dice
+from fetaliqa.evaluation.ranking_metrics import roc_auc
+from fetaliqa.inference import Predictor, assess
+from fetaliqa.inference.assessment_options import AssessOptions
+from fetaliqa.lab.stills.still_image import Still, read_grey
+from fetaliqa.measure import Ellipse, draw_ellipse, ellipse_circumference
+from fetaliqa.sweep import sweep_from_array
+
+TILE = 224  # pixels of an overlay's side
+REFERENCE, FOUND = (80, 220, 80), (60, 60, 255)  # BGR: green, red
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What a model made of one image.
+
+    Attributes:
+        still: the image.
+        positive: whether it was called positive.
+        mask: uint8 [H, W] of the outline found; all 0 where there is none.
+        reference: uint8 [H, W] of the reference outline; None without one.
+        dice: of both; 0 where nothing was found; None without a reference.
+        ellipse_dice: of the ellipse fitted to the outline found and the reference, as the HC18 challenge has it.
+        circumference_error: relative to the reference ellipse's, signed; None where one of them is missing.
+        circumference_error_mm: the same in mm, where the pixel size is known.
+        quality: the frame's quality score.
+        expected_dice, distance: what the model itself says, see docs/assessment.md; None where it says nothing.
+    """
+
+    still: Still
+    positive: bool
+    mask: np.ndarray
+    reference: np.ndarray | None
+    dice: float | None
+    ellipse_dice: float | None
+    circumference_error: float | None
+    circumference_error_mm: float | None
+    quality: float
+    expected_dice: float | None
+    distance: float | None
+
+
+def outcome(predictor: Predictor, still: Still, *, calipers: bool = False) -> Outcome:
+    """Assess one image and compare with its reference.
+
+    Args:
+        predictor: a segmentation model.
+        still: the image.
+        calipers: compare with the ellipse through an expert's calipers instead of the outline.
+    """
+    image = read_grey(still.file)
+    spacing = None if still.pixel_mm is None else (still.pixel_mm, still.pixel_mm)
+    result = assess(sweep_from_array(image[None], spacing, case_id=still.name), predictor, AssessOptions())
+    frame = result.record["frames"][0]
+    ellipse = still.caliper_ellipse if calipers else still.ellipse
+    reference = None
+    if ellipse is not None:
+        reference = draw_ellipse(ellipse, still.shape)
+    elif still.mask_file is not None and not calipers:
+        reference = (read_grey(still.mask_file) > 0).astype(np.uint8)
+    relative, absolute = _circumference_errors(frame.get("ellipse"), ellipse, still.pixel_mm)
+    if absolute is not None and still.circumference_mm is not None and frame.get("circumference_mm") is not None:
+        absolute = frame["circumference_mm"] - still.circumference_mm
+    return Outcome(
+        still,
+        bool(frame["positive"]),
+        result.masks[0],
+        reference,
+        None if reference is None else dice(result.masks[0], reference > 0),
+        _ellipse_dice(frame.get("ellipse"), reference, still.shape),
+        relative,
+        absolute,
+        float(frame["quality"]),
+        frame.get("expected_dice"),
+        frame.get("distance"),
+    )
+
+
+def _ellipse_dice(
+    found: dict[str, float] | None, reference: np.ndarray | None, shape: tuple[int, int]
+) -> float | None:
+    if reference is None:
+        return None
+    return 0.0 if found is None else dice(draw_ellipse(Ellipse(**found), shape) > 0, reference > 0)
+
+
+def _circumference_errors(
+    found: dict[str, float] | None, reference: Ellipse | None, pixel_mm: float | None
+) -> tuple[float | None, float | None]:
+    if found is None or reference is None:
+        return None, None
+    true = ellipse_circumference(reference.semi_major, reference.semi_minor)
+    error = ellipse_circumference(found["semi_major"], found["semi_minor"]) - true
+    return error / true, None if pixel_mm is None else error * pixel_mm
+
+
+def outline_figures(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    """Figures of images with a reference outline."""
+    dices = np.array([one.dice for one in outcomes if one.dice is not None])
+    if not len(dices):
+        return {"images": 0}
+    relative = np.abs([one.circumference_error for one in outcomes if one.circumference_error is not None])
+    absolute = np.abs([one.circumference_error_mm for one in outcomes if one.circumference_error_mm is not None])
+    return {
+        "images": len(dices),
+        "patients": len({one.still.patient for one in outcomes}),
+        "found": sum(one.positive for one in outcomes),
+        "dice": _told(dices),
+        "ellipse_dice": _told(np.array([one.ellipse_dice for one in outcomes if one.ellipse_dice is not None])),
+        "circumference_error": _told(relative) if len(relative) else None,
+        "circumference_error_mm": _told(absolute) if len(absolute) else None,
+    }
+
+
+def negative_figures(outcomes: Sequence[Outcome]) -> dict[str, Any]:
+    """Figures of images that do not show the anatomy."""
+    called = sum(not one.positive for one in outcomes)
+    return {
+        "images": len(outcomes),
+        "called_negative": called,
+        "share": round(called / len(outcomes), 4) if outcomes else None,
+        "called_positive": [one.still.name for one in outcomes if one.positive],
+    }
+
+
+def area_under_curve(inside: Iterable[float], outside: Iterable[float]) -> float | None:
+    """Probability that a distance of ``outside`` exceeds one of ``inside`` (ties count half)."""
+    near, far = list(inside), list(outside)
+    found = roc_auc(np.array([*near, *far], float), np.repeat([False, True], [len(near), len(far)]))
+    return None if found is None else round(found, 4)
+
+
+def rank_correlation(outcomes: Sequence[Outcome]) -> float | None:
+    """Spearman's rank correlation of expected and true Dice, of outlined images."""
+    pairs = [(one.expected_dice, one.dice) for one in outcomes if one.expected_dice is not None and one.positive]
+    pairs = [pair for pair in pairs if pair[1] is not None]
+    if len(pairs) < 3:
+        return None
+    return round(float(spearmanr(*zip(*pairs)).statistic), 4)
+
+
+def overlays(outcomes: Sequence[Outcome], columns: int = 6) -> np.ndarray:
+    """A picture of all images: reference outline green, the model's red, Dice and expected Dice below."""
+    tiles = [_tile(one) for one in outcomes]
+    while len(tiles) % columns:
+        tiles.append(np.zeros_like(tiles[0]))
+    rows = [np.hstack(tiles[start : start + columns]) for start in range(0, len(tiles), columns)]
+    return np.vstack(rows)
+
+
+def _tile(one: Outcome) -> np.ndarray:
+    image = cv2.cvtColor(read_grey(one.still.file), cv2.COLOR_GRAY2BGR)
+    factor = TILE / max(image.shape[:2])
+    size = (max(1, round(image.shape[1] * factor)), max(1, round(image.shape[0] * factor)))
+    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    for mask, colour in ((one.reference, REFERENCE), (one.mask, FOUND)):
+        if mask is not None and mask.any():
+            drawn = cv2.resize(mask.astype(np.uint8) * 255, size, interpolation=cv2.INTER_AREA) > 127
+            contours, _ = cv2.findContours(drawn.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+            cv2.drawContours(small, contours, -1, colour, 1)
+    tile = np.zeros((TILE + 14, TILE, 3), np.uint8)
+    tile[: size[1], : size[0]] = small
+    parts = [one.still.name[:16], "-" if one.dice is None else f"D{one.dice:.2f}"]
+    if one.expected_dice is not None and one.distance is not None:
+        parts.append(f"e{one.expected_dice:.2f} d{one.distance:.1f}")
+    cv2.putText(tile, " ".join(parts), (2, TILE + 11), cv2.FONT_HERSHEY_SIMPLEX, 0.36, (255, 255, 255), 1)
+    return tile
+
+
+def _told(values: np.ndarray) -> dict[str, float]:
+    return {
+        "mean": round(float(values.mean()), 4),
+        "median": round(float(np.median(values)), 4),
+        "least": round(float(values.min()), 4),
+        "most": round(float(values.max()), 4),
+    }

@@ -1,0 +1,401 @@
+"""Every version of every label, on disk, where nobody's stale copy of an index can reach them.
+
+::
+
+    FOLDER/CASE/TAG/000001/label.json  mask.nii.gz      one version, complete or not there, never changed
+    FOLDER/CASE/TAG/000002/...
+    FOLDER/CASE/TAG/reviews/000001.json                 what reviewers said of it
+    FOLDER/.retired/CASE-TIME/...                       labels of an image that was removed
+
+A tag is one line of labels of a case: one rater's, or the final one. The highest version is the label. Saving
+makes a new version by renaming a folder that is complete; so a kill at any moment leaves the old or the new label
+with its record. Restoring and removing are versions too: nothing is lost. Writers of all processes take one lock
+per tag and read what is there before they write.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from fetaliqa.atomic import atomic_directory, why_not_written, write_json
+from fetaliqa.case_names import is_case_name, name_problem
+from fetaliqa.errors import LabelConflict, LabelDamaged, LabelError, LabelStorageError, NotFoundError
+from fetaliqa.file_hash import file_sha256
+from fetaliqa.labels.frame_record import FrameRecord, parse_record
+from fetaliqa.labels.label_version import LabelVersion, Review
+
+SCHEMA = 1
+FOLDER = "label-versions"  # in a folder of studies
+LABEL, MASK, REVIEWS, LOCK = "label.json", "mask", "reviews", ".lock"
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
+VERSION = re.compile(r"[0-9]{6}")
+LOCK_SECONDS = 60.0  # a writer that holds the lock for longer has died on a network disk
+REVIEW_STATES = ("accepted", "returned")
+
+
+class LabelStore:
+    """Labels of the cases of one folder of studies.
+
+    Args:
+        folder: made when the first label is saved.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = Path(folder)
+
+    # -- reading ------------------------------------------------------------------------------------
+
+    def cases(self) -> list[str]:
+        """Cases that have labels, by name."""
+        return _names(self.folder, is_case_name)
+
+    def tags(self, case: str) -> list[str]:
+        """Tags of a case that have a label now, by name; one whose files are damaged is one."""
+        return [tag for tag in self.known_tags(case) if not self._ended(case, tag)]
+
+    def current(self, case: str, tag: str) -> LabelVersion | None:
+        """The label; None when there is none, or it was removed.
+
+        Raises:
+            LabelDamaged: when the files of its last version are damaged.
+        """
+        number = self.latest(case, tag)
+        last = self._read(case, tag, number) if number else None
+        return None if last is None or last.removed else last
+
+    def latest(self, case: str, tag: str) -> int:
+        """Number of the last version, whatever it holds; 0 when there is none. Reads no file."""
+        versions = self._versions(case, tag)
+        return versions[-1] if versions else 0
+
+    def known_tags(self, case: str) -> list[str]:
+        """Tags of a case that have a version, the removed ones included."""
+        return [tag for tag in _names(self._below(case), usable_name) if self.latest(case, tag)]
+
+    def history(self, case: str, tag: str) -> list[LabelVersion]:
+        """All versions, the first one first.
+
+        Raises:
+            LabelDamaged: when the files of one are damaged.
+        """
+        return [self._read(case, tag, version) for version in self._versions(case, tag)]
+
+    def version(self, case: str, tag: str, version: int) -> LabelVersion:
+        """One version.
+
+        Raises:
+            NotFoundError: when there is none of this number.
+            LabelDamaged: when its files are damaged.
+        """
+        versions = self._versions(case, tag)
+        if version not in versions:
+            known = f"versions 1 to {versions[-1]}" if versions else "no version"
+            raise NotFoundError(f"{case}, {tag}: there is no version {version}; there are {known}")
+        return self._read(case, tag, version)
+
+    def check(self) -> list[str]:
+        """What is damaged, one sentence each; reads and hashes every mask."""
+        problems = []
+        for case in self.cases():
+            for tag in self.known_tags(case):
+                for version in self._versions(case, tag):
+                    try:
+                        found = self._read(case, tag, version)
+                    except LabelError as problem:
+                        problems.append(str(problem))
+                        continue
+                    if found.mask is not None and file_sha256(found.mask) != found.mask_sha256:
+                        problems.append(
+                            f"{case}, {tag}, version {version}: its mask was changed after it was saved"
+                        )
+        return problems
+
+    # -- writing ------------------------------------------------------------------------------------
+
+    def save(
+        self,
+        case: str,
+        tag: str,
+        mask: Path | None,
+        record: FrameRecord | None,
+        info: Mapping[str, Any] | None = None,
+        *,
+        image: str | None = None,
+        based_on: int | None = None,
+    ) -> LabelVersion:
+        """Save a label as the next version.
+
+        Args:
+            case: id of the case.
+            tag: line of labels.
+            mask: mask stack, copied; None when no frame has an outline.
+            record: what is said of each frame.
+            info: whatever else belongs to it, JSON values.
+            image: of the pixels that were labelled, see ``pixels_sha256``.
+            based_on: version that the writer had before them, 0 for none; None when they do not say, as clients
+                that know no versions: theirs becomes the label, and the one before stays in the history.
+
+        Raises:
+            LabelConflict: when ``based_on`` is not the current version; nothing is saved.
+            LabelStorageError: when the disk does not take it; nothing is saved.
+            LabelError: on names that cannot be used.
+        """
+        return self._append(case, tag, mask, record, info or {}, image=image, based_on=based_on)
+
+    def restore(self, case: str, tag: str, version: int, info: Mapping[str, Any] | None = None) -> LabelVersion:
+        """Make an earlier version the label again, as a new version.
+
+        Raises:
+            NotFoundError: when there is none of this number.
+            LabelError: when that version removed the label, or the disk does not take it.
+        """
+        old = self._kept(case, tag, version, "restore")
+        told = {**old.info, **(info or {})}
+        return self._append(case, tag, old.mask, old.record, told, image=old.image, restored_from=version)
+
+    def remove(self, case: str, tag: str, info: Mapping[str, Any] | None = None) -> LabelVersion:
+        """End a label; its versions stay and can be restored.
+
+        Raises:
+            NotFoundError: when there is no such label.
+        """
+        if self._ended(case, tag):
+            raise NotFoundError(f"{case}: there is no label with tag {tag!r}")
+        return self._append(case, tag, None, None, info or {}, removed=True)
+
+    def review(
+        self, case: str, tag: str, version: int, state: str, reviewer: str, comment: str = ""
+    ) -> LabelVersion:
+        """Say of a version that it is ``accepted``, or ``returned`` to its rater with a comment.
+
+        Raises:
+            NotFoundError: when there is no such version.
+            LabelError: for another state, a missing reviewer, or a return without a comment.
+        """
+        if state not in REVIEW_STATES:
+            raise LabelError(f"review {state!r}; it must be one of {', '.join(REVIEW_STATES)}")
+        if not reviewer.strip():
+            raise LabelError("a review needs the reviewer's name")
+        if state == "returned" and not comment.strip():
+            raise LabelError("a label is sent back with a comment that says what to change")
+        self.version(case, tag, version)
+        with self._writing(case, tag) as folder:
+            said = (*self._reviews_of(case, tag, version), Review(state, reviewer, _now(), comment))
+            write_json(folder / REVIEWS / f"{version:06d}.json", [asdict(one) for one in said])
+        return self.version(case, tag, version)
+
+    def pick(self, case: str, tag: str, version: int, final: str, reviewer: str) -> LabelVersion:
+        """Make one rater's version the label of tag ``final``, and accept it.
+
+        Raises:
+            NotFoundError: when there is no such version.
+            LabelError: when that version removed the label, or the disk does not take it.
+        """
+        chosen = self._kept(case, tag, version, "pick")
+        self.review(case, tag, version, "accepted", reviewer)
+        origin = {"picked_from": {"tag": tag, "version": version, "reviewer": reviewer}}
+        told = {**chosen.info, **origin}
+        return self._append(case, final, chosen.mask, chosen.record, told, image=chosen.image)
+
+    def retire(self, case: str) -> None:
+        """Put all labels of a case aside, so that an image of the same name does not inherit them.
+
+        They stay on disk, in ``.retired``, under the name and the time.
+
+        Raises:
+            LabelStorageError: when the disk does not take it.
+        """
+        folder = self._below(case)
+        if not folder.is_dir():
+            return
+        try:
+            target = self.folder / ".retired" / f"{case}-{datetime.now(UTC):%Y%m%dT%H%M%S%f}"
+            target.parent.mkdir(exist_ok=True)
+            os.rename(folder, target)
+        except OSError as problem:
+            raise LabelStorageError(f"{case}: its labels were not put aside: {why_not_written(problem)}") from None
+
+    # -- parts --------------------------------------------------------------------------------------
+
+    def _kept(self, case: str, tag: str, version: int, verb: str) -> LabelVersion:
+        """A version that did not end the label."""
+        found = self.version(case, tag, version)
+        if found.removed:
+            raise LabelError(f"{case}, {tag}: version {version} removed the label; {verb} an earlier one")
+        return found
+
+    def _append(
+        self,
+        case: str,
+        tag: str,
+        mask: Path | None,
+        record: FrameRecord | None,
+        info: Mapping[str, Any],
+        *,
+        image: str | None = None,
+        based_on: int | None = None,
+        restored_from: int | None = None,
+        removed: bool = False,
+    ) -> LabelVersion:
+        with self._writing(case, tag) as folder:
+            last = self.latest(case, tag)
+            if based_on is not None and based_on != last and not (based_on == 0 and self._ended(case, tag)):
+                raise LabelConflict(self._conflict(case, tag, based_on, last))
+            with self._made(folder / f"{last + 1:06d}") as temporary:
+                name = None
+                if mask is not None:
+                    name = MASK + _suffix(mask.name)
+                    _copy(mask, temporary / name)
+                write_json(
+                    temporary / LABEL,
+                    {
+                        "schema": SCHEMA,
+                        "saved": _now(),
+                        "mask": name,
+                        "mask_sha256": None if name is None else file_sha256(temporary / name),
+                        "record": None if record is None else record.to_json(),
+                        "info": dict(info),
+                        "image": image,
+                        "based_on": based_on,
+                        "restored_from": restored_from,
+                        "removed": removed,
+                    },
+                )
+        return self._read(case, tag, last + 1)
+
+    def _conflict(self, case: str, tag: str, based_on: int, last: int) -> str:
+        if self._ended(case, tag):
+            return (
+                f"{case}, {tag}: the save is based on version {based_on}, but there is no such label any more; "
+                "save it as new (based on 0)"
+            )
+        try:
+            now = self._read(case, tag, last)
+        except LabelDamaged as problem:
+            return f"{case}, {tag}: the save is based on version {based_on}, but the last is {last} ({problem})"
+        who = now.info.get("user") or now.info.get("rater")
+        return (
+            f"{case}, {tag}: the save is based on version {based_on}, but version {last} was saved meanwhile "
+            f"({now.saved}{f' by {who}' if who else ''}); load it, bring your changes into it, and save again"
+        )
+
+    @contextlib.contextmanager
+    def _writing(self, case: str, tag: str) -> Iterator[Path]:
+        """The folder of a tag, locked against all other writers; what a killed one left half-made is gone."""
+        folder = self._below(case, tag)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with FileLock(folder / LOCK, timeout=LOCK_SECONDS):
+                for left in folder.glob(".[0-9]*"):
+                    shutil.rmtree(left, ignore_errors=True)
+                yield folder
+        except OSError as problem:
+            raise LabelStorageError(
+                f"{case}, {tag}: not saved, and nothing changed: {why_not_written(problem)}"
+            ) from None
+
+    @contextlib.contextmanager
+    def _made(self, target: Path) -> Iterator[Path]:
+        """A folder that becomes ``target``; when the disk fails after that, the error says so."""
+        try:
+            with atomic_directory(target) as temporary:
+                yield temporary
+        except OSError as problem:
+            if not target.is_dir():
+                raise
+            raise LabelStorageError(
+                f"{target.parent.parent.name}, {target.parent.name}: saved as version {int(target.name)}, but the "
+                f"disk did not confirm it ({problem.strerror or problem}); check the disk"
+            ) from None
+
+    def _ended(self, case: str, tag: str) -> bool:
+        """Whether there is no label: none was saved, or it was removed. A damaged one is one."""
+        last = self.latest(case, tag)
+        try:
+            return last == 0 or self._read(case, tag, last).removed
+        except LabelDamaged:
+            return False
+
+    def _below(self, case: str, *tags: str) -> Path:
+        """A folder of the store; names lead nowhere else."""
+        if (problem := name_problem(case)) is not None:
+            raise LabelError(f"{case[:80]!r} cannot name a case or tag: it {problem}; rename its file")
+        if wrong := [tag for tag in tags if not usable_name(tag)]:
+            raise LabelError(f"{wrong[0][:80]!r} cannot name a case or tag; letters, digits, '.', '_' and '-' can")
+        return self.folder.joinpath(case, *tags)
+
+    def _versions(self, case: str, tag: str) -> list[int]:
+        folder = self._below(case, tag)
+        if not folder.is_dir():
+            return []
+        return sorted(int(child.name) for child in folder.iterdir() if VERSION.fullmatch(child.name))
+
+    def _read(self, case: str, tag: str, version: int) -> LabelVersion:
+        folder = self._below(case, tag) / f"{version:06d}"
+        where = f"{case}, {tag}, version {version}"
+        try:
+            told = json.loads((folder / LABEL).read_text(encoding="utf-8"))
+            mask = None if told["mask"] is None else folder / Path(told["mask"]).name
+            record = None if told["record"] is None else parse_record(told["record"], where)
+            found = LabelVersion(
+                case,
+                tag,
+                version,
+                str(told["saved"]),
+                mask,
+                told["mask_sha256"],
+                record,
+                dict(told["info"]),
+                told["image"],
+                told["based_on"],
+                told["restored_from"],
+                bool(told["removed"]),
+                self._reviews_of(case, tag, version),
+            )
+        except (OSError, ValueError, KeyError, TypeError, LabelError) as problem:
+            raise LabelDamaged(f"{where}: damaged ({problem}); restore an earlier version") from None
+        if mask is not None and not mask.is_file():
+            raise LabelDamaged(f"{where}: its mask {mask.name} is missing; restore an earlier version")
+        return found
+
+    def _reviews_of(self, case: str, tag: str, version: int) -> tuple[Review, ...]:
+        file = self._below(case, tag) / REVIEWS / f"{version:06d}.json"
+        said = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else []
+        return tuple(Review(**one) for one in said)
+
+
+def usable_name(name: str) -> bool:
+    """Whether a tag may have this name, which becomes a folder name. Names of cases: ``fetaliqa.case_names``."""
+    return NAME.fullmatch(name) is not None and ".." not in name
+
+
+def _names(folder: Path, usable: Callable[[str], bool]) -> list[str]:
+    if not folder.is_dir():
+        return []
+    return sorted(child.name for child in folder.iterdir() if child.is_dir() and usable(child.name))
+
+
+def _suffix(name: str) -> str:
+    lower = name.lower()
+    return ".nii.gz" if lower.endswith(".nii.gz") else Path(lower).suffix
+
+
+def _copy(source: Path, target: Path) -> None:
+    shutil.copyfile(source, target)
+    with open(target, "rb") as written:
+        os.fsync(written.fileno())
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

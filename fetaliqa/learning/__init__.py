@@ -1,1 +1,0 @@
-"""From corrections to a better model: retraining, the gate before publishing, and what is told of it meanwhile."""

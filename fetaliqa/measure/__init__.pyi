@@ -1,0 +1,16 @@
+from .ellipse import Ellipse as Ellipse
+from .ellipse import draw_ellipse as draw_ellipse
+from .ellipse import ellipse_circumference as ellipse_circumference
+from .ellipse import fit_ellipse as fit_ellipse
+from .frame_quality import UNLIKE_DISTANCE as UNLIKE_DISTANCE
+from .frame_quality import FrameEvidence as FrameEvidence
+from .frame_quality import QualityScore as QualityScore
+from .frame_quality import is_unlike as is_unlike
+from .frame_quality import quality_score as quality_score
+from .frame_ranking import CaseRanking as CaseRanking
+from .frame_ranking import SweepRanking as SweepRanking
+from .frame_ranking import frame_support as frame_support
+from .frame_ranking import rank_frames as rank_frames
+from .outline import OutlineFit as OutlineFit
+from .outline import fit_outline as fit_outline
+from .outline import main_component as main_component

@@ -1,0 +1,47 @@
+"""Image encoders of every kind, by the configuration that a card holds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import nn
+
+from fetaliqa.model import lora
+from fetaliqa.model.architecture import BackboneConfig, EncoderConfig
+from fetaliqa.model.backbone import backbone_shapes, backbone_state, build_backbone, empty_backbone
+from fetaliqa.model.image_encoder import build_tower, empty_tower, tower_shapes
+
+
+def build_encoder(
+    vision: EncoderConfig, *, state: Mapping[str, torch.Tensor] | None = None, random_init: bool = False
+) -> nn.Module:
+    """The encoder with given weights, or with random ones when that is asked for; see ``build_tower``.
+
+    Raises:
+        WeightsError: when neither or both of ``state`` and ``random_init`` are given, or a tensor is wrong.
+    """
+    if isinstance(vision, BackboneConfig):
+        return build_backbone(vision, state=state, random_init=random_init)
+    return build_tower(vision, state=state, random_init=random_init)
+
+
+def empty_encoder(vision: EncoderConfig) -> nn.Module:
+    """The encoder without any values (on the meta device)."""
+    return empty_backbone(vision) if isinstance(vision, BackboneConfig) else empty_tower(vision)
+
+
+def encoder_shapes(vision: EncoderConfig) -> dict[str, tuple[int, ...]]:
+    """Name and shape of every tensor of the encoder."""
+    return backbone_shapes(vision) if isinstance(vision, BackboneConfig) else tower_shapes(vision)
+
+
+def encoder_parameters(vision: EncoderConfig) -> int:
+    """Numbers in the encoder."""
+    return sum(math.prod(shape) for shape in encoder_shapes(vision).values())
+
+
+def encoder_state(vision: EncoderConfig, encoder: nn.Module) -> dict[str, torch.Tensor]:
+    """The encoder's own tensors, without those of adapters."""
+    return backbone_state(encoder) if isinstance(vision, BackboneConfig) else lora.base_state(encoder)

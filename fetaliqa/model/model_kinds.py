@@ -1,0 +1,19 @@
+"""Which class a bundle's model is of."""
+
+from __future__ import annotations
+
+from fetaliqa.model.architecture import Architecture, BackboneConfig
+from fetaliqa.model.classification_model import FetalCLIPCls
+from fetaliqa.model.compact_model import CompactSeg
+from fetaliqa.model.encoder_model import EncoderModel, SegmentationModel
+from fetaliqa.model.segmentation_model import FetalCLIPSeg
+
+
+def segmentation_class(architecture: Architecture) -> type[SegmentationModel]:
+    """The segmentation model of an architecture."""
+    return CompactSeg if isinstance(architecture.vision, BackboneConfig) else FetalCLIPSeg
+
+
+def model_class(task: str, architecture: Architecture) -> type[EncoderModel]:
+    """The model of a task and an architecture."""
+    return FetalCLIPCls if task == "classification" else segmentation_class(architecture)

@@ -1,0 +1,1 @@
+"""Pictures of frames with outlines, contact sheets, quality curves, HTML reports."""

@@ -1,0 +1,74 @@
+"""One frame as a picture: the mask's outline and the fitted ellipse drawn over the image."""
+
+from __future__ import annotations
+
+import math
+
+import cv2
+import numpy as np
+
+from fetaliqa.measure import Ellipse
+
+OUTLINE_COLOUR = (64, 224, 208)  # RGB; turquoise reads on grey speckle, also for the colour-blind
+ELLIPSE_COLOUR = (255, 190, 70)  # RGB; amber, the colour of measurements throughout
+DASH_LENGTH = 9.0  # picture pixels, and as many between dashes
+SHIFT = 4  # fractional bits of OpenCV's drawing coordinates
+
+
+def frame_picture(
+    frame: np.ndarray, mask: np.ndarray | None, ellipse: Ellipse | None, *, width: int | None = None
+) -> np.ndarray:
+    """Draw a frame with its mask's outline (solid) and ellipse (dashed).
+
+    Args:
+        frame: uint8 [H, W].
+        mask: [H, W], non-zero inside; None or empty: no outline.
+        ellipse: in pixels of the frame; None: no ellipse.
+        width: width of the picture in pixels, so that lines are as thin as they are shown; None: the frame's.
+
+    Returns:
+        RGB uint8 [H', W', 3].
+
+    Raises:
+        ValueError: when the frame is not uint8 [H, W], or the mask has another shape.
+    """
+    if frame.ndim != 2 or frame.dtype != np.uint8:
+        raise ValueError(f"frame of shape {frame.shape} and type {frame.dtype}; expected uint8 [H, W]")
+    if mask is not None and mask.shape != frame.shape:
+        raise ValueError(f"mask of shape {mask.shape} for a frame of shape {frame.shape}")
+    scale = 1.0 if width is None else width / frame.shape[1]
+    size = (round(frame.shape[1] * scale), max(1, round(frame.shape[0] * scale)))
+    smooth = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    enlarged = frame if scale == 1 else cv2.resize(frame, size, interpolation=smooth)
+    picture = np.repeat(enlarged[..., None], 3, axis=2)
+    if mask is not None:
+        contours, _ = cv2.findContours((mask != 0).astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+        for contour in contours:
+            # a little smoothing turns the pixel staircase into the line a person would draw
+            line = _smoothed(contour[:, 0].astype(float), scale)
+            cv2.polylines(picture, [_fixed(line, scale)], True, OUTLINE_COLOUR, 1, cv2.LINE_AA, SHIFT)
+    if ellipse is not None:
+        _dashed(picture, ellipse, scale)
+    return picture
+
+
+def _smoothed(points: np.ndarray, scale: float) -> np.ndarray:
+    if scale < 1.5 or len(points) < 9:
+        return points
+    kernel = np.array([1, 2, 3, 2, 1]) / 9
+    around = np.concatenate([points[-2:], points, points[:2]])
+    return np.stack([np.convolve(around[:, axis], kernel, mode="valid") for axis in (0, 1)], axis=1)
+
+
+def _fixed(points: np.ndarray, scale: float) -> np.ndarray:
+    """Frame coordinates (pixel centres) as fixed-point picture coordinates."""
+    return np.round(((points + 0.5) * scale - 0.5) * (1 << SHIFT)).astype(np.int32)
+
+
+def _dashed(picture: np.ndarray, ellipse: Ellipse, scale: float) -> None:
+    around = 2 * math.pi * math.hypot(ellipse.semi_major, ellipse.semi_minor) / math.sqrt(2) * scale
+    dashes = max(8, round(around / (2 * DASH_LENGTH)))
+    steps = 6  # short chords per dash
+    points = _fixed(ellipse.points(dashes * 2 * steps), scale)
+    for start in range(0, len(points), 2 * steps):
+        cv2.polylines(picture, [points[start : start + steps + 1]], False, ELLIPSE_COLOUR, 1, cv2.LINE_AA, SHIFT)

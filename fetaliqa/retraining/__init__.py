@@ -1,0 +1,1 @@
+"""Retraining from confirmed labels: replay, candidate, gate, progress."""

@@ -1,0 +1,182 @@
+"""The gate: a candidate against the published model on the same cases, and whether it may take its place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from fetaliqa.datasets.labelled_data import LabelledCase, LabelledData
+from fetaliqa.evaluation.case_scores import case_outcome, worth_assessing
+from fetaliqa.evaluation.frame_scorers import BundleScorer
+from fetaliqa.evaluation.frame_table import CaseReader
+from fetaliqa.inference.predictor import Predictor
+from fetaliqa.measure import fit_outline, main_component
+from fetaliqa.measure.field_of_view import field_of_view
+from fetaliqa.measure.square_grid import SquareGrid
+from fetaliqa.model import Bundle
+from fetaliqa.model.json_records import to_json
+from fetaliqa.retraining.gate_figures import COLUMN, SUMS, by_subject, paired_figures
+from fetaliqa.retraining.gate_verdict import CONFIRMED, ORIGINAL, SWEEPS, verdict
+
+__all__ = ["CONFIRMED", "ORIGINAL", "SWEEPS", "GateGroup", "compare"]
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class GateGroup:
+    """Validation cases that are judged together.
+
+    Attributes:
+        name: ``confirmed`` (the studies' own), ``original`` (what the model was trained on before) or ``sweeps``
+            (of that, whole sweeps).
+        data: where they are.
+        case_ids: which.
+    """
+
+    name: str
+    data: LabelledData
+    case_ids: tuple[str, ...]
+
+
+def compare(
+    candidate: Bundle,
+    published: Bundle,
+    groups: Sequence[GateGroup],
+    *,
+    device: str = "auto",
+    weights: str | None = None,
+    progress: Progress = lambda *_: None,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Measure both models on the same frames and compare them, case by case.
+
+    Returns:
+        ``passed``, ``rule``, ``reason`` and ``figure`` (see ``Verdict``); ``published`` and ``candidate`` (name,
+        version, fingerprint); and ``groups``: by name ``cases``, ``subjects``, ``frames``, of these ``outlined``
+        and ``empty``, ``synthetic``, and ``figures`` (see ``paired_figures``).
+
+    Raises:
+        SweepError, LabelError, BundleError, WeightsError: when a case or a model cannot be read.
+    """
+    models = [Predictor(bundle, device, weights=weights) for bundle in (published, candidate)]
+    total = 2 * sum(len(group.case_ids) for group in groups)
+    done, measured = 0, {}
+    for group in groups:
+        sums = np.zeros((2, len(group.case_ids), len(SUMS)))
+        frames, empty, subjects = 0, 0, []
+        for number, case_id in enumerate(group.case_ids):
+            case = group.data.read(case_id)
+            frames += int(case.known.sum())
+            subjects.append(case.subject_id)
+            outlines = [_Outlines(model, case) for model in models]
+            for which, one in enumerate(outlines):
+                sums[which, number] = one.sums()
+                done += 1
+                progress(done, total)
+            empty += outlines[0].empty
+            sums[:, number, COLUMN["ac"] : COLUMN["acs"] + 1] = _paired_ac_errors(*outlines)
+        outlined = int(sums[0, :, COLUMN["outlined"]].sum())
+        measured[group.name] = {
+            "cases": len(group.case_ids),
+            "subjects": len(set(subjects)),
+            "frames": frames,
+            "outlined": outlined,
+            "empty": empty,
+            "synthetic": group.data.synthetic,
+            "figures": paired_figures(by_subject(sums, subjects), seed=seed),
+        }
+    decided = verdict(measured)
+    return {
+        **asdict(decided),
+        "published": _told(published),
+        "candidate": _told(candidate),
+        "groups": measured,
+    }
+
+
+def _told(bundle: Bundle) -> dict[str, Any]:
+    threshold = to_json(bundle.card.threshold)
+    return {
+        "name": bundle.card.name,
+        "version": bundle.card.version,
+        "fingerprint": bundle.fingerprint,
+        "threshold": threshold,
+    }
+
+
+class _Outlines:
+    """What one model makes of the known frames of a case."""
+
+    def __init__(self, predictor: Predictor, case: LabelledCase) -> None:
+        self._case = case
+        self._threshold = predictor.card.threshold.probability
+        self._reader = CaseReader(BundleScorer(predictor), case, 0, "any", None)
+        self.circumferences = self._circumferences()  # first: what is predicted here is not predicted again
+        self._score = self._challenge()
+        self._table = self._reader.table()
+
+    def _circumferences(self) -> dict[int, float]:
+        """Of the outlined frames that the model outlines too, in mm (or pixels, which ratios do not mind)."""
+        case = self._case
+        grid = SquareGrid(case.frames.shape[1], case.frames.shape[2], self._reader.image_size)
+        seen = field_of_view(case.frames)
+        chosen = np.flatnonzero(case.known & (case.grades() > 0) & ~self._reader.padding)
+        found: dict[int, float] = {}
+        for chunk in self._reader.predict(case.frames, chosen):
+            if chunk.probabilities is None:
+                continue
+            masks = grid.masks_to_native(chunk.probabilities, self._threshold)
+            for frame, mask in zip(chunk.indices, masks):
+                size = _circumference(np.where(seen > 0, mask, 0).astype(np.uint8), case, seen)
+                if size is not None:
+                    found[int(frame)] = size
+        return found
+
+    def _challenge(self) -> float | None:
+        """The challenge's score (corrected), where the case is whole and has a reference circumference."""
+        if self._case.weights is not None or not worth_assessing(self._case, self._reader):
+            return None
+        outcome = case_outcome(self._case, 0, self._reader)
+        return None if outcome.scores is None else outcome.scores["corrected"].score
+
+    @property
+    def empty(self) -> int:
+        """How many frames were called empty by who labelled them."""
+        return int((~self._table.target).sum())
+
+    def sums(self) -> np.ndarray:
+        """The case's row of sums (``SUMS``); AC errors are filled in later."""
+        table, case = self._table, self._case
+        weights = np.ones(len(table)) if case.weights is None else case.weights[table.frame]
+        dice = table.dice()[table.target]
+        kinds = [
+            weights[(table.target == truth) & (table.positive == told)].sum()
+            for truth, told in ((True, True), (False, True), (True, False), (False, False))
+        ]
+        score = (0.0, 0) if self._score is None else (self._score, 1)
+        return np.array([np.nan_to_num(dice).sum(), len(dice), *kinds, 0, 0, *score], float)
+
+
+def _circumference(mask: np.ndarray, case: LabelledCase, seen: np.ndarray) -> float | None:
+    outline = main_component(mask)
+    return None if outline is None else fit_outline(outline, case.spacing or (1.0, 1.0), seen).circumference_mm
+
+
+def _paired_ac_errors(published: _Outlines, candidate: _Outlines) -> np.ndarray:
+    """[2, 2]: per model the sum of relative AC errors against the rater's own outlines, and of how many frames.
+
+    Only of frames that both models outline: what one of them misses is counted by Dice and F1.
+    """
+    case = published._case
+    seen = field_of_view(case.frames)
+    result = np.zeros((2, 2))
+    for frame in published.circumferences.keys() & candidate.circumferences.keys():
+        reference = _circumference((case.masks[frame] > 0).astype(np.uint8), case, seen)
+        if reference:
+            for which, one in enumerate((published, candidate)):
+                result[which] += [abs(one.circumferences[frame] - reference) / reference, 1]
+    return result

@@ -1,0 +1,109 @@
+"""How far a retraining is: a small file that any process may read, always whole."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from fetaliqa.atomic import write_json
+from fetaliqa.retraining.retraining_paths import PROGRESS, last_run, lock_file, run_folder
+
+WRITE_SECONDS = 1.0  # between two writes
+
+
+class Progress:
+    """Writes ``progress.json`` of a run.
+
+    ``state`` is ``running``, ``done``, ``failed`` or ``stopped``; what was killed says ``running`` still, so
+    readers go by ``read_progress``.
+    """
+
+    def __init__(self, folder: Path, number: int) -> None:
+        self.file = folder / PROGRESS
+        self.values: dict[str, Any] = {
+            "run": number,
+            "state": "running",
+            "stage": "start",
+            "done": 0,
+            "of": 0,
+            "epoch": 0,
+            "epochs": 0,
+            "step": 0,
+            "steps": 0,
+            "losses": [],
+            "validation": {},
+            "eta_seconds": None,
+            "pid": os.getpid(),
+            "updated": time.time(),
+        }
+        self._written = 0.0
+
+    def say(self, *, now: bool = True, **values: Any) -> None:
+        """Change some values; with ``now=False`` the file is written at most once a second."""
+        self.values.update(values)
+        if now or self.due():
+            self._written = time.monotonic()
+            self.values["updated"] = time.time()
+            write_json(self.file, self.values)
+
+    def due(self) -> bool:
+        """Whether the file is written when the next values are said, ``now`` or not."""
+        return time.monotonic() - self._written >= WRITE_SECONDS
+
+    def stage(self, stage: str, done: int, total: int) -> None:
+        """As the ``Report`` of a training run."""
+        self.say(now=stage != self.values["stage"] or done == total, stage=stage, done=done, of=total)
+
+
+def alive(pid: Any) -> bool:
+    """Whether a process of this machine runs."""
+    try:
+        os.kill(int(pid), 0)
+    except PermissionError:
+        return True
+    except (OSError, TypeError, ValueError, OverflowError):
+        return False
+    return True
+
+
+def read_progress(studies: Path) -> dict[str, Any]:
+    """How far the last retraining of a folder of studies is.
+
+    Returns:
+        What ``progress.json`` holds; ``state`` is ``none`` when nothing was ever trained, and ``interrupted`` when
+        the process that trained is gone.
+    """
+    number = last_run(studies)
+    if number is None:
+        return {"state": "none"}
+    file = run_folder(studies, number) / PROGRESS
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+        state = found["state"]
+    except FileNotFoundError:  # between the making of the run's folder and its first word
+        return {"run": number, "state": "running", "stage": "start"} if _locked(studies) else _interrupted(number)
+    except (OSError, ValueError, KeyError, TypeError):
+        return _interrupted(number)
+    if state == "running" and not (alive(found.get("pid")) and _locked(studies)):
+        found["state"] = "interrupted"
+    return found
+
+
+def _interrupted(number: int) -> dict[str, Any]:
+    return {"run": number, "state": "interrupted"}
+
+
+def _locked(studies: Path) -> bool:
+    """Whether some process trains: numbers of processes are given out again, so one that lives says little."""
+    try:
+        with FileLock(lock_file(studies), timeout=0):
+            return False
+    except Timeout:
+        return True
+    except OSError:
+        return True  # a folder that is read-only for this process: the number is all there is

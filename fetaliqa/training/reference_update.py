@@ -1,0 +1,39 @@
+"""After a compact model was trained further: what it was trained on is not unlike its training data."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import nn
+
+from fetaliqa.model import CompactSeg
+from fetaliqa.model.preprocess import model_inputs
+from fetaliqa.training.training_frames import FrameSet
+
+WITHIN = 0.95  # share of the training frames whose distance is below the limit afterwards
+MOST = 500  # frames that are looked at
+CHUNK = 16  # frames
+
+
+@torch.no_grad()
+def widen_reference(model: nn.Module, frames: FrameSet) -> None:
+    """Raise the limit of distances, so that nearly all of these frames lie below it.
+
+    The frames that the bundle learnt from before are not at hand, so its mean and covariance stay; only the limit
+    grows, and never shrinks. Does nothing for a model without a reference.
+
+    Args:
+        model: trained already, in eval mode.
+        frames: that it was trained on.
+    """
+    if not isinstance(model, CompactSeg) or not float(model.decoder.reference.limit) > 0:
+        return
+    device = next(model.parameters()).device
+    chosen = np.linspace(0, len(frames) - 1, min(len(frames), MOST)).round().astype(int)
+    found = []
+    for start in range(0, len(chosen), CHUNK):
+        images = torch.from_numpy(np.array(frames.images[chosen[start : start + CHUNK]])).to(device)
+        found.append(model.decoder.reference(model.reference_features(model_inputs(model, images))).cpu())
+    reached = float(torch.quantile(torch.cat(found), WITHIN))
+    if reached > 1:
+        model.decoder.reference.limit.mul_(reached)

@@ -1,0 +1,229 @@
+"""Training that looks whether it learns, and begins once more with safer settings when it does not.
+
+What is looked at is the training frames themselves: a model that finds none of the outlines that it is being shown
+has not learnt, whatever its loss says. Looked at after a fifth of the steps (nothing found *and* a loss that does
+not fall), after half of them, and at the end.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+from torch import nn
+
+from fetaliqa.atomic import write_json
+from fetaliqa.errors import TrainingError
+from fetaliqa.model import Threshold
+from fetaliqa.model.preprocess import model_inputs
+from fetaliqa.training.finite_losses import NotFinite
+from fetaliqa.training.frame_head_loss import frame_dice
+from fetaliqa.training.recipes import Recipe, recipe_from_json
+from fetaliqa.training.training_frames import FrameSet
+
+EARLY_SHARE, HALF_SHARE = 0.2, 0.5  # of the steps
+LOOKED_AT = 24  # outlined training frames at most: half a second of the compact model
+CHUNK = 8  # frames
+SLOWER = 0.3  # of the learning rate, where the loss did not fall
+RETRY_FILE = "retry.json"
+
+Model = TypeVar("Model", bound=nn.Module)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a look at the training found.
+
+    Attributes:
+        step, steps: when, and how many there are in all.
+        found, of: outlined training frames of which the model finds the outline.
+        first, last: mean loss at the beginning and now; None where they are not known.
+    """
+
+    step: int
+    steps: int
+    found: int
+    of: int
+    first: float | None = None
+    last: float | None = None
+
+    @property
+    def falling(self) -> bool:
+        """Whether the loss falls, as far as that is known."""
+        return self.first is None or self.last is None or self.last < self.first
+
+    def __str__(self) -> str:
+        loss = "" if self.first is None or self.last is None else f"; the loss went from {self.first:.3f} to "
+        loss += "" if not loss else f"{self.last:.3f}"
+        return (
+            f"after {self.step} of {self.steps} steps the model finds {self.found} of the {self.of} outlines that "
+            f"it is trained on{loss}"
+        )
+
+
+class NotLearning(TrainingError):
+    """Training that finds nothing of what it is shown."""
+
+    def __init__(self, seen: Seen) -> None:
+        super().__init__(str(seen))
+        self.seen = seen
+
+
+@torch.no_grad()
+def outlines_found(model: nn.Module, frames: FrameSet) -> tuple[int, int]:
+    """Of how many outlined frames the model finds the outline (some overlap, by the frame rule), of how many.
+
+    Args:
+        model: a segmentation model; is left as it was.
+        frames: of which up to 24 outlined ones are looked at, spread over all.
+    """
+    outlined = np.flatnonzero(frames.grades > 0)
+    chosen = outlined[np.linspace(0, len(outlined) - 1, min(len(outlined), LOOKED_AT)).round().astype(int)]
+    device, training = next(model.parameters()).device, model.training
+    model.eval()
+    found = 0
+    for start in range(0, len(chosen), CHUNK):
+        part = chosen[start : start + CHUNK]
+        images = torch.from_numpy(np.array(frames.images[part])).to(device)
+        masks = torch.sigmoid(model(model_inputs(model, images))[:, 0].float()) > 0.5
+        shown = masks.sum(dim=(1, 2)) >= Threshold().min_foreground_pixels(frames.size)
+        overlap = frame_dice(masks, torch.from_numpy(frames.outlines(part)).float().to(device))
+        found += int((shown & (overlap > 0)).sum())
+    model.train(training)
+    return found, len(chosen)
+
+
+class LearningCheck(pl.Callback):
+    """Ends a training early that does not learn.
+
+    Args:
+        frames: the training frames.
+        steps: in all.
+    """
+
+    def __init__(self, frames: FrameSet, steps: int) -> None:
+        self._frames, self._steps = frames, steps
+        self._losses: list[torch.Tensor] = []
+        self._early = max(2, round(EARLY_SHARE * steps))
+        self._half = max(3, round(HALF_SHARE * steps))
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, *_: Any
+    ) -> None:
+        step = trainer.global_step
+        if step <= self._early:
+            self._losses.append(outputs["loss"])
+        if step not in (self._early, self._half):
+            return
+        module: Any = pl_module
+        seen = self._seen(step, module)
+        module.train()  # the model's parts that stand still included
+        if not seen.found and (step == self._half or not seen.falling):
+            raise NotLearning(seen)
+
+    def _seen(self, step: int, module: Any) -> Seen:
+        part = max(1, len(self._losses) // 4)
+        losses = torch.stack(self._losses).tolist() if len(self._losses) >= 2 else None
+        first, last = (None, None) if losses is None else (losses[:part], losses[-part:])
+        return Seen(step, self._steps, *outlines_found(module.model, self._frames), _mean(first), _mean(last))
+
+
+def _mean(values: list[float] | None) -> float | None:
+    return None if values is None else float(np.mean(values))
+
+
+def safer(recipe: Recipe, frames: FrameSet, seen: Seen | None) -> Recipe:
+    """The recipe of the second attempt.
+
+    Half of each batch outlined frames, no weighing by sweeps, the outline's bias at the share of pixels that are
+    outlined in such batches, batch norms that stand still, a limit to the gradient; and where the loss did not
+    fall (``seen`` None: became infinite) a lower learning rate.
+    """
+    rate = 1.0 if seen is not None and seen.falling else SLOWER
+    outlined = np.flatnonzero(frames.grades > 0)
+    share = max(recipe.positive_share, 0.5)
+    area = float(frames.outlines(outlined).mean())
+    return replace(
+        recipe,
+        name=f"{recipe.name}-safer",
+        learning_rate=recipe.learning_rate * rate,
+        positive_share=share,
+        hard_share=min(recipe.hard_share, 1 - share),
+        sweep_weights=False,
+        outline_prior=min(max(share * area, 0.01), 0.5),
+        # an encoder's norms stay as they are; those of a decoder may be what is far from the new frames
+        norm_frames=max(recipe.norm_frames, len(frames) + 1) if recipe.encoder == "full" else 0,
+        clip_norm=1.0,
+        checked=False,  # on the way: there is no third attempt, so this one is run to its end
+    )
+
+
+def fit_checked(
+    fit: Callable[[Recipe], tuple[Model, dict[str, Any]]],
+    recipe: Recipe,
+    frames: FrameSet,
+    folder: Path,
+    *,
+    again: bool,
+    say: Callable[[str], None],
+) -> tuple[Model, Recipe, dict[str, Any]]:
+    """Train, and where nothing is learnt once more by :func:`safer`; a killed run goes on with its attempt.
+
+    Args:
+        fit: trains a new model by a recipe; raises ``NotLearning`` or ``NotFinite``.
+        recipe: of the first attempt.
+        frames: the training frames.
+        folder: of the trial.
+        again: whether there may be a second attempt.
+        say: told what was seen.
+
+    Returns:
+        The model, the recipe that it was trained by, and its scores; ``retried`` says what was seen at first.
+
+    Raises:
+        TrainingError: when the second attempt finds nothing either.
+    """
+    before = _recorded(folder)
+    while True:
+        used = recipe if before is None else recipe_from_json(before["recipe"], str(folder / RETRY_FILE))
+        try:
+            model, scores = fit(used)
+            found, of = outlines_found(model, frames)
+            if not found:
+                steps = int(scores["steps_run"])
+                raise NotLearning(Seen(steps, steps, found, of))
+        except (NotLearning, NotFinite) as problem:
+            if before is not None or not again:
+                raise TrainingError(_given_up(problem, before)) from None
+            seen = problem.seen if isinstance(problem, NotLearning) else None
+            before = {"seen": str(problem), "recipe": safer(used, frames, seen).to_json()}
+            shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+            folder.mkdir(parents=True, exist_ok=True)
+            write_json(folder / RETRY_FILE, before)
+            say(f"{problem}; training begins once more, with safer settings")
+        else:
+            return model, used, scores if before is None else {**scores, "retried": before["seen"]}
+
+
+def _recorded(folder: Path) -> dict[str, Any] | None:
+    try:
+        return json.loads((folder / RETRY_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def _given_up(problem: TrainingError, before: dict[str, Any] | None) -> str:
+    what = f"training has not learnt: {problem}"
+    if before is not None:
+        what += f" (a second attempt with safer settings; at the first, {before['seen']})"
+    return (
+        f"{what}. Look whether the outlines lie on the anatomy (`fetaliqa data folder`, Slicer); then train in "
+        "mode full, or from another bundle"
+    )

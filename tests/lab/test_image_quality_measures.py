@@ -1,0 +1,242 @@
+from __future__ import annotations
+
+import math
+from importlib.util import find_spec
+
+import cv2
+import numpy as np
+import pytest
+
+from fetaliqa.errors import OptionError
+from fetaliqa.lab.image_quality import (
+    MEASURES,
+    classic_scores,
+    evaluate_classic,
+    measure_table,
+    runnable_measures,
+)
+
+HEIGHT, WIDTH = 120, 160
+
+
+def fan(height: int = HEIGHT, width: int = WIDTH) -> np.ndarray:
+    mask = np.zeros((height, width), np.uint8)
+    cv2.fillConvexPoly(mask, np.array([[60, 10], [100, 10], [140, 90], [80, 110], [20, 90]]), 1)
+    return mask
+
+
+def speckle(count: int, seed: int = 3, blur: float = 1.0) -> np.ndarray:
+    """Frames that look like tissue inside of a fan, uint8 [count, HEIGHT, WIDTH]."""
+    rng = np.random.default_rng(seed)
+    frames = []
+    for _ in range(count):
+        field = cv2.GaussianBlur(rng.rayleigh(1.0, (HEIGHT, WIDTH)), (0, 0), blur)
+        frames.append(np.clip(60 + 60 * (field - field.mean()) / field.std(), 3, 255) * fan())
+    return np.array(frames).astype(np.uint8)
+
+
+def scores(frames: np.ndarray, *names: str, padding=None, ranges=None, **options) -> dict[str, np.ndarray]:
+    padding = np.zeros(len(frames), bool) if padding is None else padding
+    return classic_scores(frames, padding, ranges or [(0, len(frames))], names or None, **options)
+
+
+def test_every_measure_that_can_run_gives_each_frame_a_finite_value():
+    found = scores(speckle(3))
+    assert list(found) == runnable_measures()
+    assert {"sharpness", "entropy", "contrast"} <= set(found)
+    for name, values in found.items():
+        assert values.shape == (3,), name
+        assert np.isfinite(values).all(), name
+
+
+@pytest.mark.parametrize("name", ["sharpness", "blur", "total_variation"])
+def test_blurring_is_seen_by_measures_of_sharpness(name):
+    if name not in runnable_measures():
+        pytest.skip(f"{name}: {MEASURES[name].why_not()}")
+    values = [scores(speckle(1, blur=sigma), name)[name][0] for sigma in (0.7, 1.5, 3.0)]
+    assert values == sorted(values, reverse=name != "blur")
+
+
+def test_brisque_grades_a_noisy_photograph_worse_than_the_photograph():
+    pytest.importorskip("brisque")
+    skimage_data = pytest.importorskip("skimage.data")
+    photograph = skimage_data.camera()
+    noise = np.random.default_rng(1).normal(0, 40, photograph.shape)
+    noisy = np.clip(photograph + noise, 0, 255).astype(np.uint8)
+    whole = np.ones(photograph.shape, np.uint8)
+    good, bad = scores(np.stack([photograph, noisy]), "brisque", sector=whole)["brisque"]
+    assert good + 10 < bad
+
+
+def test_flat_frames_have_no_entropy_and_no_contrast():
+    frames = np.full((1, 40, 50), 90, np.uint8)
+    found = scores(frames, "entropy", "contrast", "sharpness")
+    assert found["entropy"][0] == found["contrast"][0] == found["sharpness"][0] == 0
+
+
+def test_two_equally_frequent_grey_levels_are_one_bit_and_half_of_full_scale():
+    frame = np.tile(np.array([0, 255], np.uint8), (1, 40, 20))
+    found = scores(frame, "entropy", "contrast", sector=np.ones((40, 40)))
+    assert found["entropy"][0] == pytest.approx(1.0)
+    assert found["contrast"][0] == pytest.approx(0.5)
+
+
+def test_black_around_the_fan_changes_nothing():
+    frames = speckle(3)
+    wide = np.pad(frames, ((0, 0), (30, 50), (70, 20)))
+    near, far = scores(frames), scores(wide)
+    for name in near:
+        assert np.allclose(near[name], far[name]), name
+
+
+def test_the_fans_edge_is_not_taken_for_sharpness():
+    flat = (fan() * 200)[None]
+    assert scores(flat, "sharpness")["sharpness"][0] == 0
+
+
+@pytest.fixture
+def similarity() -> str:
+    pytest.importorskip("piq")
+    return "ssim"
+
+
+def test_repeated_frames_are_alike_and_foreign_ones_are_not(similarity):
+    frames = np.concatenate([np.repeat(speckle(1), 3, axis=0), speckle(1, seed=9)])
+    for name in (similarity, "vif"):
+        values = scores(frames, name)[name]
+        assert values[:2] == pytest.approx([1.0, 1.0], abs=1e-3), name
+        assert values[3] < 0.5 < values[2] < 0.9, name  # the third has one neighbour of each kind
+
+
+def test_neighbours_are_of_the_same_sweep_and_no_padding(similarity):
+    frames = speckle(7)
+    frames[5] = 0
+    padding = np.array([False] * 5 + [True, False])
+    values = scores(frames, similarity, padding=padding, ranges=[(0, 2), (2, 7)])[similarity]
+    pair = scores(frames[:2], similarity, sector=fan())[similarity]
+    assert values[:2] == pytest.approx(pair)
+    assert np.isnan(values[[5, 6]]).all()  # padding, and a frame whose only neighbour is padding
+    assert np.isfinite(values[[2, 3, 4]]).all()
+
+
+def test_padding_is_not_scored_and_a_case_of_padding_has_no_values():
+    frames = speckle(2)
+    frames[1] = 0
+    assert np.isnan(scores(frames, "entropy", padding=np.array([False, True]))["entropy"]).tolist() == [
+        False,
+        True,
+    ]
+    assert np.isnan(scores(frames, "entropy", padding=np.array([True, True]))["entropy"]).all()
+
+
+def test_a_box_too_small_for_a_measure_is_not_scored(similarity):
+    frames = np.random.default_rng(0).integers(5, 255, (2, 20, 20), np.uint8)
+    found = scores(frames, similarity, "vif", sector=np.ones((20, 20)))
+    assert np.isfinite(found[similarity]).all()
+    assert np.isnan(found["vif"]).all()
+
+
+def test_progress_counts_each_measure_of_each_frame():
+    seen: list[tuple[int, int]] = []
+    scores(speckle(3), "entropy", "contrast", progress=lambda done, total: seen.append((done, total)))
+    assert seen == [(step, 6) for step in range(1, 7)]
+
+
+def test_measures_that_cannot_run_say_why():
+    rows = {row["name"]: row["why_not"] for row in measure_table()}
+    assert rows["entropy"] is None
+    assert str(rows["triq"]).startswith("not run: no maintained package")
+    with pytest.raises(OptionError, match="TRIQ: not run: no maintained package"):
+        scores(speckle(1), "triq")
+    with pytest.raises(OptionError, match="unknown quality measure 'nice'; known: sharpness"):
+        scores(speckle(1), "nice")
+
+
+@pytest.mark.skipif(find_spec("pyiqa") is not None, reason="pyiqa is installed")
+def test_learned_measures_name_the_package_they_lack():
+    for name in ("cnniqa", "maniqa", "tres"):
+        assert "pyiqa is not installed" in str(MEASURES[name].why_not())
+        assert name not in runnable_measures()
+
+
+def test_arrays_that_do_not_fit_together_are_refused():
+    frames = speckle(2)
+    with pytest.raises(ValueError, match=r"padding \(3,\)"):
+        classic_scores(frames, np.zeros(3, bool), [(0, 2)])
+    with pytest.raises(ValueError, match=r"sweep of frames \[0, 3\)"):
+        scores(frames, ranges=[(0, 3)])
+    with pytest.raises(ValueError, match="field of view of shape"):
+        scores(frames, sector=np.ones((3, 3)))
+    with pytest.raises(ValueError, match="holds no pixel"):
+        scores(frames, sector=np.zeros((HEIGHT, WIDTH)))
+
+
+TRUTH = np.array([True, True, False, False, False, False])
+
+
+def result(validation, test, validation_truth=TRUTH, test_truth=TRUTH):
+    (only,) = evaluate_classic({"m": np.array(validation)}, validation_truth, {"m": np.array(test)}, test_truth)
+    return only
+
+
+def test_direction_and_threshold_come_from_validation():
+    found = result([1.0, 2, 5, 6, 7, 8], [3.0, 4.0, 3.4, 6, 7, 8])
+    assert found.higher_is_positive is False
+    assert found.threshold == pytest.approx(3.5)  # halfway between 2 and 5
+    assert found.roc_auc == pytest.approx(7 / 8)
+    assert (found.precision, found.recall, found.f1) == (0.5, 0.5, 0.5)
+    assert found.accuracy == pytest.approx(4 / 6)
+
+
+def test_a_direction_that_turns_round_on_the_test_frames_is_not_corrected():
+    found = result([9.0, 8, 1, 2, 3, 4], [1.0, 2, 5, 6, 7, 8])
+    assert found.higher_is_positive is True
+    assert found.roc_auc == 0
+
+
+def test_scaling_a_measure_or_turning_it_over_changes_no_figure():
+    rng = np.random.default_rng(2)
+    truth = rng.random(80) < 0.3
+    validation, test = rng.normal(size=80) + truth, rng.normal(size=80) + truth
+    plain = result(validation, test, truth, truth)
+    turned = result(-50 * validation + 7, -50 * test + 7, truth, truth)
+    for figure in ("roc_auc", "average_precision", "f1", "precision", "recall", "accuracy"):
+        assert getattr(plain, figure) == pytest.approx(getattr(turned, figure)), figure
+    assert plain.higher_is_positive is not turned.higher_is_positive
+
+
+def test_the_threshold_has_the_best_f1_of_all_thresholds():
+    from sklearn.metrics import f1_score
+
+    rng = np.random.default_rng(6)
+    truth = rng.random(60) < 0.4
+    values = np.round(rng.normal(size=60) + truth, 1)  # with ties
+    found = result(values, values, truth, truth)
+    best = max(f1_score(truth, values >= threshold) for threshold in np.unique(values))
+    assert found.f1 == pytest.approx(best)
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_frames_without_a_value_are_ranked_last_and_negative(sign):
+    test = sign * np.array([math.nan, 9.0, 1, 2, 3, math.nan])
+    found = result(sign * np.array([9.0, 8, 1, 2, 3, 4]), test)
+    assert found.unscored == 2
+    assert (found.precision, found.recall) == (1.0, 0.5)
+    # the positive without a value loses to three scored negatives and ties with the unscored one
+    assert found.roc_auc == pytest.approx((4 + 0.5) / 8)
+
+
+def test_sets_without_both_classes():
+    with pytest.raises(OptionError, match="3 validation frames are all of one class"):
+        result([1.0, 2, 3], [1.0], np.zeros(3, bool), np.zeros(1, bool))
+    found = result([9.0, 8, 1, 2, 3, 4], [1.0, 2], TRUTH, np.zeros(2, bool))
+    assert (found.roc_auc, found.average_precision, found.f1, found.accuracy) == (None, None, None, 1.0)
+    blank = result([math.nan] * 6, [1.0] * 6)
+    assert (blank.roc_auc, blank.reason) == (None, "no validation frame has a value")
+
+
+def test_results_of_different_frames_or_measures_are_not_mixed():
+    with pytest.raises(ValueError, match=r"m: values of shape \(2,\) for 6 frames"):
+        result([1.0, 2], [1.0] * 6)
+    with pytest.raises(ValueError, match="for validation"):
+        evaluate_classic({"a": np.zeros(6)}, TRUTH, {"b": np.zeros(6)}, TRUTH)
