@@ -61,3 +61,17 @@ def test_links_of_the_readme_lead_to_files() -> None:
 
     assert targets
     assert missing == []
+
+
+def test_files_that_pages_name_exist() -> None:
+    named = re.compile(
+        r"`((?:fetaliqa|monailabel_app|slicer_module|tests|benchmarks|tools|docs|sample-data)/[\w./-]*(?:\.\w+|/))`"
+    )
+    missing = [
+        (page.relative_to(REPOSITORY).as_posix(), path)
+        for page in PAGES
+        for path in named.findall(page.read_text(encoding="utf-8"))
+        if not (REPOSITORY / path).exists()
+    ]
+
+    assert missing == []
