@@ -43,7 +43,10 @@ def test_the_python_examples_of_a_page_run(code: str, tmp_path: Path, monkeypatc
 
 
 @pytest.mark.parametrize("name", modules_with_doctests())
-def test_the_examples_in_docstrings_of_a_module_hold(name: str) -> None:
+def test_the_examples_in_docstrings_of_a_module_hold(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(REPOSITORY)  # they read sample-data/
+    monkeypatch.delenv("FETALIQA_DEFAULT_MODEL", raising=False)
+
     result = doctest.testmod(importlib.import_module(name), optionflags=doctest.NORMALIZE_WHITESPACE)
 
     assert result.attempted
