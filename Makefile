@@ -9,7 +9,7 @@ STAMP := $(VENV)/.installed-$(shell cat pyproject.toml constraints.txt | cksum |
 
 ORTHANC_PLUGIN := /usr/share/orthanc/plugins/libOrthancDicomWeb.so
 
-.PHONY: help install serve shell test test-fast test-full-size test-long test-dicom orthanc lint format sample-data clean
+.PHONY: help install serve shell test test-fast test-full-size test-long test-dicom orthanc lint docs format sample-data clean
 
 help:
 	@echo "make serve      set everything up and serve sample-data/ on http://$(HOST):$(PORT)"
@@ -17,7 +17,8 @@ help:
 	@echo "make test       set everything up and run every check and test"
 	@echo "make test-fast  tests without the full-size model"
 	@echo "make test-dicom tests on a real DICOM archive; installs Orthanc with apt-get where it is missing"
-	@echo "make lint       formatting, lint and types"
+	@echo "make lint       formatting, lint, types, spelling and vocabulary"
+	@echo "make docs       the documentation, into build/site"
 
 install: $(STAMP)
 
@@ -39,7 +40,7 @@ shell: install
 	@echo "fetaliqa is found in this shell; leave it with 'exit'"
 	@PATH="$(abspath $(BIN)):$$PATH" VIRTUAL_ENV="$(abspath $(VENV))" $${SHELL:-/bin/sh} || true
 
-test: lint test-fast test-full-size
+test: lint docs test-fast test-full-size
 
 # One torch thread per worker: two workers share the cores instead of fighting over them.
 test-fast: install
@@ -71,6 +72,13 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/codespell
+	$(BIN)/python tools/vocabulary.py
+
+# Strict: a broken link or anchor, or a page that would load anything from another host, is an error. (With --quiet mkdocs
+# counts no warnings, and is not strict.)
+docs: install
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 format: install
 	$(BIN)/ruff check --fix .

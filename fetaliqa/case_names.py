@@ -30,6 +30,12 @@ def name_problem(name: object) -> str | None:
 
     Such a name is one harmless part of a path, one line of printable characters, and looks like no other name but
     those that differ in Unicode's form or in upper and lower case.
+
+    Examples:
+        >>> name_problem("sweep 3 (Größe)") is None
+        True
+        >>> name_problem("../secret")
+        'contains a slash'
     """
     if not isinstance(name, str) or not name:
         return "is empty"

@@ -35,16 +35,23 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--verbose", default="INFO", choices=["DEBUG", "INFO", "WARNING", "ERROR"])
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Check the settings, then serve until stopped; exit code 2 for a setting that cannot be used."""
-    parser = argparse.ArgumentParser(prog="python -m monailabel_app.serve", description=__doc__.split("\n")[0])
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of ``python -m monailabel_app.serve``."""
+    parser = argparse.ArgumentParser(
+        prog="python -m monailabel_app.serve", description="The server on this machine, with safe settings."
+    )
     parser.add_argument(
         "--studies",
         required=True,
         help="folder of sweeps, an ACOUSLIC-AI root, or the address of a DICOMweb archive (docs/dicomweb.md)",
     )
     add_options(parser)
-    given = parser.parse_args(arguments)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Check the settings, then serve until stopped; exit code 2 for a setting that cannot be used."""
+    given = build_parser().parse_args(arguments)
     if str(APP.parent) not in sys.path:
         sys.path.insert(0, str(APP.parent))
 

@@ -81,7 +81,12 @@ def frame_metrics(predicted: np.ndarray, truth: np.ndarray) -> FrameMetrics:
 
 
 def dice(predicted: np.ndarray, truth: np.ndarray) -> float:
-    """Dice coefficient 2 |P and T| / (|P| + |T|) of two masks of equal shape; 1 when both are empty."""
+    """Dice coefficient 2 |P and T| / (|P| + |T|) of two masks of equal shape; 1 when both are empty.
+
+    Examples:
+        >>> dice(np.array([1, 1, 0, 0]), np.array([1, 0, 0, 0]))
+        0.6666666666666666
+    """
     p, t = predicted != 0, truth != 0
     if p.shape != t.shape:
         raise ValueError(f"masks of shapes {p.shape} and {t.shape}")

@@ -137,7 +137,8 @@ class LabelStore:
         """Save a label as the next version.
 
         Args:
-            case, tag: which label.
+            case: id of the case.
+            tag: line of labels.
             mask: mask stack, copied; None when no frame has an outline.
             record: what is said of each frame.
             info: whatever else belongs to it, JSON values.

@@ -65,6 +65,10 @@ def ellipse_circumference(a: float, b: float) -> float:
 
     Raises:
         ValueError: when a semi-axis is negative or not finite.
+
+    Examples:
+        >>> round(ellipse_circumference(40.0, 35.0), 1)  # semi-axes in mm
+        235.9
     """
     if not (math.isfinite(a) and math.isfinite(b) and a >= 0 and b >= 0):
         raise ValueError(f"semi-axes {a} and {b}; both must be finite and not negative")

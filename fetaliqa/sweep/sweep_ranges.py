@@ -116,6 +116,10 @@ def parse_ranges(text: str) -> Ranges:
 
     Raises:
         OptionError: when the text is not of that form.
+
+    Examples:
+        >>> parse_ranges("0:140, 140:280")
+        ((0, 140), (140, 280))
     """
     parts = [part.strip() for part in text.split(",")]
     if not all(re.fullmatch(r"\d{1,9}\s*:\s*\d{1,9}", part) for part in parts):

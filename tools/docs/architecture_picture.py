@@ -18,8 +18,6 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 PICTURE = REPOSITORY / "docs" / "images" / "architecture.svg"
 FLOORS = {"fetaliqa.retraining": "workbench", "fetaliqa.evaluation": "core", "fetaliqa.lab": "lab"}
 WIDTH, MARGIN, GAP, LINE = 960, 110, 12, 15
-BOX = 'rx="4" fill="#eef3f8" stroke="#456"'
-TITLE = 'font-weight="bold" fill="#123"'
 TEXT = 'font-family="sans-serif" font-size="12"'
 
 
@@ -58,9 +56,14 @@ def svg() -> str:
             parts.append(f'<text x="8" y="{y + 17}" {TEXT} font-weight="bold" fill="#555">{name}</text>')
         for number, (room, body) in enumerate(zip(rooms, bodies)):
             x = MARGIN + number * (width + GAP)
-            parts.append(f'<rect x="{x:.0f}" y="{y}" width="{width:.0f}" height="{height}" {BOX}/>')
-            title = escape(room.removeprefix("fetaliqa."))
-            parts.append(f'<text x="{x + 8:.0f}" y="{y + 17}" {TEXT} {TITLE}>{title}</text>')
+            parts.append(
+                f'<rect x="{x:.0f}" y="{y}" width="{width:.0f}" height="{height}" rx="4" '
+                'fill="#eef3f8" stroke="#456"/>'
+            )
+            title = escape(room.removeprefix("fetaliqa.") if not room.startswith("monailabel") else room)
+            parts.append(
+                f'<text x="{x + 8:.0f}" y="{y + 17}" {TEXT} font-weight="bold" fill="#123">{title}</text>'
+            )
             for line, words in enumerate(body):
                 at = y + 17 + LINE * (line + 1)
                 parts.append(f'<text x="{x + 8:.0f}" y="{at}" {TEXT} fill="#234">{escape(words)}</text>')
@@ -75,7 +78,7 @@ def svg() -> str:
 
 
 def main() -> int:
-    """Write or check the picture; returns the exit code."""
+    """Write the picture, or compare it with what is written."""
     picture = svg()
     if "--check" in sys.argv[1:]:
         return int(not PICTURE.is_file() or PICTURE.read_text(encoding="utf-8") != picture)
