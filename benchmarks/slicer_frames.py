@@ -20,16 +20,16 @@ import numpy as np
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(REPOSITORY / "slicer_module" / "FetalIQA"), str(REPOSITORY / "tests" / "slicer")]
 
-from FetalIQALib.casework import CaseWork  # noqa: E402
-from FetalIQALib.decisions import Proposal  # noqa: E402
-from FetalIQALib.images import Grid, Stack  # noqa: E402
+from FetalIQALib.case_annotation import CaseAnnotation  # noqa: E402
+from FetalIQALib.ellipse_measurement import Ellipse, Measurement  # noqa: E402
+from FetalIQALib.frame_annotations import Proposal  # noqa: E402
+from FetalIQALib.frame_masks import Mask  # noqa: E402
+from FetalIQALib.image_files import FrameStack, Grid  # noqa: E402
 from FetalIQALib.journal import Journals  # noqa: E402
-from FetalIQALib.masks import Mask  # noqa: E402
-from FetalIQALib.outline import Ellipse, Measurement  # noqa: E402
-from FetalIQALib.scene import SweepScene  # noqa: E402
-from FetalIQALib.strip import draw_strip  # noqa: E402
-from FetalIQALib.sweep import Assessment, Sweep, padding_of  # noqa: E402
-from FetalIQALib.workplace import Workplace  # noqa: E402
+from FetalIQALib.quality_strip import draw_strip  # noqa: E402
+from FetalIQALib.sweep_data import Assessment, Sweep, find_padding  # noqa: E402
+from FetalIQALib.sweep_scene import SweepScene  # noqa: E402
+from FetalIQALib.workspace import Workspace  # noqa: E402
 from slice_view import Mrml, SliceView  # noqa: E402
 
 SHAPE = (562, 744)
@@ -45,7 +45,7 @@ def a_sweep(count: int) -> Sweep:
     """Noise with proposals that move and grow over the middle half."""
     frames = np.random.default_rng(0).integers(0, 200, (count, *SHAPE), dtype=np.uint8)
     grid = Grid((SHAPE[1], SHAPE[0], count), (SPACING, SPACING, 1), (0, 0, 0), (1, 0, 0, 0, 1, 0, 0, 0, 1))
-    sweep = Sweep("benchmark", Stack(frames, grid, "0" * 64), padding_of(frames), np.ones(SHAPE, bool))
+    sweep = Sweep("benchmark", FrameStack(frames, grid, "0" * 64), find_padding(frames), np.ones(SHAPE, bool))
     masks = {frame: Mask.of(ellipse_of(frame).draw(SHAPE)) for frame in range(count // 4, 3 * count // 4)}
     proposals = {frame: Proposal(mask, "benchmark") for frame, mask in masks.items() if mask is not None}
     quality = np.array([0.8 if frame in proposals else 0.02 for frame in range(count)])
@@ -67,8 +67,8 @@ def a_sweep(count: int) -> Sweep:
 def report(what: str, seconds: list[float]) -> None:
     """Print median, 95th percentile and largest of some times."""
     values = np.array(seconds) * 1000
-    median, late, last = np.median(values), np.percentile(values, 95), values.max()
-    print(f"{what:34} median {median:6.1f} ms   95 % {late:6.1f}   max {last:6.1f}")
+    median, high, last = np.median(values), np.percentile(values, 95), values.max()
+    print(f"{what:34} median {median:6.1f} ms   95 % {high:6.1f}   max {last:6.1f}")
 
 
 def main() -> None:
@@ -83,25 +83,25 @@ def main() -> None:
 
 def measure(count: int, render: bool, folder: Path) -> None:
     """Walk through all frames twice: the second time every measurement is known."""
-    mrml, place = Mrml(), Workplace(folder)
-    place.journals = Journals(folder, "http://none")
-    scene = SweepScene(mrml.scene, mrml.sequences, place.desk)
-    desk = place.desk
-    desk.work = CaseWork(a_sweep(count), "anna")
+    mrml, workspace = Mrml(), Workspace(folder)
+    workspace.journals = Journals(folder, "http://none")
+    scene = SweepScene(mrml.scene, mrml.sequences, workspace.controller)
+    controller = workspace.controller
+    controller.annotation = CaseAnnotation(a_sweep(count), "anna")
     started = time.perf_counter()
-    place.hub.tell("case")
+    workspace.session.notify("case")
     print(f"{count} frames of {SHAPE[0]} x {SHAPE[1]} put into the scene in {time.perf_counter() - started:.2f} s")
     view = SliceView(mrml, (SHAPE[1], SHAPE[0])) if render else None
     if view is not None:
         view.show(scene.frames.volume)
     for frame in range(count // 4, 3 * count // 4, 5):
-        desk.go_to(frame)
-        desk.act("accept", lambda work, frame=frame: work.accept(frame))
+        controller.go_to(frame)
+        controller.apply("accept", lambda annotation, frame=frame: annotation.accept(frame))
     for name in ("frame change, first time", "frame change, again"):
         times, drawn = [], []
         for frame in range(count):
             started = time.perf_counter()
-            desk.go_to(frame)
+            controller.go_to(frame)
             times.append(time.perf_counter() - started)
             if view is not None:
                 started = time.perf_counter()
@@ -113,14 +113,14 @@ def measure(count: int, render: bool, folder: Path) -> None:
     times = []
     for _ in range(50):
         started = time.perf_counter()
-        draw_strip(desk.work, desk.position, 400)
+        draw_strip(controller.annotation, controller.position, 400)
         times.append(time.perf_counter() - started)
     report("quality strip", times)
     times = []
     for frame in range(count // 4, 3 * count // 4):
-        desk.go_to(frame)
+        controller.go_to(frame)
         started = time.perf_counter()
-        desk.act("accept", lambda work, frame=frame: work.accept(frame))
+        controller.apply("accept", lambda annotation, frame=frame: annotation.accept(frame))
         times.append(time.perf_counter() - started)
     report("one decision, kept on the disk", times)
 

@@ -2,8 +2,8 @@
 
     python benchmarks/slicer_pictures.py [OUT]        # without OUT: docs/images/slicer, and the module's icons
 
-A real server with the demo model assesses a synthetic sample case; the panel is the module's own window in Qt with
-stand-ins for Slicer's widgets (tests/slicer/stand_ins.py), the overlay is Slicer's own slice view (slicer-core).
+A real server with the shipped abdomen model assesses a synthetic sample case. The panel is the module's own, in Qt
+with stand-ins for Slicer's widgets (tests/slicer/stand_ins.py); the overlay is Slicer's slice view (slicer-core).
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ sys.path[:0] = [
 ]
 
 from app_harness import free_port, start, stop  # noqa: E402
-from FetalIQALib import palette  # noqa: E402
-from FetalIQALib.export import png  # noqa: E402
-from FetalIQALib.outline import Ellipse  # noqa: E402
-from FetalIQALib.strip import draw_strip  # noqa: E402
+from FetalIQALib import display_colours  # noqa: E402
+from FetalIQALib.ellipse_measurement import Ellipse  # noqa: E402
+from FetalIQALib.png_export import png  # noqa: E402
+from FetalIQALib.quality_strip import draw_strip  # noqa: E402
 from slice_view import Mrml, SliceView  # noqa: E402
 from stand_ins import FakeSlicer  # noqa: E402
-from workplaces import settle, wait_for  # noqa: E402
+from workspaces import settle, wait_for  # noqa: E402
 
 CASE = "5cb3b4e9-bd03-43ef-851b-aa207eec56ca"
 MODULE = REPOSITORY / "slicer_module"
@@ -41,8 +41,8 @@ def main() -> None:
     """Draw all of them."""
     out = Path(sys.argv[1]) if len(sys.argv) > 1 else REPOSITORY / "docs" / "images" / "slicer"
     out.mkdir(parents=True, exist_ok=True)
-    for place in ICONS if len(sys.argv) == 1 else (out / "icon.png",):
-        place.write_bytes(png(icon()))
+    for path in ICONS if len(sys.argv) == 1 else (out / "icon.png",):
+        path.write_bytes(png(icon()))
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
         shutil.copytree(REPOSITORY / "sample-data" / IMAGES, root / "studies" / IMAGES)
@@ -68,34 +68,42 @@ def draw(url: str, root: Path, out: Path) -> None:
     fake.window.resize(412, 980)
     fake.window.show()
     module.enter()
-    place, ui = module.logic.place, module.ui
+    workspace, ui = module.logic.workspace, module.ui
     ui.addressEdit.setText(url)
     ui.raterEdit.setText("anna")
     module.panel.connect_server()
-    settle(place)
+    settle(workspace)
     fake.process()
     save(fake, out / "panel-cases.png")
 
-    place.desk.open(CASE)
-    wait_for(place, lambda: place.desk.work is not None and place.desk.work.sweep.assessment is not None)
-    settle(place)
-    work, run = place.desk.work, module.panel.actions.run
-    best = work.sweep.assessment.best
+    workspace.controller.open(CASE)
+    wait_for(
+        workspace,
+        lambda: (
+            workspace.controller.annotation is not None
+            and workspace.controller.annotation.sweep.assessment is not None
+        ),
+    )
+    settle(workspace)
+    annotation, run = workspace.controller.annotation, module.panel.actions.run
+    best = annotation.sweep.assessment.best
     run("accept")
     run("optimal")
-    place.desk.go_to(best + 1)
-    ellipse = work.sweep.assessment.measured[best + 1].ellipse
+    workspace.controller.go_to(best + 1)
+    ellipse = annotation.sweep.assessment.measured[best + 1].ellipse
     moved = Ellipse(ellipse.x + 6, ellipse.y - 4, ellipse.a * 0.94, ellipse.b * 1.02, ellipse.angle)
     bulge = Ellipse(ellipse.x - 0.6 * ellipse.a, ellipse.y, ellipse.b * 0.55, ellipse.b * 0.5, 0.0)
-    place.desk.drawn(best + 1, moved.draw(work.sweep.shape) | bulge.draw(work.sweep.shape), "draw")
+    workspace.controller.draw_mask(
+        best + 1, moved.draw(annotation.sweep.shape) | bulge.draw(annotation.sweep.shape), "draw"
+    )
     for frame in (4, 5, 6, 20, 30):
-        place.desk.go_to(frame)
+        workspace.controller.go_to(frame)
         run("empty")
-    place.desk.go_to(best + 1)
+    workspace.controller.go_to(best + 1)
     module.panel.tick()
     fake.process()
     save(fake, out / "panel-frames.png")
-    (out / "strip.png").write_bytes(png(doubled(draw_strip(work, place.desk.position, 400))))
+    (out / "strip.png").write_bytes(png(doubled(draw_strip(annotation, workspace.controller.position, 400))))
 
     view = SliceView(mrml, (744, 562))
     view.show(module.logic.scene.frames.volume)
@@ -105,7 +113,7 @@ def draw(url: str, root: Path, out: Path) -> None:
     fake.process()
     save(fake, out / "panel-keys.png")
     module.cleanup()
-    print(f"human {palette.HUMAN}, proposal {palette.PROPOSAL}, ellipse {palette.ELLIPSE}; pictures in {out}")
+    print(f"pictures in {out}")
 
 
 def icon(size: int = 128, finer: int = 4) -> np.ndarray:
@@ -113,10 +121,10 @@ def icon(size: int = 128, finer: int = 4) -> np.ndarray:
     rows, columns = np.mgrid[: size * finer, : size * finer] / (size * finer)
     x, y = columns - 0.5, rows - 0.02
     reach, turn = np.hypot(x, y), np.abs(np.arctan2(x, y))
-    picture = np.full((*rows.shape, 3), palette.BACKGROUND, float)
+    picture = np.full((*rows.shape, 3), display_colours.BACKGROUND, float)
     picture[(reach > 0.16) & (reach < 0.94) & (turn < 0.72)] = (78, 92, 108)
     inside = np.hypot((x + 0.02) / 0.25, (rows - 0.58) / 0.2)
-    picture[inside < 1] = palette.HUMAN
+    picture[inside < 1] = display_colours.HUMAN
     picture[inside < 0.82] = (112, 104, 84)
     blocks = picture.reshape(size, finer, size, finer, 3)
     return blocks.mean(axis=(1, 3)).round().astype(np.uint8)

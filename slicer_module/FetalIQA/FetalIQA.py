@@ -1,7 +1,7 @@
-"""FetalIQA: an annotator's workplace for blind-sweep fetal ultrasound, as a module of 3D Slicer.
+"""FetalIQA: annotation of blind-sweep fetal ultrasound, a scripted module of 3D Slicer.
 
-This file only connects the widgets with the workplace, that with the scene, and the scene with Slicer's views.
-What each of them does is in ``FetalIQALib`` (docs/slicer.md).
+This file connects the widgets, the workspace, the MRML scene and Slicer's views; ``FetalIQALib`` implements them
+(docs/slicer.md).
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import slicer
-from FetalIQALib import slicer_app, texts
-from FetalIQALib.panel import Panel
-from FetalIQALib.scene import SweepScene
-from FetalIQALib.sections import Sections
-from FetalIQALib.workplace import Workplace
+from FetalIQALib import slicer_app, translation
+from FetalIQALib.main_panel import MainPanel
+from FetalIQALib.panel_sections import PanelSections
+from FetalIQALib.sweep_scene import SweepScene
+from FetalIQALib.workspace import Workspace
 from slicer.i18n import tr as _
 from slicer.i18n import translate
 from slicer.ScriptedLoadableModule import (
@@ -27,12 +27,12 @@ from slicer.util import VTKObservationMixin
 
 SAMPLE = "5cb3b4e9-bd03-43ef-851b-aa207eec56ca"
 SAMPLE_SHA256 = "8453824ad4ce7361e66c1cf2f2c950831b3e61718fdaa10056de73867a933361"
-# field of the window by name of the setting; the token is never stored
+# widget by name of the setting; the token is never stored
 SETTINGS = {"address": "addressEdit", "rater": "raterEdit", "tag": "tagEdit", "folder": "folderEdit"}
 
 
 class FetalIQA(ScriptedLoadableModule):
-    """What Slicer shows of the module in its menus."""
+    """The module's description in Slicer's menus."""
 
     def __init__(self, parent: Any) -> None:
         ScriptedLoadableModule.__init__(self, parent)
@@ -44,12 +44,12 @@ class FetalIQA(ScriptedLoadableModule):
             "Find, outline and measure the fetal abdomen in blind ultrasound sweeps, with a FetalIQA server. "
             "Not for clinical use."
         )
-        parent.acknowledgementText = _("Builds on MONAI Label and the ACOUSLIC-AI challenge's file layout.")
+        parent.acknowledgementText = _("Built on MONAI Label; reads the file layout of the ACOUSLIC-AI challenge.")
         slicer.app.connect("startupCompleted()", register_sample_data)
 
 
 def register_sample_data() -> None:
-    """Offer a synthetic case (no patient) in Slicer's Sample Data module, when the project's folder is at hand."""
+    """Register a synthetic case in Slicer's Sample Data module, if the repository's sample data are present."""
     folder = Path(__file__).resolve().parent
     sample = folder.parents[1] / "sample-data" / "images" / "stacked_fetal_ultrasound" / f"{SAMPLE}.mha"
     if not sample.is_file():
@@ -68,49 +68,50 @@ def register_sample_data() -> None:
 
 
 class FetalIQAWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
-    """The module's window."""
+    """The module's widget."""
 
     def __init__(self, parent: Any = None) -> None:
         ScriptedLoadableModuleWidget.__init__(self, parent)
         VTKObservationMixin.__init__(self)
         self.logic: FetalIQALogic | None = None
-        self.panel: Panel | None = None
+        self.panel: MainPanel | None = None
 
     def setup(self) -> None:
-        """Slicer calls this once, when the module is opened for the first time."""
+        """Build the panel. Slicer calls this when the module is opened for the first time."""
         ScriptedLoadableModuleWidget.setup(self)
-        texts.set_translator(lambda text: translate("FetalIQA", text))
+        translation.set_translator(lambda text: translate("FetalIQA", text))
         window = slicer.util.loadUI(self.resourcePath("UI/FetalIQA.ui"))
         self.layout.addWidget(window)
         window.setMRMLScene(slicer.mrmlScene)
         self.ui = slicer.util.childWidgetVariables(window)
         self.logic = FetalIQALogic()
-        self.editor = slicer_app.Editor(self.ui.editorHolder, slicer.mrmlScene)
-        self.panel = Panel(self.ui, self.logic.place, self.logic.scene, slicer.util.mainWindow())
-        self.sections = Sections(self.panel)
-        self.plot = slicer_app.PlotView(self._plot_clicked)
+        self.editor = slicer_app.SegmentEditor(self.ui.editorHolder, slicer.mrmlScene)
+        self.panel = MainPanel(self.ui, self.logic.workspace, self.logic.scene, slicer.util.mainWindow())
+        self.sections = PanelSections(self.panel)
+        self.plot = slicer_app.PlotView(self._on_plot_clicked)
         self.logic.scene.loaded = self._case_loaded
+        self.logic.scene.merged = lambda: self.editor.edit(self.logic.scene)
         self.ui.plotButton.clicked.connect(lambda *_checked: self._show_plot())
         self._read_settings()
-        self.logic.place.hub.listen(self._heard)
-        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self._scene_closes)
+        self.logic.workspace.session.add_listener(self._on_change)
+        self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self._on_scene_close)
         if slicer.util.selectedModule() == self.moduleName:
             self.enter()
 
     def enter(self) -> None:
-        """The user comes to the module."""
+        """Activate keys and editor. Slicer calls this when the user switches to the module."""
         if self.panel is not None and not self.panel.keys.installed:
             self.editor.enter()
             self.panel.start()
 
     def exit(self) -> None:
-        """The user goes to another module: no key and no effect of ours stays active."""
+        """Deactivate keys and effects. Slicer calls this when the user switches to another module."""
         if self.panel is not None:
             self.panel.stop()
             self.editor.leave()
 
     def cleanup(self) -> None:
-        """The module goes for good: the work is kept, requests are given up."""
+        """Save the work, cancel requests and remove the nodes. Slicer calls this when the module is destroyed."""
         self.removeObservers()
         if self.panel is not None:
             self.panel.end()
@@ -118,7 +119,7 @@ class FetalIQAWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.editor.end()
             self.logic.scene.clear()
 
-    # -- what only the whole window can do ----------------------------------------------------------
+    # -- events of the scene and the views ----------------------------------------------------------
 
     def _case_loaded(self) -> None:
         slicer_app.show_frames(self.logic.scene)
@@ -126,18 +127,18 @@ class FetalIQAWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def _show_plot(self) -> None:
         if not self.plot.show(self.logic.scene):
-            self.logic.place.hub.say(_("There is nothing to plot before the model has looked at the case."))
+            self.logic.workspace.session.show_status(_("Nothing to plot: the case has not been assessed yet."))
 
-    def _plot_clicked(self, point: int) -> None:
+    def _on_plot_clicked(self, point: int) -> None:
         frame = self.logic.scene.plots.frame_of(point)
         if frame is not None:
-            self.logic.place.desk.go_to(frame)
+            self.logic.workspace.controller.go_to(frame)
 
-    def _scene_closes(self, caller: Any, event: Any) -> None:
-        self.logic.scene.closing()
+    def _on_scene_close(self, caller: Any, event: Any) -> None:
+        self.logic.scene.scene_closing()
 
-    def _heard(self, topic: str) -> None:
-        if topic == "connection" and self.logic.place.hub.online:
+    def _on_change(self, topic: str) -> None:
+        if topic == "connection" and self.logic.workspace.session.online:
             settings = slicer.app.userSettings()
             for name, widget in SETTINGS.items():
                 settings.setValue(f"FetalIQA/{name}", str(getattr(self.ui, widget).property("text") or ""))
@@ -151,33 +152,33 @@ class FetalIQAWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
 
 class FetalIQALogic(ScriptedLoadableModuleLogic):
-    """The workplace with its scene; scripts use ``logic.place.connect(...)``, ``logic.place.desk.open(...)``."""
+    """The workspace and its scene, also for scripts: ``logic.workspace.connect(...)`` and so on."""
 
     def __init__(self) -> None:
         ScriptedLoadableModuleLogic.__init__(self)
-        self.place = Workplace(slicer_app.state_folder())
-        self.scene = SweepScene(slicer.mrmlScene, slicer.modules.sequences.logic(), self.place.desk)
-        self.scene.other = self.place.reviewing.mask
+        self.workspace = Workspace(slicer_app.state_folder())
+        self.scene = SweepScene(slicer.mrmlScene, slicer.modules.sequences.logic(), self.workspace.controller)
+        self.scene.other_rater_mask = self.workspace.review.mask
 
 
 class FetalIQATest(ScriptedLoadableModuleTest):
-    """*Reload and Test*: a made case is opened, decided on, scrolled through and kept; no server is needed."""
+    """*Reload and Test*: a synthetic case is opened, labelled, scrolled through and saved; no server is needed."""
 
     def setUp(self) -> None:
         slicer.mrmlScene.Clear()
 
     def runTest(self) -> None:
-        """Slicer calls this."""
+        """Run all tests; called by Slicer."""
         self.setUp()
-        self.test_scrolling_decides_nothing_and_undo_takes_one_action_back()
+        self.test_scrolling_labels_nothing_and_undo_reverts_one_action()
 
-    def test_scrolling_decides_nothing_and_undo_takes_one_action_back(self) -> None:
-        """The module's promise, on this Slicer's own nodes."""
+    def test_scrolling_labels_nothing_and_undo_reverts_one_action(self) -> None:
+        """Run the self-test on this Slicer's own nodes."""
         import tempfile
 
-        from FetalIQALib import selftest
+        from FetalIQALib import self_test
 
         with tempfile.TemporaryDirectory() as folder:
-            told = selftest.run(slicer.mrmlScene, slicer.modules.sequences.logic(), Path(folder))
+            report = self_test.run(slicer.mrmlScene, slicer.modules.sequences.logic(), Path(folder))
         slicer.mrmlScene.Clear()
-        self.delayDisplay(told)
+        self.delayDisplay(report)

@@ -192,14 +192,14 @@ def test_names_that_are_not_offered_are_told_at_start_and_to_clients(server: Ser
 
 def test_our_slicer_module_takes_a_study_of_any_name(server: Server, tmp_path: Path) -> None:
     sys.path.insert(0, str(REPOSITORY / "slicer_module" / "FetalIQA"))
-    from FetalIQALib.client import Client
-    from FetalIQALib.http import Http
+    from FetalIQALib.http_client import HttpClient
+    from FetalIQALib.server_client import ServerClient
 
     name, never = "孕妇 75 % größe&+#", Event()
     write_case(tmp_path / "template.mha", 3, seed=32)
     shutil.copy(tmp_path / "template.mha", server.images / f"{name}.MHA")
     wait_for(server, quote(name, safe=""))
-    client = Client(Http(server.url))
+    client = ServerClient(HttpClient(server.url))
     try:
         assert any(file == "left\\nout.mha" for file, _ in client.info(never).not_offered)
         (entry,) = [entry for entry in client.cases(never) if entry.case == name]

@@ -29,7 +29,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture
 def fake() -> Iterator[FakeServer]:
-    """A server that answers what connecting asks for."""
+    """A fake server that accepts connections."""
     idle = an_idle_server()
     yield idle
     idle.close()
@@ -37,7 +37,7 @@ def fake() -> Iterator[FakeServer]:
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """Two sample cases and the demo model, served for all tests; no test may count on labels of another."""
+    """Two sample cases and the demo model, shared by all tests; no test may depend on labels of another."""
     root = tmp_path_factory.mktemp("slicer-server")
     images = Path("images") / "stacked_fetal_ultrasound"
     (root / "studies" / images).mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""A server that misbehaves on demand, and one that can train: plain sockets, so that nothing is tidied up."""
+"""Fake servers on plain sockets: with errors on demand, and with training."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Rule = Callable[["Handler"], "Answer | None"]
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Asks the rules of its server, the last one first."""
+    """Handles requests by the rules of its server, the last one first."""
 
     protocol_version = "HTTP/1.1"
 
@@ -24,10 +24,10 @@ class Handler(BaseHTTPRequestHandler):
         server.asked.append((self.command, self.path, self.body, dict(self.headers)))
         for method, path, rule in reversed(server.rules):
             if method == self.command and self.path.startswith(path):
-                found = rule(self)
-                if found is None:
+                response = rule(self)
+                if response is None:
                     return  # the rule wrote to the socket itself
-                status, body, headers = found
+                status, body, headers = response
                 self.send_response(status)
                 for name, value in {"content-length": str(len(body)), **headers}.items():
                     self.send_header(name, value)
@@ -68,7 +68,7 @@ class FakeServer:
 
 
 def an_idle_server() -> FakeServer:
-    """One that answers what connecting asks for, with one case and no labels."""
+    """A server that accepts connections, with one case and no labels."""
     server = FakeServer()
     info: dict[str, Any] = {
         "name": "FetalIQA",

@@ -1,4 +1,4 @@
-"""Slicer's own slice view without its window: real MRML, real displayable managers, pictures as arrays."""
+"""Slicer's slice view without a window: real MRML, real displayable managers, images as arrays."""
 
 from __future__ import annotations
 

@@ -55,23 +55,49 @@ class ctkCollapsibleButton(QtWidgets.QGroupBox):
 
 
 class qMRMLWidget(QtWidgets.QWidget):
-    """A widget that is told the scene."""
+    """A widget with a scene."""
 
     def setMRMLScene(self, scene: Any) -> None:
         self.scene = scene
 
 
+def segment_editor_shortcuts() -> list[QtGui.QKeySequence]:
+    """Keys of qMRMLSegmentEditorWidget::installKeyboardShortcuts (Slicer 5.8 to 5.12); needs an application."""
+    key, standard = QtCore.Qt.Key, QtGui.QKeySequence.StandardKey
+    keys = (
+        *(key.Key_Escape, key.Key_Space, key.Key_Z, standard.Undo, key.Key_Y, standard.Redo, key.Key_I),
+        *(key.Key_Q, key.Key_W, key.Key_Slash, key.Key_Asterisk),
+        *(key.Key_Comma, key.Key_Period, key.Key_Greater, key.Key_Less),
+    )
+    digits = [f"{shift}{digit}" for shift in ("", "Shift+") for digit in range(10)]
+    return [QtGui.QKeySequence(one) for one in (*digits, *keys)]
+
+
 class SegmentEditorWidget(QtWidgets.QWidget):
-    """qMRMLSegmentEditorWidget: remembers what it was told."""
+    """qMRMLSegmentEditorWidget: records the values that were set, and has the real one's shortcuts."""
 
     def __init__(self) -> None:
         super().__init__()
         self.told: dict[str, Any] = {}
+        self.shortcuts: list[QtGui.QShortcut] = []
         self.unorderedEffectsVisible = True
         QtWidgets.QVBoxLayout(self).addWidget(QtWidgets.QLabel("(Slicer's Segment Editor)"))
 
+    def installKeyboardShortcuts(self) -> None:
+        import slicer
+
+        window = slicer.util.mainWindow()
+        self.shortcuts = [QtGui.QShortcut(key, window) for key in segment_editor_shortcuts()]
+
+    def uninstallKeyboardShortcuts(self) -> None:
+        self.told["uninstallKeyboardShortcuts"] = True
+        for shortcut in self.shortcuts:
+            shortcut.setEnabled(False)
+            shortcut.setParent(None)
+        self.shortcuts = []
+
     def __getattr__(self, name: str) -> Any:
-        if not name.startswith(("set", "install", "uninstall", "remove")):
+        if not name.startswith(("set", "remove")):
             raise AttributeError(name)
 
         def remember(*values: Any) -> None:
@@ -81,7 +107,7 @@ class SegmentEditorWidget(QtWidgets.QWidget):
 
 
 class LayoutManager:
-    """slicer.app.layoutManager(): remembers the layout, has no plot."""
+    """slicer.app.layoutManager(): records the layout, has no plot."""
 
     layout = 0
 
@@ -179,7 +205,7 @@ class FakeSlicer:
 
     Args:
         mrml: scene and logics.
-        folder: settings and kept work go there.
+        folder: of settings and saved work.
     """
 
     def __init__(self, mrml: Any, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""The best frame comes first: the model's whole look at a case goes on while the annotator works on it."""
+"""The best frame is assessed first; the other frames are assessed while the annotator works."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ import SimpleITK as sitk
 from app_harness import Server
 from demo_server import CASES
 from fake_server import FakeServer, Handler
-from FetalIQALib import between, palette
-from FetalIQALib.casework import CaseWork
-from FetalIQALib.describing import decision_line, frame_line, measurement_line, strip_tip
-from FetalIQALib.strip import QUALITY, columns_of, draw_strip
-from FetalIQALib.workplace import Workplace
-from workplaces import a_sweep, connected, opened, settle, wait_for
+from FetalIQALib import display_colours, interpolation
+from FetalIQALib.case_annotation import CaseAnnotation
+from FetalIQALib.panel_text import frame_line, label_line, measurement_line, strip_tip
+from FetalIQALib.quality_strip import QUALITY, columns_of, draw_strip
+from FetalIQALib.workspace import Workspace
+from workspaces import a_sweep, connected, opened, settle, wait_for
 
 COUNT, BEST = 12, 7
 
@@ -32,7 +32,7 @@ def stack_bytes(folder: Path, stack: np.ndarray) -> bytes:
 
 
 class SlowModel:
-    """Answers a search at once, and everything else when it is let go; of the best frame also ``extra``."""
+    """Responds to a search at once, to other requests after ``go``; ``extra`` is added to the best frame."""
 
     extra: Mapping[str, object] = {}
 
@@ -63,14 +63,14 @@ class SlowModel:
                 if frame["index"] != BEST:
                     frame |= {"positive": None, "interpolated": True}
         frames[BEST] |= self.extra
-        told = {
+        record = {
             "frames": frames,
             "best": BEST,
             "warning": self.extra.get("warning"),
             "ranking": [BEST],
             "model": {"name": "demo", "version": "1"},
         }
-        return 200, json.dumps({"fetaliqa": told}).encode(), {}
+        return 200, json.dumps({"fetaliqa": record}).encode(), {}
 
 
 @pytest.fixture
@@ -79,103 +79,112 @@ def model(fake: FakeServer, tmp_path: Path) -> SlowModel:
 
 
 @pytest.fixture
-def place(fake: FakeServer, model: SlowModel, tmp_path: Path) -> Workplace:
-    made = connected(tmp_path / "work", fake.url)
-    assert made.desk.open("case_a")
-    wait_for(made, lambda: made.desk.work is not None and made.desk.work.sweep.assessment is not None, 20)
-    return made
+def workspace(fake: FakeServer, model: SlowModel, tmp_path: Path) -> Workspace:
+    opening = connected(tmp_path / "work", fake.url)
+    controller = opening.controller
+    assert controller.open("case_a")
+    wait_for(
+        opening,
+        lambda: controller.annotation is not None and controller.annotation.sweep.assessment is not None,
+        20,
+    )
+    return opening
 
 
-def test_the_best_frame_is_shown_while_the_model_looks_at_the_others(place: Workplace, model: SlowModel) -> None:
-    desk = place.desk
-    assert desk.position == BEST
-    assert place.hub.status.text == f"Best frame: {BEST}. The model looks at the other frames …"
-    assert place.hub.status.kind == "busy"
-    assert "quality 0.90" in frame_line(desk)
-    desk.go_to(2)
-    assert "quality about 0.30, not looked at yet" in frame_line(desk)
-    assert decision_line(desk) == "Undecided, the model has not looked at this frame yet."
-    desk.go_to(BEST)
-    assert desk.act("accept", lambda work: work.accept(BEST))  # work goes on meanwhile
-    desk.go_to(4)
+def test_the_best_frame_is_shown_while_the_others_are_assessed(workspace: Workspace, model: SlowModel) -> None:
+    controller = workspace.controller
+    assert controller.position == BEST
+    assert workspace.session.status.text.startswith(f"Best frame: {BEST}.")
+    assert workspace.session.status.kind == "busy"
+    assert "quality 0.90" in frame_line(controller)
+    controller.go_to(2)
+    assert "0.30" in frame_line(controller)
+    assert "estimated" in frame_line(controller)
+    not_assessed = label_line(controller)
+    assert "not assessed" in not_assessed
+    controller.go_to(BEST)
+    assert controller.apply("accept", lambda annotation: annotation.accept(BEST))
+    controller.go_to(4)
     model.go.set()
-    settle(place)
-    assert place.hub.status.text == f"Best frame: {BEST}."
-    assert desk.position == 4  # nobody is pulled away
-    assert sorted(desk.work.frames) == [BEST]
-    assert desk.work.sweep.assessment.whole
-    assert sorted(desk.work.sweep.assessment.proposals) == [BEST, BEST + 1]
-    assert decision_line(desk) == "Undecided, nothing proposed."
+    settle(workspace)
+    assert workspace.session.status.text == f"Best frame: {BEST}."
+    assert controller.position == 4  # the current frame stays
+    assert sorted(controller.annotation.frames) == [BEST]
+    assert controller.annotation.sweep.assessment.complete
+    assert sorted(controller.annotation.sweep.assessment.proposals) == [BEST, BEST + 1]
+    assert label_line(controller) not in ("", not_assessed)  # assessed, without a proposal
     assert model.asked == [True, True, False, False]
 
 
 WARNING = "unlike the images that the model learnt from (distance 1.70, limit 1); check that it shows the abdomen"
 
 
-def test_a_best_frame_unlike_the_training_data_is_not_announced_without_saying_so(
-    fake: FakeServer, tmp_path: Path
-) -> None:
+def test_a_best_frame_unlike_the_training_data_has_a_warning(fake: FakeServer, tmp_path: Path) -> None:
     model = SlowModel(fake, tmp_path)
     model.extra = {"expected_dice": 0.62, "distance": 1.7, "unlike_training_data": True, "warning": WARNING}
     model.go.set()
-    place = connected(tmp_path / "work", fake.url)
-    assert place.desk.open("case_a")
-    settle(place)
-    desk = place.desk
-    assert place.hub.status.text == f"Best frame: {BEST}, {WARNING}."
-    assert "quality 0.90 · expected Dice 0.62 · unlike what the model learnt from · best frame" in frame_line(desk)
-    assert measurement_line(desk).endswith(f" – {WARNING}")
-    assert strip_tip(desk, BEST).endswith("expected Dice 0.62, unlike what the model learnt from")
-    desk.go_to(2)
-    assert "expected Dice" not in frame_line(desk)
-    assert "unlike" not in strip_tip(desk, 2)
+    workspace = connected(tmp_path / "work", fake.url)
+    assert workspace.controller.open("case_a")
+    settle(workspace)
+    controller = workspace.controller
+    assert workspace.session.status.text == f"Best frame: {BEST}, {WARNING}."
+    for part in ("0.90", "Dice 0.62", "unlike", "best frame"):
+        assert part in frame_line(controller)
+    assert measurement_line(controller).endswith(f" – {WARNING}")
+    assert "Dice 0.62" in strip_tip(controller, BEST)
+    assert "unlike" in strip_tip(controller, BEST)
+    controller.go_to(2)
+    assert "expected Dice" not in frame_line(controller)
+    assert "unlike" not in strip_tip(controller, 2)
 
 
-def test_without_a_usable_frame_it_is_said_how_many_are_unlike_the_training_data() -> None:
+def test_without_a_usable_frame_the_number_of_frames_unlike_the_training_data_is_shown() -> None:
     none = replace(a_sweep().assessment, best=None, reason="no usable frame: none shows it.")
-    assert none.sentence() == "no usable frame: none shows it."
-    assert replace(none, unlike=frozenset({1, 2})).sentence().endswith("2 frames are unlike what it learnt from.")
+    assert none.message() == "no usable frame: none shows it."
+    unlike = replace(none, out_of_distribution=frozenset({1, 2})).message()
+    assert unlike.startswith(none.message())
+    assert "2 frames" in unlike
 
 
-def test_a_guess_is_a_line_and_not_a_bar(place: Workplace) -> None:
-    picture = draw_strip(place.desk.work, 0, 240)
+def test_estimated_quality_is_a_line_and_not_a_bar(workspace: Workspace) -> None:
+    picture = draw_strip(workspace.controller.annotation, 0, 240)
     columns = columns_of(COUNT, 240)
-    colour = tuple(palette.quality_colours(np.array([0.3]))[0])
+    colour = tuple(display_colours.quality_colours(np.array([0.3]))[0])
     guess, seen = (picture[QUALITY, (columns[frame] + columns[frame + 1]) // 2] for frame in (3, BEST))
     assert (guess == colour).all(axis=1).sum() == 2
-    assert (seen == palette.quality_colours(np.array([0.9]))[0]).all(axis=1).sum() > 30
+    assert (seen == display_colours.quality_colours(np.array([0.9]))[0]).all(axis=1).sum() > 30
 
 
-def test_a_guess_is_no_evidence(place: Workplace) -> None:
-    """Nothing is called gone, and nothing is exported, that the model has not looked at."""
-    work = place.desk.work
-    work.sweep.assessment.quality[3] = 0.0
-    assert not between._unseen(work.sweep, 3)
-    work.sweep.assessment.guessed[3] = False
-    assert between._unseen(work.sweep, 3)
-    assert np.isnan(work.sweep.assessment.seen_quality(4))
-    assert work.sweep.assessment.seen_quality(BEST) == 0.9
+def test_estimated_quality_is_not_used_as_evidence(workspace: Workspace) -> None:
+    """Estimated quality neither ends an interpolation nor is exported."""
+    annotation = workspace.controller.annotation
+    annotation.sweep.assessment.quality[3] = 0.0
+    assert not interpolation._not_found(annotation.sweep, 3)
+    annotation.sweep.assessment.estimated[3] = False
+    assert interpolation._not_found(annotation.sweep, 3)
+    assert np.isnan(annotation.sweep.assessment.assessed_quality(4))
+    assert annotation.sweep.assessment.assessed_quality(BEST) == 0.9
 
 
-def test_closing_the_case_gives_the_second_look_up(place: Workplace, model: SlowModel) -> None:
-    assert place.runner.busy("assess")
-    assert place.desk.close()
+def test_closing_the_case_cancels_the_assessment(workspace: Workspace, model: SlowModel) -> None:
+    assert workspace.runner.busy("assess")
+    assert workspace.controller.close()
     model.go.set()
-    settle(place)
-    assert place.desk.work is None
+    settle(workspace)
+    assert workspace.controller.annotation is None
 
 
-def test_a_case_that_was_assessed_before_is_whole_at_once(server: Server, tmp_path: Path) -> None:
-    """On a real server: what was looked at whole answers the search, and nothing is asked again."""
+def test_a_case_that_was_assessed_before_is_complete_at_once(server: Server, tmp_path: Path) -> None:
+    """On a real server, a complete assessment answers the search with one request."""
     opened(connected(tmp_path / "one", server.url, tag="first"), CASES[0])
-    place = connected(tmp_path / "two", server.url, tag="second")
+    workspace = connected(tmp_path / "two", server.url, tag="second")
     asked: list[bool] = []
-    client = place.hub.client
+    client = workspace.session.client
     assess = client.assess
     client.assess = lambda *args, search=False, **kwargs: (
         asked.append(search),
         assess(*args, search=search, **kwargs),
     )[1]
-    work: CaseWork = opened(place, CASES[0])
-    assert work.sweep.assessment.whole
+    annotation: CaseAnnotation = opened(workspace, CASES[0])
+    assert annotation.sweep.assessment.complete
     assert asked == [True]

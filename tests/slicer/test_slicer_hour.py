@@ -1,4 +1,4 @@
-"""An annotator's hour against a real server with the demo model: the whole way in one test, in the real window."""
+"""An annotator's session in the window against a real server with the demo model, in one test."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pytest.importorskip(
 )
 pytest.importorskip("PySide6", reason="PySide6 cannot be imported: pip install -e '.[dev]'", exc_type=ImportError)
 
-from workplaces import settle, wait_for
+from workspaces import settle, wait_for
 
 FIRST_HALF = """
     import sys, time
@@ -28,20 +28,20 @@ FIRST_HALF = """
     from pathlib import Path
     from test_slicer_hour import begin, open_case, stroke
     module = begin(Path({folder!r}), {url!r})
-    work = open_case(module, {case!r})
-    run, desk = module.panel.actions.run, module.logic.place.desk
-    best = work.sweep.assessment.best
-    assert desk.position == best, "the desk opens at the best frame"
+    annotation = open_case(module, {case!r})
+    run, controller = module.panel.actions.run, module.logic.workspace.controller
+    best = annotation.sweep.assessment.best
+    assert controller.position == best, "the case opens at the best frame"
     run("accept"); run("optimal")
-    others = [frame for frame in sorted(work.sweep.assessment.proposals) if frame != best]
-    desk.go_to(others[0])
+    others = [frame for frame in sorted(annotation.sweep.assessment.proposals) if frame != best]
+    controller.go_to(others[0])
     run("accept")
-    stroke(module, work.proposal(others[0]).mask.full()[::-1].copy())   # corrected
+    stroke(module, annotation.proposal(others[0]).mask.full()[::-1].copy())   # corrected
     for frame in (1, 2, 3):
-        desk.go_to(frame); run("empty")
+        controller.go_to(frame); run("empty")
     run("undo")
-    for _ in range(work.sweep.count):
-        run("next")                                                   # scrolls to the end: decides nothing
+    for _ in range(annotation.sweep.count):
+        run("next")                                                   # scrolls to the end: labels nothing
     print("ready", best, others[0], flush=True)
     time.sleep(600)
 """
@@ -60,31 +60,31 @@ def begin(folder: Path, url: str):
     module.setup()
     fake.window.show()
     module.enter()
-    module.kept = (mrml, fake)
+    module.references = (mrml, fake)
     module.ui.addressEdit.setText(url)
     module.ui.raterEdit.setText("anna")
     module.ui.tagEdit.setText("hour")
     module.panel.connect_server()
-    settle(module.logic.place)
-    assert module.logic.place.hub.online, module.logic.place.hub.status
+    settle(module.logic.workspace)
+    assert module.logic.workspace.session.online, module.logic.workspace.session.status
     return module
 
 
 def open_case(module, case: str):
-    """Double-click a case in the list, wait until the model has looked at it."""
+    """Double-click a case in the list and wait for its assessment."""
     table = module.ui.caseTable
     rows = [row for row in range(table.rowCount()) if table.item(row, 0).text() == case]
     table.cellDoubleClicked.emit(rows[0], 0)
-    place = module.logic.place
-    settle(place)
-    work = place.desk.work
-    assert work is not None, place.hub.status
-    assert (work.sweep.case, work.sweep.assessment is not None) == (case, True)
-    return work
+    workspace = module.logic.workspace
+    settle(workspace)
+    annotation = workspace.controller.annotation
+    assert annotation is not None, workspace.session.status
+    assert (annotation.sweep.case, annotation.sweep.assessment is not None) == (case, True)
+    return annotation
 
 
 def stroke(module, mask: np.ndarray) -> None:
-    """What the Segment Editor does at the end of a stroke, and the timer after it."""
+    """A stroke of the Segment Editor, and the timer after it."""
     import slicer
 
     overlay, logic = module.logic.scene.overlay, slicer.vtkSlicerSegmentationsModuleLogic
@@ -100,32 +100,32 @@ def test_an_annotators_hour(server: Server, tmp_path: Path) -> None:
     )
     with open(tmp_path / "first.log", "w") as log:
         process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=log, text=True)
-    told = process.stdout.readline().split()
-    assert told[:1] == ["ready"], (tmp_path / "first.log").read_text()[-3000:]
-    best, other = int(told[1]), int(told[2])
+    output = process.stdout.readline().split()
+    assert output[:1] == ["ready"], (tmp_path / "first.log").read_text()[-3000:]
+    best, other = int(output[1]), int(output[2])
     os.kill(process.pid, signal.SIGKILL)  # Slicer crashes
     process.wait()
 
     module = begin(tmp_path, server.url)
-    place, ui, run = module.logic.place, module.ui, module.panel.actions.run
-    work = open_case(module, CASES[0])
-    assert work.frames == {}
+    workspace, ui, run = module.logic.workspace, module.ui, module.panel.actions.run
+    annotation = open_case(module, CASES[0])
+    assert annotation.frames == {}
     assert ui.resumeFrame.isVisibleTo(ui.resumeFrame.parentWidget())
     ui.resumeButton.click()
-    assert {number: frame.state for number, frame in work.frames.items()} == {
+    assert {number: frame.state for number, frame in annotation.frames.items()} == {
         best: "annotated",
         other: "annotated",
         1: "empty",
         2: "empty",
     }  # the third was undone
-    corrected = work.sweep.assessment.proposals[other].mask.full()[::-1]
-    assert np.array_equal(work.masks()[other].full(), corrected)
-    place.desk.go_to(best)
+    corrected = annotation.sweep.assessment.proposals[other].mask.full()[::-1]
+    assert np.array_equal(annotation.masks()[other].full(), corrected)
+    workspace.controller.go_to(best)
     assert float(ui.measureLabel.text().split()[1]) > 100  # mm, the phantom's
     assert "(proposed)" not in ui.measureLabel.text()
 
     run("submit")
-    settle(place)
+    settle(workspace)
     assert "version 1" in ui.statusLabel.text()
     record = server.raw("GET", f"/datastore/label/info?label={CASES[0]}&tag=hour").json()["frame_record"]
     assert {int(key): value["state"] for key, value in record["frames"].items()} == {
@@ -135,33 +135,35 @@ def test_an_annotators_hour(server: Server, tmp_path: Path) -> None:
         2: "empty",
     }
     assert record["frames"][str(best)]["plane"] == "optimal"
-    assert not place.journals.path(CASES[0], "hour").exists()
-    row = place.worklist.row(CASES[0])
+    assert not workspace.journals.path(CASES[0], "hour").exists()
+    row = workspace.worklist.row(CASES[0])
     assert (row.state, row.annotated, row.empty) == ("submitted", 2, 2)
 
-    said = []
-    place.hub.listen(lambda topic: said.append(place.hub.status) if topic == "status" else None)
+    messages = []
+    workspace.session.add_listener(
+        lambda topic: messages.append(workspace.session.status) if topic == "status" else None
+    )
     index = server.raw("GET", "/datastore/?output=all").json()["objects"]
-    final = [case for case, told in index.items() if "final" in told["labels"]]  # of other tests on this server
+    final = [case for case, output in index.items() if "final" in output["labels"]]
     run("train")
-    settle(place)
-    started = any(status.text == "Training was started." for status in said)
-    refused = [status.text for status in said if status.kind == "problem"]
-    assert started != bool(refused), said
-    assert final or "no frame is confirmed" in refused[0], said  # a sentence, and work goes on
+    settle(workspace)
+    started = any(status.text == "Training started." for status in messages)
+    refused = [status.text for status in messages if status.kind == "problem"]
+    assert started != bool(refused), messages
+    assert final or "no frame is confirmed" in refused[0], messages  # a sentence, and work goes on
     if started:
-        assert place.learning.stop()
-        settle(place)
-    assert json.dumps(work.record()) == json.dumps(place.desk.work.record())
+        assert workspace.training.stop()
+        settle(workspace)
+    assert json.dumps(annotation.record()) == json.dumps(workspace.controller.annotation.record())
 
     run("nextCase")
-    wait_for(place, lambda: place.hub.status.text != "")
-    settle(place)
-    work = open_case(module, CASES[1])
+    wait_for(workspace, lambda: workspace.session.status.text != "")
+    settle(workspace)
+    annotation = open_case(module, CASES[1])
     run("best")
     run("accept")
     run("copyNext")
     run("submit")
-    settle(place)
-    assert place.worklist.row(CASES[1]).version == 1, place.hub.status
+    settle(workspace)
+    assert workspace.worklist.row(CASES[1]).version == 1, workspace.session.status
     module.cleanup()

@@ -1,36 +1,37 @@
-"""The journal: whole or not at all, never in the way, never lost."""
+"""Journals: written atomically, read back, never lost."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import os
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from FetalIQALib.casework import CaseWork
-from FetalIQALib.failures import Failure, FileFailure
-from FetalIQALib.journal import Journals, Kept, read_journal
-from FetalIQALib.masks import Mask
+from FetalIQALib.case_annotation import CaseAnnotation
+from FetalIQALib.client_errors import FetalIQAError, FileError
+from FetalIQALib.frame_masks import Mask
+from FetalIQALib.journal import Journals, SavedWork, read_journal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from workplaces import a_sweep, ellipse_mask
+from workspaces import a_sweep, ellipse_mask
 
 
 @pytest.fixture
-def kept() -> Kept:
-    work = CaseWork(a_sweep(), "anna")
-    work.accept(15)
-    work.mark_empty(3)
-    work.correct(9, ellipse_mask())
-    work.interpolate(12)
-    return Kept("case_a", "final", "anna", "f" * 64, 2, 15, work.frames, ("token",))
+def kept() -> SavedWork:
+    annotation = CaseAnnotation(a_sweep(), "anna")
+    annotation.accept(15)
+    annotation.mark_empty(3)
+    annotation.correct(9, ellipse_mask())
+    annotation.interpolate(12)
+    return SavedWork("case_a", "final", "anna", "f" * 64, 2, 15, annotation.frames, ("token",))
 
 
-def test_what_is_kept_comes_back(tmp_path: Path, kept: Kept) -> None:
+def test_saved_work_is_read_back(tmp_path: Path, kept: SavedWork) -> None:
     path = Journals(tmp_path, "http://one").write(kept)
     found = read_journal(path, 30)
     assert dict(found.frames) == dict(kept.frames)
@@ -38,7 +39,7 @@ def test_what_is_kept_comes_back(tmp_path: Path, kept: Kept) -> None:
     assert [file.name for file in path.parent.iterdir()] == [path.name]
 
 
-def test_sessions_servers_and_labels_do_not_mix(tmp_path: Path, kept: Kept) -> None:
+def test_instances_servers_and_labels_do_not_mix(tmp_path: Path, kept: SavedWork) -> None:
     one, two, other = (
         Journals(tmp_path, "http://one"),
         Journals(tmp_path, "http://one"),
@@ -53,21 +54,21 @@ def test_sessions_servers_and_labels_do_not_mix(tmp_path: Path, kept: Kept) -> N
     assert [found.in_use for found in two.find("case_a", "final")] == [False]
     assert two.find("case_a", "anna") == two.find("case", "final") == other.find("case_a", "final") == []
     assert two.cases("final", "anna") == ["case_a"]
-    two.put_aside(path)
+    two.archive(path)
     assert two.find("case_a", "final") == []
-    assert [file.read_bytes()[:1] for file in (path.parent / "aside").iterdir()] == [b"{"]
+    assert [file.read_bytes()[:1] for file in (path.parent / "archived").iterdir()] == [b"{"]
 
 
 @pytest.mark.parametrize("name", ["../evil", "a/b", "", "a\nb", "..", "a" * 300])
-def test_no_name_leads_out_of_the_folder(tmp_path: Path, kept: Kept, name: str) -> None:
+def test_names_with_path_parts_are_refused(tmp_path: Path, kept: SavedWork, name: str) -> None:
     for bad in (replace(kept, case=name), replace(kept, tag=name)):
-        with pytest.raises(Failure):
+        with pytest.raises(FetalIQAError):
             Journals(tmp_path / "journals", "http://one").write(bad)
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("case", ["größe", "孕妇 (2)", "a:b*c?", "a~final~b", "CON", "x" * 200, "A"])
-def test_work_on_a_case_of_any_name_is_kept_and_found_again(tmp_path: Path, kept: Kept, case: str) -> None:
+def test_work_on_a_case_of_any_name_is_saved_and_found(tmp_path: Path, kept: SavedWork, case: str) -> None:
     one, two = Journals(tmp_path, "http://one"), Journals(tmp_path, "http://one")
     path = one.write(replace(kept, case=case))
     assert read_journal(path, 30).case == case
@@ -79,7 +80,7 @@ def test_work_on_a_case_of_any_name_is_kept_and_found_again(tmp_path: Path, kept
 
 
 def test_cases_whose_names_differ_in_case_or_form_only_have_journals_of_their_own(
-    tmp_path: Path, kept: Kept
+    tmp_path: Path, kept: SavedWork
 ) -> None:
     journals = Journals(tmp_path, "http://one")
     cases = ["case_a", "CASE_A", "gr\u00f6\u00dfe", "gro\u0308\u00dfe"]
@@ -88,7 +89,9 @@ def test_cases_whose_names_differ_in_case_or_form_only_have_journals_of_their_ow
     assert Journals(tmp_path, "http://one").cases("final", "anna") == sorted(cases)
 
 
-def test_work_that_an_earlier_module_kept_under_a_name_in_capitals_is_found(tmp_path: Path, kept: Kept) -> None:
+def test_work_that_an_earlier_module_kept_under_a_name_in_capitals_is_found(
+    tmp_path: Path, kept: SavedWork
+) -> None:
     journals = Journals(tmp_path, "http://one")
     path = journals.write(replace(kept, case="Case_A"))
     earlier = path.with_name("Case_A~final~0123abcd.journal.json")
@@ -96,8 +99,8 @@ def test_work_that_an_earlier_module_kept_under_a_name_in_capitals_is_found(tmp_
     assert [found.path for found in journals.find("Case_A", "final")] == [earlier]
 
 
-def test_a_full_disk_keeps_the_journal_of_before(
-    tmp_path: Path, kept: Kept, monkeypatch: pytest.MonkeyPatch
+def test_a_full_disk_keeps_the_previous_journal(
+    tmp_path: Path, kept: SavedWork, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     journals = Journals(tmp_path, "http://one")
     path = journals.write(kept)
@@ -107,7 +110,7 @@ def test_a_full_disk_keeps_the_journal_of_before(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(FileFailure, match=r"No space left.*submit it now"):
+    with pytest.raises(FileError, match="No space left"):
         journals.write(replace(kept, frames={}))
     assert path.read_bytes() == before
     assert len(list(path.parent.iterdir())) == 1
@@ -115,18 +118,20 @@ def test_a_full_disk_keeps_the_journal_of_before(
 
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
-def test_damage_is_a_sentence_and_the_file_stays(
+def test_a_damaged_journal_is_an_error_and_stays(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
     folder = tmp_path_factory.mktemp("damaged")
-    work = CaseWork(a_sweep(), "anna")
-    work.accept(15)
-    path = Journals(folder, "http://one").write(Kept("case_a", "final", "anna", "f", 0, 15, work.frames))
-    whole = path.read_bytes()
-    cut = data.draw(st.integers(0, len(whole) - 1))
-    damaged = data.draw(st.sampled_from([whole[:cut], whole[:cut] + b"\xff" + whole[cut + 1 :]]))
+    annotation = CaseAnnotation(a_sweep(), "anna")
+    annotation.accept(15)
+    path = Journals(folder, "http://one").write(
+        SavedWork("case_a", "final", "anna", "f", 0, 15, annotation.frames)
+    )
+    complete = path.read_bytes()
+    cut = data.draw(st.integers(0, len(complete) - 1))
+    damaged = data.draw(st.sampled_from([complete[:cut], complete[:cut] + b"\xff" + complete[cut + 1 :]]))
     path.write_bytes(damaged)
-    with contextlib.suppress(FileFailure):  # anything else that it raises fails the test
+    with contextlib.suppress(FileError):  # anything else that it raises fails the test
         assert read_journal(path, 30).frames.keys() <= set(range(30))
     assert path.read_bytes() == damaged
 
@@ -142,15 +147,15 @@ def test_damage_is_a_sentence_and_the_file_stays(
         {"based_on": None},
     ],
 )
-def test_a_journal_that_contradicts_itself_is_not_used(tmp_path: Path, kept: Kept, change: dict) -> None:
+def test_an_inconsistent_journal_is_not_used(tmp_path: Path, kept: SavedWork, change: dict) -> None:
     path = Journals(tmp_path, "http://one").write(kept)
     path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
-    with pytest.raises(FileFailure, match="cannot be read"):
+    with pytest.raises(FileError, match=re.escape(str(path))):
         read_journal(path, 30)
 
 
 @given(arrays(np.uint8, st.tuples(st.integers(1, 12), st.integers(1, 12)), elements=st.integers(0, 1)))
-def test_a_mask_survives_its_text(array: np.ndarray) -> None:
+def test_a_mask_is_read_back_from_its_text(array: np.ndarray) -> None:
     mask = Mask.of(array)
     if mask is None:
         assert not array.any()

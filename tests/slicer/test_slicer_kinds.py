@@ -12,8 +12,8 @@ import pytest
 import SimpleITK as sitk
 from app_harness import Server
 from dicom_files import a_dataset, a_region, saved
-from FetalIQALib.outline import Ellipse
-from workplaces import connected, opened, settle
+from FetalIQALib.ellipse_measurement import Ellipse
+from workspaces import connected, opened, settle
 
 from fetaliqa.labels import LabelStore
 from fetaliqa.sweep import read_masks, read_sweep
@@ -73,22 +73,22 @@ def wait_for(what, seconds: float = 60) -> None:
 def test_a_study_of_any_kind_is_opened_measured_and_labelled(
     server: Server, studies: Path, tmp_path: Path, case: str
 ) -> None:
-    place = connected(tmp_path, server.url, tag="kinds")
-    work = opened(place, case)
+    workspace = connected(tmp_path, server.url, tag="kinds")
+    annotation = opened(workspace, case)
     sweep = read_sweep(studies / f"{case}{KINDS[case]}")
-    assert np.array_equal(work.sweep.stack.frames, sweep.frames)
-    assert work.sweep.stack.spacing_mm == pytest.approx((ROW, COLUMN)), "before the model has answered"
-    assert work.sweep.spacing_mm == pytest.approx((ROW, COLUMN))
+    assert np.array_equal(annotation.sweep.stack.frames, sweep.frames)
+    assert annotation.sweep.stack.spacing_mm == pytest.approx((ROW, COLUMN)), "before the model has answered"
+    assert annotation.sweep.spacing_mm == pytest.approx((ROW, COLUMN))
 
     drawn = Ellipse(40, 30, 20, 14, 0.0).draw(SHAPE[1:])
-    assert place.desk.drawn(2, drawn, "draw")
+    assert workspace.controller.draw_mask(2, drawn, "draw")
     a, b = 20 * COLUMN, 14 * ROW
     ramanujan = np.pi * (3 * (a + b) - np.sqrt((3 * a + b) * (a + 3 * b)))
-    assert place.desk.measurement(2).circumference_mm == pytest.approx(ramanujan, rel=0.02)
+    assert workspace.controller.measurement(2).circumference_mm == pytest.approx(ramanujan, rel=0.02)
 
-    assert place.desk.submit()
-    settle(place)
-    assert not work.unsaved, place.hub.status
+    assert workspace.controller.submit()
+    settle(workspace)
+    assert not annotation.unsaved, workspace.session.status
     version = LabelStore(server.studies / "label-versions").current(case, "kinds")
     assert version.record.known() == [2]
     stored = read_masks(version.mask, sweep)  # on the server's own grid, to the last digit

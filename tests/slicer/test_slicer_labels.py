@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import SimpleITK as sitk
-from FetalIQALib.decisions import ANNOTATED, frames_of, record_of
-from FetalIQALib.images import read_masks
-from FetalIQALib.learning import Training
+from FetalIQALib.frame_annotations import ANNOTATED, frame_record, parse_frames
+from FetalIQALib.image_files import read_masks
+from FetalIQALib.model_training import TrainingStatus
 
 from fetaliqa.labels import parse_record
 
@@ -27,10 +27,10 @@ def test_a_grade_told_by_the_mask_alone_is_kept(tmp_path: Path) -> None:
         {},
         {"frames": {str(frame): {"state": ANNOTATED, "plane": None} for frame in range(3)}},
     ):
-        found = frames_of(record, masks, 4)
+        found = parse_frames(record, masks, 4)
         assert [found[frame].plane for frame in range(3)] == [None, "suboptimal", None]
     told = {"frames": {str(frame): {"state": ANNOTATED, "plane": "optimal"} for frame in range(3)}}
-    assert frames_of(told, masks, 4)[1].plane == "optimal", "the record says otherwise"
+    assert parse_frames(told, masks, 4)[1].plane == "optimal", "the record says otherwise"
 
 
 def test_a_time_in_seconds_comes_back_as_the_server_takes_it(tmp_path: Path) -> None:
@@ -46,9 +46,12 @@ def test_a_time_in_seconds_comes_back_as_the_server_takes_it(tmp_path: Path) -> 
         written: written,
     }
     for time, taken in expected.items():
-        frames = frames_of({"frames": {"0": {"state": ANNOTATED, "time": time}}}, masks, 2)
-        assert parse_record(record_of(frames), "label", 2).frames[0].time == taken
+        frames = parse_frames({"frames": {"0": {"state": ANNOTATED, "time": time}}}, masks, 2)
+        assert parse_record(frame_record(frames), "label", 2).frames[0].time == taken
 
 
 def test_why_a_training_failed_is_said() -> None:
-    assert "disk full" in Training(state="failed", error="disk full", verdict="candidate 1: published").sentence()
+    assert (
+        "disk full"
+        in TrainingStatus(state="failed", error="disk full", verdict="candidate 1: published").message()
+    )

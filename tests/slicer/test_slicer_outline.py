@@ -6,8 +6,8 @@ import time
 
 import numpy as np
 import pytest
-from FetalIQALib.outline import BORDER_PX, Ellipse, components, main_part, measure
-from FetalIQALib.sector import field_of_view, free_of_border
+from FetalIQALib.ellipse_measurement import BORDER_PX, Ellipse, components, main_part, measure
+from FetalIQALib.field_of_view import erode_field, field_of_view
 
 from fetaliqa.measure import fit_outline
 from fetaliqa.measure.field_of_view import field_of_view as library_field
@@ -24,7 +24,7 @@ def test_sample_cases_measure_as_the_library_says(sample_data) -> None:
         theirs = library_field(sweep.frames)
         assert np.count_nonzero(field & (theirs > 0)) / np.count_nonzero(field | (theirs > 0)) > 0.97
         for frame in np.flatnonzero(masks.any(axis=(1, 2))):
-            ours = measure(masks[frame], sweep.spacing, free_of_border(field, BORDER_PX))
+            ours = measure(masks[frame], sweep.spacing, erode_field(field, BORDER_PX))
             expected = fit_outline(masks[frame], sweep.spacing, theirs)
             assert ours.circumference_mm == pytest.approx(expected.circumference_mm, rel=5e-4)
             compared += 1
@@ -52,7 +52,7 @@ def test_a_cut_outline_is_judged_as_the_library_judges_it(cut: int) -> None:
     field = np.ones((300, 400), np.uint8)
     field[:, : 100 + cut] = 0
     mask = Ellipse(200, 150, 100, 80, 0.5).draw((300, 400)) & field
-    ours = measure(mask, (0.3, 0.3), free_of_border(field > 0, BORDER_PX))
+    ours = measure(mask, (0.3, 0.3), erode_field(field > 0, BORDER_PX))
     expected = fit_outline(mask, (0.3, 0.3), field)
     if expected.circumference_mm is None:
         assert ours.circumference_mm is None
@@ -68,9 +68,9 @@ def test_what_is_no_ellipse_is_not_measured() -> None:
     dot = np.zeros((50, 50))
     dot[5, 5] = 1
     assert measure(dot, (1, 1)).circumference_mm is None
-    found = measure(Ellipse(30, 30, 15, 12, 0).draw((60, 60)), None)
-    assert (found.circumference_mm, found.absent) == (None, "the file has no pixel spacing")
-    assert found.ellipse is not None
+    measurement = measure(Ellipse(30, 30, 15, 12, 0).draw((60, 60)), None)
+    assert (measurement.circumference_mm, measurement.absent) == (None, "the file has no pixel spacing")
+    assert measurement.ellipse is not None
 
 
 @pytest.mark.parametrize("seed", range(15))
@@ -86,34 +86,38 @@ def test_parts_and_holes_are_the_librarys(seed: int) -> None:
 
 def test_measuring_a_full_size_frame_is_fast_enough_to_be_live() -> None:
     mask = Ellipse(370, 280, 170, 140, 0.5).draw((562, 744))
-    free = np.ones(mask.shape, bool)
-    measure(mask, (0.28, 0.28), free)
+    measurable = np.ones(mask.shape, bool)
+    measure(mask, (0.28, 0.28), measurable)
     started = time.process_time()
     for _ in range(10):
-        measure(mask, (0.28, 0.28), free)
+        measure(mask, (0.28, 0.28), measurable)
     assert (time.process_time() - started) / 10 < 0.1  # measured: 0.01 s; a tenth would be felt
 
 
-def test_the_server_s_warning_stands_beside_the_circumference() -> None:
+def test_the_servers_warning_is_shown_with_the_circumference() -> None:
     from types import SimpleNamespace
 
-    from FetalIQALib.describing import measurement_line
-    from FetalIQALib.sweep import _measured
+    from FetalIQALib.panel_text import measurement_line
+    from FetalIQALib.sweep_data import _measured
 
     ellipse = {"center_x": 50.0, "center_y": 40.0, "semi_major": 30.0, "semi_minor": 20.0, "angle_deg": 0.0}
-    told = {"ellipse": ellipse, "circumference_mm": 137.8, "warning": "quality 0.66 is low; check the outline"}
-    found = _measured(told)
-    work = SimpleNamespace(frame=lambda _: SimpleNamespace(mask=None))
-    desk = SimpleNamespace(work=work, position=3, measurement=lambda _: found)
-    assert measurement_line(desk) == "AC 137.8 mm (proposed) – quality 0.66 is low; check the outline"
+    record = {"ellipse": ellipse, "circumference_mm": 137.8, "warning": "quality 0.66 is low; check the outline"}
+    measurement = _measured(record)
+    annotation = SimpleNamespace(frame=lambda _: SimpleNamespace(mask=None))
+    controller = SimpleNamespace(annotation=annotation, position=3, measurement=lambda _: measurement)
+    assert measurement_line(controller) == "AC 137.8 mm (proposed) – quality 0.66 is low; check the outline"
 
 
-def test_a_warning_stands_without_a_circumference_too() -> None:
+def test_the_warning_is_shown_without_a_circumference() -> None:
     from types import SimpleNamespace
 
-    from FetalIQALib.describing import measurement_line
-    from FetalIQALib.sweep import _measured
+    from FetalIQALib.panel_text import measurement_line
+    from FetalIQALib.sweep_data import _measured
 
-    told = {"circumference_mm": None, "circumference_absent": "the file has no pixel spacing", "warning": "unlike"}
-    desk = SimpleNamespace(work=SimpleNamespace(), position=3, measurement=lambda _: _measured(told))
-    assert measurement_line(desk) == "AC – the file has no pixel spacing – unlike"
+    record = {
+        "circumference_mm": None,
+        "circumference_absent": "the file has no pixel spacing",
+        "warning": "unlike",
+    }
+    controller = SimpleNamespace(annotation=SimpleNamespace(), position=3, measurement=lambda _: _measured(record))
+    assert measurement_line(controller) == "AC – the file has no pixel spacing – unlike"

@@ -90,12 +90,12 @@ def test_a_label_takes_the_segment_of_the_anatomy_or_says_why_not(tmp_path: Path
     apart = {"placenta": a_mask(20), "abdomen": a_mask(4)}
     path = written_by_slicer(tmp_path / "any name.nrrd", apart, cropped=True)
     assert is_segmentation(path)
-    found = read_received(path, "label", sweep, ABDOMEN)
-    assert np.array_equal(found.masks, apart["abdomen"])
-    assert (found.as_sent, found.left_out) == (False, ("placenta",))
+    received = read_received(path, "label", sweep, ABDOMEN)
+    assert np.array_equal(received.masks, apart["abdomen"])
+    assert (received.as_sent, received.left_out) == (False, ("placenta",))
     graded = {"abdomen": a_mask(4), "abdomen suboptimal": np.roll(a_mask(20), 1, 0)}
-    found = read_received(written_by_slicer(path, graded), "label", sweep, ABDOMEN)
-    assert np.array_equal(found.masks, graded["abdomen"] + 2 * graded["abdomen suboptimal"])
+    received = read_received(written_by_slicer(path, graded), "label", sweep, ABDOMEN)
+    assert np.array_equal(received.masks, graded["abdomen"] + 2 * graded["abdomen suboptimal"])
     only = read_received(written_by_slicer(path, {"Segment_1": a_mask(4)}), "label", sweep, ABDOMEN)
     assert np.array_equal(only.masks, a_mask(4))
     for masks, problem in (
@@ -130,9 +130,9 @@ def test_a_label_lies_on_the_images_grid_whatever_its_file_says(tmp_path: Path, 
     image = sitk.GetImageFromArray(a_mask(4) * 255)  # spacing 1, origin 0
     for name in ("label.mha", "label.nii.gz", "label.nrrd", "label.nii"):
         sitk.WriteImage(image, str(tmp_path / name))
-        found = read_received(tmp_path / name, name, sweep, ABDOMEN)
-        assert np.array_equal(found.masks, a_mask(4)), name
-        assert not found.as_sent
+        received = read_received(tmp_path / name, name, sweep, ABDOMEN)
+        assert np.array_equal(received.masks, a_mask(4)), name
+        assert not received.as_sent
     image.SetDirection((1, 0, 0, 0, -1, 0, 0, 0, 1))
     for name in ("label.mha", "label.nii.gz", "label.nrrd"):
         sitk.WriteImage(image, str(tmp_path / name))
@@ -174,5 +174,7 @@ def test_values_are_understood_by_the_classes_told_with_them(
         with pytest.raises(LabelError):
             read_received(tmp_path / "label.nii.gz", "label", sweep, ABDOMEN, classes)
     else:
-        found = read_received(tmp_path / "label.nii.gz", "label", sweep, ABDOMEN, classes)
-        assert np.array_equal(found.masks, a_mask(4) * np.uint8(expected[0]) + a_mask(20) * np.uint8(expected[1]))
+        received = read_received(tmp_path / "label.nii.gz", "label", sweep, ABDOMEN, classes)
+        assert np.array_equal(
+            received.masks, a_mask(4) * np.uint8(expected[0]) + a_mask(20) * np.uint8(expected[1])
+        )

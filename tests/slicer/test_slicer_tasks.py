@@ -1,12 +1,12 @@
-"""Work in threads: one of a kind, results only where they are asked for, and nothing of what was given up."""
+"""The task runner: one task of a kind, results in the calling thread, none of canceled tasks."""
 
 from __future__ import annotations
 
 import threading
 import time
 
-from FetalIQALib.failures import NotPossible
-from FetalIQALib.tasks import TaskRunner
+from FetalIQALib.client_errors import InvalidAction
+from FetalIQALib.task_runner import TaskRunner
 
 
 def pump(runner: TaskRunner, count: int) -> None:
@@ -17,7 +17,7 @@ def pump(runner: TaskRunner, count: int) -> None:
     assert not count
 
 
-def test_results_come_in_the_thread_that_pumps_and_only_then() -> None:
+def test_results_are_delivered_in_the_thread_that_pumps() -> None:
     runner, seen = TaskRunner(), []
     assert runner.start("a", lambda cancel: threading.current_thread(), seen.append, seen.append)
     time.sleep(0.1)
@@ -28,7 +28,7 @@ def test_results_come_in_the_thread_that_pumps_and_only_then() -> None:
     assert not runner.busy()
 
 
-def test_one_of_a_kind_at_a_time_and_kinds_beside_each_other() -> None:
+def test_one_task_of_a_kind_runs_at_a_time() -> None:
     runner, seen, gate = TaskRunner(), [], threading.Event()
     assert runner.start("a", lambda cancel: gate.wait(10), seen.append, seen.append)
     assert not runner.start("a", lambda cancel: "second", seen.append, seen.append)
@@ -40,7 +40,7 @@ def test_one_of_a_kind_at_a_time_and_kinds_beside_each_other() -> None:
     assert seen == ["other", True]
 
 
-def test_what_was_given_up_is_never_delivered_however_late_it_comes() -> None:
+def test_results_of_canceled_tasks_are_never_delivered() -> None:
     runner, seen, gate = TaskRunner(), [], threading.Event()
 
     def stubborn(cancel: threading.Event) -> str:
@@ -59,11 +59,11 @@ def test_what_was_given_up_is_never_delivered_however_late_it_comes() -> None:
     assert seen == ["new"]
 
 
-def test_a_failure_is_handed_over_and_a_callback_that_fails_takes_no_other_with_it() -> None:
+def test_errors_are_delivered_and_a_failing_callback_affects_no_other() -> None:
     runner, seen = TaskRunner(), []
 
     def refuse(cancel: threading.Event) -> None:
-        raise NotPossible("no")
+        raise InvalidAction("no")
 
     def broken(result: object) -> None:
         raise RuntimeError("in a callback")

@@ -19,25 +19,26 @@ pytest.importorskip(
 pytest.importorskip("PySide6", reason="PySide6 cannot be imported: pip install -e '.[dev]'", exc_type=ImportError)
 
 import vtk
-from FetalIQALib.actions import EDITOR_KEYS, all_actions
-from FetalIQALib.casework import CaseWork
-from FetalIQALib.decisions import ANNOTATED, EMPTY
-from FetalIQALib.journal import Found, Journals
-from FetalIQALib.masks import Mask
-from FetalIQALib.replies import ServerInfo
-from FetalIQALib.strip import columns_of
-from FetalIQALib.submitting import Conflicting
-from FetalIQALib.worklist import Row
+from FetalIQALib.case_annotation import CaseAnnotation
+from FetalIQALib.client_errors import InvalidAction
+from FetalIQALib.frame_annotations import ANNOTATED, EMPTY
+from FetalIQALib.frame_masks import Mask
+from FetalIQALib.journal import JournalFile, Journals
+from FetalIQALib.label_submission import ConflictingVersion
+from FetalIQALib.quality_strip import columns_of
+from FetalIQALib.server_responses import ServerInfo
+from FetalIQALib.user_actions import EDITOR_KEYS, all_actions
+from FetalIQALib.worklist import WorklistRow
 from PySide6.QtCore import QPoint, Qt
 from PySide6.QtGui import QKeySequence
 from PySide6.QtTest import QTest
 from slice_view import Mrml
-from stand_ins import FakeSlicer
-from workplaces import a_sweep, ellipse_mask, settle
+from stand_ins import FakeSlicer, segment_editor_shortcuts
+from workspaces import a_sweep, ellipse_mask, settle
 
 
 class Window:
-    """The module's window with a case on the desk, no server."""
+    """The module's window with an open case, no server."""
 
     def __init__(self, folder: Path) -> None:
         self.mrml = Mrml()
@@ -50,20 +51,20 @@ class Window:
         self.fake.window.show()
         assert QTest.qWaitForWindowActive(self.fake.window, 5000)
         self.module.enter()
-        self.place = self.module.logic.place
-        self.place.journals = Journals(folder, "http://none")
+        self.workspace = self.module.logic.workspace
+        self.workspace.journals = Journals(folder, "http://none")
         self.ui = self.module.ui
         self.put(a_sweep())
 
     def put(self, sweep: Any) -> None:
-        self.place.desk.work = CaseWork(sweep, "anna")
-        self.place.desk.position = 15
-        self.place.hub.tell("case")
+        self.workspace.controller.annotation = CaseAnnotation(sweep, "anna")
+        self.workspace.controller.position = 15
+        self.workspace.session.notify("case")
         self.fake.process()
 
     @property
-    def work(self) -> CaseWork:
-        return self.place.desk.work
+    def annotation(self) -> CaseAnnotation:
+        return self.workspace.controller.annotation
 
     def press(self, key: str) -> None:
         """A key, as the user presses it, in the main window."""
@@ -85,40 +86,40 @@ def window(tmp_path: Path) -> Iterator[Window]:
     made.fake.process()
 
 
-def test_keys_decide(window: Window) -> None:
+def test_keys_label(window: Window) -> None:
     window.press("D")
-    assert window.work.frame(15).state == ANNOTATED
+    assert window.annotation.frame(15).state == ANNOTATED
     window.press("O")
-    assert window.work.frame(15).plane == "optimal"
+    assert window.annotation.frame(15).plane == "optimal"
     window.press("C")
-    assert (window.place.desk.position, window.work.frame(16).state) == (16, ANNOTATED)
-    window.press(".")
+    assert (window.workspace.controller.position, window.annotation.frame(16).state) == (16, ANNOTATED)
+    window.press("PgDown")
     window.press("E")
-    assert (window.place.desk.position, window.work.frame(17).state) == (17, EMPTY)
+    assert (window.workspace.controller.position, window.annotation.frame(17).state) == (17, EMPTY)
     window.press("U")
-    assert window.work.frame(17).state == "untouched"
+    assert window.annotation.frame(17).state == "untouched"
     window.press("U")
-    assert (window.place.desk.position, sorted(window.work.frames)) == (16, [15])
+    assert (window.workspace.controller.position, sorted(window.annotation.frames)) == (16, [15])
     window.press("Shift+U")
-    assert sorted(window.work.frames) == [15, 16]
-    window.press(",")
+    assert sorted(window.annotation.frames) == [15, 16]
+    window.press("PgUp")
     window.press("Del")
-    assert sorted(window.work.frames) == [16]
+    assert sorted(window.annotation.frames) == [16]
 
 
-def test_keys_walk(window: Window) -> None:
+def test_keys_navigate(window: Window) -> None:
     window.press("L")
-    assert window.place.desk.position == 25
+    assert window.workspace.controller.position == 25
     window.press("J")
     window.press("J")
-    assert window.place.desk.position == 5
+    assert window.workspace.controller.position == 5
     window.press("N")
-    assert window.place.desk.position == 9  # the next one of the ranking
+    assert window.workspace.controller.position == 9  # the next one of the ranking
     window.press("Home")
-    assert window.place.desk.position == 15
+    assert window.workspace.controller.position == 15
     window.press("Shift+N")
-    assert window.place.desk.position == 9
-    assert window.work.frames == {}
+    assert window.workspace.controller.position == 9
+    assert window.annotation.frames == {}
 
 
 def test_no_key_is_taken_twice_or_from_the_segment_editor() -> None:
@@ -129,62 +130,78 @@ def test_no_key_is_taken_twice_or_from_the_segment_editor() -> None:
     assert all(not QKeySequence(key).isEmpty() for key in keys)
 
 
+def test_the_list_of_the_editors_keys_has_all_its_shortcuts(window: Window) -> None:
+    known = [QKeySequence(key) for key in EDITOR_KEYS]
+    assert [key.toString() for key in segment_editor_shortcuts() if key not in known] == []
+
+
+def test_every_key_works_beside_the_segment_editors_shortcuts(window: Window) -> None:
+    """Two shortcuts with one key on one window are ambiguous, and neither is activated."""
+    pressed: list[str] = []
+    window.module.panel.keys._run = pressed.append
+    assert window.module.editor.widget.shortcuts
+    for action in all_actions():
+        window.press(action.key)
+    assert pressed == [action.name for action in all_actions()]
+
+
 def test_every_action_does_something_and_is_in_the_table(window: Window) -> None:
     table = window.ui.keyTable
     shown = [table.item(row, 0).text() for row in range(table.rowCount())]
     assert shown == [action.key for action in all_actions()]
     for action in all_actions():
         window.module.panel.actions.run(action.name)  # none is missing
-    settle(window.place)
+    settle(window.workspace)
     window.module.panel.pause()
 
 
-def test_keys_live_only_inside_the_module(window: Window) -> None:
+def test_keys_are_active_only_inside_the_module(window: Window) -> None:
     window.module.exit()
     window.press("D")
-    assert window.work.frames == {}
+    assert window.annotation.frames == {}
     window.module.enter()
     window.press("D")
-    assert sorted(window.work.frames) == [15]
+    assert sorted(window.annotation.frames) == [15]
     window.module.enter()  # twice is once
-    window.press(".")
-    assert window.place.desk.position == 16
+    window.press("PgDown")
+    assert window.workspace.controller.position == 16
 
 
-def test_typing_a_name_is_no_decision(window: Window) -> None:
+def test_typing_a_name_labels_nothing(window: Window) -> None:
     window.ui.connectionSection.setProperty("collapsed", False)
     window.ui.raterEdit.setFocus()
     window.fake.process()
     QTest.keyClicks(window.ui.raterEdit, "dee")
     assert window.ui.raterEdit.text() == "dee"
-    assert window.work.frames == {}
+    assert window.annotation.frames == {}
 
 
 def test_buttons_do_what_their_keys_do(window: Window) -> None:
     window.click("acceptButton")
     window.click("suboptimalButton")
-    assert (window.work.frame(15).state, window.work.frame(15).plane) == (ANNOTATED, "suboptimal")
+    assert (window.annotation.frame(15).state, window.annotation.frame(15).plane) == (ANNOTATED, "suboptimal")
     assert "(D)" in window.ui.acceptButton.toolTip()
     window.click("undoButton")
-    assert window.work.frame(15).plane is None
+    assert window.annotation.frame(15).plane is None
     window.click("nextButton")
     window.click("emptyButton")
-    assert window.work.frame(16).state == EMPTY
+    assert window.annotation.frame(16).state == EMPTY
 
 
-def test_what_the_window_says(window: Window) -> None:
+def test_texts_of_the_window(window: Window) -> None:
     assert "Frame 15 (0 to 29)" in window.ui.frameLabel.text()
-    assert "proposal of demo" in window.ui.decisionLabel.text()
+    assert "demo" in window.ui.annotationLabel.text()
     assert window.ui.measureLabel.text().endswith("mm (proposed)")
     window.press("D")
-    assert "Your mask" in window.ui.decisionLabel.text()
+    proposed = window.ui.annotationLabel.text()
+    assert "demo" not in proposed
     assert window.ui.measureLabel.text().startswith("AC ")
-    assert "1 outlined" in window.ui.caseLabel.text()
-    assert "not submitted" in window.ui.caseLabel.text()
-    window.place.desk.go_to(2)
-    assert "nothing proposed" in window.ui.decisionLabel.text()
+    assert "case_a: 1 " in window.ui.caseLabel.text()
+    window.workspace.controller.go_to(2)
+    assert "demo" not in window.ui.annotationLabel.text()
     window.press("D")
-    assert "Nothing is proposed" in window.ui.statusLabel.text()
+    assert type(window.workspace.session.status.error) is InvalidAction
+    assert window.ui.statusLabel.text() == window.workspace.session.status.text
 
 
 def test_strip_and_slider_go_to_the_frame(window: Window) -> None:
@@ -193,30 +210,30 @@ def test_strip_and_slider_go_to_the_frame(window: Window) -> None:
     assert strip.pixmap().width() == strip.width()
     edges = columns_of(30, strip.width())
     QTest.mouseClick(strip, Qt.MouseButton.LeftButton, pos=QPoint(int(edges[7]) + 1, 30))
-    assert window.place.desk.position == 7
+    assert window.workspace.controller.position == 7
     assert window.ui.frameSlider.value() == 7
     window.ui.frameSlider.setValue(21)
-    assert window.place.desk.position == 21
-    assert window.work.frames == {}
+    assert window.workspace.controller.position == 21
+    assert window.annotation.frames == {}
 
 
-def test_playing_walks_and_decides_nothing(window: Window) -> None:
+def test_playback_changes_the_frame_and_labels_nothing(window: Window) -> None:
     window.press("K")
     assert window.module.panel.playing
     QTest.qWait(400)
     window.press("K")
     assert not window.module.panel.playing
-    assert window.place.desk.position > 15
-    assert window.work.frames == {}
+    assert window.workspace.controller.position > 15
+    assert window.annotation.frames == {}
 
 
-def test_a_stroke_is_taken_over_by_the_timer(window: Window) -> None:
+def test_a_stroke_is_stored_by_the_timer(window: Window) -> None:
     overlay = window.module.logic.scene.overlay
     segment = overlay.human.GetSegmentation().GetSegment("abdomen")
     segment.GetRepresentation("Binary labelmap").ShallowCopy(overlay._image(ellipse_mask()))
     segment.Modified()
     QTest.qWait(200)
-    assert np.array_equal(window.work.masks()[15].full(), ellipse_mask())
+    assert np.array_equal(window.annotation.masks()[15].full(), ellipse_mask())
 
 
 def test_the_segment_editor_edits_our_mask_and_undoes_nothing_itself(window: Window) -> None:
@@ -224,40 +241,54 @@ def test_the_segment_editor_edits_our_mask_and_undoes_nothing_itself(window: Win
     assert told["setMaximumNumberOfUndoStates"] == 0
     assert told["setSegmentationNode"] is window.module.logic.scene.overlay.human
     assert told["setCurrentSegmentID"] == "abdomen"
+    assert told["setAddRemoveSegmentButtonsVisible"] is False
+    assert told["setShow3DButtonVisible"] is False
     window.module.exit()
     assert told["uninstallKeyboardShortcuts"]
     assert told["setActiveEffect"] is None
 
 
-def test_resume_and_conflict_are_offered_without_a_dialog(window: Window) -> None:
-    desk = window.place.desk
-    assert not window.ui.resumeFrame.isVisible()
-    other = Journals(window.place.folder, "http://none")
-    other.folder = window.place.journals.folder
+def test_the_key_del_cancels_an_ellipse_before_it_clears_a_label(window: Window) -> None:
     window.press("D")
-    desk.keeper.offered = [window.place.journals.path("case_a", "final")]
-    window.place.hub.tell("kept")
+    window.press("Shift+E")
+    assert window.module.logic.scene.tool.active
+    window.press("Del")
+    assert not window.module.logic.scene.tool.active
+    assert sorted(window.annotation.frames) == [15]
+    window.press("Del")
+    assert window.annotation.frames == {}
+
+
+def test_resume_and_conflict_are_offered_without_a_dialog(window: Window) -> None:
+    controller = window.workspace.controller
+    assert not window.ui.resumeFrame.isVisible()
+    other = Journals(window.workspace.folder, "http://none")
+    other.folder = window.workspace.journals.folder
+    window.press("D")
+    controller.autosave.offered = [window.workspace.journals.path("case_a", "final")]
+    window.workspace.session.notify("saved_work")
     assert window.ui.resumeFrame.isVisible()
     assert window.ui.resumeButton.isVisible()
-    assert "yours" in window.ui.resumeLabel.text()
+    assert window.ui.resumeLabel.text()
     window.click("dismissButton")
     assert not window.ui.resumeFrame.isVisible()
-    desk.keeper.others = [Found(Path("of-ben"), "ben", False)]
-    window.place.hub.tell("kept")
-    assert window.ui.resumeLabel.text() == "Unsubmitted work of ben on this case is kept for them."
+    controller.autosave.others = [JournalFile(Path("of-ben"), "ben", False)]
+    window.workspace.session.notify("saved_work")
+    assert "ben" in window.ui.resumeLabel.text()
     assert not window.ui.resumeButton.isVisible()
-    assert window.ui.dismissButton.text() == "OK"
+    assert window.ui.dismissButton.isVisible()
     window.click("dismissButton")
     assert not window.ui.resumeFrame.isVisible()
     mask = Mask.of(ellipse_mask())
-    work = window.work
-    desk.conflict = Conflicting("somebody saved", 4, {}, "ben")
-    window.place.hub.tell("conflict")
+    annotation = window.annotation
+    controller.conflict = ConflictingVersion("somebody saved", 4, {}, "ben")
+    window.workspace.session.notify("conflict")
     assert window.ui.conflictFrame.isVisible()
-    assert "ben saved version 4" in window.ui.conflictLabel.text()
+    assert "ben" in window.ui.conflictLabel.text()
+    assert "version 4" in window.ui.conflictLabel.text()
     window.click("theirsButton")
     assert not window.ui.conflictFrame.isVisible()
-    assert (work.frames, work.based_on) == ({}, 4)
+    assert (annotation.frames, annotation.based_on) == ({}, 4)
     assert mask is not None
 
 
@@ -273,7 +304,7 @@ def test_the_panel_fits_a_small_screen(window: Window) -> None:
 
 
 class PlotWidget:
-    """Slicer's plot view, which stays when the module is reloaded."""
+    """Slicer's plot view, which outlives a reload of the module."""
 
     def __init__(self) -> None:
         self.slots: list[Any] = []
@@ -312,7 +343,7 @@ def test_a_click_on_the_plot_goes_to_the_frame_also_after_reload(tmp_path: Path)
         window.click("plotButton")
         window.click("plotButton")
         plot.click(frame)
-        assert window.place.desk.position == frame
+        assert window.workspace.controller.position == frame
         assert len(plot.slots) == 1
         window.module.cleanup()
         window.fake.window.close()
@@ -322,15 +353,18 @@ def test_a_click_on_the_plot_goes_to_the_frame_also_after_reload(tmp_path: Path)
 
 def test_the_list_is_exported_as_it_is_filtered(window: Window, tmp_path: Path, monkeypatch: Any) -> None:
     asked: list[Any] = []
-    monkeypatch.setattr(window.place.list_export, "start", lambda *values: asked.append(values))
-    window.place.worklist.rows = [Row("one", ".mha", tags=("final",)), Row("two", ".mha", tags=("final",))]
-    window.place.hub.tell("worklist")
+    monkeypatch.setattr(window.workspace.server_export, "start", lambda *values: asked.append(values))
+    window.workspace.worklist.rows = [
+        WorklistRow("one", ".mha", tags=("final",)),
+        WorklistRow("two", ".mha", tags=("final",)),
+    ]
+    window.workspace.session.notify("worklist")
     window.ui.exportSection.setProperty("collapsed", False)
     window.ui.filterEdit.setText("tw")
     window.fake.process()
     window.ui.exportListButton.click()
     assert asked == []
-    assert "Name a folder" in window.ui.statusLabel.text()
+    assert "folder" in window.ui.statusLabel.text()
     window.ui.folderEdit.setText(str(tmp_path))
     window.ui.exportFormatCombo.setCurrentText("nnunet")
     window.ui.exportListButton.click()
@@ -339,23 +373,23 @@ def test_the_list_is_exported_as_it_is_filtered(window: Window, tmp_path: Path, 
 
 
 def test_the_projects_strategy_is_chosen_first_and_the_users_choice_stays(window: Window) -> None:
-    combo, hub = window.ui.strategyCombo, window.place.hub
-    hub.info = ServerInfo("F", "1", {}, ("random", "fetaliqa", "strided"), {}, {})
-    hub.tell("connection")
+    combo, session = window.ui.strategyCombo, window.workspace.session
+    session.info = ServerInfo("F", "1", {}, ("random", "fetaliqa", "strided"), {}, {})
+    session.notify("connection")
     assert combo.currentText() == "fetaliqa"
     combo.setCurrentText("strided")
-    hub.tell("connection")  # as after every failure
+    session.notify("connection")  # as after every failure
     assert combo.currentText() == "strided"
-    hub.info = ServerInfo("F", "1", {}, ("random",), {}, {})
-    hub.tell("connection")
+    session.info = ServerInfo("F", "1", {}, ("random",), {}, {})
+    session.notify("connection")
     assert combo.currentText() == "random"
 
 
 def test_settings_are_remembered_but_never_the_token(window: Window, tmp_path: Path) -> None:
     window.ui.addressEdit.setText("http://127.0.0.1:9")
     window.ui.tokenEdit.setText("secret")
-    window.place.hub.online = True
-    window.place.hub.tell("connection")
+    window.workspace.session.online = True
+    window.workspace.session.notify("connection")
     import slicer
 
     settings = slicer.app.userSettings()
@@ -368,22 +402,22 @@ def test_closing_the_scene_and_the_module_keeps_the_work(window: Window) -> None
     window.press("D")
     window.mrml.scene.Clear(0)
     window.fake.process()
-    assert window.place.desk.work is None
-    assert "kept" in window.ui.statusLabel.text()
-    assert window.place.journals.path("case_a", "final").exists()
+    assert window.workspace.controller.annotation is None
+    assert "case_a" in window.ui.statusLabel.text()
+    assert window.workspace.journals.path("case_a", "final").exists()
     window.put(a_sweep())
     window.press("E")
     window.module.cleanup()
-    assert '"15"' in window.place.journals.path("case_a", "final").read_text()
+    assert '"15"' in window.workspace.journals.path("case_a", "final").read_text()
 
 
 def test_the_self_test_of_reload_and_test_passes(window: Window) -> None:
     import FetalIQA
 
     test = FetalIQA.FetalIQATest()
-    window.place.desk.close()
+    window.workspace.controller.close()
     test.runTest()
-    assert "as promised" in test.told
+    assert "FetalIQA" in test.told
 
 
 def test_the_sample_data_is_registered_with_its_checksum(window: Window, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,1 +1,1 @@
-"""What the FetalIQA module of 3D Slicer is made of; few of its files know Slicer or Qt (docs/slicer.md)."""
+"""Library of the FetalIQA module for 3D Slicer; only few modules use Slicer or Qt (docs/slicer.md)."""

@@ -1,4 +1,4 @@
-"""Names of cases: any file's name on the server can be one, and few of them are good names on this computer."""
+"""Names of cases: any file name on the server may be one, but not all are valid file names on this computer."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import hashlib
 import re
 import unicodedata
 
-from FetalIQALib.failures import Failure
-from FetalIQALib.texts import _
+from FetalIQALib.client_errors import FetalIQAError
+from FetalIQALib.translation import _
 
 MAX_BYTES = 200  # in UTF-8, as on the server
 _JOINERS = "\u200c\u200d"
@@ -16,7 +16,7 @@ _DIGITS = 32
 
 
 def is_case(text: str) -> bool:
-    """Whether the server would call a case so (docs/formats.md, "Names"): one part of a path, one line of text."""
+    """Whether a text is a valid case name (docs/formats.md, "Names"): one path component, one line of text."""
     return (
         bool(text)
         and all(map(_usable, text))
@@ -33,21 +33,21 @@ def _usable(character: str) -> bool:
 
 
 def checked_case(text: str) -> str:
-    """The name of a case, as a server may give it.
+    """Validate the name of a case.
 
     Raises:
-        Failure: when it is none.
+        FetalIQAError: if it is not a valid case name.
     """
     if not is_case(text):
-        raise Failure(_("Case {text!r}: no name that a server gives to a case.").format(text=text[:60]))
+        raise FetalIQAError(_("{text!r} is not a valid case name.").format(text=text[:60]))
     return text
 
 
 def file_stem(case: str) -> str:
-    """What files of a case are called on this computer: two cases are never one name, whatever its disk takes.
+    """File name stem of a case on this computer, unique for each case on every file system.
 
-    A plain name in lower case stays as it is; of every other, disks may make another's (upper case on Windows and
-    Macs, colons, letters in two forms), so it becomes a digest.
+    A plain lower-case name is used as it is. Others become a digest, since file systems may ignore case, forbid
+    characters or normalize Unicode.
     """
     if _PLAIN.fullmatch(case) and ".." not in case:
         return case

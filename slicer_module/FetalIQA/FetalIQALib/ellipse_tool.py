@@ -1,4 +1,4 @@
-"""Placing a mask by the four ends of two axes, with Slicer's markups."""
+"""Ellipse tool: a mask from the end points of two axes, placed as markups."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import Any
 
 import vtk
 
-from FetalIQALib.frames_view import own
-from FetalIQALib.outline import Ellipse
-from FetalIQALib.texts import _
+from FetalIQALib.ellipse_measurement import Ellipse
+from FetalIQALib.image_sequence import mark_owned
+from FetalIQALib.translation import _
 
 POINTS = 4
-MIN_AXIS = 2.0  # pixels; less is a slip of the hand
+MIN_AXIS = 2.0  # pixels; shorter axes are rejected
 
 
 def ellipse_of_axes(ends: Sequence[tuple[float, float]]) -> Ellipse | None:
-    """The ellipse whose first axis ends at the first two points, and whose other one is as long as the way between
-    the last two across it; None when an axis is shorter than two pixels.
+    """The ellipse with the first two points as ends of one axis; the other axis is as long as the
+    last two points' distance across it. None if an axis is shorter than two pixels.
 
     Args:
         ends: four (column, row) points.
@@ -32,7 +32,7 @@ def ellipse_of_axes(ends: Sequence[tuple[float, float]]) -> Ellipse | None:
     if second < MIN_AXIS:
         return None
     x, y = (x1 + x2) / 2, (y1 + y2) / 2
-    # the other axis may have been placed a little off the middle of the first: meet half-way across it
+    # the second axis need not be centred on the first: shift the centre across the first axis
     shift = ((y3 + y4) / 2 - y) * along - ((x3 + x4) / 2 - x) * down
     x, y = x - shift * down, y + shift * along
     angle = math.atan2(down, along)
@@ -42,11 +42,11 @@ def ellipse_of_axes(ends: Sequence[tuple[float, float]]) -> Ellipse | None:
 
 
 class EllipseTool:
-    """Asks for four points in the image.
+    """Lets the user place four points in the image.
 
     Args:
         scene: MRML scene.
-        done: gets the ellipse in pixels, or None when the points make none.
+        done: called with the ellipse in pixels, or None if the points do not define one.
     """
 
     def __init__(self, scene: Any, done: Callable[[Ellipse | None], None]) -> None:
@@ -60,12 +60,23 @@ class EllipseTool:
         """Whether points are being placed."""
         return self.node is not None and self.node.GetScene() is self.scene
 
+    @property
+    def canceled(self) -> bool:
+        """Whether the user left place mode (Esc, or another mouse mode) before all points were placed."""
+        interaction = self.scene.GetNodeByID("vtkMRMLInteractionNodeSingleton")
+        return (
+            self.active
+            and interaction is not None
+            and interaction.GetCurrentInteractionMode() != interaction.Place
+            and self.node.GetNumberOfDefinedControlPoints() < POINTS
+        )
+
     def start(self, volume: Any) -> None:
-        """Let the user place the ends of the first axis, then those of the other."""
+        """Start placing: both ends of the first axis, then both ends of the second."""
         self.stop()
         volume.GetIJKToRASMatrix(self._matrix)
         self._matrix.Invert()
-        self.node = own(self.scene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", _("Axis")))
+        self.node = mark_owned(self.scene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", _("Axis")))
         self.node.SetSaveWithScene(False)
         self.node.SetMaximumNumberOfControlPoints(POINTS)
         selection = self.scene.GetNodeByID("vtkMRMLSelectionNodeSingleton")
@@ -77,7 +88,7 @@ class EllipseTool:
             interaction.SetCurrentInteractionMode(interaction.Place)
 
     def stop(self) -> None:
-        """Give up placing."""
+        """Cancel placing."""
         interaction = self.scene.GetNodeByID("vtkMRMLInteractionNodeSingleton")
         if self.node is not None and interaction is not None:
             interaction.SetPlaceModePersistence(0)
@@ -87,9 +98,9 @@ class EllipseTool:
         self.node = None
 
     def finish(self) -> None:
-        """Hand the ellipse over once all points are placed; the timer calls it.
+        """Return the ellipse after all points are placed; called by the timer.
 
-        Not done in the event of the last point: Slicer is still at work on that point then.
+        Not called in the event of the last point, because Slicer is still processing it.
         """
         if not self.active or self.node.GetNumberOfDefinedControlPoints() < POINTS:
             return

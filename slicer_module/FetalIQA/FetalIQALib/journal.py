@@ -1,6 +1,6 @@
-"""Work in progress on the disk: what was decided survives a crash of Slicer, of the server, or of the machine.
+"""Journals: unsubmitted work on the disk, which survives a crash of Slicer, the server or the machine.
 
-One file for each case, label and session, replaced as a whole: it is the old one or the new one, never half of it.
+One file for each case, label and Slicer instance, replaced atomically.
 """
 
 from __future__ import annotations
@@ -17,33 +17,33 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
-from FetalIQALib import locks
+from FetalIQALib import file_locks
 from FetalIQALib.case_names import checked_case, file_stem
-from FetalIQALib.decisions import INTERPOLATION, Frame, Proposal, frames_of, record_of
-from FetalIQALib.failures import BadReply, FileFailure
-from FetalIQALib.heads import SUFFIX, head, other_spellings, session_of
-from FetalIQALib.http import same_server
-from FetalIQALib.masks import Mask
-from FetalIQALib.replies import checked_identifier
-from FetalIQALib.texts import _
+from FetalIQALib.client_errors import FileError, InvalidResponse
+from FetalIQALib.frame_annotations import INTERPOLATION, FrameAnnotation, Proposal, frame_record, parse_frames
+from FetalIQALib.frame_masks import Mask
+from FetalIQALib.http_client import canonical_address
+from FetalIQALib.journal_index import SUFFIX, instance_of, legacy_folders, read_header_field
+from FetalIQALib.server_responses import checked_identifier
+from FetalIQALib.translation import _
 
 SCHEMA = 1
-MAX_BYTES = 256 << 20  # of one journal; 840 masks make about 2 MB
-LOCKS = "sessions"  # folder beside those of the servers
+MAX_BYTES = 256 << 20  # of one journal; 840 masks take about 2 MB
+LOCKS = "sessions"  # folder of the lock files, next to the servers' folders
 
 
 @dataclass(frozen=True)
-class Kept:
+class SavedWork:
     """Work in a journal.
 
     Attributes:
-        case, tag, rater: whose work on what.
-        saved: when it was kept, ISO 8601.
-        fingerprint: of the frames it belongs to.
-        based_on: version on the server that it goes on from.
-        position: frame that was looked at.
-        frames: the decisions.
-        sent: tokens of what was sent to the server before.
+        case, tag, rater: case, label and rater of the work.
+        saved: time of writing, ISO 8601.
+        fingerprint: of the case's frames.
+        based_on: version on the server that the work is based on.
+        position: current frame.
+        frames: the labels.
+        sent: tokens of earlier submissions.
     """
 
     case: str
@@ -52,19 +52,19 @@ class Kept:
     fingerprint: str
     based_on: int
     position: int
-    frames: Mapping[int, Frame]
+    frames: Mapping[int, FrameAnnotation]
     sent: tuple[str, ...] = ()
     saved: str = ""
 
 
 @dataclass(frozen=True)
-class Found:
-    """A journal of another session.
+class JournalFile:
+    """A journal of another Slicer instance.
 
     Attributes:
         path: the file.
-        rater: whose work it is; None when that cannot be read.
-        in_use: whether another Slicer that is running right now has it.
+        rater: of the work; None if that cannot be read.
+        in_use: whether a running Slicer uses it.
     """
 
     path: Path
@@ -73,10 +73,10 @@ class Found:
 
 
 def write_atomically(target: Path, data: bytes) -> None:
-    """Replace a file by one with this content, as a whole, also when the machine stops meanwhile.
+    """Replace the content of a file atomically, also if the machine stops during the write.
 
     Raises:
-        OSError: when the disk does not take it; the old file stands.
+        OSError: if the disk refuses; the old file stays.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=".", suffix=".tmp", dir=str(target.parent))
@@ -92,161 +92,163 @@ def write_atomically(target: Path, data: bytes) -> None:
 
 
 class Journals:
-    """The journals of one computer's user.
+    """The journals of a user on this computer.
 
-    A session's journals are its own while it lives: it holds a lock, which ends with its process.
+    A running Slicer instance owns its journals by a lock that ends with its process.
 
     Args:
-        folder: where they are kept; made when it is needed.
-        server: address of the server that the cases are of, in any spelling.
+        folder: of the journals; made when needed.
+        server: address of the server, in any spelling.
     """
 
     def __init__(self, folder: Path, server: str) -> None:
-        self.server = same_server(server)
+        self.server = canonical_address(server)
         self.folder = folder / hashlib.sha256(self.server.encode()).hexdigest()[:16]
-        self.session = uuid.uuid4().hex[:8]  # two Slicers never write the same file
-        self._sessions = locks.SessionLocks(folder / LOCKS, self.session)
-        self._earlier = other_spellings(folder, self.server, self.folder)
+        self.instance = uuid.uuid4().hex[:8]  # two Slicer instances never write the same file
+        self._instances = file_locks.InstanceLocks(folder / LOCKS, self.instance)
+        self._earlier = legacy_folders(folder, self.server, self.folder)
         self._raters: dict[Path, tuple[tuple[int, ...], str | None]] = {}
         self._texts: dict[Mask, str] = {}
 
     def path(self, case: str, tag: str) -> Path:
-        """This session's file for a case and label."""
+        """This instance's file for a case and label."""
         checked_case(case)
         checked_identifier(_("Label"), tag)
-        return self.folder / f"{file_stem(case)}~{tag}~{self.session}{SUFFIX}"
+        return self.folder / f"{file_stem(case)}~{tag}~{self.instance}{SUFFIX}"
 
-    def write(self, kept: Kept) -> Path:
-        """Keep the decisions on a case.
+    def write(self, work: SavedWork) -> Path:
+        """Write the work on a case.
 
         Raises:
-            FileFailure: when the disk does not take it; the journal of before stands.
+            FileError: if the disk refuses; the previous journal stays.
         """
-        frames = kept.frames
-        between = {number: frame.between.mask for number, frame in frames.items() if frame.between is not None}
+        frames = work.frames
+        pending = {number: frame.pending.mask for number, frame in frames.items() if frame.pending is not None}
         content = {
             "schema": SCHEMA,
             "server": self.server,
-            "case": kept.case,
-            "tag": kept.tag,
-            "rater": kept.rater,
+            "case": work.case,
+            "tag": work.tag,
+            "rater": work.rater,
             "saved": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            "fingerprint": kept.fingerprint,
-            "based_on": kept.based_on,
-            "position": kept.position,
-            "sent": list(kept.sent),
-            "frame_record": record_of(frames),
+            "fingerprint": work.fingerprint,
+            "based_on": work.based_on,
+            "position": work.position,
+            "sent": list(work.sent),
+            "frame_record": frame_record(frames),
             "masks": {str(number): self._text(frame.mask) for number, frame in frames.items() if frame.mask},
-            "between": {str(number): self._text(mask) for number, mask in between.items()},
+            "between": {str(number): self._text(mask) for number, mask in pending.items()},
         }
-        path = self.path(kept.case, kept.tag)
-        self._sessions.hold()
+        path = self.path(work.case, work.tag)
+        self._instances.hold()
         try:
             write_atomically(path, json.dumps(content, allow_nan=False).encode("utf-8"))
         except OSError as problem:
-            raise FileFailure(
-                _("Your work cannot be kept in {folder} ({reason}); submit it now, or free the disk.").format(
+            raise FileError(
+                _("Your work cannot be saved in {folder} ({reason}); submit it now, or free disk space.").format(
                     folder=self.folder, reason=problem.strerror
                 )
             ) from problem
         return path
 
-    def set_free(self, case: str, tag: str) -> Path | None:
-        """Give this session's journal of a case the name of another session; its new path, None without one.
+    def detach(self, case: str, tag: str) -> Path | None:
+        """Rename this instance's journal of a case to that of another instance; returns its path.
 
-        Work of this very session on a case that is opened again: nothing may be written over it before it is gone
-        on with.
+        For a case that is opened again: its work must not be overwritten before it is resumed.
         """
         path = self.path(case, tag)
-        free = self.folder / f"{file_stem(case)}~{tag}~{uuid.uuid4().hex[:8]}{SUFFIX}"
+        detached = self.folder / f"{file_stem(case)}~{tag}~{uuid.uuid4().hex[:8]}{SUFFIX}"
         try:
-            os.replace(path, free)
+            os.replace(path, detached)
         except FileNotFoundError:
             return None
         except OSError as problem:
-            raise FileFailure(
-                _("Your kept work in {path} cannot be moved ({reason}); free the disk first.").format(
+            raise FileError(
+                _("Your saved work in {path} cannot be moved ({reason}); check the disk.").format(
                     path=path, reason=problem.strerror
                 )
             ) from problem
-        return free
+        return detached
 
-    def find(self, case: str, tag: str) -> list[Found]:
-        """Journals of other sessions on a case and label, the newest first."""
-        found = []
-        # earlier versions of the module called all files after their case
+    def find(self, case: str, tag: str) -> list[JournalFile]:
+        """Journals of other instances on a case and label, newest first."""
+        candidates = []
+        # earlier versions of the module named all files after their case
         patterns = dict.fromkeys(f"{name}~{tag}~*{SUFFIX}" for name in (file_stem(case), glob.escape(case)))
         for path in (path for pattern in patterns for path in self._files(pattern)):
-            if path != self.path(case, tag) and head(path, "case") in (None, case):
+            if path != self.path(case, tag) and read_header_field(path, "case") in (None, case):
                 with suppress(OSError):
-                    found.append((path.stat().st_mtime, path))
-        return [Found(path, self.rater_of(path), self.in_use(path)) for _when, path in sorted(found, reverse=True)]
+                    candidates.append((path.stat().st_mtime, path))
+        return [
+            JournalFile(path, self.rater_of(path), self.in_use(path))
+            for _when, path in sorted(candidates, reverse=True)
+        ]
 
     def cases(self, tag: str, rater: str) -> list[str]:
-        """Cases with a rater's work in progress on a label."""
-        found = self._files(f"*~{tag}~*{SUFFIX}")
-        cases = (head(path, "case") for path in found if self.rater_of(path) == rater)
+        """Cases with unsubmitted work of a rater on a label."""
+        files = self._files(f"*~{tag}~*{SUFFIX}")
+        cases = (read_header_field(path, "case") for path in files if self.rater_of(path) == rater)
         return sorted({case for case in cases if case is not None})
 
     def rater_of(self, path: Path) -> str | None:
-        """Whose work is in a journal; None when that cannot be read."""
+        """Rater of a journal; None if that cannot be read."""
         try:
             state = path.stat()
         except OSError:
             return None
-        stamp = (state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino)
-        if path not in self._raters or self._raters[path][0] != stamp:
-            self._raters[path] = (stamp, head(path, "rater"))
+        file_state = (state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino)
+        if path not in self._raters or self._raters[path][0] != file_state:
+            self._raters[path] = (file_state, read_header_field(path, "rater"))
         return self._raters[path][1]
 
-    # -- who has it ---------------------------------------------------------------------------------
+    # -- ownership ----------------------------------------------------------------------------------
 
     def in_use(self, path: Path) -> bool:
-        """Whether another Slicer that is running right now has a journal."""
-        return self._sessions.in_use(session_of(path))
+        """Whether another running Slicer uses a journal."""
+        return self._instances.in_use(instance_of(path))
 
     def claim(self, path: Path) -> None:
-        """Make sure that no other Slicer goes on with a journal while this one does.
+        """Claim a journal, so that no other Slicer resumes it.
 
         Raises:
-            FileFailure: when another one does already.
+            FileError: if another Slicer uses it.
         """
         try:
-            self._sessions.claim(session_of(path))
-        except locks.InUse:
-            raise FileFailure(
-                _("The work in {path} is open in another Slicer right now; it stays there.").format(path=path)
+            self._instances.claim(instance_of(path))
+        except file_locks.InUse:
+            raise FileError(
+                _("The work in {path} is open in another Slicer; it is left unchanged.").format(path=path)
             ) from None
 
-    def let_go(self, path: Path) -> None:
-        """A journal that was claimed is not gone on with: others may."""
-        self._sessions.release(session_of(path))
+    def release_claim(self, path: Path) -> None:
+        """Release a claimed journal."""
+        self._instances.release(instance_of(path))
 
     def close(self) -> None:
-        """This session ends: what it kept may be offered to others."""
-        self._sessions.close()
+        """Release all locks at the end of this instance."""
+        self._instances.close()
 
     # -- files --------------------------------------------------------------------------------------
 
-    def put_aside(self, path: Path) -> None:
-        """Take a journal out of what is offered; the file is kept beside the others."""
+    def archive(self, path: Path) -> None:
+        """Move a journal to the archive folder; it is not offered any more."""
         with suppress(OSError):
-            aside = path.parent / "aside"
-            aside.mkdir(exist_ok=True)
-            os.replace(path, aside / f"{datetime.now().strftime('%Y%m%d-%H%M%S-%f')}-{path.name}")
-        self.let_go(path)
+            archive = path.parent / "archived"
+            archive.mkdir(exist_ok=True)
+            os.replace(path, archive / f"{datetime.now().strftime('%Y%m%d-%H%M%S-%f')}-{path.name}")
+        self.release_claim(path)
 
     def remove(self, case: str, tag: str) -> None:
-        """The server has the work: this session's journal is no longer needed."""
+        """Remove this instance's journal of a case."""
         with suppress(OSError):
             self.path(case, tag).unlink()
 
     def _files(self, pattern: str) -> list[Path]:
-        found: list[Path] = []
+        files: list[Path] = []
         for folder in (self.folder, *self._earlier):
             with suppress(OSError):
-                found += folder.glob(pattern)
-        return found
+                files += folder.glob(pattern)
+        return files
 
     def _text(self, mask: Mask) -> str:
         if mask not in self._texts:
@@ -256,28 +258,28 @@ class Journals:
         return self._texts[mask]
 
 
-def read_journal(path: Path, count: int) -> Kept:
-    """The work in a journal.
+def read_journal(path: Path, count: int) -> SavedWork:
+    """Read the work in a journal.
 
     Args:
         path: the file.
         count: frames of the case.
 
     Raises:
-        FileFailure: when it cannot be read; the file is left as it is.
+        FileError: if it cannot be read; the file is left unchanged.
     """
     try:
         if path.stat().st_size > MAX_BYTES:
-            raise FileFailure("it is too large")
+            raise FileError("it is too large")
         content = json.loads(path.read_text(encoding="utf-8"))
         if content["schema"] != SCHEMA:
-            raise FileFailure("it is of another version of the module")
+            raise FileError("it is of another version of the module")
         masks = {int(key): Mask.from_text(text) for key, text in content["masks"].items()}
-        frames = dict(frames_of(content["frame_record"], masks, count))
+        frames = dict(parse_frames(content["frame_record"], masks, count))
         for key, text in content["between"].items():
-            frame = frames.get(int(key), Frame())
-            frames[int(key)] = replace(frame, between=Proposal(Mask.from_text(text), INTERPOLATION))
-        return Kept(
+            frame = frames.get(int(key), FrameAnnotation())
+            frames[int(key)] = replace(frame, pending=Proposal(Mask.from_text(text), INTERPOLATION))
+        return SavedWork(
             case=str(content["case"]),
             tag=str(content["tag"]),
             rater=str(content["rater"]),
@@ -290,13 +292,13 @@ def read_journal(path: Path, count: int) -> Kept:
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as problem:
         raise _damaged(path, type(problem).__name__) from None
-    except (FileFailure, BadReply) as problem:
+    except (FileError, InvalidResponse) as problem:
         raise _damaged(path, str(problem)) from None
 
 
-def _damaged(path: Path, reason: str) -> FileFailure:
-    return FileFailure(
-        _("The kept work in {path} cannot be read ({reason}); the file is left there.").format(
+def _damaged(path: Path, reason: str) -> FileError:
+    return FileError(
+        _("The saved work in {path} cannot be read ({reason}); the file is left unchanged.").format(
             path=path, reason=reason
         )
     )

@@ -1,4 +1,4 @@
-"""The few contacts with the running application: views, plot, Segment Editor. All of them are here."""
+"""Access to the running application: views, plot and Segment Editor."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import Any
 
 import slicer
 
-from FetalIQALib.overlay import ABDOMEN
-from FetalIQALib.scene import SweepScene
+from FetalIQALib.mask_overlay import ABDOMEN
+from FetalIQALib.sweep_scene import SweepScene
 
 EFFECTS = ("Paint", "Erase", "Draw", "Scissors", "Smoothing", "Margin", "Islands")
 SELECTED = "dataSelected(vtkStringArray*, vtkCollection*)"  # signal of the plot view
 
 
 def state_folder() -> Path:
-    """Where unsubmitted work is kept: beside the user's settings of Slicer."""
+    """Folder of unsubmitted work, next to Slicer's user settings."""
     return Path(str(slicer.app.slicerUserSettingsFilePath)).parent / "FetalIQA" / "work"
 
 
 def show_frames(scene: SweepScene) -> None:
-    """Show the current frame large, alone, in the Red view."""
+    """Show the current frame in the Red view alone."""
     manager = slicer.app.layoutManager()
     if manager is not None:
         manager.setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutOneUpRedSliceView)
@@ -32,17 +32,17 @@ class PlotView:
     """Slicer's plot view with the chart of a case.
 
     Args:
-        clicked: gets the row of a point that was clicked.
+        clicked: called with the row of a clicked point.
     """
 
     def __init__(self, clicked: Callable[[int], None]) -> None:
         self._clicked = clicked
-        self._view: Any = None  # what it is connected to; the view outlives this module when that is reloaded
+        self._view: Any = None  # connected view; it outlives this module when the module is reloaded
 
     def show(self, scene: SweepScene) -> bool:
-        """Show quality and circumference beside the views; False when there is nothing to show."""
+        """Show quality and circumference beside the views; False if there is nothing to show."""
         manager = slicer.app.layoutManager()
-        if not scene.plots.whole or manager is None:
+        if not scene.plots.complete or manager is None:
             return False
         slicer.modules.plots.logic().ShowChartInLayout(scene.plots.chart)
         widget = manager.plotWidget(0)
@@ -54,7 +54,7 @@ class PlotView:
         return True
 
     def end(self) -> None:
-        """The module goes for good: clicks are no longer its own."""
+        """Disconnect from the view."""
         if self._view is not None:
             self._view.disconnect(SELECTED, self._selected)
         self._view = None
@@ -66,11 +66,11 @@ class PlotView:
                 self._clicked(int(values.GetValue(0)))
 
 
-class Editor:
-    """Slicer's Segment Editor, editing the mask of the current frame and nothing else.
+class SegmentEditor:
+    """Slicer's Segment Editor for the mask of the current frame.
 
     Args:
-        holder: the widget that it is put into.
+        holder: widget that contains the editor.
         scene: MRML scene.
     """
 
@@ -81,7 +81,7 @@ class Editor:
         self._node.SetSaveWithScene(False)
         self._scene = scene
         widget = self.widget
-        # its own undo would bring one frame's mask into another frame; ours undoes every stroke
+        # the editor's own undo would restore one frame's mask in another frame; the module undoes strokes itself
         widget.setMaximumNumberOfUndoStates(0)
         widget.setMRMLScene(scene)
         widget.setMRMLSegmentEditorNode(self._node)
@@ -90,10 +90,12 @@ class Editor:
         widget.setSegmentationNodeSelectorVisible(False)
         widget.setSourceVolumeNodeSelectorVisible(False)
         widget.setSwitchToSegmentationsButtonVisible(False)
+        widget.setAddRemoveSegmentButtonsVisible(False)  # there is one segment only
+        widget.setShow3DButtonVisible(False)
         holder.layout().addWidget(widget)
 
     def edit(self, scene: SweepScene) -> None:
-        """Edit the case that was put into the scene."""
+        """Edit the masks of the case that was loaded into the scene."""
         if self._node.GetScene() is not self._scene:  # the scene was closed meanwhile
             self._scene.AddNode(self._node)
             self.widget.setMRMLSegmentEditorNode(self._node)
@@ -102,17 +104,17 @@ class Editor:
         self.widget.setCurrentSegmentID(ABDOMEN)
 
     def enter(self) -> None:
-        """The module is entered: its keys work."""
+        """Activate the editor's keys and view observations."""
         self.widget.installKeyboardShortcuts()
         self.widget.setupViewObservations()
 
     def leave(self) -> None:
-        """The module is left: no effect stays active in the views."""
+        """Deactivate effects, keys and view observations."""
         self.widget.setActiveEffect(None)
         self.widget.uninstallKeyboardShortcuts()
         self.widget.removeViewObservations()
 
     def end(self) -> None:
-        """The module goes for good."""
+        """Release the scene."""
         self.leave()
         self.widget.setMRMLScene(None)

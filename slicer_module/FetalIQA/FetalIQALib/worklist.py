@@ -1,4 +1,4 @@
-"""The cases of the server and how far each is."""
+"""Worklist: the cases of the server with their states."""
 
 from __future__ import annotations
 
@@ -6,35 +6,35 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Callable
 
-from FetalIQALib.client import PROPOSALS, Client
-from FetalIQALib.http import Cancel
-from FetalIQALib.hub import Change, Hub
+from FetalIQALib.case_lease import CaseLease
+from FetalIQALib.http_client import Cancel
 from FetalIQALib.journal import Journals
-from FetalIQALib.leases import Lease
-from FetalIQALib.replies import CaseEntry, NextCase
-from FetalIQALib.texts import _
+from FetalIQALib.server_client import PROPOSALS, ServerClient
+from FetalIQALib.server_responses import CaseEntry, NextCase
+from FetalIQALib.server_session import ServerChange, ServerSession
+from FetalIQALib.translation import _
 
-UNTOUCHED, IN_PROGRESS, SUBMITTED, RETURNED, ACCEPTED = (
-    "untouched",
+UNTOUCHED, IN_PROGRESS, SUBMITTED, CHANGES_REQUESTED, ACCEPTED = (
+    "not started",
     "in progress",
     "submitted",
-    "sent back",
+    "changes requested",
     "accepted",
 )
-STATES = (UNTOUCHED, IN_PROGRESS, SUBMITTED, RETURNED, ACCEPTED)
+STATES = (UNTOUCHED, IN_PROGRESS, SUBMITTED, CHANGES_REQUESTED, ACCEPTED)
 
 
 @dataclass(frozen=True)
-class Row:
+class WorklistRow:
     """One case of the worklist.
 
     Attributes:
         case, suffix: id, and suffix of its image file.
         state: one of ``STATES``.
-        annotated, empty: frames decided in the last version on the server.
+        annotated, empty: number of frames with a mask, and without abdomen, in the last version on the server.
         version: of the label on the server, 0 for none.
-        comment: of the reviewer who sent it back.
-        tags: labels of this case with their versions, other raters' included.
+        comment: of the reviewer.
+        tags: tags of the case's labels, including those of other raters.
     """
 
     case: str
@@ -51,90 +51,95 @@ class Worklist:
     """The worklist of one label (tag).
 
     Args:
-        hub: the connection.
-        journals: gives this computer's journals, or None before there is a connection.
+        session: the server session.
+        journals: returns this computer's journals; None before the first connection.
 
     Attributes:
-        rows: of the worklist, as last asked.
-        suggested: what the strategy said of the cases it named.
-        lease: on the case that it named last.
+        rows: of the worklist, as last read.
+        suggested: the strategy's suggestions by case.
+        lease: of the case that was suggested last.
     """
 
-    def __init__(self, hub: Hub, journals: Callable[[], Journals | None]) -> None:
-        self.hub = hub
-        self.rows: list[Row] = []
+    def __init__(self, session: ServerSession, journals: Callable[[], Journals | None]) -> None:
+        self.session = session
+        self.rows: list[WorklistRow] = []
         self.suggested: dict[str, NextCase] = {}
-        self.lease = Lease()
+        self.lease = CaseLease()
         self._journals = journals
-        hub.changes["next case"] = Change("", self._nobody_waits_for_the_next_case)
+        session.changes["next case"] = ServerChange("", self._release_unknown_lease)
 
     def refresh(self, then: Callable[[], None] | None = None, quiet: bool = False) -> bool:
-        """Ask the server for all cases and their labels' last versions; ``quiet``: the status line stays."""
-        tag = self.hub.tag
+        """Read all cases and the last versions of their labels; ``quiet``: without status messages."""
+        tag = self.session.tag
 
-        def work(client: Client, cancel: Cancel) -> list[Row]:
+        def function(client: ServerClient, cancel: Cancel) -> list[WorklistRow]:
             return [_row(client, entry, tag, cancel) for entry in client.cases(cancel)]
 
-        def done(rows: list[Row]) -> None:
+        def done(rows: list[WorklistRow]) -> None:
             self.rows = rows
             if not quiet:
-                self.hub.say(_("{count} cases.").format(count=len(rows)))
-            self.hub.tell("worklist")
+                self.session.show_status(_("{count} cases.").format(count=len(rows)))
+            self.session.notify("worklist")
             if then is not None:
                 then()
 
-        return self.hub.ask("worklist", work, done, "" if quiet else _("Reading the worklist …"))
+        return self.session.request("worklist", function, done, "" if quiet else _("Reading the worklist …"))
 
-    def shown(self, state: str = "", text: str = "") -> list[Row]:
-        """The rows of a state (empty: all) whose case contains ``text``; work that this rater
-        has kept here counts as in progress."""
+    def shown(self, state: str = "", text: str = "") -> list[WorklistRow]:
+        """The rows of a state (empty: all) whose case contains ``text``.
+
+        Cases with unsubmitted work of this rater are in progress.
+        """
         journals = self._journals()
-        kept = set(journals.cases(self.hub.tag, self.hub.rater)) if journals is not None else set()
-        found = [Row(**{**vars(row), "state": IN_PROGRESS}) if row.case in kept else row for row in self.rows]
-        return [row for row in found if state in ("", row.state) and text.lower() in row.case.lower()]
+        in_progress = set(journals.cases(self.session.tag, self.session.rater)) if journals is not None else set()
+        rows = [
+            WorklistRow(**{**vars(row), "state": IN_PROGRESS}) if row.case in in_progress else row
+            for row in self.rows
+        ]
+        return [row for row in rows if state in ("", row.state) and text.lower() in row.case.lower()]
 
-    def row(self, case: str) -> Row | None:
+    def row(self, case: str) -> WorklistRow | None:
         """The row of a case."""
         return next((row for row in self.rows if row.case == case), None)
 
     def next_case(self, strategy: str, opened: Callable[[str], object], skip: Sequence[str] = ()) -> bool:
-        """Ask the server's strategy for the next case, but for those in ``skip``; ``opened`` gets its id."""
-        rater, asked = self.hub.rater, self.hub.client
+        """Request the next case of a strategy, without those in ``skip``; ``opened`` is called with its id."""
+        rater, client = self.session.rater, self.session.client
 
-        def work(client: Client, cancel: Cancel) -> NextCase:
-            self.lease.settle()
+        def function(client: ServerClient, cancel: Cancel) -> NextCase:
+            self.lease.wait_released()
             return client.next_case(strategy, rater, cancel, skip)
 
-        def done(found: NextCase) -> None:
-            self.suggested[found.case] = found
-            if asked is not None:
-                self.lease.taken(found.case, asked, rater)
-            opened(found.case)
+        def done(suggestion: NextCase) -> None:
+            self.suggested[suggestion.case] = suggestion
+            if client is not None:
+                self.lease.set(suggestion.case, client, rater)
+            opened(suggestion.case)
 
-        return self.hub.ask("next case", work, done, _("Asking for the next case …"))
+        return self.session.request("next case", function, done, _("Requesting the next case …"))
 
-    def _nobody_waits_for_the_next_case(self) -> None:
-        """The server may have leased a case that nobody heard of."""
-        if self.hub.client is not None and not self.lease.case and not self.hub.runner.busy("next case"):
-            self.lease.taken("?", self.hub.client, self.hub.rater)
-            self.lease.left()
+    def _release_unknown_lease(self) -> None:
+        """Release a case that the server may have leased in response to a canceled request."""
+        if self.session.client is not None and not self.lease.case and not self.session.runner.busy("next case"):
+            self.lease.set("?", self.session.client, self.session.rater)
+            self.lease.release()
 
 
-def _row(client: Client, entry: CaseEntry, tag: str, cancel: Cancel) -> Row:
+def _row(client: ServerClient, entry: CaseEntry, tag: str, cancel: Cancel) -> WorklistRow:
     tags = tuple(sorted(name for name in entry.versions if name != PROPOSALS))
     if tag not in entry.versions:
-        return Row(entry.case, entry.suffix, tags=tags)
+        return WorklistRow(entry.case, entry.suffix, tags=tags)
     last = _last(client.history(entry.case, tag, cancel))
     frames = last.get("frames")
-    told: Mapping[str, Any] = frames if isinstance(frames, dict) else {}
+    counts: Mapping[str, Any] = frames if isinstance(frames, dict) else {}
     review = _last(last.get("reviews") or [])
-    states = {"accepted": ACCEPTED, "returned": RETURNED}
-    return Row(
+    states = {"accepted": ACCEPTED, "returned": CHANGES_REQUESTED}
+    return WorklistRow(
         case=entry.case,
         suffix=entry.suffix,
         state=states.get(str(review.get("state")), SUBMITTED),
-        annotated=int(told.get("annotated") or 0),
-        empty=int(told.get("empty") or 0),
+        annotated=int(counts.get("annotated") or 0),
+        empty=int(counts.get("empty") or 0),
         version=entry.versions[tag],
         comment=str(review.get("comment") or ""),
         tags=tags,

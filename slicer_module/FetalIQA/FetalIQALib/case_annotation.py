@@ -1,0 +1,279 @@
+"""Labels of one case: every change is one action that can be undone."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from typing import Callable
+
+import numpy as np
+
+from FetalIQALib import interpolation
+from FetalIQALib.client_errors import InvalidAction
+from FetalIQALib.frame_annotations import (
+    ANNOTATED,
+    EMPTY,
+    OPTIMAL,
+    SUBOPTIMAL,
+    FrameAnnotation,
+    Proposal,
+    frame_record,
+)
+from FetalIQALib.frame_masks import Mask
+from FetalIQALib.sweep_data import Sweep
+from FetalIQALib.translation import _
+
+MAX_UNDO = 500  # actions; about an hour of work
+MAX_SECONDS = 300.0  # limit of the time counted for one frame; longer is a break
+
+
+@dataclass(frozen=True)
+class UndoStep:
+    """One action: the changed frames before and after it."""
+
+    name: str
+    before: Mapping[int, FrameAnnotation]
+    after: Mapping[int, FrameAnnotation]
+
+    @property
+    def frame(self) -> int:
+        """The first changed frame, which is shown after undo and redo."""
+        return min(self.after)
+
+
+class CaseAnnotation:
+    """The labels of one case.
+
+    Args:
+        sweep: the case.
+        rater: name of the rater.
+        clock: monotonic time in seconds.
+    """
+
+    def __init__(self, sweep: Sweep, rater: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self.sweep = sweep
+        self.rater = rater
+        self.based_on = 0  # version on the server that these labels are based on
+        self.revision = 0  # number of changes
+        self.saved_revision = 0  # last revision that is saved on the server
+        self.sent: list[str] = []  # tokens of submissions
+        self._frames: dict[int, FrameAnnotation] = {}
+        self._undo: list[UndoStep] = []
+        self._redo: list[UndoStep] = []
+        self._clock = clock
+        self._shown = (-1, 0.0)
+
+    # -- state --------------------------------------------------------------------------------------
+
+    @property
+    def frames(self) -> Mapping[int, FrameAnnotation]:
+        """Labels by frame number; missing frames are untouched."""
+        return self._frames
+
+    def frame(self, number: int) -> FrameAnnotation:
+        """Label of a frame."""
+        return self._frames.get(number, FrameAnnotation())
+
+    def proposal(self, number: int) -> Proposal | None:
+        """The mask proposed for a frame: a pending one (such as interpolated), else the model's."""
+        return self.frame(number).pending or self.sweep.proposal(number)
+
+    def record(self) -> dict[str, object]:
+        """The frame record of the labelled frames."""
+        return frame_record(self._frames)
+
+    def masks(self) -> dict[int, Mask]:
+        """The masks of annotated frames, for submission."""
+        return {number: frame.mask for number, frame in self._frames.items() if frame.mask is not None}
+
+    @property
+    def unsaved(self) -> bool:
+        """Whether there are changes that are not on the server."""
+        return self.revision != self.saved_revision
+
+    def start_viewing(self, number: int) -> None:
+        """Start measuring the time spent on a frame."""
+        self._shown = (number, self._clock())
+
+    # -- actions ------------------------------------------------------------------------------------
+
+    def accept(self, number: int) -> str | None:
+        """Accept the proposed mask; returns a message if this rater has accepted it before.
+
+        Raises:
+            InvalidAction: if no mask is proposed.
+        """
+        proposal = self.proposal(number)
+        if proposal is None:
+            raise InvalidAction(_("No mask is proposed for this frame: draw one, or press E for no abdomen."))
+        frame = self.frame(number)
+        if frame.mask == proposal.mask and frame.rater == self.rater:
+            return _("Frame {frame} is already accepted.").format(frame=number)
+        self._do(_("accept"), {number: self._new_label(number, ANNOTATED, proposal.mask)})
+        return None
+
+    def correct(self, number: int, drawn: np.ndarray, name: str = "") -> bool:
+        """Set the mask of a frame, [H, W]; returns False if it is unchanged."""
+        mask = Mask.of(drawn)
+        frame = self.frame(number)
+        if mask == frame.mask:
+            return False
+        if mask is None:  # everything erased: unlabelled, not confirmed as empty
+            self._do(name or _("erase"), {number: FrameAnnotation(pending=frame.pending)})
+        else:
+            self._do(name or _("draw"), {number: self._new_label(number, ANNOTATED, mask)})
+        return True
+
+    def mark_empty(self, number: int) -> None:
+        """Label a frame as empty (no abdomen).
+
+        Raises:
+            InvalidAction: if the frame is padding.
+        """
+        if self.sweep.padding[number]:
+            raise InvalidAction(_("Frame {frame} is black padding and needs no label.").format(frame=number))
+        if self.frame(number).state == EMPTY:
+            return
+        self._do(_("no abdomen"), {number: self._new_label(number, EMPTY, None)})
+
+    def clear(self, number: int) -> None:
+        """Remove the label of a frame.
+
+        Raises:
+            InvalidAction: if it has none.
+        """
+        frame = self.frame(number)
+        if not frame.labelled and frame.pending is None:
+            raise InvalidAction(_("This frame has no label to clear."))
+        self._do(_("clear"), {number: FrameAnnotation()})
+
+    def grade(self, number: int, plane: str) -> None:
+        """Grade the plane of an annotated frame as ``optimal`` or ``suboptimal``; the same grade again removes it.
+
+        Raises:
+            InvalidAction: if the frame has no mask.
+        """
+        frame = self.frame(number)
+        if plane not in (OPTIMAL, SUBOPTIMAL):
+            raise ValueError(plane)
+        if frame.state != ANNOTATED:
+            raise InvalidAction(
+                _("Only a frame with a mask can be graded: accept the proposal (D) or draw a mask first.")
+            )
+        graded = None if frame.plane == plane else plane
+        self._do(_("grade"), {number: replace(self._new_label(number, ANNOTATED, frame.mask), plane=graded)})
+
+    def copy(self, source: int, target: int) -> None:
+        """Copy the mask of one frame to another that is not labelled.
+
+        Raises:
+            InvalidAction: if there is no mask, or the target is labelled or in another sweep.
+        """
+        mask = self.frame(source).mask
+        if mask is None:
+            raise InvalidAction(_("This frame has no mask to copy: accept or draw one first."))
+        if not 0 <= target < self.sweep.count or self.sweep.padding[target]:
+            raise InvalidAction(_("There is no frame in that direction."))
+        if self.sweep.sweep_of(source) != self.sweep.sweep_of(target):
+            raise InvalidAction(_("The next frame belongs to another sweep."))
+        if self.frame(target).labelled:
+            raise InvalidAction(_("Frame {frame} is already labelled; clear it (Del) first.").format(frame=target))
+        self._do(_("copy"), {target: self._new_label(target, ANNOTATED, mask)})
+
+    def interpolate(self, number: int) -> str:
+        """Propose masks between the annotated frames before and after this one; returns a message.
+
+        Raises:
+            InvalidAction: if there are not two such frames, or they are too far apart.
+        """
+        limits = self.sweep.ranges[self.sweep.sweep_of(number)]
+        first, last = interpolation.annotated_neighbours(self._frames, number, limits)
+        result = interpolation.interpolate(self.sweep, self._frames, first, last)
+        self._do(
+            _("interpolate"),
+            {frame: replace(self.frame(frame), pending=proposal) for frame, proposal in result.masks.items()},
+        )
+        message = _("{count} masks proposed between frames {first} and {last}; accept each with D.").format(
+            count=len(result.masks), first=first, last=last
+        )
+        return f"{message} {result.stopped}".strip()
+
+    # -- undo ---------------------------------------------------------------------------------------
+
+    def undo(self) -> UndoStep:
+        """Undo the last action.
+
+        Raises:
+            InvalidAction: if there is none.
+        """
+        if not self._undo:
+            raise InvalidAction(_("There is nothing to undo."))
+        action = self._undo.pop()
+        self._put(action.before)
+        self._redo.append(action)
+        return action
+
+    def redo(self) -> UndoStep:
+        """Redo the action that was undone last.
+
+        Raises:
+            InvalidAction: if there is none.
+        """
+        if not self._redo:
+            raise InvalidAction(_("There is nothing to redo."))
+        action = self._redo.pop()
+        self._put(action.after)
+        self._undo.append(action)
+        return action
+
+    def replace_all(self, frames: Mapping[int, FrameAnnotation], based_on: int, saved: bool) -> None:
+        """Replace all labels by those of the server (``saved``) or of a journal; clears the undo history."""
+        self._frames = {number: frame for number, frame in frames.items() if frame != FrameAnnotation()}
+        self.based_on = based_on
+        self._undo.clear()
+        self._redo.clear()
+        self.revision += 1
+        if saved:
+            self.saved_revision = self.revision
+
+    # -- helpers ------------------------------------------------------------------------------------
+
+    def _new_label(self, number: int, state: str, mask: Mask | None) -> FrameAnnotation:
+        before = self.frame(number)
+        proposal = self.proposal(number)
+        return FrameAnnotation(
+            state=state,
+            mask=mask,
+            plane=before.plane if state == ANNOTATED else None,
+            rater=self.rater,
+            time=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            model=proposal.model if proposal else "",
+            version=proposal.version if proposal else "",
+            seconds=self._spent(number, before),
+            pending=before.pending,
+        )
+
+    def _spent(self, number: int, before: FrameAnnotation) -> float | None:
+        shown, since = self._shown
+        if shown != number:
+            return before.seconds
+        now = self._clock()
+        self._shown = (number, now)
+        return min((before.seconds or 0.0) + now - since, MAX_SECONDS)
+
+    def _do(self, name: str, after: Mapping[int, FrameAnnotation]) -> None:
+        action = UndoStep(name, {number: self.frame(number) for number in after}, dict(after))
+        self._put(action.after)
+        self._undo.append(action)
+        del self._undo[:-MAX_UNDO]
+        self._redo.clear()
+
+    def _put(self, frames: Mapping[int, FrameAnnotation]) -> None:
+        for number, frame in frames.items():
+            if frame == FrameAnnotation():
+                self._frames.pop(number, None)
+            else:
+                self._frames[number] = frame
+        self.revision += 1
