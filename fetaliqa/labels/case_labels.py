@@ -66,8 +66,9 @@ class CaseLabels:
 
     def __repr__(self) -> str:
         states = [label.state for label in self.frames.values()]
-        counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states)) or "none labelled"
-        return f"CaseLabels({self.case_id!r}, {len(self.images)} frame(s): {counts})"
+        counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states)) or "none"
+        known = f"{int(self.known.sum())} of {len(self.images)} frames known"
+        return f"CaseLabels({self.case_id!r}, {known}: {counts})"
 
 
 class Labels:

@@ -101,7 +101,7 @@ def load_model(
 
 
 @overload
-def assess(
+def assess(  # type: ignore[overload-overlap]  # a str is an iterable of str: it is a path
     sweep: Case,
     model: Model,
     *,
