@@ -1,6 +1,6 @@
 """Pages of the documentation: examples are run, files that they name exist, the README is short.
 
-The page of the Python API, the README's example and docstrings are tested in ``tests/test_documentation_examples.py``.
+Examples of the Python API, in pages and docstrings, run in ``tests/test_documentation_examples.py``.
 """
 
 from __future__ import annotations
