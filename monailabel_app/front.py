@@ -1,7 +1,7 @@
-"""The server in front: ``start_server --uvicorn_app monailabel_app.front:app``.
+"""FetalIQA's ASGI app: ``start_server --uvicorn_app monailabel_app.front:app``.
 
-MONAI Label's API with the same calls and answers; every call runs off the event loop, takes checked input
-only, and answers errors with a sentence. See docs/server.md.
+MONAI Label's API with the same requests and responses; every request runs off the event loop, its input is
+checked, and an error is one sentence. See docs/server.md.
 """
 
 from __future__ import annotations
@@ -22,33 +22,33 @@ from monailabel.interfaces.utils.app import app_instance
 from fetaliqa import __version__
 from fetaliqa.errors import FetalIQAError
 from monailabel_app.lib.api import (
-    activelearning,
-    archive,
-    batch,
-    datastore,
-    export,
-    infer,
-    logs,
-    models,
-    scoring,
-    session,
-    stock,
-    train,
+    active_learning_routes,
+    archive_routes,
+    batch_routes,
+    datastore_routes,
+    export_routes,
+    inference_routes,
+    log_routes,
+    model_routes,
+    monailabel_routes,
+    scoring_routes,
+    session_routes,
+    training_routes,
 )
-from monailabel_app.lib.api.replies import AnyJSONResponse
-from monailabel_app.lib.conf import ServerConf
-from monailabel_app.lib.failures import add_error_replies
-from monailabel_app.lib.guard import Guard
-from monailabel_app.lib.hints import HINT_VARIABLE, OPEN, hints
-from monailabel_app.lib.hosts import allowed_hosts, check_open, is_loopback
-from monailabel_app.lib.listening import bound_host
-from monailabel_app.lib.pages import add_pages
-from monailabel_app.lib.perimeter import Front
-from monailabel_app.lib.quick_start import promised
-from monailabel_app.lib.scratch import scratch
-from monailabel_app.lib.upload_slots import UploadAdmission
-from monailabel_app.lib.uploads import Folders, UploadLimits
-from monailabel_app.lib.workers import SERVER_VARIABLE
+from monailabel_app.lib.api.file_responses import AnyJSONResponse
+from monailabel_app.lib.files.scratch import scratch
+from monailabel_app.lib.http.error_replies import add_error_replies
+from monailabel_app.lib.http.guard import Guard
+from monailabel_app.lib.http.hosts import allowed_hosts, check_open, is_loopback
+from monailabel_app.lib.http.pages import add_pages
+from monailabel_app.lib.http.perimeter import Front
+from monailabel_app.lib.http.upload_limits import Folders, UploadLimits
+from monailabel_app.lib.http.upload_slots import UploadAdmission
+from monailabel_app.lib.startup.conf import ServerConf
+from monailabel_app.lib.startup.lazy_monai import lazy_monai
+from monailabel_app.lib.startup.listening import bound_host
+from monailabel_app.lib.startup.start_message import ADDRESS_VARIABLE, OPEN, start_message
+from monailabel_app.lib.tasks.worker_processes import SERVER_VARIABLE
 
 logger = logging.getLogger(__name__)
 
@@ -57,15 +57,17 @@ logger = logging.getLogger(__name__)
 async def lifespan(_: FastAPI) -> AsyncIterator[None]:
     """Load the app before the first request, as MONAI Label's own server does."""
     scratch.holds_masks = True
-    os.environ.pop(SERVER_VARIABLE, None)  # of another server, whose worker started this one
+    os.environ.pop(SERVER_VARIABLE, None)  # set where a worker of another server started this one
     instance = app_instance()
-    promised.end()
+    lazy_monai.end()
     instance.server_mode(True)
     instance.on_init_complete()
-    address = os.environ.get(HINT_VARIABLE)
+    address = os.environ.get(ADDRESS_VARIABLE)
     if address:
         store = instance.datastore()
-        logger.info("\n%s", hints(address, store.list_images(), instance.info()["models"], store.not_offered()))
+        logger.info(
+            "\n%s", start_message(address, store.list_images(), instance.info()["models"], store.not_offered())
+        )
     host = bound_host()
     if host is not None and not settings.MONAI_LABEL_AUTH_ENABLE and not is_loopback(host):
         logger.warning(OPEN, host)
@@ -77,7 +79,7 @@ def _upload_folders() -> Folders:
     app = app_instance()
     sessions = app.sessions()
     return Folders(
-        images=app.datastore().images_folder(),
+        images=app.datastore().index.images_folder(),
         sessions=None if sessions is None else Path(sessions.store_path),
         temporary=Path(tempfile.gettempdir()),
     )
@@ -106,8 +108,20 @@ def make_app() -> FastAPI:
     add_error_replies(app)
     add_pages(app)
     prefix = settings.MONAI_LABEL_API_STR
-    own = (activelearning, infer, batch, export, datastore, archive, session, scoring, train, models, logs)
-    for router in (*stock.routers(), *(module.router for module in own)):
+    own = (
+        active_learning_routes,
+        inference_routes,
+        batch_routes,
+        export_routes,
+        datastore_routes,
+        archive_routes,
+        session_routes,
+        scoring_routes,
+        training_routes,
+        model_routes,
+        log_routes,
+    )
+    for router in (*monailabel_routes.routers(), *(module.router for module in own)):
         app.include_router(router, prefix=prefix)
     uploads = UploadLimits(_upload_folders, conf.max_studies_bytes, conf.min_free_bytes, conf.uploads_per_minute)
     app.add_middleware(UploadAdmission)

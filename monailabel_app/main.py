@@ -27,51 +27,50 @@ from fetaliqa.active.strategies import DEFAULT  # noqa: E402
 from fetaliqa.errors import FetalIQAError  # noqa: E402
 from fetaliqa.measure.anatomy import ABDOMEN, Anatomy, anatomy_named  # noqa: E402
 from fetaliqa.size_limits import limit_unpacked  # noqa: E402
-from monailabel_app.lib.auto_retrain import AutoRetrain  # noqa: E402
-from monailabel_app.lib.batch import AssessAhead, batch_images  # noqa: E402
-from monailabel_app.lib.conf import SEG_MODEL, ServerConf  # noqa: E402
-from monailabel_app.lib.datastore import GuardedDatastore  # noqa: E402
-from monailabel_app.lib.dicomweb.archive import Archive  # noqa: E402
-from monailabel_app.lib.dicomweb.link import ArchiveLink  # noqa: E402
-from monailabel_app.lib.dicomweb.opening import open_studies  # noqa: E402
-from monailabel_app.lib.dicomweb.store import ArchiveDatastore  # noqa: E402
-from monailabel_app.lib.export_task import ExportTasks  # noqa: E402
-from monailabel_app.lib.held_folder import remove_stale  # noqa: E402
-from monailabel_app.lib.hosts import check_open  # noqa: E402
-from monailabel_app.lib.ids import check_id, check_known  # noqa: E402
-from monailabel_app.lib.infers import SweepTask, known_task, make_tasks  # noqa: E402
-from monailabel_app.lib.listening import bound_host  # noqa: E402
-from monailabel_app.lib.received import check_self_contained, is_stock_upload  # noqa: E402
-from monailabel_app.lib.refusal import Refused  # noqa: E402
-from monailabel_app.lib.scratch import scratch  # noqa: E402
-from monailabel_app.lib.served_app import begin_served, end_served  # noqa: E402
-from monailabel_app.lib.sessions import GuardedSessions  # noqa: E402
-from monailabel_app.lib.strategies import SCORING, FrameScoring, make_strategies  # noqa: E402
-from monailabel_app.lib.trainers import RetrainTask, make_trainers  # noqa: E402
-from monailabel_app.lib.workers import end_with_server, mark_workers  # noqa: E402
+from monailabel_app.lib.datastore.studies_datastore import StudiesDatastore  # noqa: E402
+from monailabel_app.lib.dicomweb.archive_client import Archive  # noqa: E402
+from monailabel_app.lib.dicomweb.archive_sync import ArchiveSync  # noqa: E402
+from monailabel_app.lib.files.locked_folder import remove_stale  # noqa: E402
+from monailabel_app.lib.files.scratch import scratch  # noqa: E402
+from monailabel_app.lib.files.upload_sessions import UploadSessions  # noqa: E402
+from monailabel_app.lib.files.uploaded_files import check_self_contained, is_stock_upload  # noqa: E402
+from monailabel_app.lib.http.hosts import check_open  # noqa: E402
+from monailabel_app.lib.http.ids import check_id, check_known  # noqa: E402
+from monailabel_app.lib.http.refusal import Refused  # noqa: E402
+from monailabel_app.lib.startup.conf import SEG_MODEL, ServerConf  # noqa: E402
+from monailabel_app.lib.startup.current_app import close_current, set_current  # noqa: E402
+from monailabel_app.lib.startup.listening import bound_host  # noqa: E402
+from monailabel_app.lib.startup.studies_option import open_studies  # noqa: E402
+from monailabel_app.lib.tasks.active_learning import SCORING, FrameScoring, make_strategies  # noqa: E402
+from monailabel_app.lib.tasks.auto_retrain import AutoRetrain  # noqa: E402
+from monailabel_app.lib.tasks.batch_task import AssessAhead, batch_images  # noqa: E402
+from monailabel_app.lib.tasks.export_task import ExportTasks  # noqa: E402
+from monailabel_app.lib.tasks.inference_task import SweepTask, known_task, make_tasks  # noqa: E402
+from monailabel_app.lib.tasks.retraining_task import RetrainTask, make_trainers  # noqa: E402
+from monailabel_app.lib.tasks.worker_processes import end_with_server, mark_workers  # noqa: E402
 
 logger = logging.getLogger(__name__)
 
-SESSION_SECONDS = 300.0  # between two looks for expired upload sessions
+SESSION_SECONDS = 300.0  # between two searches for expired upload sessions
 
 
 class FetalIQAApp(MONAILabelApp):
     """Hosts ``fetalclip_seg`` and ``fetalclip_cls`` on a folder of blind sweeps."""
 
     def __init__(self, app_dir: str, studies: str, conf: Mapping[str, Any]) -> None:
-        self._served_as = studies
-        was_served = end_served(studies)
+        self._studies_option = studies
+        replaces_another = close_current(studies)
         end_with_server()
         try:
             self.server_conf = ServerConf.from_conf(conf or {})
             limit_unpacked(self.server_conf.max_unpacked_bytes)
-            host = bound_host()  # MONAI Label's plain server asks nobody else
+            host = bound_host()  # MONAI Label's plain server has no other check
             if host is not None:
                 check_open(host, self.server_conf.opened)
             studies, archive = open_studies(
                 studies, self.server_conf, read_only=settings.MONAI_LABEL_DATASTORE_READ_ONLY
             )
-            self._archive = None if archive is None else self._link(archive, Path(studies))
+            self._archive = None if archive is None else self._archive_sync(archive, Path(studies))
             self._exports = ExportTasks(Path(studies), self.server_conf.max_export_bytes)
             super().__init__(
                 app_dir=app_dir,
@@ -85,38 +84,30 @@ class FetalIQAApp(MONAILabelApp):
             logger.error("the server cannot start: %s", error)
             raise
         self._closed = threading.Event()
-        if was_served:  # MONAI Label's plain server made this app anew for a request (POST /reload)
+        if replaces_another:  # MONAI Label's plain server made this app anew for a request (POST /reload)
             self.server_mode(True)
             self.on_init_complete()
 
-    def init_datastore(self) -> GuardedDatastore:
-        store = self._opened_datastore()
-        store.anatomy = self._anatomy
-        return store
-
-    def _opened_datastore(self) -> GuardedDatastore:
-        if self._archive is not None:
-            return ArchiveDatastore(
-                self._archive,
-                max_file_bytes=self.server_conf.max_upload_bytes,
-                auto_reload=settings.MONAI_LABEL_DATASTORE_AUTO_RELOAD,
-            )
-        return GuardedDatastore(
+    def init_datastore(self) -> StudiesDatastore:
+        store = StudiesDatastore(
             self.studies,
             max_file_bytes=self.server_conf.max_upload_bytes,
             auto_reload=settings.MONAI_LABEL_DATASTORE_AUTO_RELOAD,
             read_only=settings.MONAI_LABEL_DATASTORE_READ_ONLY,
+            archive=self._archive,
         )
+        store.writer.anatomy = self._anatomy
+        return store
 
-    def _link(self, archive: Archive, folder: Path) -> ArchiveLink:
-        return ArchiveLink(archive, folder, self.server_conf.dicom_refresh, self._anatomy)
+    def _archive_sync(self, archive: Archive, folder: Path) -> ArchiveSync:
+        return ArchiveSync(archive, folder, self.server_conf.dicom_refresh, self._anatomy)
 
     def _anatomy(self) -> Anatomy:
         task = self._infers.get(SEG_MODEL)
         return ABDOMEN if task is None else anatomy_named(task.model["anatomy"])
 
-    def archive(self) -> ArchiveLink | None:
-        """The link to the DICOM archive that the studies are in; None when they are a folder."""
+    def archive(self) -> ArchiveSync | None:
+        """Synchronisation with the DICOM archive of the studies; None when they are a folder."""
         return self._archive
 
     def exports(self) -> ExportTasks:
@@ -124,7 +115,7 @@ class FetalIQAApp(MONAILabelApp):
         return self._exports
 
     def close(self) -> None:
-        """End what runs beside requests, remove what it left for them, and let go of the models."""
+        """Stop background threads, remove temporary files, and release the models."""
         self._closed.set()
         self._auto_retrain.close()
         self._exports.close()
@@ -142,7 +133,7 @@ class FetalIQAApp(MONAILabelApp):
     def init_infers(self) -> dict[str, SweepTask]:
         tasks = make_tasks(self.server_conf)
         for task in tasks.values():
-            task.giving_out = self._datastore.note_proposal
+            task.on_masks_sent = self._datastore.note_proposal
         return tasks
 
     def init_strategies(self) -> dict[str, Strategy]:
@@ -170,21 +161,21 @@ class FetalIQAApp(MONAILabelApp):
         # not `self._sessions and ...`: a session store without sessions has length 0 and counts as false
         return None if self._sessions is None else self._sessions.store_path
 
-    def _load_sessions(self, load: bool = False) -> GuardedSessions | None:
+    def _load_sessions(self, load: bool = False) -> UploadSessions | None:
         if not load:
             return None
-        return GuardedSessions(settings.MONAI_LABEL_SESSION_PATH, settings.MONAI_LABEL_SESSION_EXPIRY)
+        return UploadSessions(settings.MONAI_LABEL_SESSION_PATH, settings.MONAI_LABEL_SESSION_EXPIRY)
 
     def on_init_complete(self) -> None:
         if self._auto_update_scoring:
             self.async_scoring(None)
-        # MONAI Label's own thread for this cannot be stopped, and ends at the first error
+        # MONAI Label's own thread for this cannot be stopped, and dies at the first error
         threading.Thread(target=self._remove_old_sessions, name="sessions", daemon=True).start()
-        # ahead of the first request, which else would read the profiles of hundreds of cases
+        # otherwise the first request would read the profiles of hundreds of cases
         threading.Thread(target=self._refresh_queue, name="label-queue", daemon=True).start()
 
     def cleanup_sessions(self) -> None:
-        if self._sessions is not None:  # MONAI Label's test is false also for a store that nobody used yet
+        if self._sessions is not None:  # MONAI Label's test is false also for a store without sessions
             self._sessions.remove_expired()
 
     def _remove_old_sessions(self) -> None:
@@ -192,21 +183,21 @@ class FetalIQAApp(MONAILabelApp):
             try:
                 self.cleanup_sessions()
             except Exception:
-                logger.exception("expired upload sessions could not be removed; tried again later")
+                logger.exception("expired upload sessions could not be removed; it is retried later")
             self._closed.wait(SESSION_SECONDS)
 
     def _refresh_queue(self) -> None:
-        importlib.import_module("scipy.cluster.vq")  # groups frames; else the first next sample waits for it
+        importlib.import_module("scipy.cluster.vq")  # imported ahead: it groups frames for the first next sample
         task = self._infers.get(SEG_MODEL)
         if task is None:
             return
         try:
             self._queue.refresh(self._datastore.sources(), task.serving.peek().fingerprint)
         except Exception:
-            logger.exception("the queue of cases could not be read ahead; the first request reads it")
+            logger.exception("the queue of cases could not be prepared; the first request prepares it")
 
     def label_counts(self) -> dict[str, int]:
-        """How much of the studies is scored, labelled, and in somebody's hands.
+        """Numbers of scored, labelled and leased cases and frames.
 
         Raises:
             Refused: 404 without a segmentation model.
@@ -215,7 +206,7 @@ class FetalIQAApp(MONAILabelApp):
         return self._queue.counts(self._datastore.sources(), task.serving.peek().fingerprint)
 
     def release_lease(self, rater: str) -> None:
-        """Free the case that a rater has."""
+        """End the lease of a rater's case."""
         self._queue.release(rater)
 
     def server_mode(self, mode: bool) -> None:
@@ -226,8 +217,8 @@ class FetalIQAApp(MONAILabelApp):
             os.environ["MONAI_LABEL_DATASTORE_AUTO_RELOAD"] = "false"
             removed = remove_stale()
             if removed:
-                logger.info("removed %d temporary folders that killed servers had left", removed)
-            begin_served(self._served_as, self)
+                logger.info("removed %d temporary folders of killed servers", removed)
+            set_current(self._studies_option, self)
             mark_workers(Path(self.studies))
             self._auto_retrain.watch()
             if self._archive is not None:
@@ -255,7 +246,7 @@ class FetalIQAApp(MONAILabelApp):
         answer = known_task(self._infers, request.get("model")).cached(path, {**request, "image_name": image_id})
         return None if answer is None else self._finished(request, image_id, tag, *answer, store=self._datastore)
 
-    def infer(self, request: Mapping[str, Any], datastore: GuardedDatastore | None = None) -> dict[str, Any]:
+    def infer(self, request: Mapping[str, Any], datastore: StudiesDatastore | None = None) -> dict[str, Any]:
         """Run a model on an image of the studies folder.
 
         Args:
@@ -284,7 +275,7 @@ class FetalIQAApp(MONAILabelApp):
         file: str | None,
         params: dict[str, Any],
         *,
-        store: GuardedDatastore,
+        store: StudiesDatastore,
     ) -> dict[str, Any]:
         """The answer, once its mask file is stored as a label under ``tag``, where there are both."""
         answer = _answer(file, params)
@@ -318,18 +309,18 @@ class FetalIQAApp(MONAILabelApp):
             )
         return tag
 
-    def batch_infer(self, request: Mapping[str, Any], datastore: GuardedDatastore | None = None) -> dict[str, Any]:
+    def batch_infer(self, request: Mapping[str, Any], datastore: StudiesDatastore | None = None) -> dict[str, Any]:
         known_task(self._infers, request.get("model"))
         batch_images(request)
         return super().batch_infer(request, datastore)
 
-    def infer_wsi(self, request: Mapping[str, Any], datastore: GuardedDatastore | None = None) -> dict[str, Any]:
+    def infer_wsi(self, request: Mapping[str, Any], datastore: StudiesDatastore | None = None) -> dict[str, Any]:
         raise Refused(404, "whole-slide inference is not part of this app; use /infer/{model}")
 
     def next_sample(self, request: Mapping[str, Any]) -> dict[str, Any]:
         strategy = check_known("strategy", str(request.get("strategy") or DEFAULT), self._strategies)
-        found = super().next_sample({**request, "strategy": strategy})
-        return {**found, "path": Path(found["path"]).name} if found else found
+        sample = super().next_sample({**request, "strategy": strategy})
+        return {**sample, "path": Path(sample["path"]).name} if sample else sample
 
 
 def _answer(file: str | None, params: dict[str, Any]) -> dict[str, Any]:
@@ -337,9 +328,9 @@ def _answer(file: str | None, params: dict[str, Any]) -> dict[str, Any]:
 
 
 def _label_info(request: Mapping[str, Any], params: Mapping[str, Any]) -> dict[str, Any]:
-    """What the index keeps of a saved proposal: which model and options made it, not 840 frame records."""
+    """Info stored with a saved proposal: the model and options that made it, without 840 frame records."""
     assessment = params["fetaliqa"]
-    kept = {
+    summary = {
         key: assessment[key] for key in ("schema", "model", "options", "threshold", "best", "warning", "ranking")
     }
-    return {"model": request["model"], "params": {"label_names": params["label_names"], "fetaliqa": kept}}
+    return {"model": request["model"], "params": {"label_names": params["label_names"], "fetaliqa": summary}}

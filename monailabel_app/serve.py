@@ -1,7 +1,7 @@
 """``python -m monailabel_app.serve --studies DIR``: the server on this machine, with safe settings.
 
-The same as ``monailabel start_server --app monailabel_app --uvicorn_app monailabel_app.front:app``, but bound
-to 127.0.0.1 unless told otherwise, with settings checked, and the port taken, before anything is loaded.
+The same as ``monailabel start_server --app monailabel_app --uvicorn_app monailabel_app.front:app``, but it
+listens on 127.0.0.1 by default, checks the settings, and binds the port before anything is loaded.
 """
 
 from __future__ import annotations
@@ -51,14 +51,16 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Check the settings, then serve until stopped; exit code 2 for a setting that cannot be used."""
-    given = build_parser().parse_args(arguments)
+    options = build_parser().parse_args(arguments)
     if str(APP.parent) not in sys.path:
         sys.path.insert(0, str(APP.parent))
 
     from fetaliqa.errors import FetalIQAError
 
     try:
-        return serve(given.studies, host=given.host, port=given.port, conf=given.conf, verbose=given.verbose)
+        return serve(
+            options.studies, host=options.host, port=options.port, conf=options.conf, verbose=options.verbose
+        )
     except FetalIQAError as error:
         sys.stderr.write(f"error: {error}\n")
         return error.exit_code
@@ -83,12 +85,12 @@ def serve(studies: str, *, host: str, port: str, conf: Iterable[tuple[str, str]]
         os.environ.setdefault(key, value)
     settings = dict(conf)
 
-    from monailabel_app.lib.quick_start import promised
+    from monailabel_app.lib.startup.lazy_monai import lazy_monai
 
-    promised.begin()  # until the front has the app, see there
+    lazy_monai.begin()  # ended by front.py
 
-    from monailabel_app.lib.hosts import as_host, check_open
-    from monailabel_app.lib.listening import (
+    from monailabel_app.lib.http.hosts import as_host, check_open
+    from monailabel_app.lib.startup.listening import (
         HOST_VARIABLE,
         addresses_of,
         listen,
@@ -104,23 +106,23 @@ def serve(studies: str, *, host: str, port: str, conf: Iterable[tuple[str, str]]
         sockets = [opened.enter_context(sock) for sock in listen(host, number, addresses)]
         number = sockets[0].getsockname()[1]
 
-        from monailabel_app.lib.conf import ServerConf
-        from monailabel_app.lib.dicomweb.opening import studies_for_server
-        from monailabel_app.lib.log_files import log_configuration
+        from monailabel_app.lib.startup.conf import ServerConf
+        from monailabel_app.lib.startup.log_files import log_configuration
+        from monailabel_app.lib.startup.studies_option import check_studies
 
-        checked = ServerConf.from_conf(settings)
-        served, folder = studies_for_server(studies, checked)
+        server_conf = ServerConf.from_conf(settings)
+        served, folder = check_studies(studies, server_conf)
 
-        from monailabel_app.lib.infers import make_tasks  # after the cheap checks: loads torch
+        from monailabel_app.lib.tasks.inference_task import make_tasks  # after the cheap checks: loads torch
 
-        make_tasks(checked)
+        make_tasks(server_conf)
         log_config = log_configuration(folder, verbose)
 
-        from monailabel_app.lib.hints import HINT_VARIABLE
-        from monailabel_app.lib.own_sockets import run_on
-        from monailabel_app.lib.server_settings import apply_settings
+        from monailabel_app.lib.startup.monailabel_settings import apply_settings
+        from monailabel_app.lib.startup.start_message import ADDRESS_VARIABLE
+        from monailabel_app.lib.startup.uvicorn_server import run_on
 
-        os.environ[HINT_VARIABLE] = f"http://{as_host(reachable_host(host))}:{number}"
+        os.environ[ADDRESS_VARIABLE] = f"http://{as_host(reachable_host(host))}:{number}"
         os.environ[HOST_VARIABLE] = host
         apply_settings(APP, served, number, settings)
         run_on(sockets, "monailabel_app.front:app", log_config)

@@ -1,1 +1,1 @@
-"""Parts of the app: settings, ids, guarded datastore, models, batch, HTTP front."""
+"""Packages of the app: startup, http, files, datastore, tasks, api, dicomweb; see docs/server.md, "Code"."""

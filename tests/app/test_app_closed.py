@@ -13,8 +13,8 @@ APPS = 10
 # without MONAI, as the server starts; each app does what one that serves does
 CODE = """
 import gc, json, sys, threading, time, weakref
-from monailabel_app.lib.quick_start import promised
-promised.begin()
+from monailabel_app.lib.startup.lazy_monai import lazy_monai
+lazy_monai.begin()
 from monailabel_app.main import FetalIQAApp
 
 def names():

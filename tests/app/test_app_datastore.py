@@ -59,16 +59,20 @@ def test_two_annotators_do_not_overwrite_each_other(server: Server, tmp_path: Pa
     }
     assert put(paths[0], based_on=0, frame_record=record).json()["version"] == 1
     unsaid = put(paths[1], based_on=1)
-    assert (unsaid.status, "version 1 says who looked at which frames" in unsaid.detail) == (409, True)
+    assert (unsaid.status, "version 1" in unsaid.detail) == (409, True)
     assert put(paths[1], based_on=1, frame_record=record).json()["version"] == 2
     late = put(paths[0], based_on=1)
     assert late.status == 409
     assert "version 2 was saved meanwhile" in late.detail
     assert put(paths[0], based_on=0.5).status == 400
-    for bad in ('{"a": 1e999}', '{"a": "\\ud800"}', '{"a":' * 250 + "1" + "}" * 250):
+    for bad, reason in (
+        ('{"a": 1e999}', "1e999"),
+        ('{"a": "\\ud800"}', "Unicode"),
+        ('{"a":' * 250 + "1" + "}" * 250, "nested deeper"),
+    ):
         answer = put_label(server, paths[0], image="case_b", tag="shared", params=bad)
         assert answer.status == 400, bad[:20]
-        assert "cannot be stored" in answer.detail or "nested deeper" in answer.detail
+        assert reason in answer.detail
         assert server.call("PUT", "/datastore/image/info?image=case_b", data={"info": bad}).status == 400
     for record in ({"9" * 5000: {"state": "empty"}}, {"01": {"state": "empty"}}, {"1": {"state": []}}):
         told = {"schema": 1, "frames": record}

@@ -33,7 +33,7 @@ def test_without_other_bundles_the_demo_is_served_and_says_what_it_is(demo_serve
     assert info["models"]["fetalclip_seg"]["fetaliqa"]["name"] == "demo"
     on = {"device": "cpu", "card": None, "precision": "fp32"}
     assert info["models"]["fetalclip_seg"]["computed_on"] == on
-    assert "fetalclip_seg: demo is computed on cpu in fp32" in (demo_server.root / "server.log").read_text()
+    assert "fetalclip_seg: demo runs on cpu in fp32" in (demo_server.root / "server.log").read_text()
 
 
 def test_a_sample_case_is_answered_with_masks_and_ranking(demo_server: Server, tmp_path: Path) -> None:

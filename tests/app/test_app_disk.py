@@ -18,9 +18,9 @@ from app_harness import Server, write_case, write_mask
 from starlette.requests import Request
 
 from fetaliqa.registry import AssessmentService
-from monailabel_app.lib.failures import _http
-from monailabel_app.lib.refusal import Refused
-from monailabel_app.lib.sessions import GuardedSessions
+from monailabel_app.lib.files.upload_sessions import UploadSessions
+from monailabel_app.lib.http.error_replies import _http
+from monailabel_app.lib.http.refusal import Refused
 
 BYTES = 450  # largest file that the server may write meanwhile; the header of an image is less
 
@@ -96,11 +96,11 @@ def test_a_home_that_cannot_be_written_costs_the_cache_and_no_answer(
 def test_sessions_that_cannot_be_kept_or_were_cut_off_are_refused_or_removed(tmp_path: Path) -> None:
     (tmp_path / "home").write_text("a file where a folder should be")
     write_case(tmp_path / "x.mha", 3)
-    with pytest.raises(Refused, match="cannot be kept") as refused:
-        GuardedSessions(str(tmp_path / "home" / "sessions")).add_session(str(tmp_path / "x.mha"))
+    with pytest.raises(Refused, match="MONAI_LABEL_SESSION_PATH") as refused:
+        UploadSessions(str(tmp_path / "home" / "sessions")).add_session(str(tmp_path / "x.mha"))
     assert refused.value.http_status == 507
     store = tmp_path / "sessions"
-    sessions = GuardedSessions(str(store))
+    sessions = UploadSessions(str(store))
     kept, _ = sessions.add_session(str(tmp_path / "x.mha"))
     for name, record in (("half", None), ("cut", ""), ("new", None)):
         (store / name).mkdir(parents=True)
@@ -110,7 +110,7 @@ def test_sessions_that_cannot_be_kept_or_were_cut_off_are_refused_or_removed(tmp
     for name in ("half", "cut"):
         os.utime(store / name, (long_ago, long_ago))
     assert sessions.get_session("cut") is None
-    assert GuardedSessions(str(store)).remove_expired() == 2
+    assert UploadSessions(str(store)).remove_expired() == 2
     assert {path.name for path in store.iterdir()} == {kept, "new"}
     assert sessions.get_session(kept).image.endswith("x.mha")
 

@@ -158,7 +158,7 @@ def test_ids_of_no_export_are_not_found(exporting: Server) -> None:
 
 def test_the_server_removes_a_finished_export_when_it_ends(tmp_path: Path) -> None:
     from fetaliqa.datasets.acouslic_layout import write_stack
-    from monailabel_app.lib.export_task import ExportTasks
+    from monailabel_app.lib.tasks.export_task import ExportTasks
 
     stack = case_pixels(4)
     (tmp_path / "images").mkdir()
@@ -183,8 +183,8 @@ def test_the_server_removes_a_finished_export_when_it_ends(tmp_path: Path) -> No
 
 HOLDER = """
 import sys, time
-from monailabel_app.lib.held_folder import HeldFolder
-held = HeldFolder()
+from monailabel_app.lib.files.locked_folder import LockedFolder
+held = LockedFolder()
 print(held.path, flush=True)
 time.sleep(60)
 """
@@ -193,7 +193,7 @@ time.sleep(60)
 def test_what_a_killed_server_left_is_removed_and_what_a_living_one_has_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from monailabel_app.lib.held_folder import PREFIX, HeldFolder, remove_stale
+    from monailabel_app.lib.files.locked_folder import PREFIX, LockedFolder, remove_stale
 
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     holder = subprocess.Popen(
@@ -207,7 +207,7 @@ def test_what_a_killed_server_left_is_removed_and_what_a_living_one_has_stays(
         assert holder.stdout is not None
         left = Path(holder.stdout.readline().strip())
         (left / "export.zip").write_bytes(b"zip")
-        mine, new, old = HeldFolder(), tmp_path / f"{PREFIX}new", tmp_path / f"{PREFIX}old"
+        mine, new, old = LockedFolder(), tmp_path / f"{PREFIX}new", tmp_path / f"{PREFIX}old"
         other = tmp_path / f"{PREFIX}of-a-person"
         for folder in (new, old, other):
             folder.mkdir()
@@ -235,8 +235,8 @@ def test_a_zip_that_is_removed_while_it_is_fetched_is_told_in_a_sentence_or_sent
     from fastapi import FastAPI
     from fastapi.testclient import TestClient
 
-    from monailabel_app.lib.api import export
-    from monailabel_app.lib.failures import add_error_replies
+    from monailabel_app.lib.api import export_routes as export
+    from monailabel_app.lib.http.error_replies import add_error_replies
 
     job = SimpleNamespace(status="DONE", message=None, zip=tmp_path / "export.zip")
     app = SimpleNamespace(exports=lambda: SimpleNamespace(job=lambda name: job))
@@ -268,7 +268,7 @@ def test_the_server_closes_exports_and_archive_when_it_ends(monkeypatch: pytest.
         close=lambda: called.append("close"),
     )
     monkeypatch.setattr(front, "app_instance", lambda: app)
-    monkeypatch.delenv(front.HINT_VARIABLE, raising=False)
+    monkeypatch.delenv(front.ADDRESS_VARIABLE, raising=False)
 
     async def served() -> None:
         async with front.lifespan(front.app):

@@ -14,8 +14,8 @@ import pytest
 from app_harness import REPOSITORY, environment, free_port, start, stop, write_case
 
 from fetaliqa.errors import OptionError
-from monailabel_app.lib.conf import ServerConf
-from monailabel_app.lib.dicomweb.opening import studies_for_server
+from monailabel_app.lib.startup.conf import ServerConf
+from monailabel_app.lib.startup.studies_option import check_studies
 
 NOBODY = 65534
 
@@ -82,7 +82,7 @@ def test_studies_that_are_no_folder_are_refused_by_what_they_are(tmp_path: Path)
     # of a variable that is not set comes an empty name, which Path takes for the working folder
     for studies, said in (("", "is empty"), (" ", "is empty"), (str(tmp_path / "case.mha"), "is a file")):
         with pytest.raises(OptionError, match=f"^--studies .*{said}"):
-            studies_for_server(studies, ServerConf.from_conf({}))
+            check_studies(studies, ServerConf.from_conf({}))
 
 
 def test_a_server_logs_in_its_studies_folder_and_leaves_its_own_code_alone(tmp_path: Path) -> None:

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from fetaliqa.errors import BundleError, TooFewLabels
-from monailabel_app.lib import auto_retrain
-from monailabel_app.lib.auto_retrain import AutoRetrain
-from monailabel_app.lib.serving import Serving
+from monailabel_app.lib.tasks import auto_retrain
+from monailabel_app.lib.tasks.auto_retrain import AutoRetrain
+from monailabel_app.lib.tasks.served_model import ServedModel
 
 
 class Service:
@@ -45,7 +45,7 @@ def until(what: Callable[[], bool]) -> None:
 
 def test_a_question_never_waits_for_a_new_version_to_load() -> None:
     published, may_load = ["seg@1"], threading.Event()
-    serving = Serving(lambda spec: Service(spec, may_load), lambda: published[0])  # type: ignore[arg-type, return-value]
+    serving = ServedModel(lambda spec: Service(spec, may_load), lambda: published[0])  # type: ignore[arg-type, return-value]
     published[0] = "seg@2"
     assert serving.peek().fingerprint == "seg@1"  # at once, though the new one cannot be loaded yet
     asked: list[str] = []
@@ -70,8 +70,8 @@ def test_a_damaged_published_version_does_not_keep_a_server_from_starting(
         return Service(spec, ready)
 
     with pytest.raises(BundleError, match="seg@3 is damaged"):
-        Serving(make, lambda: "seg@3")
-    serving = Serving(make, lambda: "seg@3", lambda: ["seg@2", "seg@1", "demo"])
+        ServedModel(make, lambda: "seg@3")
+    serving = ServedModel(make, lambda: "seg@3", lambda: ["seg@2", "seg@1", "demo"])
     assert serving.current().fingerprint == "seg@1"
     assert "seg@3 is published, but cannot be served; seg@1 is: seg@3 is damaged" in caplog.text
 
@@ -169,7 +169,7 @@ def test_a_version_that_breaks_the_loading_is_not_tried_at_every_request(
             raise KeyError("a bug")
         return Service(spec, threading.Event())
 
-    serving = Serving(make, lambda: published[0])
+    serving = ServedModel(make, lambda: published[0])
     published[0] = "seg@2"
     for _ in range(3):
         assert serving.current().fingerprint == "seg@1"

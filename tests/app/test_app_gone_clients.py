@@ -13,7 +13,7 @@ from app_harness import Server
 
 from fetaliqa.errors import RequestStopped
 from fetaliqa.registry import AssessmentService
-from monailabel_app.lib.api.infer import MAX_INFERENCES
+from monailabel_app.lib.api.inference_routes import MAX_INFERENCES
 
 SECONDS = 60
 
@@ -44,10 +44,10 @@ def test_inferences_of_clients_that_have_gone_are_stopped_or_not_begun(server: S
     connections = [asked(server, 0.4 + number / 1000) for number in range(MAX_INFERENCES + 2)]
     for connection in reversed(connections):
         connection.close()
-    wait_for(lambda: log(server).count("the client has gone") == len(connections))
+    wait_for(lambda: log(server).count("the client has disconnected") == len(connections))
     told = log(server)
-    assert told.count("has gone; not begun") >= 2  # those that waited for their turn
-    assert told.count("has gone; done in vain") == 0
+    assert told.count("has disconnected; not started") >= 2  # those that waited for their turn
+    assert told.count("has disconnected; finished too late") == 0
     assert told.count("long: cached=False") == finished
     assert server.infer("image=case_a&output=json").status == 200  # their turns are free again
     assert server.leftovers() == []

@@ -21,7 +21,7 @@ from test_app_learning_kill import CASES, FRAMES, NAME, outlined, save
 from fetaliqa.active.frame_profiles import ProfileFolder
 from fetaliqa.model import Bundle
 from fetaliqa.retraining.progress_file import read_progress
-from monailabel_app.lib.workers import SERVER_VARIABLE, WORKER_MODULE, ServerMark, left_workers
+from monailabel_app.lib.tasks.worker_processes import SERVER_VARIABLE, WORKER_MODULE, ServerMark, orphaned_workers
 
 SECONDS = 60
 
@@ -104,7 +104,7 @@ def test_the_next_server_shows_and_stops_the_trainer_and_removes_the_uploads_of_
             assert second.leftovers() == []
             shown = second.raw("GET", "/train/").json()
             assert (shown["status"], shown["id"]) == ("RUNNING", f"process-{trainer.pid}")
-            assert f"process {first.process.pid}) that is gone" in shown["details"][0]
+            assert f"process {first.process.pid})" in shown["details"][0]
             assert second.raw("GET", "/train/?check_if_running=true").json()["id"] == shown["id"]
             assert second.call("POST", f"/train/{NAME}", json={}).status == 409  # it still has the folder
             assert second.raw("DELETE", "/train/").json()["status"] == "STOPPED"
@@ -147,9 +147,9 @@ def test_only_a_worker_of_this_folder_whose_server_is_gone_is_taken_for_left(tmp
         environment = {**os.environ, SERVER_VARIABLE: str(mark), "PYTHONPATH": str(REPOSITORY)}
         started[name] = subprocess.Popen(command, stdin=subprocess.PIPE, env=environment)
     try:
-        found = left_workers(tmp_path, "train")
+        found = orphaned_workers(tmp_path, "train")
         assert {worker.process.pid for worker in found} == {started["dead"].pid, started["recycled"].pid}
-        assert left_workers(tmp_path, "scoring") == []
+        assert orphaned_workers(tmp_path, "scoring") == []
         assert all(worker.stop() for worker in found)
         assert {name for name, process in started.items() if process.poll() is None} == {
             "living",

@@ -15,8 +15,8 @@ import pytest
 from app_harness import REPOSITORY, environment
 
 from fetaliqa.errors import OptionError
-from monailabel_app.lib.hosts import allowed_hosts, check_open, checked_hosts, host_and_port, is_loopback
-from monailabel_app.lib.listening import addresses_of, host_of_command, listen
+from monailabel_app.lib.http.hosts import allowed_hosts, check_open, checked_hosts, host_and_port, is_loopback
+from monailabel_app.lib.startup.listening import addresses_of, host_of_command, listen
 
 COMMAND = """
 import json, sys

@@ -20,9 +20,9 @@ from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from fetaliqa.labels import LabelStore
-from monailabel_app.lib.datastore import GuardedDatastore
-from monailabel_app.lib.hints import hints
-from monailabel_app.lib.refusal import Refused
+from monailabel_app.lib.datastore.studies_datastore import StudiesDatastore
+from monailabel_app.lib.http.refusal import Refused
+from monailabel_app.lib.startup.start_message import start_message
 
 LIMIT = 8 * 1024**2
 NAMES = ["größe", "gro\u0308ße", "孕妇　(2)", "75 % gain", "a+b&c=d#e;f", "q'u\"ote", "_under", "1.2.840.113"]
@@ -62,8 +62,8 @@ def studies(tmp_path: Path) -> Path:
     return folder
 
 
-def opened(folder: Path) -> GuardedDatastore:
-    return GuardedDatastore(str(folder), max_file_bytes=LIMIT, auto_reload=False)
+def opened(folder: Path) -> StudiesDatastore:
+    return StudiesDatastore(str(folder), max_file_bytes=LIMIT, auto_reload=False)
 
 
 def test_what_the_disk_holds_is_offered_under_its_name_or_named_with_the_reason(studies: Path) -> None:
@@ -90,7 +90,7 @@ def test_what_the_disk_holds_is_offered_under_its_name_or_named_with_the_reason(
     assert store.status()["not_offered"] == store.not_offered()
     assert all(store.image_path(name).is_file() for name in offered)
     assert store.image_path("link").name == "link.mha"  # not what it leads to
-    said = hints("http://127.0.0.1:8000", ["größe & co"], ["fetalclip_seg"], store.not_offered())
+    said = start_message("http://127.0.0.1:8000", ["größe & co"], ["fetalclip_seg"], store.not_offered())
     assert "?image=gr%C3%B6%C3%9Fe%20%26%20co&output=json" in said
     assert "Not offered: -rf.mha: its name begins with '-'" in said
     assert "3 more files; http://127.0.0.1:8000/info/ lists them all" in said
@@ -109,7 +109,7 @@ def test_the_label_of_a_study_is_not_shown_on_another_that_takes_its_id(studies:
 def test_files_that_arrive_later_are_found_whatever_their_suffix_and_whatever_the_folder_is_called(
     studies: Path,
 ) -> None:
-    store = GuardedDatastore(str(studies), max_file_bytes=LIMIT, auto_reload=True)
+    store = StudiesDatastore(str(studies), max_file_bytes=LIMIT, auto_reload=True)
     try:
         write_case(studies.parent / "template.mha", 2)
         shutil.copy(studies.parent / "template.mha", studies / "LATER.MHA")
@@ -121,7 +121,7 @@ def test_files_that_arrive_later_are_found_whatever_their_suffix_and_whatever_th
         assert {"LATER", "IM000002"} <= set(store.list_images())
         assert store.not_offered() == []
     finally:
-        store._observer.stop()
+        store.close()
 
 
 def test_an_upload_has_the_name_that_it_is_given_and_none_that_is_there_in_another_form(

@@ -107,7 +107,7 @@ def test_every_answer_says_that_browsers_may_run_nothing_of_it(
 def test_an_unexpected_error_has_the_headers_too() -> None:
     from fastapi.testclient import TestClient
 
-    from monailabel_app.lib.perimeter import Front
+    from monailabel_app.lib.http.perimeter import Front
 
     front = Front(hosts=["localhost"], others=False)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from app_harness import REPOSITORY, environment, write_case
 
-from monailabel_app.lib.quick_start import Promises
+from monailabel_app.lib.startup.lazy_monai import LazyPackages
 
 # stands in for uvicorn: serves in this process, so that what was imported can be told
 COMMAND = """
@@ -76,7 +76,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 def test_a_promised_name_is_the_real_one_when_it_is_used(package: str) -> None:
-    promises = Promises([package])
+    promises = LazyPackages([package])
     promises.begin()
     parts = importlib.import_module(f"{package}.parts")
     whole = importlib.import_module(package)
@@ -96,7 +96,7 @@ def test_a_promised_name_is_the_real_one_when_it_is_used(package: str) -> None:
 
 
 def test_a_promise_used_while_others_are_still_made_ends_them(package: str) -> None:
-    promises = Promises([package])
+    promises = LazyPackages([package])
     promises.begin()
     assert importlib.import_module(f"{package}.parts").add(1) == 2
     assert promises not in sys.meta_path
@@ -105,7 +105,7 @@ def test_a_promise_used_while_others_are_still_made_ends_them(package: str) -> N
 
 def test_what_was_imported_before_is_not_promised(package: str) -> None:
     real = importlib.import_module(package)
-    promises = Promises([package])
+    promises = LazyPackages([package])
     promises.begin()
     try:
         assert importlib.import_module(package) is real

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from app_harness import REPOSITORY, Server, write_mask
 
-from monailabel_app.lib.shown_paths import without_folders
+from monailabel_app.lib.http.path_redaction import without_folders
 
 CASE = "case_a"
 # what the address or the query of a call names, by the parameter's name

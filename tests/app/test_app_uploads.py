@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from monailabel_app.lib import guard, refusal, uploads
-from monailabel_app.lib.refusal import Refused
-from monailabel_app.lib.sessions import GuardedSessions
-from monailabel_app.lib.uploads import Folders, UploadLimits, kept_upload
+from monailabel_app.lib.files.upload_sessions import UploadSessions
+from monailabel_app.lib.http import guard, refusal
+from monailabel_app.lib.http import upload_limits as uploads
+from monailabel_app.lib.http.refusal import Refused
+from monailabel_app.lib.http.upload_limits import Folders, UploadLimits, upload_purpose
 
 MIB = 1024**2
 
@@ -99,7 +100,7 @@ def test_a_home_of_another_user_is_no_reason_to_refuse_images(
     for kept in ("image", "session"):  # whether sessions can be kept is found when one is
         limits(folders).admit("127.0.0.1", MIB, kept)
     assert folders.sessions is not None
-    assert GuardedSessions(str(folders.sessions)).remove_expired() == 0
+    assert UploadSessions(str(folders.sessions)).remove_expired() == 0
 
 
 @pytest.mark.parametrize("declared", [100, 10**15])
@@ -166,4 +167,4 @@ def test_uploads_are_counted_by_client_and_minute(folders: Folders, monkeypatch:
 def test_which_requests_leave_an_image_on_the_disk(
     method: str, path: str, size: int | None, expected: str | None
 ) -> None:
-    assert kept_upload(method, path, size) == expected
+    assert upload_purpose(method, path, size) == expected

@@ -12,7 +12,7 @@ import requests
 from app_harness import Server, write_mask
 from fastapi import FastAPI
 
-from monailabel_app.lib.upload_slots import AT_WORK, RECEIVED, RETRY_SECONDS, in_turn
+from monailabel_app.lib.http.upload_slots import AT_WORK, RECEIVED, RETRY_SECONDS, in_turn
 
 HEAD = (
     "PUT {target} HTTP/1.1\r\nHost: {host}\r\nContent-Type: multipart/form-data; boundary=frame\r\n"

@@ -13,7 +13,7 @@ from app_harness import Server, write_case
 from monailabel.client import MONAILabelClient
 from monailabel.client.client import MONAILabelClientException
 
-from monailabel_app.lib.hints import hints
+from monailabel_app.lib.startup.start_message import start_message
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def states(server: Server, case: str, tag: str = "final") -> dict[int, str]:
 
 
 def test_the_start_points_to_the_module_whose_labels_train_first() -> None:
-    shown = hints("http://127.0.0.1:8000", ["case"], ["fetalclip_seg"])
+    shown = start_message("http://127.0.0.1:8000", ["case"], ["fetalclip_seg"])
     assert 0 < shown.index("module FetalIQA") < shown.index("MONAI Label's own module")
     assert "until a reviewer confirms them" in shown
 

@@ -9,8 +9,8 @@ import pytest
 from fetaliqa.cli import main as commands
 from fetaliqa.cli.train import _machine
 from fetaliqa.retraining import pipeline as retraining
-from monailabel_app.lib.conf import ServerConf
-from monailabel_app.lib.trainers import RetrainTask
+from monailabel_app.lib.startup.conf import ServerConf
+from monailabel_app.lib.tasks.retraining_task import RetrainTask
 
 
 @pytest.fixture

@@ -11,22 +11,22 @@ import SimpleITK as sitk
 from stub_archive import StubArchive
 
 from fetaliqa.sweep import read_sweep
-from monailabel_app.lib.dicomweb.link import ArchiveLink
-from monailabel_app.lib.dicomweb.store import ArchiveDatastore
+from monailabel_app.lib.datastore.studies_datastore import StudiesDatastore
+from monailabel_app.lib.dicomweb.archive_sync import ArchiveSync
 
 SHARED = "1.2.826.0.1.3680043.8.498.99.7"
 MEBIBYTE = 1024**2
 
 
-def copies(link: ArchiveLink) -> set[str]:
+def copies(link: ArchiveSync) -> set[str]:
     return {path.name[:-4] for path in link.folder.iterdir() if path.suffix == ".dcm"}
 
 
-def a_store(link: ArchiveLink) -> ArchiveDatastore:
-    return ArchiveDatastore(link, max_file_bytes=MEBIBYTE, auto_reload=False)
+def a_store(link: ArchiveSync) -> StudiesDatastore:
+    return StudiesDatastore(str(link.folder), max_file_bytes=MEBIBYTE, auto_reload=False, archive=link)
 
 
-def a_mask(link: ArchiveLink, image_id: str, row: int = 3) -> Path:
+def a_mask(link: ArchiveSync, image_id: str, row: int = 3) -> Path:
     sweep = read_sweep(link.folder / f"{image_id}.dcm")
     masks = np.zeros(sweep.shape, np.uint8)
     masks[2, row : row + 9, 4:20] = 1

@@ -13,8 +13,8 @@ from cines import a_cine
 from stub_archive import StubArchive
 
 from fetaliqa.measure.anatomy import ABDOMEN
-from monailabel_app.lib.dicomweb.archive import Archive
-from monailabel_app.lib.dicomweb.link import ArchiveLink
+from monailabel_app.lib.dicomweb.archive_client import Archive
+from monailabel_app.lib.dicomweb.archive_sync import ArchiveSync
 
 
 @pytest.fixture(scope="module")
@@ -36,20 +36,20 @@ def stub(cines: list[pydicom.Dataset]) -> Iterator[StubArchive]:
 
 
 @pytest.fixture
-def linked(stub: StubArchive, tmp_path: Path) -> Callable[..., ArchiveLink]:
+def linked(stub: StubArchive, tmp_path: Path) -> Callable[..., ArchiveSync]:
     """A link to the stub; another one is another server's, on the same folder."""
 
-    def make(max_bytes: int = MEBIBYTE) -> ArchiveLink:
+    def make(max_bytes: int = MEBIBYTE) -> ArchiveSync:
         folder = tmp_path / "copies"
         folder.mkdir(exist_ok=True)
-        return ArchiveLink(Archive(stub.address, max_bytes), folder, 0.0, lambda: ABDOMEN)
+        return ArchiveSync(Archive(stub.address, max_bytes), folder, 0.0, lambda: ABDOMEN)
 
     return make
 
 
 @pytest.fixture
-def looked(linked: Callable[..., ArchiveLink], cines: list[pydicom.Dataset]) -> tuple[ArchiveLink, str]:
+def looked(linked: Callable[..., ArchiveSync], cines: list[pydicom.Dataset]) -> tuple[ArchiveSync, str]:
     """A link that has copied all cines, and the id of the first."""
     link = linked()
-    link.once(look=True)
+    link.run_once(search=True)
     return link, cines[0].SeriesInstanceUID

@@ -12,7 +12,7 @@ from fetaliqa.errors import LabelError
 from fetaliqa.labels.slicer_segmentation import Segmentation, anatomy_segments, is_segmentation
 from fetaliqa.measure.anatomy import ABDOMEN
 from fetaliqa.sweep import Sweep, read_sweep
-from monailabel_app.lib.received_label import read_received
+from monailabel_app.lib.datastore.uploaded_label import read_label as read_received
 
 SHAPE = (4, 30, 40)
 SPACING = (0.3, 0.25, 1.0)

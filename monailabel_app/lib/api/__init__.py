@@ -1,1 +1,1 @@
-"""HTTP endpoints of the front: MONAI Label's API with checked input, off the event loop."""
+"""HTTP endpoints, one module per MONAI Label router."""

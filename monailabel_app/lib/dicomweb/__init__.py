@@ -1,1 +1,1 @@
-"""Studies in a DICOM archive: cines are copied into a folder, which is served; final labels go back to it."""
+"""Studies of a DICOM archive: cines copied from it, labels sent to it."""

@@ -1,0 +1,1 @@
+"""The studies folder behind MONAI Label's datastore interface."""

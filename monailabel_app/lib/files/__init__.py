@@ -1,0 +1,1 @@
+"""Files of clients and temporary files."""

@@ -1,0 +1,1 @@
+"""What every request passes and every answer obeys: hosts, origins, limits, names, JSON, errors."""

@@ -1,0 +1,45 @@
+"""The message that the server logs once it is ready."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from urllib.parse import quote
+
+SHOWN = 10  # of the files that are not offered
+ADDRESS_VARIABLE = "FETALIQA_SERVER_ADDRESS"
+
+OPEN = (
+    "OPEN TO THE NETWORK: this server listens on %s. Without a login (MONAI_LABEL_AUTH_ENABLE) everybody who "
+    "reaches it can read and change all studies and labels; without a TLS proxy in front of it, others on the "
+    "network can read what is sent"
+)
+
+
+def start_message(
+    address: str, images: Sequence[str], models: Iterable[str], not_offered: Sequence[Mapping[str, str]] = ()
+) -> str:
+    """What is served where, how to open it in 3D Slicer, and one command to try.
+
+    Args:
+        address: address of the server.
+        images: image ids in the studies folder.
+        models: hosted models.
+        not_offered: files that are not offered as images, with the reason.
+    """
+    names = sorted(models)
+    lines = [
+        "",
+        f"  FetalIQA is serving {len(images)} image(s) with {', '.join(names) or 'no model'} at {address}",
+        f"  In 3D Slicer: module FetalIQA (docs/slicer.md), server address {address}",
+        "    MONAI Label's own module works too: frames changed there are annotated, others stay proposed",
+        "    until a reviewer confirms them (fetaliqa labels confirm)",
+    ]
+    if images and names:
+        first = quote(min(images), safe="")
+        lines += ["  Try:", f"    curl -X POST '{address}/infer/{names[-1]}?image={first}&output=json'"]
+    if not images:
+        lines.append("  The studies folder holds no sweep yet: put .mha, .nii.gz, .nrrd or .dcm files into it")
+    lines += [f"  Not offered: {one['file']}: {one['reason']}" for one in not_offered[:SHOWN]]
+    if len(not_offered) > SHOWN:
+        lines.append(f"  Not offered: {len(not_offered) - SHOWN} more files; {address}/info/ lists them all")
+    return "\n".join([*lines, f"  All calls: {address}/    Stop: Ctrl+C", ""])

@@ -1,0 +1,1 @@
+"""MONAI Label's tasks: inference, batches, retraining, active learning; exports; worker processes."""
