@@ -5,7 +5,10 @@ Examples of the Python API, in pages and docstrings, run in ``tests/test_documen
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -51,3 +54,25 @@ def test_files_that_pages_name_exist() -> None:
     ]
 
     assert missing == []
+
+
+def test_the_first_command_prints_what_the_readme_and_the_quickstart_show(tmp_path: Path) -> None:
+    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    quickstart = (REPOSITORY / "docs/quickstart.md").read_text(encoding="utf-8")
+    command, shown = re.findall(r"^    \$ fetaliqa (best [^\n]+)\n((?:    [^\n]+\n)+)", readme, re.MULTILINE)[0]
+    (tmp_path / "sample-data").symlink_to(REPOSITORY / "sample-data")
+    environment = {name: value for name, value in os.environ.items() if name != "FETALIQA_DEFAULT_MODEL"}
+
+    done = subprocess.run(
+        [sys.executable, "-m", "fetaliqa", *command.split(), "--device", "cpu", "--quiet"],
+        cwd=tmp_path,
+        env={**environment, "PYTHONPATH": str(REPOSITORY), "XDG_CACHE_HOME": str(tmp_path / "cache")},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+
+    assert done.stdout == re.sub(r"^    ", "", shown, flags=re.MULTILINE)
+    assert done.stdout in quickstart
+    assert (tmp_path / done.stdout.splitlines()[-1].strip()).is_file()
