@@ -25,6 +25,10 @@ class SweepError(FetalIQAError):
     """An image file cannot be used as a sweep."""
 
 
+class ArrayError(FetalIQAError, ValueError):
+    """An array has another type or shape than is needed."""
+
+
 class WeightsError(FetalIQAError):
     """Foundation-model weights are missing, damaged, or not the ones expected."""
 

@@ -26,13 +26,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--all-frames",
         action="store_true",
-        help="look at every frame, not only at those that may be the best (four times as long, or more)",
+        help="evaluate every frame, not only those that may be the best (four times as long, or more)",
     )
     parser.add_argument(
         "--student",
         default="auto",
         metavar="DIR",
-        help="small model that screens frames, or none (default: the bundle's, where it has one)",
+        help="screening model, or none (default: the bundle's, where it has one)",
     )
     parser.add_argument(
         "--sweeps", type=int, metavar="N", help="number of equal sweeps in the stack (default: found)"
@@ -41,7 +41,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--out", type=Path, metavar="DIR", help="write each best frame with its outline as a PNG here"
     )
     parser.add_argument("--device", type=device, default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
-    parser.add_argument("--no-cache", action="store_true", help="compute even what was computed before")
+    parser.add_argument("--no-cache", action="store_true", help="compute anew, without the cache")
     parser.add_argument(
         "--json", action="store_true", help="print one JSON object per case; frames and sweeps count from 0"
     )

@@ -24,12 +24,12 @@ table3      linear probe, full training and LoRA
 table4      what the encoder learnt before
 fig2        PCA and t-SNE of penultimate features
 fig3        outlines beside the experts'
-classic     measures of picture quality that were not made for ultrasound
+classic     no-reference image quality measures, not made for ultrasound
 parameters  trainable parameters beside the paper's
 recipes     the paper's, the released code's and our way of training, and what each part of ours is worth
 all         all of these
 
-The numbering is ours: the paper's full text was not to be had. What is done is kept in the work folder: the same
+The numbering is ours: the paper's full text was not available. What is done is kept in the work folder: the same
 command goes on where it was stopped, and several may run at a time."""
 
 

@@ -28,7 +28,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     _add_selection(parser)
     _add_writing(parser)
-    parser.add_argument("--dry-run", action="store_true", help="say what would be written, and write nothing")
+    parser.add_argument("--dry-run", action="store_true", help="print what would be written, and write nothing")
     parser.add_argument("--json", action="store_true", help="print the data card as JSON")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
 
@@ -44,7 +44,7 @@ def _add_selection(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--per", choices=("case", "sweep"), help="what --top counts in (default: case)")
     group.add_argument("--gap", type=int, metavar="N", help="frames between two of --top, at least (default: 15)")
     group.add_argument("--best", action="store_true", help="the best frame of each case: --top 1")
-    group.add_argument("--raters", metavar="LIST", help="who looked at the frame")
+    group.add_argument("--raters", metavar="LIST", help="raters of the frame")
     group.add_argument("--since", metavar="DATE", help="labels from this day (2026-01-31) or time on")
     group.add_argument("--until", metavar="DATE", help="labels up to this day or time")
     group.add_argument("--cases", metavar="LIST", help="names of cases, or @FILE with one a line")
@@ -68,15 +68,18 @@ def _add_writing(parser: argparse.ArgumentParser) -> None:
         "--split", type=existing, metavar="FILE", help="of `fetaliqa data split` (default: by subject)"
     )
     parser.add_argument(
-        "--pseudonyms", type=Path, metavar="KEY", help="rename cases, subjects and raters; KEY leads back, keep it"
+        "--pseudonyms",
+        type=Path,
+        metavar="KEY",
+        help="rename cases, subjects and raters; keep KEY: it is the way back",
     )
     parser.add_argument("--blank-outside", action="store_true", help="make all black outside of the sector")
     parser.add_argument(
-        "--sector-preview", type=Path, metavar="PNG", help="picture of what is blanked, to check; not for others"
+        "--sector-preview", type=Path, metavar="PNG", help="image of what is blanked, to check; do not pass it on"
     )
     parser.add_argument("--parquet", action="store_true", help="the manifest as Parquet too")
     parser.add_argument("--report", action="store_true", help="also write report.html, one file")
-    parser.add_argument("--skip-unreadable", action="store_true", help="leave cases out that cannot be read")
+    parser.add_argument("--skip-unreadable", action="store_true", help="skip cases that cannot be read")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -27,16 +27,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
     restore.add_argument("version", type=int, metavar="VERSION")
     confirm = actions.add_parser("confirm", help="confirm the proposed frames of a label, which then train")
     confirm.add_argument("case", metavar="CASE")
-    confirm.add_argument("--version", type=int, metavar="N", help="that was looked at (default: the last)")
+    confirm.add_argument("--version", type=int, metavar="N", help="version that was reviewed (default: the last)")
     confirm.add_argument(
         "--frames", metavar="LIST", help="frames from 0, such as 3,7-9 (default: all proposed ones with a mask)"
     )
-    confirm.add_argument("--reviewer", metavar="NAME", help="who looked (default: your user name)")
+    confirm.add_argument("--reviewer", metavar="NAME", help="reviewer (default: your user name)")
     agreement = actions.add_parser("agreement", help="Dice, difference of circumference, kappa of two raters")
     agreement.add_argument("case", nargs="?", metavar="CASE", help="default: all cases that both have labelled")
     agreement.add_argument("first", metavar="TAG")
     agreement.add_argument("second", metavar="TAG")
-    check = actions.add_parser("check", help="whether every version is whole")
+    check = actions.add_parser("check", help="check that all versions are intact")
     importing = actions.add_parser("import", help="labels made elsewhere, as new versions; overwrites nothing")
     labels_import.configure(importing)
     for action in (listing, restore, confirm, agreement, check, importing):
@@ -211,7 +211,7 @@ def _check(args: argparse.Namespace, store: LabelStore) -> int:
     if args.json:
         print(json.dumps({"problems": problems}))
     else:
-        print("\n".join(f"problem  {problem}" for problem in problems) or "every version is whole")
+        print("\n".join(f"problem  {problem}" for problem in problems) or "all versions are intact")
     return 1 if problems else 0
 
 

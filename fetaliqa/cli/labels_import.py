@@ -38,7 +38,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME",
-        help="name or value of the class that is the anatomy, where names do not tell; may be given several times",
+        help="name or value of the class that is the anatomy, where names do not identify it; repeatable",
     )
     parser.add_argument("--case", metavar="ID", help="case that all pictures are of")
     parser.add_argument(
@@ -59,7 +59,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="COCO annotations with iscrowd are outlines, as CVAT means it: it marks every brush mask so",
     )
     parser.add_argument(
-        "--empty", action="store_true", help="frames without an outline were looked at too, and are empty"
+        "--empty", action="store_true", help="frames without an outline were reviewed too, and are empty"
     )
     parser.add_argument("--dry-run", action="store_true", help="compare, and save nothing")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")

@@ -21,7 +21,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--workers", type=int, default=None, metavar="N", help="processes (default: cores, at most 4)"
     )
-    parser.add_argument("--preview", type=Path, metavar="PNG", help="also write a picture of the first case")
+    parser.add_argument("--preview", type=Path, metavar="PNG", help="also write an image of the first case")
     parser.add_argument("--json", action="store_true", help="print a JSON summary instead of text")
 
 

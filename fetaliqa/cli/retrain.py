@@ -29,7 +29,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--replay",
         type=existing_folder,
         metavar="DIR",
-        help="labelled data that the model was trained on before; remembered",
+        help="earlier training data to mix in; remembered",
     )
     parser.add_argument("--no-replay", action="store_true", help="train on the confirmed frames alone")
     parser.add_argument("--name", default="fetalclip_seg", help="of the model (default fetalclip_seg)")
@@ -37,7 +37,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of what is drawn (default 0)")
     parser.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="change a recipe field")
     parser.add_argument("--no-publish", action="store_true", help="keep the result as a candidate")
-    parser.add_argument("--resume", action="store_true", help="go on with the last run, which was interrupted")
+    parser.add_argument("--resume", action="store_true", help="resume the last run")
     parser.add_argument("--accelerator", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument(
         "--devices", type=int, default=1, metavar="N", help="GPUs, or processes on a CPU, that train together"

@@ -36,7 +36,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cls-model", help="classification bundle whose probability joins the quality score")
     parser.add_argument("--weights", help="foundation-model weights (default: the imported ones)")
     parser.add_argument(
-        "--top", type=int, default=5, metavar="N", help="how many different looks to rank (default: 5)"
+        "--top",
+        type=int,
+        default=5,
+        metavar="N",
+        help="number of frames to rank, at least 15 frames apart (default: 5)",
     )
     parser.add_argument(
         "--sweeps", type=int, metavar="N", help="number of equal sweeps in the stack (default: found)"
@@ -44,18 +48,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--search",
         action="store_true",
-        help="look only at frames that may be a sweep's best; quality of the others is interpolated",
+        help="evaluate only frames that may be a sweep's best; quality of the others is interpolated",
     )
     parser.add_argument(
         "--screen",
         action="store_true",
-        help="look only at frames that a student takes for worth it; the others are guessed and have no mask",
+        help="evaluate only frames selected by the screening model; the others are estimated and have no mask",
     )
     parser.add_argument(
         "--student",
         default="auto",
         metavar="DIR",
-        help="small model for --search and --screen, or none (default: the bundle's, where it has one)",
+        help="screening model for --search and --screen, or none (default: the bundle's, where it has one)",
     )
     parser.add_argument(
         "--precision",
@@ -71,7 +75,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--resume",
         action="store_true",
-        help="leave cases alone that --out holds already, of the same input, model and options",
+        help="skip cases completed in --out with the same input, model and options",
     )
     parser.add_argument(
         "--processes",
@@ -101,7 +105,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--mask-format", default=".mha", choices=[".mha", ".nii.gz", ".nrrd"])
     parser.add_argument("--each", action="store_true", help="images in a folder are cases of one frame each")
-    parser.add_argument("--no-cache", action="store_true", help="compute even what was computed before")
+    parser.add_argument("--no-cache", action="store_true", help="compute anew, without the cache")
     parser.add_argument(
         "--json",
         action="store_true",

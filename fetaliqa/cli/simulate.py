@@ -19,7 +19,7 @@ BUDGETS = (24, 48, 96, 192, 384)
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "out", type=Path, metavar="OUT", help="folder of the simulation; one that is there goes on"
+        "out", type=Path, metavar="OUT", help="folder of the simulation; an existing one is resumed"
     )
     parser.add_argument(
         "--data", type=existing_folder, help="labelled data set (default: phantoms rendered for this)"

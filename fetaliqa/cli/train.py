@@ -33,9 +33,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "data", nargs="?", type=existing_folder, metavar="DATA", help="folder of a labelled data set"
     )
-    parser.add_argument(
-        "--resume", type=existing_folder, metavar="RUN", help="go on with a run that was interrupted"
-    )
+    parser.add_argument("--resume", type=existing_folder, metavar="RUN", help="resume an interrupted run")
     parser.add_argument("--out", type=Path, metavar="RUN", help="run folder to make (default: runs/RECIPE-TIME)")
     parser.add_argument(
         "--kind", default="auto", help="of the data set: auto, acouslic, hc18, studies (default auto)"

@@ -73,6 +73,11 @@ def frame_metrics(predicted: np.ndarray, truth: np.ndarray) -> FrameMetrics:
 
     Raises:
         ValueError: when the lengths differ.
+
+    Examples:
+        >>> metrics = frame_metrics(np.array([True, True, False, False]), np.array([True, False, True, False]))
+        >>> metrics.precision, metrics.recall, metrics.f1, metrics.accuracy
+        (0.5, 0.5, 0.5, 0.5)
     """
     if predicted.shape != truth.shape or predicted.ndim != 1:
         raise ValueError(f"predicted of shape {predicted.shape}, truth of shape {truth.shape}; expected [N] twice")
@@ -83,9 +88,12 @@ def frame_metrics(predicted: np.ndarray, truth: np.ndarray) -> FrameMetrics:
 def dice(predicted: np.ndarray, truth: np.ndarray) -> float:
     """Dice coefficient 2 |P and T| / (|P| + |T|) of two masks of equal shape; 1 when both are empty.
 
+    Raises:
+        ValueError: when the shapes differ.
+
     Examples:
-        >>> dice(np.array([1, 1, 0, 0]), np.array([1, 0, 0, 0]))
-        0.6666666666666666
+        >>> dice(np.array([[1, 1, 0]]), np.array([[0, 1, 1]]))
+        0.5
     """
     p, t = predicted != 0, truth != 0
     if p.shape != t.shape:
@@ -142,6 +150,11 @@ def best_frame_distance(
 
     Raises:
         ValueError: when ``frame`` lies in no sweep.
+
+    Examples:
+        >>> labels = np.array([0, 2, 0, 0, 1, 0])
+        >>> best_frame_distance(2, labels, [(0, 6)])  # the suboptimal frame 1 is nearer, but 4 is optimal
+        (2, 1)
     """
     if frame is None:
         return None, None

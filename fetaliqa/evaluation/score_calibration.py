@@ -72,6 +72,12 @@ def expected_calibration_error(scores: np.ndarray, positive: np.ndarray, bins: i
 
     Raises:
         ValueError: as :func:`reliability_bins`.
+
+    Examples:
+        Four frames scored 0.75, of which two show the anatomy.
+
+        >>> expected_calibration_error(np.full(4, 0.75), np.array([True, True, False, False]))
+        0.25
     """
     if not len(scores):
         return None

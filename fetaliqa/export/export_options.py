@@ -23,7 +23,7 @@ class ExportOptions:
         preview: where to show what is (or would be) blanked; outside of the export.
         parquet: whether to write the manifest as Parquet too.
         licence: of the data, in words.
-        skip_unreadable: leave cases out that cannot be read, instead of stopping.
+        skip_unreadable: skip cases that cannot be read, instead of stopping.
         report: whether to write a report, one HTML file.
 
     Raises:

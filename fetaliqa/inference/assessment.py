@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from fetaliqa.inference.assessment_options import AssessOptions
 from fetaliqa.inference.case_screen import CaseScreen
 from fetaliqa.inference.case_search import CaseSearch
 from fetaliqa.inference.cuda_transfers import on_host, reading
+from fetaliqa.inference.frame_assessment import FrameAssessment
 from fetaliqa.inference.frame_measurement import Findings, FrameAssessor
 from fetaliqa.inference.frame_profile import FrameProfile, ProfileMaker
 from fetaliqa.inference.predictor import ChunkPrediction, Predictor
@@ -33,19 +34,58 @@ ASSESSMENT_REVISION = 4  # raised when the same sweep, model and options give an
 Progress = Callable[[int, int], None]  # (frames done, frames in all)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False, repr=False)
 class Assessment:
-    """What was found in a case.
+    """What was found in a case. Not for clinical use.
 
-    Attributes:
-        record: the JSON-able assessment (docs/assessment.md).
-        masks: uint8 [T, H, W], 1 inside the outlined anatomy on positive frames, on the native grid.
-        profile: what decides whether a frame is worth labelling; None of a classifier.
+    Attributes
+    ----------
+    record
+        The whole assessment as JSON values, described field by field in docs/assessment.md.
+    masks
+        uint8 [T, H, W], 1 inside the outlined anatomy on positive frames, on the native grid.
+    profile
+        What active learning goes by; None of a classifier.
     """
 
     record: dict[str, Any]
     masks: np.ndarray
     profile: FrameProfile | None = None
+
+    @cached_property
+    def frames(self) -> tuple[FrameAssessment, ...]:
+        """What was found in each of the T frames, in time order."""
+        return tuple(map(FrameAssessment.from_record, self.record["frames"]))
+
+    @property
+    def best(self) -> FrameAssessment | None:
+        """The best frame to measure; None where no frame shows the anatomy, and ``reason`` says why."""
+        best = self.record["best"]
+        return None if best is None else self.frames[best]
+
+    @property
+    def reason(self) -> str | None:
+        """Why there is no best frame, in a sentence; None when there is one."""
+        return self.record["reason"]
+
+    @property
+    def ranking(self) -> tuple[FrameAssessment, ...]:
+        """The best frames of the case, the best one first, from different moments."""
+        return tuple(self.frames[frame] for frame in self.record["ranking"])
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What to know of the case as a whole, such as that its file has no pixel spacing; one sentence each."""
+        return tuple(self.record["notes"])
+
+    def __repr__(self) -> str:
+        model, best = self.record["model"], self.best
+        positive = sum(frame.positive is True for frame in self.frames)
+        found = f"{positive} of {len(self.frames)} frame(s) show the {model['anatomy']}"
+        size = None if best is None else best.circumference_mm
+        measured = "" if size is None else f", {model['measurement']} {size:.1f} mm"
+        shown = "none" if best is None else f"{best.index}, quality {best.quality:.2f}{measured}"
+        return f"Assessment({self.record['case_id']!r}, {found}; best frame: {shown}; not for clinical use)"
 
 
 def chosen_frames(sweep: Sweep, options: AssessOptions) -> np.ndarray:

@@ -130,6 +130,12 @@ def parse_record(record: Any, where: str, frame_count: int | None = None) -> Fra
 
     Raises:
         LabelError: when the record has another form, naming the entry at fault.
+
+    Examples:
+        >>> states = {"57": {"state": "annotated", "plane": "optimal"}, "58": {"state": "proposed"}}
+        >>> record = parse_record({"schema": 1, "frames": states}, "case-1")
+        >>> record.known(), record.frames[57].plane
+        ([57], 'optimal')
     """
     if (
         not isinstance(record, dict)

@@ -46,7 +46,16 @@ class Ellipse:
         return np.stack([x, y], axis=1)
 
     def scaled(self, scale_x: float, scale_y: float) -> Ellipse:
-        """The ellipse after x is multiplied by ``scale_x`` and y by ``scale_y`` (an ellipse again)."""
+        """The ellipse after x is multiplied by ``scale_x`` and y by ``scale_y`` (an ellipse again).
+
+        Examples:
+            Pixels of 0.3 mm (columns) by 0.2 mm (rows): a circle in pixels is an ellipse in mm.
+
+            >>> circle = Ellipse(100.0, 80.0, 50.0, 50.0, 0.0)
+            >>> in_mm = circle.scaled(0.3, 0.2)
+            >>> round(in_mm.semi_major, 6), round(in_mm.semi_minor, 6), round(in_mm.axis_ratio, 6)
+            (15.0, 10.0, 1.5)
+        """
         angle = math.radians(self.angle_deg)
         rotation = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
         shape = np.diag([scale_x, scale_y]) @ rotation @ np.diag([self.semi_major, self.semi_minor])
@@ -67,8 +76,10 @@ def ellipse_circumference(a: float, b: float) -> float:
         ValueError: when a semi-axis is negative or not finite.
 
     Examples:
-        >>> round(ellipse_circumference(40.0, 35.0), 1)  # semi-axes in mm
-        235.9
+        >>> round(ellipse_circumference(50.0, 50.0), 3)  # a circle: 2 pi 50
+        314.159
+        >>> round(ellipse_circumference(60.0, 40.0), 3)  # the exact value is 317.309
+        317.309
     """
     if not (math.isfinite(a) and math.isfinite(b) and a >= 0 and b >= 0):
         raise ValueError(f"semi-axes {a} and {b}; both must be finite and not negative")
@@ -76,7 +87,14 @@ def ellipse_circumference(a: float, b: float) -> float:
 
 
 def draw_ellipse(ellipse: Ellipse, shape: tuple[int, int]) -> np.ndarray:
-    """Filled ellipse: uint8 [H, W], 1 where the pixel centre lies inside."""
+    """Filled ellipse: uint8 [H, W], 1 where the pixel centre lies inside.
+
+    Examples:
+        >>> draw_ellipse(Ellipse(2.0, 1.0, 2.0, 1.0, 0.0), (3, 5))
+        array([[0, 0, 1, 0, 0],
+               [1, 1, 1, 1, 1],
+               [0, 0, 1, 0, 0]], dtype=uint8)
+    """
     filled = np.zeros(shape, np.uint8)
     points = ellipse.points(256)
     first = np.maximum(np.floor(points.min(axis=0)).astype(int), 0)
@@ -104,6 +122,13 @@ def fit_ellipse(points: np.ndarray) -> Ellipse | None:
 
     Returns:
         None when there are fewer than ``MIN_POINTS`` points or they do not define an ellipse.
+
+    Examples:
+        >>> ellipse = fit_ellipse(Ellipse(100.0, 80.0, 60.0, 40.0, 30.0).points(24))
+        >>> round(ellipse.semi_major, 2), round(ellipse.semi_minor, 2), round(ellipse.angle_deg, 2)
+        (60.0, 40.0, 30.0)
+        >>> fit_ellipse(np.zeros((3, 2))) is None
+        True
     """
     if len(points) < MIN_POINTS:
         return None

@@ -74,6 +74,14 @@ def rank_frames(
 
     Raises:
         ValueError: when the arrays differ in length, or an option or a range is out of bounds.
+
+    Examples:
+        Frames 10 to 14 show one plane, and only its middle is offered; frame 40 is a single good frame.
+
+        >>> quality = np.full(60, 0.05)
+        >>> quality[10:15], quality[40] = 0.8, 0.8
+        >>> rank_frames(quality, quality > 0.1, [(0, 60)]).frames
+        (12, 40)
     """
     unlike = np.zeros(quality.shape, bool) if unlike is None else unlike
     _check(quality, positive, unlike, ranges, top_n, min_gap)

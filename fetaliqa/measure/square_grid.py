@@ -33,7 +33,24 @@ def _resize_rounding_between_passes(padded: torch.Tensor, size: int) -> torch.Te
 
 @dataclass(frozen=True)
 class SquareGrid:
-    """The square a native frame of ``height`` x ``width`` pixels is padded to, and its resampling."""
+    """The square a native frame of ``height`` x ``width`` pixels is padded to, and its resampling.
+
+    Examples:
+        A frame of ACOUSLIC-AI is padded by 91 rows at the top and at the bottom, then resampled.
+
+        >>> grid = SquareGrid(562, 744)
+        >>> grid.side, grid.top, grid.left, round(grid.pixel_scale, 3)
+        (744, 91, 0, 3.321)
+        >>> frames = np.full((2, 562, 744), 128, np.uint8)
+        >>> squares = grid.to_square(frames)
+        >>> squares.shape, int(squares[0, 0, 0]), int(squares[0, 112, 112])
+        (torch.Size([2, 224, 224]), 0, 128)
+
+        Masks on the model's grid come back on the frame's own.
+
+        >>> grid.masks_to_native(squares / 255, threshold=0.25).shape
+        (2, 562, 744)
+    """
 
     height: int
     width: int

@@ -7,6 +7,7 @@ import math
 import cv2
 import numpy as np
 
+from fetaliqa.errors import ArrayError
 from fetaliqa.measure import Ellipse
 
 OUTLINE_COLOUR = (64, 224, 208)  # RGB; turquoise reads on grey speckle, also for the colour-blind
@@ -16,26 +17,35 @@ SHIFT = 4  # fractional bits of OpenCV's drawing coordinates
 
 
 def frame_picture(
-    frame: np.ndarray, mask: np.ndarray | None, ellipse: Ellipse | None, *, width: int | None = None
+    frame: np.ndarray, mask: np.ndarray | None = None, ellipse: Ellipse | None = None, *, width: int | None = None
 ) -> np.ndarray:
     """Draw a frame with its mask's outline (solid) and ellipse (dashed).
 
-    Args:
-        frame: uint8 [H, W].
-        mask: [H, W], non-zero inside; None or empty: no outline.
-        ellipse: in pixels of the frame; None: no ellipse.
-        width: width of the picture in pixels, so that lines are as thin as they are shown; None: the frame's.
+    Parameters
+    ----------
+    frame
+        uint8 [H, W].
+    mask
+        [H, W], non-zero inside; None or empty: no outline.
+    ellipse
+        In pixels of the frame; None: no ellipse.
+    width
+        Width of the picture in pixels, so that lines are as thin as they are shown; None: the frame's.
 
-    Returns:
+    Returns
+    -------
+    numpy.ndarray
         RGB uint8 [H', W', 3].
 
-    Raises:
-        ValueError: when the frame is not uint8 [H, W], or the mask has another shape.
+    Raises
+    ------
+    ArrayError
+        When the frame is not uint8 [H, W], or the mask has another shape.
     """
     if frame.ndim != 2 or frame.dtype != np.uint8:
-        raise ValueError(f"frame of shape {frame.shape} and type {frame.dtype}; expected uint8 [H, W]")
+        raise ArrayError(f"frame of shape {frame.shape} and type {frame.dtype}; expected uint8 [H, W]")
     if mask is not None and mask.shape != frame.shape:
-        raise ValueError(f"mask of shape {mask.shape} for a frame of shape {frame.shape}")
+        raise ArrayError(f"mask of shape {mask.shape} for a frame of shape {frame.shape}; they must be equal")
     scale = 1.0 if width is None else width / frame.shape[1]
     size = (round(frame.shape[1] * scale), max(1, round(frame.shape[0] * scale)))
     smooth = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC

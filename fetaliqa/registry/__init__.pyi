@@ -1,3 +1,2 @@
-from .assessment_service import AssessmentResult as AssessmentResult
 from .assessment_service import AssessmentService as AssessmentService
 from .model_store import resolve_bundle as resolve_bundle

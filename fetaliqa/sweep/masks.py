@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fetaliqa.errors import OptionError, SweepError
+from fetaliqa.errors import ArrayError, OptionError, SweepError
 from fetaliqa.sweep.image_orientation import UPRIGHT, stored_shape, upright
 from fetaliqa.sweep.label_orientation import orientations, says_orientation
 from fetaliqa.sweep.mask_files import write_frames
@@ -39,20 +39,42 @@ def write_masks(path: str | Path, masks: np.ndarray, sweep: Sweep) -> None:
 
     The file appears complete or not at all. For a sweep read from a plane image the mask is a plane image.
 
-    Args:
-        path: .mha, .nii.gz or .nrrd file.
-        masks: uint8 [T, H, W] labels.
-        sweep: what the masks belong to.
+    Parameters
+    ----------
+    path
+        A .mha, .nii.gz or .nrrd file in a folder that exists; a file that is there is replaced.
+    masks
+        uint8 or bool [T, H, W]: 0 background, other values labels.
+    sweep
+        What the masks belong to.
 
-    Raises:
-        OptionError: when the suffix is none of ``MASK_SUFFIXES``.
-        ValueError: when ``masks`` has another type or shape than the sweep's frames.
+    Raises
+    ------
+    OptionError
+        When the suffix is none of ``.mha``, ``.nii.gz`` and ``.nrrd``.
+    ArrayError
+        When ``masks`` has another type, or another shape than the sweep's frames.
+
+    Examples
+    --------
+    >>> import numpy, tempfile, fetaliqa
+    >>> sweep = fetaliqa.read_sweep("sample-data/images/stacked_fetal_ultrasound/patient013_MWI_plane0.png")
+    >>> masks = sweep.frames > 200
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     fetaliqa.write_masks(f"{folder}/bright.nii.gz", masks, sweep)
+    ...     numpy.array_equal(fetaliqa.read_masks(f"{folder}/bright.nii.gz", sweep), masks)
+    True
     """
     path = Path(path)
     if sweep_suffix(path) not in MASK_SUFFIXES:
         raise OptionError(f"{path.name}: masks can be written as {', '.join(MASK_SUFFIXES)}; choose one of these")
-    if masks.dtype != np.uint8 or masks.shape != sweep.shape:
-        raise ValueError(f"masks of type {masks.dtype} and shape {masks.shape}; expected uint8 {sweep.shape}")
+    masks = np.asarray(masks)
+    if masks.dtype not in (np.uint8, np.bool_) or masks.shape != sweep.shape:
+        raise ArrayError(
+            f"masks of type {masks.dtype} and shape {masks.shape}; expected uint8 {sweep.shape}, the shape of the "
+            f"frames of {sweep.case_id}"
+        )
+    masks = masks.view(np.uint8)
     frames = (frame if frame.any() else None for frame in masks)
     write_frames(path, sweep.shape, sweep.grid, frames)
 
@@ -111,19 +133,28 @@ def read_masks(path: str | Path, sweep: Sweep, *, by_size: bool = False) -> np.n
     Size must be the sweep's; so must spacing, origin and direction (within the tolerances above) when the
     sweep has a spacing, since without one its file has no geometry to compare with.
 
-    Args:
-        path: the file.
-        sweep: what the masks belong to.
-        by_size: take spacing and origin from the sweep, whatever the file says, and only refuse another size or
-            orientation. For labels of people: other programs read other spacings from the same image, such as
-            1 x 1 mm from a DICOM cine whose calibration lies in its ultrasound regions.
+    Parameters
+    ----------
+    path
+        The file, of any format that ``read_sweep`` reads.
+    sweep
+        What the masks belong to.
+    by_size
+        Take spacing and origin from the sweep, whatever the file says, and only refuse another size or
+        orientation. For labels of people: other programs read other spacings from the same image, such as
+        1 x 1 mm from a DICOM cine whose calibration lies in its ultrasound regions.
 
-    Returns:
+    Returns
+    -------
+    numpy.ndarray
         uint8 [T, H, W] labels.
 
-    Raises:
-        NotFoundError: when there is no such file.
-        SweepError: when it cannot be read, lies on another grid, is in colour, or its values are no labels.
+    Raises
+    ------
+    NotFoundError
+        When there is no such file.
+    SweepError
+        When it cannot be read, lies on another grid, is in colour, or its values are no labels.
     """
     path = Path(path)
     image = open_image(path)

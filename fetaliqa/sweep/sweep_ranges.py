@@ -56,6 +56,10 @@ def infer_ranges(padding: np.ndarray) -> Ranges:
 
     Returns:
         Half-open ranges, contiguous from 0 to T.
+
+    Examples:
+        >>> infer_ranges(np.array([False] * 30 + [True] * 10 + [False] * 35 + [True] * 5))
+        ((0, 40), (40, 80))
     """
     count = len(padding)
     starts = [0]

@@ -218,16 +218,36 @@ def read_sweep(path: str | Path, *, sweeps: SweepsOption = None) -> Sweep:
 
     Pixels are streamed: peak memory is the uint8 stack and a few MB.
 
-    Args:
-        path: a .mha, .mhd, .nii, .nii.gz, .nrrd, DICOM, video, PNG or JPEG file, or a folder of PNG, JPEG or
-            single-frame DICOM frames (in natural order of their names, or by instance number).
-        sweeps: how many equal sweeps the frames hold, or the half-open frame range of each; None to take
-            the file's ``SweepRanges`` header field or else infer the ranges from black tails.
+    Parameters
+    ----------
+    path
+        A .mha, .mhd, .nii, .nii.gz, .nrrd, DICOM, video, PNG or JPEG file, or a folder of PNG, JPEG or
+        single-frame DICOM frames (in natural order of their names, or by instance number).
+    sweeps
+        How many equal sweeps the frames hold, or the half-open frame range of each; None to take the file's
+        ``SweepRanges`` header field or else infer the ranges from black tails.
 
-    Raises:
-        NotFoundError: when there is no such path.
-        SweepError: when it cannot be read as a sweep.
-        OptionError: when ``sweeps`` does not fit the number of frames.
+    Returns
+    -------
+    Sweep
+        Its ``frames`` are uint8 [T, H, W], its ``spacing`` is (row, column) in mm or None.
+
+    Raises
+    ------
+    NotFoundError
+        When there is no such path.
+    SweepError
+        When it cannot be read as a sweep.
+    OptionError
+        When ``sweeps`` does not fit the number of frames.
+
+    Examples
+    --------
+    >>> import fetaliqa
+    >>> folder = "sample-data/images/stacked_fetal_ultrasound"
+    >>> sweep = fetaliqa.read_sweep(f"{folder}/f0d494c1-9ae1-4d45-a20e-fcaf30c2e979.mha")
+    >>> sweep.shape, sweep.spacing, sweep.ranges
+    ((96, 281, 372), (0.56, 0.56), ((0, 48), (48, 96)))
     """
     path = Path(path)
     image = open_image(path)

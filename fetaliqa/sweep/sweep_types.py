@@ -45,19 +45,27 @@ class Grid:
     exif: int = UPRIGHT
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Sweep:
     """A stack of ultrasound frames that holds one or more blind sweeps, one after the other.
 
-    Attributes:
-        frames: uint8 [T, H, W], in time order. Treat as read-only: ``content_hash`` speaks for it.
-        spacing: (row, column) pixel spacing in mm, or None when the file carries none.
-        ranges: half-open frame ranges, one per sweep; contiguous from 0 to T, so that each includes
-            the black slots that pad its tail.
-        grid: geometry of the file, for writing masks.
-        source: file or folder the sweep was read from, None for an array.
-        case_id: name of the file without suffix, or of the folder.
-        notes: what reading changed or had to guess, one sentence each.
+    Attributes
+    ----------
+    frames
+        uint8 [T, H, W], in time order. Treat as read-only: ``content_hash`` speaks for it.
+    spacing
+        (row, column) pixel spacing in mm, or None when the file carries none.
+    ranges
+        Half-open frame ranges, one per sweep; contiguous from 0 to T, so that each includes the black slots that
+        pad its tail.
+    grid
+        Geometry of the file, for writing masks.
+    source
+        File or folder the sweep was read from, None for an array.
+    case_id
+        Name of the file without suffix, or of the folder.
+    notes
+        What reading changed or had to guess, one sentence each.
     """
 
     frames: np.ndarray
@@ -91,6 +99,12 @@ class Sweep:
         It takes all pixels to be read once more, so it is only made when it is asked for.
         """
         return _content_hash(self.frames, self.spacing, self.ranges)
+
+    def __repr__(self) -> str:
+        count, height, width = self.shape
+        pixels = "without spacing" if self.spacing is None else "of {:g} x {:g} mm".format(*self.spacing)
+        frames = f"{count} frame{'s' * (count != 1)} of {height} x {width} pixels {pixels}"
+        return f"Sweep({self.case_id!r}, {frames}, {len(self.ranges)} sweep{'s' * (len(self.ranges) != 1)})"
 
     def sweep_of(self, frame: int) -> int:
         """Return the 0-based sweep that holds ``frame``.
@@ -171,15 +185,29 @@ def sweep_from_array(
 ) -> Sweep:
     """Make a sweep of an array in memory.
 
-    Args:
-        frames: uint8 [T, H, W], or [H, W] for a single frame. Not copied when C-contiguous.
-        spacing: (row, column) pixel spacing in mm, or None.
-        sweeps: as for ``read_sweep``.
-        case_id: name of the case.
+    Parameters
+    ----------
+    frames
+        uint8 [T, H, W], or [H, W] for a single frame. Not copied when C-contiguous.
+    spacing
+        (row, column) pixel spacing in mm, or None: then nothing is measured in mm.
+    sweeps
+        As for ``read_sweep``.
+    case_id
+        Name of the case.
 
-    Raises:
-        SweepError: when the array has another type or shape, a spacing is not positive, or all is black.
-        OptionError: when ``sweeps`` does not fit the number of frames.
+    Raises
+    ------
+    SweepError
+        When the array has another type or shape, a spacing is not positive, or all is black.
+    OptionError
+        When ``sweeps`` does not fit the number of frames.
+
+    Examples
+    --------
+    >>> import numpy
+    >>> sweep_from_array(numpy.full((3, 4, 5), 128, "uint8"), spacing=(0.5, 0.5))
+    Sweep('array', 3 frames of 4 x 5 pixels of 0.5 x 0.5 mm, 1 sweep)
     """
     frames = np.asarray(frames)
     if frames.ndim == 2:

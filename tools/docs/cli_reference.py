@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[2]
 USAGE_COLUMNS = "100"
-DEFAULT = re.compile(r"\s*\(default: ([^()]*)\)")
+DEFAULT = re.compile(r"\s*\(default:? ([^()]*)\)")
 INTRODUCTION = """# Command line
 
 Generated from the argument parsers; `fetaliqa VERB --help` prints the same. All commands end with the exit codes
@@ -96,7 +96,7 @@ def _row(parser: argparse.ArgumentParser, action: argparse.Action) -> str:
         metavar = formatter._get_default_metavar_for_positional(action)
         name = f"`{formatter._format_args(action, metavar)}`"
     meaning = formatter._expand_help(action) if action.help else ""
-    default = "" if action.default in (None, False, True, [], argparse.SUPPRESS) else f"`{action.default}`"
+    default = "" if action.default in (None, False, True, [], "", argparse.SUPPRESS) else f"`{action.default}`"
     if told := DEFAULT.search(meaning):
         meaning, default = meaning.replace(told[0], ""), _text(told[1])
     if action.required and action.option_strings:
