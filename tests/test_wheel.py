@@ -63,6 +63,11 @@ def test_the_wheel_has_the_server(installed: Path, tmp_path: Path) -> None:
     assert "there is no such folder" in done.stderr
 
 
+def test_the_wheel_says_that_it_is_typed(installed: Path) -> None:
+    assert (installed / "fetaliqa" / "py.typed").is_file()
+    assert (installed / "fetaliqa" / "__init__.pyi").is_file()
+
+
 def test_every_data_file_of_the_package_is_in_the_wheel(installed: Path) -> None:
     missing = [
         str(path.relative_to(REPOSITORY))

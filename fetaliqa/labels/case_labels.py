@@ -221,6 +221,11 @@ class Labels:
         planes
             ``optimal`` or ``suboptimal`` of frames with a mask; others are not graded.
 
+        Returns
+        -------
+        LabelVersion
+            The new version, with its number, mask file and frame record.
+
         Raises
         ------
         NotFoundError

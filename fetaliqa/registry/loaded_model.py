@@ -74,6 +74,11 @@ def load_model(
     precision
         ``auto``, ``fp32`` or ``bf16``.
 
+    Returns
+    -------
+    Model
+        In evaluation mode, for any number of ``assess``.
+
     Raises
     ------
     NotFoundError
@@ -168,6 +173,11 @@ def assess(
     progress
         Called with (frames done, frames in all).
 
+    Returns
+    -------
+    Assessment or iterator of Assessment
+        Masks are uint8 [T, H, W] on the native grid, circumferences in mm where the file gives a pixel spacing.
+
     Raises
     ------
     NotFoundError
@@ -180,6 +190,12 @@ def assess(
         When ``classifier`` is no classification model.
     DeviceFull
         When the device has no memory for a single frame.
+
+    Notes
+    -----
+    The quality is a weighted geometric mean of what docs/assessment.md lists; its weights are a judgement. The
+    circumference is that of an ellipse fitted to the outline (Fitzgibbon, Pilu and Fisher, IEEE TPAMI 21, 1999) by
+    Ramanujan's first approximation (1914), as in the ACOUSLIC-AI evaluation.
 
     Examples
     --------

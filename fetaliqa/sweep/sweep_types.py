@@ -196,6 +196,11 @@ def sweep_from_array(
     case_id
         Name of the case.
 
+    Returns
+    -------
+    Sweep
+        On a grid of its own at the origin.
+
     Raises
     ------
     SweepError
