@@ -228,7 +228,7 @@ def test_masks_of_another_shape_or_type_are_refused(sweep: fetaliqa.Sweep, tmp_p
 
 def test_masks_of_another_grid_are_refused(sweep: fetaliqa.Sweep, tmp_path: Path) -> None:
     other = fetaliqa.sweep_from_array(sweep.frames, spacing=(0.3, 0.3))
-    fetaliqa.write_masks(tmp_path / "masks.mha", np.zeros(sweep.shape, bool), other)
+    fetaliqa.write_masks(tmp_path / "masks.mha", np.zeros(sweep.shape, np.uint8), other)
     with pytest.raises(SweepError, match="spacing"):
         fetaliqa.read_masks(tmp_path / "masks.mha", sweep)
 

@@ -213,7 +213,7 @@ class Labels:
         case_id
             A case of the folder, labelled or not.
         masks
-            uint8 or bool [T, H, W], non-zero inside; those of other frames are not used.
+            uint8 [T, H, W], non-zero inside; those of other frames are not used.
         frames
             Numbers of the frames that the rater looked at, from 0.
         rater
@@ -247,7 +247,7 @@ class Labels:
             raise NotFoundError(f"{case_id}: no case of this name in {self.folder}")
         sweep, base = read_sweep(images[case_id]), store.latest(case_id, FINAL)
         masks = np.asarray(masks)
-        if masks.dtype not in (np.uint8, np.bool_) or masks.shape != sweep.shape:
+        if masks.dtype != np.uint8 or masks.shape != sweep.shape:
             raise ArrayError(
                 f"masks of type {masks.dtype} and shape {masks.shape}; expected uint8 {sweep.shape}, the shape of "
                 f"the frames of {case_id}"

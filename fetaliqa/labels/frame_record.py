@@ -31,16 +31,25 @@ MAX_TEXT = 200  # characters of a rater's or a model's name
 class FrameLabel:
     """What is said of one frame.
 
-    Attributes:
-        state: ``annotated`` (a mask drawn or confirmed), ``empty`` (looked at, nothing there) or ``proposed``.
-        plane: ``optimal`` or ``suboptimal``; None when not graded.
-        rater: who looked; None for a model.
-        time: when, ISO 8601 or seconds since 1970.
-        model, model_version: whose proposal the rater was shown; None when none was.
-        seconds: spent on the frame.
+    Attributes
+    ----------
+    state
+        ``annotated`` (a mask drawn or confirmed), ``empty`` (looked at, nothing there) or ``proposed``.
+    plane
+        ``optimal`` or ``suboptimal``; None when not graded.
+    rater
+        Who looked; None for a model.
+    time
+        When, ISO 8601 or seconds since 1970.
+    model, model_version
+        Whose proposal the rater was shown; None when none was.
+    seconds
+        Spent on the frame.
 
-    Raises:
-        ValueError: naming the field at fault.
+    Raises
+    ------
+    ValueError
+        Naming the field at fault.
     """
 
     state: str

@@ -44,7 +44,7 @@ def write_masks(path: str | Path, masks: np.ndarray, sweep: Sweep) -> None:
     path
         A .mha, .nii.gz or .nrrd file in a folder that exists; a file that is there is replaced.
     masks
-        uint8 or bool [T, H, W]: 0 background, other values labels.
+        uint8 [T, H, W]: 0 background, other values labels.
     sweep
         What the masks belong to.
 
@@ -59,7 +59,7 @@ def write_masks(path: str | Path, masks: np.ndarray, sweep: Sweep) -> None:
     --------
     >>> import numpy, tempfile, fetaliqa
     >>> sweep = fetaliqa.read_sweep("sample-data/images/stacked_fetal_ultrasound/patient013_MWI_plane0.png")
-    >>> masks = sweep.frames > 200
+    >>> masks = (sweep.frames > 200).astype("uint8")
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     fetaliqa.write_masks(f"{folder}/bright.nii.gz", masks, sweep)
     ...     numpy.array_equal(fetaliqa.read_masks(f"{folder}/bright.nii.gz", sweep), masks)
@@ -69,12 +69,11 @@ def write_masks(path: str | Path, masks: np.ndarray, sweep: Sweep) -> None:
     if sweep_suffix(path) not in MASK_SUFFIXES:
         raise OptionError(f"{path.name}: masks can be written as {', '.join(MASK_SUFFIXES)}; choose one of these")
     masks = np.asarray(masks)
-    if masks.dtype not in (np.uint8, np.bool_) or masks.shape != sweep.shape:
+    if masks.dtype != np.uint8 or masks.shape != sweep.shape:
         raise ArrayError(
             f"masks of type {masks.dtype} and shape {masks.shape}; expected uint8 {sweep.shape}, the shape of the "
             f"frames of {sweep.case_id}"
         )
-    masks = masks.view(np.uint8)
     frames = (frame if frame.any() else None for frame in masks)
     write_frames(path, sweep.shape, sweep.grid, frames)
 
