@@ -17,11 +17,11 @@ from fetaliqa.active.leases import MINUTES, Lease, Leases
 from fetaliqa.active.selection_rules import QuerySettings
 from fetaliqa.active.strategies import STRATEGIES, Query, next_query
 from fetaliqa.errors import NotFoundError
+from fetaliqa.file_provenance import FileProvenance
 from fetaliqa.labels import LabelStore
 from fetaliqa.labels.label_store import FOLDER as LABELS
 
 Cases = Sequence[str] | Mapping[str, str]
-Stamp = tuple[int, int]
 NOT_SCORED = "not scored yet: nothing is known of its frames"
 
 
@@ -64,8 +64,8 @@ class LabelQueue:
         self._known = KnownFrames(LabelStore(self._studies / LABELS))
         self._lock = threading.Lock()
         self._pool: Pool | None = None
-        self._pooled: list[tuple[str, str, Stamp]] = []
-        self._profiles: dict[tuple[str, str], tuple[Stamp, CaseProfile | None]] = {}
+        self._pooled: list[tuple[str, str, FileProvenance]] = []
+        self._profiles: dict[tuple[str, str], tuple[FileProvenance, CaseProfile | None]] = {}
 
     def refresh(self, cases: Cases, fingerprint: str) -> None:
         """Read what changed; called ahead of need, so that :meth:`offer` finds it done.
@@ -166,21 +166,21 @@ class LabelQueue:
 
         A model that was published just now has scored nothing yet; what the one before saw is better than nothing.
         """
-        chosen: dict[str, tuple[str, str, Stamp]] = {}
-        kept: dict[tuple[str, str], tuple[Stamp, CaseProfile | None]] = {}
+        chosen: dict[str, tuple[str, str, FileProvenance]] = {}
+        kept: dict[tuple[str, str], tuple[FileProvenance, CaseProfile | None]] = {}
         missing = set(cases)
         for folder in self._folders(fingerprint):
             if not missing:
                 break
-            stamps = folder.stamps()
-            for case in sorted(missing & set(stamps)):
+            files = folder.files()
+            for case in sorted(missing & set(files)):
                 place = folder.folder.name, case
                 held = self._profiles.get(place)
-                if held is None or held[0] != stamps[case]:
-                    held = stamps[case], folder.read(case)
+                if held is None or held[0] != files[case]:
+                    held = files[case], folder.read(case)
                 kept[place] = held
                 if held[1] is not None and (not isinstance(cases, Mapping) or held[1].source == cases[case]):
-                    chosen[case] = (*place, stamps[case])
+                    chosen[case] = (*place, files[case])
                     missing.discard(case)
         pooled = sorted(chosen.values())
         self._profiles = kept

@@ -22,7 +22,7 @@ import numpy as np
 
 from fetaliqa.atomic import atomic_path
 from fetaliqa.errors import SweepError
-from fetaliqa.file_hash import file_stamp
+from fetaliqa.file_provenance import FileProvenance
 from fetaliqa.inference.frame_profile import FrameProfile
 from fetaliqa.sweep import DETACHED_SUFFIXES, files_of
 
@@ -56,12 +56,16 @@ class CaseProfile:
 
 
 def source_of(image: Path) -> str:
-    """What tells a file from what it was before an edit, and from another that took its place."""
+    """Provenance of an image and the file of its pixels, in one line: what a profile stores, and is compared with.
+
+    Raises:
+        OSError: when a file is missing, or may not be read.
+    """
     files = [image]
     if image.suffix.lower() in DETACHED_SUFFIXES:
-        with contextlib.suppress(SweepError):  # of a damaged header there is nothing else to go by
+        with contextlib.suppress(SweepError):  # of a damaged header, only the header itself is known
             files = files_of(image)
-    return ",".join("-".join(str(part) for part in file_stamp(file.stat())) for file in files)
+    return ",".join("-".join(map(str, FileProvenance.of(file).state)) for file in files)
 
 
 def case_profile(case: str, record: dict[str, Any], profile: FrameProfile, source: str = "") -> CaseProfile:
@@ -133,16 +137,13 @@ class ProfileFolder:
             return None
         return CaseProfile(case, ranges, quality, positive.astype(bool), profile, source)
 
-    def stamps(self) -> dict[str, tuple[int, int]]:
-        """Time and size of every profile's file, by case: tells what changed without reading it."""
+    def files(self) -> dict[str, FileProvenance]:
+        """The file of every profile, by case: tells which of them changed without reading them."""
         if not self.folder.is_dir():
             return {}
-        found = {}
+        files = {}
         for path in self.folder.glob(f"*{SUFFIX}"):
-            try:
-                status = path.stat()
-            except FileNotFoundError:
-                continue
             if not path.name.startswith("."):
-                found[path.name.removesuffix(SUFFIX)] = (status.st_mtime_ns, status.st_size)
-        return found
+                with contextlib.suppress(FileNotFoundError):
+                    files[path.name.removesuffix(SUFFIX)] = FileProvenance.of(path)
+        return files

@@ -1,4 +1,4 @@
-"""The tables over all cases of a run, in the order of the input, whoever scored them."""
+"""The tables over all cases of a run, in the order of the input."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from fetaliqa.batch.batch_job import FAILED, Outcome, ScoreJob
 from fetaliqa.batch.case_folder import write_csv
 from fetaliqa.batch.case_summary import summary_columns
-from fetaliqa.batch.done_marker import read_mark
+from fetaliqa.batch.done_marker import read_marker
 from fetaliqa.case_names import printable
 from fetaliqa.errors import StorageError
 from fetaliqa.sweep.case_paths import LeftOut
@@ -18,29 +18,29 @@ from fetaliqa.sweep.case_paths import LeftOut
 def write_tables(
     job: ScoreJob, outcomes: Sequence[Outcome], left_out: Sequence[LeftOut] = (), suffix: str = ""
 ) -> None:
-    """Write summary.csv from the done marks, failed.csv and left_out.csv where there is something to say there.
+    """Write summary.csv from the done markers, and failed.csv and left_out.csv unless they would be empty.
 
     Args:
-        job: whose ``out`` they go to.
+        job: they are written to its ``out``.
         outcomes: of all cases, in the order of the input.
-        left_out: of the folders that were given.
+        left_out: files of the given folders that are no cases.
         suffix: of the tables' names, before ``.csv``.
 
     Raises:
-        StorageError: when a case that is done has no mark.
+        StorageError: when a completed case has no marker.
     """
     assert job.out is not None
     rows = []
     for outcome in outcomes:
         if outcome.status == FAILED:
             continue
-        mark = read_mark(job.out / outcome.case.name)
-        if mark is None:
+        marker = read_marker(job.out / outcome.case.name)
+        if marker is None:
             raise StorageError(
-                f"{job.out / outcome.case.name}: was written and is not there now; if nobody removed it, "
-                "is another run writing there? Run again with --resume"
+                f"{job.out / outcome.case.name}: its results were written and are missing now; check that no "
+                "other run writes there, and run again with --resume"
             )
-        rows.append(mark.summary)
+        rows.append(marker.summary)
     write_csv(job.out / f"summary{suffix}.csv", summary_columns(job.measurement), rows)
     failed = [
         {"case": outcome.case.name, "path": printable(str(outcome.case.path)), "reason": outcome.reason}

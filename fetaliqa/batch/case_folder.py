@@ -1,6 +1,6 @@
-"""A case's folder of results: written aside, and in its place when it is complete.
+"""A case's folder of results: written to a temporary folder, and moved into place when it is complete.
 
-Who finds a mark in a folder finds everything of one run in it. A process that dies leaves a folder in
+A folder with a marker holds the complete results of one run. A process that dies leaves a folder in
 ``OUT/.unfinished`` that the next run on that machine removes.
 """
 
@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from fetaliqa.atomic import atomic_path, sync_directory, write_json
-from fetaliqa.batch.done_marker import MARK_FILE, Mark
+from fetaliqa.batch.done_marker import MARKER_FILE, Marker
 from fetaliqa.case_names import UNFINISHED
 from fetaliqa.inference.case_result import AssessmentResult
 from fetaliqa.pictures.contact_sheet import contact_sheet
@@ -53,31 +53,31 @@ OWN_FILES = (
     ASSESSMENT_FILE,
     "frames.csv",
     "contact_sheet.png",
-    MARK_FILE,
+    MARKER_FILE,
     *(f"masks{suffix}" for suffix in MASK_SUFFIXES),
 )
-STALE_SECONDS = 24 * 3600  # another machine's unfinished folder of this age was left by a process that died
+STALE_SECONDS = 24 * 3600  # another machine's unfinished folder of this age belongs to a process that died
 
 
-def write_case(target: Path, result: AssessmentResult, mark: Mark) -> None:
-    """Write a case's results: masks, assessment.json, frames.csv, contact_sheet.png and the mark.
+def write_case(target: Path, result: AssessmentResult, marker: Marker) -> None:
+    """Write a case's results: masks, assessment.json, frames.csv, contact_sheet.png and the marker.
 
-    A folder that is new appears complete. In one that exists, the mark goes first and comes back last; between
-    them each file is replaced as a whole. Files of an earlier run that this one does not write are removed, files
-    of others stay.
+    A new folder appears complete. In an existing one the marker is removed first and written last; each file
+    between them is replaced as a whole. Files of an earlier run that this one does not write are removed, other
+    files stay.
 
     Args:
         target: the folder; its parent must exist.
-        result: what to write.
-        mark: its ``files`` are filled in here.
+        result: to be written.
+        marker: its ``files`` are filled in here.
 
     Raises:
         OSError: when the disk does not take it.
     """
     with _unfinished(target.parent) as folder:
-        _write_results(folder, result, mark.mask_format)
+        _write_results(folder, result, marker.mask_format)
         sizes = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
-        write_json(folder / MARK_FILE, replace(mark, files=sizes).as_dict())
+        write_json(folder / MARKER_FILE, replace(marker, files=sizes).as_dict())
         try:
             os.rename(folder, target)
         except OSError as problem:
@@ -100,36 +100,36 @@ def _write_results(folder: Path, result: AssessmentResult, mask_format: str) -> 
 
 
 def _replace_in(target: Path, written: Path) -> None:
-    (target / MARK_FILE).unlink(missing_ok=True)
+    (target / MARKER_FILE).unlink(missing_ok=True)
     for name in OWN_FILES:
-        if name != MARK_FILE and not (written / name).exists():
+        if name != MARKER_FILE and not (written / name).exists():
             (target / name).unlink(missing_ok=True)
-    for path in sorted(written.iterdir(), key=lambda path: path.name == MARK_FILE):
+    for path in sorted(written.iterdir(), key=lambda path: path.name == MARKER_FILE):
         os.replace(path, target / path.name)
 
 
 @contextlib.contextmanager
 def _unfinished(out: Path) -> Iterator[Path]:
     """A new folder on the disk of ``out``, which is removed when it is still there at the end."""
-    place = out / UNFINISHED
+    parent = out / UNFINISHED
     while True:
         with contextlib.suppress(FileExistsError):
-            place.mkdir()
-        # another process that is through may remove the place between these two lines
+            parent.mkdir()
+        # another process that has finished may remove the folder between these two lines
         with contextlib.suppress(FileNotFoundError):
-            folder = Path(tempfile.mkdtemp(prefix=f"{_machine()}-{os.getpid()}-", dir=place))
+            folder = Path(tempfile.mkdtemp(prefix=f"{_machine()}-{os.getpid()}-", dir=parent))
             break
     try:
-        folder.chmod(place.stat().st_mode & 0o777)  # mkdtemp's 0700 would hide results from other users
+        folder.chmod(parent.stat().st_mode & 0o777)  # mkdtemp's 0700 would hide results from other users
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         with contextlib.suppress(OSError):
-            place.rmdir()
+            parent.rmdir()
 
 
 def _machine() -> str:
-    """Name of what this process' number is one in: the machine, and its name space where there are several."""
+    """Where this process' id is valid: the machine, and its PID namespace."""
     space = ""
     with contextlib.suppress(OSError):
         space = "".join(filter(str.isdecimal, os.readlink("/proc/self/ns/pid")))
@@ -137,16 +137,16 @@ def _machine() -> str:
 
 
 def remove_unfinished(out: Path) -> None:
-    """Remove what processes that died have left in ``out``."""
-    place = out / UNFINISHED
-    for folder in place.glob("*-*-*-*"):
+    """Remove the unfinished folders in ``out`` of processes that died."""
+    parent = out / UNFINISHED
+    for folder in parent.glob("*-*-*-*"):
         machine, _, number = folder.name.rpartition("-")[0].rpartition("-")
         with contextlib.suppress(OSError):
             old = time.time() - folder.stat().st_mtime > STALE_SECONDS
             if old or (machine == _machine() and not _alive(int(number))):
                 shutil.rmtree(folder, ignore_errors=True)
     with contextlib.suppress(OSError):
-        place.rmdir()
+        parent.rmdir()
 
 
 def _alive(process: int) -> bool:

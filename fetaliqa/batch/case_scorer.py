@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fetaliqa.batch.batch_job import FAILED, KEPT, SCORED, Case, Outcome, ScoreJob
 from fetaliqa.batch.case_folder import write_case
 from fetaliqa.batch.case_summary import summary_row
-from fetaliqa.batch.done_marker import InputState, Mark, is_done, known_sha256
+from fetaliqa.batch.done_marker import Marker, input_sha256, input_state, is_done
 from fetaliqa.errors import BundleError, FetalIQAError, WeightsError
 from fetaliqa.inference.assessment import Progress
 from fetaliqa.inference.case_result import AssessmentResult
@@ -57,7 +59,7 @@ class Scorer:
         """
         if is_done(self.job, case):
             return Outcome(case, KEPT)
-        state = InputState.of(case.path)  # before reading: a file replaced meanwhile gets no false mark
+        state = input_state(case.path)  # before reading: a file replaced meanwhile gets no false marker
         try:
             result = self._service.assess(case.path, self.job.options, progress)
         except (BundleError, WeightsError):
@@ -69,16 +71,16 @@ class Scorer:
         self._write(case, state, result)
         return Outcome(case, SCORED)
 
-    def _write(self, case: Case, state: InputState, result: AssessmentResult) -> None:
+    def _write(self, case: Case, state: dict[str, Any], result: AssessmentResult) -> None:
         job = self.job
         assert job.out is not None
-        mark = Mark(
+        marker = Marker(
             input=state,
-            sha256=known_sha256(case.path, state),
+            sha256=input_sha256(case.path, state),
             made_with=job.made_with,
             mask_format=job.mask_format,
             files={},
             summary=summary_row(result.assessment),
             run=job.run,
         )
-        write_case(job.out / case.name, result, mark)
+        write_case(job.out / case.name, result, marker)

@@ -93,7 +93,7 @@ class Acouslic:
         """SHA-256 (hex) over the table, the manifest and the files of the cases in ``entries``.
 
         Every byte of them counts. A large file is read again only where it may have changed since (see
-        ``fetaliqa.file_hash``). Files of no case and times of files do not count.
+        ``fetaliqa.file_provenance``). Files of no case and times of files do not count.
         """
         digest = hashlib.sha256((self.folder / CIRCUMFERENCES).read_bytes())
         if (self.folder / MANIFEST).is_file():

@@ -21,7 +21,7 @@ import SimpleITK as sitk
 from fetaliqa.atomic import atomic_path, write_text
 from fetaliqa.datasets.csv_text import csv_text
 from fetaliqa.errors import SweepError
-from fetaliqa.file_hash import file_sha256
+from fetaliqa.file_provenance import file_sha256
 from fetaliqa.sweep.itk_paths import write_compressed
 
 IMAGES = Path("images/stacked_fetal_ultrasound")

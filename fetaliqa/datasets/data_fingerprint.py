@@ -8,30 +8,22 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from fetaliqa.errors import SweepError
-from fetaliqa.file_hash import BytesRead, user_signatures
+from fetaliqa.file_provenance import user_hashes
 from fetaliqa.sweep import DETACHED_SUFFIXES, files_of
 
 SHOW_AFTER_SECONDS = 2.0  # hashing that takes less shows no progress bar
 
 
-def file_signature(path: Path, progress: BytesRead | None = None) -> str:
-    """SHA-256 (hex) over a file's size and all its bytes; neither name nor time of the file count.
-
-    A file that was hashed before and has the same path, size, times and inode is not read again, see
-    ``fetaliqa.file_hash``.
-    """
-    return user_signatures().signature(path, progress)
-
-
 def files_signature(root: Path, paths: Iterable[Path]) -> str:
-    """SHA-256 (hex) over the places below ``root`` and the signatures of files; of a folder, the files in it.
+    """SHA-256 (hex) over paths below ``root``, sizes and all bytes of files; of a folder, the files in it.
 
+    Times of files do not count. A file whose hash is remembered (``fetaliqa.file_provenance``) is not read again.
     A header that names another file for its pixels (.mhd, .nhdr) counts with that file, and with all files of its
     stem beside it. Hashing that takes long shows a bar on a terminal.
     """
     from tqdm import tqdm
 
-    digest = hashlib.sha256()
+    digest, hashes = hashlib.sha256(), user_hashes()
     files = sorted({file for path in paths for file in _files(path)})
     with tqdm(
         desc="hashing files",
@@ -44,8 +36,9 @@ def files_signature(root: Path, paths: Iterable[Path]) -> str:
         file=sys.stderr,
     ) as bar:
         for file in files:
-            place = file.relative_to(root) if file.is_relative_to(root) else file
-            digest.update(f"{place.as_posix()}|{file_signature(file, bar.update)}\n".encode())
+            name = file.relative_to(root) if file.is_relative_to(root) else file
+            sha256 = hashes.sha256(file, sized=True, progress=bar.update)
+            digest.update(f"{name.as_posix()}|{sha256}\n".encode())
     return digest.hexdigest()
 
 

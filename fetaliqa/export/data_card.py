@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from fetaliqa import __version__
-from fetaliqa.file_hash import file_sha256
+from fetaliqa.file_provenance import file_sha256
 
 Each = Callable[[Callable[[Path], str], Iterable[Path]], Iterable[str]]
 SCHEMA = 1

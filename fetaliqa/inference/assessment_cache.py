@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from fetaliqa.atomic import atomic_path, why_not_written
-from fetaliqa.file_hash import settled_stamp
+from fetaliqa.file_provenance import FileProvenance
 from fetaliqa.sweep import Grid, Sweep, is_self_contained
 
 logger = logging.getLogger(__name__)
@@ -135,13 +135,13 @@ def file_identity(path: Path, sweep_count: int | None) -> str | None:
     """A key of this very file (path, size, times, inode).
 
     None for what these do not describe: a folder, a header whose pixels lie elsewhere, or a file that changed so
-    recently that another change may leave the same times (``settled_stamp``). Take it before reading the file: a
+    recently that another change may leave the same times. Take it before reading the file: a
     file replaced while being read then gets no false record.
     """
     if not path.is_file() or not is_self_contained(path):
         return None
-    stamp = settled_stamp(path)
-    return None if stamp is None else cache_key("file", str(path.resolve()), stamp, sweep_count)
+    provenance = FileProvenance.settled(path)
+    return None if provenance is None else cache_key("file", str(path.resolve()), provenance.state, sweep_count)
 
 
 class AssessmentCache:

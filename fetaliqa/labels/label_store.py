@@ -31,7 +31,7 @@ from filelock import FileLock
 from fetaliqa.atomic import atomic_directory, why_not_written, write_json
 from fetaliqa.case_names import is_case_name, name_problem
 from fetaliqa.errors import LabelConflict, LabelDamaged, LabelError, LabelStorageError, NotFoundError
-from fetaliqa.file_hash import file_sha256
+from fetaliqa.file_provenance import file_sha256
 from fetaliqa.labels.frame_record import FrameRecord, parse_record
 from fetaliqa.labels.label_version import LabelVersion, Review
 

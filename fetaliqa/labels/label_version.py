@@ -101,7 +101,10 @@ class LabelVersion:
 
 
 def pixels_sha256(frames: np.ndarray) -> str:
-    """SHA-256 (hex) of frames, uint8 [T, H, W], and their shape: which image a label belongs to."""
+    """SHA-256 (hex) of decoded frames, uint8 [T, H, W], and their shape: which image a label belongs to.
+
+    Of pixels, not of a file: a label stays valid when its image is compressed, converted or given a pixel spacing.
+    """
     digest = hashlib.sha256(repr(frames.shape).encode())
     digest.update(np.ascontiguousarray(frames).data)
     return digest.hexdigest()

@@ -165,7 +165,7 @@ class Studies:
     def fingerprint(self) -> str:
         """SHA-256 (hex) over cases, subjects, state and plane of each frame, and the files of ``entries``.
 
-        Every byte of them counts, see ``file_signature``. Who labelled, and when, does not.
+        Every byte of them counts, see ``files_signature``. Who labelled, and when, does not.
         """
         return self._fingerprint([entry.case_id for entry in self.entries()])
 

@@ -16,7 +16,7 @@ from torch import nn
 
 from fetaliqa.atomic import atomic_directory, write_json
 from fetaliqa.errors import BundleError, WeightsError
-from fetaliqa.file_hash import file_sha256
+from fetaliqa.file_provenance import file_sha256
 from fetaliqa.model import lora as adapters
 from fetaliqa.model.architecture import Architecture, BackboneConfig, load_architecture
 from fetaliqa.model.bundle_card import (

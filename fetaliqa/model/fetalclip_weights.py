@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from fetaliqa.atomic import atomic_path, write_json
 from fetaliqa.errors import WeightsError
-from fetaliqa.file_hash import file_sha256
+from fetaliqa.file_provenance import file_sha256
 from fetaliqa.model.architecture import VisionConfig, fetalclip_text, load_architecture
 from fetaliqa.model.fetalclip_checkpoint import read_checkpoint, read_visual
 from fetaliqa.model.json_records import from_json, to_json

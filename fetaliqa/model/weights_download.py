@@ -24,7 +24,7 @@ from typing import NoReturn
 
 from fetaliqa.atomic import why_not_written, write_json
 from fetaliqa.errors import WeightsError
-from fetaliqa.file_hash import file_sha256
+from fetaliqa.file_provenance import file_sha256
 from fetaliqa.model.tensor_hashes import CHUNK_BYTES, SHA256_PATTERN, short
 
 logger = logging.getLogger(__name__)

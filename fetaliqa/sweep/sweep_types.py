@@ -96,7 +96,8 @@ class Sweep:
     def content_hash(self) -> str:
         """sha256 (hex) of shape, spacing, ranges and pixels, whatever the file's name, format and compression.
 
-        It takes all pixels to be read once more, so it is only made when it is asked for.
+        Of decoded content, not of a file: equal content has one assessment. Unlike a label's ``pixels_sha256`` it
+        covers spacing and ranges, which assessments depend on. Computed when first asked for: it reads all pixels.
         """
         return _content_hash(self.frames, self.spacing, self.ranges)
 

@@ -87,7 +87,7 @@ def test_kept_and_read_back(tmp_path: Path) -> None:
     folder = ProfileFolder(tmp_path, "a" * 64)
     profile = random_profile("case-1", 1)
     assert folder.read("case-1") is None
-    assert folder.stamps() == {}
+    assert folder.files() == {}
     folder.write(profile)
     again = folder.read("case-1")
     assert again is not None
@@ -96,7 +96,7 @@ def test_kept_and_read_back(tmp_path: Path) -> None:
         assert np.array_equal(getattr(again, name), getattr(profile, name))
     for name, value in profile.profile.arrays().items():
         assert np.array_equal(again.profile.arrays()[name], value)
-    assert list(folder.stamps()) == ["case-1"]
+    assert list(folder.files()) == ["case-1"]
 
 
 @pytest.mark.parametrize("damage", ["cut", "text", "empty", "pickle", "other case"])

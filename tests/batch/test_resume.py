@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import hashlib
 import json
 import os
 import shutil
@@ -222,3 +223,34 @@ def test_what_cannot_be_assessed_is_listed_and_tried_again(done, my_cases, score
 def test_resume_needs_a_folder(my_cases, score, capsys):
     assert score(my_cases, "--resume") == 2
     assert "--out" in capsys.readouterr().err
+
+
+def as_an_earlier_version_wrote(state: os.stat_result) -> list[int]:
+    return [state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino]
+
+
+def test_a_marker_of_an_earlier_version_is_read(done, my_cases, score):
+    """By path and state, else by the plain SHA-256 of the file."""
+    path, marker = my_cases / "case0.mha", done / "case0" / "done.json"
+    stored = json.loads(marker.read_text())
+    assert stored["schema"] == 1
+    stored["input"] = {"path": str(path), "files": [["case0.mha", *as_an_earlier_version_wrote(path.stat())]]}
+    stored["sha256"] = ""
+    marker.write_text(json.dumps(stored))
+    before = scored_at(done)
+    assert score(path, "--out", done, "--resume") == 0
+    assert scored_again(before, done) == set()
+    stored["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    marker.write_text(json.dumps(stored))
+    path.touch()
+    assert score(path, "--out", done, "--resume") == 0
+    assert scored_again(before, done) == set()
+
+
+@pytest.mark.parametrize("state", [None, {}, {"path": "/x"}, {"path": "/x", "files": None}, {"files": [1]}])
+def test_a_case_with_a_damaged_marker_is_scored_again(done, my_cases, score, state):
+    marker = done / "case0" / "done.json"
+    marker.write_text(json.dumps({**json.loads(marker.read_text()), "input": state}))
+    before = scored_at(done)
+    assert score(my_cases / "case0.mha", "--out", done, "--resume") == 0
+    assert scored_again(before, done) == {"case0"}

@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fetaliqa import file_hash
+from fetaliqa import file_provenance
 from fetaliqa.active.frame_profiles import source_of
-from fetaliqa.batch.done_marker import InputState
+from fetaliqa.batch.done_marker import input_state
 from fetaliqa.datasets import data_fingerprint
-from fetaliqa.datasets.data_fingerprint import file_signature, files_signature
-from fetaliqa.file_hash import SignatureStore, file_stamp, is_settled
+from fetaliqa.datasets.data_fingerprint import files_signature
+from fetaliqa.file_provenance import FileProvenance, HashStore, user_hashes
 
 LARGE = 17 << 20  # bytes; earlier versions hashed only both ends of files above 16 MiB
 
@@ -39,8 +39,13 @@ def large(tmp_path) -> Path:
 
 
 def wait_until_settled(path: Path) -> None:
-    while not is_settled(path.stat()):
+    while not FileProvenance.of(path).is_settled:
         pass
+
+
+def sized_sha256(path: Path) -> str:
+    """What counts of a file in the fingerprint of a data set."""
+    return user_hashes().sha256(path, sized=True)
 
 
 def change_middle(path: Path) -> None:
@@ -53,24 +58,24 @@ def change_middle(path: Path) -> None:
 
 
 def test_a_byte_changed_in_the_middle_of_a_large_file_changes_its_signature(large):
-    before = file_signature(large)
+    before = sized_sha256(large)
     change_middle(large)
     wait_until_settled(large)
-    assert file_signature(large) != before
+    assert sized_sha256(large) != before
 
 
 def test_a_large_file_that_did_not_change_is_not_read_again(large, monkeypatch):
-    before = file_signature(large)
-    monkeypatch.setattr(file_hash, "file_sha256", lambda *_, **__: pytest.fail("it was read"))
-    assert file_signature(large) == before
+    before = sized_sha256(large)
+    monkeypatch.setattr(file_provenance, "file_sha256", lambda *_, **__: pytest.fail("it was read"))
+    assert sized_sha256(large) == before
 
 
 def test_another_process_finds_the_signature(large):
-    before = file_signature(large)
+    before = sized_sha256(large)
     code = (
-        "import sys, pathlib, fetaliqa.file_hash as h\n"
+        "import sys, pathlib, fetaliqa.file_provenance as h\n"
         "h.file_sha256 = lambda *_, **__: sys.exit('it was read')\n"
-        "print(h.user_signatures().signature(pathlib.Path(sys.argv[1])))"
+        "print(h.user_hashes().sha256(pathlib.Path(sys.argv[1]), sized=True))"
     )
     told = subprocess.run([sys.executable, "-c", code, str(large)], capture_output=True, text=True)
     assert told.stdout.strip() == before, told.stderr
@@ -78,41 +83,59 @@ def test_another_process_finds_the_signature(large):
 
 def test_a_file_that_changed_just_now_is_not_remembered(large, kept, monkeypatch):
     """A second change within the same tick of the clock would leave the same times."""
-    monkeypatch.setattr(file_hash.time, "time_ns", lambda: large.stat().st_ctime_ns + 1)
-    file_signature(large)
+    monkeypatch.setattr(file_provenance.time, "time_ns", lambda: large.stat().st_ctime_ns + 1)
+    sized_sha256(large)
     assert not kept.exists()
 
 
 def test_a_file_moved_into_place_with_the_same_size_and_times_is_read(large, tmp_path):
-    before = file_signature(large)
+    before = sized_sha256(large)
     other = tmp_path / "other.nii"
     other.write_bytes(b"\x01" * LARGE)
     times = large.stat()
     os.utime(other, ns=(times.st_atime_ns, times.st_mtime_ns))
     os.replace(other, large)
-    assert file_signature(large) != before
+    assert sized_sha256(large) != before
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"stamp": 1}', b"\xff"])
 def test_a_damaged_entry_is_made_again(large, kept, content):
-    before = file_signature(large)
+    before = sized_sha256(large)
     (entry,) = kept.iterdir()
     entry.write_bytes(content)
-    assert file_signature(large) == before
+    assert sized_sha256(large) == before
     assert json.loads(entry.read_text())["signature"] == before
 
 
 def test_where_nothing_can_be_kept_the_signature_is_the_same(large, kept):
-    before = file_signature(large)
+    before = sized_sha256(large)
     in_the_way = kept.with_name("a-file")
     in_the_way.write_bytes(b"")  # no folder can be made there, whoever runs the test
-    assert SignatureStore(in_the_way / "signatures").signature(large) == before
+    assert HashStore(in_the_way / "signatures").sha256(large, sized=True) == before
+
+
+def test_both_hashes_of_a_file_are_remembered_side_by_side(large, kept, monkeypatch):
+    hashes = user_hashes()
+    before = [hashes.sha256(large, sized=sized) for sized in (True, False)]
+    assert before[1] == hashlib.sha256(bytes(LARGE)).hexdigest() != before[0]
+    monkeypatch.setattr(file_provenance, "file_sha256", lambda *_, **__: pytest.fail("it was read"))
+    assert [hashes.sha256(large, sized=sized) for sized in (True, False)] == before
+
+
+def test_an_entry_of_an_earlier_version_is_used(large, kept, monkeypatch):
+    entry = kept / f"{hashlib.sha256(os.fsencode(large.resolve())).hexdigest()}.json"
+    kept.mkdir(parents=True)
+    status = large.stat()
+    stamp = [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
+    entry.write_text(json.dumps({"stamp": stamp, "signature": "ab" * 32}))
+    assert user_hashes().sha256(large, sized=True) == "ab" * 32
+    assert user_hashes().sha256(large) == hashlib.sha256(bytes(LARGE)).hexdigest()
 
 
 def test_small_files_keep_the_signatures_that_recorded_runs_have(tmp_path):
     path = tmp_path / "small.png"
     path.write_bytes(b"abc")
-    assert file_signature(path) == hashlib.sha256(b"3|abc").hexdigest()
+    assert sized_sha256(path) == hashlib.sha256(b"3|abc").hexdigest()
 
 
 def test_the_pixels_of_a_header_count_whatever_their_file_is_called(tmp_path):
@@ -139,22 +162,20 @@ def test_hashing_that_takes_long_shows_a_bar_on_a_terminal_only(large, tmp_path,
     assert log.getvalue() == ""
 
 
-@pytest.mark.parametrize(
-    "told", [lambda path: InputState.of(path), source_of, lambda path: file_stamp(path.stat())]
-)
-def test_what_tells_files_apart_sees_an_edit_that_keeps_size_and_time(large, told):
+@pytest.mark.parametrize("provenance", [input_state, source_of, FileProvenance.of])
+def test_what_tells_files_apart_sees_an_edit_that_keeps_size_and_time(large, provenance):
     """Of done marks, profiles and labels."""
-    before = told(large)
+    before = provenance(large)
     wait_until_settled(large)
     change_middle(large)
-    assert told(large) != before
+    assert provenance(large) != before
 
 
 def test_a_done_mark_sees_another_file_in_the_place_of_one_with_the_same_size(tmp_path):
     path = tmp_path / "sweep.png"
     path.write_bytes(b"one")
-    before = InputState.of(path)
-    assert path.stat().st_ino in before.files[0]
+    before = input_state(path)
+    assert path.stat().st_ino in before["files"][0]
 
 
 def test_the_profile_of_a_detached_header_follows_its_pixels(tmp_path):

@@ -21,7 +21,7 @@ from fetaliqa.datasets.acouslic_layout import (
     write_circumferences,
 )
 from fetaliqa.errors import OptionError, SweepError
-from fetaliqa.file_hash import file_sha256
+from fetaliqa.file_provenance import file_sha256
 from fetaliqa.lab.phantom import PhantomSettings, generate_case, write_dataset
 
 SMALL = PhantomSettings(scale="half", sweeps=2, slots=20)

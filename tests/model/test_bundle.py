@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from fetaliqa.errors import BundleError, WeightsError
-from fetaliqa.file_hash import file_sha256
+from fetaliqa.file_provenance import file_sha256
 from fetaliqa.model import (
     BaseReference,
     Bundle,

@@ -5,7 +5,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from fetaliqa.errors import WeightsError
-from fetaliqa.file_hash import file_sha256
+from fetaliqa.file_provenance import file_sha256
 from fetaliqa.model import fetalclip_weights
 from fetaliqa.model.architecture import TextConfig
 from fetaliqa.model.fetalclip_checkpoint import checkpoint_shapes

@@ -7,7 +7,6 @@ import json
 import shutil
 import time
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from torch import nn
 from fetaliqa.atomic import write_json
 from fetaliqa.errors import BundleError, OptionError, TrainingError, WeightsError
 from fetaliqa.evaluation.model_evaluation import MEASURED_SWEEPS
-from fetaliqa.file_hash import Stamp, file_sha256, file_stamp
+from fetaliqa.file_provenance import user_hashes
 from fetaliqa.lab.paper.held_out_frames import judged_tables, table_figures
 from fetaliqa.lab.paper.paper_study import Study, without_folders
 from fetaliqa.lab.paper.step_budget import Budget
@@ -162,12 +161,7 @@ def trial_name(
 def _weights_key(study: Study, row: Row) -> list[Any]:
     assert row.baseline is not None
     file = None if study.reduced else study.weights_of(row.baseline)
-    return [] if file is None else [_content(file, file_stamp(file.stat()))]
-
-
-@lru_cache(maxsize=64)
-def _content(file: Path, _stamp: Stamp) -> str:
-    return file_sha256(file)
+    return [] if file is None else [user_hashes().sha256(file)]
 
 
 def _train(

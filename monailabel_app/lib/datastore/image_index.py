@@ -23,7 +23,7 @@ from monailabel.datastore.local import DataModel, ImageLabelModel, LocalDatastor
 from fetaliqa.active.frame_profiles import source_of
 from fetaliqa.atomic import write_text
 from fetaliqa.case_names import printable
-from fetaliqa.file_hash import Stamp, file_stamp
+from fetaliqa.file_provenance import FileProvenance
 from monailabel_app.lib.datastore.image_files import ImageFiles, spelled_otherwise, split_name
 from monailabel_app.lib.files.uploaded_files import suffix_of, sweep_suffixes
 from monailabel_app.lib.http.ids import check_id
@@ -53,7 +53,7 @@ class ImageIndex(LocalDatastore):
         # one lock object, so that whoever holds it may take it again
         self._file_lock = FileLock(Path(studies) / ".lock", thread_local=False)
         self.follow: Callable[[], None] = lambda: None
-        self._stamp: Stamp | None = None  # of the index file as it was last read or written
+        self._stamp: FileProvenance | None = None  # of the index file as it was last read or written
         self.read_only = read_only
         self._files, self._logged_names = ImageFiles(), set[str]()
         extensions = [f"*{suffix}" for suffix in sweep_suffixes()]
@@ -282,9 +282,9 @@ def _logged() -> Iterator[None]:
         logger.exception("a change of the studies folder could not be followed; the next one will be")
 
 
-def _stamp_of(path: Path) -> Stamp | None:
+def _stamp_of(path: Path) -> FileProvenance | None:
     """What distinguishes one writing of the index from the next."""
     try:
-        return file_stamp(path.stat())
+        return FileProvenance.of(path)
     except FileNotFoundError:
         return None

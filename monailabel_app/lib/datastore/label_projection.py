@@ -18,7 +18,7 @@ from monailabel.interfaces.datastore import DefaultLabelTag
 
 from fetaliqa.atomic import atomic_path
 from fetaliqa.errors import FetalIQAError, LabelError
-from fetaliqa.file_hash import file_sha256
+from fetaliqa.file_provenance import file_sha256
 from fetaliqa.labels import LabelStore, LabelVersion
 from monailabel_app.lib.datastore.image_index import ImageIndex
 from monailabel_app.lib.datastore.label_info import plain, record_of, without_record
