@@ -25,6 +25,7 @@ from fetaliqa import __version__  # noqa: E402
 from fetaliqa.active.annotation_queue import LabelQueue  # noqa: E402
 from fetaliqa.active.strategies import DEFAULT  # noqa: E402
 from fetaliqa.errors import FetalIQAError  # noqa: E402
+from fetaliqa.inference.shared_requests import Stopped  # noqa: E402
 from fetaliqa.measure.anatomy import ABDOMEN, Anatomy, anatomy_named  # noqa: E402
 from fetaliqa.size_limits import limit_unpacked  # noqa: E402
 from monailabel_app.lib.datastore.studies_datastore import StudiesDatastore  # noqa: E402
@@ -45,6 +46,7 @@ from monailabel_app.lib.tasks.active_learning import SCORING, FrameScoring, make
 from monailabel_app.lib.tasks.auto_retrain import AutoRetrain  # noqa: E402
 from monailabel_app.lib.tasks.batch_task import AssessAhead, batch_images  # noqa: E402
 from monailabel_app.lib.tasks.export_task import ExportTasks  # noqa: E402
+from monailabel_app.lib.tasks.inference_request import InferenceRequest  # noqa: E402
 from monailabel_app.lib.tasks.inference_task import SweepTask, known_task, make_tasks  # noqa: E402
 from monailabel_app.lib.tasks.retraining_task import RetrainTask, make_trainers  # noqa: E402
 from monailabel_app.lib.tasks.worker_processes import end_with_server, mark_workers  # noqa: E402
@@ -243,15 +245,22 @@ class FetalIQAApp(MONAILabelApp):
         image_id = check_id("image", request.get("image"))
         tag = self._tag_to_save(request)
         path = self._datastore.image_path(image_id)
-        answer = known_task(self._infers, request.get("model")).cached(path, {**request, "image_name": image_id})
+        task = known_task(self._infers, request.get("model"))
+        answer = task.cached(InferenceRequest.of(request, path, image_id))
         return None if answer is None else self._finished(request, image_id, tag, *answer, store=self._datastore)
 
-    def infer(self, request: Mapping[str, Any], datastore: StudiesDatastore | None = None) -> dict[str, Any]:
+    def infer(
+        self,
+        request: Mapping[str, Any],
+        datastore: StudiesDatastore | None = None,
+        stopped: Stopped | None = None,
+    ) -> dict[str, Any]:
         """Run a model on an image of the studies folder.
 
         Args:
             request: ``model``, ``image`` (an id), ``save_label``, ``label_tag`` and the options in docs/server.md.
             datastore: where the image is; None means the app's own.
+            stopped: asked after each batch whether the client has gone.
 
         Raises:
             Refused: with the HTTP status and a sentence.
@@ -260,11 +269,11 @@ class FetalIQAApp(MONAILabelApp):
         store = datastore or self._datastore
         image = request.get("image")
         if isinstance(image, str) and is_stock_upload(image, self._session_folder()):
-            return self.infer_file(Path(image), request)
+            return self.infer_file(Path(image), request, stopped)
         image_id = check_id("image", image)
         tag = self._tag_to_save(request)  # refused before anything is computed
         path = store.image_path(image_id)
-        file, params = task({**request, "image": str(path), "image_name": image_id})
+        file, params = task.infer(InferenceRequest.of(request, path, image_id), stopped)
         return self._finished(request, image_id, tag, file, params, store=store)
 
     def _finished(
@@ -289,7 +298,7 @@ class FetalIQAApp(MONAILabelApp):
             raise
         return answer
 
-    def infer_file(self, path: Path, request: Mapping[str, Any]) -> dict[str, Any]:
+    def infer_file(self, path: Path, request: Mapping[str, Any], stopped: Stopped | None = None) -> dict[str, Any]:
         """Run a model on a client's file.
 
         Raises:
@@ -297,7 +306,7 @@ class FetalIQAApp(MONAILabelApp):
         """
         task = known_task(self._infers, request.get("model"))
         check_self_contained(path)
-        return _answer(*task({**request, "image": str(path)}))
+        return _answer(*task.infer(InferenceRequest.of(request, path), stopped))
 
     def _tag_to_save(self, request: Mapping[str, Any]) -> str | None:
         if request.get("save_label") not in (True, "true"):

@@ -1,4 +1,4 @@
-"""What is to be scored, and how: small, and the same in every process that takes part."""
+"""A scoring job and its cases: small values that every process gets."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from typing import Any, Literal
 
 from fetaliqa.case_names import MAX_FILE_NAME_BYTES, fitting
 from fetaliqa.errors import OptionError
-from fetaliqa.inference.assessment_options import AssessOptions
-from fetaliqa.model.bundle_names import AUTO
+from fetaliqa.registry.assessment_setup import AssessmentSetup
 from fetaliqa.sweep import case_id_of
 
 SCORED: Literal["scored"] = "scored"
@@ -33,20 +32,20 @@ class Case:
 
     @classmethod
     def of(cls, path: Path) -> Case:
-        """The case of a path that may be relative."""
+        """The case of a path, which may be relative."""
         return cls(path.absolute(), fitting(case_id_of(path), MAX_FILE_NAME_BYTES))
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a case.
+    """The outcome of a case.
 
     Attributes:
-        case: which.
-        status: ``scored``; ``kept``, when it was done before; ``failed``, when its input cannot be assessed;
-            ``lost``, when the process that had it ended.
-        reason: one sentence, of a failed or lost case.
-        record: its assessment, where no folder was written that holds it.
+        case: the case.
+        status: ``scored``; ``kept`` when it was completed before; ``failed`` when its input cannot be assessed;
+            ``lost`` when its process ended.
+        reason: of a failed or lost case, one sentence.
+        record: its assessment, when no folder was written that holds it.
     """
 
     case: Case
@@ -57,45 +56,33 @@ class Outcome:
 
 @dataclass(frozen=True)
 class ScoreJob:
-    """Everything that a process needs to know to score cases.
+    """Everything that a process needs to score cases.
 
     Attributes:
-        model: folder of the bundle; a name would mean another one once a version is published.
-        classifier: folder of the classifier's bundle, or None.
-        weights: foundation-model weights; None uses the user's.
-        device: ``cpu``, ``cuda`` or ``cuda:N``.
-        options: of the assessments.
-        made_with: what assessments depend on besides the sweep (``AssessmentService.made_with``). A process that
-            would make them with something else refuses to.
+        setup: what cases are assessed with; its device and precision are chosen, not ``auto``.
+        made_with: what assessments depend on besides the sweep (``AssessmentService.made_with``); a process where
+            it differs refuses to score.
         measurement: ``AC`` or ``HC``, names a column of the summary.
-        student: of searches: ``auto``, ``none``, or an absolute folder, see ``AssessmentService``.
-        out: absolute, folder of the results; None writes none.
-        out_id: what ``out`` is known by, where machines must agree that they see the same folder.
+        out: absolute folder of the results; None writes none.
+        out_id: identifies ``out``, so that machines can check that they see the same folder.
         mask_format: suffix of the mask files.
-        cache_dir: folder of cached assessments, None for no caching.
-        resume: whether what an earlier run has done, and would come out the same, is left as it is.
-        run: name of this run, by which a case is known to be done in it when its shard is tried again.
+        resume: skip cases that an earlier run completed with the same input, model and options.
+        run: identifies this run: a shard that is tried again skips the cases that it has completed.
     """
 
-    model: Path
-    classifier: Path | None
-    weights: str | None
-    device: str
-    options: AssessOptions
+    setup: AssessmentSetup
     made_with: dict[str, Any]
     measurement: str
-    student: str = AUTO
     out: Path | None = None
     out_id: str | None = None
     mask_format: str = ".mha"
-    cache_dir: Path | None = None
     resume: bool = False
     run: str = field(default_factory=lambda: uuid.uuid4().hex)
 
 
 @dataclass(frozen=True)
 class Part:
-    """One of several equal parts of a list of cases, for machines that know nothing of each other.
+    """One of several equal parts of a list of cases, for independent machines.
 
     Attributes:
         number: from 1.
@@ -107,7 +94,7 @@ class Part:
 
     @classmethod
     def parse(cls, text: str) -> Part:
-        """``3/100`` is the third of a hundred.
+        """Read ``3/100``, the third of a hundred parts.
 
         Raises:
             OptionError: for anything else.
@@ -118,7 +105,7 @@ class Part:
         return cls(int(number), int(of))
 
     def choose(self, cases: list[Case]) -> list[Case]:
-        """Every ``of``-th case: neighbours, which are often alike in size, go to different machines."""
+        """Every ``of``-th case: neighbours, which often have the same size, go to different machines."""
         return cases[self.number - 1 :: self.of]
 
     @property

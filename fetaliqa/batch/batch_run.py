@@ -1,4 +1,4 @@
-"""Scores cases by an engine: shards first, then, one by one, what was lost with the processes that had it."""
+"""Scores cases with an engine: in shards first, then lost cases one by one."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ Shard = tuple[Case, ...]
 
 
 class Engine(Protocol):
-    """Who computes.
+    """Computes cases in one or several processes.
 
     Attributes:
-        attempts: how often a case is tried whose process ends before it is through.
-        shard_size: cases that one process is given at a time.
+        attempts: how often a case is tried when its process ends before it is completed.
+        shard_size: number of cases that a process gets at a time.
     """
 
     attempts: int
@@ -32,13 +32,13 @@ class Engine(Protocol):
 
 
 def score_cases(engine: Engine, cases: Sequence[Case]) -> Iterator[Outcome]:
-    """Score cases, each once, whatever happens to the processes.
+    """Score cases, each once, also when processes die.
 
-    What is lost is tried again one by one: a case that takes its process down with it costs no other case, and is
-    reported as failed when it did so ``engine.attempts`` times.
+    Lost cases are tried again one by one: a case that ends its process affects no other case, and is reported as
+    failed after ``engine.attempts`` attempts.
 
     Yields:
-        One outcome for each case, in the order in which they are through; none of them is ``lost``.
+        One outcome for each case, in the order of their completion; none of them is ``lost``.
     """
     size = engine.shard_size
     shards = [tuple(cases[start : start + size]) for start in range(0, len(cases), size)]
@@ -50,7 +50,7 @@ def score_cases(engine: Engine, cases: Sequence[Case]) -> Iterator[Outcome]:
             elif attempt < engine.attempts:
                 lost.append(outcome)
             else:
-                reason = f"{outcome.case.path.name}: {outcome.reason}, {attempt} times in all"
+                reason = f"{outcome.case.path.name}: {outcome.reason}, in each of {attempt} attempts"
                 yield Outcome(outcome.case, FAILED, reason)
         if not lost:
             return
@@ -58,7 +58,7 @@ def score_cases(engine: Engine, cases: Sequence[Case]) -> Iterator[Outcome]:
 
 
 def in_order(cases: Sequence[Case], outcomes: Iterator[Outcome]) -> Iterator[Outcome]:
-    """Outcomes in the order of the cases, each as soon as those before it are there."""
+    """Outcomes in the order of the cases, each as soon as those before it have arrived."""
     waiting: dict[Case, Outcome] = {}
     expected = iter(cases)
     next_case = next(expected, None)

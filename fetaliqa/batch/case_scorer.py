@@ -1,7 +1,8 @@
-"""Scores cases one after the other in this process, and writes each one's folder."""
+"""Scores cases one by one in this process, and writes the folder of each."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from fetaliqa.batch.batch_job import FAILED, KEPT, SCORED, Case, Outcome, ScoreJob
@@ -15,41 +16,43 @@ from fetaliqa.registry import AssessmentService
 
 
 class Scorer:
-    """A job's model, loaded when the first case needs it.
+    """Scores the cases of a job; the model is loaded for the first case.
 
     Args:
-        job: what to do.
-        device: this process' own, when not the job's.
-
-    Raises:
-        BundleError: when assessments made here would be others than the job asks for: another model or version.
-        OptionError: when the device does not exist here.
+        job: the cases' options and destination.
+        service: opened from the job's setup.
     """
 
-    def __init__(self, job: ScoreJob, device: str | None = None) -> None:
-        self.job = job
-        self._service = AssessmentService(
-            job.model,
-            classifier_spec=job.classifier,
-            device=device or job.device,
-            cache_dir=job.cache_dir,
-            weights=job.weights,
-            precision=job.made_with["precision"],
-            student=job.student,
-        )
-        here = self._service.made_with(job.options)
-        others = [name for name in {**job.made_with, **here} if here.get(name) != job.made_with.get(name)]
-        if others:
-            raise BundleError(
-                f"the {' and '.join(others)} found by a process of this run differ from what it began with; "
-                "every machine needs the same fetaliqa and the same bundle"
-            )
+    def __init__(self, job: ScoreJob, service: AssessmentService) -> None:
+        self.job, self._service = job, service
 
-    def score(self, case: Case, progress: Progress | None = None) -> Outcome:
-        """Score a case, unless it is done.
+    @classmethod
+    def open(cls, job: ScoreJob, device: str | None = None) -> Scorer:
+        """A scorer in another process than the one that made the job.
 
         Args:
-            case: which.
+            job: to score cases of.
+            device: of this process, when not the job's.
+
+        Raises:
+            BundleError: when assessments computed here would differ: another bundle, or version of fetaliqa.
+            OptionError: when the device does not exist here.
+        """
+        service = AssessmentService(replace(job.setup, device=device or job.setup.device))
+        expected, actual = job.made_with, service.made_with()
+        different = [name for name in {**expected, **actual} if actual.get(name) != expected.get(name)]
+        if different:
+            raise BundleError(
+                f"the {' and '.join(different)} of a process of this run differ from those that it started with; "
+                "every machine needs the same fetaliqa and the same bundle"
+            )
+        return cls(job, service)
+
+    def score(self, case: Case, progress: Progress | None = None) -> Outcome:
+        """Score a case, unless it is completed already.
+
+        Args:
+            case: to score.
             progress: called with (frames done, frames in all).
 
         Raises:
@@ -61,9 +64,9 @@ class Scorer:
             return Outcome(case, KEPT)
         state = input_state(case.path)  # before reading: a file replaced meanwhile gets no false marker
         try:
-            result = self._service.assess(case.path, self.job.options, progress)
+            result = self._service.assess(case.path, progress=progress)
         except (BundleError, WeightsError):
-            raise  # all other cases would fail alike
+            raise  # all other cases would fail as well
         except FetalIQAError as problem:
             return Outcome(case, FAILED, str(problem))
         if self.job.out is None:

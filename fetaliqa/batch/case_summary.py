@@ -1,4 +1,4 @@
-"""An assessment in one row: what a list of cases says of each."""
+"""An assessment as one row of a table of cases."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def summary_row(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def remark(frame: Mapping[str, Any]) -> str:
-    """What is to be said of an offered frame: why it has no circumference, and what speaks against it."""
+    """Remark on a ranked frame: why it has no circumference, and its warning."""
     return "; ".join(frame[name] for name in ("circumference_absent", "warning") if frame.get(name))
 
 

@@ -19,12 +19,12 @@ from fetaliqa.batch.case_scorer import Scorer
 from fetaliqa.errors import FetalIQAError, ScoringError
 from fetaliqa.inference.assessment import Progress
 
-DEATHS = 2  # of each child, before any case was through: then it is not the cases' fault
-PATIENCE_SECONDS = 5  # for a child to end after it was asked to
+DEATHS = 2  # of each child, before any case is completed: more of them are not caused by the cases
+END_SECONDS = 5  # for a child to end after SIGTERM
 
 
 def cores() -> int:
-    """How many this process may use."""
+    """Number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -43,18 +43,18 @@ class ThisProcess:
     """Scores in this process, one case after the other.
 
     Args:
-        job: what to do.
+        scorer: of the job.
         progress: makes the progress callback of a case.
-        threads: None leaves them as they are.
+        threads: None leaves the libraries' own numbers.
     """
 
     attempts = 1
     shard_size = 1
 
     def __init__(
-        self, job: ScoreJob, progress: Callable[[Case], Progress] | None = None, threads: int | None = None
+        self, scorer: Scorer, progress: Callable[[Case], Progress] | None = None, threads: int | None = None
     ) -> None:
-        self._scorer = Scorer(job)
+        self._scorer = scorer
         self._progress = progress
         if threads is not None:
             use_threads(threads)
@@ -73,16 +73,15 @@ class _Child:
 
 
 class Processes:
-    """Scores in several processes of this machine, each with a model of its own.
+    """Scores in several processes of this machine, each with its own model.
 
-    Each has a pipe of its own, over which it is given one case at a time: when it dies, whatever the reason,
-    nothing that others need is held or damaged, and it is known which case it had. Children end when this process
-    does, however it does. On CUDA they take turns at the cards.
+    Each child gets one case at a time over its own pipe: when it dies, no other child is affected, and its case is
+    known. Children end with this process, also when it is killed. On CUDA they are distributed over the devices.
 
     Args:
-        job: what to do.
-        count: of processes.
-        threads: of each; None divides the cores among them.
+        job: to score cases of.
+        count: number of processes.
+        threads: of each process; None divides the cores among them.
     """
 
     attempts = 2
@@ -97,63 +96,64 @@ class Processes:
 
     def run(self, shards: Sequence[Shard]) -> Iterator[Outcome]:
         """See :class:`fetaliqa.batch.batch_run.Engine`."""
-        left = deque(case for shard in shards for case in shard)
-        deaths: int | None = 0  # before any case was through, None once one was
+        waiting = deque(case for shard in shards for case in shard)
+        deaths: int | None = 0  # before any case is completed, None after that
         children: list[_Child] = []
         try:
-            children += [self._start(index) for index in range(min(self._count, len(left)))]
+            children += [self._start(index) for index in range(min(self._count, len(waiting)))]
             for child in children:
-                _give(child, left)
+                _send_next(child, waiting)
             while busy := {child.connection: child for child in children if child.case is not None}:
                 for connection in wait(list(busy)):
                     child = busy[connection]  # type: ignore[index]
-                    outcome = self._heard(child)
+                    outcome = self._received(child)
                     deaths = None if deaths is None or outcome.status != LOST else deaths + 1
                     if deaths is not None and deaths > DEATHS * self._count:
-                        said = f"{outcome.reason}, {deaths} times before a case was through"
-                        raise ScoringError(f"nothing is scored: {said}")
+                        raise ScoringError(
+                            f"nothing is scored: {outcome.reason}, {deaths} times before any case was completed"
+                        )
                     yield outcome
-                    if not child.process.is_alive() and left:
+                    if not child.process.is_alive() and waiting:
                         index = children.index(child)
                         children[index] = child = self._start(index)
-                    _give(child, left)
+                    _send_next(child, waiting)
         finally:
             _end(children)
 
     def _start(self, index: int) -> _Child:
         ours, theirs = self._context.Pipe()
-        arguments = (theirs, self._job, self._threads, _device(self._job.device, index))
-        process = self._context.Process(target=_score_what_comes, args=arguments, daemon=True)
+        arguments = (theirs, self._job, self._threads, _device(self._job.setup.device, index))
+        process = self._context.Process(target=_score_received_cases, args=arguments, daemon=True)
         process.start()
         theirs.close()  # so that ours ends when the child does
         return _Child(process, ours)
 
-    def _heard(self, child: _Child) -> Outcome:
-        """What a child says of its case; that it is lost, when the child died."""
+    def _received(self, child: _Child) -> Outcome:
+        """The outcome that a child sends of its case; ``lost`` when the child died."""
         case, child.case = child.case, None
         assert case is not None
         try:
-            said = child.connection.recv()
+            message = child.connection.recv()
         except (EOFError, OSError):
             child.process.join()
-            return Outcome(case, LOST, f"the process that had it ended {_how(child.process.exitcode)}")
-        if isinstance(said, Outcome):
-            return said
-        raise said
+            return Outcome(case, LOST, f"its process {_ending(child.process.exitcode)}")
+        if isinstance(message, Outcome):
+            return message
+        raise message
 
 
-def _how(code: int | None) -> str:
+def _ending(code: int | None) -> str:
     if code is None or code >= 0:
-        return f"with exit code {code}"
+        return f"ended with exit code {code}"
     if -code == signal.SIGKILL:
-        return "by signal 9 (of memory that ran out, if nobody sent it)"
-    return f"by signal {-code}"
+        return "was killed (SIGKILL), probably out of memory"
+    return f"was killed by signal {-code}"
 
 
-def _give(child: _Child, left: deque[Case]) -> None:
-    if left:
-        child.case = left.popleft()
-        with contextlib.suppress(OSError):  # it died; reading will say so
+def _send_next(child: _Child, waiting: deque[Case]) -> None:
+    if waiting:
+        child.case = waiting.popleft()
+        with contextlib.suppress(OSError):  # the child died; receiving from it will show that
             child.connection.send(child.case)
 
 
@@ -162,7 +162,7 @@ def _end(children: list[_Child]) -> None:
         child.connection.close()
         child.process.terminate()
     for child in children:
-        child.process.join(PATIENCE_SECONDS)
+        child.process.join(END_SECONDS)
         if child.process.is_alive():
             child.process.kill()
             child.process.join()
@@ -176,20 +176,20 @@ def _device(device: str, index: int) -> str:
     return f"cuda:{index % torch.cuda.device_count()}"
 
 
-def _score_what_comes(connection: Connection, job: ScoreJob, threads: int, device: str) -> None:
-    """What a child does: scores cases until its parent closes the pipe."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent, which gets it too, ends its children
+def _score_received_cases(connection: Connection, job: ScoreJob, threads: int, device: str) -> None:
+    """Main function of a child: scores cases until its parent closes the pipe."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent gets it too, and ends its children
     threading.Thread(target=_end_with_parent, daemon=True).start()
     use_threads(threads)
     try:
-        scorer = Scorer(job, device)
-        while (case := _given(connection)) is not None:
+        scorer = Scorer.open(job, device)
+        while (case := _next_case(connection)) is not None:
             connection.send(scorer.score(case))
     except (FetalIQAError, OSError) as problem:
         connection.send(problem)
 
 
-def _given(connection: Connection) -> Case | None:
+def _next_case(connection: Connection) -> Case | None:
     try:
         return connection.recv()
     except EOFError:
@@ -200,4 +200,4 @@ def _end_with_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         wait([parent.sentinel])
-        os._exit(1)  # at once: nobody wants what is being computed
+        os._exit(1)  # at once: the result in progress is not needed

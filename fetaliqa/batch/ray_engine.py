@@ -1,14 +1,14 @@
-"""An engine on a Ray cluster: each shard is a task, on whichever machine is free.
+"""An engine on a Ray cluster: each shard is a task on any free machine.
 
 Plain tasks rather than Ray Data's ``map_batches``: the results are folders that each task writes itself, so no
-blocks of data need moving or rebuilding, and Ray without its data libraries is enough. Nor Ray's own
-``max_retries``: it repeats a task as often when one of its cases takes every process down (for ever when memory
-runs out), whereas ``score_cases`` tries what was lost case by case, and names the case. What a lost worker had
-finished is not scored again, because its done marks lie in the results' folder. Ray keeps a worker process between
-tasks, and with it the model.
+blocks of data need moving or rebuilding, and Ray without its data libraries is enough. Ray's ``max_retries`` is
+not used: it repeats a whole task when one of its cases ends every process (without limit when memory runs out),
+and ``score_cases`` repeats lost cases one by one, and names them. Cases that a lost worker has completed are not
+scored again, because their done markers are in the results' folder. Ray keeps a worker process, and its model,
+between tasks.
 
-The results' folder must be on storage that every machine sees under the same path, as must the cases and the
-bundle; a worker that finds another folder there refuses.
+The results' folder, the cases and the bundle must be on storage that every machine sees under the same path; a
+worker that sees another results' folder refuses to score.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from fetaliqa.errors import FetalIQAError, OptionError, StorageError
 
 LOCAL, AUTO = "local", "auto"
 ID_FILE = ".fetaliqa-results"
-LARGEST_SHARD = 16  # cases; what a task costs Ray is small beside them
-SHARDS_PER_PLACE = 8  # at least, so that places are busy to the end
-SPARE_SHARDS = 8  # given to Ray beyond those that run: it then sees that more machines would have work
-ANSWER_SECONDS = 5.0  # for a cluster's address to take a connection
-LOOK_SECONDS = 10.0  # between looks at how large the cluster is
+LARGEST_SHARD = 16  # cases; the overhead of a task is small beside them
+SHARDS_PER_SLOT = 8  # at least, so that slots are busy to the end
+SPARE_SHARDS = 8  # queued beyond those that run: an autoscaler sees that more machines would have work
+CONNECT_SECONDS = 5.0  # for a cluster's address to accept a connection
+POLL_SECONDS = 10.0  # between two queries of the cluster's size
 
 
 class OnRay:
@@ -42,11 +42,11 @@ class OnRay:
 
     Args:
         ray: a connected one, see :func:`cluster`.
-        job: what to do; its ``out`` and ``out_id`` are set.
-        cases: how many there are.
+        job: to score cases of; its ``out`` and ``out_id`` are set.
+        cases: number of cases.
         at_once: shards at a time; None for as many as there is room for.
-        threads: of each process, counted as so many CPUs by Ray.
-        notice: is told what a user should know, in a sentence.
+        threads: of each process; Ray counts them as CPUs.
+        notice: called with a sentence for the user.
     """
 
     attempts = 3
@@ -64,58 +64,58 @@ class OnRay:
         self._ray = ray
         self._job = job
         self._at_once = at_once
-        self._needs = {"CPU": float(threads)} | ({"GPU": 1.0} if job.device.startswith("cuda") else {})
+        self._needs = {"CPU": float(threads)} | ({"GPU": 1.0} if job.setup.device.startswith("cuda") else {})
         self._threads = threads
-        places = self._places()
-        if not places and notice is not None:
+        slots = self._slots()
+        if not slots and notice is not None:
             needs = " and ".join(f"{count:g} {name}" for name, count in self._needs.items())
             notice(f"no machine of the cluster has {needs} for a process; waiting for one that has")
-        places = max(1, min(places, at_once or places))
-        self.shard_size = max(1, min(LARGEST_SHARD, cases // (places * SHARDS_PER_PLACE)))
+        slots = max(1, min(slots, at_once or slots))
+        self.shard_size = max(1, min(LARGEST_SHARD, cases // (slots * SHARDS_PER_SLOT)))
 
     def run(self, shards: Sequence[Shard]) -> Iterator[Outcome]:
         """See :class:`fetaliqa.batch.batch_run.Engine`."""
         ray = self._ray
-        how = {"num_cpus": self._threads, "num_gpus": self._needs.get("GPU", 0), "max_retries": 0}
-        task = ray.remote(**how)(score_shard)
+        resources = {"num_cpus": self._threads, "num_gpus": self._needs.get("GPU", 0), "max_retries": 0}
+        task = ray.remote(**resources)(score_shard)
         job = ray.put(self._job)
-        left = deque(shards)
+        waiting = deque(shards)
         running: dict[Any, Shard] = {}
-        while left or running:
-            room = self._at_once or self._places() + SPARE_SHARDS
-            while left and len(running) < room:
-                shard = left.popleft()
+        while waiting or running:
+            room = self._at_once or self._slots() + SPARE_SHARDS
+            while waiting and len(running) < room:
+                shard = waiting.popleft()
                 running[task.remote(job, shard, self._threads)] = shard
-            finished, _ = ray.wait(list(running), num_returns=1, timeout=LOOK_SECONDS)
+            finished, _ = ray.wait(list(running), num_returns=1, timeout=POLL_SECONDS)
             for reference in finished:
-                yield from self._heard(reference, running.pop(reference))
+                yield from self._received(reference, running.pop(reference))
 
-    def _places(self) -> int:
-        """How many shards there is room for on the machines of the cluster."""
-        places = 0.0
+    def _slots(self) -> int:
+        """Number of shards that fit on the machines of the cluster."""
+        slots = 0.0
         for node in self._ray.nodes():
             if node["Alive"]:
-                places += min(node["Resources"].get(name, 0.0) // count for name, count in self._needs.items())
-        return int(places)
+                slots += min(node["Resources"].get(name, 0.0) // count for name, count in self._needs.items())
+        return int(slots)
 
-    def _heard(self, reference: Any, shard: Shard) -> list[Outcome]:
-        """What a task says of its shard; that the shard is lost, when its worker or its machine is."""
+    def _received(self, reference: Any, shard: Shard) -> list[Outcome]:
+        """The outcomes that a task returns of its shard; all ``lost`` when its worker or its machine is."""
         ray = self._ray
         try:
             return ray.get(reference)
         except ray.exceptions.RayTaskError as problem:
             if isinstance(problem.cause, FetalIQAError | OSError):
                 raise problem.cause from None
-            reason = f"the process that had it failed ({type(problem.cause).__name__}: {problem.cause})"
+            reason = f"its process failed ({type(problem.cause).__name__}: {problem.cause})"
         except ray.exceptions.OutOfMemoryError:
-            reason = "the machine that had it ran out of memory"
+            reason = "its machine ran out of memory"
         except ray.exceptions.RayError as problem:
-            reason = f"the worker that had it was lost ({type(problem).__name__})"
+            reason = f"its worker was lost ({type(problem).__name__})"
         return [Outcome(case, LOST, reason) for case in shard]
 
 
 def results_id(out: Path) -> str:
-    """What the folder ``out`` is known by; given to it when it has no name yet.
+    """The identifier in the folder ``out``; it is written when there is none yet.
 
     Raises:
         OSError: when it cannot be written.
@@ -125,7 +125,7 @@ def results_id(out: Path) -> str:
     own.write_text(uuid.uuid4().hex, encoding="utf-8")
     try:
         with contextlib.suppress(FileExistsError):
-            os.link(own, path)  # whole, and by one of several who come at once
+            os.link(own, path)  # complete, and by one of several processes
     finally:
         own.unlink()
     return path.read_text(encoding="utf-8")
@@ -135,11 +135,11 @@ _scorers: dict[str, Scorer] = {}
 
 
 def score_shard(job: ScoreJob, shard: Shard, threads: int) -> list[Outcome]:
-    """What a task does: scores a shard with the process' model.
+    """Main function of a task: scores a shard with the process' model.
 
     Raises:
         StorageError: when the results' folder is another one here.
-        BundleError: when the bundle, or fetaliqa itself, is another one here.
+        BundleError: when the bundle, or the version of fetaliqa, is another one here.
         OSError: when results cannot be written.
     """
     from fetaliqa.batch.local_engine import use_threads
@@ -149,38 +149,38 @@ def score_shard(job: ScoreJob, shard: Shard, threads: int) -> list[Outcome]:
     if job.run not in _scorers:
         use_threads(threads)
         _scorers.clear()
-        _scorers[job.run] = Scorer(job)
+        _scorers[job.run] = Scorer.open(job)
     return [_scorers[job.run].score(case) for case in shard]
 
 
 def _check_shared(out: Path, out_id: str | None) -> None:
     try:
-        found = (out / ID_FILE).read_text(encoding="utf-8")
+        identifier = (out / ID_FILE).read_text(encoding="utf-8")
     except OSError:
-        found = None
-    if found != out_id:
+        identifier = None
+    if identifier != out_id:
         raise StorageError(
             f"{out}: is not the same folder on {socket.gethostname()} as where the run was started; "
             "put the results on storage that all machines of the cluster see under one path"
         )
 
 
-def device_of(ray: Any, wish: str) -> str:
-    """``cpu`` or ``cuda``: what all processes compute on, so that it does not matter which of them has a case.
+def device_of(ray: Any, device: str) -> str:
+    """``cpu`` or ``cuda``: the same for all processes, so that results do not depend on which of them has a case.
 
     Args:
         ray: a connected one.
-        wish: ``auto`` for CUDA where any machine of the cluster has a card.
+        device: ``auto`` for CUDA when any machine of the cluster has a GPU.
 
     Raises:
         OptionError: for another device.
     """
-    if wish == "auto":
-        cards = sum(node["Resources"].get("GPU", 0.0) for node in ray.nodes() if node["Alive"])
-        return "cuda" if cards else "cpu"
-    if wish not in ("cpu", "cuda"):
-        raise OptionError(f"device {wish!r} is one of this machine; on a cluster use auto, cpu or cuda")
-    return wish
+    if device == "auto":
+        gpus = sum(node["Resources"].get("GPU", 0.0) for node in ray.nodes() if node["Alive"])
+        return "cuda" if gpus else "cpu"
+    if device not in ("cpu", "cuda"):
+        raise OptionError(f"device {device!r} names a GPU of this machine; on a cluster use auto, cpu or cuda")
+    return device
 
 
 @contextlib.contextmanager
@@ -203,10 +203,10 @@ def cluster(address: str, cpus: int | None = None) -> Iterator[Any]:
 
 
 def _connected(address: str, cpus: int | None) -> Any:
-    how: dict[str, Any] = {"address": address, "log_to_driver": False, "logging_level": "ERROR"}
+    settings: dict[str, Any] = {"address": address, "log_to_driver": False, "logging_level": "ERROR"}
     if address == LOCAL:
-        _guard()  # before Ray is imported, which reads its settings then
-        how |= {"include_dashboard": False, "num_cpus": cpus}
+        _protect()  # before Ray is imported, which reads its settings then
+        settings |= {"include_dashboard": False, "num_cpus": cpus}
     elif address != AUTO:
         _check_answers(address)
     try:
@@ -214,9 +214,9 @@ def _connected(address: str, cpus: int | None) -> Any:
     except ImportError:
         raise OptionError("ray is not installed; --engine ray needs `pip install fetaliqa[ray]`") from None
     try:
-        ray.init(**how)
+        ray.init(**settings)
     except (ConnectionError, RuntimeError, ValueError, SystemExit, ray.exceptions.RayError) as problem:
-        # SystemExit: what Ray does when something answers at the address that is no cluster
+        # SystemExit: Ray raises it when something other than a cluster answers at the address
         raise OptionError(
             f"no Ray cluster at {address!r} ({_first_line(problem)}); start one with `ray start --head` on one "
             "machine and `ray start --address=HOST:PORT` on the others, or use --address local"
@@ -224,8 +224,8 @@ def _connected(address: str, cpus: int | None) -> Any:
     return ray
 
 
-def _guard() -> None:
-    """A cluster of this run's own: only who knows its token may use it, and it reports to nobody."""
+def _protect() -> None:
+    """Settings of a cluster that is started for this run: a token is needed to use it, and it reports no usage."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     if not any(name in os.environ for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")):
         os.environ["RAY_AUTH_MODE"] = "token"
@@ -233,7 +233,7 @@ def _guard() -> None:
 
 
 def _check_answers(address: str) -> None:
-    """Ray itself waits for minutes.
+    """Check an address, because Ray itself would wait for minutes.
 
     Raises:
         OptionError: when nothing answers at ``HOST:PORT``, or it is none.
@@ -242,7 +242,7 @@ def _check_answers(address: str) -> None:
     if not (colon and host and port.isdecimal() and 0 < int(port) < 65536):
         raise OptionError(f"address is {address!r}; it must be auto, local, or HOST:PORT of a Ray cluster")
     try:
-        socket.create_connection((host.strip("[]"), int(port)), ANSWER_SECONDS).close()
+        socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
     except OSError as problem:
         reason = problem.strerror or problem
         raise OptionError(

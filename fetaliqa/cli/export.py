@@ -159,7 +159,7 @@ def _service(args: argparse.Namespace) -> Any:
     if args.model is None:
         return None
     from fetaliqa.registry import AssessmentService
-    from fetaliqa.registry.assessment_service import default_cache_directory
+    from fetaliqa.registry.assessment_setup import default_cache_directory
 
     return AssessmentService(
         args.model, device=args.device, cache_dir=default_cache_directory(), weights=args.weights

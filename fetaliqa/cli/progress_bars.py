@@ -1,10 +1,12 @@
-"""Progress bars of commands that work in stages."""
+"""Progress bars: of stages, and of cases and their frames."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 
 def moves(bar: Any) -> Callable[[int, int | None], None]:
@@ -42,3 +44,58 @@ class Bars:
         from tqdm import tqdm
 
         tqdm.write(sentence, file=sys.stderr)
+
+
+class CaseBars:
+    """A bar over the cases when there are several, and one over the frames of the current case.
+
+    Args:
+        cases: how many there are.
+        quiet: show none.
+
+    Attributes:
+        done: cases that are finished.
+    """
+
+    def __init__(self, cases: int, *, quiet: bool) -> None:
+        from tqdm import tqdm
+
+        self.done = 0
+        self._quiet = quiet or None
+        self._tqdm = tqdm
+        self._cases = self._bar(total=cases, desc="cases", unit="case") if cases > 1 else None
+        self._frames: Any = None
+
+    def _bar(self, **settings: Any) -> Any:
+        return self._tqdm(disable=self._quiet, file=sys.stderr, leave=False, **settings)
+
+    def __enter__(self) -> CaseBars:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for bar in (self._frames, self._cases):
+            if bar is not None:
+                bar.close()
+
+    def counted(self, finished: Iterable[T]) -> Iterator[T]:
+        """Pass finished cases on as they come."""
+        for case in finished:
+            self.done += 1
+            if self._cases is not None:
+                self._cases.update()
+            yield case
+
+    def frames(self, name: str) -> Callable[[int, int | None], None]:
+        """The progress callback of a case."""
+        if self._frames is not None:
+            self._frames.close()
+        self._frames = self._bar(desc=name[:24], unit="frame")
+        return moves(self._frames)
+
+    def aside(self) -> Any:
+        """A context in which text can be printed without breaking the bars."""
+        return self._tqdm.external_write_mode(file=sys.stdout)
+
+    def say(self, sentence: str) -> None:
+        """A line above the bars, on standard error."""
+        self._tqdm.write(sentence, file=sys.stderr)

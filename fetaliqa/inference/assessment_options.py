@@ -35,11 +35,11 @@ class AssessOptions:
     Attributes:
         sweeps: 0-based sweep numbers to assess, or None for all.
         frames: half-open frame range ``(start, stop)`` to assess, or None for all.
-        top_n: how many different looks to rank per case (1-100).
+        top_n: number of distinct frames to rank per case (1-100).
         threshold: pixel probability above which a pixel is foreground (between 0 and 1, exclusive), or
             None for the bundle's own.
-        search: look only at the frames that may be a sweep's best; quality of the others is interpolated.
-        screen: look only at the frames that a student takes for worth it; the others are guessed, without masks.
+        search: evaluate only frames that may be the best of a sweep; quality of the others is interpolated.
+        screen: evaluate only frames selected by the screening model; the others have a predicted quality, no mask.
         sweep_count: number of equal sweeps in the stack, or None to infer the borders from the data.
     """
 
@@ -54,8 +54,8 @@ class AssessOptions:
     def __post_init__(self) -> None:
         if self.search and self.screen:
             raise OptionError(
-                "search and screen are both asked for; search looks for the best frame, screen for every frame "
-                "that shows the anatomy: choose one"
+                "search and screen exclude each other: search finds the best frame, screen every frame that shows "
+                "the anatomy; choose one"
             )
 
     @property

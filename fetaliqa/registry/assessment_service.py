@@ -1,4 +1,4 @@
-"""Assessments by file, computed once: the model is loaded on first use, results come from the cache."""
+"""Assesses files with one bundle: the model is loaded on first use, and results are cached."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import platformdirs
 import torch
 
 from fetaliqa import __version__
@@ -21,7 +20,6 @@ from fetaliqa.inference.assessment import (
     model_info,
 )
 from fetaliqa.inference.assessment_cache import (
-    DEFAULT_BYTES,
     AssessmentCache,
     KnownContent,
     cache_key,
@@ -39,32 +37,27 @@ from fetaliqa.inference.student import Student, open_student
 from fetaliqa.measure.plausibility import case_notes
 from fetaliqa.model import Bundle
 from fetaliqa.model.bundle_names import AUTO, STUDENT_FOLDER
-from fetaliqa.registry.model_store import resolve_bundle
+from fetaliqa.registry.assessment_setup import AssessmentSetup
 from fetaliqa.sweep import Sweep, read_sweep
 
 
-def default_cache_directory() -> Path:
-    """The user's cache folder for assessments."""
-    return Path(platformdirs.user_cache_dir("fetaliqa")) / "assessments"
-
-
 @dataclass(frozen=True)
-class _Resolved:
-    """What a request is answered with, decided once, so that nothing is kept under a key it does not belong to.
+class _Request:
+    """Options and student of one request, fixed at its start, so that its result is cached under the right key.
 
     Attributes:
-        options: of the request.
-        student: what guesses frames first, None without.
-        how: all that the assessment depends on besides the sweep, see :meth:`AssessmentService.made_with`.
+        options: of the assessment.
+        student: screening model, or None.
+        made_with: all that the assessment depends on besides the sweep, see :meth:`AssessmentService.made_with`.
     """
 
     options: AssessOptions
     student: Student | None
-    how: dict[str, Any]
+    made_with: dict[str, Any]
 
     def key(self, content_hash: str) -> str:
-        """Of the assessment in the cache."""
-        how = self.how
+        """Key of the assessment in the cache."""
+        how = self.made_with
         computed = (how["schema"], how["revision"], how["version"], how["device"], how["precision"])
         screened = (how["student"],) if "student" in how else ()
         return cache_key(*computed, content_hash, how["model"], how["classifier"], how["options"], *screened)
@@ -74,41 +67,30 @@ class AssessmentService:
     """Assesses files with one bundle.
 
     Args:
-        bundle_spec: bundle folder, name, ``name@version`` or ``demo``.
-        classifier_spec: a classification bundle that joins the quality score, or None.
-        device: see :func:`choose_device`.
-        cache_dir: folder of cached assessments; None turns caching off.
-        cache_bytes: bound on that folder's size.
-        weights: foundation-model weights; None uses the user's cache.
-        precision: see ``inference.precision``.
-        student: what guesses frames first: a folder, ``none``, or ``auto``: the bundle's own, if it has one.
+        setup: the resolved bundle, student, options and device; or what :meth:`AssessmentSetup.resolve` takes.
+        settings: of :meth:`AssessmentSetup.resolve`, where ``setup`` names a bundle.
+
+    Attributes:
+        setup: what sweeps are assessed with.
+
+    Raises:
+        NotFoundError, BundleError: when the bundle, the classifier or the student cannot be used.
     """
 
-    def __init__(
-        self,
-        bundle_spec: str | Path,
-        *,
-        classifier_spec: str | Path | None = None,
-        device: str = "auto",
-        cache_dir: Path | None = None,
-        cache_bytes: int = DEFAULT_BYTES,
-        weights: str | None = None,
-        precision: str = "auto",
-        student: str | Path = AUTO,
-    ) -> None:
-        self._precision = precision
-        self._bundle = Bundle.open(resolve_bundle(bundle_spec))
-        self._student = open_student(student, self._bundle, device)
-        self._waits_for_student = student == AUTO and not (self._bundle.directory / STUDENT_FOLDER).is_dir()
-        self._classifier_bundle = None if classifier_spec is None else Bundle.open(resolve_bundle(classifier_spec))
+    def __init__(self, setup: AssessmentSetup | str | Path, **settings: Any) -> None:
+        if not isinstance(setup, AssessmentSetup):
+            setup = AssessmentSetup.resolve(setup, **settings)
+        self.setup = setup
+        self._bundle = Bundle.open(setup.bundle)
+        self._student = open_student(setup.student, self._bundle, setup.device)
+        self._waits_for_student = setup.student == AUTO and not (setup.bundle / STUDENT_FOLDER).is_dir()
+        self._classifier_bundle = None if setup.classifier is None else Bundle.open(setup.classifier)
         if self._classifier_bundle is not None and self._classifier_bundle.card.task != "classification":
             raise BundleError(
-                f"{classifier_spec}: a {self._classifier_bundle.card.task} bundle; a classifier is needed"
+                f"{setup.classifier}: a {self._classifier_bundle.card.task} bundle; a classifier is needed"
             )
-        self._device = device
-        self._place: torch.device | None = None  # chosen once: a request and the loaded model agree
-        self._weights = weights
-        self._cache = None if cache_dir is None else AssessmentCache(cache_dir, cache_bytes)
+        self._selected_device: torch.device | None = None  # chosen once, for requests and the loaded model
+        self._cache = None if setup.cache_dir is None else AssessmentCache(setup.cache_dir, setup.cache_bytes)
         self._lock = threading.Lock()
         self._work: SharedWork[AssessmentResult] = SharedWork()
         self._predictor: Predictor | None = None
@@ -136,7 +118,7 @@ class AssessmentService:
             BundleError: when they are others.
         """
         for bundle in (self._bundle, self._classifier_bundle):
-            if bundle is not None and self._weights is None:
+            if bundle is not None and self.setup.weights is None:
                 bundle.check_base()
 
     def load(self) -> Predictor:
@@ -149,24 +131,25 @@ class AssessmentService:
             if self._predictor is None:
                 classifier = None
                 if self._classifier_bundle is not None:
-                    classifier = self._made(self._classifier_bundle)
-                predictor = self._made(self._bundle)
+                    classifier = self._load(self._classifier_bundle)
+                predictor = self._load(self._bundle)
                 self._predictor, self._classifier = predictor, classifier  # both, or neither
             return self._predictor
 
-    def _made(self, bundle: Bundle) -> Predictor:
-        def made() -> Predictor:
-            return Predictor(bundle, str(self._chosen_device()), weights=self._weights, precision=self._precision)
+    def _load(self, bundle: Bundle) -> Predictor:
+        def load() -> Predictor:
+            return Predictor(bundle, str(device), weights=self.setup.weights, precision=self.setup.precision)
 
-        return told_when_full(made, self._chosen_device())
+        device = self._chosen_device()
+        return told_when_full(load, device)
 
     def _chosen_device(self) -> torch.device:
-        if self._place is None:
-            self._place = choose_device(self._device)
-        return self._place
+        if self._selected_device is None:
+            self._selected_device = choose_device(self.setup.device)
+        return self._selected_device
 
     def computed_on(self) -> dict[str, str | None]:
-        """``device``, the ``card``'s name (None for a CPU) and the encoder's ``precision``, as JSON values.
+        """``device``, the name of its ``card`` (None for a CPU) and the encoder's ``precision``, as JSON values.
 
         Raises:
             OptionError: when the device does not exist here, or cannot be used.
@@ -174,42 +157,47 @@ class AssessmentService:
         device = self._chosen_device()
         return {"device": str(device), "card": card_name(device), "precision": self._precision_on(device)}
 
-    def made_with(self, options: AssessOptions, device: torch.device | None = None) -> dict[str, Any]:
+    def made_with(
+        self, options: AssessOptions | None = None, device: torch.device | None = None
+    ) -> dict[str, Any]:
         """What an assessment depends on besides the sweep, as JSON-able values.
 
         Args:
-            options: of the assessment.
+            options: of the assessment; None for the setup's.
             device: another one than this service's, which need not exist here.
 
         Raises:
             OptionError: when the service's device does not exist here.
         """
-        return self._resolved(options, device).how
+        return self._request(options or self.setup.options, device).made_with
 
-    def _resolved(self, options: AssessOptions, device: torch.device | None = None) -> _Resolved:
-        """What a request with these options is answered with.
+    def _request(self, options: AssessOptions, device: torch.device | None = None) -> _Request:
+        """A request with these options, at this time.
 
         Raises:
             OptionError: when frames cannot be screened without a student, or the device does not exist here.
         """
         device = device or self._chosen_device()
         student = self._student_for(options)
-        how = {
+        made_with = {
             "schema": ASSESSMENT_SCHEMA,
             "revision": ASSESSMENT_REVISION,
-            "version": __version__,  # a version may measure otherwise
-            "device": device.type,  # a GPU computes in another precision
+            "version": __version__,  # measurements may differ between versions
+            "device": device.type,  # a GPU rounds differently
             "precision": self._precision_on(device),
             "model": self._bundle.fingerprint,
             "classifier": None if self._classifier_bundle is None else self._classifier_bundle.fingerprint,
             "options": options.as_dict(),
         }
-        return _Resolved(options, student, how if student is None else {**how, "student": student.fingerprint})
+        if student is not None:
+            made_with["student"] = student.fingerprint
+        return _Request(options, student, made_with)
 
     def _student_for(self, options: AssessOptions) -> Student | None:
         """The student that is used with these options.
 
-        It knows the quality that the bundle gives by itself, at its own threshold, and no other.
+        A student predicts the quality at the bundle's own threshold and without a classifier; with others there is
+        none.
 
         Raises:
             OptionError: when frames cannot be screened without one.
@@ -217,13 +205,13 @@ class AssessmentService:
         own = options.threshold is None and self._classifier_bundle is None
         if options.screen and not own:
             raise OptionError(
-                "screen: a student knows its model's own threshold, and no classifier; leave these out, or screen"
+                "screen: screening models support neither a threshold nor a classifier; omit these, or omit screen"
             )
         if not options.screened or not own:
             return None
         with self._lock:
-            if self._waits_for_student and (self._bundle.directory / STUDENT_FOLDER).is_dir():
-                self._student = open_student(AUTO, self._bundle, self._device)  # distilled meanwhile
+            if self._waits_for_student and (self.setup.bundle / STUDENT_FOLDER).is_dir():
+                self._student = open_student(AUTO, self._bundle, self.setup.device)  # distilled after the start
                 self._waits_for_student = False
             student = self._student
         if options.screen:
@@ -231,30 +219,30 @@ class AssessmentService:
         return student
 
     def check_options(self, options: AssessOptions) -> None:
-        """Check that this service can do what is asked, before any sweep is read.
+        """Check options before any sweep is read.
 
         Raises:
-            OptionError: when it cannot.
+            OptionError: when this service does not support them.
         """
         self._student_for(options)
 
     def _precision_on(self, device: torch.device) -> str:
-        """Told from the bundle's card, without loading the model."""
-        return chosen_precision(self._precision, device, self._bundle.card.architecture.vision)
+        """From the bundle's card, without loading the model."""
+        return chosen_precision(self.setup.precision, device, self._bundle.card.architecture.vision)
 
     def cached(self, path: Path, options: AssessOptions | None = None) -> AssessmentResult | None:
-        """The assessment of a file that is known and was assessed before; else None. Reads no pixels.
+        """The cached assessment of a file, or None; reads no pixels.
 
         Raises:
             OptionError: see :meth:`check_options`.
         """
-        request = self._resolved(options or AssessOptions())
+        request = self._request(options or self.setup.options)
         return self._known(Path(path), request, file_identity(Path(path), request.options.sweep_count))
 
-    def _known(self, path: Path, request: _Resolved, identity: str | None) -> AssessmentResult | None:
-        """The assessment of a file of this identity, when it is known and was assessed before."""
-        known = None if self._cache is None else self._cache.known_content(identity)
-        return None if known is None else self._found(path, request, known, None)
+    def _known(self, path: Path, request: _Request, identity: str | None) -> AssessmentResult | None:
+        """The cached assessment of a file whose content is known by its identity, or None."""
+        content = None if self._cache is None else self._cache.known_content(identity)
+        return None if content is None else self._stored(path, request, content, None)
 
     def assess(
         self,
@@ -267,27 +255,27 @@ class AssessmentService:
     ) -> AssessmentResult:
         """Assess the sweep file (or folder of frames) at ``path``.
 
-        Requests for the same pixels and options at the same time are computed once, also by several processes that
+        Simultaneous requests for the same pixels and options are computed once, also in several processes that
         share a cache folder.
 
         Args:
             path: of the file.
-            options: which part, and how.
+            options: which part, and how; None for the setup's.
             progress: called with (frames done, frames in all).
-            with_profile: whether an assessment that was kept without a profile is made again.
-            stopped: asked after each batch whether this request was given up; what others wait for is computed
-                all the same.
+            with_profile: compute again when the cached assessment has no profile.
+            stopped: asked after each batch whether this request was cancelled; the computation goes on when other
+                requests wait for it.
 
         Raises:
             FetalIQAError: when the file cannot be used, or the options do not fit it.
             DeviceFull: when the device has no memory for a single frame.
-            RequestStopped: when the request was given up.
+            RequestStopped: when the request was cancelled.
         """
         path = Path(path)
-        request = self._resolved(options or AssessOptions())  # once: what is computed is what the key says
+        request = self._request(options or self.setup.options)
 
-        def usable(found: AssessmentResult | None) -> AssessmentResult | None:
-            return None if found is None or (with_profile and found.profile is None) else found
+        def usable(result: AssessmentResult | None) -> AssessmentResult | None:
+            return None if result is None or (with_profile and result.profile is None) else result
 
         # the identity is taken before reading: a file replaced meanwhile gets no false record
         identity = file_identity(path, request.options.sweep_count)
@@ -297,7 +285,7 @@ class AssessmentService:
             raise RequestStopped()
         sweep = read_sweep(path, sweeps=request.options.sweep_count)
         if self._cache is None:
-            # the pixels' hash is made beside the frames then; a file that has an identity is told by that
+            # a file with an identity is not hashed here: its pixels are hashed while frames are computed
             key = request.key(identity or sweep.content_hash)
         else:
             key = request.key(sweep.content_hash)
@@ -307,14 +295,14 @@ class AssessmentService:
             if self._cache is None:
                 return self._computed(path, request, sweep, report)
             with alone(self._cache.lock_for(key), lambda: report(0, sweep.frame_count)):
-                # another process, or a request that ended just before this one began, may have made it
-                found = usable(self._found(path, request, KnownContent.of(sweep), sweep))
-                return found or self._computed(path, request, sweep, report)
+                # another process, or a request that has just ended, may have stored it
+                stored = usable(self._stored(path, request, KnownContent.of(sweep), sweep))
+                return stored or self._computed(path, request, sweep, report)
 
         result, here = self._work.run(key, compute, progress, stopped)
         return result if here else result.of_other_file(path, sweep)
 
-    def _computed(self, path: Path, request: _Resolved, sweep: Sweep, progress: Progress) -> AssessmentResult:
+    def _computed(self, path: Path, request: _Request, sweep: Sweep, progress: Progress) -> AssessmentResult:
         predictor = self.load()
 
         def assessed() -> Assessment:
@@ -328,29 +316,29 @@ class AssessmentService:
         if self._cache is not None:
             arrays = None if result.profile is None else result.profile.arrays()
             self._cache.put(key, result.record, result.masks, arrays)
-        made = AssessmentResult(
+        answer = AssessmentResult(
             result.record, False, path, request.options, None, result.masks, sweep, self._cache, key, sweep.grid
         )
-        made.profile = result.profile
-        return made
+        answer.profile = result.profile
+        return answer
 
-    def _found(
-        self, path: Path, request: _Resolved, content: KnownContent, sweep: Sweep | None
+    def _stored(
+        self, path: Path, request: _Request, content: KnownContent, sweep: Sweep | None
     ) -> AssessmentResult | None:
         if self._cache is None:
             return None
-        options, ways = request.options, [request]
-        if options.screened:  # whoever looked at every frame knows more
-            ways.insert(0, self._resolved(replace(options, search=False, screen=False)))
-        for way in ways:
-            key = way.key(content.content_hash)
+        options, requests = request.options, [request]
+        if options.screened:  # an assessment of every frame serves as well, and is preferred
+            requests.insert(0, self._request(replace(options, search=False, screen=False)))
+        for possible in requests:
+            key = possible.key(content.content_hash)
             stored = self._cache.get(key)
             if stored is not None:
                 break
         else:
             return None
         record, packed = stored
-        # equal pixels in another file: the same assessment, another case, read in its own way
+        # case name and notes are of this file: the stored entry may be of another file with equal pixels
         record["case_id"] = content.case_id
         record["notes"] = case_notes(content.notes, record["frames"], record["model"]["anatomy"])
         return AssessmentResult(record, True, path, options, packed, None, sweep, self._cache, key, content.grid)

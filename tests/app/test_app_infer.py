@@ -177,7 +177,7 @@ def test_a_case_without_any_usable_frame_says_so(server: Server, tmp_path: Path)
         ("[1]", "params"),
         ('{"threshold": NaN}', "params"),
         ({"threshold": 2}, "threshold"),
-        ({"screen": True}, "a student knows its model's own threshold, and no classifier"),  # one joins this model
+        ({"screen": True}, "classifier"),  # one joins this model
         ({"screen": True, "search": True}, "choose one"),
         ({"screen": "yes"}, "screen is 'yes'"),
         ({"top_n": 0}, "top_n"),

@@ -20,7 +20,7 @@ from waiting import wait_for
 from fetaliqa.batch.batch_job import Case, ScoreJob
 from fetaliqa.batch.case_folder import remove_unfinished
 from fetaliqa.errors import StorageError
-from fetaliqa.inference import AssessOptions
+from fetaliqa.registry.assessment_setup import AssessmentSetup
 
 
 @pytest.fixture(scope="module")
@@ -60,12 +60,12 @@ def scored_while(
 
 def workers_at_work() -> list[int]:
     """Processes of Ray that have a shard, of whose names Ray makes ``ray::score_shard``."""
-    found = []
+    workers = []
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             if b"ray::score_shard" in (process / "cmdline").read_bytes():
-                found.append(int(process.name))
-    return found
+                workers.append(int(process.name))
+    return workers
 
 
 def test_a_killed_worker_costs_its_shard_only_and_the_results_are_the_same(
@@ -104,13 +104,13 @@ def nothing_unfinished(out) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("address", "said"),
+    ("address", "printed"),
     [("127.0.0.1:9", "no Ray cluster at '127.0.0.1:9'"), ("nowhere", "HOST:PORT"), ("here:99999", "HOST:PORT")],
 )
-def test_a_cluster_that_is_not_there_is_one_sentence(small_cases, tmp_path, score, capsys, address, said):
+def test_a_cluster_that_is_not_there_is_one_sentence(small_cases, tmp_path, score, capsys, address, printed):
     assert score(small_cases, "--out", tmp_path / "out", "--engine", "ray", "--address", address) == 2
     (sentence,) = capsys.readouterr().err.splitlines()
-    assert said in sentence
+    assert printed in sentence
 
 
 def test_what_to_install_is_said(small_cases, tmp_path, score, capsys, monkeypatch):
@@ -131,11 +131,7 @@ def test_a_worker_that_sees_another_results_folder_refuses(small_cases, tmp_path
     shared.mkdir()
     other.mkdir()
     job = ScoreJob(
-        model=tmp_path,
-        classifier=None,
-        weights=None,
-        device="cpu",
-        options=AssessOptions(),
+        setup=AssessmentSetup(tmp_path, device="cpu"),
         made_with={},
         measurement="AC",
         out=shared,

@@ -127,9 +127,9 @@ def test_other_options_are_another_result(done, my_cases, score, options):
     before = scored_at(done)
     assert score(my_cases / "case1.mha", "--out", done, "--resume", *options) == 0
     assert scored_again(before, done) == {"case1"}
-    kept = scored_at(done)
+    first = scored_at(done)
     assert score(my_cases / "case1.mha", "--out", done, "--resume", *options) == 0
-    assert scored_again(kept, done) == set()
+    assert scored_again(first, done) == set()
 
 
 def test_masks_of_the_former_run_do_not_stay_beside_those_of_the_new_one(done, my_cases, score):
@@ -206,9 +206,9 @@ def test_what_cannot_be_assessed_is_listed_and_tried_again(done, my_cases, score
     whole = (my_cases / "case1.mha").read_bytes()
     (my_cases / "case1.mha").write_bytes(b"not an image")
     assert score(my_cases, "--out", done, "--resume", "--json") == 2
-    said = capsys.readouterr()
-    assert "1 of 4 inputs could not be assessed" in said.err
-    assert [json.loads(line)["case_id"] for line in said.out.splitlines()] == [f"case{n}" for n in (0, 2, 3)]
+    printed = capsys.readouterr()
+    assert "1 of 4 inputs could not be assessed" in printed.err
+    assert [json.loads(line)["case_id"] for line in printed.out.splitlines()] == [f"case{n}" for n in (0, 2, 3)]
     with open(done / "failed.csv", newline="") as stream:
         (row,) = csv.DictReader(stream)
     assert row["case"] == "case1"

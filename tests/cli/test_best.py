@@ -26,9 +26,9 @@ def test_the_best_frame_is_found_without_looking_at_all(sample_case, tmp_path, c
     assert whole["quality"] - quick["quality"] <= 0.01
     assert quick["circumference_mm"] == pytest.approx(whole["circumference_mm"], rel=0.03)
     assert main(["best", str(sample_case), "--quiet"]) == 0
-    said = capsys.readouterr().out
-    assert f"frame {whole['frame']} (sweep {whole['sweep']})" in said  # who looked at all of them knows best
-    assert "not for clinical use" in said
+    printed = capsys.readouterr().out
+    assert f"frame {whole['frame']} (sweep {whole['sweep']})" in printed  # who looked at all of them knows best
+    assert "not for clinical use" in printed
 
 
 def test_a_search_is_answered_by_a_whole_assessment_of_before(sample_case, capsys, monkeypatch):
@@ -64,7 +64,7 @@ def test_a_sweep_without_anatomy_has_no_best_frame(tmp_path, capsys):
     assert (
         main(["best", str(tmp_path / "noise.mha"), "--quiet", "--no-cache", "--out", str(tmp_path / "out")]) == 0
     )
-    said = capsys.readouterr().out
-    assert "no frame;" in said
-    assert "  note: pixel spacing of exactly 1 x 1 mm" in said  # what reading decided or found doubtful
+    printed = capsys.readouterr().out
+    assert "no frame;" in printed
+    assert "  note: pixel spacing of exactly 1 x 1 mm" in printed  # what reading decided or found doubtful
     assert not (tmp_path / "out").exists()

@@ -64,7 +64,7 @@ def test_results_are_called_after_their_sweeps_whatever_their_names(sweep: Path,
     (folder / "x.xyz").unlink()
     capsys.readouterr()
     assert main(["score", str(folder), "--out", str(out), "--quiet", "--resume"]) == 0
-    assert f"{len(shown)} of {len(shown)} cases were done before" in capsys.readouterr().err
+    assert f"skipped {len(shown)} completed of {len(shown)} cases" in capsys.readouterr().err
     assert not (out / "left_out.csv").exists()
 
 

@@ -81,15 +81,15 @@ def test_a_frame_and_its_sweep_have_the_same_numbers_in_the_table_in_best_and_in
     assert main(["score", str(sample_case), "--json", "--quiet"]) == 0
     record = json.loads(capsys.readouterr().out)
     assert main(["score", str(sample_case), "--quiet"]) == 0
-    said = capsys.readouterr().out
-    rows = re.findall(r"^ +\d+ +(\d+) +(\d+) +0\.\d+", said, re.MULTILINE)
+    printed = capsys.readouterr().out
+    rows = re.findall(r"^ +\d+ +(\d+) +(\d+) +0\.\d+", printed, re.MULTILINE)
     expected = [(frame, record["frames"][frame]["sweep"]) for frame in record["ranking"]]
     assert [(int(frame), int(sweep)) for frame, sweep in rows] == expected
-    assert "counted from 0" in said
+    assert "counted from 0" in printed
     assert main(["best", str(sample_case), "--all-frames", "--quiet"]) == 0
-    said = capsys.readouterr().out
-    assert "frame {} (sweep {})".format(*expected[0]) in said
-    assert "counted from 0" in said
+    printed = capsys.readouterr().out
+    assert "frame {} (sweep {})".format(*expected[0]) in printed
+    assert "counted from 0" in printed
     assert main(["best", str(sample_case), "--all-frames", "--quiet", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert (found["frame"], found["sweep"]) == expected[0]
@@ -106,7 +106,7 @@ def test_wrong_input_is_one_sentence_and_the_others_are_still_assessed(sample_ca
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "printed"),
     [
         (["nowhere.mha"], "no such file"),
         (["--top", "0", "."], "top_n"),
@@ -115,20 +115,20 @@ def test_wrong_input_is_one_sentence_and_the_others_are_still_assessed(sample_ca
         (["--device", "cuda:77", "--no-cache", "CASE"], "cuda:77"),
     ],
 )
-def test_a_wrong_argument_is_named_and_exits_with_2(arguments, said, sample_case, capsys):
+def test_a_wrong_argument_is_named_and_exits_with_2(arguments, printed, sample_case, capsys):
     arguments = [str(sample_case) if argument == "CASE" else argument for argument in arguments]
     assert main(["score", *arguments, "--quiet"]) == 2
-    assert said in capsys.readouterr().err
+    assert printed in capsys.readouterr().err
 
 
 def test_what_the_system_refuses_is_one_sentence_too(sample_case, tmp_path, capsys):
     taken = tmp_path / "file"
     taken.write_text("not a folder")
     assert main(["score", str(sample_case), "--quiet", "--no-cache", "--out", str(taken)]) == 2
-    said = capsys.readouterr().err
-    assert str(taken) in said
-    assert "check the path" in said
-    assert "Traceback" not in said
+    printed = capsys.readouterr().err
+    assert str(taken) in printed
+    assert "check the path" in printed
+    assert "Traceback" not in printed
 
 
 def test_an_implausible_circumference_is_remarked_on(tmp_path, sample_case, capsys):

@@ -313,7 +313,7 @@ def test_a_classifier_that_cannot_be_loaded_is_an_error_every_time(
     head = damaged / "head.safetensors"
     head.write_bytes(head.read_bytes()[:-1] + b"x")
     service = AssessmentService(
-        random_bundle.directory, classifier_spec=damaged, device="cpu", cache_dir=tmp_path / "cache"
+        random_bundle.directory, classifier=damaged, device="cpu", cache_dir=tmp_path / "cache"
     )
     for _ in range(2):
         with pytest.raises(BundleError, match="damaged or was changed"):
@@ -339,7 +339,7 @@ def test_a_classifier_ranks_without_masks_and_can_join_the_quality_score(
     alone = AssessmentService(random_classifier.directory, device="cpu").assess(case_file)
     assert not alone.masks.any()
     assert all(0 <= frame["quality"] <= 1 for frame in alone.assessment["frames"])
-    joined = AssessmentService(random_bundle.directory, classifier_spec=random_classifier.directory, device="cpu")
+    joined = AssessmentService(random_bundle.directory, classifier=random_classifier.directory, device="cpu")
     frames = joined.assess(case_file).assessment["frames"]
     assert [frame["cls_probability"] for frame in frames] == pytest.approx(
         [frame["quality"] for frame in alone.assessment["frames"]], abs=1e-4

@@ -136,8 +136,8 @@ def test_searches_with_and_without_a_student_are_cached_apart(bundle, tmp_path) 
         AssessmentService(bundle.directory, device="cpu", student=student)
         for student in (AUTO, tmp_path / "one", tmp_path / "two")
     ]
-    assert len({service._resolved(SEARCH).key("content") for service in services}) == 3
-    assert len({service._resolved(AssessOptions()).key("content") for service in services}) == 1
+    assert len({service._request(SEARCH).key("content") for service in services}) == 3
+    assert len({service._request(AssessOptions()).key("content") for service in services}) == 1
     assert "student" not in services[1].made_with(AssessOptions())
 
 
@@ -156,7 +156,7 @@ def test_what_cannot_be_screened_is_refused_before_anything_is_read(bundle, tmp_
     save_student(own, bundle, replace(LIMITS, screen_floor=0.01))
     service = AssessmentService(bundle.directory, device="cpu")
     service.check_options(SCREEN)
-    keys = {service._resolved(options).key("content") for options in (SEARCH, SCREEN, AssessOptions())}
+    keys = {service._request(options).key("content") for options in (SEARCH, SCREEN, AssessOptions())}
     assert len(keys) == 3
 
 

@@ -15,7 +15,8 @@ from monailabel_app.lib.http.json_input import JsonObject, takes_json
 from monailabel_app.lib.http.path_redaction import shown_task
 from monailabel_app.lib.http.refusal import Refused, as_refusal
 from monailabel_app.lib.tasks.batch_task import batch_images
-from monailabel_app.lib.tasks.inference_task import known_task, mask_suffix
+from monailabel_app.lib.tasks.inference_request import mask_suffix
+from monailabel_app.lib.tasks.inference_task import known_task
 
 router = APIRouter(prefix="/batch", tags=["Infer"])
 

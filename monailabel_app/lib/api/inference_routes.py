@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -10,6 +9,7 @@ import anyio
 from fastapi import APIRouter, File, Form, Request, Response, UploadFile
 
 from fetaliqa.inference.assessment_options import MAX_SWEEPS, MAX_TOP_N
+from fetaliqa.inference.shared_requests import Stopped
 from fetaliqa.sweep import MASK_SUFFIXES
 from monailabel_app.lib.api.dependencies import USER, served
 from monailabel_app.lib.api.file_responses import mask_reply
@@ -28,8 +28,8 @@ MAX_INFERENCES = 2
 _limiter: anyio.CapacityLimiter | None = None
 
 Output = Literal["all", "json", "image"]
-# set by the server only
-SERVER_KEYS = ("image_name", "session", "output", "stopped")
+# set by the server, never by params
+SERVER_KEYS = ("session", "output")
 # of the API description
 OPTION_SCHEMAS: dict[str, dict[str, Any]] = {
     "sweeps": {"type": "array", "items": {"type": "integer", "minimum": 0}},
@@ -81,14 +81,14 @@ async def run_inference(
     options = checked_params(params, model, image)
     if label is not None:
         raise Refused(400, f"{model} takes no label as input; leave the form field label out")
-    request = {**options, "model": model, "output": output}
+    request = {**options, "model": model, "image": image, "output": output}
     result = None
     if file is None and not session_id and image:  # a cached answer does not wait for running inferences
-        result = await anyio.to_thread.run_sync(_cached, app, request, image)
+        result = await anyio.to_thread.run_sync(_cached, app, request)
     if result is None:
 
-        def work(stopped: Callable[[], bool]) -> tuple[dict[str, Any], str]:
-            return _infer(app, {**request, "stopped": stopped}, image, session_id, file)
+        def work(stopped: Stopped) -> tuple[dict[str, Any], str]:
+            return _infer(app, request, session_id, file, stopped)
 
         result = await run_while_connected(http_request, work, _inference_limiter())
     answer, name = result
@@ -97,10 +97,10 @@ async def run_inference(
     return mask_reply(answer["file"], answer["params"], output, name)
 
 
-def _cached(app: Any, request: dict[str, Any], image: str) -> tuple[dict[str, Any], str] | None:
+def _cached(app: Any, request: dict[str, Any]) -> tuple[dict[str, Any], str] | None:
     """The cached answer to a request, else None."""
-    answer = app.cached_infer({**request, "image": image})
-    return None if answer is None else (_with_label(answer), image)
+    answer = app.cached_infer(request)
+    return None if answer is None else (_with_label(answer), request["image"])
 
 
 def _with_label(answer: dict[str, Any]) -> dict[str, Any]:
@@ -110,18 +110,19 @@ def _with_label(answer: dict[str, Any]) -> dict[str, Any]:
 
 
 def _infer(
-    app: Any, request: dict[str, Any], image: str, session_id: str, file: UploadFile | None
+    app: Any, request: dict[str, Any], session_id: str, file: UploadFile | None, stopped: Stopped
 ) -> tuple[dict[str, Any], str]:
     """Run the request in this thread; returns the app's answer and a name for the mask file."""
     if file is not None:
         name = check_file_name(file.filename, sweep_suffixes(), "image", file.file)
         with received_file(file.file, name) as path:
-            return app.infer_file(path, request), _stem(name)
+            return app.infer_file(path, request, stopped), _stem(name)
     if session_id:
         path = session_image(app, session_id)
-        return app.infer_file(path, request), _stem(path.name)
-    if image:
-        return _with_label(app.infer({**request, "image": check_id("image", image)})), image
+        return app.infer_file(path, request, stopped), _stem(path.name)
+    if request["image"]:
+        image = check_id("image", request["image"])
+        return _with_label(app.infer(request, stopped=stopped)), image
     raise Refused(400, "name an image (?image=ID), a session (?session_id=ID), or send a file")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from fetaliqa.active.frame_profiles import source_of
 from fetaliqa.inference.case_result import AssessmentResult
 from fetaliqa.labels.label_version import pixels_sha256
 from fetaliqa.labels.served_masks import Ledger, Proposal, frame_digests
+from monailabel_app.lib.tasks.inference_request import InferenceRequest
 
 logger = logging.getLogger(__name__)
 MAX_CACHED = 10_000  # entries of 200 bytes
@@ -34,12 +34,12 @@ class DownloadLedger:
         except OSError as problem:
             logger.warning("%s: the download of a label cannot be noted: %s", image_id, problem)
 
-    def note_proposal(self, path: Path, request: Mapping[str, Any], result: AssessmentResult) -> None:
+    def note_proposal(self, request: InferenceRequest, result: AssessmentResult) -> None:
         """Note that a client is given a model's masks, of an image here or of a file that it sent along."""
-        image_id, client = request.get("image_name"), request.get("client_id")
+        image_id, path = request.image_id, request.path
         try:
             identity = (source_of(path),)
-            key = (image_id, identity, result.key, client if isinstance(client, str) else "")
+            key = (image_id, identity, result.key, request.client)
             if key in self._written:
                 return
             model = result.assessment["model"]
@@ -48,7 +48,7 @@ class DownloadLedger:
             if image_id is None:
                 self.ledger.pixels_received(pixels_sha256(result.sweep.frames), proposal)
             else:
-                self.ledger.image_received(str(image_id), identity, proposal)
+                self.ledger.image_received(image_id, identity, proposal)
         except OSError as problem:
             logger.warning("%s: the proposal cannot be noted: %s", image_id or path.name, problem)
             return

@@ -237,7 +237,7 @@ class ImageIndex(LocalDatastore):
         self._stamp = stamp
         self.follow()
 
-    def _discard_damaged(self, file: Path, stamp: Stamp, error: ValueError) -> None:
+    def _discard_damaged(self, file: Path, stamp: FileProvenance, error: ValueError) -> None:
         """Continue without a damaged index: it is rebuilt from the files."""
         if self.read_only:
             logger.error("%s cannot be read (%s)", file, error)

@@ -12,7 +12,7 @@ reach passes through this class, on FetalIQA's server and on MONAI Label's plain
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -35,6 +35,7 @@ from monailabel_app.lib.datastore.label_writer import LabelWriter
 from monailabel_app.lib.files.uploaded_files import LABEL_SUFFIXES, suffix_of
 from monailabel_app.lib.http.ids import check_id
 from monailabel_app.lib.http.refusal import Refused, as_refusal
+from monailabel_app.lib.tasks.inference_request import InferenceRequest
 
 logger = logging.getLogger(__name__)
 
@@ -286,10 +287,10 @@ class StudiesDatastore(Datastore):
         if version and not self.index.read_only:
             self._ledger.note_label(image_id, self.image_path(image_id), tag, version)
 
-    def note_proposal(self, path: Path, request: Mapping[str, Any], result: AssessmentResult) -> None:
+    def note_proposal(self, request: InferenceRequest, result: AssessmentResult) -> None:
         """Note that a client is given a model's masks, see ``DownloadLedger``."""
         if not self.index.read_only:
-            self._ledger.note_proposal(path, request, result)
+            self._ledger.note_proposal(request, result)
 
     # -- images with their labels -------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from typing import Any
 from monailabel.config import settings
 
 from fetaliqa.model.user_folders import models_folder
-from fetaliqa.registry.assessment_service import default_cache_directory
+from fetaliqa.registry.assessment_setup import default_cache_directory
 from monailabel_app.lib.files.uploaded_files import TEMPORARY_PREFIX
 
 REPOSITORY = Path(__file__).resolve().parents[3]

@@ -15,19 +15,19 @@ from fetaliqa.errors import NotFoundError, OptionError
 from fetaliqa.inference import AssessOptions
 from fetaliqa.inference.case_result import AssessmentResult
 from fetaliqa.inference.devices import auto_trouble, choose_device, cuda_devices
+from fetaliqa.inference.shared_requests import Stopped
 from fetaliqa.model.user_folders import default_model
 from fetaliqa.registry import AssessmentService
-from fetaliqa.registry.assessment_service import default_cache_directory
+from fetaliqa.registry.assessment_setup import default_cache_directory
 from fetaliqa.registry.model_store import current_version, published_versions
-from fetaliqa.sweep import MASK_SUFFIXES
 from monailabel_app.lib.files.scratch import scratch
 from monailabel_app.lib.http.refusal import Refused, as_refusal
 from monailabel_app.lib.startup.conf import CLS_MODEL, SEG_MODEL, ServerConf
+from monailabel_app.lib.tasks.inference_request import InferenceRequest
 from monailabel_app.lib.tasks.served_model import ServedModel
 
 logger = logging.getLogger(__name__)
 
-DEFAULT_MASK_SUFFIX = ".nii.gz"  # what MONAI Label's Slicer client asks for when it says nothing
 PROGRESS_SECONDS = 5.0  # between two log lines of one case
 _DESCRIPTIONS = {
     "segmentation": "Outlines the {anatomy} in a blind sweep, measures {measurement}, ranks the frames",
@@ -45,8 +45,8 @@ class SweepTask(InferTask):
 
     def __init__(self, serving: ServedModel, follows: bool = False) -> None:
         self.serving, self.follows = serving, follows
-        # called with file, request and result before masks are sent to a client
-        self.on_masks_sent: Callable[[Path, Mapping[str, Any], AssessmentResult], None] = lambda *_: None
+        # called with the request and the result before its masks are given to a client
+        self.on_masks_sent: Callable[[InferenceRequest, AssessmentResult], None] = lambda *_: None
         self.is_segmentation = self.model["task"] == "segmentation"
         super().__init__(
             type=InferType.SEGMENTATION if self.is_segmentation else InferType.CLASSIFICATION,
@@ -68,48 +68,51 @@ class SweepTask(InferTask):
         return True
 
     def __call__(self, request: Mapping[str, Any]) -> tuple[str | None, dict[str, Any]]:
-        """Assess the sweep at path ``request["image"]``.
+        """As :meth:`infer`, of the sweep at path ``request["image"]``; what MONAI Label calls."""
+        return self.infer(InferenceRequest.of(request, Path(request["image"])))
+
+    def infer(
+        self, request: InferenceRequest, stopped: Stopped | None = None
+    ) -> tuple[str | None, dict[str, Any]]:
+        """Assess a sweep.
+
+        Args:
+            request: the sweep, and how it is assessed.
+            stopped: asked after each batch whether the client has gone.
 
         Returns:
-            Path of a temporary mask file the caller removes (None when the task makes no masks or
-            ``request["output"]`` is ``json``), and the params of the answer.
+            Path of a temporary mask file the caller removes (None when the task makes no masks or the output is
+            ``json``), and the params of the answer.
 
         Raises:
             Refused: when the file or an option cannot be used.
         """
         with as_refusal():
-            return self._assess(Path(request["image"]), request)
+            started = time.perf_counter()
+            progress = _progress_log(request.name)
+            service = self.serving.current()
+            result = service.assess(request.path, request.options, progress=progress, stopped=stopped)
+            return self._reply(request, result, started)
 
-    def cached(self, path: Path, request: Mapping[str, Any]) -> tuple[str | None, dict[str, Any]] | None:
-        """The result of calling the task if it is cached, else None.
+    def cached(self, request: InferenceRequest) -> tuple[str | None, dict[str, Any]] | None:
+        """As :meth:`infer`, when nothing has to be computed; else None.
 
         Raises:
             Refused: when an option cannot be used.
         """
         with as_refusal():
-            options, suffix = _options(request)
             started = time.perf_counter()
-            result = self.serving.current().cached(path, options)
-            return None if result is None else self._reply(path, request, suffix, result, started)
-
-    def _assess(self, path: Path, request: Mapping[str, Any]) -> tuple[str | None, dict[str, Any]]:
-        options, suffix = _options(request)
-        name = str(request.get("image_name") or path.name)
-        started = time.perf_counter()
-        stopped = request.get("stopped")
-        stopped = stopped if callable(stopped) else None  # on the plain server it comes from the client
-        result = self.serving.current().assess(path, options, progress=_progress_log(name), stopped=stopped)
-        return self._reply(path, request, suffix, result, started)
+            result = self.serving.current().cached(request.path, request.options)
+            return None if result is None else self._reply(request, result, started)
 
     def _reply(
-        self, path: Path, request: Mapping[str, Any], suffix: str, result: AssessmentResult, started: float
+        self, request: InferenceRequest, result: AssessmentResult, started: float
     ) -> tuple[str | None, dict[str, Any]]:
-        name = str(request.get("image_name") or path.name)
         assessed = time.perf_counter()
         target = None
-        if self.is_segmentation and request.get("output") != "json":
-            self.on_masks_sent(path, request, result)
-            target = _write_temporary(result, suffix)
+        if self.is_segmentation and request.output != "json":
+            self.on_masks_sent(request, result)
+            target = _write_temporary(result, request.mask_suffix)
         finished = time.perf_counter()
         latencies = {
             "assess": round(assessed - started, 3),
@@ -117,7 +120,7 @@ class SweepTask(InferTask):
             "total": round(finished - started, 3),
         }
         logger.info(
-            "%s: cached=%s, best frame %s, %s s", name, result.cached, result.assessment["best"], latencies
+            "%s: cached=%s, best frame %s, %s s", request.name, result.cached, result.assessment["best"], latencies
         )
         return target, {
             "label_names": dict(self.labels),
@@ -125,11 +128,6 @@ class SweepTask(InferTask):
             "latencies": latencies,
             "fetaliqa": result.assessment,
         }
-
-
-def _options(request: Mapping[str, Any]) -> tuple[AssessOptions, str]:
-    """Options of the assessment, and suffix of the mask file."""
-    return AssessOptions.from_request(request), mask_suffix(request.get("result_extension"))
 
 
 def _progress_log(name: str) -> Any:
@@ -143,20 +141,6 @@ def _progress_log(name: str) -> Any:
             logger.info("%s: %d of %d frames", name, done, total)
 
     return progress
-
-
-def mask_suffix(value: Any) -> str:
-    """Suffix of the mask file a client asks for by ``result_extension`` (with or without the dot).
-
-    Raises:
-        OptionError: for a format masks are not written in.
-    """
-    if value in (None, ""):
-        return DEFAULT_MASK_SUFFIX
-    suffix = f".{str(value).lstrip('.').lower()}"
-    if suffix not in MASK_SUFFIXES:
-        raise OptionError(f"result_extension is {value!r}; it must be one of {', '.join(MASK_SUFFIXES)}")
-    return suffix
 
 
 def _write_temporary(result: Any, suffix: str) -> str:
@@ -204,7 +188,7 @@ def make_tasks(conf: ServerConf) -> dict[str, SweepTask]:
     for model in names:
         make = functools.partial(
             AssessmentService,
-            classifier_spec=cls if model == SEG_MODEL else None,
+            classifier=cls if model == SEG_MODEL else None,
             device=conf.device,
             precision=conf.precision,
             cache_dir=cache_dir,
