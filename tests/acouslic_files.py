@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from fetaliqa.datasets.acouslic_layout import Circumferences, write_case, write_circumferences
+from fetaliqa.datasets.acouslic_layout import IMAGES, MASKS, Circumferences, write_case, write_circumferences
 from fetaliqa.measure.ellipse import ellipse_circumference
 
 SPACING = (1.0, 1.0)
@@ -48,3 +48,9 @@ def write_set(root: Path, rows: list[Circumferences] | None = None) -> Path:
         ],
     )
     return root
+
+
+def case_paths(folder: Path) -> list[tuple[Path, Path]]:
+    """Image and mask path of every case that has both, by name."""
+    pairs = [(path, folder / MASKS / path.name) for path in sorted((folder / IMAGES).glob("*.mha"))]
+    return [(image, mask) for image, mask in pairs if mask.is_file()]

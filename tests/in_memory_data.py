@@ -9,8 +9,9 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 import torch
+from acouslic_files import case_paths
 
-from fetaliqa.datasets.acouslic_layout import case_paths, read_circumferences
+from fetaliqa.datasets.acouslic_layout import read_circumferences
 from fetaliqa.datasets.labelled_data import CaseEntry, LabelledCase
 from fetaliqa.errors import NotFoundError
 from fetaliqa.evaluation.frame_scorers import FrameAnswers, frame_scores

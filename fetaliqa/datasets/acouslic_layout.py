@@ -103,10 +103,3 @@ def _number(path: Path, row: dict[str, Any], column: str) -> float | None:
     if math.isinf(value):
         raise SweepError(f"{path.name}, case {row['uuid']}: {column} is {row[column]!r}; a number is needed")
     return None if math.isnan(value) else value
-
-
-def case_paths(directory: Path) -> list[tuple[Path, Path]]:
-    """Image and mask path of every case of a dataset folder that has both, by name."""
-    directory = Path(directory)
-    pairs = [(path, directory / MASKS / path.name) for path in sorted((directory / IMAGES).glob("*.mha"))]
-    return [(image, mask) for image, mask in pairs if mask.is_file()]

@@ -1,7 +1,6 @@
 from .acouslic_metrics import CaseScore as CaseScore
 from .acouslic_metrics import CaseTruth as CaseTruth
 from .acouslic_metrics import challenge_circumference as challenge_circumference
-from .acouslic_metrics import circumferences_from_row as circumferences_from_row
 from .acouslic_metrics import evaluate_case as evaluate_case
 from .acouslic_metrics import mean_score as mean_score
 from .acouslic_metrics import official_field_of_view as official_field_of_view
@@ -12,16 +11,13 @@ from .bootstrap import count_intervals as count_intervals
 from .bootstrap import draw_cases as draw_cases
 from .bootstrap import over_trials as over_trials
 from .bootstrap import percentile_interval as percentile_interval
-from .frame_metrics import DiceMetrics as DiceMetrics
 from .frame_metrics import FrameMetrics as FrameMetrics
 from .frame_metrics import best_frame_distance as best_frame_distance
 from .frame_metrics import dice as dice
-from .frame_metrics import dice_metrics as dice_metrics
 from .frame_metrics import frame_metrics as frame_metrics
 from .ranking_metrics import PrecisionRecall as PrecisionRecall
 from .ranking_metrics import RocCurve as RocCurve
 from .ranking_metrics import WeightedRanking as WeightedRanking
-from .ranking_metrics import at_threshold as at_threshold
 from .ranking_metrics import average_precision as average_precision
 from .ranking_metrics import precision_recall as precision_recall
 from .ranking_metrics import roc as roc

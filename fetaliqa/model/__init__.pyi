@@ -1,10 +1,4 @@
 from .architecture import (
-    PAPER_TAPS as PAPER_TAPS,
-)
-from .architecture import (
-    UNETR_TAPS as UNETR_TAPS,
-)
-from .architecture import (
     Architecture as Architecture,
 )
 from .architecture import (

@@ -16,8 +16,8 @@ from fetaliqa.inference.frame_profile import (
     ProfileMaker,
     binary_entropy,
     embed,
+    likeliest_pixels,
     outline_uncertainty,
-    presence,
 )
 
 
@@ -28,6 +28,10 @@ def disc(sharpness: float, side: int = 64) -> torch.Tensor:
     return torch.sigmoid(sharpness * (side / 4 - radius))[None]
 
 
+def uncertainty(probabilities: torch.Tensor, min_pixels: int) -> torch.Tensor:
+    return outline_uncertainty(probabilities, likeliest_pixels(probabilities, min_pixels))
+
+
 def test_entropy_is_symmetric() -> None:
     assert binary_entropy(torch.tensor(0.5)) == pytest.approx(1.0)
     assert binary_entropy(torch.tensor(0.1)) == pytest.approx(float(binary_entropy(torch.tensor(0.9))), abs=1e-6)
@@ -35,26 +39,30 @@ def test_entropy_is_symmetric() -> None:
 
 
 def test_uncertainty_is_of_the_boundary_not_of_the_size() -> None:
-    sharp, blurred = outline_uncertainty(disc(5.0), 40), outline_uncertainty(disc(0.5), 40)
+    sharp, blurred = uncertainty(disc(5.0), 40), uncertainty(disc(0.5), 40)
     assert sharp < 0.3 < 0.6 < blurred
     # the same edge of an outline half as large: an average over the picture would have halved
     small = disc(0.5)[:, ::2, ::2]
-    assert outline_uncertainty(small, 40) == pytest.approx(float(outline_uncertainty(disc(1.0, 32), 40)), abs=0.05)
+    assert uncertainty(small, 40) == pytest.approx(float(uncertainty(disc(1.0, 32), 40)), abs=0.05)
 
 
 def test_without_a_mask_the_likeliest_pixels_count() -> None:
     picture = torch.full((2, 32, 32), 0.001)
     picture[0, :4, :10] = 0.45
-    told = outline_uncertainty(picture, 40)
-    assert told[0] == pytest.approx(float(binary_entropy(torch.tensor(0.45))), abs=1e-4)
-    assert told[1] < 0.02
+    values = uncertainty(picture, 40)
+    assert values[0] == pytest.approx(float(binary_entropy(torch.tensor(0.45))), abs=1e-4)
+    assert values[1] < 0.02
 
 
 def test_presence_is_of_as_many_pixels_as_a_positive_frame_needs() -> None:
     picture = torch.zeros(1, 16, 16)
     picture[0, :2, :10] = 0.8
-    assert presence(picture, 20) == pytest.approx(0.8)
-    assert presence(picture, 40) == pytest.approx(0.4)
+    for min_pixels, presence in ((20, 0.8), (40, 0.4)):
+        maker = ProfileMaker(min_pixels)
+        maker.add(np.array([0]), picture, torch.rand(1, 96))
+        profile = maker.profile()
+        assert profile is not None
+        assert profile.presence == pytest.approx(presence)
 
 
 def test_embeddings_keep_distances() -> None:

@@ -15,6 +15,7 @@ from fetaliqa.datasets.acouslic_layout import (
     MANIFEST,
     MASKS,
     Circumferences,
+    read_circumferences,
     write_circumferences,
     write_stack,
 )
@@ -89,6 +90,9 @@ def test_the_real_table_opens_and_the_doubled_one_is_refused(shared_data, tmp_pa
     target.parent.mkdir(parents=True)
     target.write_text(text)
     assert len(Acouslic(tmp_path).table_entries()) == 300
+    values = [value for row in read_circumferences(tmp_path) for value in row.ac_mm if value is not None]
+    assert len(values) == 553
+    assert 140 < min(values) < max(values) < 351
     head, *rows = text.splitlines()
     doubled = [
         ",".join(c if k < 2 or not c else str(2 * float(c)) for k, c in enumerate(row.split(","))) for row in rows

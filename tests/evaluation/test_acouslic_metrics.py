@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import csv
 import math
 
 import cv2
@@ -11,7 +10,6 @@ import SimpleITK as sitk
 from fetaliqa.evaluation import (
     CaseTruth,
     challenge_circumference,
-    circumferences_from_row,
     evaluate_case,
     mean_score,
 )
@@ -150,18 +148,3 @@ def test_means_over_cases_make_the_score():
 def test_frames_outside_of_the_case_are_refused(frame):
     with pytest.raises(ValueError, match="frame"):
         evaluate_case(truth_of({}), frame, DISC)
-
-
-def test_reference_table_is_read_and_the_doubled_version_refused():
-    row = {"sweep_1_ac_mm": "289.6", "sweep_2_ac_mm": ""}
-    assert circumferences_from_row(row) == (289.6, None, None, None, None, None)
-    with pytest.raises(ValueError, match="doubled"):
-        circumferences_from_row({"sweep_1_ac_mm": "579.2"})
-
-
-def test_the_real_reference_table_has_553_values(shared_data):
-    path = shared_data / "acouslic" / "fetal_abdominal_circumferences_per_sweep.csv"
-    with path.open(newline="") as table:
-        values = [value for row in csv.DictReader(table) for value in circumferences_from_row(row) if value]
-    assert len(values) == 553
-    assert 140 < min(values) < max(values) < 351

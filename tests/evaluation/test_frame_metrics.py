@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fetaliqa.evaluation import FrameMetrics, best_frame_distance, dice, dice_metrics, frame_metrics
+from fetaliqa.evaluation import FrameMetrics, best_frame_distance, dice, frame_metrics
 
 
 def test_counts_and_figures_of_a_small_example():
@@ -46,20 +46,6 @@ def test_dice_of_half_overlapping_squares():
     assert dice(square(4), square(4, 2)) == pytest.approx(0.5)
     assert dice(square(0), square(0)) == 1.0
     assert dice(square(4), square(0)) == 0.0
-
-
-def test_dice_over_frames_pools_pixels_and_averages_positive_frames():
-    pairs = [(square(4), square(4)), (square(0), square(2)), (square(3), square(0)), (square(0), square(0))]
-    metrics = dice_metrics(iter(pairs))
-    assert metrics.micro == pytest.approx(2 * 16 / (16 + 16 + 4 + 9))
-    assert metrics.positive_mean == pytest.approx(0.5)
-    assert metrics.positive_frames == 2
-
-
-def test_dice_over_empty_frames_is_absent():
-    metrics = dice_metrics([(square(0), square(0))])
-    assert metrics.micro is None
-    assert metrics.positive_mean is None
 
 
 SWEEPS = ((0, 100), (100, 200))

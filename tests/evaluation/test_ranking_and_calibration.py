@@ -5,9 +5,7 @@ import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from fetaliqa.evaluation import (
-    FrameMetrics,
     WeightedRanking,
-    at_threshold,
     average_precision,
     expected_calibration_error,
     precision_recall,
@@ -49,10 +47,6 @@ def test_the_roc_curve_runs_from_corner_to_corner():
     curve = roc(SCORES, TRUTH)
     assert (curve.false_positive_rate[0], curve.true_positive_rate[0]) == (0, 0)
     assert (curve.false_positive_rate[-1], curve.true_positive_rate[-1]) == (1, 1)
-
-
-def test_a_score_equal_to_the_threshold_is_not_positive():
-    assert at_threshold(SCORES, TRUTH, 0.7) == FrameMetrics(1, 1, 1, 1)
 
 
 def test_weighted_ranking_agrees_with_scikit_learn():

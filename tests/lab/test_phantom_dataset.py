@@ -8,6 +8,7 @@ import json
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from acouslic_files import case_paths
 
 from fetaliqa.cli import phantom as phantom_command
 from fetaliqa.datasets.acouslic_layout import (
@@ -16,7 +17,6 @@ from fetaliqa.datasets.acouslic_layout import (
     MANIFEST,
     MASKS,
     Circumferences,
-    case_paths,
     read_circumferences,
     write_circumferences,
 )

@@ -9,9 +9,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from acouslic_files import case_paths
 
 from fetaliqa.datasets.acouslic import Acouslic, verify
-from fetaliqa.datasets.acouslic_layout import IMAGES, case_paths
+from fetaliqa.datasets.acouslic_layout import IMAGES
 from fetaliqa.errors import OptionError
 from fetaliqa.evaluation.still_evaluation import image_pairs
 from fetaliqa.lab.phantom import PhantomSettings

@@ -8,8 +8,6 @@ from torch import nn
 
 from fetaliqa.errors import OptionError, WeightsError
 from fetaliqa.model import (
-    PAPER_TAPS,
-    UNETR_TAPS,
     Architecture,
     DecoderConfig,
     FetalCLIPCls,
@@ -64,19 +62,17 @@ def test_every_decoder_stage_has_the_published_size():
     assert {name: sum(p.numel() for p in stage.parameters()) for name, stage in decoder.named_children()} == STAGES
 
 
-def test_taps_default_to_the_papers_and_accept_even_spacing():
+def test_taps_default_to_the_papers():
     architecture = load_architecture("fetalclip")
     assert architecture.decoder is not None
-    assert architecture.decoder.taps == PAPER_TAPS == (6, 8, 12, 24)
-    even = architecture.with_taps(UNETR_TAPS)
-    assert even.decoder is not None
-    assert even.decoder.taps == (6, 12, 18, 24)
+    assert architecture.decoder.taps == (6, 8, 12, 24)
 
 
 @pytest.mark.parametrize("taps", [(0, 1, 2, 3), (6, 6, 12, 24), (24, 12, 8, 6), (6, 12, 18, 25)])
 def test_impossible_taps_are_refused(taps):
-    with pytest.raises(OptionError, match="taps"):
-        load_architecture("fetalclip").with_taps(taps)
+    vision = load_architecture("fetalclip").vision
+    with pytest.raises(ValueError, match="taps"):
+        Architecture("other taps", vision, DecoderConfig(taps, 32))
 
 
 def test_unknown_architecture_names_the_known_ones():
