@@ -1,8 +1,7 @@
-"""Keep freed memory in the process instead of giving it back to the system after every tensor.
+"""Allocator settings: keep freed memory in the process instead of returning it to the system after every tensor.
 
-glibc serves large requests with fresh pages and returns them on free, so every large activation is paid
-for in page faults. Where faults are dear (virtual machines above all), that costs more than the
-arithmetic.
+glibc serves large requests with fresh pages and returns them on free, so every large activation causes page
+faults. Where page faults are expensive, as on virtual machines, they cost more than the arithmetic.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ import sys
 # parameter numbers of mallopt(3)
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
 TRIM_BYTES = 2**31 - 1  # free memory at the heap's top that is kept
-TOP_PAD_BYTES = 256 * 1024**2  # how much more than needed is asked for at a time
+TOP_PAD_BYTES = 256 * 1024**2  # requested beyond what is needed, each time the heap grows
 
 
 def keep_freed_memory() -> bool:

@@ -1,4 +1,4 @@
-"""Files and directories that appear complete or not at all."""
+"""Atomic writing of files and directories: they appear complete or not at all."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from typing import Any
 _UMASK = os.umask(0)
 os.umask(_UMASK)
 
-MAX_PREFIX_BYTES = 40  # of a temporary name: with what is added it stays within the 255 bytes of file systems
-MAX_SUFFIX_BYTES = 12  # .assessment has 11; what follows a dot in a long name is no suffix
+MAX_PREFIX_BYTES = 40  # of a temporary name; with its random part it stays within the 255 bytes of file systems
+MAX_SUFFIX_BYTES = 12  # .assessment has 11; longer text after a dot is not treated as a suffix
 
 
 def sync_directory(directory: Path) -> None:
-    """Make what was renamed into ``directory`` survive a loss of power."""
+    """Flush a directory to disk, so that files renamed into it survive a power failure."""
     descriptor = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -31,12 +31,12 @@ def sync_directory(directory: Path) -> None:
 
 
 def _prefix(target: Path) -> str:
-    """Of a temporary name beside ``target``: short in bytes too, whatever letters the name is of."""
+    """Prefix of a temporary name beside ``target``; limited in bytes, not characters."""
     return f".{os.fsencode(target.name)[:MAX_PREFIX_BYTES].decode(errors='ignore')}."
 
 
 def _suffix(target: Path) -> str:
-    """The suffixes of ``target`` (``.nii.gz``), by which writers know the format; not the end of a long name."""
+    """The suffixes of ``target`` (``.nii.gz``), from which writers infer the format."""
     kept = itertools.takewhile(lambda part: len(os.fsencode(part)) <= MAX_SUFFIX_BYTES, target.suffixes[:-3:-1])
     return "".join(reversed(list(kept)))
 
@@ -96,7 +96,7 @@ def write_json(target: Path, value: Any) -> None:
 
 
 def why_not_written(problem: OSError, verb: str = "save") -> str:
-    """Why the disk did not take something, and what to do, as the second half of a sentence."""
+    """Why writing failed, and what to do, as the second half of a sentence."""
     if problem.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return f"the disk is full; make room and {verb} again"
     if problem.errno in (errno.EACCES, errno.EPERM, errno.EROFS):

@@ -1,7 +1,7 @@
-"""Names of cases: which a studies folder can use, and how any name is shown.
+"""Case names: which names a studies folder accepts, and how any name is displayed and stored.
 
-A case is named after its file. A file system takes nearly any bytes as a name; what can be typed, sent in an
-address and told from another name is less. docs/formats.md, "Names", has the rules in words.
+A case is named after its file. File systems accept nearly any bytes as a name; fewer names can be typed, sent in a
+URL and distinguished from one another. The rules are in docs/formats.md, "Names".
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
-UNFINISHED = ".unfinished"  # folder of results that are being written
+UNFINISHED = ".unfinished"  # folder of results that are still being written
 MAX_FILE_NAME_BYTES = 255  # of common file systems
 MAX_NAME_BYTES = 200
 """Longest name of a case, in bytes of UTF-8. File systems allow 255; the rest is for suffixes, frame numbers and
@@ -20,7 +20,7 @@ times."""
 
 _REPLACED = "\N{REPLACEMENT CHARACTER}"
 _JOINERS = "\u200c\u200d"  # between letters of Persian, Indic scripts and in emoji: spelling, not layout
-_SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # on every file system, and in every program's lists
+_SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # on every file system and in every program
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]")
 _DIGEST_DIGITS = 8
 
@@ -58,7 +58,7 @@ def is_case_name(name: object) -> bool:
 
 
 def _usable(character: str) -> bool:
-    # isprintable leaves out all spaces but one; the others are common too (U+3000 in Chinese and Japanese names)
+    # isprintable excludes every space but U+0020; others are common (U+3000 in Chinese and Japanese names)
     printable = character.isprintable() or unicodedata.category(character) == "Zs" or character in _JOINERS
     return printable and character not in "/\\"
 
@@ -75,12 +75,12 @@ def _character_problem(character: str) -> str:
 
 
 def canonical(name: str) -> str:
-    """The one spelling (NFC) of names that differ in Unicode's form only, such as of a Mac and of a keyboard."""
+    """The NFC form of a name: equal for names that differ in Unicode normalization only (macOS stores NFD)."""
     return unicodedata.normalize("NFC", name)
 
 
 def printable(text: str) -> str:
-    """Text as one line that a terminal, log or table can take: what is not printable is escaped as in ``repr``."""
+    """Text as one line for terminals, logs and tables; other characters are escaped as in ``repr``."""
     return "".join(map(_escaped, text)) if not text.isprintable() else text
 
 
@@ -88,38 +88,38 @@ def _escaped(character: str) -> str:
     if character.isprintable() or unicodedata.category(character) == "Zs" or character in _JOINERS:
         return character
     code = ord(character)
-    if 0xDC80 <= code <= 0xDCFF:  # a byte that is not UTF-8, as Python keeps it
+    if 0xDC80 <= code <= 0xDCFF:  # a byte that is not UTF-8 (surrogateescape)
         return f"\\x{code - 0xDC00:02x}"
     return character.encode("unicode_escape").decode("ascii")
 
 
 def case_name(name: str) -> str:
-    """The case that a file or folder of this name (without suffix) is: the name itself, where it can be shown.
+    """The case name of a file or folder of this name (without suffix).
 
-    A character that cannot be shown, or a byte that is not UTF-8, becomes U+FFFD. So a case's name can be printed
-    and encoded wherever it goes, and is never ``.`` or ``..``.
+    The name itself, with U+FFFD for characters that cannot be displayed and bytes that are not UTF-8. A case name
+    can always be printed and encoded, and is never ``.`` or ``..``.
     """
-    shown = "".join(character if _usable(character) else _REPLACED for character in name)
-    return _REPLACED * len(shown) if shown.strip(".") == "" else shown
+    text = "".join(character if _usable(character) else _REPLACED for character in name)
+    return _REPLACED * len(text) if text.strip(".") == "" else text
 
 
 def fitting(name: str, room: int) -> str:
-    """``name`` where it takes at most ``room`` bytes in UTF-8; else its beginning and a digest of all of it."""
+    """``name`` if it takes at most ``room`` bytes in UTF-8; else its beginning and a digest of the whole name."""
     encoded = name.encode()
     if len(encoded) <= room:
         return name
-    kept = encoded[: room - _DIGEST_DIGITS - 1].decode(errors="ignore")
-    return f"{kept}-{_digest(name)}"
+    beginning = encoded[: room - _DIGEST_DIGITS - 1].decode(errors="ignore")
+    return f"{beginning}-{_digest(name)}"
 
 
 def file_names(cases: Iterable[str], *, ascii_only: bool = False) -> dict[str, str]:
-    """A file name for each case that works on every file system: no two differ in case or Unicode's form only.
+    """A portable file name for each case; no two differ in upper and lower case or Unicode normalization only.
 
-    A case's own name where it is safe, else one with ``_`` for what is not, and a digest of the whole.
+    The case name where it is portable; else the name with ``_`` for unsafe characters, and a digest of the name.
 
     Args:
         cases: names.
-        ascii_only: for formats that take letters, digits, dot, underscore and hyphen only.
+        ascii_only: for formats that accept only letters, digits, dot, underscore and hyphen.
     """
     names: dict[str, str] = {}
     taken: set[str] = set()

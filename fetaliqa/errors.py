@@ -1,7 +1,7 @@
-"""Errors a user can act on: one sentence that says what, which value, and what to do.
+"""Exceptions for errors that a user can act on: one sentence that says what, which value, and what to do.
 
-Every entry point (command line, server) shows ``str(error)`` and nothing else: no traceback. The
-``http_status``, ``exit_code`` and ``retry_after`` class attributes say how each entry point reports the error.
+Every entry point (command line, server) shows ``str(error)`` without a traceback. The class attributes
+``http_status``, ``exit_code`` and ``retry_after`` define how each entry point reports the error.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from fetaliqa.case_names import printable
 
 
 class FetalIQAError(Exception):
-    """Base of all errors caused by input, settings or files rather than by a bug."""
+    """Base class of errors caused by input, settings or files rather than by a bug."""
 
     http_status = 400
     exit_code = 2
-    retry_after: int | None = None  # seconds after which the same request may be answered
+    retry_after: int | None = None  # seconds after which the same request may succeed
 
     def __str__(self) -> str:
-        """One line of printable characters, whatever names are in it: it goes to terminals, logs and tables."""
+        """The message as one line of printable characters, for terminals, logs and tables."""
         return printable(super().__str__())
 
 
@@ -32,27 +32,27 @@ class ArrayError(FetalIQAError, ValueError):
 class WeightsError(FetalIQAError):
     """Foundation-model weights are missing, damaged, or not the ones expected."""
 
-    http_status = 503  # of the server's making, not of the request's
+    http_status = 503  # caused by the server's state, not by the request
 
 
 class BundleError(FetalIQAError):
-    """A model bundle is missing, damaged, or does not fit the weights at hand."""
+    """A model bundle is missing, damaged, or does not match the available weights."""
 
     http_status = 503
 
 
 class NotFoundError(FetalIQAError):
-    """A thing named by the user (image, model, bundle) does not exist."""
+    """An image, model, bundle or other named object does not exist."""
 
     http_status = 404
 
 
 class OptionError(FetalIQAError):
-    """An option has a value outside what it accepts."""
+    """An option has an invalid value."""
 
 
 class DeviceFull(FetalIQAError):
-    """Memory of the device ran out: others use it. The same request is answered once they have ended."""
+    """The device is out of memory because other processes use it; the request may succeed later."""
 
     http_status = 503
     exit_code = 1
@@ -60,35 +60,35 @@ class DeviceFull(FetalIQAError):
 
 
 class TrainingError(FetalIQAError):
-    """Training cannot go on: out of memory, or diverged."""
+    """Training cannot continue: out of memory, or diverged."""
 
     http_status = 500
     exit_code = 1
 
 
 class ScoringError(FetalIQAError):
-    """Processes that score cases end before any case is through."""
+    """The scoring processes end before any case is completed."""
 
     http_status = 500
     exit_code = 1
 
 
 class TooFewLabels(FetalIQAError):
-    """There is not enough confirmed to retrain on; the sentence says what is missing."""
+    """There are too few confirmed labels to retrain on; the message says what is missing."""
 
 
 class StoreConflict(FetalIQAError):
-    """The model store, or another training, does not allow this now."""
+    """The operation conflicts with the state of the model store or with another training run."""
 
     http_status = 409
 
 
 class StoreMoved(StoreConflict):
-    """Another version was published since the one that a decision was made against."""
+    """Another version was published after the one that a decision was based on."""
 
 
 class GateRefused(StoreConflict):
-    """The gate refused a candidate, and nobody said that it is to be published all the same."""
+    """The gate rejected a candidate, and publishing it was not forced."""
 
 
 class LabelError(FetalIQAError):
@@ -103,29 +103,29 @@ class LabelDamaged(LabelError):
 
 
 class StorageError(FetalIQAError):
-    """The disk does not take what has to be written; what was there before stands."""
+    """Writing to the disk failed; earlier content is unchanged."""
 
     http_status = 507
     exit_code = 1
 
 
 class LabelStorageError(LabelError):
-    """The disk does not take a label; what was there before stands."""
+    """Writing a label failed; earlier versions are unchanged."""
 
     http_status = 507
     exit_code = 1
 
 
 class LabelConflict(LabelError):
-    """A label was changed by another since the writer loaded it."""
+    """A label was changed by somebody else after it was loaded."""
 
     http_status = 409
 
 
 class RequestStopped(FetalIQAError):
-    """Whoever asked has gone, so that nothing is computed for them any more."""
+    """The client has disconnected, so its request is not computed."""
 
-    http_status = 499  # "client closed request": nobody reads it
+    http_status = 499  # "client closed request"
 
-    def __init__(self, message: str = "the request was given up, so it was not computed") -> None:
+    def __init__(self, message: str = "the client closed the request, so it was not computed") -> None:
         super().__init__(message)

@@ -1,4 +1,4 @@
-"""What to install, said before anything is computed."""
+"""Check for optional dependencies before any computation starts."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from importlib.util import find_spec
 
 
 def require_extra(extra: str, doing: str, modules: dict[str, str]) -> None:
-    """Refuse to go on without some packages.
+    """Check that the packages of an optional extra are installed.
 
     Args:
-        extra: of this package, that brings them.
-        doing: what needs them, for the sentence.
-        modules: package by the module that it brings.
+        extra: the extra of this package that installs them.
+        doing: what needs them, for the message.
+        modules: package name by the module that it provides.
 
     Raises:
-        OptionError: naming those that are missing.
+        OptionError: naming the missing packages.
     """
     from fetaliqa.errors import OptionError
 

@@ -1,4 +1,4 @@
-"""Which errors say that a machine's or a card's memory ran out, and how it is freed."""
+"""Out-of-memory errors of CPU and GPU: how they are recognised, and how memory is freed."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ import gc
 
 import torch
 
-# What PyTorch says where it has no error of its own for it: of the CPU's allocator, of CUDA itself, and of
-# libraries that ask for memory by themselves.
+# Messages of RuntimeErrors for which PyTorch has no type of its own: from the CPU allocator, from CUDA itself, and
+# from libraries that allocate memory themselves.
 _SENTENCES = (
     "out of memory",
     "can't allocate memory",
     "CUBLAS_STATUS_ALLOC_FAILED",
-    "CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate",  # no room for a handle and its workspace
+    "CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate",  # no memory for a handle and its workspace
     "CUSOLVER_STATUS_ALLOC_FAILED",
     "CUDNN_STATUS_ALLOC_FAILED",
     "CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED",
     "CUDNN_STATUS_INTERNAL_ERROR_HOST_ALLOCATION_FAILED",
-    "unable to find an engine to execute this computation",  # every algorithm of a convolution ran out of it
+    "unable to find an engine to execute this computation",  # every convolution algorithm ran out of memory
 )
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory ran out, of the CPU or of a CUDA card."""
+    """Whether an error means that the memory of the CPU or of a CUDA device ran out."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     if isinstance(error, OSError):
@@ -33,12 +33,12 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def free_memory(device: torch.device | None = None) -> None:
-    """Give memory that nothing refers to any more back to the device, for others too.
+    """Release memory that is no longer referenced, so that other processes can use it.
 
-    Objects that refer to each other, as a trainer and its module do, are collected first.
+    Reference cycles, as between a trainer and its module, are collected first.
 
     Args:
-        device: whose memory; None: the current CUDA device's, where there is one.
+        device: the device; None for the current CUDA device, if there is one.
     """
     gc.collect()
     if torch.cuda.is_available() and (device is None or device.type == "cuda"):

@@ -1,6 +1,6 @@
-"""How large a packed file may become in memory: checked by its header, before anything is allocated.
+"""Limits on the decompressed size of a file, checked from its header before memory is allocated.
 
-A few MB of gzip, PNG or JPEG can stand for many GB. The size of the request or file says nothing about that.
+A few MB of gzip, PNG or JPEG can decompress to many GB; the size of the file or request gives no bound.
 """
 
 from __future__ import annotations
@@ -14,36 +14,36 @@ from fetaliqa.errors import OptionError, SweepError
 
 MAX_UNPACKED_VARIABLE = "FETALIQA_MAX_UNPACKED_MB"
 MEBIBYTE = 1024**2
-SHARE_OF_MEMORY = 0.5  # of this machine's, where nothing else is set: the frames, and room to work on them
+SHARE_OF_MEMORY = 0.5  # default limit, as a share of this machine's memory: leaves room to process the frames
 LEAST_BYTES = 1 << 30  # an ACOUSLIC-AI case of 840 frames has 0.33 GiB
 _CGROUP_LIMITS = (
     Path("/sys/fs/cgroup/memory.max"),
     Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
-)  # versions 2 and 1: what a container may use
+)  # cgroup versions 2 and 1: memory limit of a container
 
 _set_bytes: int | None = None
 
 
 class UnpackedTooLarge(SweepError):
-    """A file would become larger in memory than is allowed."""
+    """The decompressed size of a file exceeds the limit."""
 
     http_status = 413
 
 
 def memory_bytes() -> int:
-    """Memory that this process may use: the machine's, or its container's when that is less."""
+    """Memory (bytes) available to this process: the machine's, or its container's limit if lower."""
     try:
-        found = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, OSError, ValueError):  # not on this system
-        found = 8 << 30
+        size = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):  # not available on this system
+        size = 8 << 30
     for path in _CGROUP_LIMITS:
         with contextlib.suppress(OSError, ValueError):  # absent, or "max"
-            found = min(found, int(path.read_text()))
-    return found
+            size = min(size, int(path.read_text()))
+    return size
 
 
 def limit_unpacked(size: int | None) -> None:
-    """Set the limit of this process in bytes; None: by the environment, else by the memory."""
+    """Set the limit of this process in bytes; None to use the environment variable, else a share of memory."""
     global _set_bytes
     _set_bytes = size
 
@@ -69,14 +69,14 @@ def max_unpacked_bytes() -> int:
 
 
 def check_unpacked_size(name: str, unpacked: int, stored: int) -> None:
-    """Refuse a file that would become too large in memory.
+    """Check that a file's decompressed size is within the limit.
 
-    What lies in the file uncompressed is as large as its header says, and passes: it has been stored or sent.
+    Uncompressed files always pass: their size in memory is their size on disk.
 
     Args:
         name: the file, for the message.
-        unpacked: bytes of its pixels by its header.
-        stored: bytes of it on disk.
+        unpacked: size of its pixels in bytes, from its header.
+        stored: its size on disk in bytes.
 
     Raises:
         UnpackedTooLarge: naming file, size and setting.

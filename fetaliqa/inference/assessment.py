@@ -1,7 +1,6 @@
-"""The assessment of a case: every frame's quality, mask and measurement, and the ranking of frames.
+"""Assessment of a case: quality, mask and measurement of every frame, and the ranking of frames.
 
-Its JSON form (``Assessment.record``) is versioned by ``ASSESSMENT_SCHEMA`` and described, field by
-field, in docs/assessment.md.
+The JSON form (``Assessment.record``) is versioned by ``ASSESSMENT_SCHEMA`` and documented in docs/assessment.md.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ from fetaliqa.model import BundleCard
 from fetaliqa.sweep import Sweep
 
 ASSESSMENT_SCHEMA = 1
-ASSESSMENT_REVISION = 4  # raised when the same sweep, model and options give another record
+ASSESSMENT_REVISION = 4  # increased when the same sweep, model and options give a different record
 Progress = Callable[[int, int], None]  # (frames done, frames in all)
 
 
@@ -89,14 +88,14 @@ class Assessment:
 
 
 def chosen_frames(sweep: Sweep, options: AssessOptions) -> np.ndarray:
-    """Frame numbers to assess: not padding, and inside the chosen sweeps or frame range.
+    """Frame numbers to assess: without padding, inside the selected sweeps and frame range.
 
     Raises:
-        OptionError: when a chosen sweep or frame does not exist.
+        OptionError: when a selected sweep or frame does not exist.
     """
-    wanted = np.zeros(sweep.frame_count, bool)
+    selected = np.zeros(sweep.frame_count, bool)
     if options.sweeps is None:
-        wanted[:] = True
+        selected[:] = True
     else:
         for number in options.sweeps:
             if number >= len(sweep.ranges):
@@ -104,16 +103,16 @@ def chosen_frames(sweep: Sweep, options: AssessOptions) -> np.ndarray:
                     f"sweep {number} asked for, but {sweep.case_id} has {len(sweep.ranges)} (counted from 0)"
                 )
             start, stop = sweep.ranges[number]
-            wanted[start:stop] = True
+            selected[start:stop] = True
     if options.frames is not None:
         start, stop = options.frames
         if stop > sweep.frame_count:
             raise OptionError(
                 f"frames [{start}, {stop}] asked for, but {sweep.case_id} has {sweep.frame_count} frames"
             )
-        wanted[:start] = False
-        wanted[stop:] = False
-    return np.flatnonzero(wanted & ~sweep.padding)
+        selected[:start] = False
+        selected[stop:] = False
+    return np.flatnonzero(selected & ~sweep.padding)
 
 
 def assess(
@@ -130,9 +129,10 @@ def assess(
     Args:
         sweep: the frames.
         predictor: a segmentation model, or a classification model (then there are no masks).
-        options: which part, and how.
-        classifier: a classification model whose frame probability joins the quality score.
-        student: what guesses frames first; screening needs it, a search without looks at every few frames first.
+        options: the part of the case to assess, and how.
+        classifier: a classification model whose frame probability is added to the quality score.
+        student: screening model that predicts the quality of all frames first. Screening needs it; a search
+            without one starts from a regular subset of frames.
         progress: called with (frames done, frames in all) after each batch.
 
     Raises:
@@ -141,9 +141,7 @@ def assess(
     options = options or AssessOptions()
     indices = chosen_frames(sweep, options)
     if not len(indices):
-        raise OptionError(
-            f"{sweep.case_id}: every frame of the chosen part is black padding; choose other sweeps or frames"
-        )
+        raise OptionError(f"{sweep.case_id}: every selected frame is black padding; choose other sweeps or frames")
     card = predictor.card.threshold
     threshold, frame_threshold = card.probability, card.frame
     if options.threshold is not None:
@@ -166,19 +164,19 @@ def assess(
             done += len(chunk.indices)
             if progress is not None:
                 progress(done, len(indices))
-        found = findings.fields()
+        fields = findings.fields()
     if progress is not None and done < len(indices):
-        progress(len(indices), len(indices))  # nothing else can win
+        progress(len(indices), len(indices))  # the remaining frames were not needed
     if search is not None:
-        found |= search.guesses(found)
-    record = _record(sweep, predictor, classifier, student, options, (threshold, frame_threshold), found)
+        fields |= search.guesses(fields)
+    record = _record(sweep, predictor, classifier, student, options, (threshold, frame_threshold), fields)
     return Assessment(record, findings.masks, profile.profile())
 
 
 def _choice(
     sweep: Sweep, indices: np.ndarray, options: AssessOptions, student: Student | None
 ) -> CaseSearch | CaseScreen | None:
-    """What chooses the frames to look at; None: all of them are."""
+    """The selection of frames to assess; None for all of them."""
     if options.screen:
         return CaseScreen(sweep, indices, student)
     return CaseSearch(sweep, indices, student) if options.search else None
@@ -191,15 +189,15 @@ def _add_outlines(
     cls_scores: Mapping[int, float],
     profile: ProfileMaker,
 ) -> None:
-    """Have the frames of a batch measured: what needs tensors here, the rest wherever ``findings`` has it done."""
+    """Measure the frames of a batch: tensor operations here, the rest in the threads of ``findings``."""
     assert chunk.probabilities is not None
     with reading(chunk.probabilities.device, chunk.computed):
         outlines = assessor.on_both_grids(chunk.probabilities)
         signals = [None] * len(outlines) if chunk.signals is None else on_host(chunk.signals).tolist()
         if chunk.appearance is not None:
             profile.add(chunk.indices, chunk.probabilities, chunk.appearance)
-    for frame, outline, told in zip(chunk.indices.tolist(), outlines, signals):
-        findings.add(frame, partial(assessor.measured, outline, cls_scores.get(frame), told))
+    for frame, outline, signal in zip(chunk.indices.tolist(), outlines, signals):
+        findings.add(frame, partial(assessor.measured, outline, cls_scores.get(frame), signal))
 
 
 def _predicted(
@@ -209,7 +207,7 @@ def _predicted(
     search: CaseSearch | CaseScreen | None,
     findings: Findings,
 ) -> Iterator[ChunkPrediction]:
-    """What the model says of the frames: of all, or of those that are asked for by what was found."""
+    """Predictions of all frames, or of those that the search or screening selects from the results so far."""
     if search is None:
         yield from predictor.predict(sweep.frames, indices)
         return
@@ -256,9 +254,8 @@ def _record(
         quality[frame] = values["quality"]
         guessed[frame] = values.get("interpolated", False)
         unlike[frame] = values.get("unlike_training_data", False)
-        positive[frame] = bool(
-            values["positive"]
-        )  # what nobody looked at supports its neighbours, and is not offered
+        # interpolated frames support their neighbours but are not ranked themselves
+        positive[frame] = bool(values["positive"])
     add_warnings(fields, quality, positive, sweep.ranges, anatomy)
     ranking = rank_frames(quality, positive, sweep.ranges, top_n=options.top_n, unlike=unlike)
     reason = ranking.reason

@@ -1,10 +1,8 @@
-"""Assessments on disk, keyed by what they depend on, bounded in size, safe with several processes.
+"""Cache of assessments on disk, keyed by their inputs, limited in size, and safe for several processes.
 
-Where the disk does not take an entry, nothing is kept: the log says so, and answers are computed each time.
-
-One entry is one file, written under a temporary name and renamed, so a reader sees a whole entry or
-none. A hit refreshes the file's access time; when the folder outgrows its bound, the entries longest
-unused go first. A file that was evicted or damaged is simply a miss.
+One entry is one file, written under a temporary name and renamed, so a reader sees a complete entry or none. A hit
+refreshes the file's time; when the folder exceeds its limit, the least recently used entries are removed first. A
+removed or damaged entry is a cache miss. If writing fails, the log says so and assessments are not cached.
 """
 
 from __future__ import annotations
@@ -34,11 +32,11 @@ logger = logging.getLogger(__name__)
 DEFAULT_BYTES = 2 * 1024**3
 ENTRY_SUFFIX = ".assessment"
 DIGEST_BYTES = 32  # an entry is the SHA-256 of an npz archive, then the archive
-# Only files of these names are ever removed: the folder is the user's choice and may hold other things.
+# Only files with these names are removed: the folder is chosen by the user and may hold other files.
 OWN_FILE = re.compile(r"[0-9a-f]{64}\.(assessment|masks\.(mha|nii\.gz|nrrd)|identity\.json)")
 LEFT_OVER = re.compile(r"\.[0-9a-f]{40}\.[a-z0-9_]+(\.[a-z.]+)?|[0-9a-f]{64}\.lock")  # temporary files and locks
-STALE_SECONDS = 3600  # older than this, it was left by a process that died, or is no longer needed
-AGAIN_SECONDS = 3600.0  # between two warnings that nothing can be kept
+STALE_SECONDS = 3600  # older temporary files and locks were left by a process that ended
+AGAIN_SECONDS = 3600.0  # between two warnings about failed writes
 
 
 def cache_key(*parts: Any) -> str:
@@ -48,7 +46,7 @@ def cache_key(*parts: Any) -> str:
 
 
 def pack_masks(masks: np.ndarray) -> dict[str, np.ndarray]:
-    """Binary masks uint8 [T, H, W] as the frames that have any foreground, one bit per pixel."""
+    """Pack binary masks uint8 [T, H, W]: one bit per pixel, only frames with foreground."""
     used = np.flatnonzero(masks.any(axis=(1, 2)))
     return {
         "mask_shape": np.asarray(masks.shape, np.int64),
@@ -75,7 +73,7 @@ def packed_shape(packed: Mapping[str, np.ndarray]) -> tuple[int, int, int]:
 
 
 def unpack_frames(packed: Mapping[str, np.ndarray]) -> Iterator[np.ndarray | None]:
-    """Each mask uint8 [H, W] of packed ones in order, None for an empty one; never all at once."""
+    """Iterate over packed masks in frame order: uint8 [H, W], or None for an empty one."""
     count, height, width = packed_shape(packed)
     rows = {int(frame): row for row, frame in enumerate(packed["mask_frames"])}
     bits = packed["mask_bits"]
@@ -89,7 +87,7 @@ def unpack_frames(packed: Mapping[str, np.ndarray]) -> Iterator[np.ndarray | Non
 
 @dataclass(frozen=True)
 class KnownContent:
-    """What a file is known to hold: hash of the pixels, case id, where they lie, and the notes of reading it."""
+    """Recorded content of a file: hash of the pixels, case id, image grid, and notes from reading it."""
 
     content_hash: str
     case_id: str
@@ -98,12 +96,12 @@ class KnownContent:
 
     @classmethod
     def of(cls, sweep: Sweep) -> KnownContent:
-        """Of what was read."""
+        """The content of a sweep that was read."""
         return cls(sweep.content_hash, sweep.case_id, sweep.grid, tuple(sweep.notes))
 
 
 def used(path: Path) -> None:
-    """Mark a file of the cache as just used."""
+    """Mark a file of the cache as recently used."""
     with contextlib.suppress(OSError):
         os.utime(path)
 
@@ -112,14 +110,14 @@ def _grid(written: Mapping[str, Any]) -> Grid:
     """A grid from JSON.
 
     Raises:
-        KeyError, TypeError, ValueError: when it is none.
+        KeyError, TypeError, ValueError: when it is not a grid.
     """
     spacing, origin, direction = (
         tuple(float(value) for value in written[name]) for name in ("spacing", "origin", "direction")
     )
     if (len(spacing), len(origin), len(direction)) != (3, 3, 9):
         raise ValueError("not a grid")
-    return Grid(  # what an earlier version recorded lacks fields: it read some files in another way
+    return Grid(  # records of earlier versions lack fields and are rejected: they read some files differently
         spacing,  # type: ignore[arg-type]
         origin,  # type: ignore[arg-type]
         direction,  # type: ignore[arg-type]
@@ -132,7 +130,7 @@ def _grid(written: Mapping[str, Any]) -> Grid:
 
 
 def file_identity(path: Path, sweep_count: int | None) -> str | None:
-    """A key of this very file (path, size, times, inode).
+    """A key of this file, from its path, size, times and inode.
 
     None for what these do not describe: a folder, a header whose pixels lie elsewhere, or a file that changed so
     recently that another change may leave the same times. Take it before reading the file: a
@@ -148,8 +146,8 @@ class AssessmentCache:
     """A folder of cached assessments.
 
     Args:
-        directory: where entries live; made on first write.
-        max_bytes: bound on the folder's size.
+        directory: folder of the entries; created on first write.
+        max_bytes: limit on the folder's size.
     """
 
     def __init__(self, directory: Path, max_bytes: int = DEFAULT_BYTES) -> None:
@@ -159,7 +157,7 @@ class AssessmentCache:
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
-        """Go on without the cache where the disk does not take what is written in the block."""
+        """Log write errors in the block instead of raising them."""
         try:
             yield
         except OSError as problem:
@@ -174,7 +172,7 @@ class AssessmentCache:
     def get(self, key: str) -> tuple[dict[str, Any], Mapping[str, np.ndarray]] | None:
         """The JSON object and arrays (packed masks among them) of ``key``, or None without a usable entry.
 
-        An array is inflated when it is asked for: most answers need none.
+        Arrays are decompressed on access.
         """
         path = self._entry(key)
         try:
@@ -182,7 +180,9 @@ class AssessmentCache:
         except OSError:
             return None
         digest, archive = content[:DIGEST_BYTES], content[DIGEST_BYTES:]
-        if hashlib.sha256(archive).digest() != digest:  # checked first: damaged archives fail in many ways
+        if (
+            hashlib.sha256(archive).digest() != digest
+        ):  # checked first: reading damaged archives fails in many ways
             with contextlib.suppress(OSError):
                 path.unlink(missing_ok=True)  # it will be computed again
             return None
@@ -198,9 +198,9 @@ class AssessmentCache:
         masks: np.ndarray,
         arrays: Mapping[str, np.ndarray] | None = None,
     ) -> None:
-        """Store a JSON object, masks uint8 [T, H, W] and more arrays under ``key``; keep the folder in bounds.
+        """Store a JSON object, masks uint8 [T, H, W] and more arrays under ``key``, then :meth:`trim` the folder.
 
-        Nothing is stored where the disk does not take it.
+        A failed write is logged.
         """
         text = np.frombuffer(json.dumps(record, allow_nan=False).encode(), np.uint8)
         archive = io.BytesIO()
@@ -210,26 +210,26 @@ class AssessmentCache:
         self.trim()
 
     def file_for(self, key: str, extension: str) -> Path:
-        """Where a derived file (a written mask stack) of entry ``key`` belongs."""
+        """Path of a derived file (a written mask stack) of entry ``key``."""
         return self.directory / f"{key}.masks{extension}"
 
     def lock_for(self, key: str) -> Path:
-        """The file that whoever computes entry ``key`` locks, so that no other process does at the same time."""
+        """Lock file held while entry ``key`` is computed, so that no other process computes it too."""
         return self.directory / f"{key}.lock"
 
-    def keep_file(self, kept: Path, source: Path) -> None:
-        """Keep a copy of a derived file, see :meth:`file_for`, unless the disk does not take it."""
-        with self._writing(), atomic_path(kept) as temporary:
+    def keep_file(self, target: Path, source: Path) -> None:
+        """Store a copy of a derived file, see :meth:`file_for`. A failed write is logged."""
+        with self._writing(), atomic_path(target) as temporary:
             shutil.copyfile(source, temporary)
         self.trim()
 
     def trim(self) -> None:
-        """Remove the cache's longest unused files until they are within the bound."""
+        """Remove the least recently used files until the folder is within its limit."""
         entries = []
         try:
             files = list(self.directory.iterdir())
         except OSError:
-            return  # there is nothing, or nothing that may be read
+            return  # no folder, or not readable
         for path in files:
             with contextlib.suppress(OSError):
                 status = path.stat()
@@ -245,10 +245,10 @@ class AssessmentCache:
                 path.unlink(missing_ok=True)
             total -= size
 
-    # -- which file on disk has which content: spares reading a 351 MB stack to know that it is cached --
+    # -- recorded content of files: a cached 351 MB stack need not be read again to find its entry --
 
     def known_content(self, identity: str | None) -> KnownContent | None:
-        """What is recorded for a file identity, or None."""
+        """The recorded content of a file identity, or None."""
         if identity is None:
             return None
         path = self.directory / f"{identity}.identity.json"
@@ -263,7 +263,7 @@ class AssessmentCache:
             return None
 
     def remember_content(self, identity: str | None, content: KnownContent) -> None:
-        """Record what the file of this identity holds."""
+        """Record the content of the file with this identity."""
         if identity is not None:
             with self._writing(), atomic_path(self.directory / f"{identity}.identity.json") as temporary:
                 temporary.write_text(json.dumps(asdict(content)))

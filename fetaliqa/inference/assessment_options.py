@@ -1,4 +1,4 @@
-"""What part of a case to assess, and how: validated once, hashed into the cache key."""
+"""Options of an assessment: the part of a case to assess, and how. Validated once, part of the cache key."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MAX_SWEEPS = 1000
 
 
 def _whole(name: str, value: Any, low: int, high: int) -> int:
-    # bool is an int in Python; `"top_n": true` is a mistake, not 1
+    # bool is an int in Python; `"top_n": true` must not count as 1
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise OptionError(f"{name} is {value!r}; it must be a whole number from {low} to {high}")
     try:
@@ -60,7 +60,7 @@ class AssessOptions:
 
     @property
     def screened(self) -> bool:
-        """Whether a student has a say in what is looked at."""
+        """Whether a screening model may limit the frames to assess."""
         return self.search or self.screen
 
     @classmethod
@@ -70,47 +70,47 @@ class AssessOptions:
         Raises:
             OptionError: when a value is not of the option's form.
         """
-        given = {key: request[key] for key in cls.__dataclass_fields__ if request.get(key) is not None}
+        values = {key: request[key] for key in cls.__dataclass_fields__ if request.get(key) is not None}
         options: dict[str, Any] = {}
-        if "sweeps" in given:
-            sweeps = given["sweeps"]
+        if "sweeps" in values:
+            sweeps = values["sweeps"]
             sweeps = sweeps if isinstance(sweeps, list | tuple) else [sweeps]
             if not sweeps:
                 raise OptionError("sweeps is an empty list; leave it out to assess all sweeps")
             options["sweeps"] = tuple(sorted({_whole("sweeps", value, 0, MAX_SWEEPS - 1) for value in sweeps}))
-        if "frames" in given:
-            frames = given["frames"]
+        if "frames" in values:
+            frames = values["frames"]
             if not isinstance(frames, list | tuple) or len(frames) != 2:
                 raise OptionError(f"frames is {frames!r}; it must be [first, last + 1], for example [0, 140]")
             start, stop = (_whole("frames", value, 0, 2**31 - 1) for value in frames)
             if start >= stop:
                 raise OptionError(f"frames is [{start}, {stop}]; the first must be smaller than the second")
             options["frames"] = (start, stop)
-        if "top_n" in given:
-            options["top_n"] = _whole("top_n", given["top_n"], 1, MAX_TOP_N)
-        if "sweep_count" in given:
-            options["sweep_count"] = _whole("sweep_count", given["sweep_count"], 1, MAX_SWEEPS)
+        if "top_n" in values:
+            options["top_n"] = _whole("top_n", values["top_n"], 1, MAX_TOP_N)
+        if "sweep_count" in values:
+            options["sweep_count"] = _whole("sweep_count", values["sweep_count"], 1, MAX_SWEEPS)
         for name in ("search", "screen"):
-            if name in given:
-                if not isinstance(given[name], bool):
-                    raise OptionError(f"{name} is {given[name]!r}; it must be true or false")
-                options[name] = given[name]
-        if "threshold" in given:
+            if name in values:
+                if not isinstance(values[name], bool):
+                    raise OptionError(f"{name} is {values[name]!r}; it must be true or false")
+                options[name] = values[name]
+        if "threshold" in values:
             try:
-                threshold = float(given["threshold"])
+                threshold = float(values["threshold"])
             except (TypeError, ValueError, OverflowError):
                 threshold = -1.0
-            if isinstance(given["threshold"], bool) or not 0.0 < threshold < 1.0:
+            if isinstance(values["threshold"], bool) or not 0.0 < threshold < 1.0:
                 raise OptionError(
-                    f"threshold is {given['threshold']!r}; it must be a probability between 0 and 1 (0.5 is usual)"
+                    f"threshold is {values['threshold']!r}; a probability between 0 and 1 is needed (0.5 is usual)"
                 )
             options["threshold"] = threshold
         return cls(**options)
 
     def as_dict(self) -> dict[str, Any]:
-        """The options as JSON-able values, in a fixed order; ``screen`` only where it is asked for.
+        """The options as JSON values, in a fixed order; ``screen`` only if set.
 
-        (They are in the keys of what is kept: what was computed before there was screening stays good.)
+        They are part of cache keys: without ``screen`` the keys of earlier versions stay valid.
         """
         values = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
         if not self.screen:

@@ -1,4 +1,4 @@
-"""Batches that are computed in halves where memory runs out: a training beside a server may fill its card."""
+"""Batches split in halves when the device runs out of memory, for example during training beside a server."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fetaliqa.errors import DeviceFull
 from fetaliqa.inference.model_outputs import Outputs, joined
 from fetaliqa.out_of_memory import free_memory, is_out_of_memory
 
-WHOLE_AGAIN_SECONDS = 60.0  # after which a whole batch is tried again
+WHOLE_AGAIN_SECONDS = 60.0  # after this time, a whole batch is tried again
 
 Compute = Callable[[torch.Tensor], Outputs]
 Clock = Callable[[], float]
@@ -23,18 +23,18 @@ log = logging.getLogger(__name__)
 
 
 class HalvingForward:
-    """Computes a batch in halves, quarters, ... down to single frames where memory runs out.
+    """Computes a batch in halves, quarters, ... down to single frames when memory runs out.
 
-    The size that did fit is kept for a minute, so that not every batch fails first; then whole batches are tried
+    The size that fits is used for a minute, so that not every batch fails first; then whole batches are tried
     again.
 
     Args:
-        compute: outputs of squares uint8 [n, S, S], each frame's by itself.
-        device: that they are computed on.
-        clock: seconds, for the minute.
+        compute: outputs of squares uint8 [n, S, S]; each frame is independent of the others.
+        device: device of the computation.
+        clock: monotonic time in seconds.
 
     Attributes:
-        most: frames that are tried at once at the moment; None: as many as come.
+        most: current limit of frames per pass; None for no limit.
     """
 
     def __init__(self, compute: Compute, device: torch.device, clock: Clock = time.monotonic) -> None:
@@ -58,18 +58,18 @@ class HalvingForward:
                 parts.append(outputs)
                 start, last_try = start + len(part), False
                 continue
-            # after the error is gone, whose traceback holds the tensors of the pass
+            # outside of the except block: the traceback would keep the tensors of the pass alive
             free_memory(self._device)
             if len(part) > 1:
                 most = self._remember((len(part) + 1) // 2)
             elif last_try:
                 raise device_full(self._device)
             else:
-                last_try = True  # with all that could be freed
+                last_try = True  # once more, after memory was freed
         return parts[0] if len(parts) == 1 else joined(parts)
 
     def _attempt(self, squares: torch.Tensor) -> Outputs | None:
-        """The outputs; None where memory ran out."""
+        """The outputs; None when memory ran out."""
         try:
             return self._compute(squares)
         except (RuntimeError, MemoryError) as problem:
@@ -91,28 +91,28 @@ class HalvingForward:
 
 
 def device_full(device: torch.device) -> DeviceFull:
-    """The error that says it, with how much is free."""
+    """The error for a full device, with its free memory."""
     free = ""
     if device.type == "cuda" and torch.cuda.is_available():
-        left, whole = torch.cuda.mem_get_info(device)
-        free = f" ({left / 2**30:.1f} of {whole / 2**30:.1f} GiB are free)"
+        available, total = torch.cuda.mem_get_info(device)
+        free = f" ({available / 2**30:.1f} of {total / 2**30:.1f} GiB are free)"
     return DeviceFull(
-        f"memory of device {device} is full{free}, so that not one frame can be computed; "
-        f"try again in {DeviceFull.retry_after} s, when what else uses it has ended, or choose another device"
+        f"memory of device {device} is full{free}, not enough for a single frame; "
+        f"try again in {DeviceFull.retry_after} s, when other processes have ended, or choose another device"
     )
 
 
 def told_when_full(work: Callable[[], Value], device: torch.device) -> Value:
-    """What ``work()`` returns.
+    """Call ``work()`` and return its result.
 
     Raises:
-        DeviceFull: when memory runs out in it; what can be freed of the device is freed.
+        DeviceFull: when it runs out of memory; memory that is no longer used is freed first.
     """
     try:
         return work()
     except (RuntimeError, MemoryError) as problem:
         if not is_out_of_memory(problem):
             raise
-    # after the error is gone, whose traceback holds tensors
+    # outside of the except block: the traceback would keep tensors alive
     free_memory(device)
     raise device_full(device)

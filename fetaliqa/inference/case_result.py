@@ -1,4 +1,4 @@
-"""The assessment of one file, with what it takes to write its masks."""
+"""Assessment of one file, computed or cached, with access to its sweep and masks."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from fetaliqa.sweep.mask_files import write_frames
 
 @dataclass
 class AssessmentResult:
-    """One case's assessment, with what it takes to write its masks.
+    """One case's assessment, with access to its sweep and masks.
 
     Attributes:
         assessment: JSON-able record (docs/assessment.md).
@@ -49,7 +49,7 @@ class AssessmentResult:
 
     @cached_property
     def profile(self) -> FrameProfile | None:
-        """Of its frames; None of a classifier, and of entries of before there were any."""
+        """Profile of the frames; None for a classifier, and for cache entries of earlier versions."""
         return None if self._packed is None else FrameProfile.from_arrays(self._packed)
 
     @property
@@ -69,40 +69,40 @@ class AssessmentResult:
 
     @property
     def key(self) -> str:
-        """What tells this assessment from all others: made of the pixels, the bundle and the options."""
+        """Cache key of the assessment, from the pixels, the bundle and the options."""
         return self._key
 
     def mask_frames(self) -> Iterator[np.ndarray | None]:
-        """The mask of each frame in order, uint8 [H, W]; None for an empty one. Never all at once when packed."""
+        """Iterate over the masks in frame order: uint8 [H, W], or None for an empty one."""
         return iter(self.masks) if self._packed is None else unpack_frames(self._packed)
 
     def of_other_file(self, path: Path, sweep: Sweep) -> AssessmentResult:
-        """The same assessment for another request, whose file has equal pixels."""
+        """The same assessment for another file with equal pixels."""
         record = copy.deepcopy(self.assessment)
         record["case_id"] = sweep.case_id
         record["notes"] = case_notes(sweep.notes, record["frames"], record["model"]["anatomy"])
-        other = replace(self, assessment=record, cached=True, _path=path, _sweep=sweep, _grid=sweep.grid)
-        other.profile = self.profile
-        return other
+        result = replace(self, assessment=record, cached=True, _path=path, _sweep=sweep, _grid=sweep.grid)
+        result.profile = self.profile
+        return result
 
     def write_masks(self, target: Path) -> None:
-        """Write the mask stack to ``target`` on the input's own grid; it is kept for the next time."""
+        """Write the mask stack to ``target`` on the input's own grid, from the cache if possible."""
         target = Path(target)
         extension = ".nii.gz" if target.name.endswith(".nii.gz") else target.suffix
         if self._cache is None:
             self._write(target)
             return
-        # the key holds the pixels' hash, not the grid: two files of equal pixels may lie elsewhere in space
-        kept = self._cache.file_for(cache_key(self._key, asdict(self._grid)), extension)
+        # the key includes the pixels' hash, not the grid: files with equal pixels may have different geometry
+        cached = self._cache.file_for(cache_key(self._key, asdict(self._grid)), extension)
         try:
-            shutil.copyfile(kept, target)
-            used(kept)
-        except OSError:  # not there, or not readable; where ``target`` cannot be written, the next line says so
+            shutil.copyfile(cached, target)
+            used(cached)
+        except OSError:  # not cached or not readable; if ``target`` is not writable, the next line raises
             self._write(target)
-            self._cache.keep_file(kept, target)
+            self._cache.keep_file(cached, target)
 
     def _write(self, target: Path) -> None:
-        """From what is packed where that is at hand: the file of the sweep is not read for it."""
+        """Write from packed masks if there are any: the sweep's file need not be read."""
         if self._packed is None:
             write_masks(target, self.masks, self.sweep)
         else:

@@ -1,4 +1,4 @@
-"""The frames of a case that a student does not call hopeless: all that are outlined when it screens them."""
+"""Screening of a case: selects the frames to assess by a screening model's predictions."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ from fetaliqa.sweep import Sweep
 
 
 def screen_floor(student: Student | None) -> float:
-    """Guess at and below which frames are left out.
+    """Predicted quality up to which frames are skipped.
 
     Raises:
-        OptionError: when there is no student, it was not found to be good enough for this, or nobody tried.
+        OptionError: without a screening model, or when its accuracy for this was not shown.
     """
     if student is None:
         raise OptionError(
-            "screen: there is no student that screens frames for this model; make one with "
-            "`fetaliqa distill --student`, or assess every frame"
+            "screen: this model has no student to screen frames; make one with `fetaliqa distill --student`, or "
+            "assess every frame"
         )
     floor = student.limits.screen_floor
     if floor is None:
         raise OptionError(
-            "screen: this model's student is not known to be able to tell which frames show the anatomy; move it "
-            "away and distil one from more cases with `fetaliqa distill --student`, or assess every frame"
+            "screen: this model's student was not shown to recognise frames with the anatomy; move it away and "
+            "distil one from more cases with `fetaliqa distill --student`, or assess every frame"
         )
     return floor
 
 
 class CaseScreen:
-    """What to look at next in a case whose every frame with anatomy is asked for, and what is guessed of the rest.
+    """Screening in all sweeps of a case: the frames to assess next, and the predicted fields of the others.
 
     Args:
         sweep: the frames.
-        indices: int [N], numbers of those that may be looked at, ascending.
-        student: what guesses their quality.
+        indices: int [N], numbers of the candidate frames, ascending.
+        student: the screening model.
 
     Raises:
         OptionError: see :func:`screen_floor`.
@@ -51,11 +51,11 @@ class CaseScreen:
         self._screens = [Screen(part, student.guess(sweep, part), floor) for part in parts_of(sweep, indices)]
 
     def wanted(self, fields: Fields) -> np.ndarray:
-        """Frame numbers to look at next, ascending; none when all that are worth it were looked at."""
-        positive = {frame: bool(found["positive"]) for frame, found in fields.items()}
+        """Frame numbers to assess next, ascending; empty when all selected frames are assessed."""
+        positive = {frame: bool(record["positive"]) for frame, record in fields.items()}
         return np.array(wanted_in_case(self._screens, positive), int)
 
     def guesses(self, fields: Fields) -> dict[int, dict[str, Any]]:
-        """Fields of the frames that were not looked at."""
-        rest = {frame: value for screen in self._screens for frame, value in screen.rest(fields).items()}
-        return guessed_fields(rest, "student")
+        """Fields of the frames that were not assessed."""
+        quality = {frame: value for screen in self._screens for frame, value in screen.rest(fields).items()}
+        return guessed_fields(quality, "student")

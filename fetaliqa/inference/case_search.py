@@ -1,4 +1,4 @@
-"""The search in all sweeps of a case together: with a student, and without one where that is no help."""
+"""Search for the best frame in all sweeps of a case, with or without a screening model."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from fetaliqa.inference.screened_search import ScreenedSearch
 from fetaliqa.inference.student import Student
 from fetaliqa.sweep import Sweep
 
-Fields = Mapping[int, Mapping[str, Any]]  # of the frames looked at so far, by number; see docs/assessment.md
+Fields = Mapping[int, Mapping[str, Any]]  # fields of the frames assessed so far, by number; see docs/assessment.md
 
 
 class CaseSearch:
-    """What to look at next in a case, and what is guessed of the rest.
+    """The frames to assess next in a case, and the predicted fields of the others.
 
-    A student that was made on other sweeps may call every frame of a case hopeless. So a case in which nothing was
-    found with its help is searched without it as well.
+    A screening model trained on other sweeps may reject every frame of a case. If no positive frame is found with
+    it, the case is searched without it too.
 
     Args:
         sweep: the frames.
-        indices: int [N], numbers of those that may be looked at, ascending.
-        student: what guesses their quality first; None: every few frames are looked at first.
+        indices: int [N], numbers of the candidate frames, ascending.
+        student: screening model that predicts their quality first; None to start from a regular sample.
     """
 
     def __init__(self, sweep: Sweep, indices: np.ndarray, student: Student | None) -> None:
@@ -38,18 +38,18 @@ class CaseSearch:
             self._searches = [ScreenedSearch(part, student.guess(sweep, part), limits) for part in self._parts]
 
     def wanted(self, fields: Fields) -> np.ndarray:
-        """Frame numbers to look at next, ascending; none when no other can plausibly be a sweep's best."""
+        """Frame numbers to assess next, ascending; empty when no other frame can be a sweep's best."""
         wanted = self._wanted(fields)
-        if not wanted and self._screened and not any(found["positive"] for found in fields.values()):
+        if not wanted and self._screened and not any(record["positive"] for record in fields.values()):
             self._searches, self._screened = self._without(), False
             wanted = self._wanted(fields)
         return np.array(sorted(wanted), int)
 
     def guesses(self, fields: Fields) -> dict[int, dict[str, Any]]:
-        """Fields of the frames that were not looked at."""
+        """Fields of the frames that were not assessed."""
         quality = _quality(fields)
-        rest = {frame: value for search in self._searches for frame, value in search.rest(quality).items()}
-        return guessed_fields(rest, "student" if self._screened else "neighbours")
+        predicted = {frame: value for search in self._searches for frame, value in search.rest(quality).items()}
+        return guessed_fields(predicted, "student" if self._screened else "neighbours")
 
     def _without(self) -> list[SweepSearch]:
         return [SweepSearch(part) for part in self._parts]
@@ -60,16 +60,16 @@ class CaseSearch:
 
 
 def parts_of(sweep: Sweep, indices: np.ndarray) -> list[np.ndarray]:
-    """Of frame numbers, int [N] ascending, those of each sweep that has any."""
+    """Split frame numbers, int [N] ascending, by sweep; sweeps without any are skipped."""
     parts = [indices[(indices >= start) & (indices < stop)] for start, stop in sweep.ranges]
     return [part for part in parts if len(part)]
 
 
 def guessed_fields(quality: Mapping[int, float], guessed_by: str) -> dict[int, dict[str, Any]]:
-    """Fields of frames that were not looked at, from their guessed quality."""
+    """Fields of frames that were not assessed, from their predicted quality."""
     how = {"positive": None, "interpolated": True, "guessed_by": guessed_by}
     return {frame: {"quality": value, **how} for frame, value in quality.items()}
 
 
 def _quality(fields: Fields) -> dict[int, float]:
-    return {frame: float(found["quality"]) for frame, found in fields.items()}
+    return {frame: float(record["quality"]) for frame, record in fields.items()}

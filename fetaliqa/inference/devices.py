@@ -1,4 +1,4 @@
-"""Which device computes, whether it can, and what it is called."""
+"""Selection of the compute device, and checks that it can be used."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ import torch
 from fetaliqa.errors import OptionError
 from fetaliqa.out_of_memory import is_out_of_memory
 
-BF16_CAPABILITY = (8, 0)  # Ampere: cards before it emulate bfloat16, more slowly than they compute float32
-DRIVER = Path("/dev/nvidiactl")  # of a loaded NVIDIA driver, on Linux
+BF16_CAPABILITY = (8, 0)  # Ampere: earlier devices emulate bfloat16, slower than float32
+DRIVER = Path("/dev/nvidiactl")  # exists on Linux when an NVIDIA driver is loaded
 NO_CARD = ("Found no NVIDIA driver", "No CUDA GPUs are available", "no CUDA-capable device")
 
 log = logging.getLogger(__name__)
-_sound: set[int] = set()  # cards that have computed something in this process
+_sound: set[int] = set()  # devices that were tested successfully in this process
 
 
 def choose_device(name: str = "auto") -> torch.device:
     """The torch device called ``name`` (``auto``, ``cpu``, ``cuda``, ``cuda:1``, ...).
 
-    ``auto`` is the first CUDA card, or the CPU where there is none or CUDA cannot be used; the log says why then.
+    ``auto`` is the first CUDA device, or the CPU if there is none or CUDA cannot be used, which is logged.
 
     Raises:
         OptionError: when the device does not exist here, or cannot be used.
@@ -61,7 +61,7 @@ def _usual_device() -> torch.device:
 
 
 def auto_trouble() -> str | None:
-    """Why ``auto`` is the CPU on a machine that has a CUDA card; None where it is the card, or there is none."""
+    """Why ``auto`` is the CPU on a machine with a CUDA device; None if it is the device, or there is none."""
     trouble = cuda_trouble()
     return _card_trouble(torch.device("cuda")) if trouble is None and cuda_devices() else trouble
 
@@ -72,14 +72,14 @@ def _say_once(trouble: str) -> None:
 
 
 def cuda_devices() -> int:
-    """How many CUDA cards can be used."""
+    """Number of usable CUDA devices."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what PyTorch warns of, ``cuda_trouble`` says
+        warnings.simplefilter("ignore")  # ``cuda_trouble`` reports the reason
         return torch.cuda.device_count() if torch.cuda.is_available() else 0
 
 
 def cuda_trouble() -> str | None:
-    """Why the CUDA cards of this machine cannot be used; None where they can, or where there are none."""
+    """Why the CUDA devices of this machine cannot be used; None if they can, or if there are none."""
     if cuda_devices():
         return None
     if not torch.backends.cuda.is_built():
@@ -92,7 +92,7 @@ def cuda_trouble() -> str | None:
 
 
 def _card_trouble(device: torch.device) -> str | None:
-    """Why a card that there is cannot compute; None where it can. A full one can."""
+    """Why an existing device cannot compute; None if it can. A device that is out of memory can."""
     index = device.index or 0
     if index in _sound:
         return None
@@ -113,7 +113,7 @@ def _unusable(what: str, problem: Exception) -> str:
 
 
 def card_name(device: torch.device) -> str | None:
-    """What a card is called, such as ``NVIDIA H200``; None for a CPU, or where it cannot be told."""
+    """Name of a CUDA device, such as ``NVIDIA H200``; None for a CPU, or if it is not available."""
     if device.type != "cuda":
         return None
     try:
@@ -123,7 +123,7 @@ def card_name(device: torch.device) -> str | None:
 
 
 def cuda_has_bf16(device: torch.device) -> bool:
-    """Whether a card multiplies bfloat16 matrices in hardware; taken for granted of one that is not here."""
+    """Whether a device multiplies bfloat16 matrices in hardware; True without a device to ask."""
     if not cuda_devices():
         return True
     return torch.cuda.get_device_capability(device) >= BF16_CAPABILITY

@@ -1,4 +1,4 @@
-"""From a batch's probabilities to what is known of its frames: masks, ellipses, sizes, quality."""
+"""Measurement of frames from pixel probabilities: masks, ellipses, sizes and quality scores."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from fetaliqa.measure.field_of_view import field_of_view
 from fetaliqa.measure.square_grid import SquareGrid
 from fetaliqa.sweep import Sweep
 
-MOST_WAITING = 128  # frames that threads have still to measure: their maps are held meanwhile, 0.6 MB each
+MOST_WAITING = 128  # limit of frames queued for measurement: their maps take 0.6 MB each
 
-Found = tuple[dict[str, Any], "np.ndarray | None"]  # of a frame: its fields; its native mask when it is positive
+Measured = tuple[dict[str, Any], "np.ndarray | None"]  # fields of a frame; its native mask when it is positive
 
 
 @dataclass(frozen=True)
 class FrameOutline:
-    """What one frame is measured from.
+    """Model output of one frame on both grids.
 
     Attributes:
         on_grid: float [224, 224], probabilities.
-        native: uint8 [H, W], 1 above the threshold, of a positive frame; else None.
+        native: uint8 [H, W], 1 above the threshold; None for a negative frame.
     """
 
     on_grid: np.ndarray
@@ -39,7 +39,7 @@ class FrameOutline:
 
 
 class FrameAssessor:
-    """Turns a frame's probabilities into its part of the assessment."""
+    """Computes a frame's record of the assessment from its probabilities."""
 
     def __init__(self, sweep: Sweep, predictor: Predictor, threshold: float, frame_threshold: float) -> None:
         self.sweep = sweep
@@ -55,37 +55,37 @@ class FrameAssessor:
             self.grid_pixel_mm = float(np.sqrt(sweep.spacing[0] * sweep.spacing[1])) * self.grid.pixel_scale
 
     def on_both_grids(self, probabilities: torch.Tensor) -> list[FrameOutline]:
-        """What the frames of a batch are measured from, in memory.
+        """Copy the outputs of a batch to host memory, on both grids.
 
         Args:
-            probabilities: [N, 224, 224], on the device that takes them back to the native grid.
+            probabilities: [N, 224, 224], on the device that resamples them to the native grid.
         """
         on_grid = on_host(probabilities).numpy()
         positive = [float((one > self.frame_threshold).mean()) > self.min_fraction for one in on_grid]
-        chosen = np.flatnonzero(positive)
+        numbers = np.flatnonzero(positive)
         native: dict[int, np.ndarray] = {}
-        if len(chosen):
-            found = self.grid.foreground_on_native(probabilities[torch.from_numpy(chosen)], self.threshold)
-            native = dict(zip(chosen.tolist(), on_host(found).numpy()))
+        if len(numbers):
+            masks = self.grid.foreground_on_native(probabilities[torch.from_numpy(numbers)], self.threshold)
+            native = dict(zip(numbers.tolist(), on_host(masks).numpy()))
         return [FrameOutline(one, native.get(position)) for position, one in enumerate(on_grid)]
 
     def measured(
         self, outline: FrameOutline, cls: float | None, signals: tuple[float, float] | None = None
-    ) -> Found:
-        """Frame fields and the native mask (None on a negative frame) of one frame; no tensors, for any thread.
+    ) -> Measured:
+        """Fields and native mask (None on a negative frame) of one frame; runs in any thread, without tensors.
 
         Args:
-            outline: what it is measured from.
+            outline: model output of the frame.
             cls: probability of a classification model, when one was run.
-            signals: expected Dice and distance to the training data (NaN when not known), of a model that gives
-                them.
+            signals: expected Dice and distance to the training data (NaN when unknown); None if the model has
+                none.
         """
         on_grid, native = outline.on_grid, outline.native
         fraction = float((on_grid > self.threshold).mean())
         mask, fit = None, None
-        expected_dice, distance = _told(signals, native is not None)
+        expected_dice, distance = _rounded(signals, native is not None)
         if native is not None:
-            native[self.field_of_view == 0] = 0  # nothing is outlined where nothing is seen
+            native[self.field_of_view == 0] = 0  # no outline outside of the field of view
             mask = main_component(native)
             fit = None if mask is None else fit_outline(mask, self.sweep.spacing, self.field_of_view)
         quality = quality_score(
@@ -133,8 +133,8 @@ class FrameAssessor:
         }
 
 
-def _told(signals: tuple[float, float] | None, positive: bool) -> tuple[float | None, float | None]:
-    """Expected Dice and distance as they are told, to four decimals: of no outline there is no Dice."""
+def _rounded(signals: tuple[float, float] | None, positive: bool) -> tuple[float | None, float | None]:
+    """Expected Dice and distance, rounded for the record; a frame without an outline has no Dice."""
     if signals is None:
         return None, None
     expected_dice, distance = signals
@@ -145,21 +145,21 @@ def _told(signals: tuple[float, float] | None, positive: bool) -> tuple[float | 
 
 
 class Findings:
-    """What is found of the frames of a case, measured by threads or at once; a context, in which threads run.
+    """Results of the frames of a case, measured in threads or immediately. Use it as a context manager.
 
     Args:
         shape: (T, H, W) of the case.
         threads: see ``Predictor.threads``.
 
     Attributes:
-        masks: uint8 [T, H, W]; whole once :meth:`fields` was asked for.
+        masks: uint8 [T, H, W]; complete after :meth:`fields` was called.
     """
 
     def __init__(self, shape: tuple[int, ...], threads: int) -> None:
         self.masks = np.zeros(shape, np.uint8)
         self._fields: dict[int, dict[str, Any]] = {}
         self._pool = ThreadPoolExecutor(threads) if threads else None
-        self._waiting: deque[tuple[int, Future[Found]]] = deque()
+        self._waiting: deque[tuple[int, Future[Measured]]] = deque()
 
     def __enter__(self) -> Findings:
         return self
@@ -168,8 +168,8 @@ class Findings:
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
 
-    def add(self, frame: int, measure: Callable[[], Found]) -> None:
-        """Have a frame measured."""
+    def add(self, frame: int, measure: Callable[[], Measured]) -> None:
+        """Measure a frame, in a thread if there are any."""
         if self._pool is None:
             self._keep(frame, measure())
             return
@@ -177,16 +177,16 @@ class Findings:
         self._settle(MOST_WAITING)
 
     def meanwhile(self, work: Callable[[], object]) -> None:
-        """Have something made beside the frames that is asked for at the end; without threads it is made then."""
+        """Run other work in a thread beside the frames; ignored without threads."""
         if self._pool is not None:
             self._pool.submit(work)
 
     def put(self, frame: int, fields: dict[str, Any]) -> None:
-        """Fields of a frame of which nothing is to be measured."""
+        """Set the fields of a frame that needs no measurement."""
         self._fields[frame] = fields
 
     def fields(self) -> dict[int, dict[str, Any]]:
-        """Fields by frame number, when all frames that were added are measured."""
+        """Fields by frame number, after waiting for all added frames."""
         self._settle(0)
         return self._fields
 
@@ -195,7 +195,7 @@ class Findings:
             frame, measured = self._waiting.popleft()
             self._keep(frame, measured.result())
 
-    def _keep(self, frame: int, found: Found) -> None:
-        self._fields[frame], mask = found
+    def _keep(self, frame: int, measured: Measured) -> None:
+        self._fields[frame], mask = measured
         if mask is not None:
             self.masks[frame] = mask

@@ -1,7 +1,8 @@
-"""What decides whether a frame is worth labelling, taken from the answers that its assessment is made of.
+"""Frame profiles: inputs of active learning, computed from the model outputs of an assessment.
 
-Three figures per frame, small enough to keep for every frame of every case: how present the anatomy is, how
-unsure the model is of the outline, and what the frame looks like to the encoder.
+Three values per frame, small enough to store for every frame of every case: presence of the anatomy, uncertainty
+    of
+the outline, and an embedding of the frame's appearance.
 """
 
 from __future__ import annotations
@@ -15,21 +16,21 @@ import torch
 import torch.nn.functional as functional
 
 BAND_PIXELS = 3  # on each side of the outline, on the square grid
-MASK_PROBABILITY = 0.5  # where binary entropy is largest; a bundle's own threshold may lie where it is sure
+MASK_PROBABILITY = 0.5  # where binary entropy is largest, independent of a bundle's threshold
 EMBEDDING_SIZE = 64
-CLIP = 3.0  # standard deviations; a vision transformer has a few channels that would outweigh all others
+CLIP = 3.0  # standard deviations; a few channels of a vision transformer would outweigh all others
 PREFIX = "profile_"  # of the arrays' names in a cache entry
 
 
 @dataclass(frozen=True, eq=False)
 class FrameProfile:
-    """Figures of the assessed frames of a case.
+    """Profiles of the assessed frames of a case.
 
     Attributes:
-        frames: int32 [N], their numbers.
+        frames: int32 [N], frame numbers.
         presence: float32 [N], mean probability of the most probable pixels, as many as a positive frame needs.
         uncertainty: float32 [N], 0 to 1 bit, see :func:`outline_uncertainty`.
-        embedding: float16 [N, D], see :func:`embed`; near vectors are frames that look alike.
+        embedding: float16 [N, D], see :func:`embed`; similar frames have close vectors.
     """
 
     frames: np.ndarray
@@ -38,12 +39,12 @@ class FrameProfile:
     embedding: np.ndarray
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """The arrays by the names they have in a file."""
+        """The arrays by their names in a file."""
         return {f"{PREFIX}{name}": value for name, value in vars(self).items()}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> FrameProfile | None:
-        """The inverse of :meth:`arrays`; None where they are not, or do not fit each other."""
+        """The inverse of :meth:`arrays`; None if arrays are missing or their shapes do not match."""
         try:
             profile = cls(*(arrays[f"{PREFIX}{name}"] for name in cls.__dataclass_fields__))
         except KeyError:
@@ -56,7 +57,7 @@ class FrameProfile:
 
 
 class ProfileMaker:
-    """Gathers a profile batch by batch.
+    """Builds a profile batch by batch.
 
     Args:
         min_pixels: foreground pixels that make a frame positive.
@@ -69,12 +70,14 @@ class ProfileMaker:
     def add(self, frames: np.ndarray, probabilities: torch.Tensor, appearance: torch.Tensor) -> None:
         """Add frames: numbers int [n], probabilities [n, S, S], appearance [n, C]."""
         likeliest = likeliest_pixels(probabilities, self._min_pixels)
-        found = (likeliest.mean(dim=1), _uncertainty(probabilities, likeliest))
-        figures = [value.float().cpu().numpy().astype(np.float32) for value in found]
+        figures = [
+            values.float().cpu().numpy().astype(np.float32)
+            for values in (likeliest.mean(dim=1), outline_uncertainty(probabilities, likeliest))
+        ]
         self._parts.append((frames.astype(np.int32), *figures, embed(appearance).cpu().numpy().astype(np.float16)))
 
     def profile(self) -> FrameProfile | None:
-        """The profile of all frames added, in the order of their numbers; None without any."""
+        """The profile of all added frames, ordered by number; None without any."""
         if not self._parts:
             return None
         columns = [np.concatenate(column) for column in zip(*self._parts)]
@@ -87,42 +90,33 @@ def likeliest_pixels(probabilities: torch.Tensor, min_pixels: int) -> torch.Tens
     return probabilities.flatten(1).topk(min_pixels, dim=1).values
 
 
-def presence(probabilities: torch.Tensor, min_pixels: int) -> torch.Tensor:
-    """float [n]: mean of the ``min_pixels`` highest pixel probabilities of [n, S, S]."""
-    return likeliest_pixels(probabilities, min_pixels).mean(dim=1)
+def outline_uncertainty(probabilities: torch.Tensor, likeliest: torch.Tensor) -> torch.Tensor:
+    """Mean binary entropy, in bits, over the boundary band of the predicted mask.
 
-
-def outline_uncertainty(probabilities: torch.Tensor, min_pixels: int) -> torch.Tensor:
-    """Mean symmetric binary entropy, in bits, over the boundary band of the predicted mask.
-
-    Averaged over the whole picture, the entropy of a small outline would drown in background, and a large outline
-    would look unsure for its length alone. A frame without a mask has no boundary: there the ``min_pixels`` most
-    probable pixels count, the ones that would have made one.
+    Averaged over the whole image, the entropy of a small outline would be hidden by the background, and a large
+    outline would look uncertain for its length alone. A frame without a mask has no boundary; its entropy is
+    averaged over its most probable pixels instead.
 
     Args:
         probabilities: float [n, S, S].
-        min_pixels: foreground pixels that make a frame positive.
+        likeliest: float [n, P], see :func:`likeliest_pixels`; P foreground pixels make a frame positive.
 
     Returns:
         float [n], 0 to 1.
     """
-    return _uncertainty(probabilities, likeliest_pixels(probabilities, min_pixels))
-
-
-def _uncertainty(probabilities: torch.Tensor, likeliest: torch.Tensor) -> torch.Tensor:
-    told = binary_entropy(likeliest).mean(dim=1)
+    uncertainty = binary_entropy(likeliest).mean(dim=1)
     masks = probabilities > MASK_PROBABILITY
     with_mask = torch.nonzero(masks.flatten(1).sum(dim=1) >= likeliest.shape[1])[:, 0]
-    if len(with_mask):  # of most frames of a sweep there is no boundary to go along
+    if len(with_mask):  # most frames of a sweep have no boundary
         mask = masks[with_mask].float()
         band = _widened(mask) - (1 - _widened(1 - mask))
         entropy = binary_entropy(probabilities[with_mask])
-        told[with_mask] = (entropy * band).sum(dim=(1, 2)) / band.sum(dim=(1, 2)).clamp(min=1)
-    return told
+        uncertainty[with_mask] = (entropy * band).sum(dim=(1, 2)) / band.sum(dim=(1, 2)).clamp(min=1)
+    return uncertainty
 
 
 def _widened(masks: torch.Tensor) -> torch.Tensor:
-    """Masks [n, S, S], wider by ``BAND_PIXELS`` on each side: rows, then columns, as a square is separable."""
+    """Dilate masks [n, S, S] by ``BAND_PIXELS`` on each side: rows, then columns (a square is separable)."""
     side = 2 * BAND_PIXELS + 1
     rows = functional.max_pool2d(masks[:, None], (side, 1), 1, (BAND_PIXELS, 0))
     return functional.max_pool2d(rows, (1, side), 1, (0, BAND_PIXELS))[:, 0]
@@ -135,10 +129,10 @@ def binary_entropy(probabilities: torch.Tensor) -> torch.Tensor:
 
 
 def embed(appearance: torch.Tensor) -> torch.Tensor:
-    """float [n, 64] of pooled encoder features [n, C]: levelled, clipped, projected at random when C is larger.
+    """Embed pooled encoder features [n, C]: normalized, clipped, and randomly projected to float [n, 64].
 
-    A fixed random projection keeps distances (Johnson and Lindenstrauss) and, unlike principal components, needs
-    no data to be fitted to.
+    A fixed random projection approximately preserves distances (Johnson and Lindenstrauss) and, unlike principal
+    components, needs no data to fit.
     """
     channels = appearance.shape[1]
     levelled = functional.layer_norm(appearance.float(), (channels,)).clamp(-CLIP, CLIP)
@@ -147,7 +141,7 @@ def embed(appearance: torch.Tensor) -> torch.Tensor:
 
 @lru_cache(maxsize=8)
 def _projection(channels: int) -> np.ndarray:
-    """float32 [C, 64]: the identity, padded or not, up to 64 channels, else random with rows of unit length."""
+    """float32 [C, 64]: a (padded) identity up to 64 channels, else random with rows of unit length."""
     if channels <= EMBEDDING_SIZE:
         return np.eye(channels, EMBEDDING_SIZE, dtype=np.float32)
     drawn = np.random.default_rng(channels).standard_normal((channels, EMBEDDING_SIZE))

@@ -1,7 +1,9 @@
-"""Which frames of a case the large model looks at when all that show the anatomy are asked for.
+"""Screening of a sweep: selects the frames that the large model assesses, to find all that show the anatomy.
 
-Every frame that the student does not call hopeless, then those beside what turned out to show the anatomy, since
-it shows on frames in a row: a run is followed to where the large model sees nothing on both of its sides.
+All frames with a predicted quality above a floor are selected, then the neighbours of every frame that shows the
+anatomy, since the anatomy is in view on consecutive frames: a run is extended until the large model finds no
+    anatomy
+on both sides.
 """
 
 from __future__ import annotations
@@ -13,19 +15,19 @@ import numpy as np
 
 from fetaliqa.measure.frame_ranking import REACH
 
-# Frames on either side of one that shows the anatomy are looked at, whatever the student thinks of them: all that
-# count when it is ranked, so that it is ranked as in a whole assessment.
+# Neighbours of a positive frame are always assessed: all that count in its ranking, so that it is ranked as in an
+# assessment of all frames.
 BESIDE = REACH
 
 
 @dataclass(frozen=True, eq=False)
 class Screen:
-    """The choice in one sweep.
+    """The selection in one sweep.
 
     Attributes:
-        frames: int [N], numbers of the frames that may be looked at, ascending.
-        guessed: float [N], the student's guesses of their quality.
-        floor: a frame guessed to be at most this good is hopeless; one of a sweep is looked at nevertheless.
+        frames: int [N], numbers of the candidate frames, ascending.
+        guessed: float [N], their quality predicted by the screening model.
+        floor: predicted quality up to which frames are skipped; at least one frame per sweep is assessed.
     """
 
     frames: np.ndarray
@@ -33,30 +35,30 @@ class Screen:
     floor: float
 
     def wanted(self, positive: Mapping[int, bool]) -> list[int]:
-        """Frame numbers to look at next; none at the end.
+        """Frame numbers to assess next; empty at the end.
 
         Args:
-            positive: whether a frame that was looked at shows the anatomy, by number.
+            positive: whether an assessed frame shows the anatomy, by number.
         """
-        seen = np.array([int(frame) in positive for frame in self.frames], bool)
-        hopeful = self.guessed > self.floor
-        if not hopeful.any():
-            hopeful[self.guessed.argmax()] = True
-        shown = np.array([positive.get(int(frame), False) for frame in self.frames], bool)
-        beside = (np.abs(self.frames[:, None] - self.frames[shown]) <= BESIDE).any(axis=1)
-        return [int(frame) for frame in self.frames[(hopeful | beside) & ~seen]]
+        assessed = np.array([int(frame) in positive for frame in self.frames], bool)
+        selected = self.guessed > self.floor
+        if not selected.any():
+            selected[self.guessed.argmax()] = True
+        with_anatomy = np.array([positive.get(int(frame), False) for frame in self.frames], bool)
+        beside = (np.abs(self.frames[:, None] - self.frames[with_anatomy]) <= BESIDE).any(axis=1)
+        return [int(frame) for frame in self.frames[(selected | beside) & ~assessed]]
 
-    def rest(self, seen: Mapping[int, object]) -> dict[int, float]:
-        """The guesses of the frames that were not looked at, by number; at most ``floor``."""
+    def rest(self, assessed: Mapping[int, object]) -> dict[int, float]:
+        """The predicted quality of the frames that were not assessed, by number; at most ``floor``."""
         values = zip(self.frames.tolist(), self.guessed.tolist())
-        return {frame: round(value, 5) for frame, value in values if frame not in seen}
+        return {frame: round(value, 5) for frame, value in values if frame not in assessed}
 
 
 def wanted_in_case(screens: Sequence[Screen], positive: Mapping[int, bool]) -> list[int]:
-    """Frame numbers to look at next in all sweeps of a case, ascending; none at the end.
+    """Frame numbers to assess next in all sweeps of a case, ascending; empty at the end.
 
-    A student that was made on other sweeps may call every frame of a case hopeless. So of a case in which nothing
-    was found with its help every frame is looked at.
+    A screening model trained on other sweeps may reject every frame of a case. If no selected frame is positive,
+    all frames are assessed.
     """
     wanted = [frame for screen in screens for frame in screen.wanted(positive)]
     if not wanted and not any(positive.values()):

@@ -1,4 +1,4 @@
-"""What a forward pass says of a batch of frames."""
+"""Outputs of a forward pass for a batch of frames."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import torch
 
 
 class Outputs(NamedTuple):
-    """Of N frames.
+    """Outputs for N frames.
 
     Attributes:
-        probabilities: [N, 1, S, S] of pixels, or [N] of frames (classification).
-        appearance: [N, C], mean over the encoder's deepest map; None of a classifier.
+        probabilities: pixel probabilities [N, 1, S, S], or frame probabilities [N] (classification).
+        appearance: [N, C], mean over the encoder's deepest feature map; None for a classifier.
         signals: [N, 2], expected Dice of the outline and distance to the training data; None: the model has none.
     """
 
@@ -22,11 +22,11 @@ class Outputs(NamedTuple):
     signals: torch.Tensor | None = None
 
     def each(self, change: Callable[[torch.Tensor], torch.Tensor]) -> Outputs:
-        """The same with every tensor changed."""
+        """Apply a function to every tensor."""
         return Outputs(change(self.probabilities), *(None if part is None else change(part) for part in self[1:]))
 
 
 def joined(parts: Sequence[Outputs]) -> Outputs:
-    """The outputs of several batches as those of one."""
+    """Concatenate the outputs of several batches."""
     first, *others = zip(*parts)
     return Outputs(torch.cat(first), *(None if part[0] is None else torch.cat(part) for part in others))

@@ -1,8 +1,8 @@
-"""Convolutions of the compact model laid out beforehand as the CPU computes them, with the activation after them.
+"""Prepacked oneDNN convolutions of the compact model on CPUs, fused with the activation that follows.
 
-PyTorch's own convolutions lay out their weights anew in each pass and leave the activation to a pass over memory
-of its own; with one thread most of them are not even oneDNN's, which are faster (docs/performance.md). Here
-oneDNN's are taken, on weights that were laid out once.
+PyTorch's convolutions reorder their weights in each pass and apply the activation in a separate pass over memory;
+with one thread most of them do not use oneDNN, which is faster (docs/performance.md). Here oneDNN is called
+directly, on weights that are reordered once.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ OPERATORS = ("_reorder_convolution_weight", "_convolution_pointwise")
 
 
 class PackedConv(nn.Module):
-    """As a convolution and the activation after it, for inference on a CPU in float32.
+    """A convolution fused with the activation after it, for inference on a CPU in float32.
 
     Args:
         conv: the convolution.
-        shape: of the maps that it sees, [N, C, H, W]; with another N it is as right and slower.
-        activation: what follows it, one of ``ACTIVATIONS``; None: nothing.
+        shape: shape of its input, [N, C, H, W]; another N gives the same result, but slower.
+        activation: the activation that follows, one of ``ACTIVATIONS``; None for none.
     """
 
     def __init__(self, conv: nn.Conv2d, shape: tuple[int, ...], activation: nn.Module | None) -> None:
-        # imported here: timm takes seconds, and whoever has such a model has it already
+        # imported here: timm takes seconds to import, and is loaded already with such a model
         from timm.layers.conv2d_same import Conv2dSame
         from timm.layers.padding import pad_same_arg
 
@@ -40,14 +40,14 @@ class PackedConv(nn.Module):
         assert not isinstance(conv.padding, str)
         weight, (rows, columns) = conv.weight.detach(), conv.padding
         if isinstance(conv, Conv2dSame):
-            # more padding below and on the right than above and on the left; a kernel that begins with zeros has
-            # as much on both sides, and oneDNN pads without a copy of the map
+            # the padding is larger below and on the right; zeros before the kernel make it symmetric, so that
+            # oneDNN pads without copying the map
             left, columns, top, rows = pad_same_arg(
                 list(shape[2:]), list(conv.kernel_size), list(conv.stride), list(conv.dilation)
             )
             weight = functional.pad(weight, (columns - left, 0, rows - top, 0))
         self._where: tuple[Any, ...] = ([rows, columns], list(conv.stride), list(conv.dilation), conv.groups)
-        # no buffers: what oneDNN has laid out can be neither moved nor converted nor saved
+        # no buffers: reordered weights can be neither moved nor converted nor saved
         self._weight = torch.ops.mkldnn._reorder_convolution_weight(
             weight.contiguous(memory_format=torch.channels_last), *self._where, list(shape)
         )
@@ -63,7 +63,7 @@ class PackedConv(nn.Module):
 
 
 class Summed(nn.Module):
-    """Adds maps up one by one, where ``MergeBlock`` copies them into one tensor first."""
+    """Sums maps one by one; ``MergeBlock`` copies them into one tensor first."""
 
     def forward(self, maps: list[torch.Tensor]) -> torch.Tensor:
         total = maps[0] + maps[1]
@@ -74,25 +74,25 @@ class Summed(nn.Module):
 
 @torch.no_grad()
 def pack_convolutions(model: CompactSeg, batch: int) -> bool:
-    """Lay out the weights of a compact model on a CPU, in place; returns whether it was done.
+    """Prepack the convolutions of a compact model on a CPU, in place; returns whether it was done.
 
-    The model answers as before, up to rounding; it can be neither trained nor saved nor moved afterwards.
+    Outputs are the same up to rounding. The model can be neither trained nor saved nor moved afterwards.
 
     Args:
-        model: on a CPU, in eval mode, in float32, with its batch norms folded.
-        batch: frames that it is mostly given.
+        model: model on a CPU, in eval mode, in float32, with folded batch norms.
+        batch: usual batch size.
     """
     if not torch.backends.mkldnn.is_available() or not all(hasattr(torch.ops.mkldnn, name) for name in OPERATORS):
         return False
     shapes: dict[nn.Module, tuple[int, ...]] = {}
-    watched = [
+    hooks = [
         part.register_forward_pre_hook(lambda conv, inputs: shapes.__setitem__(conv, tuple(inputs[0].shape)))
         for part in model.modules()
         if isinstance(part, nn.Conv2d)
     ]
     side = model.architecture.vision.image_size
     model.outputs(torch.zeros(batch, 3, side, side))
-    for one in watched:
+    for one in hooks:
         one.remove()
     _pack_in(model, shapes)
     if model.decoder.pyramid.merge.policy == "add":

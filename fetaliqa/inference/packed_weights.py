@@ -1,9 +1,8 @@
-"""Weights of an encoder laid out beforehand as the CPU's matrix products want them.
+"""Prepacked oneDNN linear layers of a transformer encoder on CPUs.
 
-PyTorch's linear layers lay out their weights anew in each pass (bfloat16), or take MKL's products (float32), which
-on AMD with AVX-512 are about half as fast as oneDNN's, and with AVX2 faster (docs/performance.md). Here oneDNN's
-are taken for both, where they are the faster ones, on weights that were laid out once; where GELU follows, it is
-made in the same pass.
+PyTorch's linear layers reorder their weights in each pass (bfloat16) or use MKL (float32), which on AMD CPUs is
+about half as fast as oneDNN with AVX-512, and faster with AVX2 (docs/performance.md). Here oneDNN is used for both
+types where it is faster, on weights that are reordered once, with a fused GELU.
 """
 
 from __future__ import annotations
@@ -18,11 +17,11 @@ from fetaliqa.model.encoder_model import EncoderModel
 
 
 class PackedLinear(nn.Module):
-    """As a linear layer, and GELU after it where that is asked for; [..., inputs] to [..., outputs]."""
+    """A linear layer with an optional GELU; [..., inputs] to [..., outputs]."""
 
     def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None, *, gelu: bool = False) -> None:
         super().__init__()
-        # no buffers: what oneDNN has laid out can be neither moved nor converted nor saved
+        # no buffers: reordered weights can be neither moved nor converted nor saved
         self._weight = torch.ops.mkldnn._reorder_linear_weight(weight.detach().contiguous(), None)
         self._bias = None if bias is None else bias.detach().clone()
         self._after = "gelu" if gelu else "none"
@@ -32,12 +31,12 @@ class PackedLinear(nn.Module):
 
 
 class ProjectedAttention(nn.Module):
-    """As open_clip's self-attention without its options, which FetalCLIP does not use, by other linear layers.
+    """open_clip's self-attention with other linear layers, without the options that FetalCLIP does not use.
 
     Args:
-        heads: of the attention.
-        into: makes queries, keys and values of tokens, [..., width] to [..., 3 * width].
-        out: [..., width] to [..., width].
+        heads: number of attention heads.
+        into: projection to queries, keys and values, [..., width] to [..., 3 * width].
+        out: output projection, [..., width] to [..., width].
     """
 
     def __init__(self, heads: int, into: nn.Module, out: nn.Module) -> None:
@@ -47,7 +46,7 @@ class ProjectedAttention(nn.Module):
     def forward(self, tokens: torch.Tensor, attn_mask: torch.Tensor | None = None) -> torch.Tensor:
         """[N, tokens, width], as open_clip's blocks call it."""
         if attn_mask is not None:
-            raise ValueError("attention is to all tokens here")
+            raise ValueError("attention masks are not supported")
         count, length, width = tokens.shape
         parts = self._into(tokens).reshape(count, length, 3, self._heads, width // self._heads)
         query, key, value = parts.permute(2, 0, 3, 1, 4)
@@ -61,7 +60,7 @@ def cpu_has_avx512() -> bool:
 
 
 def can_pack(precision: str) -> bool:
-    """Whether this PyTorch and this CPU have such products, and they are the faster ones.
+    """Whether this PyTorch and this CPU have these operators, and they are faster.
 
     Args:
         precision: ``fp32`` or ``bf16``.
@@ -75,21 +74,22 @@ def can_pack(precision: str) -> bool:
 
 @torch.no_grad()
 def pack_encoder(model: EncoderModel, precision: str) -> bool:
-    """Lay out the weights of a large encoder on a CPU, in place; returns whether it was done.
+    """Prepack the linear layers of a large encoder on a CPU, in place; returns whether it was done.
 
-    A small encoder (``precision.LEAST_PARAMETERS``) gains little. The model answers as before, up to rounding; it
-    can be neither trained nor saved nor moved afterwards, and its own weights are given up.
+    A small encoder (``precision.LEAST_PARAMETERS``) gains little. Outputs are the same up to rounding. The model
+    can be neither trained nor saved nor moved afterwards; its original weights are freed.
 
     Args:
-        model: on a CPU, in eval mode with merged adapters, in its precision.
+        model: model on a CPU, in eval mode with merged adapters, in its precision.
         precision: ``fp32`` or ``bf16``.
     """
     if encoder_parameters(model.architecture.vision) < LEAST_PARAMETERS or not can_pack(precision):
         return False
     for block in model.visual.transformer.resblocks:  # type: ignore[union-attr]
-        own = block.attn
-        into = PackedLinear(own.in_proj_weight, own.in_proj_bias)
-        block.attn = ProjectedAttention(own.num_heads, into, PackedLinear(own.out_proj.weight, own.out_proj.bias))
+        attention = block.attn
+        into = PackedLinear(attention.in_proj_weight, attention.in_proj_bias)
+        out = PackedLinear(attention.out_proj.weight, attention.out_proj.bias)
+        block.attn = ProjectedAttention(attention.num_heads, into, out)
         block.mlp.c_fc = PackedLinear(block.mlp.c_fc.weight, block.mlp.c_fc.bias, gelu=True)
         block.mlp.gelu = nn.Identity()
         block.mlp.c_proj = PackedLinear(block.mlp.c_proj.weight, block.mlp.c_proj.bias)

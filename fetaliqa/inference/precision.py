@@ -1,11 +1,13 @@
-"""In which numbers the encoder computes: what the device is quick at, with the same answers.
+"""Numerical precision of the encoder: float32, or bfloat16 on devices where it is faster.
 
-On a CPU with bfloat16 instructions (AMX, AVX-512 BF16) and on a CUDA card that has them (Ampere and later) a large
-encoder in bfloat16 is several times as fast as in float32 (docs/performance.md). What the blocks add up (the
-residual stream) and its norms stay in float32: matrix products take the time, and the sum of dozens of blocks is
-where rounding hurts. So does the decoder, whose answers in bfloat16 were outside of the bounds. Weights are
-converted once. Autocast is never used: on CUDA it converts them in each pass and adds up in bfloat16, and on one
-AMX machine it ran ViT-L at 0.12 frames/s where float32 has 2.0.
+On a CPU with bfloat16 instructions (AMX, AVX-512 BF16) and on a CUDA device with them (Ampere and later) a large
+encoder in bfloat16 is several times as fast as in float32 (docs/performance.md). The residual stream and its norms
+stay in float32: matrix products take most of the time, and rounding accumulates in the sum of dozens of blocks.
+    The
+decoder stays in float32 too: its results in bfloat16 exceeded the accepted error. Weights are converted once.
+Autocast is not used: on CUDA it converts weights in each pass and accumulates in bfloat16, and on one AMX machine
+    it
+ran ViT-L at 0.12 frames/s, float32 at 2.0.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from fetaliqa.model.architecture import BackboneConfig, EncoderConfig
 from fetaliqa.model.encoder_kinds import encoder_parameters
 from fetaliqa.model.encoder_model import EncoderModel
 
-LEAST_PARAMETERS = 20_000_000  # of an encoder; a small one gains little, and its answers would move for nothing
+LEAST_PARAMETERS = 20_000_000  # of an encoder; smaller ones gain little
 
 
 def cpu_has_bf16() -> bool:
@@ -30,21 +32,21 @@ def cpu_has_bf16() -> bool:
 
 
 def chosen_precision(name: str, device: torch.device, vision: EncoderConfig) -> str:
-    """``fp32`` or ``bf16`` for a wish.
+    """Resolve a precision option to ``fp32`` or ``bf16``.
 
     Args:
-        name: ``auto``, ``fp32`` or ``bf16``; ``auto`` takes bfloat16 for a large encoder where the device has it.
-        device: where it is computed.
+        name: ``auto``, ``fp32`` or ``bf16``; ``auto`` uses bfloat16 for a large encoder if the device supports it.
+        device: device of the computation.
         vision: the encoder; a convolutional one computes in float32 only.
 
     Raises:
-        OptionError: for another name, or bfloat16 where it is not possible.
+        OptionError: for another name, or when bfloat16 is not possible.
     """
     if name not in PRECISIONS:
         raise OptionError(f"precision is {name!r}; it must be one of {', '.join(PRECISIONS)}")
     if isinstance(vision, BackboneConfig):
         if name == "bf16":
-            raise OptionError(f"precision is bf16, which {vision.backbone} is not computed in; use auto or fp32")
+            raise OptionError(f"precision is bf16, which {vision.backbone} does not support; use auto or fp32")
         return "fp32"
     if name != "auto":
         return name
@@ -54,19 +56,19 @@ def chosen_precision(name: str, device: torch.device, vision: EncoderConfig) -> 
 
 
 def set_precision(model: EncoderModel, name: str, device: torch.device) -> str:
-    """Make a model's encoder compute as wished, in place; returns ``fp32`` or ``bf16``."""
+    """Convert a model's encoder to a precision, in place; returns ``fp32`` or ``bf16``."""
     vision = model.architecture.vision
-    chosen = chosen_precision(name, device, vision)
-    if chosen == "bf16":
+    precision = chosen_precision(name, device, vision)
+    if precision == "bf16":
         for block in model.visual.transformer.resblocks:  # type: ignore[union-attr]
             block.ln_1, block.ln_2 = _ShortNorm(block.ln_1), _ShortNorm(block.ln_2)
             block.attn.to(torch.bfloat16)
             block.mlp.to(torch.bfloat16)
-    return chosen
+    return precision
 
 
 class _ShortNorm(nn.Module):
-    """A layer norm of the float32 stream whose result goes into bfloat16 matrix products."""
+    """A layer norm of the float32 residual stream with a bfloat16 result."""
 
     def __init__(self, norm: nn.Module) -> None:
         super().__init__()

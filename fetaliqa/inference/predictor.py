@@ -1,4 +1,4 @@
-"""A loaded model on a device: frames in, probabilities out, in batches of bounded memory."""
+"""Predictor: a loaded model on a device, which computes probabilities of frames in batches."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ from fetaliqa.model.compact_model import combined, reference_features
 from fetaliqa.model.decoder import UnetrDecoder
 from fetaliqa.model.fast_decoder import FastDecoder
 
-CPU_BATCH = 16  # frames; more make the encoder's matrix products no faster
+CPU_BATCH = 16  # frames; larger batches do not make the encoder's matrix products faster
 CUDA_BATCH = 64
-CUDA_AHEAD = 2  # batches: while one is measured, one is computed and one is ready to be
-CUDA_THREADS = 8  # at most
+CUDA_AHEAD = 2  # batches: while one is measured, one is computed and one is prepared
+CUDA_THREADS = 8  # largest number of measuring threads
 VIEWS: dict[int, tuple[tuple[int, ...], ...]] = {1: ((),), 2: ((), (-1,)), 4: ((), (-1,), (-2,), (-1, -2))}
 
 
@@ -52,9 +52,9 @@ class ChunkPrediction:
         probabilities: float32 [N, S, S] on the model's square grid (segmentation), else None.
         scores: float32 [N] frame probability (classification), else None.
         appearance: float [N, C], mean over the encoder's deepest map (segmentation), else None.
-        signals: float [N, 2], of a model that gives them: expected Dice of the outline; distance to the training
-            data, 1 and more of which is unlike them.
-        computed: on CUDA, when these are; so that who reads them need not wait for the batches after them.
+        signals: float [N, 2]: expected Dice of the outline, and distance to the training data (out of distribution
+            at 1 and more); None if the model does not provide them.
+        computed: event after the computation on CUDA, so that reading does not wait for later batches.
     """
 
     indices: np.ndarray
@@ -67,14 +67,14 @@ class ChunkPrediction:
 
 @dataclass(frozen=True)
 class _Batch:
-    """Frames on their way into the model.
+    """A batch of frames, prepared for the model.
 
     Attributes:
         indices: frame numbers in the stack, int [N].
-        squares: uint8 [n, S, S] of those that are encoded.
-        places: int [N], whose answer each frame has, in the row of the last answer before (where there is one) and
-            of the encoded frames' answers; None: each has its own.
-        prepared: on CUDA, when these are there.
+        squares: uint8 [n, S, S], the frames to encode.
+        places: int [N], row of each frame's outputs in the last frame's outputs of the previous batch (if any)
+            followed by those of ``squares``; None when every frame is encoded.
+        prepared: event after the preparation on CUDA.
     """
 
     indices: np.ndarray
@@ -87,8 +87,8 @@ class Predictor:
     """A bundle loaded once and ready to predict.
 
     Attributes:
-        ahead: batches that are started before one is handed out; 0 on a CPU, which has nothing to overlap.
-        threads: that measure a batch's frames while the next is computed; 0: whoever asks does it, in between.
+        ahead: batches that are started before a result is yielded; 0 on a CPU, where nothing overlaps.
+        threads: threads that measure frames while the next batch is computed; 0 to measure in the caller's thread.
 
     Args:
         bundle: the model bundle.
@@ -96,8 +96,8 @@ class Predictor:
         batch_size: frames per forward pass; None chooses by device.
         weights: path of foundation-model weights; None uses the user's cache.
         precision: ``auto``, ``fp32`` or ``bf16``, see ``inference.precision``.
-        views: pictures per frame whose answers are averaged: 1, the frame itself; 2, also mirrored left to right;
-            4, also both turned upside down. Twice or four times the time; for models trained on such pictures.
+        views: test-time augmentation by flips, with averaged outputs: 1, none; 2, also flipped left to right; 4,
+            also both flipped upside down. Takes two or four times as long; for models trained with such flips.
 
     Raises:
         OptionError: when the device does not exist here, or ``views`` is another number.
@@ -128,11 +128,11 @@ class Predictor:
     def of_model(
         cls, model: EncoderModel, card: BundleCard, *, precision: str = "auto", batch_size: int | None = None
     ) -> Predictor:
-        """A predictor of a model at hand, in eval mode with merged adapters; which is changed for inference."""
-        made = cls.__new__(cls)
-        made.device, made.fingerprint = next(model.parameters()).device, ""
-        made._use(model, card, batch_size, precision, 1)
-        return made
+        """A predictor of a loaded model in eval mode with merged adapters; the model is modified for inference."""
+        predictor = cls.__new__(cls)
+        predictor.device, predictor.fingerprint = next(model.parameters()).device, ""
+        predictor._use(model, card, batch_size, precision, 1)
+        return predictor
 
     def _use(
         self, model: EncoderModel, card: BundleCard, batch_size: int | None, precision: str, views: int
@@ -148,7 +148,7 @@ class Predictor:
                 pack_convolutions(model, self.batch_size)
         self.is_segmentation = card.task == "segmentation"
         self.image_size = card.architecture.vision.image_size
-        # weak: a predictor that nobody uses gives its memory back at once
+        # weak: an unused predictor is freed at once, without waiting for the garbage collector
         computed, forward = WeakMethod(self._computed), WeakMethod(self._forward)
         self._halving = HalvingForward(lambda squares: cast(Compute, computed())(squares), self.device)
         if self.device.type == "cuda":
@@ -160,7 +160,7 @@ class Predictor:
 
     @torch.inference_mode()
     def _forward(self, squares: torch.Tensor) -> Outputs:
-        """Probabilities, averaged over the views, and the appearance of the frames as they are."""
+        """Probabilities averaged over the views, and the appearance of the original frames."""
         images = normalise(squares)
         first = self._answers(images)
         total = first.probabilities
@@ -181,7 +181,7 @@ class Predictor:
         return Outputs(torch.sigmoid(self.model(images).float()))
 
     def predict(self, frames: np.ndarray, indices: np.ndarray) -> Iterator[ChunkPrediction]:
-        """Predict chosen frames of a stack, one batch at a time; frames that look alike are encoded once.
+        """Predict selected frames of a stack, one batch at a time; duplicate frames are encoded once.
 
         Args:
             frames: uint8 [T, H, W].
@@ -193,7 +193,7 @@ class Predictor:
         Raises:
             DeviceFull: when the device has no memory for a single frame.
         """
-        last: list[Outputs] = []  # of the last frame of the batch before, once there is one
+        last: list[Outputs] = []  # outputs of the last frame of the previous batch, if any
         started: deque[tuple[np.ndarray, Outputs, torch.cuda.Event | None]] = deque()
         for batch in self._batches(frames, indices):
             outputs = self._started(batch, last)
@@ -201,19 +201,19 @@ class Predictor:
             started.append((batch.indices, outputs, mark(self.device)))
             if len(started) > self.ahead:
                 yield self._chunk(*started.popleft())
-        for one in started:
-            yield self._chunk(*one)
+        for batch_outputs in started:
+            yield self._chunk(*batch_outputs)
 
     def _started(self, batch: _Batch, last: list[Outputs]) -> Outputs:
-        """What is computed of a batch, as soon as the device comes to it."""
-        known = list(last)
+        """Start the computation of a batch; on CUDA its outputs are ready later."""
+        available = list(last)
         if len(batch.squares):
             squares = take_over(batch.squares, batch.prepared)
-            known.append(self._halving(squares))
+            available.append(self._halving(squares))
         if batch.places is None:
-            return known[-1]
+            return available[-1]
         places = take_over(batch.places, batch.prepared)
-        return joined(known).each(lambda part: part[places])
+        return joined(available).each(lambda part: part[places])
 
     def _chunk(self, indices: np.ndarray, outputs: Outputs, computed: torch.cuda.Event | None) -> ChunkPrediction:
         probabilities = outputs.probabilities
@@ -225,7 +225,7 @@ class Predictor:
             return ChunkPrediction(indices, None, on_host(probabilities).numpy())
 
     def _batches(self, frames: np.ndarray, indices: np.ndarray) -> Iterator[_Batch]:
-        """The frames on the model's grid, and which of them are to be encoded."""
+        """Resample frames to the model's grid, and select those to encode."""
         grid = SquareGrid(int(frames.shape[1]), int(frames.shape[2]), self.image_size)
         alike, lane = AlikeFrames(), Lane(self.device, "frames in")
         for start in range(0, len(indices), self.batch_size):

@@ -1,9 +1,9 @@
-"""Which frames of a sweep the large model looks at when a student has guessed the quality of all of them.
+"""Search for the best frame of a sweep, given the quality of all frames as predicted by a student.
 
-Those come first that the student likes best. A frame that turns out better than guessed raises the guesses of its
-neighbours, since quality changes gradually along a sweep. (One that turns out worse lowers none: beside a frame
-that the large model just misses, it may find the next.) The search ends when no frame that was not looked at can
-plausibly win: the student guesses it to be hopeless, or the guess and the margin do not reach the best one found.
+Frames are assessed in the order of their predicted quality. A frame that is better than predicted raises the
+predictions of its neighbours, since quality changes gradually along a sweep. A frame that is worse lowers none:
+the large model may miss one frame and find the next. The search ends when no other frame can be the best: its
+prediction is at most the floor, or prediction plus margin do not exceed the best quality so far.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-AT_ONCE = 3  # frames of a sweep in each round: batches are full, and later choices know more
-REACH = 1.5  # frames over which what was found out fades to 1/e
-BUDGET = 0.3  # of a sweep's frames, at most, as without a student
+AT_ONCE = 3  # frames per sweep and round: fills batches, and later rounds use the results of earlier ones
+REACH = 1.5  # frames over which a correction of the predictions decays to 1/e
+BUDGET = 0.3  # largest share of a sweep's frames to assess, as without a screening model
 
 
 @dataclass(frozen=True)
 class ScreenLimits:
-    """How far a student's guesses are trusted, chosen on held-out cases.
+    """Limits of a screening model's predictions, chosen on held-out cases.
 
     Attributes:
-        floor: a frame guessed to be at most this good is hopeless; one of a sweep is looked at nevertheless.
-        margin: most that a frame is taken to be better than guessed.
-        screen_floor: a frame guessed to be at most this good does not show the anatomy (see ``student.screen``);
-            None: nothing is known, or none is good enough.
+        floor: predicted quality up to which frames are skipped; at least one frame per sweep is assessed.
+        margin: largest assumed difference of a frame's quality above its prediction.
+        screen_floor: predicted quality up to which a frame is taken not to show the anatomy (see
+            ``frame_screening``); None if no value is accurate enough, or none was determined.
     """
 
     floor: float
@@ -44,9 +44,9 @@ class ScreenedSearch:
     """The search in one sweep.
 
     Attributes:
-        frames: int [N], numbers of the frames that may be looked at, ascending.
-        guessed: float [N], the student's guesses of their quality.
-        limits: how far these are trusted.
+        frames: int [N], numbers of the candidate frames, ascending.
+        guessed: float [N], their quality predicted by the screening model.
+        limits: limits of these predictions.
     """
 
     frames: np.ndarray
@@ -54,39 +54,41 @@ class ScreenedSearch:
     limits: ScreenLimits
 
     def wanted(self, quality: Mapping[int, float]) -> list[int]:
-        """Frame numbers to look at next; none when no other can plausibly win.
+        """Frame numbers to assess next; empty when no other frame can be the best.
 
         Args:
-            quality: of the frames looked at so far, by number.
+            quality: quality of the frames assessed so far, by number.
         """
-        seen = self._seen(quality)
-        if not seen.any():
+        assessed = self._assessed(quality)
+        if not assessed.any():
             first = np.argsort(-self.guessed, kind="stable")[:AT_ONCE]
-            hopeful = first[self.guessed[first] > self.limits.floor]
-            return sorted(int(self.frames[place]) for place in (hopeful if len(hopeful) else first[:1]))
-        left = int(np.ceil(BUDGET * len(self.frames))) - int(seen.sum())
-        if left <= 0:
+            selected = first[self.guessed[first] > self.limits.floor]
+            return sorted(int(self.frames[place]) for place in (selected if len(selected) else first[:1]))
+        remaining = int(np.ceil(BUDGET * len(self.frames))) - int(assessed.sum())
+        if remaining <= 0:
             return []
-        guesses = self._raised(seen, quality)
-        best = max(quality[int(frame)] for frame in self.frames[seen])
-        places = np.flatnonzero(~seen & (guesses > self.limits.floor) & (guesses + self.limits.margin > best))
-        order = places[np.argsort(-guesses[places], kind="stable")]
-        return sorted(int(self.frames[place]) for place in order[: min(AT_ONCE, left)])
+        predicted = self._raised(assessed, quality)
+        best = max(quality[int(frame)] for frame in self.frames[assessed])
+        places = np.flatnonzero(
+            ~assessed & (predicted > self.limits.floor) & (predicted + self.limits.margin > best)
+        )
+        order = places[np.argsort(-predicted[places], kind="stable")]
+        return sorted(int(self.frames[place]) for place in order[: min(AT_ONCE, remaining)])
 
     def rest(self, quality: Mapping[int, float]) -> dict[int, float]:
-        """Quality of the frames that were not looked at, as far as it is guessed now, by number."""
-        seen = self._seen(quality)
-        guesses = self._raised(seen, quality) if seen.any() else self.guessed
-        return {int(self.frames[place]): round(float(guesses[place]), 5) for place in np.flatnonzero(~seen)}
+        """Current predicted quality of the frames that were not assessed, by number."""
+        assessed = self._assessed(quality)
+        predicted = self._raised(assessed, quality) if assessed.any() else self.guessed
+        return {int(self.frames[place]): round(float(predicted[place]), 5) for place in np.flatnonzero(~assessed)}
 
-    def _seen(self, quality: Mapping[int, float]) -> np.ndarray:
+    def _assessed(self, quality: Mapping[int, float]) -> np.ndarray:
         return np.array([int(frame) in quality for frame in self.frames], bool)
 
-    def _raised(self, seen: np.ndarray, quality: Mapping[int, float]) -> np.ndarray:
-        """The guesses, raised near frames that are better than guessed; float [N], 0 to 1."""
-        known = self.frames[seen]
-        better = np.array([quality[int(frame)] for frame in known]) - self.guessed[seen]
-        away = np.abs(self.frames[:, None] - known)
+    def _raised(self, assessed: np.ndarray, quality: Mapping[int, float]) -> np.ndarray:
+        """The predictions, raised near frames that are better than predicted; float [N], 0 to 1."""
+        numbers = self.frames[assessed]
+        better = np.array([quality[int(frame)] for frame in numbers]) - self.guessed[assessed]
+        away = np.abs(self.frames[:, None] - numbers)
         nearest, places = away.argmin(axis=1), np.arange(len(self.frames))
         raised = np.maximum(better[nearest], 0) * np.exp(-away[places, nearest] / REACH)
         return np.clip(self.guessed + raised, 0, 1)

@@ -1,4 +1,4 @@
-"""Requests for the same thing at the same time: one of them computes it, in this process and in others."""
+"""Deduplication of simultaneous requests: one computes, the others wait, within and across processes."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from fetaliqa.errors import RequestStopped
 
 Value = TypeVar("Value")
 Progress = Callable[[int, int], None]  # (done, in all)
-Stopped = Callable[[], bool]  # whether the one who asked has gone
+Stopped = Callable[[], bool]  # whether the client has disconnected
 
-POLL_SECONDS = 0.25  # between two looks of one who waits at whether its own request was stopped
+POLL_SECONDS = 0.25  # interval at which a waiting request checks whether it was stopped
 
 
 class SharedWork(Generic[Value]):
-    """Work that is done once for all who ask for it at the same time.
+    """Work that is done once for all simultaneous requests.
 
-    The first who asks computes, in its own thread; the others wait. An error reaches all of them. The work is
-    given up only when nobody is left who wants it: a requester that goes leaves the others their answer.
+    The first request computes in its own thread; the others wait. An error is raised in all of them. The work is
+    stopped only when all requests are stopped: one that disconnects does not affect the others.
     """
 
     def __init__(self) -> None:
@@ -37,19 +37,19 @@ class SharedWork(Generic[Value]):
         progress: Progress | None = None,
         stopped: Stopped | None = None,
     ) -> tuple[Value, bool]:
-        """Compute, or wait for who computes it already.
+        """Compute, or wait for a request that computes it already.
 
         Args:
             key: what is computed.
-            compute: does it, and calls its argument with the progress; that raises when the work is given up.
-            progress: called with the progress, by whoever computes; what it raises ends this request only.
-            stopped: asked now and then whether this request was given up; None: it never is.
+            compute: computes, and calls its argument with the progress, which raises when the work is stopped.
+            progress: called with the progress; an exception that it raises ends this request only.
+            stopped: polled for whether this request was stopped; None if it never is.
 
         Returns:
             The value, and whether it was computed here.
 
         Raises:
-            RequestStopped: when this request was given up.
+            RequestStopped: when this request was stopped.
         """
         while True:
             with self._lock:
@@ -71,13 +71,13 @@ class SharedWork(Generic[Value]):
         compute: Callable[[Progress], Value],
         progress: Progress | None,
     ) -> Value:
-        own: list[Exception] = []  # what this request's own callback raised while others waited
+        callback_errors: list[Exception] = []  # raised by this request's callback while others waited
 
         def report(done: int, total: int) -> None:
-            work.say(done, total)
+            work.report(done, total)
             if work.abandoned():
                 raise RequestStopped()
-            if progress is None or own:
+            if progress is None or callback_errors:
                 return
             try:
                 progress(done, total)
@@ -85,24 +85,24 @@ class SharedWork(Generic[Value]):
                 asker.gone = True
                 if work.abandoned():
                     raise
-                own.append(problem)
+                callback_errors.append(problem)
 
         error: BaseException | None = None
         try:
-            found = compute(report)
-            work.found.append(found)
+            value = compute(report)
+            work.values.append(value)
         except BaseException as problem:
             error = problem
             raise
         finally:
             with self._lock:
                 del self._running[key]
-            # what ended this request alone (it was stopped, or interrupted) is no answer to the others
+            # an error that ended this request alone (it was stopped or interrupted) is not shared
             shared = isinstance(error, Exception) and not isinstance(error, RequestStopped) and not asker.gone
             work.end(error if shared else None)
-        if own:
-            raise own[0]
-        return found
+        if callback_errors:
+            raise callback_errors[0]
+        return value
 
 
 class _Asker:
@@ -118,14 +118,14 @@ class _Asker:
 
 
 class _Work(Generic[Value]):
-    """Work under way, and who wants it."""
+    """Work in progress, and the requests for it."""
 
     def __init__(self) -> None:
-        self.found: list[Value] = []  # the value, once there is one
+        self.values: list[Value] = []  # the value, once it is computed
         self._error: BaseException | None = None
         self._ended = threading.Event()
         self._askers: list[_Asker] = []
-        self._said: tuple[int, int] | None = None
+        self._progress: tuple[int, int] | None = None
 
     def join(self, stopped: Stopped | None) -> _Asker:
         asker = _Asker(stopped)
@@ -133,11 +133,11 @@ class _Work(Generic[Value]):
         return asker
 
     def abandoned(self) -> bool:
-        """Whether nobody wants it any more."""
+        """Whether all requests were stopped."""
         return all(asker.has_gone() for asker in list(self._askers))
 
-    def say(self, done: int, total: int) -> None:
-        self._said = done, total
+    def report(self, done: int, total: int) -> None:
+        self._progress = done, total
 
     def end(self, error: BaseException | None) -> None:
         self._error = error
@@ -147,41 +147,41 @@ class _Work(Generic[Value]):
         """The value, or the error that ended the work."""
         if self._error is not None:
             raise self._error
-        return self.found[0]
+        return self.values[0]
 
     def await_end(self, asker: _Asker, progress: Progress | None) -> bool:
         """Wait; False when the work ended without a value or an error that concerns this request."""
-        told = None
+        reported = None
         try:
             while not self._ended.wait(POLL_SECONDS):
                 if asker.has_gone():
                     raise RequestStopped()
-                if progress is not None and self._said != told:
-                    told = self._said
-                    assert told is not None
-                    progress(*told)
+                if progress is not None and self._progress != reported:
+                    reported = self._progress
+                    assert reported is not None
+                    progress(*reported)
         except BaseException:
             asker.gone = True
             raise
-        return bool(self.found) or self._error is not None
+        return bool(self.values) or self._error is not None
 
 
 @contextlib.contextmanager
 def alone(lock_file: Path | None, stopped: Callable[[], object] = lambda: None) -> Iterator[None]:
-    """The block runs while no other process is in one with the same file.
+    """Context that only one process at a time is in, for each lock file.
 
-    Where the file cannot be locked (a folder that is read-only, a file system without locks) it just runs: the
-    worst is that something is computed twice.
+    If the file cannot be locked (read-only folder, file system without locks), the block runs without a lock: at
+    worst something is computed twice.
 
     Args:
-        lock_file: None: the block just runs.
-        stopped: called now and then while waiting; what it raises ends the waiting.
+        lock_file: file to lock; None to run without a lock.
+        stopped: called regularly while waiting; an exception that it raises ends the waiting.
     """
-    with contextlib.ExitStack() as held:
+    with contextlib.ExitStack() as stack:
         while lock_file is not None:
             try:
                 lock_file.parent.mkdir(parents=True, exist_ok=True)
-                held.enter_context(FileLock(lock_file, timeout=POLL_SECONDS, thread_local=False))
+                stack.enter_context(FileLock(lock_file, timeout=POLL_SECONDS, thread_local=False))
                 break
             except Timeout:
                 stopped()

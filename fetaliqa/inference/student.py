@@ -1,4 +1,4 @@
-"""A student: a bundle distilled from a larger model, and how well it screens frames for that model."""
+"""Students: bundles distilled from a larger model, which screen frames for that model."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from fetaliqa.model.tensor_hashes import SHA256_PATTERN, short
 from fetaliqa.sweep import Sweep
 
 logger = logging.getLogger(__name__)
-CHUNK = 64  # frames taken to the model's grid at a time
-TEACHER, SCREENING = "teacher", "screening"  # in a distilled bundle's card, under metrics
+CHUNK = 64  # frames resampled to the model's grid at a time
+TEACHER, SCREENING = "teacher", "screening"  # keys under ``metrics`` in a distilled bundle's card
 
 
 @dataclass(frozen=True)
 class Teacher:
-    """The bundle that another one was distilled from: name and version for people, the fingerprint for certain."""
+    """The bundle that a student was distilled from: its name, version and fingerprint."""
 
     name: str
     version: str
@@ -45,10 +45,10 @@ class Screening:
     """How well a distilled bundle screens frames for its teacher, on held-out cases.
 
     Attributes:
-        limits: how far its guesses are trusted; None: it cannot screen.
-        reason: why not; empty when it can.
-        search: figures of the search for the best frame; see ``distillation.limits.figures``.
-        outlines: figures of screening for all outlines; see ``distillation.screening.screening_figures``.
+        limits: limits of its predictions; None if it cannot screen.
+        reason: why it cannot screen; empty if it can.
+        search: figures of the search for the best frame; see ``lab.distillation.search_limits``.
+        outlines: figures of screening for all outlines; see ``lab.distillation.screening_replay``.
     """
 
     limits: ScreenLimits | None
@@ -58,16 +58,16 @@ class Screening:
 
 
 class Student:
-    """A distilled bundle that guesses the quality its teacher would give to frames.
+    """A distilled bundle that predicts the quality its teacher would assign to frames.
 
     Args:
-        bundle: the distilled one.
-        screening: what its card says of it; it has limits.
+        bundle: the distilled bundle.
+        screening: the screening figures of its card, with limits.
         device: see ``Predictor``.
 
     Attributes:
-        limits: how far its guesses are trusted.
-        fingerprint: of the bundle.
+        limits: limits of its predictions.
+        fingerprint: fingerprint of the bundle.
     """
 
     def __init__(self, bundle: Bundle, screening: Screening, device: str = "auto") -> None:
@@ -78,32 +78,32 @@ class Student:
 
     @classmethod
     def open(cls, folder: str | Path, teacher: Bundle, device: str = "auto") -> Student:
-        """Read the card of a student of a bundle, and check its files.
+        """Open a student of a bundle: read its card, and check its files.
 
         Raises:
-            BundleError: when it is damaged or incomplete, learnt from another model, or cannot screen.
+            BundleError: when it is damaged or incomplete, was distilled from another model, or cannot screen.
         """
         folder = Path(folder).expanduser()
-        own = Bundle.open(folder)
-        source = teacher_of(own.card, folder)
+        bundle = Bundle.open(folder)
+        source = teacher_of(bundle.card, folder)
         if source.fingerprint != teacher.fingerprint:
             raise BundleError(
-                f"{folder}: this student learnt from {source.name} {source.version} "
+                f"{folder}: this student was distilled from {source.name} {source.version} "
                 f"({short(source.fingerprint)}), not from {teacher.card.name} {teacher.card.version} "
                 f"({short(teacher.fingerprint)}); make one for it with `fetaliqa distill --student`"
             )
-        screening = from_json(Screening, own.card.metrics.get(SCREENING), f"{folder}: {SCREENING}", BundleError)
+        screening = from_json(Screening, bundle.card.metrics.get(SCREENING), f"{folder}: {SCREENING}", BundleError)
         if screening.limits is None:
             raise BundleError(f"{folder}: this bundle cannot screen frames: {screening.reason}")
-        own.check_files()
-        return cls(own, screening, device)
+        bundle.check_files()
+        return cls(bundle, screening, device)
 
     @cached_property
     def _predictor(self) -> Predictor:
         return Predictor(self._bundle, self._device)
 
     def guess(self, sweep: Sweep, indices: np.ndarray) -> np.ndarray:
-        """Guessed quality of chosen frames, float [N], 0 to 1; see :func:`promise`.
+        """Predicted quality of selected frames, float [N], 0 to 1; see :func:`promise`.
 
         Args:
             sweep: the frames.
@@ -115,40 +115,43 @@ class Student:
 
 
 def teacher_of(card: BundleCard, folder: Path) -> Teacher:
-    """The bundle that another one was distilled from.
+    """The teacher of a distilled bundle, from its card.
 
     Raises:
-        BundleError: when it was not distilled.
+        BundleError: when the bundle was not distilled.
     """
     if TEACHER not in card.metrics:
-        raise BundleError(f"{folder}: {card.name} {card.version} is no student; make one with `fetaliqa distill`")
+        raise BundleError(
+            f"{folder}: {card.name} {card.version} is not a student; make one with `fetaliqa distill`"
+        )
     return from_json(Teacher, card.metrics[TEACHER], f"{folder}: {TEACHER}", BundleError)
 
 
 def open_student(which: str | Path, bundle: Bundle, device: str = "auto") -> Student | None:
-    """The student that is meant for a bundle.
+    """Open the student of a bundle.
 
     Args:
-        which: ``auto``, the bundle's own, or none where it has none; ``none``; or a folder.
-        bundle: that it screens frames for.
+        which: ``auto`` for the bundle's own student, if any; ``none``; or a folder.
+        bundle: the teacher.
         device: see ``Predictor``.
 
     Returns:
-        The student, or None: of none at all, and of the bundle's own when it cannot be used. A search is slower
-        without, and no reason to stop a server; the log says so.
+        The student; None for ``none``, and for ``auto`` without a usable student. An unusable one is logged and
+        does not stop a server: a search only takes longer without it.
 
     Raises:
-        BundleError: when the one that was named is damaged or incomplete, or learnt from another model.
+        BundleError: when the student in a given folder is damaged or incomplete, or was distilled from another
+            model.
     """
     if which == NONE:
         return None
     if which != AUTO:
         return Student.open(which, bundle, device)
-    own = bundle.directory / STUDENT_FOLDER
-    if not own.is_dir():
+    folder = bundle.directory / STUDENT_FOLDER
+    if not folder.is_dir():
         return None
     try:
-        return Student.open(own, bundle, device)
+        return Student.open(folder, bundle, device)
     except BundleError as problem:
         logger.warning("%s; this model does without it", problem)
         return None

@@ -1,6 +1,6 @@
-"""What is being outlined: the structure, the name of its circumference, and plausible sizes.
+"""Anatomies: the outlined structure, the name of its circumference, and its plausible sizes.
 
-The anatomy is a property of a model bundle (its card names one of these), never of the code.
+The anatomy is a property of a model bundle: its card names one of these.
 """
 
 from __future__ import annotations
@@ -17,23 +17,21 @@ class Anatomy:
     Attributes:
         name: key used in bundle cards and on the command line.
         measurement: abbreviation of the circumference (AC, HC).
-        measurement_name: the same in words.
-        plausible_mm: circumference range (mm) outside of which a value is reported as implausible.
-        max_axis_ratio: longest over shortest axis beyond which an outline is not this structure.
+        plausible_mm: circumferences (mm) outside of this range are reported as implausible.
+        max_axis_ratio: largest plausible ratio of the longer to the shorter axis.
     """
 
     name: str
     measurement: str
-    measurement_name: str
     plausible_mm: tuple[float, float]
     max_axis_ratio: float
 
 
-# AC range: the 553 reference values of ACOUSLIC-AI v1.1 span 140.9-350.6 mm (14-40 weeks); a margin of
-# about 25 % each side keeps younger and larger fetuses. Values over 450 mm are impossible.
-ABDOMEN = Anatomy("abdomen", "AC", "abdominal circumference", (100.0, 450.0), 1.8)
+# AC range: the 553 reference values of ACOUSLIC-AI v1.1 span 140.9-350.6 mm (14-40 weeks); a margin of about 25 %
+# on each side covers younger and larger fetuses. Values over 450 mm are impossible.
+ABDOMEN = Anatomy("abdomen", "AC", (100.0, 450.0), 1.8)
 # HC range: the HC18 training set spans 44.3-346.4 mm.
-HEAD = Anatomy("head", "HC", "head circumference", (40.0, 420.0), 1.9)
+HEAD = Anatomy("head", "HC", (40.0, 420.0), 1.9)
 
 ANATOMIES = {anatomy.name: anatomy for anatomy in (ABDOMEN, HEAD)}
 
@@ -47,5 +45,4 @@ def anatomy_named(name: str) -> Anatomy:
     try:
         return ANATOMIES[name]
     except KeyError:
-        known = ", ".join(sorted(ANATOMIES))
-        raise OptionError(f"unknown anatomy {name!r}; known: {known}") from None
+        raise OptionError(f"unknown anatomy {name!r}; known: {', '.join(sorted(ANATOMIES))}") from None

@@ -1,9 +1,9 @@
-"""What people call the outlined anatomy in other software: which class of a segmentation is it, by its name.
+"""Names of the anatomies in other software: recognises the class of a segmentation by its name.
 
-Names are compared after Unicode compatibility folding and case folding, without spaces, punctuation and
-underscores. A name is the anatomy when it is one of ``NAMES``, maybe with a word for the fetus before it, a word
-for an outline behind it, and the grade of the plane. Anything else is another class: a part of a name is not
-enough, so that "abdominal wall" and "forehead" are not taken.
+Names are compared after Unicode compatibility normalization (NFKC) and case folding, without spaces, punctuation
+and underscores. A name matches an anatomy when it is one of ``NAMES``, optionally preceded by a word for the fetus
+and followed by a word for an outline and the grade of the plane. A partial match does not count: "abdominal wall"
+and "forehead" are other classes.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ NAMES = {
     "abdomen": ("abdomen", "abdominal", "abdominal circumference", "abdomen circumference", "abd", "AC"),
     "head": ("head", "head circumference", "HC"),
 }
-"""By the name of the anatomy. "Skull" and "brain" are not the head: their outlines differ."""
+"""Names of each anatomy. "Skull" and "brain" are not the head: their outlines differ."""
 
 FETUS = ("fetal", "foetal", "fetus", "foetus")
 OUTLINES = ("mask", "outline", "contour", "segmentation", "region", "plane")
 IGNORED = ("ignore", "ignored", "ignore region", "ignored region", "ignore area", "void", "dont care")
 BACKGROUND = ("background", "bg")
-UNCONFIRMED = "proposed"  # at the end of a class that nobody confirmed, as exports of this software name it
+UNCONFIRMED = "proposed"  # suffix of unconfirmed classes in this software's exports
 _GRADE = "suboptimal|optimal"
 
 
@@ -38,9 +38,9 @@ def matches(name: str, anatomy: Anatomy | str) -> bool:
 
 
 def stem_of(name: str, anatomy: Anatomy | str) -> str | None:
-    """The name without grade, as compared here; None when it is not the anatomy.
+    """The normalized name without its grade; None when it is not the anatomy.
 
-    A grade alone ("suboptimal") is the abdomen, the only anatomy whose planes are graded.
+    A grade alone ("suboptimal") means the abdomen, the only anatomy whose planes are graded.
     """
     key = anatomy if isinstance(anatomy, str) else anatomy.name
     plain = _plain(name).removesuffix(UNCONFIRMED)
@@ -49,12 +49,12 @@ def stem_of(name: str, anatomy: Anatomy | str) -> str | None:
         return _plain(NAMES["abdomen"][0]) if key == "abdomen" else None
     plain = re.sub(rf"^(?:{_GRADE})|(?:{_GRADE})(?:plane)?$", "", plain)
     names = "|".join(sorted(map(_plain, NAMES.get(key, (key,))), key=len, reverse=True))
-    found = re.fullmatch(rf"(?:{'|'.join(FETUS)})?({names})(?:{'|'.join(OUTLINES)})?", plain)
-    return found[1] if found else None
+    match = re.fullmatch(rf"(?:{'|'.join(FETUS)})?({names})(?:{'|'.join(OUTLINES)})?", plain)
+    return match[1] if match else None
 
 
 def grade_of(name: str) -> str | None:
-    """The grade of a plane, ``optimal`` or ``suboptimal``, that a class name tells; None when it tells none."""
+    """The grade of a plane in a class name, ``optimal`` or ``suboptimal``; None when there is none."""
     plain = _plain(name)
     if "suboptimal" in plain:
         return "suboptimal"
@@ -62,12 +62,12 @@ def grade_of(name: str) -> str | None:
 
 
 def is_ignored(name: str) -> bool:
-    """Whether a class of this name marks pixels of which nothing is known."""
+    """Whether a class of this name marks pixels without a reference label."""
     return _plain(name) in set(map(_plain, IGNORED))
 
 
 def is_background(name: str) -> bool:
-    """Whether a class of this name is no structure."""
+    """Whether a class of this name is the background."""
     return _plain(name) in set(map(_plain, BACKGROUND))
 
 

@@ -113,9 +113,9 @@ def draw_ellipse(ellipse: Ellipse, shape: tuple[int, int]) -> np.ndarray:
 def fit_ellipse(points: np.ndarray) -> Ellipse | None:
     """Least-squares ellipse through points: the direct fit of Fitzgibbon, Pilu and Fisher (1999).
 
-    Chosen by experiment on cut ellipses (tests/biometry/test_cut_ellipses.py): OpenCV's three variants
-    agree to 0.01 %, a geometric (orthogonal distance) refinement gained less than 0.1 % where the fit is good
-    and was worse where it is poor, and the direct fit alone can never end in a hyperbola.
+    Chosen by experiment on cut ellipses (tests/measure/test_cut_ellipses.py): OpenCV's three variants agree to
+    0.01 %; a geometric (orthogonal distance) refinement gained less than 0.1 % where the fit is good and was worse
+    where it is poor; and only the direct fit always returns an ellipse, never a hyperbola.
 
     Args:
         points: float [N, 2] as (x, y).
@@ -136,7 +136,7 @@ def fit_ellipse(points: np.ndarray) -> Ellipse | None:
     size = float(np.sqrt(((points - middle) ** 2).sum(axis=1).mean()))
     if size <= 0:
         return None
-    # OpenCV works in float32: bring the points to order one first
+    # OpenCV works in float32: scale the points to order one first
     (x, y), (width, height), angle = cv2.fitEllipseDirect(((points - middle) / size).astype(np.float32))
     if not np.isfinite([x, y, width, height, angle]).all() or min(width, height) < 1e-3:
         return None

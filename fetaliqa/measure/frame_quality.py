@@ -1,26 +1,26 @@
-"""Quality of a frame: how likely it shows a complete, measurable plane of the anatomy.
+"""Quality score of a frame: how likely it shows a complete, measurable plane of the anatomy.
 
-The score lies in [0, 1] and is made of parts in [0, 1], each higher when the frame is better:
+The score lies in [0, 1] and combines components in [0, 1], each higher for a better frame:
 
 ======================  ==========================================================================
 confidence              mean probability inside the mask, from the threshold (0) to certainty (1)
-sharpness               expected Dice of the mask if the probabilities are taken at their word: low
-                        when the outline is a wide band of doubt or stray probability lies elsewhere
-area                    the mask's size against what the anatomy can be (mm, else share of the sector)
+sharpness               expected Dice of the mask if the probabilities are calibrated: low when the
+                        outline is a wide uncertain band or probability lies elsewhere
+area                    the mask's size against plausible sizes (in mm, else as a share of the sector)
 shape                   IoU of mask and fitted ellipse, and the ellipse's axis ratio
 visible                 share of the outline that is inside the field of view
-expected_dice           Dice that the model expects its outline to have, where it says so
+expected_dice           Dice predicted by the model for its own outline, if it has such an output
 classifier              probability of a classification model, when one was run
 ======================  ==========================================================================
 
-A positive frame scores ``NEGATIVE_CEILING + (1 - NEGATIVE_CEILING) * product(part ** weight)``: a weighted
-geometric mean, so one part at zero takes the frame to the bottom of the positive ones. A negative frame
-(the paper's rule: at most 1 % of the grid is foreground) scores below ``NEGATIVE_CEILING``, ordered by how
-close it came to being positive. The weights are a judgement, not fitted to data.
+A positive frame scores ``NEGATIVE_CEILING + (1 - NEGATIVE_CEILING) * product(component ** weight)``: a weighted
+geometric mean, so one component at zero ranks the frame last among the positive ones. A negative frame (the
+paper's rule: at most 1 % of the grid is foreground) scores below ``NEGATIVE_CEILING``, by how close it is to being
+positive. The weights are chosen by judgement, not fitted to data.
 
-Of a model that says how unlike its training data a frame is, positive frames at ``UNLIKE_DISTANCE`` and more score
-from ``NEGATIVE_CEILING`` to below ``UNLIKE_CEILING``, and all others above: what a model draws on pictures that it
-knows nothing of may look as sure as any other outline, so it is never better than an outline on one that it knows.
+If the model reports the distance of a frame to its training data, positive frames at ``UNLIKE_DISTANCE`` or more
+score from ``NEGATIVE_CEILING`` to below ``UNLIKE_CEILING``, and all other positive frames above. An outline on an
+out-of-distribution image may look as certain as any other, so it never ranks above an in-distribution one.
 """
 
 from __future__ import annotations
@@ -35,14 +35,16 @@ from fetaliqa.measure.anatomy import Anatomy
 
 NEGATIVE_CEILING = 0.1
 WEIGHTS = {"confidence": 0.25, "sharpness": 0.20, "area": 0.15, "shape": 0.25, "visible": 0.15}
-CLASSIFIER_WEIGHT = 0.30  # beside the others' sum of 1, then all are divided by 1.3
-EXPECTED_DICE_WEIGHT = 0.50  # likewise; more than any single part: it is fitted to true outlines
-UNLIKE_DISTANCE = 1.0  # distance to the training data, in units of its limit: see `models.reference.fit_reference`
-UNLIKE_CEILING = 0.15  # narrow, so that the scale of all other frames is nearly that of a model without distances
-# Below 0.5 a mask has less in common with its ellipse than a half disc has; at 1 it is the ellipse.
+CLASSIFIER_WEIGHT = 0.30  # added to the others' sum of 1; all weights are then divided by 1.3
+EXPECTED_DICE_WEIGHT = 0.50  # likewise; the largest weight, because this component is fitted to true outlines
+UNLIKE_DISTANCE = (
+    1.0  # distance to the training data, in units of its limit; see `feature_reference.fit_reference`
+)
+UNLIKE_CEILING = 0.15  # narrow: other frames keep nearly the scale of a model without distances
+# IoU at which the shape component is 0: below 0.5 a mask fits its ellipse worse than a half disc does.
 WORST_OVERLAP = 0.5
-NO_ELLIPSE_SHAPE = 0.05  # a positive frame whose outline fits no ellipse: poor, still ordered by the other parts
-MIN_VISIBLE = 0.05  # keeps frames without a usable outline ordered by their other parts
+NO_ELLIPSE_SHAPE = 0.05  # shape without a fitted ellipse: low, but the other components still order such frames
+MIN_VISIBLE = 0.05  # above 0, so that frames without a usable outline are ordered by the other components
 # Shares of the sector for images without spacing. ACOUSLIC-AI abdomens of AC 141-351 mm cover 7-47 % of its
 # sector (0.28 mm, 268,000 pixels); zoomed standard planes reach 60 %.
 SECTOR_SHARES = ((0.01, 0.0), (0.05, 0.6), (0.40, 1.0), (0.65, 1.0), (0.90, 0.0))
@@ -50,7 +52,7 @@ SECTOR_SHARES = ((0.01, 0.0), (0.05, 0.6), (0.40, 1.0), (0.65, 1.0), (0.90, 0.0)
 
 @dataclass(frozen=True, eq=False)
 class FrameEvidence:
-    """What is known of a frame when it is scored.
+    """Inputs of the quality score of a frame.
 
     Attributes:
         probabilities: float [S, S], foreground probability on the model's square grid.
@@ -61,8 +63,8 @@ class FrameEvidence:
         fit: the outline's ellipse; needed on positive frames, ignored on negative ones.
         cls_probability: probability of a classification model; None when none was run.
         anatomy: what is outlined.
-        expected_dice: Dice that the model expects its outline to have, 0 to 1; None when it does not say.
-        distance: to the model's training data, see ``UNLIKE_DISTANCE``; None when it does not say.
+        expected_dice: Dice predicted by the model for its outline, 0 to 1; None without such an output.
+        distance: distance to the model's training data, see ``UNLIKE_DISTANCE``; None without such an output.
     """
 
     probabilities: np.ndarray
@@ -79,14 +81,14 @@ class FrameEvidence:
 
 @dataclass(frozen=True)
 class QualityScore:
-    """A score in [0, 1] and the parts it is made of (each in [0, 1])."""
+    """A score in [0, 1] and its components, each in [0, 1]."""
 
     value: float
     components: dict[str, float] = field(default_factory=dict)
 
 
 def quality_score(evidence: FrameEvidence) -> QualityScore:
-    """Score a frame; see the module's description.
+    """Score a frame; see the module docstring.
 
     Raises:
         ValueError: when the threshold is not in (0, 1), or a probability is not a number.
@@ -121,7 +123,7 @@ def quality_score(evidence: FrameEvidence) -> QualityScore:
 
 
 def _positive_value(mean: float, distance: float | None) -> float:
-    """Score of a positive frame from the mean of its parts, in the range that its distance leaves it."""
+    """Score of a positive frame from the mean of its components, in the range allowed by its distance."""
     if distance is None:
         return NEGATIVE_CEILING + (1 - NEGATIVE_CEILING) * mean
     if is_unlike(distance):
@@ -130,12 +132,12 @@ def _positive_value(mean: float, distance: float | None) -> float:
 
 
 def is_unlike(distance: float | None) -> bool:
-    """Whether a frame at this distance is unlike what the model learnt from; False when that is not known."""
+    """Whether a frame at this distance is out of distribution; False when the distance is unknown."""
     return distance is not None and distance >= UNLIKE_DISTANCE
 
 
 def _negative_score(evidence: FrameEvidence, pixels: int) -> QualityScore:
-    """Below ``NEGATIVE_CEILING``; grows with the foreground and with the highest probability."""
+    """Score below ``NEGATIVE_CEILING``, increasing with the foreground and the highest probability."""
     allowed = evidence.min_foreground_fraction * evidence.probabilities.size
     highest = float(evidence.probabilities.max())
     if not math.isfinite(highest):
@@ -149,10 +151,10 @@ def _negative_score(evidence: FrameEvidence, pixels: int) -> QualityScore:
 
 
 def _area_part(evidence: FrameEvidence, pixels: int) -> float:
-    """Size against what the anatomy can be, rising slowly within it: of two whole planes the larger one is better.
+    """Size against plausible sizes, rising slowly within their range: of two complete planes the larger is better.
 
-    With spacing the size is the circumference of the disc of equal area, so that it compares with
-    ``Anatomy.plausible_mm``; the part is 0 at half the smallest and at 1.25 times the largest one.
+    With spacing the size is the circumference of the disc of equal area, to be compared with
+    ``Anatomy.plausible_mm``; the component is 0 at half the smallest and at 1.25 times the largest of these.
     """
     if evidence.grid_pixel_mm is None:
         sector = evidence.probabilities.size if evidence.sector is None else int(np.count_nonzero(evidence.sector))
@@ -168,7 +170,7 @@ def _shape_part(evidence: FrameEvidence) -> float:
         return NO_ELLIPSE_SHAPE
     agreement = _unit((fit.overlap - WORST_OVERLAP) / (1 - WORST_OVERLAP))
     limit = evidence.anatomy.max_axis_ratio
-    # full marks up to three quarters of the way from a circle to the limit, half at the limit
+    # 1 up to three quarters of the way from a circle to the limit, one half at the limit
     allowed, width = 1 + 0.75 * (limit - 1), 0.5 * (limit - 1)
     roundness = _unit(1 - (fit.axis_ratio - allowed) / width)
     return max(NO_ELLIPSE_SHAPE, agreement * roundness)

@@ -1,12 +1,12 @@
-"""Ranking of frames: the best few, each from a different moment.
+"""Ranking of frames by quality, with temporal non-maximum suppression.
 
-Neighbouring frames of a sweep show the same plane, so once a frame is chosen its neighbours are not
-offered again (temporal non-maximum suppression). Frames of different sweeps are never neighbours.
+Neighbouring frames of a sweep show the same plane, so the neighbours of a selected frame are suppressed. Frames of
+different sweeps are never neighbours.
 
-The order is by ``support``: half a frame's own quality, half the triangular mean over its neighbours in
-the same sweep. The anatomy is in view for several frames in a row (median run 7 in ACOUSLIC-AI), so a single
-good frame among bad ones is more likely a mistake, and in a run of equals the middle one is taken. Frames that
-are unlike what the model learnt from come after all others, whatever their neighbours are.
+Frames are ordered by ``support``: half their own quality, half the triangular mean over their neighbours in the
+same sweep. The anatomy is in view for several frames in a row (median run 7 in ACOUSLIC-AI), so a single good
+frame among bad ones is likely an error, and within a run of equal frames the middle one ranks first.
+Out-of-distribution frames rank after all others.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from dataclasses import dataclass
 import numpy as np
 
 MIN_GAP = 15  # frames; the ACOUSLIC-AI evaluation counts planes closer than 15 frames as related
-REACH = 4  # frames each side that support a frame: with it they span 9, about one ACOUSLIC-AI run (median 7)
+REACH = 4  # frames on each side: the window of 9 frames is about one ACOUSLIC-AI run (median 7)
 UNKNOWN_WEIGHT = 0.5  # of a neighbour that was not scored
 
 
 @dataclass(frozen=True)
 class SweepRanking:
-    """Ranking within frames ``start`` to ``stop`` (half open).
+    """Ranking within one sweep, frames ``start`` to ``stop`` (half-open).
 
     Attributes:
-        start, stop: the sweep's frames.
+        start, stop: half-open frame range of the sweep.
         best: best frame, or None when no frame is usable.
         frames: frame numbers in the case's stack, best first.
     """
@@ -66,11 +66,11 @@ def rank_frames(
 
     Args:
         quality: float [T] in [0, 1]; NaN where a frame was not scored.
-        positive: bool [T]; only positive, scored frames are offered.
+        positive: bool [T]; only positive, scored frames are ranked.
         ranges: half-open frame range of each sweep; frames outside of all are ignored.
-        top_n: frames to offer per sweep and for the case, at least 1.
-        min_gap: two offered frames of one sweep are at least this many frames apart, at least 1.
-        unlike: bool [T], frames that are unlike what the model learnt from; None: none is known to be.
+        top_n: frames to return per sweep and for the case, at least 1.
+        min_gap: least distance (frames) between two returned frames of one sweep, at least 1.
+        unlike: bool [T], out-of-distribution frames; None for none.
 
     Raises:
         ValueError: when the arrays differ in length, or an option or a range is out of bounds.
@@ -92,9 +92,9 @@ def rank_frames(
     sweeps = []
     for start, stop in ranges:
         support[start:stop] = frame_support(quality[start:stop])
-        chosen = _suppressed(start, support[start:stop], usable[start:stop], unlike[start:stop], top_n, min_gap)
-        candidates += chosen
-        sweeps.append(SweepRanking(int(start), int(stop), chosen[0] if chosen else None, tuple(chosen)))
+        selected = _suppressed(start, support[start:stop], usable[start:stop], unlike[start:stop], top_n, min_gap)
+        candidates += selected
+        sweeps.append(SweepRanking(int(start), int(stop), selected[0] if selected else None, tuple(selected)))
     # stable: equal frames keep the order of the sweeps
     frames = sorted(candidates, key=lambda frame: (unlike[frame], -support[frame]))[:top_n]
     if frames:
@@ -105,17 +105,17 @@ def rank_frames(
 def frame_support(quality: np.ndarray) -> np.ndarray:
     """Half own quality, half triangular mean over ``REACH`` frames each side; float [T] within one sweep.
 
-    Places that were not scored (NaN) or lie beyond the sweep's ends count as empty at half weight: an unknown
-    neighbour supports a frame less than a good one, and a run at the end still prefers its middle.
-    A frame that was not scored gets -inf.
+    Frames that were not scored (NaN) or lie beyond the ends of the sweep count as 0 at half weight: an unknown
+    neighbour gives less support than a good one, and within a run at an end the middle still ranks first. A frame
+    that was not scored gets -inf.
     """
     scored = ~np.isnan(quality)
     if not scored.any():
         return np.full(len(quality), -np.inf)
     kernel = (REACH + 1 - np.abs(np.arange(-REACH, REACH + 1))).astype(float)
     values = np.convolve(np.where(scored, quality, 0.0), kernel)[REACH:-REACH]
-    known = np.convolve(scored.astype(float), kernel)[REACH:-REACH]
-    mean = values / (known + UNKNOWN_WEIGHT * (kernel.sum() - known))
+    weight = np.convolve(scored.astype(float), kernel)[REACH:-REACH]
+    mean = values / (weight + UNKNOWN_WEIGHT * (kernel.sum() - weight))
     return np.where(scored, (np.nan_to_num(quality) + mean) / 2, -np.inf)
 
 
@@ -123,13 +123,13 @@ def _suppressed(
     start: int, support: np.ndarray, usable: np.ndarray, unlike: np.ndarray, top_n: int, min_gap: int
 ) -> list[int]:
     order = [int(index) for index in np.lexsort((-support, unlike)) if usable[index]]
-    chosen: list[int] = []
+    selected: list[int] = []
     for index in order:
-        if all(abs(index - other) >= min_gap for other in chosen):
-            chosen.append(index)
-            if len(chosen) == top_n:
+        if all(abs(index - other) >= min_gap for other in selected):
+            selected.append(index)
+            if len(selected) == top_n:
                 break
-    return [int(start) + index for index in chosen]
+    return [int(start) + index for index in selected]
 
 
 def _no_frame(scored: int) -> str:

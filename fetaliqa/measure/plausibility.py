@@ -1,6 +1,6 @@
-"""Outlines and circumferences that should not be used without a look at the frame: a sentence beside each of them.
+"""Warnings about outlines and circumferences that need a check by a person.
 
-Figures of how often these warn, on right and on wrong answers: docs/assessment.md, "Warnings".
+How often each warning occurs on correct and on wrong results: docs/assessment.md, "Warnings".
 """
 
 from __future__ import annotations
@@ -13,18 +13,17 @@ import numpy as np
 from fetaliqa.measure import UNLIKE_DISTANCE, rank_frames
 from fetaliqa.measure.anatomy import Anatomy
 
-# Circumferences that were right to 10 % had a quality of 0.87 and more on held-out phantoms, one that was a third
-# too small 0.64.
+# On held-out phantoms, circumferences within 10 % of the truth had a quality of 0.87 or more; one that was a third
+# too small had 0.64.
 LOW_QUALITY = 0.75
-# Reference values of one case in different sweeps of ACOUSLIC-AI differ by 14 % of their mean at most in 95 % of
-# 173 cases.
+# In 95 % of 173 ACOUSLIC-AI cases the reference values of different sweeps differ by at most 14 % of their mean.
 MOST_DIFFERENCE = 0.2  # of the mean of the two
 COMPARED_FRAMES = 5  # the best ones, at least 15 frames apart
-# Two outlines of one size whose Dice is 0.7 have 30 % of their area apart; one reader's two readings of abdomens
-# that he called doubtful have 0.94.
+# Two outlines of equal size with a Dice of 0.7 differ in 30 % of their area. Two readings by one reader of
+# abdomens that he marked as doubtful have a Dice of 0.94.
 LOW_EXPECTED_DICE = 0.7
-# Of frames like the training data 1 % are beyond the limit by its making, so a few in a case are nothing to tell.
-MANY_UNLIKE, LEAST_UNLIKE = 0.1, 3  # share of the frames that were looked at; frames
+# By construction 1 % of in-distribution frames exceed the distance limit, so a few in a case are not reported.
+MANY_UNLIKE, LEAST_UNLIKE = 0.1, 3  # share of the assessed frames; frames
 
 
 def add_warnings(
@@ -34,66 +33,65 @@ def add_warnings(
     ranges: Sequence[tuple[int, int]],
     anatomy: Anatomy,
 ) -> None:
-    """Add to the ``warning`` of outlined frames what speaks against their outline or circumference.
+    """Set the ``warning`` of frames whose outline or circumference is doubtful.
 
     Args:
-        fields: what is known of each frame, by its number; changed in place.
+        fields: fields of each frame's record, by frame number; changed in place.
         quality, positive: of all frames, see ``rank_frames``.
         ranges: half-open frame range of each sweep.
         anatomy: what is outlined.
     """
     measured = {
-        frame: float(found["circumference_mm"])
-        for frame, found in fields.items()
-        if found.get("circumference_mm") is not None
+        frame: float(record["circumference_mm"])
+        for frame, record in fields.items()
+        if record.get("circumference_mm") is not None
     }
     best = rank_frames(quality, positive, ranges, top_n=COMPARED_FRAMES).frames
     compared = {frame: measured[frame] for frame in best if frame in measured and quality[frame] >= LOW_QUALITY}
-    for frame, found in fields.items():
+    for frame, record in fields.items():
         if not positive[frame]:
             continue
-        told = [_unlike(found, anatomy), found.get("warning"), _low_dice(found)]
+        warnings = [_unlike(record, anatomy), record.get("warning"), _low_dice(record)]
         if frame in measured:
-            if quality[frame] < LOW_QUALITY and not found.get(
-                "unlike_training_data"
-            ):  # else it is low by that alone
-                told.append(f"quality {quality[frame]:.2f} is low; check that the outline is right")
-            told.append(_disagreement(frame, measured[frame], compared, anatomy.measurement))
-        if any(told) or "warning" in found:
-            found["warning"] = "; ".join(sentence for sentence in told if sentence) or None
+            # the quality of an out-of-distribution frame is always low
+            if quality[frame] < LOW_QUALITY and not record.get("unlike_training_data"):
+                warnings.append(f"quality {quality[frame]:.2f} is low; check that the outline is right")
+            warnings.append(_disagreement(frame, measured[frame], compared, anatomy.measurement))
+        if any(warnings) or "warning" in record:
+            record["warning"] = "; ".join(warning for warning in warnings if warning) or None
 
 
-def case_notes(told: Iterable[str], frames: Iterable[Mapping[str, Any]], anatomy: str) -> list[str]:
-    """Notes on a case: what was told of reading it, and how many frames are unlike what the model learnt from.
+def case_notes(notes: Iterable[str], frames: Iterable[Mapping[str, Any]], anatomy: str) -> list[str]:
+    """Notes on a case: those of reading its file, and the number of out-of-distribution frames.
 
     Args:
-        told: of reading it.
-        frames: of the record; few of them that are unlike the training data are not told.
-        anatomy: name of what is outlined.
+        notes: notes from reading the file.
+        frames: frame records; a few out-of-distribution frames are not reported.
+        anatomy: name of the outlined anatomy.
     """
-    seen = [frame["unlike_training_data"] for frame in frames if "unlike_training_data" in frame]
-    count = sum(seen)
-    if not count or (count < len(seen) and count < max(LEAST_UNLIKE, MANY_UNLIKE * len(seen))):
-        return list(told)
-    of_them = f"{count} of {len(seen)} frames looked at are" if len(seen) > 1 else "the frame is"
-    of_them = f"all {of_them}" if count == len(seen) > 1 else of_them
+    unlike = [frame["unlike_training_data"] for frame in frames if "unlike_training_data" in frame]
+    count = sum(unlike)
+    if not count or (count < len(unlike) and count < max(LEAST_UNLIKE, MANY_UNLIKE * len(unlike))):
+        return list(notes)
+    subject = f"{count} of {len(unlike)} assessed frames are" if len(unlike) > 1 else "the frame is"
+    subject = f"all {subject}" if count == len(unlike) > 1 else subject
     return [
-        *told,
-        f"{of_them} unlike the images that the model learnt from; check that the case shows the {anatomy}",
+        *notes,
+        f"{subject} unlike the images that the model was trained on; check that the case shows the {anatomy}",
     ]
 
 
-def _unlike(found: Mapping[str, Any], anatomy: Anatomy) -> str | None:
-    if not found.get("unlike_training_data"):
+def _unlike(record: Mapping[str, Any], anatomy: Anatomy) -> str | None:
+    if not record.get("unlike_training_data"):
         return None
     return (
-        f"unlike the images that the model learnt from (distance {found['distance']:.2f}, limit "
+        f"unlike the images that the model was trained on (distance {record['distance']:.2f}, limit "
         f"{UNLIKE_DISTANCE:.0f}); check that it shows the {anatomy.name}"
     )
 
 
-def _low_dice(found: Mapping[str, Any]) -> str | None:
-    value = found.get("expected_dice")
+def _low_dice(record: Mapping[str, Any]) -> str | None:
+    value = record.get("expected_dice")
     if value is None or value >= LOW_EXPECTED_DICE:
         return None
     return f"expected Dice {value:.2f} is low; check the outline"
@@ -103,7 +101,7 @@ def _disagreement(frame: int, value: float, compared: Mapping[int, float], measu
     others = [other for number, other in compared.items() if number != frame]
     if not others:
         return None
-    # of two that disagree nobody knows which is right; of more, the median does
+    # with two values it is unknown which is right; with more, the median is the reference
     reference = float(np.median([value, *others] if len(others) > 1 and frame in compared else others))
     difference = abs(value - reference) / ((value + reference) / 2)
     if difference <= MOST_DIFFERENCE:

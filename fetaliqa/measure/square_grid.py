@@ -1,9 +1,9 @@
-"""Native frame grid <-> the model's square grid, and the exact way back for masks.
+"""Resampling between a frame's native grid and the model's square grid.
 
-Forward, as FetalCLIP's own preprocessing defines it: pad with zeros to a square of side
-``max(H, W)``, centred (``left = (S - W) // 2``, ``top = (S - H) // 2``), then resize to 224 x 224 by
-antialiased bicubic interpolation on 8-bit values. Backward: bilinear interpolation of the model's
-probabilities on the same pixel-centre convention, then crop of the padding.
+Forward, as in FetalCLIP's preprocessing: pad with zeros to a centred square of side ``max(H, W)``
+(``left = (S - W) // 2``, ``top = (S - H) // 2``), then resize to 224 x 224 by antialiased bicubic interpolation on
+8-bit values. Backward: bilinear interpolation of the model's probabilities with the same pixel-centre convention,
+then removal of the padding.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ class SquareGrid:
         return self.stack_to_square(torch.from_numpy(np.ascontiguousarray(frames)).to(device))
 
     def stack_to_square(self, frames: torch.Tensor) -> torch.Tensor:
-        """``to_square`` of frames uint8 [N, height, width] that are on some device, on that device."""
+        """``to_square`` for a tensor uint8 [N, height, width], computed on its device."""
         self._checked(frames)
         padded = self._pad(frames[:, None])
         if self.side == self.size:
@@ -112,7 +112,7 @@ class SquareGrid:
         return resized[:, 0]
 
     def share_to_square(self, masks: np.ndarray) -> torch.Tensor:
-        """The share of foreground at each grid pixel: what an ideal model would answer.
+        """The share of foreground at each grid pixel: the output of an ideal model.
 
         Args:
             masks: any integer or bool [N, height, width]; non-zero is foreground.
@@ -147,12 +147,12 @@ class SquareGrid:
         return square[:, 0, self.top : self.top + self.height, self.left : self.left + self.width]
 
     def foreground_on_native(self, probabilities: torch.Tensor, threshold: float) -> torch.Tensor:
-        """Where p > ``threshold`` on the native grid: uint8 [N, height, width] of 0 and 1, on the same device."""
+        """Foreground (p > ``threshold``) on the native grid: uint8 [N, height, width], on the same device."""
         if probabilities.device.type == "cpu" and len(probabilities) > 1:
-            # one by one: the maps of a frame stay in the CPU's caches
+            # one frame at a time: its maps stay in the CPU caches
             return torch.cat([self.foreground_on_native(one[None], threshold) for one in probabilities])
         return (self.to_native(probabilities) > threshold).to(torch.uint8)
 
     def masks_to_native(self, probabilities: torch.Tensor, threshold: float = 0.5) -> np.ndarray:
-        """Masks on the native grid, uint8 [N, height, width] of 0 and 1, where p > ``threshold``."""
+        """Masks on the native grid: uint8 [N, height, width], 1 where p > ``threshold``."""
         return self.foreground_on_native(probabilities, threshold).cpu().numpy()

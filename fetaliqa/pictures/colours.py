@@ -1,4 +1,4 @@
-"""Colours of the report's pictures: light on dark, as ultrasound is looked at."""
+"""Colour palette of figures and reports: light on dark, as ultrasound is viewed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One picture per case: its best frames with outline and ellipse, and the quality of every frame."""
+"""Contact sheet of a case: its best frames with outline and ellipse, and the quality of every frame."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from fetaliqa.pictures.text_rendering import lettering
 DPI = 110
 WIDTH_INCHES = 16.0
 COLUMNS = 5  # frames side by side
-MAX_FRAMES = 15  # frames on a sheet; more would be stamps
+MAX_FRAMES = 15  # frames on a sheet; more would be too small
 CURVE_INCHES = 3.0
 CAPTION_INCHES = 0.36  # above and below each row of pictures
-SIGNAL_INCHES = 0.22  # more below, for the second line of a model that says how sure it is
+SIGNAL_INCHES = 0.22  # additional, for a second caption line: expected Dice and distance
 LEGEND = ("solid: outline of the mask", "dashed: fitted ellipse")
 CURVE_LEGEND = ("bright curve: positive frames", "hatched: padding")
 UNLIKE = "unlike the training data"
-LEAST_BAD = 5  # frames shown when none is usable
+LEAST_BAD = 5  # highest-scoring frames shown when none is usable
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,8 @@ class _Shown:
 def contact_sheet(path: Path, *, frames: np.ndarray, masks: np.ndarray, assessment: dict[str, Any]) -> None:
     """Write the contact sheet of a case as a PNG.
 
-    Shows the frames of ``assessment["ranking"]``; where there are none, the least bad frames marked as not
-    usable, with the reason. Frames and sweeps count from 0.
+    Shows the frames of ``assessment["ranking"]``. Without a ranking, the highest-scoring frames are shown as not
+    usable, with the reason. Frames and sweeps are numbered from 0.
 
     Args:
         path: PNG to write (atomically).
@@ -71,7 +71,7 @@ def contact_sheet(path: Path, *, frames: np.ndarray, masks: np.ndarray, assessme
     picture_inches = _picture_inches(frames.shape, columns)
     # title, rows of frames, curve, footer
     below = CAPTION_INCHES + (SIGNAL_INCHES if any(_has_signals(item.fields) for item in shown) else 0)
-    curve = [CURVE_INCHES] if len(frames) > 1 else []  # of one frame there is none
+    curve = [CURVE_INCHES] if len(frames) > 1 else []  # none for a single frame
     heights = [0.9, *[CAPTION_INCHES + picture_inches + below] * rows, *curve, 0.4]
     figure = Figure(figsize=(WIDTH_INCHES, sum(heights)), dpi=DPI, facecolor=BACKGROUND)
     FigureCanvasAgg(figure)
@@ -92,16 +92,16 @@ def contact_sheet(path: Path, *, frames: np.ndarray, masks: np.ndarray, assessme
 
 def _shown_frames(assessment: dict[str, Any]) -> list[_Shown]:
     records = assessment["frames"]
-    chosen, usable = list(assessment["ranking"])[:MAX_FRAMES], True
-    if not chosen:
+    selected, usable = list(assessment["ranking"])[:MAX_FRAMES], True
+    if not selected:
         quality = np.array([np.nan if r.get("quality") is None else float(r["quality"]) for r in records])
         ranges = [(sweep["start"], sweep["stop"]) for sweep in assessment["sweeps"]]
-        chosen, usable = list(rank_frames(quality, ~np.isnan(quality), ranges, top_n=LEAST_BAD).frames), False
-    return [_Shown(index, rank, usable, records[index]) for rank, index in enumerate(chosen, start=1)]
+        selected, usable = list(rank_frames(quality, ~np.isnan(quality), ranges, top_n=LEAST_BAD).frames), False
+    return [_Shown(index, rank, usable, records[index]) for rank, index in enumerate(selected, start=1)]
 
 
 def _picture_inches(shape: tuple[int, ...], columns: int) -> float:
-    """Height of a row of pictures: as wide as the columns allow, but never a tower."""
+    """Height of a row of pictures: as wide as the columns allow, within limits."""
     width = WIDTH_INCHES * 0.93 / columns * 0.96
     return float(np.clip(width * shape[1] / shape[2], 1.8, 4.2))
 
@@ -138,7 +138,7 @@ def _title(figure: Figure, grid: GridSpec, assessment: dict[str, Any], shown: li
     if best is None:
         axes.text(1, 0.52, "no usable frame", color=WARN, fontsize=19, fontweight="bold", ha="right", va="center")
         reason = str(assessment.get("reason") or "").removeprefix("no usable frame: ")
-        note = f"{reason}; below: the least bad frames" if shown else reason
+        note = f"{reason}; below: the highest-scoring frames" if shown else reason
         axes.text(1, 0.14, **lettering(note), color=MUTED, fontsize=11, ha="right", va="center")
         return
     record = assessment["frames"][best]
@@ -215,7 +215,7 @@ def _captions(axes: Axes, item: _Shown, assessment: dict[str, Any]) -> None:
     name = f"{item.rank}   frame {item.index}" if item.usable else f"not usable   frame {item.index}"
     axes.text(0, 1.015, name, color=colour, fontweight="bold", va="bottom", **style)
     axes.text(1, 1.015, f"sweep {item.fields['sweep']}", color=MUTED, ha="right", va="bottom", **style)
-    digits = 2 if item.usable else 4  # frames that are not usable differ far behind the point
+    digits = 2 if item.usable else 4  # scores of unusable frames differ in later digits
     axes.text(0, -0.02, f"quality {item.fields['quality']:.{digits}f}", color=TEXT, va="top", **style)
     millimetres = item.fields.get("circumference_mm")
     measurement = str(assessment["model"].get("measurement") or "circumference")
@@ -234,7 +234,7 @@ def _has_signals(fields: dict[str, Any]) -> bool:
 
 
 def _signal_caption(axes: Axes, fields: dict[str, Any], style: dict[str, Any]) -> None:
-    """Second line below a frame: what the model expects of its outline, and whether it knows such frames."""
+    """Second caption line of a frame: expected Dice, and whether the frame is out of distribution."""
     below = {"xytext": (0, -17), "textcoords": "offset points", "xycoords": axes.transAxes, "va": "top"}
     written = {"fontsize": style["fontsize"], **below}
     if (value := fields.get("expected_dice")) is not None:
@@ -245,7 +245,7 @@ def _signal_caption(axes: Axes, fields: dict[str, Any], style: dict[str, Any]) -
 
 
 def _curve(figure: Figure, grid: GridSpec, rows: int, assessment: dict[str, Any], shown: list[_Shown]) -> None:
-    # room for tick labels and the axis' name inside the row
+    # space for tick labels and the axis label inside the row
     place = grid[1 + rows].subgridspec(
         3, 3, width_ratios=[0.03, 1, 0.035], height_ratios=[0.12, 1, 0.22], wspace=0, hspace=0
     )

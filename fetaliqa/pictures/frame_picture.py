@@ -54,7 +54,7 @@ def frame_picture(
     if mask is not None:
         contours, _ = cv2.findContours((mask != 0).astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
         for contour in contours:
-            # a little smoothing turns the pixel staircase into the line a person would draw
+            # smooth the pixel staircase
             line = _smoothed(contour[:, 0].astype(float), scale)
             cv2.polylines(picture, [_fixed(line, scale)], True, OUTLINE_COLOUR, 1, cv2.LINE_AA, SHIFT)
     if ellipse is not None:

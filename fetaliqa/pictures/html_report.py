@@ -1,4 +1,4 @@
-"""HTML reports: one file each, of a template in ``templates/``."""
+"""HTML reports as single files, rendered from ``templates/``."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from fetaliqa.pictures import colours as palette
 
 
 def render(template: str, **view: Any) -> str:
-    """The text of a report.
+    """Render a report.
 
     Args:
-        template: file name in ``templates/``; a name it uses that is not in ``view`` is an error.
-        view: what it shows; ``colours``, the palette by name, is there already.
+        template: file name in ``templates/``; undefined variables are errors.
+        view: variables of the template; ``colours``, the palette by name, is added.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 

@@ -1,4 +1,4 @@
-"""The quality of every frame of a case, over its sweeps."""
+"""Quality curve of a case: quality against frame number, over its sweeps."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from fetaliqa.pictures.colours import (
     WARN,
 )
 
-FEW_FRAMES = 60  # below this every frame gets a dot: a line through one or two points cannot be seen
+FEW_FRAMES = 60  # up to this number every frame gets a marker: lines through one or two points are invisible
 
 
 def draw_curve(axes: Axes, assessment: dict[str, Any], marked: dict[int, int]) -> None:
@@ -102,11 +102,11 @@ def _line(axes: Axes, start: int, quality: np.ndarray, positive: np.ndarray, cou
         marker="o" if count <= FEW_FRAMES else "",
         markersize=4,
     )
-    shown = np.where(positive, quality, np.nan)
+    positive_quality = np.where(positive, quality, np.nan)
     axes.fill_between(
         frames,
         0,
-        np.nan_to_num(shown),
+        np.nan_to_num(positive_quality),
         where=positive,
         step="mid",
         color=ACCENT,
@@ -114,7 +114,7 @@ def _line(axes: Axes, start: int, quality: np.ndarray, positive: np.ndarray, cou
         linewidth=0,
         zorder=2,
     )
-    axes.plot(frames, shown, color=ACCENT, linewidth=1.6, zorder=4)
+    axes.plot(frames, positive_quality, color=ACCENT, linewidth=1.6, zorder=4)
     axes.plot(
         frames[positive],
         quality[positive],
@@ -127,26 +127,26 @@ def _line(axes: Axes, start: int, quality: np.ndarray, positive: np.ndarray, cou
 
 def _measurements(axes: Axes, assessment: dict[str, Any], records: list[dict[str, Any]]) -> None:
     """Circumferences on a second axis; no axis where there are none."""
-    shown = [record for record in records if record.get("circumference_mm") is not None]
-    if not shown:
+    measured = [record for record in records if record.get("circumference_mm") is not None]
+    if not measured:
         return
-    frames = np.array([record["index"] for record in shown])
-    millimetres = np.array([float(record["circumference_mm"]) for record in shown])
-    doubtful = np.array([bool(record.get("warning")) for record in shown])
-    other = axes.twinx()
+    frames = np.array([record["index"] for record in measured])
+    millimetres = np.array([float(record["circumference_mm"]) for record in measured])
+    doubtful = np.array([bool(record.get("warning")) for record in measured])
+    axis = axes.twinx()
     style: dict[str, Any] = {"markersize": 2.6, "alpha": 0.85, "linewidth": 0, "zorder": 5}
-    other.plot(frames[~doubtful], millimetres[~doubtful], "D", color=MEASURE, **style)
-    other.plot(frames[doubtful], millimetres[doubtful], "x", color=WARN, **style)
+    axis.plot(frames[~doubtful], millimetres[~doubtful], "D", color=MEASURE, **style)
+    axis.plot(frames[doubtful], millimetres[doubtful], "x", color=WARN, **style)
     low, high = millimetres.min(), millimetres.max()
     margin = max(20.0, 0.15 * (high - low))  # mm; keeps a flat series from filling the axis
     bottom = max(0.0, low - margin)
-    other.set_ylim(bottom, bottom + (high + margin - bottom) * 1.12)
-    other.yaxis.set_major_locator(MaxNLocator(nbins=5))
-    other.set_ylabel(
+    axis.set_ylim(bottom, bottom + (high + margin - bottom) * 1.12)
+    axis.yaxis.set_major_locator(MaxNLocator(nbins=5))
+    axis.set_ylabel(
         f"{assessment['model'].get('measurement') or 'circumference'} (mm)", color=MEASURE, fontsize=10
     )
-    other.tick_params(colors=MUTED, labelsize=9, length=3)
-    for side in other.spines.values():
+    axis.tick_params(colors=MUTED, labelsize=9, length=3)
+    for side in axis.spines.values():
         side.set_visible(False)
 
 

@@ -1,4 +1,4 @@
-"""Names and notes on pictures, in any script: drawn as they are, or escaped, never as empty boxes."""
+"""Text in figures, in any script: characters without an installed font are escaped."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from matplotlib import font_manager
 
 from fetaliqa.case_names import printable
 
-# installed on desktops with Chinese, Japanese or Korean; matplotlib's own font has none of these letters
+# fonts of desktops with Chinese, Japanese or Korean; matplotlib's own font lacks these characters
 FAMILIES = (
     "Noto Sans CJK SC",
     "Noto Sans CJK JP",
@@ -28,7 +28,7 @@ FAMILIES = (
 
 @functools.cache
 def _letters(family: str) -> frozenset[int]:
-    """Code points that a font family has a letter for."""
+    """Code points that a font family covers."""
     path = font_manager.findfont(font_manager.FontProperties(family=[family]), fallback_to_default=True)
     return frozenset(font_manager.get_font(path).get_charmap())
 
@@ -41,15 +41,15 @@ def _families() -> tuple[str, ...]:
 
 
 def lettering(text: str) -> dict[str, Any]:
-    """Arguments of matplotlib's ``text`` for a text that comes from a file or a user.
+    """Arguments of matplotlib's ``text`` for text from a file or a user.
 
-    ``$`` is no formula in it, and a letter that no font at hand has is written as its escape, such as ``\\u5b55``.
+    ``$`` is not parsed as a formula. A character that no installed font covers is escaped, such as ``\\u5b55``.
     """
     needed = {ord(letter) for letter in text}
     used = [family for number, family in enumerate(_families()) if number == 0 or needed - _letters("DejaVu Sans")]
     drawn = frozenset[int]().union(*map(_letters, used))
-    shown = "".join(
+    rendered = "".join(
         letter if ord(letter) in drawn else letter.encode("unicode_escape").decode("ascii")
         for letter in printable(text)
     )
-    return {"s": shown, "family": used, "parse_math": False}
+    return {"s": rendered, "family": used, "parse_math": False}

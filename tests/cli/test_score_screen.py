@@ -29,4 +29,4 @@ def test_a_sample_is_outlined_by_screening_as_by_assessing_all_frames(sample_cas
     assert outlined[0] == outlined[1] != []
     assert screened["best"] == whole["best"]
     assert main(["score", str(sample_case), "--quiet", "--screen", "--student", "none"]) == 2
-    assert "there is no student" in capsys.readouterr().err
+    assert "no student" in capsys.readouterr().err

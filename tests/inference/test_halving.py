@@ -99,10 +99,8 @@ def test_where_not_one_frame_fits_it_is_a_sentence_and_later_it_is_computed():
     halving = HalvingForward(card, CPU, clock)
     with pytest.raises(DeviceFull) as refused:
         halving(frames_of(1, 2, 3))
-    assert str(refused.value) == (
-        "memory of device cpu is full, so that not one frame can be computed; try again in 30 s, when what else "
-        "uses it has ended, or choose another device"
-    )
+    assert "device cpu is full" in str(refused.value)
+    assert "try again in 30 s" in str(refused.value)
     assert (refused.value.http_status, refused.value.exit_code) == (503, 1)
     assert refused.value.__context__ is None  # whose traceback would hold the memory of the pass
     card.fits = 3

@@ -84,7 +84,7 @@ def test_a_case_in_which_nothing_is_found_is_looked_at_as_a_whole() -> None:
 
 @pytest.mark.parametrize(
     ("student", "sentence"),
-    [(None, "there is no student"), (a_student(lambda _: 1.0, None), "not known to be able to tell")],
+    [(None, "no student"), (a_student(lambda _: 1.0, None), "not shown to recognise")],
 )
 def test_without_a_student_that_can_do_it_nothing_is_screened(student, sentence) -> None:
     with pytest.raises(OptionError, match=f"screen: .*{sentence}.*fetaliqa distill"):

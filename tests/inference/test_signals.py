@@ -32,7 +32,7 @@ from fetaliqa.model.preprocess import CLIP_MEAN, CLIP_STD
 from fetaliqa.sweep import sweep_from_array
 
 DISTANCE_GREY, DICE_GREY = 100, 125  # grey value of a patch that stands for 1
-SENTENCE = "unlike the images that the model learnt from"
+SENTENCE = "unlike the images that the model was trained on"
 
 
 def telling_predictor() -> Predictor:
@@ -139,12 +139,12 @@ def test_a_search_finds_the_frame_that_is_like_the_training_data():
     ("seen", "unlike", "beginning"),
     [
         (1, 1, "the frame is"),
-        (2, 2, "all 2 of 2 frames looked at are"),
-        (40, 40, "all 40 of 40 frames looked at are"),
-        (100, 10, "10 of 100 frames looked at are"),
+        (2, 2, "all 2 of 2 assessed frames are"),
+        (40, 40, "all 40 of 40 assessed frames are"),
+        (100, 10, "10 of 100 assessed frames are"),
         (100, 9, None),
         (10, 2, None),
-        (10, 3, "3 of 10 frames looked at are"),
+        (10, 3, "3 of 10 assessed frames are"),
         (5, 0, None),
         (0, 0, None),
     ],
