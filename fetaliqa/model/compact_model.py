@@ -1,13 +1,13 @@
-"""The compact model: a convolutional encoder, a feature pyramid decoder, and what it says of each frame.
+"""The compact model: a convolutional encoder, a feature pyramid decoder, and a frame head.
 
 Encoder: timm's EfficientNet-Lite (arXiv 1905.11946; Lite: no squeeze-and-excitation, no swish). Decoder: the
-feature pyramid decoder of segmentation_models_pytorch (arXiv 1612.03144, 1901.02446), which has group instead of
-batch normalisation, so that few frames suffice to train it further. Beside the outline the model says of a frame
+feature pyramid decoder of segmentation_models_pytorch (arXiv 1612.03144, 1901.02446), with group instead of batch
+normalisation, so that it can be fine-tuned on few frames. Besides the outline, the model predicts for each frame
 
-- whether it shows the plane at all,
-- the Dice that its outline is expected to have, should it show the plane (the idea of FUSQA, arXiv 2303.04418:
-  quality of a mask without a reference),
-- how unlike the training data it is: the Mahalanobis distance of features of the encoder (arXiv 1807.03888).
+- whether it shows the plane,
+- the expected Dice of its outline if it shows the plane (mask quality without a reference, as in FUSQA,
+  arXiv 2303.04418),
+- its distance to the training data: the Mahalanobis distance of encoder features (arXiv 1807.03888).
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ from torch import nn
 from fetaliqa.model.architecture import Architecture, BackboneConfig, PyramidConfig
 from fetaliqa.model.encoder_model import SegmentationModel
 
-# The encoder's map whose averages tell images apart from the training data: stride 16. The deepest one knows what
-# the outline needs and little else: neck vessels were found with an AUROC of 0.67 there and of 1.00 here.
+# The encoder's feature map for out-of-distribution detection: stride 16. The deepest map holds little beyond what
+# the outline needs: neck vessels were detected with an AUROC of 0.67 there and of 1.00 here.
 REFERENCE_MAP = -2
 STATISTICS = 4  # of the probabilities, see `_statistics`
-PROMISED = 2  # of these, the Dice that the probabilities promise
+PROMISED = 2  # index of the soft Dice of the probabilities
 DROPOUT = 0.2  # of decoder channels and of the frame head, while training
 EPS = 1e-6
-LOGIT_EPS = 1e-3  # promised Dice are taken to be this far from 0 and 1
+LOGIT_EPS = 1e-3  # soft Dice are clipped to this distance from 0 and 1
 
 
 class CompactOutputs(NamedTuple):
-    """What the model says of N frames.
+    """Outputs of the model for N frames.
 
     Attributes:
-        outline: logits [N, 1, S, S] of the outline, where the frame shows the plane.
-        plane: logits [N]: whether the frame shows the plane.
-        dice: logits [N] of the Dice that the outline is expected to have, if the frame shows the plane.
-        embedding: [N, C], the encoder's deepest map, averaged.
+        outline: logits [N, 1, S, S] of the outline, given that the frame shows the plane.
+        plane: logits [N] that the frame shows the plane.
+        dice: logits [N] of the expected Dice of the outline, given that the frame shows the plane.
+        embedding: [N, C], mean over the encoder's deepest map.
         maps: the encoder's feature maps, from the finest to the coarsest.
     """
 
@@ -50,14 +50,14 @@ class CompactOutputs(NamedTuple):
 
 
 class Reference(nn.Module):
-    """Where the training data lie among images, to tell what is unlike them.
+    """Distribution of the training data in feature space, for out-of-distribution detection.
 
-    ``distance`` is the Mahalanobis distance divided by ``limit``, the distance that few training frames exceed: 1
-    and more is called unlike the training data. With a limit of 0 nothing was fitted (``fit_reference``), and
-    distances are NaN: not known.
+    The output is the Mahalanobis distance divided by ``limit``, the distance that few training frames exceed: 1
+    and more is out of distribution. A limit of 0 means that nothing was fitted (``fit_reference``); distances are
+    NaN.
 
     Args:
-        channels: C, of ``reference_features``.
+        channels: number C of ``reference_features``.
     """
 
     mean: torch.Tensor
@@ -77,10 +77,10 @@ class Reference(nn.Module):
 
 
 class ExpectedDice(nn.Module):
-    """The Dice that an outline is expected to have, from the one that its probabilities promise.
+    """Expected Dice of an outline: a calibration of the soft Dice of its probabilities.
 
-    Two numbers only, a scale and an offset of the logit: a larger network knew the Dice of its training images by
-    heart and told nothing of others (rank correlation 0.0 on held-out abdomens; 0.55 for the promise alone).
+    Only a scale and an offset of the logit are fitted: a larger network overfitted its training images (rank
+    correlation 0.0 on held-out abdomens; 0.55 for the soft Dice alone).
     """
 
     def __init__(self) -> None:
@@ -88,9 +88,9 @@ class ExpectedDice(nn.Module):
         self.scale = nn.Parameter(torch.ones(1))
         self.offset = nn.Parameter(torch.zeros(1))
 
-    def forward(self, promised: torch.Tensor) -> torch.Tensor:
-        """Logits [N] from promised Dice [N]."""
-        return self.scale * torch.logit(promised, eps=LOGIT_EPS) + self.offset
+    def forward(self, soft_dice: torch.Tensor) -> torch.Tensor:
+        """Logits [N] from soft Dice [N]."""
+        return self.scale * torch.logit(soft_dice, eps=LOGIT_EPS) + self.offset
 
 
 class CompactHead(nn.Module):
@@ -128,7 +128,7 @@ class CompactHead(nn.Module):
         decoded = self.pyramid(maps)
         coarse = self.outline(decoded)
         embedding = pooled(maps)
-        # the frame head reads the outline and does not bend it
+        # detached: the frame head does not influence the outline
         probabilities = torch.sigmoid(coarse.detach().float())
         inside = (decoded * probabilities).sum(dim=(2, 3)) / (probabilities.sum(dim=(2, 3)) + EPS)
         statistics = _statistics(probabilities)
@@ -138,13 +138,13 @@ class CompactHead(nn.Module):
 
 
 def _statistics(probabilities: torch.Tensor) -> torch.Tensor:
-    """[N, 4] of outline probabilities [N, 1, h, w]: area, confidence, promised Dice, peak."""
+    """[N, 4] of outline probabilities [N, 1, h, w]: area, confidence, soft Dice, maximum."""
     foreground = (probabilities > 0.5).float()
     area, total = foreground.mean(dim=(1, 2, 3)), probabilities.mean(dim=(1, 2, 3))
     inside = (probabilities * foreground).mean(dim=(1, 2, 3))
     confidence = inside / (area + EPS)
-    promised = 2 * inside / (total + area + EPS)
-    return torch.stack([area, confidence, promised, probabilities.amax(dim=(1, 2, 3))], dim=1)
+    soft_dice = 2 * inside / (total + area + EPS)
+    return torch.stack([area, confidence, soft_dice, probabilities.amax(dim=(1, 2, 3))], dim=1)
 
 
 class CompactSeg(SegmentationModel):
@@ -166,12 +166,12 @@ class CompactSeg(SegmentationModel):
         self.decoder = head.to(memory_format=torch.channels_last)
 
     def outputs(self, images: torch.Tensor) -> CompactOutputs:
-        """All that the model says of images [N, 3, S, S], from ``normalise``."""
+        """All outputs for images [N, 3, S, S], from ``normalise``."""
         images = self._checked(images).contiguous(memory_format=torch.channels_last)
         return self.decoder(self.visual(images), images.shape[-1])
 
     def reference_features(self, images: torch.Tensor) -> torch.Tensor:
-        """What ``Reference`` compares, [N, C], of images [N, 3, S, S] from ``normalise``."""
+        """Features for ``Reference``, [N, C], of images [N, 3, S, S] from ``normalise``."""
         return reference_features(self.visual(self._checked(images).contiguous(memory_format=torch.channels_last)))
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
@@ -181,8 +181,8 @@ class CompactSeg(SegmentationModel):
             images: float [N, 3, S, S], from ``normalise``.
 
         Returns:
-            Logits, float [N, 1, S, S]: a pixel is inside when the frame shows the plane and the outline holds the
-            pixel, so the smaller of the two logits counts.
+            Logits, float [N, 1, S, S]: the smaller of the plane's and the outline's logit, since a pixel is inside
+            only if the frame shows the plane and the outline contains it.
         """
         return combined(self.outputs(images))
 
@@ -196,12 +196,12 @@ class CompactSeg(SegmentationModel):
 
 
 def pooled(maps: list[torch.Tensor]) -> torch.Tensor:
-    """Embeddings [N, C] from an encoder's maps: the deepest one, averaged."""
+    """Embeddings [N, C] from an encoder's maps: the mean over the deepest map."""
     return maps[-1].mean(dim=(2, 3))
 
 
 def reference_features(maps: list[torch.Tensor]) -> torch.Tensor:
-    """What ``Reference`` compares, [N, C], from an encoder's maps."""
+    """Features for ``Reference``, [N, C], from an encoder's maps."""
     return maps[REFERENCE_MAP].mean(dim=(2, 3))
 
 

@@ -1,8 +1,8 @@
-"""The segmentation decoder: UNETR's shape with depthwise separable convolutions.
+"""The segmentation decoder of FetalCLIP_SEG: UNETR-like, with depthwise separable convolutions.
 
-Stage table: FetalCLIP-IQA's published decoder (1,591,941 parameters for a 1024-channel encoder and F = 32
-filters); the idea of decoding transformer blocks of four depths is UNETR's (arXiv 2103.10504). All sizes follow
-from the encoder's width W, F and the image side S; the coarsest grid is S / 16.
+Stages as in FetalCLIP-IQA's published decoder (1,591,941 parameters for a 1024-channel encoder and F = 32);
+decoding transformer blocks of four depths follows UNETR (arXiv 2103.10504). All sizes follow from the encoder's
+width W, F and the image side S; the coarsest grid is S / 16.
 
     grid     from the encoder        skip path                 merged
     S/16     tap 4, W                                          Up W > 8F
@@ -38,7 +38,7 @@ def _conv(channels_in: int, channels_out: int) -> nn.Sequential:
 
 
 def _up(channels_in: int, channels_out: int) -> nn.Sequential:
-    """Doubles the grid (depthwise), then mixes channels."""
+    """Depthwise upsampling by 2, then a 1 x 1 convolution."""
     return nn.Sequential(
         nn.ConvTranspose2d(channels_in, channels_in, 2, stride=2, groups=channels_in),
         nn.Conv2d(channels_in, channels_out, 1),
@@ -46,7 +46,7 @@ def _up(channels_in: int, channels_out: int) -> nn.Sequential:
 
 
 def _deconv(channels_in: int, channels_out: int) -> nn.Sequential:
-    """Doubles the grid, then a depthwise separable convolution."""
+    """Depthwise upsampling by 2, then a depthwise separable convolution."""
     return nn.Sequential(
         nn.ConvTranspose2d(channels_in, channels_in, 2, stride=2, groups=channels_in),
         *_conv(channels_in, channels_out),
@@ -58,11 +58,12 @@ def _chain(step: type | object, *channels: int) -> nn.Sequential:
 
 
 def fuse_batch_norms(module: nn.Module) -> None:
-    """Fold each batch norm into the convolution before it, in place; for inference only, where it saves a pass.
+    """Fold each batch norm into the convolution before it, in place, for faster inference.
 
     Args:
-        module: in eval mode. Where a batch norm is the next part after a convolution, it is taken to be computed
-            right after it, as in ``nn.Sequential`` and in timm's blocks; of timm's norms the activation is left.
+        module: module in eval mode. A batch norm that is the next child after a convolution is assumed to be
+            applied right after it, as in ``nn.Sequential`` and timm's blocks. The activation of timm's norms is
+            kept.
     """
     for part in list(module.modules()):
         before: tuple[str, nn.Conv2d] | None = None
@@ -74,7 +75,7 @@ def fuse_batch_norms(module: nn.Module) -> None:
 
 
 class UnetrDecoder(nn.Module):
-    """Four encoder depths and the image in, one logit per pixel out.
+    """Decoder of four encoder depths and the image into one logit per pixel.
 
     Args:
         width: channels of the encoder's tokens.

@@ -1,4 +1,4 @@
-"""Image encoders of every kind, by the configuration that a card holds."""
+"""Image encoders of all kinds (transformer or convolutional), built by their configuration."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from torch import nn
 
 from fetaliqa.model import lora
 from fetaliqa.model.architecture import BackboneConfig, EncoderConfig
-from fetaliqa.model.backbone import backbone_shapes, backbone_state, build_backbone, empty_backbone
-from fetaliqa.model.image_encoder import build_tower, empty_tower, tower_shapes
+from fetaliqa.model.backbone import backbone_shapes, backbone_state, build_backbone
+from fetaliqa.model.image_encoder import build_tower, tower_shapes
 
 
 def build_encoder(
     vision: EncoderConfig, *, state: Mapping[str, torch.Tensor] | None = None, random_init: bool = False
 ) -> nn.Module:
-    """The encoder with given weights, or with random ones when that is asked for; see ``build_tower``.
+    """The encoder with given or random weights; see ``build_tower``.
 
     Raises:
         WeightsError: when neither or both of ``state`` and ``random_init`` are given, or a tensor is wrong.
@@ -27,18 +27,13 @@ def build_encoder(
     return build_tower(vision, state=state, random_init=random_init)
 
 
-def empty_encoder(vision: EncoderConfig) -> nn.Module:
-    """The encoder without any values (on the meta device)."""
-    return empty_backbone(vision) if isinstance(vision, BackboneConfig) else empty_tower(vision)
-
-
 def encoder_shapes(vision: EncoderConfig) -> dict[str, tuple[int, ...]]:
     """Name and shape of every tensor of the encoder."""
     return backbone_shapes(vision) if isinstance(vision, BackboneConfig) else tower_shapes(vision)
 
 
 def encoder_parameters(vision: EncoderConfig) -> int:
-    """Numbers in the encoder."""
+    """Number of parameters of the encoder."""
     return sum(math.prod(shape) for shape in encoder_shapes(vision).values())
 
 

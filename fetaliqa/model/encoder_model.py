@@ -1,4 +1,4 @@
-"""What the segmentation and the classification model share: an encoder with or without adapters."""
+"""Base classes of the models: an encoder, with or without adapters, and a head."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ class EncoderModel(nn.Module):
         return getattr(self, self.head_name)
 
     def add_adapters(self, settings: LoraSettings | None = None) -> None:
-        """Freeze the encoder and put fresh LoRA adapters into it; the head stays trainable.
+        """Freeze the encoder and add new LoRA adapters to it; the head stays trainable.
 
         Raises:
             WeightsError: when there are adapters already.
             OptionError: when the encoder is no transformer.
         """
-        self.architecture.transformer  # noqa: B018  no other encoder takes adapters
+        self.architecture.transformer  # noqa: B018  raises for other encoders
         settings = settings or LoraSettings()
         adapters.inject(self.visual, settings)
         self.lora = settings
@@ -52,8 +52,8 @@ class EncoderModel(nn.Module):
         base = encoder_state(self.architecture.vision, self.visual)
         state = base
         if self.lora is not None:
-            own = adapters.adapter_state(self.visual)
-            state = adapters.merged_state(base, self.architecture.transformer, self.lora, own)
+            adapter = adapters.adapter_state(self.visual)
+            state = adapters.merged_state(base, self.architecture.transformer, self.lora, adapter)
         state = {name: tensor.clone() if tensor is base[name] else tensor for name, tensor in state.items()}
         copy = type(self)(self.architecture, build_encoder(self.architecture.vision, state=state))
         copy.head_module.load_state_dict(self.head_module.state_dict())
@@ -63,29 +63,29 @@ class EncoderModel(nn.Module):
     def _checked(self, images: torch.Tensor) -> torch.Tensor:
         side = self.architecture.vision.image_size
         if images.ndim != 4 or tuple(images.shape[1:]) != (3, side, side):
-            # a transformer would need interpolated positions for any other size, which is never done here
+            # a transformer would need interpolated position embeddings for another size
             raise ValueError(f"images of shape {tuple(images.shape)}; [N, 3, {side}, {side}] is needed")
         return images
 
 
 class SegmentationModel(EncoderModel):
-    """A model that outlines; its logits are float [N, 1, S, S] of images [N, 3, S, S]."""
+    """A segmentation model: logits float [N, 1, S, S] of images [N, 3, S, S]."""
 
     def outline_and_maps(self, images: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
-        """As calling the model, with the encoder's feature maps, the deepest one last."""
+        """The model's logits, and the encoder's feature maps, the deepest one last."""
         raise NotImplementedError
 
     @property
     def outline_layer(self) -> nn.Conv2d:
-        """The last layer of the outline: its bias is the logit where nothing is known."""
+        """The last layer of the outline; its bias sets the prior probability of foreground."""
         raise NotImplementedError
 
 
 def trainable_parameters(model: nn.Module) -> list[nn.Parameter]:
-    """The parameters that training changes."""
+    """The trainable parameters."""
     return [parameter for parameter in model.parameters() if parameter.requires_grad]
 
 
 def trainable_count(model: nn.Module) -> int:
-    """Number of scalars that training changes."""
+    """Number of trainable parameters."""
     return sum(parameter.numel() for parameter in trainable_parameters(model))

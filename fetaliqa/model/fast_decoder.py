@@ -1,15 +1,15 @@
-"""The decoder as it is computed when nothing is trained: the same function with fewer passes over memory.
+"""The segmentation decoder for inference: the same function with fewer passes over memory.
 
-Measured at full size, the plain modules spend most of the decoder's time in moving pixels, not in arithmetic
-(docs/performance.md). Three identities, each exact but for rounding, take that out:
+At full size the plain modules spend most of the decoder's time moving memory, not on arithmetic
+(docs/performance.md). Three identities, exact up to rounding, avoid that:
 
 - A depthwise 2 x 2 transposed convolution of stride 2 followed by a 1 x 1 convolution is one matrix product per
   coarse pixel, to four times the channels, which are then laid out as 2 x 2 pixels.
-- Followed by anything else, it is a broadcast multiplication and addition.
-- A depthwise and a 1 x 1 convolution of two concatenated maps are the sum of the same of each map, so the two are
-  never copied into one.
+- Without such a convolution, it is a broadcast multiplication and addition.
+- A depthwise and a 1 x 1 convolution of two concatenated maps are the sum of those of each map, so the maps need
+  not be concatenated.
 
-And the maps at full resolution of a few frames stay in the CPU's caches, where those of a whole batch do not.
+In addition, few frames are decoded at a time: their full-resolution maps stay in the CPU caches.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from torch import nn
 from fetaliqa.model.architecture import DECODER_STRIDE
 from fetaliqa.model.decoder import UnetrDecoder, fuse_batch_norms, on_decoder_grid
 
-AT_ONCE_BYTES = 8 << 20  # of one full-resolution map on a CPU; a larger one leaves the caches before it is read
+AT_ONCE_BYTES = 8 << 20  # size of a full-resolution map on a CPU that stays in the caches
 
 
 class FastDecoder(nn.Module):
-    """What a ``UnetrDecoder`` in eval mode computes, for inference only.
+    """Computes the output of a ``UnetrDecoder`` in eval mode, for inference only.
 
     Args:
-        decoder: is used up: its batch norms are folded, and modules of it become part of this one.
+        decoder: the decoder; it is modified, and its modules become part of this one.
     """
 
     def __init__(self, decoder: UnetrDecoder) -> None:
@@ -80,7 +80,7 @@ class FastDecoder(nn.Module):
 
 
 class _MixedUp(nn.Module):
-    """Depthwise doubling and the 1 x 1 convolution after it: [N, C, H, W] to [N, O, 2 H, 2 W]."""
+    """Depthwise upsampling and the 1 x 1 convolution after it: [N, C, H, W] to [N, O, 2 H, 2 W]."""
 
     def __init__(self, step: Any) -> None:
         super().__init__()
@@ -99,7 +99,7 @@ class _MixedUp(nn.Module):
 
 
 class _Doubled(nn.Module):
-    """Depthwise doubling [N, C, H, W] to [N, C, 2 H, 2 W], and the convolutions after it."""
+    """Depthwise upsampling, [N, C, H, W] to [N, C, 2 H, 2 W], and the convolutions after it."""
 
     def __init__(self, step: Any) -> None:
         super().__init__()
@@ -116,11 +116,11 @@ class _Doubled(nn.Module):
 
 
 class _Merge(nn.Module):
-    """The convolutions on two maps of as many channels each, as if concatenated; then whatever follows them."""
+    """Convolutions on two maps with equal channels, as if concatenated, and the modules after them."""
 
     def __init__(self, step: Any) -> None:
         super().__init__()
-        convolutions, after = step  # modules, whose own types torch does not tell
+        convolutions, after = step
         (depthwise, _, _, mix, _, relu), *rest = convolutions
         half = depthwise.in_channels // 2
         self.first, self.second = (
@@ -143,7 +143,7 @@ def _half_depthwise(conv: Any, part: slice) -> nn.Conv2d:
 
 
 def _half_mix(conv: nn.Conv2d, part: slice) -> nn.Conv2d:
-    """Of the two halves, the first adds the bias."""
+    """One half of a 1 x 1 convolution; the first half adds the bias."""
     weight = conv.weight[:, part]
     half = nn.Conv2d(weight.shape[1], weight.shape[0], 1, bias=part.start == 0, device=weight.device)
     return _filled(half, weight, conv.bias)

@@ -1,8 +1,7 @@
-"""Where a compact model's training data lie among its features: what lies far away is called unlike them.
+"""Out-of-distribution detection for the compact model: fitting the distribution of its training features.
 
-One Gaussian for all of them, and the Mahalanobis distance to it, after Lee et al. 2018 (arXiv 1807.03888, which
-has one mean for each class). Its covariance is shrunk (Ledoit and Wolf 2004), as there may be fewer images than
-channels.
+A single Gaussian and the Mahalanobis distance to it, after Lee et al. 2018 (arXiv 1807.03888, with one mean per
+class). The covariance is shrunk (Ledoit and Wolf 2004), as there may be fewer images than channels.
 """
 
 from __future__ import annotations
@@ -19,28 +18,28 @@ from fetaliqa.model.preprocess import normalise
 if TYPE_CHECKING:
     from fetaliqa.model.compact_model import CompactSeg
 
-FOLDS = 5  # the limit is taken from distances of images to a Gaussian that was fitted without them
-LEAST_IMAGES = 20  # a Gaussian of fewer, and their largest distance, say nothing
+FOLDS = 5  # of the cross-validation that determines the limit
+LEAST_IMAGES = 20  # fewer images do not determine a Gaussian and a limit
 
 
 def fit_reference(
     model: CompactSeg, squares: Iterable[np.ndarray | torch.Tensor], *, share_beyond: float = 0.01
 ) -> None:
-    """Fit ``model.decoder.reference`` to training images. To be done last: further training moves features.
+    """Fit ``model.decoder.reference`` to training images. Call it after training, which changes features.
 
-    The limit is the distance that ``share_beyond`` of the images exceed when the Gaussian is fitted to others:
-    they are left out in five consecutive parts. So give images of one patient one after another.
+    The limit is the distance that ``share_beyond`` of the images exceed in five-fold cross-validation over
+    consecutive parts. Images of one patient should therefore be consecutive.
 
     Args:
-        model: changed in place; its mode, and whether it is trained further, stay as they are.
-        squares: batches of training images, uint8 [N, S, S], as the predictor makes them: of everything that the
-            model is to know, with and without the anatomy. As they are: augmented ones lie so far apart that
-            hardly anything is unlike them.
-        share_beyond: share of images like these that are to be called unlike the training data; with fewer than
-            1 / ``share_beyond`` images the limit is the largest distance.
+        model: changed in place; its training mode and trainable parameters stay the same.
+        squares: batches of training images, uint8 [N, S, S], as the predictor makes them, with and without the
+            anatomy. Without augmentation: augmented images are spread so far that hardly any image is out of
+            distribution.
+        share_beyond: share of in-distribution images that exceed the limit; with fewer than 1 / ``share_beyond``
+            images the limit is the largest distance.
 
     Raises:
-        TrainingError: when there are too few images, or they are all alike.
+        TrainingError: when there are too few images, or they are all equal.
         ValueError: when the share is not in (0, 1).
     """
     if not 0 < share_beyond < 1:
@@ -48,13 +47,12 @@ def fit_reference(
     features = _features(model, squares)
     if len(features) < LEAST_IMAGES:
         raise TrainingError(
-            f"{len(features)} images to tell others from; at least {LEAST_IMAGES} are needed, "
-            "give more of the training images"
+            f"{len(features)} images to fit the reference distribution; at least {LEAST_IMAGES} are needed, "
+            "give more training images"
         )
     distances = [
-        _distances(part, *_gaussian(np.delete(features, own, axis=0)))
-        for own in np.array_split(np.arange(len(features)), FOLDS)
-        for part in (features[own],)
+        _distances(features[fold], *_gaussian(np.delete(features, fold, axis=0)))
+        for fold in np.array_split(np.arange(len(features)), FOLDS)
     ]
     mean, whitening = _gaussian(features)
     limit = np.quantile(np.concatenate(distances), 1 - share_beyond, method="higher")
@@ -70,28 +68,28 @@ def _features(model: CompactSeg, squares: Iterable[np.ndarray | torch.Tensor]) -
     device, training = next(model.parameters()).device, model.training
     model.eval()
     try:
-        found = [
+        features = [
             model.reference_features(normalise(torch.as_tensor(batch).to(device))).double().cpu().numpy()
             for batch in squares
         ]
     finally:
         model.train(training)
-    return np.concatenate(found) if found else np.empty((0, 0))
+    return np.concatenate(features) if features else np.empty((0, 0))
 
 
 def _gaussian(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean [C], and whitening [C, C]: the inverse square root of the covariance.
 
     Raises:
-        TrainingError: when nothing varies.
+        TrainingError: when the features do not vary.
     """
     from sklearn.covariance import ledoit_wolf
 
     mean = features.mean(axis=0)
     values, vectors = np.linalg.eigh(ledoit_wolf(features)[0])
     if not values[-1] > 0:
-        raise TrainingError("the images are all alike to the model; give different training images")
-    least = values[-1] * np.finfo(np.float32).eps  # shrinkage keeps real ones far above
+        raise TrainingError("the model's features of all images are equal; give different training images")
+    least = values[-1] * np.finfo(np.float32).eps  # guards against rounding; shrunk eigenvalues are far above
     return mean, (vectors / np.sqrt(np.maximum(values, least))) @ vectors.T
 
 

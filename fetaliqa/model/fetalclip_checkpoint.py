@@ -1,9 +1,8 @@
-"""Reading FetalCLIP's published checkpoint without trusting it.
+"""Reading of FetalCLIP's published checkpoint, treated as untrusted input.
 
-Only tensors and plain values are unpickled (``torch.load(weights_only=True)``), and nothing is used before the
-names, shapes, types and values of all 446 tensors are found to be those of FetalCLIP: an OpenCLIP model with a
-text context of 117. A file made for plain ViT-L-14 (context 77), or a tower of another image size, is refused,
-never interpolated.
+Only tensors and plain values are unpickled (``torch.load(weights_only=True)``). The names, shapes, types and
+values of all 446 tensors are checked first: FetalCLIP is an OpenCLIP model with a text context of 117. A
+checkpoint of plain ViT-L-14 (context 77), or of another image size, is rejected, never interpolated.
 """
 
 from __future__ import annotations
@@ -40,12 +39,12 @@ def text_shapes(text: TextConfig) -> dict[str, tuple[int, ...]]:
 
 
 def checkpoint_shapes(vision: VisionConfig, text: TextConfig) -> dict[str, tuple[int, ...]]:
-    """Name and shape of every tensor of a whole checkpoint (446 for FetalCLIP)."""
+    """Name and shape of every tensor of a full checkpoint (446 for FetalCLIP)."""
     return {**tower_shapes(vision, VISUAL_PREFIX), **text_shapes(text)}
 
 
 def read_tensors(path: Path) -> dict[str, Any]:
-    """The named values of a ``.pt`` or ``.safetensors`` file, unwrapped, not yet checked.
+    """The named values of a ``.pt`` or ``.safetensors`` file, unwrapped but unchecked.
 
     Raises:
         WeightsError: when the file is missing, damaged, or holds more than tensors and plain values.
@@ -68,7 +67,7 @@ def read_tensors(path: Path) -> dict[str, Any]:
 def read_checkpoint(
     path: Path, vision: VisionConfig, text: TextConfig
 ) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
-    """Read and check a whole checkpoint.
+    """Read and check a full checkpoint.
 
     Args:
         path: flat OpenCLIP tensors, or wrapped in ``state_dict`` with or without ``module.``.
@@ -82,11 +81,11 @@ def read_checkpoint(
         WeightsError: when the file is damaged or unsafe, or naming the first wrong tensor.
     """
     state = read_tensors(path)
-    found = state.get("positional_embedding")
-    if isinstance(found, torch.Tensor) and tuple(found.shape) != (text.context_length, text.width):
+    positions, expected = state.get("positional_embedding"), (text.context_length, text.width)
+    if isinstance(positions, torch.Tensor) and tuple(positions.shape) != expected:
         raise WeightsError(
-            f"{path}: 'positional_embedding' has shape {tuple(found.shape)}; {(text.context_length, text.width)} "
-            f"is needed (FetalCLIP's text context is {text.context_length}), so this is another CLIP model"
+            f"{path}: 'positional_embedding' has shape {tuple(positions.shape)}; {expected} is needed "
+            f"(FetalCLIP's text context is {text.context_length}), so this is another CLIP model"
         )
     check_state(state, checkpoint_shapes(vision, text), str(path))
     visual = {
@@ -94,12 +93,12 @@ def read_checkpoint(
         for name, tensor in state.items()
         if name.startswith(VISUAL_PREFIX)
     }
-    rest = {name: tensor for name, tensor in state.items() if not name.startswith(VISUAL_PREFIX)}
-    return visual, rest
+    text_side = {name: tensor for name, tensor in state.items() if not name.startswith(VISUAL_PREFIX)}
+    return visual, text_side
 
 
 def read_visual(path: Path, vision: VisionConfig, text: TextConfig) -> dict[str, torch.Tensor]:
-    """The image encoder from an imported ``.safetensors`` file or from a whole checkpoint.
+    """The image encoder from an imported ``.safetensors`` file or from a full checkpoint.
 
     Raises:
         WeightsError: when the file is damaged or unsafe, or naming the first wrong tensor.
@@ -122,13 +121,13 @@ def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
 
 
 def _read_pickle(path: Path) -> Any:
-    # mapped: 1.7 GB of tensors are paged in as they are used; files older than torch 1.6 are not zip archives
+    # memory-mapped, as it has 1.7 GB; files of torch before 1.6 are not zip archives
     try:
         return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except pickle.UnpicklingError as problem:
         raise WeightsError(
             f"{path}: not loaded, because it holds Python objects besides tensors, which could run code when read "
-            f"({_first_sentence(problem)}); have its owner save the tensors alone"
+            f"({_first_sentence(problem)}); ask its owner to save only the tensors"
         ) from None
     except (RuntimeError, EOFError, OSError, ValueError, KeyError) as problem:
         raise WeightsError(

@@ -1,4 +1,4 @@
-"""The user's copy of the FetalCLIP weights: imported once, checked, and loaded from safetensors after that."""
+"""The user's FetalCLIP weights: imported once from a checkpoint, then loaded from safetensors."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from fetaliqa.model.user_folders import weights_folder
 VISUAL_FILE = "fetalclip-visual.safetensors"
 TEXT_FILE = "fetalclip-text.safetensors"
 RECORD_FILE = "weights.json"
-# From a third party's Git LFS pointer to `fetalclip_weights.pt` (jefftrojan/fetalclip-ga): a cross-check,
-# not the authors' own statement, so a difference is reported and not refused.
+# From a third party's Git LFS pointer to `fetalclip_weights.pt` (jefftrojan/fetalclip-ga), not from the authors,
+# so a different hash is reported but accepted.
 KNOWN_SOURCE_SHA256 = "90916caa408baf9374ee3f8c1533463331a4ace37a13e61385e782905b35c310"
 
 
 @dataclass(frozen=True)
 class WeightsRecord:
-    """What ``weights.json`` says about the imported weights.
+    """Content of ``weights.json``: provenance of the imported weights.
 
     Attributes:
-        source_name: file name of the checkpoint that was imported.
+        source_name: file name of the imported checkpoint.
         source_sha256: hash of that file.
         visual_sha256: content hash of the image encoder's tensors; bundles refer to this one.
         text_sha256: content hash of the other tensors.
@@ -49,19 +49,19 @@ class WeightsRecord:
 
     @property
     def source_is_known(self) -> bool:
-        """Whether the checkpoint is the one a third party recorded."""
+        """Whether the checkpoint has the hash in ``KNOWN_SOURCE_SHA256``."""
         return self.source_sha256 == KNOWN_SOURCE_SHA256
 
 
 def import_checkpoint(
     path: Path, folder: Path | None = None, *, source_sha256: str | None = None
 ) -> WeightsRecord:
-    """Convert a published checkpoint to safetensors in the user's folder, replacing what was there.
+    """Convert a published checkpoint to safetensors in the user's folder, replacing earlier weights.
 
     Args:
         path: ``FetalCLIP_weights.pt``.
-        folder: where to; None for ``weights_folder()``.
-        source_sha256: the file's hash when it is known already.
+        folder: target folder; None for ``weights_folder()``.
+        source_sha256: the file's hash, if known.
 
     Raises:
         WeightsError: when the file is not FetalCLIP's checkpoint, or is damaged or unsafe.
@@ -77,7 +77,7 @@ def import_checkpoint(
         tensor_count=len(visual) + len(text),
         imported=datetime.now(timezone.utc).isoformat(timespec="seconds"),
     )
-    # the record goes first and comes back last: an interrupted import leaves no record of files that are not there
+    # the record is removed first and written last, so that an interrupted import leaves no record
     (folder / RECORD_FILE).unlink(missing_ok=True)
     for name, state in ((VISUAL_FILE, visual), (TEXT_FILE, text)):
         with atomic_path(folder / name) as temporary:
@@ -109,10 +109,10 @@ def load_visual(
 
     Args:
         path: a published checkpoint or an imported file; None for the user's imported weights.
-        vision: the encoder expected; None for FetalCLIP's.
+        vision: the expected encoder; None for FetalCLIP's.
 
     Raises:
-        WeightsError: when there are no weights, or they are not the ones expected.
+        WeightsError: when there are no weights, or they are not the expected ones.
     """
     vision = vision or load_architecture("fetalclip").transformer
     if path is not None:
@@ -125,10 +125,10 @@ def load_visual(
             f"no FetalCLIP weights in {folder}; run `fetaliqa weights download` or `fetaliqa weights import FILE`"
         )
     state = read_visual(folder / VISUAL_FILE, vision, fetalclip_text())
-    found = tensors_sha256(state)
-    if found != record.visual_sha256:
+    sha256 = tensors_sha256(state)
+    if sha256 != record.visual_sha256:
         raise WeightsError(
-            f"{folder / VISUAL_FILE} has changed since its import (hash {short(found)}, recorded "
+            f"{folder / VISUAL_FILE} has changed since its import (hash {short(sha256)}, recorded "
             f"{short(record.visual_sha256)}); import the weights again"
         )
-    return state, found
+    return state, sha256

@@ -1,11 +1,11 @@
-"""The image encoder: open_clip's VisionTransformer, built one way only.
+"""The transformer image encoder: open_clip's VisionTransformer.
 
-``block_type="custom"`` is chosen because open_clip's default block holds an ``nn.MultiheadAttention``, which reads
-``out_proj.weight`` without ever calling ``out_proj.forward``: a LoRA adapter there would do nothing. The custom
-block keeps the same state-dict keys and calls plain linears.
+``block_type="custom"`` is used because open_clip's default block contains an ``nn.MultiheadAttention``, which
+reads ``out_proj.weight`` without calling ``out_proj.forward``: a LoRA adapter there would have no effect. The
+custom block has the same state-dict keys and calls plain linear layers.
 
-The class is constructed directly, not through open_clip's model factory, so that the factory's silent behaviours
-(random weights when none are given, interpolated position embeddings, QuickGELU) cannot happen.
+The class is constructed directly, not by open_clip's model factory, to exclude the factory's silent behaviours
+(random weights when none are given, interpolated position embeddings, QuickGELU).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from torch import nn
 from fetaliqa.errors import WeightsError
 from fetaliqa.model.architecture import VisionConfig
 
-INIT_STD = 0.02  # spread of random patch and position embeddings (timm's vision transformers)
+INIT_STD = 0.02  # standard deviation of random patch and position embeddings (timm's vision transformers)
 
 
 def tower_shapes(vision: VisionConfig, prefix: str = "") -> dict[str, tuple[int, ...]]:
@@ -27,7 +27,7 @@ def tower_shapes(vision: VisionConfig, prefix: str = "") -> dict[str, tuple[int,
 
     Args:
         vision: the encoder's size.
-        prefix: put before each name (``"visual."`` inside a whole checkpoint).
+        prefix: prefix of each name (``"visual."`` in a full checkpoint).
     """
     width = vision.width
     shapes: dict[str, tuple[int, ...]] = {
@@ -72,7 +72,7 @@ def check_state(
     *,
     dtype: torch.dtype = torch.float32,
 ) -> None:
-    """Check that ``state`` holds exactly the tensors of ``shapes``, of that type, all values finite.
+    """Check that ``state`` holds exactly the tensors of ``shapes``, with the given type and finite values.
 
     Raises:
         WeightsError: naming the first missing, extra, mis-shaped, mis-typed or non-finite tensor.
@@ -91,7 +91,7 @@ def check_state(
         if name not in shapes:
             raise WeightsError(f"{what}: the tensor {name!r} is not part of this model ({len(shapes)} tensors)")
     for name in shapes:
-        # one pass without a mask the size of the tensor; both extremes are NaN when any value is
+        # aminmax needs no temporary mask; both extremes are NaN if any value is
         if state[name].numel() and not bool(torch.isfinite(torch.stack(torch.aminmax(state[name]))).all()):
             raise WeightsError(f"{what}: {name!r} holds values that are not finite numbers")
 
@@ -99,12 +99,12 @@ def check_state(
 def build_tower(
     vision: VisionConfig, *, state: Mapping[str, torch.Tensor] | None = None, random_init: bool = False
 ) -> nn.Module:
-    """Build the image encoder with given weights, or with random ones when that is asked for.
+    """Build the image encoder with given or random weights.
 
     Args:
         vision: the encoder's size.
-        state: all tensors of the encoder (names of ``tower_shapes``), float32. They become the encoder's own
-            parameters without being copied.
+        state: all tensors of the encoder (names of ``tower_shapes``), float32. They become the encoder's
+            parameters without a copy.
         random_init: build with random weights, for training from scratch and for tests.
 
     Returns:
@@ -128,7 +128,7 @@ def build_tower(
 
 
 def empty_tower(vision: VisionConfig) -> nn.Module:
-    """The encoder without any values (on the meta device)."""
+    """The encoder on the meta device, without values."""
     # imported here: open_clip takes seconds to import, and reading a bundle's card does not need it
     from open_clip.transformer import LayerNorm, VisionTransformer
 
@@ -141,7 +141,7 @@ def empty_tower(vision: VisionConfig) -> nn.Module:
             heads=vision.heads,
             mlp_ratio=vision.mlp_ratio,
             output_dim=vision.embed_dim,
-            act_layer=nn.GELU,  # FetalCLIP has no quick_gelu; no file says which, and a wrong one loads silently
+            act_layer=nn.GELU,  # not QuickGELU; checkpoints do not record it
             norm_layer=LayerNorm,
             block_type="custom",
         )
@@ -149,11 +149,12 @@ def empty_tower(vision: VisionConfig) -> nn.Module:
 
 @torch.no_grad()
 def _initialise(tower: nn.Module, width: int, layers: int) -> None:
-    """CLIP's own start (arXiv 2103.00020, reference code), which open_clip leaves out for the image encoder.
+    """CLIP's initialisation (arXiv 2103.00020, reference code), which open_clip omits for the image encoder.
 
-    Spreads shrink with the width, and those that write into the residual stream also with the depth.
+    Standard deviations decrease with the width, and for layers that write to the residual stream also with the
+    depth.
     """
-    spreads = {
+    deviations = {
         "in_proj_weight": width**-0.5,
         "out_proj.weight": width**-0.5 * (2 * layers) ** -0.5,
         "c_proj.weight": width**-0.5 * (2 * layers) ** -0.5,
@@ -168,4 +169,4 @@ def _initialise(tower: nn.Module, width: int, layers: int) -> None:
         elif ".ln_" in f".{name}":
             parameter.fill_(1.0)
         else:
-            parameter.normal_(std=next(std for ending, std in spreads.items() if name.endswith(ending)))
+            parameter.normal_(std=next(std for ending, std in deviations.items() if name.endswith(ending)))

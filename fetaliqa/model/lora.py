@@ -1,7 +1,7 @@
 """Low-rank adapters (LoRA, arXiv 2106.09685) on the image encoder.
 
-Adapters are injected by peft into plain linears of the custom block (see ``tower.py``), so each of them is alive.
-For inference they are folded into the weights: ``W + (alpha / rank) * B @ A``; that needs no peft.
+Adapters are injected by peft into the linear layers of open_clip's custom block (see ``image_encoder``). For
+inference they are merged into the weights, ``W + (alpha / rank) * B @ A``, without peft.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from fetaliqa.errors import WeightsError
 from fetaliqa.model.architecture import VisionConfig
 from fetaliqa.model.image_encoder import check_state, tower_shapes
 
-ADAPTER_NAME = "default"  # peft's name for the only adapter; left out of the tensor names on disk
-TARGETS = ("c_fc", "c_proj", "out_proj")  # FetalCLIP-IQA adapts these three linears of every block
+ADAPTER_NAME = "default"  # peft's name of the only adapter; omitted in tensor names on disk
+TARGETS = ("c_fc", "c_proj", "out_proj")  # FetalCLIP-IQA adapts these linear layers of every block
 
 
 @dataclass(frozen=True)
 class LoraSettings:
-    """Which linears are adapted, and how (FetalCLIP-IQA's values are the defaults).
+    """Settings of the adapters; the defaults are those of FetalCLIP-IQA.
 
     Attributes:
         rank: inner dimension r of the two factors.
         alpha: the update is scaled by ``alpha / rank``.
         dropout: share of the adapter's inputs dropped in training.
-        targets: names of the linears in each block.
+        targets: names of the adapted linear layers in each block.
     """
 
     rank: int = 8
@@ -56,7 +56,7 @@ class LoraSettings:
 
 
 def adapted_linears(vision: VisionConfig, lora: LoraSettings) -> dict[str, tuple[int, int]]:
-    """Names of the adapted linears in the encoder, with their (outputs, inputs)."""
+    """Names of the adapted linear layers in the encoder, with their (outputs, inputs)."""
     linears: dict[str, tuple[int, int]] = {}
     for name, shape in tower_shapes(vision).items():
         module = name.removesuffix(".weight")
@@ -75,7 +75,7 @@ def adapter_shapes(vision: VisionConfig, lora: LoraSettings) -> dict[str, tuple[
 
 
 def inject(tower: nn.Module, lora: LoraSettings) -> None:
-    """Freeze the encoder and put fresh adapters (which change nothing yet) into it, in place.
+    """Freeze the encoder and inject new adapters (initially without effect), in place.
 
     Raises:
         WeightsError: when the encoder has adapters already.
@@ -129,18 +129,18 @@ def load_adapter(
         WeightsError: naming the first tensor that is missing, extra or of the wrong shape.
     """
     check_state(state, adapter_shapes(vision, lora), what)
-    own = {
+    parameters = {
         name.replace(f".{ADAPTER_NAME}.", "."): parameter
         for name, parameter in tower.named_parameters()
         if ".lora_" in name
     }
-    if set(own) != set(state):
+    if set(parameters) != set(state):
         raise WeightsError(
-            f"{what}: {len(state)} adapter tensors, but the encoder has {len(own)}; settings differ"
+            f"{what}: {len(state)} adapter tensors, but the encoder has {len(parameters)}; settings differ"
         )
     with torch.no_grad():
         for name, tensor in state.items():
-            own[name].copy_(tensor)
+            parameters[name].copy_(tensor)
 
 
 def merged_state(
@@ -150,7 +150,7 @@ def merged_state(
     adapter: Mapping[str, torch.Tensor],
     what: str = "adapter",
 ) -> dict[str, torch.Tensor]:
-    """The encoder's tensors with the adapter folded in; ``base`` is left as it is.
+    """The encoder's tensors with merged adapters; ``base`` is not changed.
 
     Raises:
         WeightsError: naming the first adapter tensor that is missing, extra or of the wrong shape.

@@ -1,4 +1,4 @@
-"""Building models: from weights, or from random values when that is asked for."""
+"""Builders of untrained models, with encoder weights or random values."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ def build_segmentation(
     encoder: Encoder = "lora",
     lora: LoraSettings | None = None,
 ) -> SegmentationModel:
-    """A segmentation model ready to train, with a fresh decoder.
+    """A segmentation model for training, with a new decoder.
 
     Args:
-        architecture: ``"fetalclip"``, ``"compact"``, ..., or sizes.
+        architecture: a name (``"fetalclip"``, ``"compact"``, ...) or an architecture.
         weights: the encoder's weights: a file (published ``.pt`` or imported ``.safetensors``) or its tensors.
-        random_init: start the encoder from random values instead.
-        encoder: what training changes in the encoder: adapters only, everything, or nothing.
+        random_init: initialise the encoder with random values instead.
+        encoder: trainable part of the encoder: adapters, everything, or nothing.
         lora: adapter settings; None for the paper's.
 
     Raises:
@@ -55,7 +55,7 @@ def build_classification(
     encoder: Encoder = "lora",
     lora: LoraSettings | None = None,
 ) -> FetalCLIPCls:
-    """A classification model ready to train, with a fresh linear head; arguments as ``build_segmentation``."""
+    """A classification model for training, with a new linear head; arguments as ``build_segmentation``."""
     return _build(FetalCLIPCls, architecture, weights, random_init, encoder, lora)
 
 

@@ -1,4 +1,4 @@
-"""Which class a bundle's model is of."""
+"""Model classes by task and architecture."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from fetaliqa.model.segmentation_model import FetalCLIPSeg
 
 
 def segmentation_class(architecture: Architecture) -> type[SegmentationModel]:
-    """The segmentation model of an architecture."""
+    """The segmentation model class of an architecture."""
     return CompactSeg if isinstance(architecture.vision, BackboneConfig) else FetalCLIPSeg
 
 
 def model_class(task: str, architecture: Architecture) -> type[EncoderModel]:
-    """The model of a task and an architecture."""
+    """The model class of a task and an architecture."""
     return FetalCLIPCls if task == "classification" else segmentation_class(architecture)

@@ -1,7 +1,6 @@
-"""From 8-bit square frames to the encoder's input.
+"""Preprocessing of square 8-bit frames: three grey channels, then CLIP normalisation as in FetalCLIP's transform.
 
-Padding and resampling to the square grid are ``fetaliqa.measure.square_grid.SquareGrid.to_square``; this is the
-last step: grey replicated to three channels, then OpenAI-CLIP normalisation as in FetalCLIP's reference transform.
+Padding and resampling to the square grid come before: ``fetaliqa.measure.square_grid.SquareGrid.to_square``.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """What a bundle's model expects to have been done to a frame. Only this one way is implemented."""
+    """The preprocessing that a bundle's model expects. Only these values are implemented."""
 
     pad: Literal["centred-zero-square"] = "centred-zero-square"
     interpolation: Literal["bicubic-antialias"] = "bicubic-antialias"
@@ -30,9 +29,7 @@ class Preprocessing:
 
     def __post_init__(self) -> None:
         if self.mean != CLIP_MEAN or self.std != CLIP_STD:
-            raise ValueError(
-                f"mean {list(self.mean)} and std {list(self.std)} are not CLIP's, all that this version applies"
-            )
+            raise ValueError(f"mean {list(self.mean)} and std {list(self.std)} are not supported; only CLIP's are")
 
 
 def normalise(frames: torch.Tensor | np.ndarray) -> torch.Tensor:
@@ -57,13 +54,12 @@ def normalise(frames: torch.Tensor | np.ndarray) -> torch.Tensor:
 
 @lru_cache(maxsize=16)
 def _statistics(device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """CLIP's mean and spread as [1, 3, 1, 1], kept on each device: sending them there makes it wait."""
-    with torch.inference_mode(False):  # of use in training too, whoever asks first
+    """CLIP's mean and standard deviation as [1, 3, 1, 1], cached per device to avoid repeated copies."""
+    with torch.inference_mode(False):  # the cached tensors are used in training too
         mean, std = (torch.tensor(values, device=device).view(1, 3, 1, 1) for values in (CLIP_MEAN, CLIP_STD))
     return mean, std
 
 
 def model_inputs(model: nn.Module, frames: torch.Tensor) -> torch.Tensor:
-    """uint8 frames [N, S, S] as a model takes them: by its own ``normalise`` where it has one, else as above."""
-    own = getattr(model, "normalise", None)
-    return own(frames) if own is not None else normalise(frames)
+    """Normalise uint8 frames [N, S, S] with the model's own ``normalise``, if any, else :func:`normalise`."""
+    return getattr(model, "normalise", normalise)(frames)

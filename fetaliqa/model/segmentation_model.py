@@ -1,4 +1,4 @@
-"""FetalCLIP_SEG: encoder blocks of four depths, decoded into a mask."""
+"""FetalCLIP_SEG: a transformer encoder whose blocks of four depths are decoded into a mask."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ class FetalCLIPSeg(SegmentationModel):
         return self.outline_and_maps(images)[0]
 
     def outline_and_maps(self, images: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
-        """As calling the model, with the four maps that the decoder read (see ``features``)."""
-        # channels last: depthwise convolutions then take oneDNN's path (decoder measured 1.6 x faster on CPU)
+        """The model's logits, and the four maps that the decoder reads (see ``features``)."""
+        # channels last: depthwise convolutions then use oneDNN (decoder measured 1.6 times as fast on a CPU)
         images = self._checked(images).contiguous(memory_format=torch.channels_last)
         maps = self.features(images)
         return self.decoder(images, maps), maps
@@ -53,7 +53,7 @@ class FetalCLIPSeg(SegmentationModel):
         return self.decoder.get_submodule("head")[-1]  # type: ignore[index]
 
     def features(self, images: torch.Tensor) -> list[torch.Tensor]:
-        """What the decoder reads: four maps [N, width, G, G] of images [N, 3, S, S], G the patch grid."""
+        """The four maps [N, width, G, G] that the decoder reads, of images [N, 3, S, S]; G is the patch grid."""
         output = self.visual.forward_intermediates(  # type: ignore[operator]
             images,
             indices=self.indices,

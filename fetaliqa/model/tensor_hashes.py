@@ -1,4 +1,4 @@
-"""Content hashes of tensors, and how hashes are written."""
+"""Content hashes of tensors, and the format of hashes."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import torch
 
 CHUNK_BYTES = 1 << 20
 SHA256_PATTERN = re.compile(r"[0-9a-f]{64}")
-SHORT = 12  # hex digits shown to people
+SHORT = 12  # hex digits in messages
 
 
 def tensors_sha256(state: Mapping[str, torch.Tensor]) -> str:
-    """SHA-256 (hex) of named tensors: names, types, shapes and values, independent of the file they came in.
+    """SHA-256 (hex) of named tensors: names, types, shapes and values, independent of the file format.
 
-    The same weights give the same hash whether read from a pickle, wrapped or flat, or from safetensors.
+    The same weights have the same hash whether read from a pickle, wrapped or flat, or from safetensors.
     """
     digest = hashlib.sha256()
     for name in sorted(state):
@@ -27,5 +27,5 @@ def tensors_sha256(state: Mapping[str, torch.Tensor]) -> str:
 
 
 def short(sha256: str) -> str:
-    """The first digits of a hash, for messages."""
+    """The first hex digits of a hash, for messages."""
     return sha256[:SHORT]

@@ -1,4 +1,4 @@
-"""Where the user's weights and published bundles live."""
+"""Folders of the user's data: weights, published bundles, training frames, and archives."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import platformdirs
 HOME_VARIABLE = "FETALIQA_HOME"
 DEMO_VARIABLE = "FETALIQA_DEMO_MODEL"
 DEFAULT_VARIABLE = "FETALIQA_DEFAULT_MODEL"
-SHIPPED = ("abdomen", "head")  # bundles inside of this package, trained on real images
+SHIPPED = ("abdomen", "head")  # bundles in this package, trained on real images
 
 
 def weights_folder() -> Path:
@@ -30,8 +30,8 @@ def models_folder() -> Path:
 
 def demo_folder() -> Path:
     """Folder of the demo bundle: ``$FETALIQA_DEMO_MODEL``, else the one that ships inside this package."""
-    chosen = os.environ.get(DEMO_VARIABLE)
-    return Path(chosen) if chosen else Path(__file__).resolve().parents[1] / "demo_model"
+    folder = os.environ.get(DEMO_VARIABLE)
+    return Path(folder) if folder else Path(__file__).resolve().parents[1] / "demo_model"
 
 
 def shipped_folder(name: str) -> Path:
@@ -40,7 +40,7 @@ def shipped_folder(name: str) -> Path:
 
 
 def default_model() -> str:
-    """The bundle used where none is named or published: ``$FETALIQA_DEFAULT_MODEL``, else ``abdomen``."""
+    """The bundle used by default, if none is published: ``$FETALIQA_DEFAULT_MODEL``, else ``abdomen``."""
     return os.environ.get(DEFAULT_VARIABLE) or SHIPPED[0]
 
 
@@ -51,15 +51,15 @@ def frames_folder() -> Path:
 
 
 def answers_folder() -> Path:
-    """Folder of large models' answers to distil from: ``$FETALIQA_HOME/answers``, else in the user's cache."""
+    """Folder of teacher outputs for distillation: ``$FETALIQA_HOME/answers``, else in the user's cache."""
     home = os.environ.get(HOME_VARIABLE)
     return Path(home) / "answers" if home else platformdirs.user_cache_path("fetaliqa") / "answers"
 
 
 def archives_folder() -> Path:
-    """Folder of what is kept of DICOM archives: ``$FETALIQA_HOME/archives``, else in the user's data folder.
+    """Folder of data from DICOM archives: ``$FETALIQA_HOME/archives``, else in the user's data folder.
 
-    Not in the cache: labels are kept there.
+    Not in the cache, because it holds labels.
     """
     home = os.environ.get(HOME_VARIABLE)
     return Path(home) / "archives" if home else platformdirs.user_data_path("fetaliqa") / "archives"

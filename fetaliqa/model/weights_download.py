@@ -1,8 +1,9 @@
-"""Fetching the published checkpoint: with progress, resumed where it stopped, and never half a file.
+"""Resumable downloads of the published checkpoint and of data sets, verified by length and hash.
 
-Bytes go to ``NAME.part``; beside it ``NAME.part.json`` keeps the server's entity tag, so that a part is continued
-only while the server still has the same file (``If-Range``). The part becomes the file when its length and hash
-are right.
+Bytes are written to ``NAME.part``; ``NAME.part.json`` stores the server's entity tag, so that a part is resumed
+only while the server has the same file (``If-Range``). The part is renamed when its length and hash are right.
+huggingface_hub is not used: it downloads from its own hub only, not from Zenodo or a mirror, and its ``http_get``
+(2.4) resumes without ``If-Range``, checks no hash, and does not obey ``Retry-After`` dates or limits.
 """
 
 from __future__ import annotations
@@ -33,10 +34,10 @@ logger = logging.getLogger(__name__)
 DEFAULT_URL = "https://huggingface.co/numansaeed/fetalclip-model/resolve/main/FetalCLIP_weights.pt"
 URL_VARIABLE = "FETALIQA_WEIGHTS_URL"
 TOKEN_VARIABLE = "HF_TOKEN"
-TIMEOUT_SECONDS = 60.0  # without a byte
-ATTEMPTS = 5  # connections that bring no new byte before giving up
-MOST_SECONDS = 120.0  # waited before one of them; a server that asks for more is left to the user
-PASSING = (408, 429, 500, 502, 503, 504)  # statuses that may be others a moment later
+TIMEOUT_SECONDS = 60.0  # without receiving data
+ATTEMPTS = 5  # connections without progress before giving up
+MOST_SECONDS = 120.0  # longest wait between attempts; if the server asks for more, the download ends
+PASSING = (408, 429, 500, 502, 503, 504)  # temporary errors
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS)
 PART_SUFFIX = ".part"
 CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+)")
@@ -46,13 +47,12 @@ Progress = Callable[[int, int | None], None]  # bytes so far, bytes in all (None
 
 @dataclass(frozen=True)
 class Advice:
-    """What to tell the user when a server refuses; by default, about the weights.
+    """Advice in error messages when a server rejects a request; by default, about the weights.
 
     Attributes:
         url_variable: environment variable that changes the address.
-        by_hand: how to go on with a file downloaded by hand.
-        token_variable: environment variable that holds an access token; None when the server takes none, which
-            is then sent none.
+        by_hand: how to continue with a file downloaded by hand.
+        token_variable: environment variable of an access token; None to send no token.
     """
 
     url_variable: str = URL_VARIABLE
@@ -65,7 +65,7 @@ WEIGHTS = Advice()
 
 @dataclass(frozen=True)
 class _Reply:
-    """What the server said: where its bytes start, how many there are in all, and which file they are of."""
+    """A server's response: offset of its bytes, total size, entity tag, and hash of the file."""
 
     start: int
     total: int | None
@@ -74,7 +74,7 @@ class _Reply:
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
-    """Follows redirects, keeping the hash a model hub states on the way to its storage."""
+    """Follows redirects, and stores the hash that a model hub sends with them."""
 
     linked_hash: str | None = None
 
@@ -100,39 +100,39 @@ def download(
     advice: Advice = WEIGHTS,
     wait: Callable[[float], object] = time.sleep,
 ) -> str:
-    """Download ``url`` to ``target``, continuing an earlier part of it.
+    """Download ``url`` to ``target``, resuming an earlier attempt.
 
-    After a connection that broke, or a server that cannot answer for the moment (HTTP 408, 429 and 5xx), it is
-    tried again: at once where bytes arrived, else after 1, 2, 4 ... s, or when the server says (``Retry-After``).
+    After a broken connection or a temporary error (HTTP 408, 429 and 5xx) it is tried again: at once if bytes
+    arrived, else after 1, 2, 4 ... s, or as the server asks (``Retry-After``).
 
     Args:
         url: http(s) address.
-        target: the file to make; replaced when present.
-        sha256: hash the file must have; None to accept what the server states, if it does.
-        progress: called with the bytes so far and in all.
+        target: the file to write; replaced if it exists.
+        sha256: expected hash; None to use the hash sent by the server, if any.
+        progress: called with the bytes received and in total.
         attempts: connections without progress before giving up.
-        advice: what refusals tell the user.
-        wait: sleeps for some seconds.
+        advice: advice in error messages.
+        wait: function that sleeps for some seconds.
 
     Returns:
         SHA-256 (hex) of the file.
 
     Raises:
-        WeightsError: when the server refuses, keeps failing or asks to wait for more than two minutes, or the
-            disk is full (the part is kept); or when the hash is wrong (the part is removed).
+        WeightsError: when the server rejects the request, keeps failing or asks to wait for more than two minutes,
+            or the disk is full (the part is kept); or when the hash is wrong (the part is removed).
     """
     target = Path(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(target.name + PART_SUFFIX)
     failures, reply, stated = 0, None, None
-    most = _size(part)  # bytes ever held: of a file without a tag each connection begins again
+    most = _size(part)  # largest size so far: without an entity tag each connection starts again
     while reply is None or reply.total is None or _size(part) < reply.total:
         asked_seconds = None
         try:
             reply = _fetch(url, part, progress, advice.token_variable)
             stated = reply.sha256 or stated
             if reply.total is None:
-                break  # no length stated: the end of the connection is the end of the file
+                break  # without a length, the file ends with the connection
             if _size(part) >= reply.total:
                 break
             failure = "the connection closed early"
@@ -140,7 +140,7 @@ def download(
             with problem:
                 if problem.code not in PASSING:
                     _refused(url, problem.code, advice)
-                failure = f"the server cannot answer now, HTTP {problem.code}"
+                failure = f"the server is temporarily unavailable, HTTP {problem.code}"
                 asked_seconds = _retry_after(problem.headers.get("Retry-After"))
         except (urllib.error.URLError, http.client.HTTPException, OSError) as problem:
             if isinstance(problem, OSError) and problem.errno in DISK:
@@ -155,18 +155,18 @@ def download(
                 f"download of {url} stopped at {_size(part)} bytes ({failure}); run the command again{later} "
                 "to continue"
             )
-        logger.warning("download of %s: %s; going on in %.0f s", url, failure, seconds)
+        logger.warning("download of %s: %s; continuing in %.0f s", url, failure, seconds)
         wait(seconds)
     return _finish(part, target, url, sha256 or stated)
 
 
 def backoff_seconds(failures: int) -> float:
-    """How long to wait after connections in a row that brought nothing: 1, 2, 4 ... s; 0 after one that did."""
+    """Seconds to wait after consecutive connections without progress: 1, 2, 4 ...; 0 after one with progress."""
     return min(2.0 ** (failures - 1), MOST_SECONDS) if failures else 0.0
 
 
 def _retry_after(stated: str | None) -> float | None:
-    """Seconds that a server asks to wait (RFC 9110, section 10.2.3: a number or a date); None when it does not."""
+    """Seconds of a ``Retry-After`` header (RFC 9110, section 10.2.3: a number or a date); None without one."""
     if not stated:
         return None
     try:
@@ -181,22 +181,21 @@ def _retry_after(stated: str | None) -> float | None:
 
 
 def _finish(part: Path, target: Path, url: str, expected: str | None) -> str:
-    found = file_sha256(part)
-    if expected is not None and found != expected.lower():
+    sha256 = file_sha256(part)
+    if expected is not None and sha256 != expected.lower():
         _discard(part)
         raise WeightsError(
-            f"{url}: the file has hash {short(found)}, but {short(expected)} was expected; "
-            "it was removed and nothing else changed"
+            f"{url}: the file has hash {short(sha256)}, but {short(expected)} was expected; it was removed"
         )
     with open(part, "rb") as file:
         os.fsync(file.fileno())
     os.replace(part, target)
     _discard(part)
-    return found
+    return sha256
 
 
 def _fetch(url: str, part: Path, progress: Progress | None, token_variable: str | None) -> _Reply:
-    """One connection: appends what it brings to the part."""
+    """Open one connection and append its bytes to the part."""
     redirects = _Redirects()
     opener = urllib.request.build_opener(redirects)
     have, tag = _resumable(part)
@@ -205,21 +204,21 @@ def _fetch(url: str, part: Path, progress: Progress | None, token_variable: str 
         request.add_header("Range", f"bytes={have}-")
         request.add_header("If-Range", tag)
     if token_variable and (token := os.environ.get(token_variable)):
-        # not carried over redirects: the token is for the hub, not for its storage provider
+        # not sent with redirects: the token is for the hub, not for its storage provider
         request.add_unredirected_header("Authorization", f"Bearer {token}")
     try:
         response = opener.open(request, timeout=TIMEOUT_SECONDS)
     except urllib.error.HTTPError as problem:
         if problem.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and have:
             if problem.headers.get("Content-Range") == f"bytes */{have}":
-                return _Reply(have, have, tag, redirects.linked_hash)  # all of it was there already
-            _discard(part)  # the part is longer than the file: start again
+                return _Reply(have, have, tag, redirects.linked_hash)  # the part is complete
+            _discard(part)  # the part is longer than the file: restart
             return _fetch(url, part, progress, token_variable)
         raise
     with response:
         reply = _understood(response, redirects.linked_hash)
         if reply.start not in (0, have):
-            raise WeightsError(f"{url}: the server sent bytes from {reply.start} when {have} were asked for")
+            raise WeightsError(f"{url}: the server sent bytes from {reply.start} instead of {have}")
         write_json(_note(part), {"url": url, "tag": reply.tag})
         with open(part, "r+b" if reply.start else "wb") as file:
             file.seek(reply.start)
@@ -236,11 +235,11 @@ def _fetch(url: str, part: Path, progress: Progress | None, token_variable: str 
 def _understood(response: http.client.HTTPResponse, sha256: str | None) -> _Reply:
     tag = response.headers.get("ETag")
     if tag and tag.startswith("W/"):
-        tag = None  # a weak tag does not promise the same bytes
+        tag = None  # a weak tag does not guarantee equal bytes
     if response.status == http.HTTPStatus.PARTIAL_CONTENT:
         match = CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
         if match is None:
-            raise WeightsError(f"{response.url}: a partial answer without a usable Content-Range")
+            raise WeightsError(f"{response.url}: a partial response without a valid Content-Range")
         return _Reply(int(match[1]), int(match[2]), tag, sha256)
     length = response.headers.get("Content-Length")
     return _Reply(0, int(length) if length and length.isdigit() else None, tag, sha256)
@@ -259,14 +258,14 @@ def _refused(url: str, code: int, advice: Advice) -> NoReturn:
     if code in (http.HTTPStatus.UNAUTHORIZED, http.HTTPStatus.FORBIDDEN):
         token = f" and set {advice.token_variable} to your access token" if advice.token_variable else ""
         raise WeightsError(
-            f"{url}: access refused (HTTP {code}); if the repository asks for consent, give it on its page{token}"
+            f"{url}: access denied (HTTP {code}); if the repository asks for consent, give it on its page{token}"
             f", or download the file by hand and {advice.by_hand}"
         ) from None
     if code == http.HTTPStatus.NOT_FOUND:
         raise WeightsError(
-            f"{url}: no such file (HTTP 404); give its present address with --url or {advice.url_variable}"
+            f"{url}: no such file (HTTP 404); give its current address with --url or {advice.url_variable}"
         ) from None
-    raise WeightsError(f"{url}: the server refused the download (HTTP {code})") from None
+    raise WeightsError(f"{url}: the server rejected the request (HTTP {code})") from None
 
 
 def _note(part: Path) -> Path:

@@ -156,7 +156,7 @@ def test_the_imagenet_weights_fit_the_compact_encoder():
 def test_other_files_are_not_taken_for_imagenet_weights(tmp_path):
     vision = load_architecture("compact").vision
     torch.save({"one": torch.zeros(2)}, tmp_path / IMAGENET_FILE.split("/")[-1])
-    with pytest.raises(WeightsError, match="1 tensors that are not those of tf_efficientnet_lite0"):
+    with pytest.raises(WeightsError, match=r"1 tensors.*tf_efficientnet_lite0"):
         imagenet_state(vision, tmp_path / IMAGENET_FILE.split("/")[-1])
     (tmp_path / "text.pth").write_text("no weights")
     with pytest.raises(WeightsError, match="not readable as a weights file"):

@@ -76,9 +76,9 @@ def test_a_reference_in_16_bits_tells_the_same_distances(model):
 @pytest.mark.parametrize(
     ("squares", "sentence"),
     [
-        ([], "0 images to tell others from; at least 20"),
+        ([], "0 images .*at least 20"),
         ([dark(19)], "19 images"),
-        ([np.zeros((30, 64, 64), np.uint8)], "all alike"),
+        ([np.zeros((30, 64, 64), np.uint8)], "different training images"),
     ],
 )
 def test_images_that_a_reference_cannot_be_fitted_to_are_refused_and_change_nothing(model, squares, sentence):

@@ -112,6 +112,6 @@ def test_what_shows_no_abdomen_is_not_outlined(name: str, scored: Path) -> None:
 @pytest.mark.parametrize("name", [*ABDOMENS, FEMUR, BRAIN])
 def test_a_still_that_is_unlike_the_training_data_is_told_so_and_no_other(name: str, scored: Path) -> None:
     told = record(scored, name)
-    noted = any("unlike the images that the model learnt from" in note for note in told["notes"])
+    noted = any("unlike the images" in note for note in told["notes"])
     assert told["frames"][0]["distance"] >= 0
     assert noted == told["frames"][0]["unlike_training_data"] == (told["frames"][0]["distance"] >= 1)

@@ -198,9 +198,9 @@ def test_the_access_token_goes_to_the_hub_and_not_to_its_storage(server, tmp_pat
     ("status", "sentence"),
     [
         (404, "no such file.*--url"),
-        (403, "access refused.*HF_TOKEN"),
-        (401, "access refused"),
-        (400, "refused the download"),
+        (403, r"HTTP 403\).*HF_TOKEN"),
+        (401, "HTTP 401"),
+        (400, "HTTP 400"),
     ],
 )
 def test_refusals_say_what_to_do(server, tmp_path, status, sentence):
@@ -247,7 +247,7 @@ def test_one_that_never_answers_is_given_up_after_some_waits(server, tmp_path):
     url, behaviour = server
     behaviour.busy = [(503, None)] * 9
     waits: list[float] = []
-    with pytest.raises(WeightsError, match=r"stopped at 0 bytes \(the server cannot answer now, HTTP 503\)"):
+    with pytest.raises(WeightsError, match=r"stopped at 0 bytes .*HTTP 503"):
         download(url, tmp_path / "f.pt", wait=waits.append)
     assert waits == [1, 2, 4, 8]
 
