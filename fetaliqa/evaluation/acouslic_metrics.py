@@ -1,8 +1,8 @@
-"""The ACOUSLIC-AI challenge's metrics, as its evaluation computes them and as they are meant.
+"""Metrics of the ACOUSLIC-AI challenge, as computed by its evaluation code and as documented.
 
 Written from the description of the evaluation (DIAGNijmegen/ACOUSLIC-AI-evaluation-method, commit ebf14b3).
-``mode="official"`` keeps three quirks of that code so that published figures can be compared;
-``mode="corrected"`` does what its README says:
+``mode="official"`` reproduces three errors of that code, for comparison with published figures;
+``mode="corrected"`` follows its README:
 
 1. The Hausdorff figure of a frame without annotation is multiplied by the signed distance in frames (negative when
    the nearest annotated frame is behind; 0 for an identical mask however far away); corrected: by the unsigned
@@ -14,7 +14,7 @@ Written from the description of the evaluation (DIAGNijmegen/ACOUSLIC-AI-evaluat
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Literal
@@ -26,9 +26,9 @@ import SimpleITK as sitk
 from fetaliqa.measure.ellipse import ellipse_circumference
 
 Mode = Literal["official", "corrected"]
-TOLERANCE_FRAMES = 15  # T: a plane this far from an annotated one is worth nothing
-SUBOPTIMAL_CREDIT = 0.6  # WFSS of a suboptimal choice where the case has optimal frames
-MISSED_HD = 744.0 * TOLERANCE_FRAMES  # pixels: image width times T, for an empty mask or nothing in reach
+TOLERANCE_FRAMES = 15  # T: frames at this distance from an annotated plane score 0
+SUBOPTIMAL_CREDIT = 0.6  # WFSS of a suboptimal frame if the case has optimal frames
+MISSED_HD = 744.0 * TOLERANCE_FRAMES  # pixels: image width times T, for an empty mask or no plane within T
 OFFICIAL_PADDING = 200  # pixels around the mask before contours are taken
 OFFICIAL_DILATIONS = 3  # of the field of view's border
 OFFICIAL_SPACING_MM = 0.28
@@ -81,10 +81,10 @@ def evaluate_case(
     mode: Mode = "corrected",
     spacing_mm: float = OFFICIAL_SPACING_MM,
 ) -> CaseScore:
-    """Score one answer: a frame number (-1: none) and the mask [H, W] on it.
+    """Score one prediction: a frame number (-1: none) and the mask [H, W] on it.
 
     Raises:
-        ValueError: when the frame lies outside of the case, or the mask's shape is another.
+        ValueError: when the frame lies outside of the case, or the mask's shape differs.
     """
     count = len(truth.masks)
     if not -1 <= frame < count:
@@ -103,7 +103,7 @@ def evaluate_case(
 
 
 def mean_score(cases: Sequence[CaseScore]) -> dict[str, float]:
-    """Means over cases and the challenge's score made of them.
+    """Means over cases, and the challenge score of these means.
 
     Raises:
         ValueError: without cases.
@@ -116,7 +116,7 @@ def mean_score(cases: Sequence[CaseScore]) -> dict[str, float]:
 
 
 def weighted_frame_selection(labels: np.ndarray, frame: int) -> float:
-    """WFSS: 1 for an optimal frame, or a suboptimal one where the case has no optimal; 0.6 for suboptimal else."""
+    """WFSS: 1 for an optimal frame, or a suboptimal one if the case has no optimal one; else 0.6 if suboptimal."""
     if frame < 0 or labels[frame] == 0:
         return 0.0
     if labels[frame] == 1 or not (labels == 1).any():
@@ -125,15 +125,15 @@ def weighted_frame_selection(labels: np.ndarray, frame: int) -> float:
 
 
 def nearest_annotated(labels: np.ndarray, frame: int, sweep: tuple[int, int], mode: Mode) -> int | None:
-    """Annotated frame that a chosen frame is compared with: in the same sweep, less than T frames away or at T."""
-    found = np.flatnonzero(labels[sweep[0] : sweep[1]]) + sweep[0]
-    found = found[np.abs(found - frame) <= TOLERANCE_FRAMES]
-    if not len(found):
+    """The annotated frame that a chosen frame is compared with: in the same sweep, at most T frames away."""
+    annotated = np.flatnonzero(labels[sweep[0] : sweep[1]]) + sweep[0]
+    annotated = annotated[np.abs(annotated - frame) <= TOLERANCE_FRAMES]
+    if not len(annotated):
         return None
-    behind = found[found <= frame]
+    behind = annotated[annotated <= frame]
     if mode == "official" and len(behind):
         return int(behind[-1])
-    return int(found[np.argmin(np.abs(found - frame))])  # argmin: the first, so the one behind on a tie
+    return int(annotated[np.argmin(np.abs(annotated - frame))])  # argmin: the first, so the one behind on a tie
 
 
 def normalised_error(truth_mm: float | None, predicted_mm: float | None) -> float:
@@ -146,21 +146,21 @@ def normalised_error(truth_mm: float | None, predicted_mm: float | None) -> floa
 def challenge_circumference(
     mask: np.ndarray, field_of_view: np.ndarray | None = None, spacing_mm: float = OFFICIAL_SPACING_MM
 ) -> float | None:
-    """Circumference in mm the way the challenge measures it, through boundary pixel centres.
+    """Circumference in mm as measured by the challenge, through boundary pixel centres.
 
-    The outline's pixels near the border of the field of view are dropped, and the ellipse goes through the piece
-    of what is left that encloses the largest area: an outline that is cut on two sides is measured by one piece.
-    About half a pixel of radius shorter than ``fetaliqa.measure.fit_outline`` (0.9 mm at 0.28 mm).
-    None when that piece has no more than five points.
+    Outline pixels near the border of the field of view are removed, and the ellipse is fitted to the remaining
+    piece that encloses the largest area: an outline that is cut on two sides is measured from one piece. The
+    radius is about half a pixel shorter than that of ``fetaliqa.measure.fit_outline`` (0.9 mm of circumference at
+    0.28 mm). None when the piece has five points or fewer.
     """
     padding = OFFICIAL_PADDING
     padded = np.pad(_inside(mask, field_of_view).astype(np.uint8), padding)
-    left = _contour_lines(padded)
+    lines = _contour_lines(padded)
     if field_of_view is not None:
         dropped = _contour_lines(np.pad((field_of_view != 0).astype(np.uint8), padding))
         dropped = cv2.dilate(dropped, np.ones((3, 3), np.uint8), iterations=OFFICIAL_DILATIONS)
-        left[dropped != 0] = 0
-    pieces, _ = cv2.findContours(left, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+        lines[dropped != 0] = 0
+    pieces, _ = cv2.findContours(lines, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
     piece = max(pieces, key=cv2.contourArea, default=None)
     if piece is None or len(piece) <= 5:
         return None
@@ -173,7 +173,7 @@ def challenge_circumference(
 def official_field_of_view() -> np.ndarray:
     """The field of view that the challenge limits all masks to: uint8 [562, 744], 1 inside.
 
-    ``data/fov_mask.mha`` of DIAGNijmegen/ACOUSLIC-AI-evaluation-method (Apache-2.0), as a picture.
+    ``data/fov_mask.mha`` of DIAGNijmegen/ACOUSLIC-AI-evaluation-method (Apache-2.0), as a PNG.
     """
     content = (files("fetaliqa.evaluation") / "acouslic_field_of_view.png").read_bytes()
     picture = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_GRAYSCALE)
@@ -203,7 +203,7 @@ def _overlap(
     if frame < 0:
         if mode == "corrected":
             return 0.0, MISSED_HD
-        frame = len(truth.masks) - 1  # what index -1 reads
+        frame = len(truth.masks) - 1  # the frame at index -1
         if not labels[frame] and not predicted.any():
             return float("inf"), MISSED_HD
     if labels[frame]:
@@ -220,7 +220,7 @@ def _overlap(
         return soft, distance
     if mode == "official":
         return soft, distance * (nearest - frame)
-    # at least one pixel: an identical mask 14 frames away must not be as good as one in place
+    # at least one pixel: an identical mask 14 frames away must score worse than one on the annotated frame
     return soft, min(MISSED_HD, max(distance, 1.0) * abs(nearest - frame))
 
 
@@ -249,22 +249,3 @@ def _hausdorff(predicted: np.ndarray, reference: np.ndarray) -> float:
         sitk.GetImageFromArray(predicted.astype(np.uint8)), sitk.GetImageFromArray(reference.astype(np.uint8))
     )
     return float(measure.GetHausdorffDistance())
-
-
-def circumferences_from_row(row: Mapping[str, str], sweeps: int = 6) -> tuple[float | None, ...]:
-    """Reference AC per sweep from a row of the data set's CSV (``sweep_1_ac_mm`` ...; empty: none).
-
-    Raises:
-        ValueError: on a value above 450 mm, which no fetus has: version 1.0 of that file is doubled.
-    """
-    values = []
-    for number in range(1, sweeps + 1):
-        text = (row.get(f"sweep_{number}_ac_mm") or "").strip()
-        value = float(text) if text else None
-        if value is not None and value > 450:
-            raise ValueError(
-                f"AC {value:.0f} mm in sweep {number}: no fetus is that large; "
-                "version 1.0 of the ACOUSLIC-AI table is doubled, use version 1.1"
-            )
-        values.append(value)
-    return tuple(values)

@@ -1,7 +1,7 @@
-"""How sure a figure is: percentile bootstrap over cases, and mean and spread over trials.
+"""Uncertainty of figures: percentile bootstrap over cases, and mean and standard deviation over trials.
 
-Frames of one case resemble each other, so whole cases are drawn, never frames. A draw is a vector of weights: how
-often each case was drawn. Figures made of counts are computed for all draws in one matrix product.
+Frames of one case are correlated, so cases are resampled, not frames. A draw is a vector of weights: how often
+each case was drawn. Figures that are functions of counts are computed for all draws in one matrix product.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 LEVEL = 0.95
-MIN_DEFINED = 0.5  # share of the draws that must have a value; below, the interval would describe the others
+MIN_DEFINED = 0.5  # least share of draws with a defined value
 
 
 @dataclass(frozen=True)
@@ -20,8 +20,8 @@ class Interval:
     """A confidence interval.
 
     Attributes:
-        low, high: its ends.
-        draws: how many draws had a value (a draw without positive frames has no recall).
+        low, high: its limits.
+        draws: draws with a defined value (a draw without positive frames has no recall).
     """
 
     low: float
@@ -42,7 +42,7 @@ class TrialSummary:
 
 
 def draw_cases(cases: int, draws: int, seed: int) -> np.ndarray:
-    """Bootstrap weights: how often each case is in each draw, int [draws, cases]; every row sums to ``cases``.
+    """Bootstrap weights: multiplicity of each case in each draw, int [draws, cases]; every row sums to ``cases``.
 
     Raises:
         ValueError: when a number is negative.
@@ -57,7 +57,7 @@ def draw_cases(cases: int, draws: int, seed: int) -> np.ndarray:
 def percentile_interval(values: np.ndarray, level: float = LEVEL) -> Interval | None:
     """The central ``level`` of bootstrap values [B] (Efron and Tibshirani 1993, section 13.3).
 
-    Draws without a value (NaN or infinite) are left out; None when fewer than half of the draws have one.
+    Undefined values (NaN or infinite) are ignored; None when fewer than half of the draws have a value.
     """
     defined = values[np.isfinite(values)]
     if not len(defined) or len(defined) < MIN_DEFINED * len(values):
@@ -81,7 +81,7 @@ def count_intervals(
         level: share of the draws inside of the interval.
 
     Returns:
-        Interval by name; all None when fewer than two cases hold anything, for then nothing varies.
+        Interval by name; all None when fewer than two cases have counts, since nothing varies then.
 
     Raises:
         ValueError: when counts and weights are not of the same number of cases.
@@ -97,7 +97,7 @@ def count_intervals(
 def any_intervals(
     figures: Callable[[np.ndarray], Sequence[float | None]], weights: np.ndarray, level: float = LEVEL
 ) -> list[Interval | None]:
-    """Intervals of figures that are no functions of counts, one draw after the other.
+    """Intervals of figures that are not functions of counts, computed draw by draw.
 
     Args:
         figures: from one draw's weights [C] to the figures, None where undefined.
@@ -116,7 +116,7 @@ def any_intervals(
 
 
 def over_trials(values: Sequence[float | None]) -> TrialSummary | None:
-    """Mean and spread of a figure over trials; None when a trial has no value."""
+    """Mean and standard deviation of a figure over trials; None when a trial has no value."""
     numbers = [value for value in values if value is not None]
     if not numbers or len(numbers) < len(values):
         return None

@@ -1,4 +1,4 @@
-"""What the assessment of a whole case is worth: challenge scores, circumferences, outlines of single images."""
+"""Figures of whole cases: challenge scores, circumference errors, and Dice of single images."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ from fetaliqa.measure.field_of_view import field_of_view
 from fetaliqa.sweep import sweep_from_array
 
 MODES: tuple[Mode, ...] = ("official", "corrected")
-AGREEMENT = 1.96  # standard deviations that hold 95 % of a normal distribution (Bland and Altman, Lancet 1986)
+AGREEMENT = 1.96  # standard deviations of the 95 % limits of agreement (Bland and Altman, Lancet 1986)
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """The circumference of a sweep: the reference, and what was measured on the best frame (or the only one).
+    """The circumference of a sweep: the reference, and the measurement on the best (or only) frame.
 
-    ``measured_mm`` is None when no frame was offered, or no ellipse fits its outline.
+    ``measured_mm`` is None without a best frame, or when no ellipse fits its outline.
     """
 
     case: int
@@ -48,15 +48,15 @@ class Measurement:
 
 @dataclass(frozen=True)
 class CaseOutcome:
-    """What came of a case.
+    """Results of one case.
 
     Attributes:
         case: index into the evaluated cases.
         case_id: its name.
-        best: best frame, None when none was offered.
-        scores: the challenge's figures by mode; None for single images, and without any reference circumference.
+        best: best frame; None if there is none.
+        scores: challenge figures by mode; None for single images, and without any reference circumference.
         measurements: one per sweep with a reference circumference.
-        image_dice: Dice on the native grid of a single image that has an outline, else None.
+        image_dice: Dice on the native grid of a single image with a reference outline, else None.
     """
 
     case: int
@@ -68,21 +68,22 @@ class CaseOutcome:
 
 
 def worth_assessing(case: LabelledCase, reader: CaseReader) -> bool:
-    """Whether a whole-case figure can be made: an outline, and something to compare it with."""
+    """Whether figures of the whole case can be computed: the model outlines, and the case has a reference."""
     measured = any(value is not None for value in case.circumferences_mm)
     return reader.is_segmentation and not reader.padding.all() and (measured or len(case.frames) == 1)
 
 
 def case_outcome(case: LabelledCase, number: int, reader: CaseReader) -> CaseOutcome:
-    """Assess a case, as ``fetaliqa score`` would, and compare.
+    """Assess a case as ``fetaliqa score`` does, and compare with the reference.
 
     Args:
         case: the case.
         number: its index.
-        reader: predicts, and keeps the rows of the frame table.
+        reader: predicts, and collects the rows of the frame table.
     """
     sweep = sweep_from_array(case.frames, case.spacing, sweeps=case.ranges, case_id=case.case_id)
-    # a reader offers what assess() needs of a Predictor: card, image_size, is_segmentation, threads, predict
+    # a reader has the attributes of a Predictor that assess() uses: card, image_size, is_segmentation, threads,
+    # predict
     assessment = assess(sweep, cast(Predictor, reader))
     single = len(case.frames) == 1
     scores = None if single else {mode: _challenge(case, assessment, mode) for mode in MODES}
@@ -98,15 +99,15 @@ def case_outcome(case: LabelledCase, number: int, reader: CaseReader) -> CaseOut
 
 
 CHALLENGE_NOTE = (
-    "Challenge scores of frames of 562 x 744 pixels are computed as the organisers' program does: masks clipped "
-    "by its field of view; in official mode pixels of 0.28 mm whatever the file says. Frames of another size, "
-    "which it does not take, are clipped by the field of view found in them, and measured with the file's pixel "
-    "size."
+    "Challenge scores of frames of 562 x 744 pixels are computed as by the organisers' program: masks are clipped "
+    "to its field of view; in official mode the pixel size is 0.28 mm, whatever the file says. Frames of another "
+    "size, which that program does not accept, are clipped to the field of view detected in them, and measured "
+    "with the file's pixel size."
 )
 
 
 def _challenge(case: LabelledCase, assessment: Assessment, mode: Mode) -> CaseScore:
-    # CHALLENGE_NOTE says this to the reader
+    # explained to readers in CHALLENGE_NOTE
     official = case.frames.shape[1:] == OFFICIAL_SHAPE
     sector = official_field_of_view() if official else field_of_view(case.frames)
     truth = CaseTruth(case.masks, case.circumferences_mm, case.ranges, sector)
@@ -119,15 +120,15 @@ def _challenge(case: LabelledCase, assessment: Assessment, mode: Mode) -> CaseSc
 
 
 def _measurements(case: LabelledCase, number: int, record: dict[str, Any]) -> tuple[Measurement, ...]:
-    found = []
+    measurements = []
     for sweep, reference in enumerate(case.circumferences_mm):
         if reference is None:
             continue
-        # of an image that is known to be the plane there is nothing to choose, however poor its quality score
+        # a single image with a reference shows the plane, whatever its quality score
         frame = 0 if len(case.frames) == 1 else record["sweeps"][sweep]["best"]
         measured = None if frame is None else record["frames"][frame].get("circumference_mm")
-        found.append(Measurement(number, case.case_id, sweep, frame, reference, measured))
-    return tuple(found)
+        measurements.append(Measurement(number, case.case_id, sweep, frame, reference, measured))
+    return tuple(measurements)
 
 
 def challenge_figures(
@@ -135,8 +136,8 @@ def challenge_figures(
 ) -> dict[Mode, dict[str, Figure]] | None:
     """Means of the challenge's figures over cases, with intervals; None when no case has them.
 
-    In official mode a case without an offered frame can make the soft Dice, and with it the score, infinite; such
-    a figure has no value here.
+    In official mode the soft Dice and the score can be infinite for a case without a best frame; they are
+    undefined here then.
     """
     scored = [outcome for outcome in outcomes if outcome.scores is not None]
     return {mode: _challenge_of(scored, weights, mode) for mode in MODES} if scored else None
@@ -169,25 +170,31 @@ def circumference_figures(measurements: Sequence[Measurement], weights: np.ndarr
     if not measurements:
         return None
     counts = np.zeros((weights.shape[1], 5))
-    for one in measurements:
-        if one.measured_mm is not None:
-            error = one.measured_mm - one.reference_mm
-            counts[one.case] += [1, error, error**2, abs(error), 100 * abs(error) / one.reference_mm]
-    measured = sum(one.measured_mm is not None for one in measurements)
+    for measurement in measurements:
+        if measurement.measured_mm is not None:
+            error = measurement.measured_mm - measurement.reference_mm
+            counts[measurement.case] += [
+                1,
+                error,
+                error**2,
+                abs(error),
+                100 * abs(error) / measurement.reference_mm,
+            ]
+    measured = sum(measurement.measured_mm is not None for measurement in measurements)
     return {"sweeps": len(measurements), "measured": measured} | with_intervals(counts, _agreement, weights)
 
 
 def _agreement(sums: np.ndarray) -> dict[str, np.ndarray]:
     number, total, squares, absolute, percent = sums.T
     bias = ratios(total, number)
-    spread = np.sqrt(np.maximum(ratios(squares - number * np.nan_to_num(bias) ** 2, np.maximum(number - 1, 0)), 0))
+    sd = np.sqrt(np.maximum(ratios(squares - number * np.nan_to_num(bias) ** 2, np.maximum(number - 1, 0)), 0))
     return {
         "mean_absolute_mm": ratios(absolute, number),
         "mean_absolute_percent": ratios(percent, number),
         "bias_mm": bias,
-        "sd_mm": spread,
-        "lower_mm": bias - AGREEMENT * spread,
-        "upper_mm": bias + AGREEMENT * spread,
+        "sd_mm": sd,
+        "lower_mm": bias - AGREEMENT * sd,
+        "upper_mm": bias + AGREEMENT * sd,
     }
 
 

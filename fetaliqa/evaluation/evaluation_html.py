@@ -1,4 +1,4 @@
-"""An evaluation as one HTML file that needs nothing beside it: tables, curves, outlines, worst mistakes."""
+"""Evaluation report as one self-contained HTML file: tables, curves, outlines, and the worst errors."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ def write_report(
 
     Args:
         path: HTML file to write (atomically).
-        result: the evaluation; of a run, that of the trial whose curves are shown.
+        result: the evaluation; for a run, that of the trial whose curves are shown.
         examples: frames to show.
-        run: the whole run, for a table over trials.
+        run: the run, for a table over its trials.
     """
     write_text(Path(path), render_report(result, examples, run))
 
@@ -51,7 +51,7 @@ def render_report(
 def _view(result: EvaluationResult, examples: Examples | None, run: RunEvaluation | None) -> dict[str, Any]:
     model, settings = result.model, result.settings
     trials = [] if run is None else list(run.trials)
-    shown = next((name for name in trials if run is not None and run.trials[name] is result), None)
+    trial = next((name for name in trials if run is not None and run.trials[name] is result), None)
     return {
         "version": __version__,
         "predicted_colour": _css(PREDICTED_COLOUR),
@@ -59,7 +59,7 @@ def _view(result: EvaluationResult, examples: Examples | None, run: RunEvaluatio
         "title": f"{model['name']} {model['version']} on {result.data['name']}",
         "run": None if run is None else run.name,
         "trials": trials,
-        "shown_trial": shown,
+        "shown_trial": trial,
         "model": model,
         "data": result.data,
         "settings": settings,
@@ -93,7 +93,7 @@ def _facts(result: EvaluationResult, run: RunEvaluation | None) -> list[tuple[st
         *facts,
         ("model", f"{model['name']} {model['version']}: {model['task']} of the {model['anatomy']}"),
         ("fingerprint", model["fingerprint"][:16]),
-        ("called positive", threshold),
+        ("predicted positive", threshold),
         ("data set", f"{data['name']}, {data['fingerprint'][:16]}"),
         (
             "cases",
@@ -112,7 +112,7 @@ def _curves(result: EvaluationResult) -> list[dict[str, str]]:
         (
             "Reliability",
             reliability_plot(result),
-            "A calibrated score lies on the dotted line. Below: how many frames each point stands for.",
+            "A calibrated score lies on the dotted line. Below: the number of frames of each point.",
         ),
         (
             f"Agreement of the {measurement} (Bland-Altman)",
@@ -135,7 +135,7 @@ def _galleries(examples: Examples | None, result: EvaluationResult) -> list[dict
         ("Most confident false positives", "Highest score first.", examples.invented),
         (
             "Model and experts",
-            f"Frames rightly called positive, evenly from the {lowest} to the highest.",
+            f"True positive frames, evenly from the {lowest} to the highest.",
             examples.typical,
         ),
     ]
@@ -146,16 +146,16 @@ def _galleries(examples: Examples | None, result: EvaluationResult) -> list[dict
 
 
 def _shown(example: Example) -> dict[str, Any]:
-    said = [f"score {example.score:.2f}"]
+    caption = [f"score {example.score:.2f}"]
     if example.dice is not None:
-        said.insert(0, f"Dice {example.dice:.2f}")
+        caption.insert(0, f"Dice {example.dice:.2f}")
     if not example.positive:
-        said.append("called negative")
+        caption.append("predicted negative")
     return {
         "image": _embedded(pair_picture(example)),
         "case": example.case_id,
         "place": f"sweep {example.sweep}, frame {example.frame}, {GRADES[example.grade]}",
-        "said": ", ".join(said),
+        "caption": ", ".join(caption),
     }
 
 

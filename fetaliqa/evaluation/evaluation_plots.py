@@ -1,4 +1,4 @@
-"""The curves of an evaluation report, as PNG bytes: light on dark, like the rest of the report."""
+"""Plots of an evaluation report, as PNG bytes in the report's colours."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SHOWN_NAMES = {ALL_SWEEPS: "all sweeps", MEASURED_SWEEPS: "measured sweeps only"
 
 
 def precision_recall_plot(result: EvaluationResult) -> bytes | None:
-    """Precision against recall, the working point marked; None when the frames are of one class."""
+    """Precision-recall curve with the operating point; None when all frames are of one class."""
     figure, axes = _new("recall", "precision")
     drawn = False
     for name, table in _tables(result):
@@ -34,7 +34,7 @@ def precision_recall_plot(result: EvaluationResult) -> bytes | None:
             continue
         drawn = True
         value = _value(result, name, "average_precision")
-        # steps that end at each point, from recall 0 on: the area below is the average precision
+        # steps that end at each point, starting at recall 0: the area below is the average precision
         recall, precision = np.append(0.0, curve.recall), np.append(curve.precision[0], curve.precision)
         axes.step(recall, precision, where="pre", label=f"{SHOWN_NAMES[name]}, AP {value}", **_line(name))
         counts = _counts(result, name)
@@ -46,7 +46,7 @@ def precision_recall_plot(result: EvaluationResult) -> bytes | None:
 
 
 def roc_plot(result: EvaluationResult) -> bytes | None:
-    """True against false positive rate, the working point marked; None when the frames are of one class."""
+    """ROC curve with the operating point; None when all frames are of one class."""
     figure, axes = _new("false positive rate", "true positive rate")
     drawn = False
     for name, table in _tables(result):
@@ -65,7 +65,7 @@ def roc_plot(result: EvaluationResult) -> bytes | None:
 
 
 def reliability_plot(result: EvaluationResult) -> bytes:
-    """Share of positives against mean score by bin, and how many frames each bin holds (logarithmic)."""
+    """Reliability diagram: share of positives against mean score by bin, and frames per bin (logarithmic)."""
     bins = reliability_bins(result.table.score, result.table.target)
     figure = _figure()
     upper, lower = figure.subplots(2, 1, height_ratios=[3, 1], sharex=True, gridspec_kw={"hspace": 0.12})
@@ -74,11 +74,13 @@ def reliability_plot(result: EvaluationResult) -> bytes:
     upper.set_xlim(-0.02, 1.02)
     upper.set_ylim(-0.04, 1.04)
     upper.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=":", zorder=1)
-    held = bins.counts > 0
-    # an area of 25 points for the smallest bin, growing with the logarithm of its frames
-    area = 25 + 22 * np.log10(bins.counts[held])
-    upper.plot(bins.mean_score[held], bins.positive_share[held], color=ACCENT, linewidth=1, alpha=0.6, zorder=3)
-    upper.scatter(bins.mean_score[held], bins.positive_share[held], s=area, color=ACCENT, zorder=4)
+    filled = bins.counts > 0
+    # marker areas from 25 points on, growing with the logarithm of the bin's frames
+    area = 25 + 22 * np.log10(bins.counts[filled])
+    upper.plot(
+        bins.mean_score[filled], bins.positive_share[filled], color=ACCENT, linewidth=1, alpha=0.6, zorder=3
+    )
+    upper.scatter(bins.mean_score[filled], bins.positive_share[filled], s=area, color=ACCENT, zorder=4)
     value = _value(result, ALL_SWEEPS, "ece")
     upper.text(0.97, 0.06, f"ECE {value}", color=TEXT, fontsize=10, ha="right", transform=upper.transAxes)
     width = float(np.diff(bins.edges)[0])
@@ -91,7 +93,9 @@ def reliability_plot(result: EvaluationResult) -> bytes:
 
 def agreement_plot(measurements: list[Measurement], name: str) -> bytes | None:
     """Bland-Altman: difference against mean of measured and reference circumference, mm; None without a pair."""
-    pairs = np.array([(one.reference_mm, one.measured_mm) for one in measurements if one.measured_mm is not None])
+    pairs = np.array(
+        [(each.reference_mm, each.measured_mm) for each in measurements if each.measured_mm is not None]
+    )
     if not len(pairs):
         return None
     reference, measured = pairs.T
@@ -119,16 +123,16 @@ def agreement_plot(measurements: list[Measurement], name: str) -> bytes | None:
     heights = np.array([0.0, *difference, *(line[0] for line in lines)])
     margin = 0.12 * max(float(np.ptp(heights)), 1.0)
     axes.set_ylim(heights.min() - margin, heights.max() + margin)
-    span = max(float(np.ptp(middle)), 10.0)  # mm; one point alone still gets an axis
-    axes.set_xlim(middle.min() - 0.06 * span, middle.max() + 0.3 * span)  # room for the labels
+    span = max(float(np.ptp(middle)), 10.0)  # mm; least width, for a single point
+    axes.set_xlim(middle.min() - 0.06 * span, middle.max() + 0.3 * span)  # space for the labels
     return _png(figure)
 
 
 def _tables(result: EvaluationResult) -> list[tuple[str, FrameTable]]:
     tables = [(ALL_SWEEPS, result.table)]
-    kept = result.table.measured
-    if kept.any() and not kept.all():
-        tables.append((MEASURED_SWEEPS, result.table.select(kept)))
+    measured = result.table.measured
+    if measured.any() and not measured.all():
+        tables.append((MEASURED_SWEEPS, result.table.select(measured)))
     return tables
 
 

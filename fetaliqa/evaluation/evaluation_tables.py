@@ -1,4 +1,4 @@
-"""The figures of an evaluation in rows, for the report and for the terminal."""
+"""Tables of an evaluation's figures, for the report and the terminal."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fetaliqa.evaluation.frame_figures import Figure, Protocol
 from fetaliqa.evaluation.model_evaluation import ALL_SWEEPS, MEASURED_SWEEPS, EvaluationResult
 from fetaliqa.evaluation.run_evaluation import RunEvaluation, figure_groups
 
-MAX_CASES = 40  # rows of the table of cases; more would not be read
+MAX_CASES = 40  # rows of the table of cases
 
 GROUPS = {
     ALL_SWEEPS: "all sweeps",
@@ -21,22 +21,22 @@ GROUPS = {
     "images": "single images",
 }
 CHALLENGE = ("challenge_official", "challenge_corrected")
-# name, decimals, what it is
+# name, decimals, description
 FIGURES: dict[str, tuple[str, int, str]] = {
-    "accuracy": ("accuracy", 4, "share of frames called rightly"),
-    "f1": ("F1", 4, "of calling frames positive"),
-    "precision": ("precision", 4, "of the frames called positive, truly so"),
-    "recall": ("recall", 4, "of the truly positive frames, called so"),
-    "specificity": ("specificity", 4, "of the truly negative frames, called so"),
-    "micro_dice": ("micro Dice", 4, "all pixels of all frames at once, as the released code of FetalCLIP-IQA"),
-    "positive_dice": ("mean Dice", 4, "over truly positive frames; a missed one counts 0"),
+    "accuracy": ("accuracy", 4, "share of frames classified correctly"),
+    "f1": ("F1", 4, "of classifying frames as positive"),
+    "precision": ("precision", 4, "share of predicted positive frames that are positive"),
+    "recall": ("recall", 4, "share of positive frames predicted as positive"),
+    "specificity": ("specificity", 4, "share of negative frames predicted as negative"),
+    "micro_dice": ("micro Dice", 4, "over all pixels of all frames, as in the released code of FetalCLIP-IQA"),
+    "positive_dice": ("mean Dice", 4, "over positive frames; a missed one counts 0"),
     "roc_auc": ("ROC-AUC", 4, "of the frame score"),
     "average_precision": ("average precision", 4, "of the frame score"),
     "ece": ("ECE", 4, "calibration error of the frame score, 15 bins"),
     "prevalence": ("prevalence", 4, "share of truly positive frames"),
     "score": ("challenge score", 4, "0.5 (1 - NAE) + 0.25 WFSS + 0.25 soft Dice"),
-    "wfss": ("WFSS", 4, "was an optimal frame chosen"),
-    "dice_soft": ("soft Dice", 4, "outline of the chosen frame, fading with the distance to an annotated one"),
+    "wfss": ("WFSS", 4, "weighted frame selection score: is the chosen frame an optimal plane"),
+    "dice_soft": ("soft Dice", 4, "outline of the chosen frame, reduced by its distance to an annotated frame"),
     "nae_ac": ("NAE of the circumference", 4, "normalised absolute error; lower is better"),
     "hausdorff_px": ("Hausdorff distance (px)", 1, "not part of the score; lower is better"),
     "mean_absolute_mm": ("mean absolute error (mm)", 2, ""),
@@ -45,19 +45,19 @@ FIGURES: dict[str, tuple[str, int, str]] = {
     "sd_mm": ("SD of differences (mm)", 2, ""),
     "lower_mm": ("lower limit of agreement (mm)", 2, "bias - 1.96 SD"),
     "upper_mm": ("upper limit of agreement (mm)", 2, "bias + 1.96 SD"),
-    "dice": ("mean Dice", 4, "on the image's own pixels; a missed image counts 0"),
+    "dice": ("mean Dice", 4, "on the image's native grid; a missed image counts 0"),
     "dice_median": ("median Dice", 4, ""),
     "dice_min": ("lowest Dice", 4, ""),
 }
 
 
 def figure_name(name: str) -> str:
-    """The name to show of a figure."""
+    """Display name of a figure."""
     return FIGURES[name][0] if name in FIGURES else name
 
 
 def group_name(name: str) -> str:
-    """The name to show of a group of figures."""
+    """Display name of a group of figures."""
     return GROUPS.get(name, name)
 
 
@@ -83,21 +83,21 @@ def figure_tables(result: EvaluationResult) -> list[dict[str, Any]]:
     """
     groups = figure_groups(result)
     if result.table.measured.all():
-        groups.pop(MEASURED_SWEEPS, None)  # the same frames once more
+        groups.pop(MEASURED_SWEEPS, None)  # the same frames
     measurement = result.model["measurement"]
     tables: list[tuple[str, str, list[str]]] = [
         (
             "Frames",
-            "Measured sweeps only is the paper's protocol: sweeps without a reference circumference are left out, "
-            "and with them most chances of a false positive. All sweeps is what a user meets."
+            "Measured sweeps only is the paper's protocol: it excludes sweeps without a reference circumference, "
+            "and with them most possible false positives. All sweeps corresponds to use in practice."
             if MEASURED_SWEEPS in groups
             else "",
             [name for name in (ALL_SWEEPS, MEASURED_SWEEPS) if name in groups],
         ),
         (
             "ACOUSLIC-AI challenge",
-            "One frame and mask per case, as the challenge asks. Official keeps the quirks of the organisers' "
-            "code; corrected does what its description says.",
+            "One frame and mask per case, as in the challenge. Official reproduces the organisers' code; "
+            "corrected follows its description, without errors of that code.",
             [name for name in CHALLENGE if name in groups],
         ),
         (f"Circumference ({measurement})", _circumference_text(result), ["circumference"]),
@@ -109,13 +109,12 @@ def figure_tables(result: EvaluationResult) -> list[dict[str, Any]]:
 
 
 def _circumference_text(result: EvaluationResult) -> str:
-    found = result.circumference
-    if found is None:
+    if result.circumference is None:
         return ""
-    measured, sweeps = found["measured"], found["sweeps"]
+    measured, sweeps = result.circumference["measured"], result.circumference["sweeps"]
     if result.challenge is None and result.images is not None:
         return f"{measured} of {sweeps} images with a reference were measured."
-    return f"{measured} of {sweeps} sweeps with a reference were measured, on the frame that the model chose."
+    return f"{measured} of {sweeps} sweeps with a reference were measured, on the model's best frame."
 
 
 def _images_text(result: EvaluationResult) -> str:
@@ -134,12 +133,12 @@ def _table(title: str, text: str, columns: list[str], groups: dict[str, dict[str
         }
         for name in groups[columns[0]]
     ]
-    named = [group_name(column) for column in columns] if len(columns) > 1 else ["value"]
-    return {"title": title, "text": text, "columns": named, "rows": rows}
+    headings = [group_name(column) for column in columns] if len(columns) > 1 else ["value"]
+    return {"title": title, "text": text, "columns": headings, "rows": rows}
 
 
 def summary_rows(run: RunEvaluation) -> list[dict[str, Any]]:
-    """Mean and spread over trials: ``group`` and ``rows`` of (name, text)."""
+    """Mean and standard deviation over trials: ``group`` and ``rows`` of (name, text)."""
     return [
         {
             "group": f"challenge, {group_name(group)}" if group in CHALLENGE else group_name(group),
@@ -147,11 +146,11 @@ def summary_rows(run: RunEvaluation) -> list[dict[str, Any]]:
                 (
                     figure_name(name),
                     "-"
-                    if found is None
-                    else shown_value(name, found.mean)
-                    + ("" if found.std is None else f" ± {shown_value(name, found.std)}"),
+                    if trials is None
+                    else shown_value(name, trials.mean)
+                    + ("" if trials.std is None else f" ± {shown_value(name, trials.std)}"),
                 )
-                for name, found in figures.items()
+                for name, trials in figures.items()
             ],
         }
         for group, figures in run.summary.items()
@@ -178,7 +177,7 @@ def confusion(part: Protocol, title: str) -> dict[str, Any]:
 def case_rows(result: EvaluationResult) -> dict[str, Any]:
     """The cases, worst first: ``columns``, ``rows`` of text, and ``total``.
 
-    Worst is the lowest challenge score, then the lowest Dice (of the image, or of the positive frames), then F1.
+    Ordered by challenge score, then Dice (of the image, or of the positive frames), then F1, ascending.
     """
     outcomes = {outcome.case: outcome for outcome in result.outcomes}
     measurement, outlines = result.model["measurement"], result.model["task"] == "segmentation"
@@ -193,20 +192,20 @@ def case_rows(result: EvaluationResult) -> dict[str, Any]:
             dice = outcome.image_dice
         score = None if outcome is None or outcome.scores is None else outcome.scores["corrected"].score
         errors = [
-            f"{one.measured_mm - one.reference_mm:+.1f}" if one.measured_mm is not None else "none"
-            for one in (outcome.measurements if outcome is not None else ())
+            f"{sweep.measured_mm - sweep.reference_mm:+.1f}" if sweep.measured_mm is not None else "none"
+            for sweep in (outcome.measurements if outcome is not None else ())
         ]
         f1 = 2 * hits / (called + true) if called + true else None
         badness = [2.0 if value is None else value for value in (score, dice, f1)]
         texts = [case_id, str(len(table)), str(true), str(hits), str(called - hits), str(true - hits)]
         texts += ["-" if value is None else f"{value:.3f}" for value in (dice, score)]
         rows.append((badness, [*texts, ", ".join(errors) or "-"]))
-    columns = ["case", "frames", "positive", "found", "invented", "missed", "mean Dice", "challenge score"]
+    columns = ["case", "frames", "positive", "TP", "FP", "FN", "mean Dice", "challenge score"]
     columns.append(f"{measurement} error per sweep (mm)")
-    kept = [texts for _, texts in sorted(rows, key=lambda row: row[0])[:MAX_CASES]]
-    used = [c for c in range(len(columns)) if c == 0 or any(row[c] != "-" for row in kept)]
+    worst = [texts for _, texts in sorted(rows, key=lambda row: row[0])[:MAX_CASES]]
+    used = [c for c in range(len(columns)) if c == 0 or any(row[c] != "-" for row in worst)]
     return {
         "columns": [columns[c] for c in used],
-        "rows": [[row[c] for c in used] for row in kept],
+        "rows": [[row[c] for c in used] for row in worst],
         "total": len(rows),
     }

@@ -1,4 +1,4 @@
-"""Frames worth looking at: typical outlines beside the experts', and the worst mistakes."""
+"""Selection of example frames for a report: typical outlines, and the worst errors."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from fetaliqa.measure.square_grid import SquareGrid
 
 @dataclass(frozen=True, eq=False)
 class Example:
-    """A frame with both outlines.
+    """A frame with predicted and reference outline.
 
     Attributes:
         case_id, frame, sweep, grade, score, positive: as in the frame table.
-        dice: on the square grid; None without an outline to compare with, or without a model that outlines.
+        dice: Dice on the square grid; None without a reference outline or without a segmentation model.
         image: uint8 [H, W].
-        truth: bool [H, W], all that experts outlined, suboptimal planes included.
-        predicted: bool [H, W], pixels above the threshold, or None.
+        truth: bool [H, W], the reference outline, including suboptimal planes.
+        predicted: bool [H, W], pixels above the threshold; None without a segmentation model.
     """
 
     case_id: str
@@ -39,12 +39,12 @@ class Example:
 
 @dataclass(frozen=True)
 class Examples:
-    """Frames to show.
+    """Example frames by kind.
 
     Attributes:
-        missed: truly positive frames with the lowest Dice (without masks: the lowest score), worst first.
-        invented: frames wrongly called positive, highest score first.
-        typical: rightly called positive, evenly over the range of Dice (or score), worst first.
+        missed: positive frames with the lowest Dice (without masks: the lowest score), worst first.
+        invented: false positive frames, highest score first.
+        typical: true positive frames, evenly over the range of Dice (or score), worst first.
     """
 
     missed: tuple[Example, ...]
@@ -55,35 +55,35 @@ class Examples:
 def choose_examples(
     scorer: FrameScorer, data: LabelledData, case_ids: Sequence[str], table: FrameTable, *, count: int = 6
 ) -> Examples:
-    """Choose frames from a frame table, read them again and outline them.
+    """Select frames from a frame table, then read and predict them again.
 
     Args:
         scorer: the model that made the table.
-        data: where the cases are.
-        case_ids: the cases that the table's ``case`` counts.
+        data: the data set.
+        case_ids: the evaluated cases, indexed by the table's ``case``.
         table: every frame.
-        count: at most so many frames of each kind, from different cases as far as there are.
+        count: largest number of frames of each kind, from different cases where possible.
     """
     masks = scorer.card.task == "segmentation"
     worth = np.nan_to_num(table.dice()) if masks else table.score
-    # among frames of the same Dice (all that were missed have 0) the one with the lowest score is the worst
+    # among frames of equal Dice (0 for all missed ones) the one with the lowest score is the worst
     rising = np.lexsort((table.score, worth))
     falling = np.lexsort((-table.predicted, -table.score))
-    chosen = {
+    selected = {
         "missed": _spread(rising[table.target[rising]], table.case, count),
         "invented": _spread(falling[(table.positive & ~table.target)[falling]], table.case, count),
         "typical": _quantiles(rising[(table.positive & table.target)[rising]], count),
     }
-    shown = _read(scorer, data, case_ids, table, sorted({row for rows in chosen.values() for row in rows}))
-    return Examples(**{kind: tuple(shown[row] for row in rows) for kind, rows in chosen.items()})
+    examples = _read(scorer, data, case_ids, table, sorted({row for rows in selected.values() for row in rows}))
+    return Examples(**{kind: tuple(examples[row] for row in rows) for kind, rows in selected.items()})
 
 
 def _spread(rows: np.ndarray, cases: np.ndarray, count: int) -> list[int]:
-    """The first rows, no case twice while there are others; in their order."""
+    """The first ``count`` rows, in their order, with the first row of each case before any second one."""
     _, first = np.unique(cases[rows], return_index=True)
-    own = set(np.sort(first)[:count])
-    others = [place for place in range(len(rows)) if place not in own]
-    places = sorted([*own, *others[: max(0, count - len(own))]])
+    distinct = set(np.sort(first)[:count])
+    others = [place for place in range(len(rows)) if place not in distinct]
+    places = sorted([*distinct, *others[: max(0, count - len(distinct))]])
     return [int(rows[place]) for place in places]
 
 
@@ -95,14 +95,14 @@ def _quantiles(rows: np.ndarray, count: int) -> list[int]:
 def _read(
     scorer: FrameScorer, data: LabelledData, case_ids: Sequence[str], table: FrameTable, rows: Sequence[int]
 ) -> dict[int, Example]:
-    found: dict[int, Example] = {}
+    examples: dict[int, Example] = {}
     for number in sorted({int(table.case[row]) for row in rows}):
-        mine = [row for row in rows if table.case[row] == number]
+        case_rows = [row for row in rows if table.case[row] == number]
         case = data.read(case_ids[number])
-        predicted = _outlines(scorer, case, table.frame[mine])
-        for place, row in enumerate(mine):
-            found[row] = _example(case, table, row, None if predicted is None else predicted[place])
-    return found
+        predicted = _outlines(scorer, case, table.frame[case_rows])
+        for place, row in enumerate(case_rows):
+            examples[row] = _example(case, table, row, None if predicted is None else predicted[place])
+    return examples
 
 
 def _outlines(scorer: FrameScorer, case: LabelledCase, frames: np.ndarray) -> np.ndarray | None:

@@ -1,4 +1,4 @@
-"""Figures over a set of frames, each with its confidence interval by case."""
+"""Figures over a set of frames, with confidence intervals from resampling cases."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from fetaliqa.evaluation.frame_table import FrameTable
 from fetaliqa.evaluation.ranking_metrics import WeightedRanking, average_precision, roc_auc
 from fetaliqa.evaluation.score_calibration import BINS, bin_numbers, expected_calibration_error
 
-# The order in which they are shown; the Dice figures are absent for classification models.
+# In display order; classification models have no Dice figures.
 FIGURES = (
     "accuracy",
     "f1",
@@ -39,19 +39,19 @@ FIGURES = (
 
 @dataclass(frozen=True)
 class Figure:
-    """A value, None where it is undefined, and its interval, None where it has none."""
+    """A value (None if undefined) and its confidence interval (None without one)."""
 
     value: float | None
     interval: Interval | None = None
 
     def to_json(self) -> dict[str, Any]:
         """``value``, ``low``, ``high``, ``draws``."""
-        found = self.interval
+        interval = self.interval
         return {
             "value": self.value,
-            "low": None if found is None else found.low,
-            "high": None if found is None else found.high,
-            "draws": 0 if found is None else found.draws,
+            "low": None if interval is None else interval.low,
+            "high": None if interval is None else interval.high,
+            "draws": 0 if interval is None else interval.draws,
         }
 
 
@@ -64,12 +64,11 @@ class Protocol:
         frames: frames in the set.
         counts: confusion counts.
         figures: by name, see ``FIGURES``:
-            ``accuracy``, ``f1``, ``precision``, ``recall``, ``specificity`` of calling frames positive;
-            ``micro_dice``: one Dice over the pixels of all frames on the square grid, frames with nothing to
-            outline included, as the released code of FetalCLIP-IQA computes it (smp F-score over all at once);
-            ``positive_dice``: mean Dice on the square grid over truly positive frames, an undetected one counts 0;
-            ``roc_auc``, ``average_precision``, ``ece`` (15 bins) of the frame score;
-            ``prevalence``: share of truly positive frames.
+            ``accuracy``, ``f1``, ``precision``, ``recall``, ``specificity`` of classifying frames as positive;
+            ``micro_dice``: one Dice over the pixels of all frames on the square grid, including negative frames,
+            as in the released code of FetalCLIP-IQA (smp F-score over all pixels); ``positive_dice``: mean Dice on
+            the square grid over positive frames; an undetected one counts 0; ``roc_auc``, ``average_precision``,
+            ``ece`` (15 bins) of the frame score; ``prevalence``: share of positive frames.
     """
 
     cases: int
@@ -97,7 +96,7 @@ def judge(table: FrameTable, weights: np.ndarray, *, masks: bool) -> Protocol:
     Args:
         table: the frames.
         weights: int [B, C], how often each of all evaluated cases is in each bootstrap draw; B may be 0.
-        masks: whether the model outlines, so that there is a Dice.
+        masks: whether the model has masks, so that Dice figures are defined.
     """
     cases = weights.shape[1]
     figures = with_intervals(_confusion(table, cases), frame_figures, weights)
@@ -117,7 +116,7 @@ def judge(table: FrameTable, weights: np.ndarray, *, masks: bool) -> Protocol:
 def with_intervals(
     counts: np.ndarray, function: Callable[[np.ndarray], dict[str, np.ndarray]], weights: np.ndarray
 ) -> dict[str, Figure]:
-    """Figures made of per-case counts [C, K] by a function of their sums [B, K], see ``count_intervals``."""
+    """Figures that are a function of summed per-case counts [C, K], with intervals; see ``count_intervals``."""
     values = function(counts.sum(axis=0, keepdims=True))
     intervals = count_intervals(counts, function, weights)
     return {

@@ -1,7 +1,7 @@
-"""Frame metrics: is a frame recognised as showing the anatomy, and how well is it outlined.
+"""Frame metrics: binary classification of frames, Dice, and distance of the best frame.
 
-Frame quality assessment as in the FetalCLIP work is a binary question per frame; segmentation is judged by
-the Dice coefficient, pooled over all pixels (micro) and as the mean over frames that show the anatomy.
+The counts are stored, so that cases can be added and resampled; scikit-learn's metrics start from labels and
+return 0 or a warning where a figure here is None.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import numpy as np
 
 @dataclass(frozen=True)
 class FrameMetrics:
-    """Counts of a binary classification of frames, and the figures made of them.
+    """Confusion counts of a binary classification of frames, and derived figures.
 
-    A figure with an empty denominator is None: a set without positive frames has no recall.
+    A figure with a zero denominator is None: a set without positive frames has no recall.
     """
 
     true_positive: int
@@ -69,7 +69,7 @@ class FrameMetrics:
 
 
 def frame_metrics(predicted: np.ndarray, truth: np.ndarray) -> FrameMetrics:
-    """Compare predicted with true positive frames, bool [N] each.
+    """Confusion counts of predicted against true labels, bool [N] each.
 
     Raises:
         ValueError: when the lengths differ.
@@ -98,48 +98,17 @@ def dice(predicted: np.ndarray, truth: np.ndarray) -> float:
     p, t = predicted != 0, truth != 0
     if p.shape != t.shape:
         raise ValueError(f"masks of shapes {p.shape} and {t.shape}")
-    both, total = np.count_nonzero(p & t), np.count_nonzero(p) + np.count_nonzero(t)
-    return 2 * both / total if total else 1.0
-
-
-@dataclass(frozen=True)
-class DiceMetrics:
-    """Dice over a set of frames.
-
-    Attributes:
-        micro: from pixel counts pooled over all frames; None when no pixel is set anywhere.
-        positive_mean: mean over frames whose true mask is not empty (an empty prediction there counts 0);
-            None without such frames.
-        positive_frames: how many such frames there are.
-    """
-
-    micro: float | None
-    positive_mean: float | None
-    positive_frames: int
-
-
-def dice_metrics(pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> DiceMetrics:
-    """Dice over (predicted, truth) masks, each [H, W]; read one pair at a time, so a generator is fine."""
-    both = total = 0
-    values = []
-    for predicted, truth in pairs:
-        p, t = predicted != 0, truth != 0
-        frame_both, true_pixels = np.count_nonzero(p & t), np.count_nonzero(t)
-        frame_total = np.count_nonzero(p) + true_pixels
-        both += frame_both
-        total += frame_total
-        if true_pixels:
-            values.append(2 * frame_both / frame_total)
-    return DiceMetrics(_ratio(2 * both, total), float(np.mean(values)) if values else None, len(values))
+    total = np.count_nonzero(p) + np.count_nonzero(t)
+    return 2 * np.count_nonzero(p & t) / total if total else 1.0
 
 
 def best_frame_distance(
     frame: int | None, labels: np.ndarray, ranges: Iterable[tuple[int, int]]
 ) -> tuple[int | None, int | None]:
-    """How far a chosen frame is from a frame an expert would choose.
+    """Distance of a chosen frame from the nearest annotated plane.
 
     Args:
-        frame: chosen frame, or None when none was offered.
+        frame: chosen frame, or None for none.
         labels: int [T]; 0 no plane, 1 optimal, 2 suboptimal.
         ranges: half-open frame range of each sweep.
 
@@ -161,9 +130,9 @@ def best_frame_distance(
     for start, stop in ranges:
         if start <= frame < stop:
             for label in (1, 2):
-                found = np.flatnonzero(labels[start:stop] == label) + start
-                if len(found):
-                    return int(np.abs(found - frame).min()), label
+                planes = np.flatnonzero(labels[start:stop] == label) + start
+                if len(planes):
+                    return int(np.abs(planes - frame).min()), label
             return None, None
     raise ValueError(f"frame {frame} lies in none of the sweeps")
 

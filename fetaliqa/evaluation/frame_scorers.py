@@ -1,4 +1,4 @@
-"""A model as it is evaluated: frames in, one score per frame out, and the pixels it rests on."""
+"""Scorers: models as seen by the evaluation, with one score per frame and pixel probabilities."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from fetaliqa.model import BundleCard
 
 
 class FrameAnswers(NamedTuple):
-    """What a model says of n frames.
+    """Outputs of a model for n frames.
 
     Attributes:
         scores: float [n] in [0, 1].
-        positive: bool [n], called positive.
-        probabilities: pixel probabilities, float [n, G, G] on the square grid; None of a classification model.
-        signals: float [n, 2], see ``ChunkPrediction``; None of a model that gives none.
+        positive: bool [n], predicted positive.
+        probabilities: pixel probabilities, float [n, G, G] on the square grid; None for a classification model.
+        signals: float [n, 2], see ``ChunkPrediction``; None if the model has none.
     """
 
     scores: np.ndarray
@@ -28,7 +28,7 @@ class FrameAnswers(NamedTuple):
 
 
 class FrameScorer(Protocol):
-    """A model as it is evaluated.
+    """Interface of a model in the evaluation.
 
     Attributes:
         card: the bundle's card: task, threshold, anatomy.
@@ -48,9 +48,9 @@ class FrameScorer(Protocol):
 class BundleScorer:
     """A loaded bundle as a scorer.
 
-    A classifier's score is its probability. The score of a segmentation model is its k-th largest pixel
-    probability, k the fewest foreground pixels of a positive frame (502 on a 224 x 224 grid): at any pixel
-    threshold p the frame is positive exactly when the score is greater than p.
+    The score of a classifier is its probability. The score of a segmentation model is its k-th largest pixel
+    probability, where k is the least number of foreground pixels of a positive frame (502 on a 224 x 224 grid): at
+    any pixel threshold p the frame is positive exactly when the score is greater than p.
     """
 
     def __init__(self, predictor: Predictor) -> None:

@@ -1,4 +1,4 @@
-"""One row per frame that experts have judged: what the model said of it, and what they said."""
+"""Frame tables: one row per labelled frame, with the model's output and the reference."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["BundleScorer", "CaseReader", "FrameScorer", "FrameTable", "Labels", 
 
 @dataclass(frozen=True, eq=False)
 class FrameTable:
-    """Columns over frames, each [N]. Only frames that are known and not padding are in it.
+    """Columns over labelled frames without padding, each [N].
 
     Attributes:
         case: int, index into the list of evaluated cases.
@@ -32,12 +32,12 @@ class FrameTable:
         sweep: int, 0-based sweep that holds the frame.
         grade: uint8; 0 nothing to outline, 1 optimal plane, 2 suboptimal plane.
         measured: bool; the sweep has a reference circumference.
-        target: bool; the frame counts as truly positive.
+        target: bool; the frame is positive in the reference.
         score: float in [0, 1].
-        positive: bool; the model called it positive.
-        predicted: int, foreground pixels on the square grid; 0 throughout without masks, as the next two.
+        positive: bool; the model predicts it as positive.
+        predicted: int, foreground pixels on the square grid; all 0 without masks, as the next two.
         truth: int, pixels of the true mask on the square grid.
-        both: int, pixels in both.
+        both: int, pixels in both masks.
     """
 
     case: np.ndarray
@@ -55,9 +55,9 @@ class FrameTable:
     def __len__(self) -> int:
         return len(self.case)
 
-    def select(self, kept: np.ndarray) -> FrameTable:
-        """The rows where ``kept`` (bool [N]) holds, or rows of the given numbers (int)."""
-        return replace(self, **{column.name: getattr(self, column.name)[kept] for column in fields(self)})
+    def select(self, rows: np.ndarray) -> FrameTable:
+        """The rows selected by a boolean mask [N] or by their numbers (int)."""
+        return replace(self, **{column.name: getattr(self, column.name)[rows] for column in fields(self)})
 
     def dice(self) -> np.ndarray:
         """Dice of each frame on the square grid, float [N]; NaN where neither mask has a pixel."""
@@ -78,23 +78,23 @@ def join_tables(tables: Sequence[FrameTable]) -> FrameTable:
 
 
 def target_masks(masks: np.ndarray, grades: np.ndarray, labels: Labels) -> np.ndarray:
-    """What is to be outlined: bool [n, H, W], from label masks [n, H, W] and their frames' grades [n].
+    """Target masks bool [n, H, W], from label masks [n, H, W] and their frames' grades [n].
 
-    With ``labels="optimal"`` a suboptimal frame is a negative with nothing to outline; on an optimal frame all
-    that is labelled counts, whichever label it carries, as in the ACOUSLIC-AI challenge.
+    With ``labels="optimal"`` a suboptimal frame is negative, with an empty mask; on an optimal frame all labelled
+    pixels count, whatever their label, as in the ACOUSLIC-AI challenge.
     """
     return (masks != 0) & target_frames(grades, labels)[:, None, None]
 
 
 def target_frames(grades: np.ndarray, labels: Labels) -> np.ndarray:
-    """Which frames count as positive: bool [n] from grades [n]."""
+    """Positive frames: bool [n] from grades [n]."""
     return grades == 1 if labels == "optimal" else grades > 0
 
 
 class CaseReader:
-    """Predicts frames of one case and keeps a row of each; what it has predicted, it does not predict again.
+    """Predicts frames of one case once, and collects a table row for each.
 
-    It can stand in for a ``Predictor`` where an assessment is made, so that a case is predicted once for both.
+    It replaces a ``Predictor`` in an assessment, so that a case is predicted once for assessment and table.
     """
 
     threads = 0
@@ -121,31 +121,31 @@ class CaseReader:
         self._done = self.padding.copy()
 
     def predict(self, frames: np.ndarray, indices: np.ndarray) -> Iterator[ChunkPrediction]:
-        """As ``Predictor.predict``, for the case's own frames."""
+        """Like ``Predictor.predict``, for the case's own frames."""
         for start in range(0, len(indices), CHUNK):
             chunk = np.asarray(indices[start : start + CHUNK])
-            told = self._scorer.predict(frames[chunk])
-            self._tables.append(self._rows(chunk, told))
+            outputs = self._scorer.predict(frames[chunk])
+            self._tables.append(self._rows(chunk, outputs))
             self._done[chunk] = True
             if self._progress is not None:
                 self._progress(float(self._done.mean()), 1)
-            scores = told.scores if told.probabilities is None else None
-            yield ChunkPrediction(chunk, told.probabilities, scores, signals=told.signals)
+            scores = outputs.scores if outputs.probabilities is None else None
+            yield ChunkPrediction(chunk, outputs.probabilities, scores, signals=outputs.signals)
 
     def table(self) -> FrameTable:
-        """Rows of all known frames; those not predicted yet are predicted now."""
-        left = np.flatnonzero(self._case.known & ~self._done)
-        for _ in self.predict(self._case.frames, left):
+        """Rows of all labelled frames; the remaining ones are predicted first."""
+        remaining = np.flatnonzero(self._case.known & ~self._done)
+        for _ in self.predict(self._case.frames, remaining):
             pass
         if not self._tables:
-            nothing = np.empty(0, int)
-            self._tables.append(self._rows(nothing, FrameAnswers(np.empty(0), np.empty(0, bool))))
+            none = np.empty(0, int)
+            self._tables.append(self._rows(none, FrameAnswers(np.empty(0), np.empty(0, bool))))
         table = join_tables(self._tables)
         table = table.select(self._case.known[table.frame])
         return table.select(np.unique(table.frame, return_index=True)[1])
 
-    def _rows(self, chunk: np.ndarray, told: FrameAnswers) -> FrameTable:
-        predicted, truth, both = self._pixels(chunk, told.probabilities)
+    def _rows(self, chunk: np.ndarray, outputs: FrameAnswers) -> FrameTable:
+        predicted, truth, both = self._pixels(chunk, outputs.probabilities)
         return FrameTable(
             case=np.full(len(chunk), self._number),
             frame=chunk,
@@ -153,8 +153,8 @@ class CaseReader:
             grade=self._grades[chunk],
             measured=self._measured[chunk],
             target=target_frames(self._grades[chunk], self._labels),
-            score=told.scores.astype(np.float64),
-            positive=told.positive.astype(bool),
+            score=outputs.scores.astype(np.float64),
+            positive=outputs.positive.astype(bool),
             predicted=predicted,
             truth=truth,
             both=both,
@@ -167,13 +167,13 @@ class CaseReader:
             return predicted, truth, both
         foreground = probabilities > self.card.threshold.probability
         predicted[:] = foreground.sum(dim=(1, 2)).cpu().numpy()
-        # most frames have nothing to outline: only the others are resampled
-        found = np.flatnonzero(target_frames(self._grades[chunk], self._labels))
-        if len(found):
-            masks = target_masks(self._case.masks[chunk[found]], self._grades[chunk[found]], self._labels)
+        # most frames are negative: only positive ones are resampled
+        targets = np.flatnonzero(target_frames(self._grades[chunk], self._labels))
+        if len(targets):
+            masks = target_masks(self._case.masks[chunk[targets]], self._grades[chunk[targets]], self._labels)
             on_grid = torch.from_numpy(self._grid.mask_to_square(masks)).to(foreground.device) != 0
-            truth[found] = on_grid.sum(dim=(1, 2)).cpu().numpy()
-            both[found] = (on_grid & foreground[torch.from_numpy(found)]).sum(dim=(1, 2)).cpu().numpy()
+            truth[targets] = on_grid.sum(dim=(1, 2)).cpu().numpy()
+            both[targets] = (on_grid & foreground[torch.from_numpy(targets)]).sum(dim=(1, 2)).cpu().numpy()
         return predicted, truth, both
 
 
@@ -185,15 +185,15 @@ def collect(
     progress: CaseProgress | None = None,
     visit: Callable[[LabelledCase, CaseReader], object] | None = None,
 ) -> FrameTable:
-    """Score every known frame of the cases, reading one case at a time.
+    """Score every labelled frame of the cases, reading one case at a time.
 
     Args:
         model: the model.
-        data: where the cases are.
-        case_ids: which; a row's ``case`` is the index into this.
+        data: the data set.
+        case_ids: cases to score; a row's ``case`` is an index into this.
         labels: whether suboptimal planes count as positive (``any``) or not (``optimal``).
-        progress: called with the cases done, a fraction of the current one included, and how many there are.
-        visit: called with each case before its table is made; what it predicts through the reader is kept.
+        progress: called with the cases done, including a fraction of the current one, and their number.
+        visit: called with each case before its table is completed; predictions through the reader are reused.
 
     Raises:
         ValueError: without cases.

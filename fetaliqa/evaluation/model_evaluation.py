@@ -1,4 +1,4 @@
-"""How good a model is on labelled cases it has not seen: frames, outlines, circumferences, challenge scores."""
+"""Evaluation of a model on labelled cases: frames, outlines, circumferences, challenge scores."""
 
 from __future__ import annotations
 
@@ -31,27 +31,27 @@ EVALUATION_SCHEMA = 1
 ALL_SWEEPS, MEASURED_SWEEPS = "all_sweeps", "measured_sweeps_only"
 SYNTHETIC_NOTE = "accuracy on synthetic phantoms says nothing about patients"
 MAX_DRAWS = 100_000
-FEW_CASES = 10  # below, percentile intervals are too narrow to be taken at their word
+FEW_CASES = 10  # below this number, percentile intervals are too narrow
 
 
 @dataclass(frozen=True, eq=False)
 class EvaluationResult:
-    """Everything that was found.
+    """Results of an evaluation.
 
     Attributes:
         model: name, version, task, anatomy, measurement, fingerprint, thresholds.
         data: name, fingerprint, synthetic, numbers of cases and subjects.
         settings: part, split, labels, bootstrap draws, seed, level.
         case_ids: the evaluated cases; the ``case`` of a table's row is an index into this.
-        protocols: by name: ``all_sweeps``, as in use; and ``measured_sweeps_only``, the paper's filter, which
-            drops sweeps without a reference circumference and with them most chances of a false positive; None
-            where no sweep has one.
+        protocols: by name: ``all_sweeps``, as in practice; and ``measured_sweeps_only``, the paper's protocol,
+            which excludes sweeps without a reference circumference, and with them most possible false positives;
+            None if no sweep has one.
         challenge: figures by mode (``official``, ``corrected``), or None.
         circumference: see ``circumference_figures``, or None.
         images: see ``image_figures``, or None.
-        notes: what a reader must know, one sentence each.
-        table: every frame.
-        outcomes: every assessed case.
+        notes: notes for the reader, one sentence each.
+        table: table of all frames.
+        outcomes: results of all assessed cases.
     """
 
     model: dict[str, Any]
@@ -67,11 +67,11 @@ class EvaluationResult:
     outcomes: tuple[CaseOutcome, ...]
 
     def measurements(self) -> list[Measurement]:
-        """One per sweep with a reference circumference."""
-        return [one for outcome in self.outcomes for one in outcome.measurements]
+        """Measurements of all sweeps with a reference circumference."""
+        return [measurement for outcome in self.outcomes for measurement in outcome.measurements]
 
     def to_json(self) -> dict[str, Any]:
-        """All figures as JSON values; figures of single frames are not among them."""
+        """All figures as JSON values, without those of single frames."""
         return {
             "schema": EVALUATION_SCHEMA,
             "model": self.model,
@@ -84,7 +84,7 @@ class EvaluationResult:
             else {mode: _plain(figures) for mode, figures in self.challenge.items()},
             "circumference": _plain(self.circumference),
             "images": _plain(self.images),
-            "measurements": [asdict(one) for one in self.measurements()],
+            "measurements": [asdict(measurement) for measurement in self.measurements()],
             "case_ids": list(self.case_ids),
         }
 
@@ -109,22 +109,22 @@ def evaluate(
 
     Args:
         model: a bundle, or a loaded model.
-        data: where the cases are.
-        case_ids: which cases.
-        labels: ``any`` outline makes a frame positive (the paper), or ``optimal`` planes only.
-        bootstrap: draws of cases for the 95 % intervals; 0: no intervals.
-        seed: of the draws.
-        challenge: also assess whole cases: challenge scores, circumferences, single images. Of segmentation models
+        data: the data set.
+        case_ids: cases to evaluate.
+        labels: positive frames: those with ``any`` outline (as in the paper), or ``optimal`` planes only.
+        bootstrap: draws of cases for the 95 % intervals; 0 for no intervals.
+        seed: random seed of the draws.
+        challenge: also assess whole cases: challenge scores, circumferences, single images; segmentation models
             only. Challenge scores and circumferences do not depend on ``labels``.
-        device: where a bundle is loaded.
-        weights: foundation-model weights for a bundle; None: the user's imported ones.
-        views: of each frame for a bundle, see ``Predictor``.
-        about: more for ``settings``: ``part`` and ``split`` of the cases.
-        notes: more for ``notes``.
-        progress: called with the cases done and how many there are.
+        device: device of a bundle.
+        weights: foundation-model weights for a bundle; None for the user's imported ones.
+        views: test-time augmentation for a bundle, see ``Predictor``.
+        about: additional ``settings``: ``part`` and ``split`` of the cases.
+        notes: additional ``notes``.
+        progress: called with the cases done and their number.
 
     Raises:
-        OptionError: on an option outside of what it accepts, no case, or no judged frame.
+        OptionError: for an invalid option, no case, or no labelled frame.
         NotFoundError, SweepError: when a case is missing or cannot be read.
         BundleError, WeightsError: when the bundle cannot be loaded.
     """
@@ -137,8 +137,8 @@ def evaluate(
     if not case_ids:
         raise OptionError(f"{data.name}: no case to evaluate; choose another part or data set")
     if len(set(case_ids)) < len(case_ids):
-        twice = next(case_id for number, case_id in enumerate(case_ids) if case_id in case_ids[:number])
-        raise OptionError(f"{data.name}: case {twice} is to be evaluated twice; name each case once")
+        duplicate = next(case_id for number, case_id in enumerate(case_ids) if case_id in case_ids[:number])
+        raise OptionError(f"{data.name}: case {duplicate} is given twice; name each case once")
     scorer: FrameScorer = model  # type: ignore[assignment]
     if isinstance(model, Bundle):
         scorer = BundleScorer(Predictor(model, device, weights=weights, views=views))
@@ -151,10 +151,10 @@ def evaluate(
 
     table = collect(scorer, data, case_ids, labels, progress, visit)
     if not len(table):
-        raise OptionError(f"{data.name}: none of the {len(case_ids)} cases has a frame that somebody judged")
+        raise OptionError(f"{data.name}: none of the {len(case_ids)} cases has a labelled frame")
     draws = draw_cases(len(case_ids), bootstrap, seed)
     masks = scorer.card.task == "segmentation"
-    kept = table.select(table.measured)
+    measured = table.select(table.measured)
     scores = challenge_figures(outcomes, draws)
     return EvaluationResult(
         model=_model(scorer),
@@ -173,10 +173,12 @@ def evaluate(
         case_ids=tuple(case_ids),
         protocols={
             ALL_SWEEPS: judge(table, draws, masks=masks),
-            MEASURED_SWEEPS: judge(kept, draws, masks=masks) if len(kept) else None,
+            MEASURED_SWEEPS: judge(measured, draws, masks=masks) if len(measured) else None,
         },
         challenge=scores,
-        circumference=circumference_figures([one for each in outcomes for one in each.measurements], draws),
+        circumference=circumference_figures(
+            [each for outcome in outcomes for each in outcome.measurements], draws
+        ),
         images=image_figures(outcomes, draws),
         notes=(*_notes(scorer, data, case_ids, outcomes, scores), *notes),
         table=table,
@@ -218,23 +220,23 @@ def _notes(
     if data.synthetic:
         notes.append(f"The data are synthetic: {SYNTHETIC_NOTE}.")
     if scorer.card.anatomy != data.anatomy.name:
-        wanted = anatomy_named(scorer.card.anatomy).name
+        anatomy = anatomy_named(scorer.card.anatomy).name
         notes.append(
-            f"The model outlines the {wanted}, the data set the {data.anatomy.name}: the figures mean little."
+            f"The model outlines the {anatomy}, the data set the {data.anatomy.name}: the figures mean little."
         )
     if len(case_ids) < FEW_CASES:
-        notes.append(f"Only {len(case_ids)} case(s): intervals from so few are too narrow.")
+        notes.append(f"Only {len(case_ids)} case(s): the confidence intervals are too narrow.")
     if scorer.card.task == "segmentation":
         notes.append(
-            "The frame score is the pixel probability at which the frame would just be called positive; training "
-            "did not make it a probability of the frame, so its calibration error is descriptive."
+            "The frame score is the highest pixel threshold at which the frame is positive. It is not trained as "
+            "a probability of the frame, so its calibration error is descriptive."
         )
     if scores is not None:
         notes.append(CHALLENGE_NOTE)
         counted = sum(outcome.scores is not None for outcome in outcomes)
         if counted < len(case_ids):
             notes.append(
-                f"Challenge scores are over the {counted} of {len(case_ids)} cases with a reference circumference."
+                f"Challenge scores cover the {counted} of {len(case_ids)} cases with a reference circumference."
             )
         if scores["official"]["dice_soft"].value is None:
             notes.append(

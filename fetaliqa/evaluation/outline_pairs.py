@@ -1,4 +1,4 @@
-"""A frame with the model's and the experts' outline, as PNG bytes."""
+"""Images of frames with predicted and reference outline, as PNG bytes."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from fetaliqa.evaluation.example_frames import Example
 from fetaliqa.pictures.frame_picture import ELLIPSE_COLOUR, OUTLINE_COLOUR
 
 PREDICTED_COLOUR = OUTLINE_COLOUR  # RGB, turquoise as in the app
-TRUTH_COLOUR = ELLIPSE_COLOUR  # RGB, amber: told apart from turquoise by the colour-blind too
-WIDTH = 480  # pixels; a column of the report on a wide screen, at twice its density
+TRUTH_COLOUR = ELLIPSE_COLOUR  # RGB, amber; distinguishable from turquoise with colour vision deficiency
+WIDTH = 480  # pixels; twice the width of a column of the report
 
 
 def pair_picture(example: Example, width: int = WIDTH) -> bytes:
-    """Draw both outlines over the frame: the truth below, in amber, the prediction above, in turquoise.
+    """Draw both outlines over the frame: the reference in amber, the prediction on top in turquoise.
 
     Args:
         example: the frame.
-        width: of the picture in pixels.
+        width: width of the image in pixels.
     """
     scale = width / example.image.shape[1]
     size = (width, max(1, round(example.image.shape[0] * scale)))
@@ -34,7 +34,7 @@ def pair_picture(example: Example, width: int = WIDTH) -> bytes:
 
 
 def _contours(mask: np.ndarray, size: tuple[int, int]) -> list[np.ndarray]:
-    """Outlines of a mask at the picture's size, without the staircase of enlarged pixels."""
+    """Contours of a mask at the image's size, smoothed by interpolation."""
     share = cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_LINEAR)
     contours, _ = cv2.findContours((share >= 0.5).astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
     return list(contours)

@@ -1,7 +1,4 @@
-"""How well a score separates frames that show the anatomy from frames that do not, at every threshold.
-
-A frame is called positive when its score is greater than the threshold, as everywhere in this package.
-"""
+"""Threshold-free metrics of a frame score: ROC-AUC, average precision, and their curves (scikit-learn)."""
 
 from __future__ import annotations
 
@@ -9,12 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fetaliqa.evaluation.frame_metrics import FrameMetrics, frame_metrics
-
 
 @dataclass(frozen=True)
 class PrecisionRecall:
-    """Precision and recall, float [K], when frames scoring at least ``thresholds`` [K] are called positive."""
+    """Precision and recall, float [K], when scores of at least ``thresholds`` [K] are predicted positive."""
 
     precision: np.ndarray
     recall: np.ndarray
@@ -75,7 +70,7 @@ def precision_recall(scores: np.ndarray, positive: np.ndarray) -> PrecisionRecal
     if not _both(positive):
         return None
     precision, recall, thresholds = precision_recall_curve(positive, scores)
-    # scikit-learn appends the point (recall 0, precision 1), which belongs to no threshold
+    # scikit-learn appends the point (recall 0, precision 1), which has no threshold
     return PrecisionRecall(precision[-2::-1], recall[-2::-1], thresholds[::-1])
 
 
@@ -110,9 +105,10 @@ def at_threshold(scores: np.ndarray, positive: np.ndarray, threshold: float) -> 
 
 
 class WeightedRanking:
-    """ROC-AUC and average precision for many weightings of the same cases: sorted once, two sums each time.
+    """ROC-AUC and average precision for many case weights, for the bootstrap.
 
-    Equal to scikit-learn's figures with ``sample_weight``, which would sort all frames again for each draw.
+    Equal to scikit-learn's figures with ``sample_weight``, but the frames are sorted once instead of for each
+    draw.
 
     Args:
         scores: float [N].
@@ -129,20 +125,20 @@ class WeightedRanking:
         ranked = scores[order]
         self._positive = positive[order].astype(float)
         self._cases = cases[order]
-        # frames of one score are called together: only the last of them is a point of the curve
+        # only the last of several frames with equal scores is a point of the curve
         self._points = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True)) if len(ranked) else order
 
     def figures(self, weights: np.ndarray) -> tuple[float | None, float | None]:
-        """(ROC-AUC, average precision) with each case counted ``weights`` [C] times; None without both classes."""
+        """(ROC-AUC, average precision) with case weights [C]; None without both classes."""
         each = weights[self._cases].astype(float)
-        found = np.cumsum(each * self._positive)[self._points]
-        called = np.cumsum(each)[self._points]
-        if not len(found) or found[-1] <= 0 or called[-1] <= found[-1]:
+        tp = np.cumsum(each * self._positive)[self._points]
+        predicted = np.cumsum(each)[self._points]
+        if not len(tp) or tp[-1] <= 0 or predicted[-1] <= tp[-1]:
             return None, None
-        wrong = called - found
-        area = float((np.diff(wrong, prepend=0.0) * (found + np.append(0.0, found[:-1])) / 2).sum())
-        precision = np.divide(found, called, out=np.zeros_like(found), where=called > 0)
-        return area / (found[-1] * wrong[-1]), float((np.diff(found, prepend=0.0) * precision).sum() / found[-1])
+        fp = predicted - tp
+        area = float((np.diff(fp, prepend=0.0) * (tp + np.append(0.0, tp[:-1])) / 2).sum())
+        precision = np.divide(tp, predicted, out=np.zeros_like(tp), where=predicted > 0)
+        return area / (tp[-1] * fp[-1]), float((np.diff(tp, prepend=0.0) * precision).sum() / tp[-1])
 
 
 def _both(positive: np.ndarray) -> bool:

@@ -1,4 +1,4 @@
-"""Evaluation of a training run: its trials on the cases it has not seen, mean and spread over trials."""
+"""Evaluation of a training run: its trials on held-out cases, with mean and standard deviation over trials."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ TrialProgress = Callable[[str, float, int], None]  # (trial, cases done, cases i
 
 @dataclass(frozen=True)
 class ChosenCases:
-    """Which cases to evaluate, and what must be said about them.
+    """The cases to evaluate, and notes about them.
 
     Attributes:
-        case_ids: in the data set's order.
+        case_ids: the cases, in the data set's order.
         about: ``part`` and ``split``, for the result's settings.
-        notes: one sentence each.
+        notes: notes for the reader, one sentence each.
     """
 
     case_ids: tuple[str, ...]
@@ -46,7 +46,7 @@ class RunEvaluation:
 
     Attributes:
         name: the run folder's name.
-        trials: result by trial name, in order.
+        trials: results by trial name, in order.
         summary: by group (a protocol, ``challenge official``, ``circumference`` ...) and figure.
     """
 
@@ -60,8 +60,8 @@ class RunEvaluation:
             "run": self.name,
             "summary": {
                 group: {
-                    name: found and {"mean": found.mean, "std": found.std, "trials": found.trials}
-                    for name, found in figures.items()
+                    name: trials and {"mean": trials.mean, "std": trials.std, "trials": trials.trials}
+                    for name, trials in figures.items()
                 }
                 for group, figures in self.summary.items()
             },
@@ -70,42 +70,42 @@ class RunEvaluation:
 
 
 def is_run(folder: Path) -> bool:
-    """Whether a folder is a training run: a split, and a bundle in at least one trial."""
+    """Whether a folder is a training run: it has a split, and a bundle in at least one trial."""
     return (folder / SPLIT_FILE).is_file() and bool(trial_bundles(folder))
 
 
 def trial_bundles(run: Path) -> list[Path]:
     """Bundle folder of each trial of a run, by trial number."""
-    found = [path for path in run.glob("trial-*/bundle") if (path / "card.json").is_file()]
-    return sorted(found, key=lambda path: (len(path.parent.name), path.parent.name))
+    folders = [path for path in run.glob("trial-*/bundle") if (path / "card.json").is_file()]
+    return sorted(folders, key=lambda path: (len(path.parent.name), path.parent.name))
 
 
 def run_of(bundle: Path) -> Path | None:
-    """The run that a bundle folder lies in, or None."""
+    """The run that a bundle folder belongs to, or None."""
     run = bundle.resolve().parent.parent
     return run if bundle.resolve() in [path.resolve() for path in trial_bundles(run)] and is_run(run) else None
 
 
 def run_labels(run: Path) -> Labels:
-    """What counts as positive in the run's recipe; ``any`` where it does not say."""
+    """The label setting of the run's recipe; ``any`` by default."""
     try:
         recipe = json.loads((run / RECIPE_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return "any"
-    found = recipe.get("labels") if isinstance(recipe, dict) else None
-    return cast(Labels, found) if found in ("any", "optimal") else "any"
+    labels = recipe.get("labels") if isinstance(recipe, dict) else None
+    return cast(Labels, labels) if labels in ("any", "optimal") else "any"
 
 
 def choose_cases(
     data: LabelledData, part: str | None = None, *, split: Split | None = None, trained: Split | None = None
 ) -> ChosenCases:
-    """Choose the cases to evaluate, and refuse those the model has learnt from.
+    """Select the cases to evaluate; cases that the model was trained on are rejected.
 
     Args:
         data: the data set.
-        part: ``train``, ``validation``, ``test`` or ``all``; None: ``test`` where there is a split, else ``all``.
-        split: which case is in which part; None: ``trained``.
-        trained: the split that the model was trained with, where it is known.
+        part: ``train``, ``validation``, ``test`` or ``all``; None for ``test`` with a split, else ``all``.
+        split: the split that defines the parts; None for ``trained``.
+        trained: the split that the model was trained with, if known.
 
     Raises:
         OptionError: when the part needs a split and there is none, when cases of the part are not in the data, or
@@ -116,18 +116,18 @@ def choose_cases(
     if part not in PARTS:
         raise OptionError(f"part is {part!r}; {', '.join(PARTS)} are accepted")
     subjects = {entry.case_id: entry.subject_id for entry in data.entries()}
-    wanted = set(subjects) if part == "all" else set(_part(split, part))
-    if missing := sorted(wanted - set(subjects)):
+    selected = set(subjects) if part == "all" else set(_part(split, part))
+    if missing := sorted(selected - set(subjects)):
         raise OptionError(
-            f"{len(missing)} of the {len(wanted)} {part} cases are not in {data.name} (first: {missing[0]}); is "
-            "it the data set of the split? A data set that the model has never seen is evaluated with --part all"
+            f"{len(missing)} of the {len(selected)} {part} cases are not in {data.name} (first: {missing[0]}); is "
+            "it the data set of the split? Use --part all for a data set that the model was not trained on"
         )
-    case_ids = tuple(case_id for case_id in subjects if case_id in wanted)
-    seen = [case_id for case_id in case_ids if trained is not None and case_id in set(trained.train)]
-    if seen and part != "train":
+    case_ids = tuple(case_id for case_id in subjects if case_id in selected)
+    training = [case_id for case_id in case_ids if trained is not None and case_id in set(trained.train)]
+    if training and part != "train":
         raise OptionError(
-            f"{len(seen)} of the {len(case_ids)} chosen cases were trained on (first: {seen[0]}); evaluate with "
-            "--part test, or with --part train to see how well the model remembers"
+            f"{len(training)} of the {len(case_ids)} selected cases were trained on (first: {training[0]}); "
+            "evaluate with --part test, or with --part train for the training error"
         )
     about = {"part": part, "split": None if split is None or part == "all" else split.name}
     return ChosenCases(case_ids, about, tuple(_remarks(case_ids, subjects, part, split, trained)))
@@ -135,7 +135,7 @@ def choose_cases(
 
 def _part(split: Split | None, part: str) -> Iterable[str]:
     if split is None:
-        raise OptionError(f"part {part!r} needs a split, and a bundle alone has none; name its file with --split")
+        raise OptionError(f"part {part!r} needs a split, and a bundle has none; give its file with --split")
     return split.part(part)
 
 
@@ -143,27 +143,25 @@ def _remarks(
     case_ids: Sequence[str], subjects: dict[str, str], part: str, split: Split | None, trained: Split | None
 ) -> list[str]:
     remarks = []
-    learnt_from = trained or split
-    if learnt_from is None:
-        return ["Without a split nobody can tell whether the model was trained on these cases."]
-    train = set(learnt_from.train)
+    training_split = trained or split
+    if training_split is None:
+        return ["Without a split it is unknown whether the model was trained on these cases."]
+    train = set(training_split.train)
     if part == "train":
-        remarks.append(
-            "These are training cases: the figures say how well the model remembers, not how good it is."
-        )
+        remarks.append("These are training cases: the figures do not measure generalisation.")
     else:
-        known = {subjects[case_id] for case_id in train if case_id in subjects}
-        shared = sum(subjects[case_id] in known for case_id in case_ids)
+        training_subjects = {subjects[case_id] for case_id in train if case_id in subjects}
+        shared = sum(subjects[case_id] in training_subjects for case_id in case_ids)
         if shared:
             remarks.append(
-                f"{shared} of the {len(case_ids)} cases show a subject who is in a training case too: "
-                "the figures may be too good."
+                f"{shared} of the {len(case_ids)} cases share a subject with a training case: the figures may be "
+                "optimistic."
             )
-    validated = len(set(case_ids) & set(learnt_from.validation))
+    validated = len(set(case_ids) & set(training_split.validation))
     if validated and part != "train":
         remarks.append(
-            f"{validated} of the {len(case_ids)} cases are validation cases, by which the model was chosen: "
-            "the figures may be too good."
+            f"{validated} of the {len(case_ids)} cases are validation cases, used for model selection: the "
+            "figures may be optimistic."
         )
     return remarks
 
@@ -189,10 +187,10 @@ def evaluate_run(
         run: folder with ``split.json`` and ``trial-*/bundle``.
         data: the data set.
         part: part of the split, by default ``test``; see :func:`choose_cases`.
-        split: another split than the run's own, to choose the cases by.
-        labels: None: as the run was trained.
-        bootstrap, seed, challenge, device, weights, views: see ``evaluate``. All trials see the same draws.
-        progress: called with the trial's name, the cases done and how many there are.
+        split: split to select the cases by, instead of the run's own.
+        labels: None for the run's setting.
+        bootstrap, seed, challenge, device, weights, views: see ``evaluate``. All trials use the same draws.
+        progress: called with the trial's name, the cases done and their number.
 
     Raises:
         NotFoundError: when the folder is not a run.
@@ -202,15 +200,17 @@ def evaluate_run(
 
     folder = Path(run)
     if not is_run(folder):
-        raise NotFoundError(f"{folder}: no {SPLIT_FILE} and trial-0/bundle in it, so not a finished training run")
-    chosen = choose_cases(data, part, split=split, trained=read_split(folder / SPLIT_FILE))
+        raise NotFoundError(
+            f"{folder}: no {SPLIT_FILE} and trial-0/bundle in it, so it is not a finished training run"
+        )
+    selection = choose_cases(data, part, split=split, trained=read_split(folder / SPLIT_FILE))
     trials = {}
     for path in trial_bundles(folder):
         name = path.parent.name
         trials[name] = evaluate(
             Bundle.open(path),
             data,
-            chosen.case_ids,
+            selection.case_ids,
             labels=labels or run_labels(folder),
             bootstrap=bootstrap,
             seed=seed,
@@ -218,8 +218,8 @@ def evaluate_run(
             device=device,
             weights=weights,
             views=views,
-            about=chosen.about,
-            notes=chosen.notes,
+            about=selection.about,
+            notes=selection.notes,
             progress=_of_trial(progress, name),
         )
     return RunEvaluation(folder.resolve().name, trials, summarise(list(trials.values())))
@@ -230,7 +230,7 @@ def _of_trial(progress: TrialProgress | None, name: str) -> Callable[[float, int
 
 
 def summarise(trials: Sequence[EvaluationResult]) -> dict[str, dict[str, TrialSummary | None]]:
-    """Mean and spread of every figure over trials, by group; a figure that a trial lacks has none."""
+    """Mean and standard deviation of every figure over trials, by group; None if a trial lacks the figure."""
     groups = [figure_groups(trial) for trial in trials]
     return {
         group: {

@@ -1,4 +1,7 @@
-"""Whether a score means what it says: of frames scored 0.8, four in five should show the anatomy."""
+"""Calibration of frame scores: reliability diagram and expected calibration error.
+
+scikit-learn's ``calibration_curve`` drops empty bins, returns no counts, and assigns inner edges to the bin below.
+"""
 
 from __future__ import annotations
 
@@ -54,12 +57,12 @@ def reliability_bins(scores: np.ndarray, positive: np.ndarray, bins: int = BINS)
         raise ValueError(f"scores of shape {scores.shape}, truth of shape {positive.shape}; expected [N] twice")
     numbers = bin_numbers(scores, bins)
     counts = np.bincount(numbers, minlength=bins)
-    held = np.where(counts > 0, counts, np.nan)
+    divisor = np.where(counts > 0, counts, np.nan)
     return ReliabilityBins(
         edges=np.linspace(0, 1, bins + 1),
         counts=counts,
-        mean_score=np.bincount(numbers, weights=scores, minlength=bins) / held,
-        positive_share=np.bincount(numbers, weights=positive.astype(float), minlength=bins) / held,
+        mean_score=np.bincount(numbers, weights=scores, minlength=bins) / divisor,
+        positive_share=np.bincount(numbers, weights=positive.astype(float), minlength=bins) / divisor,
     )
 
 
@@ -67,8 +70,8 @@ def expected_calibration_error(scores: np.ndarray, positive: np.ndarray, bins: i
     """Expected calibration error: sum over bins of n_m / N * |share of positives - mean score|.
 
     Of the positive class (Naeini, Cooper and Hauskrecht, AAAI 2015), with the equal-width bins of Guo et al., "On
-    calibration of modern neural networks", ICML 2017, eq. 3. Where most frames are negative it is dominated by the
-    lowest bin, so look at the reliability table as well. None without frames.
+    calibration of modern neural networks", ICML 2017, eq. 3. If most frames are negative it is dominated by the
+    lowest bin; see the reliability table too. None without frames.
 
     Raises:
         ValueError: as :func:`reliability_bins`.

@@ -1,4 +1,4 @@
-"""What a model does on single images, with masks to compare with or without."""
+"""Evaluation of a model on single images, with or without reference masks."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from fetaliqa.inference import Predictor, assess
 from fetaliqa.sweep import read_sweep
 from fetaliqa.sweep.case_paths import expand_cases
 
-MASK_ENDING = "_mask_gt"  # NAME_mask_gt.png beside NAME.png, where images and masks share a folder
+MASK_ENDING = "_mask_gt"  # NAME_mask_gt.png beside NAME.png, if images and masks share a folder
 
 
 def image_pairs(images: Path, masks: Path | None) -> list[tuple[Path, Path | None]]:
-    """The images of a folder and, when ``masks`` is given, those of them that have a mask there.
+    """The images of a folder; if ``masks`` is given, only those with a mask in that folder.
 
     A mask has its image's name, or that name with ``_mask_gt`` before the suffix.
 
@@ -30,18 +30,18 @@ def image_pairs(images: Path, masks: Path | None) -> list[tuple[Path, Path | Non
     for folder in (images, masks):
         if folder is not None and not folder.is_dir():
             raise NotFoundError(f"{folder}: no such folder; check the path")
-    found = [path for path in expand_cases(images, each=True) if not path.stem.endswith(MASK_ENDING)]
+    paths = [path for path in expand_cases(images, each=True) if not path.stem.endswith(MASK_ENDING)]
     if masks is None:
-        return [(path, None) for path in found]
+        return [(path, None) for path in paths]
     pairs: list[tuple[Path, Path | None]] = []
-    for path in found:
+    for path in paths:
         names = [f"{path.stem}{MASK_ENDING}.png"] + ([path.name] if masks.resolve() != images.resolve() else [])
         mask = next((masks / name for name in names if (masks / name).is_file()), None)
         if mask is not None:
             pairs.append((path, mask))
     if not pairs:
         raise SweepError(
-            f"{masks}: no mask there is named like an image of {images} (NAME or NAME{MASK_ENDING}.png)"
+            f"{masks}: no mask in it is named like an image of {images} (NAME or NAME{MASK_ENDING}.png)"
         )
     return pairs
 
@@ -86,7 +86,7 @@ def evaluate_on_images(
 def _read_mask(path: Path, shape: tuple[int, ...]) -> np.ndarray:
     mask = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
     if mask is None:
-        raise SweepError(f"{path}: is not a readable image; a mask is a PNG with values above 0 inside")
+        raise SweepError(f"{path}: not a readable image; a mask is a PNG with values above 0 inside")
     if mask.shape != tuple(shape):
-        raise SweepError(f"{path}: the mask is {mask.shape}, its image {tuple(shape)}; they must be of one size")
+        raise SweepError(f"{path}: the mask is {mask.shape}, its image {tuple(shape)}; their sizes must be equal")
     return mask > 0

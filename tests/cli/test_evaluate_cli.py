@@ -70,13 +70,13 @@ def test_a_bundle_prints_json_and_is_never_overwritten_unasked(run_folder, sampl
     assert evaluate(bundle, sample_data, *options) == 2
     assert "add --force" in capsys.readouterr().err
     assert evaluate(bundle, sample_data, "--part", "train", *options[2:], "--force") == 0
-    assert any("how well the model remembers" in note for note in json.loads(capsys.readouterr().out)["notes"])
+    assert any("training cases" in note for note in json.loads(capsys.readouterr().out)["notes"])
 
 
 def test_training_cases_are_refused_unless_asked_for(run_folder, sample_data, capsys):
     bundle = run_folder / "trial-0" / "bundle"
     assert evaluate(bundle, sample_data, "--part", "all") == 2
-    assert "1 of the 3 chosen cases were trained on" in capsys.readouterr().err
+    assert "1 of the 3 selected cases were trained on" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

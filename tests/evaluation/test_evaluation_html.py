@@ -86,7 +86,7 @@ def test_names_from_the_data_are_text_and_not_markup(report):
     [
         "knowing 1 on memory",
         "measured sweeps only",
-        "called negative",
+        "predicted negative",
         "micro Dice",
         "ACOUSLIC-AI challenge",
         "Circumference (AC)",
@@ -148,7 +148,7 @@ def test_a_run_on_phantoms_is_summed_up_over_its_trials_under_a_banner(tmp_path)
     assert page.endswith("</html>")
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["report.html"]
     assert "0.4444 ± 0.0000" in page
-    assert "Everything below is of trial-0" in page
+    assert "Everything below is for trial-0" in page
     assert "SYNTHETIC DATA" in page
     assert "accuracy on synthetic phantoms says nothing about patients" in page
 

@@ -189,7 +189,7 @@ def test_what_a_reader_must_know_is_in_the_notes():
     ("case_ids", "options", "said"),
     [
         ([], {}, "no case to evaluate"),
-        (["one", "one"], {}, "evaluated twice"),
+        (["one", "one"], {}, "case one is given twice"),
         (["one"], {"labels": "best"}, "any or optimal"),
         (["one"], {"bootstrap": -1}, "bootstrap -1"),
     ],
@@ -290,20 +290,20 @@ def the_split(train=("a1",), validation=("c1",), test=("b1",)):
 def test_cases_of_the_training_part_are_refused_unless_asked_for():
     trained = the_split()
     assert choose_cases(FOUR, trained=trained).case_ids == ("b1",)
-    with pytest.raises(OptionError, match="1 of the 4 chosen cases were trained on"):
+    with pytest.raises(OptionError, match="1 of the 4 selected cases were trained on"):
         choose_cases(FOUR, "all", trained=trained)
     with pytest.raises(OptionError, match="trained on"):
         choose_cases(FOUR, split=the_split(train=(), test=("a1",)), trained=trained)
     chosen = choose_cases(FOUR, "train", trained=trained)
     assert chosen.case_ids == ("a1",)
-    assert "remembers" in chosen.notes[0]
+    assert "training cases" in chosen.notes[0]
 
 
 def test_shared_subjects_and_validation_cases_are_pointed_out():
     trained = the_split()
     assert choose_cases(FOUR, "test", trained=trained).notes == ()
     notes = choose_cases(FOUR, split=the_split(train=(), validation=(), test=("a2", "c1")), trained=trained).notes
-    assert "1 of the 2 cases show a subject who is in a training case" in notes[0]
+    assert "1 of the 2 cases share a subject with a training case" in notes[0]
     assert "1 of the 2 cases are validation cases" in notes[1]
 
 
@@ -317,7 +317,7 @@ def test_a_data_set_the_model_never_saw_is_evaluated_whole():
 def test_without_a_split_nothing_is_known_and_no_part_can_be_chosen():
     chosen = choose_cases(FOUR)
     assert chosen.case_ids == ("a1", "a2", "b1", "c1")
-    assert "nobody can tell" in chosen.notes[0]
+    assert "unknown whether the model was trained" in chosen.notes[0]
     with pytest.raises(OptionError, match="needs a split"):
         choose_cases(FOUR, "test")
     with pytest.raises(OptionError, match="part is 'best'"):
