@@ -1,4 +1,4 @@
-"""Which cases a path given by a user stands for, and what of a folder is left out."""
+"""Expansion of a path into cases, with the reasons for files and folders that are skipped."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from fetaliqa.sweep.sweep_reader import sweep_suffix
 
 FRAME_SUFFIXES = (".png", ".jpg", ".jpeg")
 STILL_SUFFIXES = (*FRAME_SUFFIXES, ".bmp", ".tif", ".tiff")
-PIXEL_SUFFIXES = (".raw", ".zraw", ".img")  # of the pixels of a header in another file
+PIXEL_SUFFIXES = (".raw", ".zraw", ".img")  # pixel files with a separate header
 ACOUSLIC_IMAGES = Path("images") / "stacked_fetal_ultrasound"
 OWN_FOLDERS = ("labels", "masks", "label-versions", "frame-profiles", "retraining")
-"""Folders of labels and of what follows from them, beside the sweeps of a folder of studies."""
+"""Folders of labels and derived data in a folder of studies."""
 
 SUBFOLDER = "is a folder of its own; name it too to have its sweeps assessed"
 NO_FRAME = "is no PNG or JPEG file, the kinds that frames can be read from"
-SEARCHED = 2000  # entries below a folder that are looked at for sweeps
+SEARCHED = 2000  # largest number of entries below a folder that are searched for sweeps
 
 
 @dataclass(frozen=True)
 class LeftOut:
-    """Something in a folder that is not assessed though it may be meant to be.
+    """A file or folder that is skipped, though the user may expect it to be assessed.
 
     Attributes:
         path: the file or folder.
@@ -48,29 +48,28 @@ def _is_still(path: Path) -> bool:
 
 
 def images_below(root: Path) -> Path:
-    """Where the images of a folder lie in it: an ACOUSLIC-AI root has a place of its own for them."""
+    """Subfolder of a folder's images: ``images/stacked_fetal_ultrasound`` of an ACOUSLIC-AI root, else ``.``."""
     return ACOUSLIC_IMAGES if (root / ACOUSLIC_IMAGES).is_dir() else Path(".")
 
 
 def expand_cases(path: Path, *, each: bool = False) -> list[Path]:
-    """The cases a path stands for, see :func:`look_into`."""
+    """The cases of a path, see :func:`look_into`."""
     return look_into(path, each=each)[0]
 
 
 def look_into(path: Path, *, each: bool = False) -> tuple[list[Path], list[LeftOut]]:
-    """The cases a path stands for, and what of a folder is left out.
+    """The cases of a path, and the skipped files and folders.
 
-    A file is one case. A folder with sweep files holds one case per file, and a still image beside them is a case
-    of one frame; an ACOUSLIC-AI root stands for its ``images/stacked_fetal_ultrasound``; a folder of still images
-    only, or of single-frame DICOM files only, is one sweep whose frames they are, or, with ``each``, one
-    single-frame case per image.
+    A file is one case. A folder with sweep files has one case per file, and a still image beside them is a case of
+    one frame. For an ACOUSLIC-AI root, its ``images/stacked_fetal_ultrasound`` is used. A folder with still images
+    only, or with single-frame DICOM files only, is one sweep of these frames, or, with ``each``, one single-frame
+    case per image.
 
-    Files that other programs leave behind, hidden ones and documents are not mentioned. Folders in a folder are
-    not looked into.
+    System files, hidden files and documents are skipped without a reason. Subfolders are not searched for cases.
 
     Raises:
         NotFoundError: when the path does not exist.
-        SweepError: when a folder holds nothing that can be read.
+        SweepError: when a folder holds no readable file.
     """
     path = Path(path)
     if not path.exists():
@@ -95,25 +94,26 @@ def look_into(path: Path, *, each: bool = False) -> tuple[list[Path], list[LeftO
 
 
 def _chosen(folder: Path, stacks: list[Path], stills: list[Path], each: bool) -> tuple[list[Path], list[LeftOut]]:
-    """The cases among a folder's sweeps and still images, and the still images that are none."""
+    """The cases among a folder's sweeps and still images, and the skipped still images."""
     if each:
         return sorted(stacks + stills), []
     if len(stacks) > 1 and all(map(is_single_frame_dicom, stacks)):
-        return [folder], []  # beside still images it is refused when it is read, rather than taken apart
+        return [folder], []  # with still images beside them, reading the folder raises an error
     frames = [still for still in stills if still.suffix.lower() in FRAME_SUFFIXES]
     others = [LeftOut(still, NO_FRAME) for still in stills if still not in frames]
     if stacks:
-        named = {case_id_of(stack): stack.name for stack in stacks}  # a picture of a sweep is often called like it
-        alike = [still for still in frames if case_id_of(still) in named]
+        sweeps = {case_id_of(stack): stack.name for stack in stacks}
+        same_name = [still for still in frames if case_id_of(still) in sweeps]  # often an image of that sweep
         others += [
-            LeftOut(one, f"{named[case_id_of(one)]} has the same name; rename one of them") for one in alike
+            LeftOut(still, f"{sweeps[case_id_of(still)]} has the same name; rename one of them")
+            for still in same_name
         ]
-        return sorted({*stacks, *frames} - {*alike}), others
+        return sorted({*stacks, *frames} - {*same_name}), others
     return ([folder], others if frames else []) if stills else ([], [])
 
 
 def _why_not(child: Path, used: Iterable[Path]) -> str | None:
-    """Why a file in a folder is no case; None when it is one, or when nobody takes it for one."""
+    """Why a file in a folder is not a case; None when it is one, or when no reason is needed."""
     if child in used or is_system_file(child.name):
         return None
     if child.name.startswith("."):
@@ -122,13 +122,13 @@ def _why_not(child: Path, used: Iterable[Path]) -> str | None:
 
 
 def why_hidden(file: Path) -> str | None:
-    """Why a file whose name begins with a dot is no case; None when nobody takes it for one."""
+    """Why a file whose name begins with a dot is not a case; None when no reason is needed."""
     sweep = sweep_suffix(file) is not None and not is_system_file(file.name) and not is_temporary(file.name)
     return "is hidden, since its name begins with a dot; rename it" if sweep and file.is_file() else None
 
 
 def why_no_sweep(file: Path) -> str | None:
-    """Why a visible file, which ``is_sweep_path`` is false for, is no sweep; None when nobody takes it for one."""
+    """Why a visible file for which ``is_sweep_path`` is false is not a sweep; None when no reason is needed."""
     if is_system_file(file.name) or is_document(file):
         return None
     if not file.exists():
@@ -152,12 +152,11 @@ def why_no_sweep(file: Path) -> str | None:
 
 
 def folders_of_sweeps(folder: Path) -> list[Path]:
-    """Folders that sweeps or frames lie in, ``folder`` and below, as far as a bounded search finds; links are not
-    followed, which may lead back up."""
+    """Folders with sweeps or frames, ``folder`` and below, in a bounded search that follows no links."""
     if folder.name.lower() in OWN_FOLDERS or folder.name.startswith(".") or is_system_file(folder.name):
         return []
     if folder.resolve() in (folder.parent.resolve(), *folder.parent.resolve().parents):
-        return []  # a link back up
+        return []  # a link to a parent folder
 
     def below(place: Path, depth: int) -> Iterator[Path]:
         with contextlib.suppress(OSError):
@@ -166,39 +165,39 @@ def folders_of_sweeps(folder: Path) -> list[Path]:
                 if depth and child.is_dir() and not child.is_symlink():
                     yield from below(child, depth - 1)
 
-    found: dict[Path, None] = {}
+    folders: dict[Path, None] = {}
     for child in itertools.islice(below(folder, depth=8), SEARCHED):
-        if child.parent in found or child.name.startswith("."):
+        if child.parent in folders or child.name.startswith("."):
             continue
         if child.is_file() and is_sweep_path(child):
-            found[child.parent] = None
-    return list(found)
+            folders[child.parent] = None
+    return list(folders)
 
 
 def _nothing(path: Path, left_out: Sequence[LeftOut]) -> str:
     folders = [str(one.path.relative_to(path)) for one in left_out if one.reason == SUBFOLDER]
     if folders:
-        named = ", ".join(folders[:3]) + (", ..." if len(folders) > 3 else "")
-        return f"{path}: no sweep in this folder itself, but in folders below it; name them instead ({named})"
-    said = f"{path}: no sweep or image file in this folder; give a file, or a folder that holds some"
-    return said if not left_out else f"{said} ({left_out[0].path.name} {left_out[0].reason})"
+        names = ", ".join(folders[:3]) + (", ..." if len(folders) > 3 else "")
+        return f"{path}: no sweep in this folder itself, but in folders below it; name them instead ({names})"
+    message = f"{path}: no sweep or image file in this folder; give a file, or a folder that holds some"
+    return message if not left_out else f"{message} ({left_out[0].path.name} {left_out[0].reason})"
 
 
 def by_case(paths: Iterable[Path]) -> dict[str, Path]:
-    """Files by the case that each is.
+    """Files by case name.
 
     Raises:
-        SweepError: when two are one case: they differ in folder or suffix only.
+        SweepError: when two have the same case name: they differ in folder or suffix only.
     """
-    found: dict[str, Path] = {}
+    cases: dict[str, Path] = {}
     for path in paths:
-        other = found.setdefault(case_id_of(path), path)
-        if other != path:
-            raise SweepError(same_case(case_id_of(path), other, path))
-    return found
+        first = cases.setdefault(case_id_of(path), path)
+        if first != path:
+            raise SweepError(same_case(case_id_of(path), first, path))
+    return cases
 
 
 def same_case(case: str, first: Path, second: Path) -> str:
-    """The sentence about two files that are one case."""
+    """The message about two files with the same case name."""
     names = (first.name, second.name) if first.name != second.name else (str(first), str(second))
-    return f"{names[0]} and {names[1]} are of the same name {case!r}; rename one of them"
+    return f"{names[0]} and {names[1]} have the same name {case!r}; rename one of them"

@@ -1,8 +1,8 @@
-"""Frames deflated one by one and put together, most of them empty: the bytes of empty ones are made once.
+"""Fast compression of mask stacks, in which most frames are empty: empty frames are compressed once.
 
-A deflate stream may be put together from pieces that each end at a byte and look back at nothing before them
-(RFC 1951; zlib's full flush). Only the checksum at the end is of all that is unpacked. Over zeros Adler-32 has a
-closed form, and CRC-32 of two texts in a row follows from that of each.
+A deflate stream can be concatenated from pieces that end at a byte boundary and contain no back references to
+earlier pieces (RFC 1951; zlib's full flush). Only the checksum covers the whole content. Adler-32 of zeros has a
+closed form, and the CRC-32 of a concatenation follows from those of its parts.
 """
 
 from __future__ import annotations
@@ -15,30 +15,30 @@ from typing import Protocol
 
 from isal import isal_zlib
 
-LEVEL = 1  # of isal's 0 to 3; on masks it is smaller than zlib's 6, in a fiftieth of the time
-RAW = -15  # zlib's wbits: deflated bytes without header and checksum
-PIECE_BYTES = 1 << 18  # of zeros; each piece costs some bytes, so small empty frames share one
-LAST_BLOCK = b"\x03\x00"  # a block without content that says it is the last
+LEVEL = 1  # of isal's 0 to 3; on masks smaller than zlib's level 6, in a fiftieth of the time
+RAW = -15  # zlib's wbits for deflated bytes without header and checksum
+PIECE_BYTES = 1 << 18  # bytes of zeros per piece; small empty frames share one
+LAST_BLOCK = b"\x03\x00"  # an empty final block
 ADLER_BASE = 65521  # RFC 1950
 
 
 class Wrapping(Protocol):
-    """What stands before and after the deflated bytes."""
+    """Header and trailer of a compressed format."""
 
     header: bytes
 
     def add(self, content: bytes | memoryview) -> None:
-        """Take what comes next into the checksum."""
+        """Update the checksum with content."""
 
     def add_zeros(self, count: int) -> None:
-        """As many zeros."""
+        """Update the checksum with zeros."""
 
     def trailer(self) -> bytes:
-        """What ends the stream."""
+        """The trailer of the stream."""
 
 
 class ZlibWrapping:
-    """RFC 1950, as in .mha files."""
+    """zlib format (RFC 1950), as in .mha files."""
 
     header = b"\x78\x01"  # deflate, a window of 32 KiB, the fastest level
 
@@ -57,13 +57,13 @@ class ZlibWrapping:
 
 
 class GzipWrapping:
-    """RFC 1952, as in .nii.gz and .nrrd files; without a name and a time."""
+    """gzip format (RFC 1952), as in .nii.gz and .nrrd files, without name and time."""
 
     header = b"\x1f\x8b\x08\x00" + bytes(4) + b"\x00\xff"
 
     def __init__(self) -> None:
         self._crc = self._size = 0
-        self._zeros: dict[int, int] = {}  # CRC-32 of so many
+        self._zeros: dict[int, int] = {}  # CRC-32 of zeros, by their number
 
     def add(self, content: bytes | memoryview) -> None:
         self._crc = isal_zlib.crc32(content, self._crc)
@@ -79,27 +79,27 @@ class GzipWrapping:
         return struct.pack("<II", self._crc, self._size & 0xFFFFFFFF)
 
 
-def deflated(begun: bytes, frames: Iterable[memoryview | None], size: int, wrapping: Wrapping) -> list[bytes]:
-    """The parts of one stream.
+def deflated(preamble: bytes, frames: Iterable[memoryview | None], size: int, wrapping: Wrapping) -> list[bytes]:
+    """Compress frames; returns the parts of one stream.
 
     Args:
-        begun: what comes before the frames.
-        frames: each frame's bytes; None for one that is all zeros.
+        preamble: bytes before the frames.
+        frames: bytes of each frame; None for all zeros.
         size: bytes of a frame.
-        wrapping: a fresh one.
+        wrapping: a new wrapping.
     """
     many = max(1, PIECE_BYTES // size)
     empty = {count: _piece(bytes(count * size)) for count in {1, many}}
     parts = [wrapping.header]
-    if begun:
-        parts.append(_piece(begun))
-        wrapping.add(begun)
+    if preamble:
+        parts.append(_piece(preamble))
+        wrapping.add(preamble)
     for is_empty, run in groupby(frames, lambda frame: frame is None):
         if is_empty:
             count = sum(1 for _ in run)
             parts += [empty[many]] * (count // many) + [empty[1]] * (count % many)
             for _ in range(count):
-                wrapping.add_zeros(size)  # of one size, whose checksum is known after the first
+                wrapping.add_zeros(size)  # frame by frame: the checksum of this size is cached
             continue
         for frame in run:
             assert frame is not None

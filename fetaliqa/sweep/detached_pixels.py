@@ -1,4 +1,4 @@
-"""Files that a header names for its pixels: one, a list of them, or a pattern with numbers (MetaIO, NRRD)."""
+"""Detached pixel files of a header (MetaIO, NRRD): one file, a list, or a numbered pattern."""
 
 from __future__ import annotations
 
@@ -10,59 +10,59 @@ from pathlib import Path
 
 from fetaliqa.errors import SweepError
 
-BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # some editors begin UTF-8 text with it
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"  # some editors write it at the beginning of UTF-8 text
 MAX_NAME = 4096  # characters
 MAX_FILES = 100_000
 _LIST = re.compile(r"LIST(\s+\d+)?", re.IGNORECASE)
-# pattern; first, last, step, perhaps the number of dimensions of one file
+# pattern; first, last, step, optionally the number of dimensions of one file
 _NUMBERED = re.compile(r"(.*?%.*?)((?:\s+-?\d+){3,4})")
 _CONVERSION = re.compile(r"%(0?)(\d{0,2})([diuxXob])")
 
 
 def text_of(raw: bytes) -> str:
-    """A header's bytes as text: UTF-8, in which other bytes are kept as the file system keeps them."""
+    """A header's bytes as UTF-8 text; invalid bytes are kept as surrogate escapes."""
     return raw.decode("utf-8", "surrogateescape")
 
 
 def is_list(written: str) -> bool:
-    """Whether a header says that the names of several files follow it, one a line."""
+    """Whether a header declares that file names follow, one per line."""
     return _LIST.fullmatch(written) is not None
 
 
 def pixel_files(header: Path, written: str, names: Sequence[str], frames: int) -> list[Path]:
-    """The files that hold the pixels of a header: one of all frames, or one for each frame.
+    """The pixel files of a header: one for all frames, or one for each frame.
 
     Args:
-        header: the file that names them, in or below whose folder they must lie.
-        written: what it says: a name, a pattern such as ``frame%03d.raw`` (from 1, as MetaIO writes it, or
-            followed by first, last and step), or ``LIST``.
+        header: the header file; pixel files must be in or below its folder.
+        written: value of the header field: a name, a pattern such as ``frame%03d.raw`` (numbered from 1 in MetaIO,
+            or followed by first, last and step), or ``LIST``.
         names: lines after the header, for ``LIST``.
-        frames: number of frames by the header; 0 when that is not known.
+        frames: number of frames in the header; 0 if unknown.
 
     Raises:
-        SweepError: when a file does not exist or lies elsewhere, or there are more or fewer than frames.
+        SweepError: when a file does not exist or is in another folder, or the number of files and frames differ.
     """
     if is_list(written):
         listed = [name.strip() for name in names if name.strip()]
     elif "%" not in written:
         return [data_file_beside(header, written)]
     else:
-        with contextlib.suppress(SweepError):  # % is a letter of its name
+        with contextlib.suppress(SweepError):  # % may be part of the name
             return [data_file_beside(header, written)]
         listed = _by_pattern(header, written, frames)
     if not listed or len(listed) > MAX_FILES or (frames and len(listed) != frames):
         raise SweepError(
-            f"{header.name}: names {len(listed)} files for its pixels, and has {frames} frames by its header; "
+            f"{header.name}: names {len(listed)} pixel files for {frames} frames; "
             "correct the header, or export it as one .mha"
         )
     return [data_file_beside(header, name) for name in listed]
 
 
 def _by_pattern(header: Path, written: str, frames: int) -> list[str]:
-    """Names by a pattern of one number.
+    """Names from a pattern with one number.
 
     Raises:
-        SweepError: when it is none.
+        SweepError: when it is not a pattern.
     """
     numbered = _NUMBERED.fullmatch(written) if len(written) <= MAX_NAME else None
     pattern, numbers = written, range(1, frames + 1)
@@ -80,29 +80,28 @@ def _by_pattern(header: Path, written: str, frames: int) -> list[str]:
 
 
 def _formatted(number: int, zero: str, width: str, kind: str) -> str:
-    """As C's printf does it."""
+    """Format a number like C's printf."""
     return format(number, f"{zero or '>'}{width}{'d' if kind in 'iu' else kind}")
 
 
 def _spellings(written: str) -> list[str]:
-    """A file name of a header, and how it reads in the encodings of older Windows programs."""
+    """A file name of a header, also decoded with the encodings of older Windows programs."""
     raw = written.encode("utf-8", "surrogateescape")
-    found = [written]
+    names = [written]
     for encoding in ("cp1252", "latin-1"):
         with contextlib.suppress(UnicodeDecodeError):
-            found.append(raw.decode(encoding))
-    found += [unicodedata.normalize(form, text) for text in found for form in ("NFC", "NFD")]
-    return list(dict.fromkeys([*found, *(text.replace("\\", "/") for text in found)]))
+            names.append(raw.decode(encoding))
+    names += [unicodedata.normalize(form, text) for text in names for form in ("NFC", "NFD")]
+    return list(dict.fromkeys([*names, *(text.replace("\\", "/") for text in names)]))
 
 
 def data_file_beside(header: Path, written: str) -> Path:
-    """Return the path of a data file that a header names, which must lie in or below the header's folder.
+    """Path of a header's data file, which must be in or below the header's folder.
 
-    The name is looked for as it is written, in other encodings of its letters, and with backslashes as
-    separators.
+    The name is tried as written, in other encodings, and with backslashes as separators.
 
     Raises:
-        SweepError: when it lies elsewhere or does not exist.
+        SweepError: when it is in another folder or does not exist.
     """
     folder = header.parent.resolve()
     outside = False

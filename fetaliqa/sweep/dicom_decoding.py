@@ -1,7 +1,4 @@
-"""One frame's bytes as its samples.
-
-Native pixels are read here, compressed ones by pylibjpeg's decoders, Pillow and pydicom.
-"""
+"""Decoding of a DICOM frame: native pixels here, compressed ones with pylibjpeg, Pillow and pydicom."""
 
 from __future__ import annotations
 
@@ -21,7 +18,7 @@ from fetaliqa.sweep.dicom_layout import JPEG_2000, LUMA_FIRST, Layout, syntax_na
 from fetaliqa.sweep.jpeg_headers import Codestream, holds_several, read_codestream
 
 Note = Callable[[str], None]
-UNUSED_BITS_NOTE = "bits beyond those stored are set and were left out"
+UNUSED_BITS_NOTE = "bits beyond those stored are set and were ignored"
 
 
 def decode(data: bytes, layout: Layout, name: str, note: Note) -> np.ndarray:
@@ -31,14 +28,14 @@ def decode(data: bytes, layout: Layout, name: str, note: Note) -> np.ndarray:
         data: its bytes.
         layout: how it is stored.
         name: the file, for messages.
-        note: called with what was decided.
+        note: called with notes for the user.
 
     Returns:
         Samples [H, W]: grey values, palette entries or luma; or [H, W, 3] for RGB. Integer or floating point.
 
     Raises:
         SweepError: when the frame contradicts the header.
-        One of ``DAMAGE_ERRORS``: when a decoder refuses it.
+        One of ``DAMAGE_ERRORS``: when a decoder fails.
     """
     if not layout.compressed:
         return _first_if_luma(_significant(_native(data, layout), layout, note), layout)
@@ -84,24 +81,24 @@ def _run_length(data: bytes, layout: Layout) -> np.ndarray:
 
 
 def _significant(values: np.ndarray, layout: Layout, note: Note) -> np.ndarray:
-    """The bits that hold the sample, as a number (PS3.5 section 8.1.1)."""
+    """Extract the bits of the sample (PS3.5 section 8.1.1)."""
     if layout.floating or layout.allocated == 1 or (layout.stored == layout.allocated and not layout.signed):
         return values
     mask, shift = (1 << layout.stored) - 1, layout.high_bit + 1 - layout.stored
     samples = (values >> values.dtype.type(shift)) & values.dtype.type(mask)
     if not layout.overlay_bits and layout.stored < layout.allocated:
-        rest = values ^ (samples << values.dtype.type(shift))
-        if layout.signed and rest.any():
-            sign = ((1 << layout.allocated) - 1) ^ ((1 << (layout.high_bit + 1)) - 1)  # bits that repeat it
+        unused = values ^ (samples << values.dtype.type(shift))
+        if layout.signed and unused.any():
+            sign = ((1 << layout.allocated) - 1) ^ ((1 << (layout.high_bit + 1)) - 1)  # sign-extension bits
             negative = (samples >> values.dtype.type(layout.stored - 1)) != 0
-            rest[negative & (rest == sign)] = 0
-        if rest.any():
+            unused[negative & (unused == sign)] = 0
+        if unused.any():
             note(UNUSED_BITS_NOTE)
     return with_sign(samples, layout.stored) if layout.signed else samples
 
 
 def with_sign(samples: np.ndarray, bits: int) -> np.ndarray:
-    """Two's complement of so many bits, as signed numbers of the same width."""
+    """Sign-extend two's complement samples of ``bits`` bits to signed numbers of the same width."""
     size = samples.dtype.itemsize * 8
     signed = samples.view(np.dtype(f"i{samples.dtype.itemsize}"))
     return (signed << (size - bits)) >> (size - bits)
@@ -109,23 +106,23 @@ def with_sign(samples: np.ndarray, bits: int) -> np.ndarray:
 
 def _image(data: bytes, layout: Layout, name: str, note: Note) -> np.ndarray:
     """A JPEG, JPEG-LS or JPEG 2000 image."""
-    found = read_codestream(data)
-    if found is None:
+    codestream = read_codestream(data)
+    if codestream is None:
         raise SweepError(
             f"{name}: its pixels are not {syntax_name(layout.syntax)}, as its header says; export it uncompressed"
         )
-    _check(found, data, layout, name)
-    samples = _decoded(data, found, layout)
+    _check(codestream, data, layout, name)
+    samples = _decoded(data, codestream, layout)
     if samples.shape[:2] != (layout.rows, layout.columns):
-        raise SweepError(f"{name}: a frame is decoded to {samples.shape[:2]}; copy or export it again")
-    if samples.ndim == 3 and (found.colour or _said(layout)) == "YBR":
+        raise SweepError(f"{name}: a decoded frame has size {samples.shape[:2]}; copy or export it again")
+    if samples.ndim == 3 and (codestream.colour or _declared_colour(layout)) == "YBR":
         samples = samples[..., 0]
-    if found.samples == 3 and found.colour not in (None, _said(layout)):
-        note(f"the header says {layout.interpretation}, the compressed frames are {found.colour} and were read so")
+    if codestream.samples == 3 and codestream.colour not in (None, _declared_colour(layout)):
+        note(f"the header says {layout.interpretation}, but the compressed frames are {codestream.colour}")
     if layout.signed and samples.dtype.kind == "u":
-        samples = with_sign(samples, found.precision)
+        samples = with_sign(samples, codestream.precision)
     low, high = layout.extremes
-    if found.precision > layout.stored and not low <= int(samples.min()) <= int(samples.max()) <= high:
+    if codestream.precision > layout.stored and not low <= int(samples.min()) <= int(samples.max()) <= high:
         raise SweepError(
             f"{name}: its header is contradictory ({layout.stored} bits stored, frames with values up to "
             f"{int(samples.max())}); export it again"
@@ -133,35 +130,34 @@ def _image(data: bytes, layout: Layout, name: str, note: Note) -> np.ndarray:
     return samples
 
 
-def _said(layout: Layout) -> str:
+def _declared_colour(layout: Layout) -> str:
     return "YBR" if layout.interpretation in LUMA_FIRST else "RGB"
 
 
-def _check(found: Codestream, data: bytes, layout: Layout, name: str) -> None:
+def _check(codestream: Codestream, data: bytes, layout: Layout, name: str) -> None:
     if holds_several(data):
-        raise SweepError(f"{name}: holds several images where one frame is announced; export it again")
-    size = found.rows or layout.rows, found.columns
-    if size != (layout.rows, layout.columns) or found.samples != layout.samples:
+        raise SweepError(f"{name}: holds several images where its header declares one frame; export it again")
+    size = codestream.rows or layout.rows, codestream.columns
+    if size != (layout.rows, layout.columns) or codestream.samples != layout.samples:
         raise SweepError(
             f"{name}: its header is contradictory ({layout.rows} x {layout.columns}, {layout.samples} samples per "
-            f"pixel; the compressed frames are {size[0]} x {size[1]}, {found.samples}); export it again"
+            f"pixel; the compressed frames are {size[0]} x {size[1]}, {codestream.samples}); export it again"
         )
-    if found.precision > layout.allocated:
+    if codestream.precision > layout.allocated:
         raise SweepError(
-            f"{name}: its header is contradictory ({layout.allocated} bits allocated, frames of {found.precision} "
-            "bits); export it again"
+            f"{name}: its header is contradictory ({layout.allocated} bits allocated, frames of "
+            f"{codestream.precision} bits); export it again"
         )
 
 
-def _decoded(data: bytes, found: Codestream, layout: Layout) -> np.ndarray:
-    """Samples as stored in the image: no colour transform but that of JPEG 2000."""
+def _decoded(data: bytes, codestream: Codestream, layout: Layout) -> np.ndarray:
+    """Samples as stored in the image, without a colour transform except that of JPEG 2000."""
     if str(layout.syntax) in JPEG_2000:
         return openjpeg.decode(data)
-    if found.baseline and (
-        found.samples == 1 or found.colour == "YBR" or (not found.colour and _said(layout) == "YBR")
-    ):
+    colour = codestream.colour or _declared_colour(layout)
+    if codestream.baseline and (codestream.samples == 1 or colour == "YBR"):
         with Image.open(io.BytesIO(data), formats=["JPEG"]) as image:  # faster than libjpeg
-            image.draft("L", image.size)  # luma as it is
+            image.draft("L", image.size)  # the stored luma
             if image.mode == "L":
                 return np.asarray(image)
     return libjpeg.decode(data, 0)

@@ -1,4 +1,4 @@
-"""The header of a DICOM file, and the element that holds its pixels."""
+"""DICOM headers, and the location of the pixel data element."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian
 from fetaliqa.errors import SweepError
 from fetaliqa.size_limits import UnpackedTooLarge
 
-# Elements that hold pixels (PS3.6), with the bits of their floating-point numbers
+# Pixel data elements (PS3.6), with the bits of floating-point numbers
 PIXEL_TAGS = {(0x7FE0, 0x0010): None, (0x7FE0, 0x0008): 32, (0x7FE0, 0x0009): 64}
 LONG_LENGTHS = (b"OB", b"OW", b"OF", b"OD", b"UN", b"OL")  # VRs with 32-bit lengths, PS3.5 section 7.1.2
 UNDEFINED = 0xFFFFFFFF
 MAX_INFLATED_HEADER = 4 << 20  # bytes; headers of cine loops take some 10 KB
-META_START = 132 + 12  # preamble, mark, and the element that says how long the file meta information is (PS3.10)
+META_START = 132 + 12  # preamble, prefix, and the element with the length of the file meta information (PS3.10)
 CHUNK_BYTES = 1 << 16
 
-# pydicom leaves truncated pixel data out, which is reported below, and warns on stderr with the full path
+# pydicom omits truncated pixel data, which is reported below; its warning on stderr shows the full path
 warnings.filterwarnings("ignore", message="End of file reached before delimiter", category=UserWarning)
 
-# What pydicom and its decoders raise on files that break the standard
+# Exceptions of pydicom and its decoders on files that violate the standard
 DAMAGE_ERRORS = (
     RuntimeError,  # includes NotImplementedError: a transfer syntax without handler
     ValueError,
@@ -51,13 +51,13 @@ DAMAGE_ERRORS = (
 
 @dataclass(frozen=True)
 class PixelElement:
-    """The element of a file that holds its pixels.
+    """The pixel data element of a file.
 
     Attributes:
-        offset: of its value in the file, of a deflated file in what is inflated.
-        length: bytes of the value by the element's header; None when undefined (encapsulated).
-        available: bytes from ``offset`` to the end of the file; None when not known before reading.
-        words: whether the value is of 16-bit words (VR OW).
+        offset: offset of its value in the file; for a deflated file, in the inflated data.
+        length: bytes of the value in the element's header; None when undefined (encapsulated).
+        available: bytes from ``offset`` to the end of the file; None when unknown before reading.
+        words: whether the value consists of 16-bit words (VR OW).
         float_bits: 32 or 64 for floating-point pixels.
     """
 
@@ -73,9 +73,9 @@ class Header:
     """Header of a DICOM file.
 
     Attributes:
-        dataset: what stands before the pixels.
-        element: where the pixels are; None when there are none.
-        inflated_from: where the deflated part of the file begins; None when it is not deflated.
+        dataset: the elements before the pixels.
+        element: the pixel data element; None without pixels.
+        inflated_from: offset of the deflated part of the file; None when it is not deflated.
     """
 
     dataset: FileDataset
@@ -84,16 +84,16 @@ class Header:
 
 
 def reason_of(error: Exception) -> str:
-    """What a decoder says, first line; the mere kind of error where pydicom quotes the file.
+    """The first line of a decoder's message, or the type of error if pydicom's message may quote the file.
 
-    A misread header can put any bytes into such a quotation, a patient's name included.
+    A misread header can put any bytes into such a quotation, including a patient's name.
     """
     lines = str(error).strip().splitlines() if isinstance(error, (RuntimeError, OSError, EOFError)) else []
     return lines[0][:160] if lines else type(error).__name__
 
 
 def no_pixels(name: str) -> SweepError:
-    """The file ends before its pixels, or has none."""
+    """The error for a file that ends before its pixels, or has none."""
     return SweepError(f"{name}: the DICOM file holds no complete pixel data; copy it again, or export images")
 
 
@@ -101,7 +101,7 @@ def read_header(path: Path) -> Header:
     """Read the header of a DICOM file.
 
     Raises:
-        SweepError: when it is not DICOM, damaged, or may not be read.
+        SweepError: when it is not DICOM, damaged, or not readable.
     """
     try:
         meta = read_file_meta_info(path)
@@ -121,7 +121,7 @@ def read_header(path: Path) -> Header:
 
 
 def _deflated_header(path: Path, start: int) -> Header:
-    """Header of a data set that is deflated as a whole (PS3.5 section A.5): only its beginning is inflated."""
+    """Header of a deflated data set (PS3.5 section A.5); only its beginning is inflated."""
     meta = read_file_meta_info(path)
     with inflated(path, start) as read:
         file = io.BytesIO(read(MAX_INFLATED_HEADER))
@@ -139,11 +139,11 @@ def _deflated_header(path: Path, start: int) -> Header:
 
 @contextmanager
 def inflated(path: Path, start: int) -> Iterator:
-    """Gives a function that returns the next so many inflated bytes of a file, fewer at its end.
+    """Context with a function that returns the next inflated bytes of a file, fewer at its end.
 
     Args:
         path: the file.
-        start: where its deflated part begins.
+        start: offset of its deflated part.
     """
     with open(path, "rb") as file:
         file.seek(start)
@@ -164,7 +164,7 @@ def inflated(path: Path, start: int) -> Iterator:
 
 
 def _pixel_element(file: BinaryIO, dataset: FileDataset, size: int | None) -> PixelElement | None:
-    """The pixel data element that ``file`` stands before; None when another element, or none, comes there."""
+    """The pixel data element at the position of ``file``; None when there is another element, or none."""
     order = "<" if dataset.is_little_endian else ">"
     header = file.read(8)
     if len(header) < 8:
@@ -186,7 +186,7 @@ def _pixel_element(file: BinaryIO, dataset: FileDataset, size: int | None) -> Pi
 
 
 def header_count(dataset: FileDataset, name: str) -> int | None:
-    """Number of frames by the header; None when it does not say.
+    """Number of frames in the header; None when it is missing.
 
     Raises:
         SweepError: when it is not a positive number.

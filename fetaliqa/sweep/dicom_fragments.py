@@ -1,6 +1,6 @@
-"""Frames of compressed (encapsulated) DICOM pixel data: which fragments belong to which frame. PS3.5 section A.4.
+"""Fragments of compressed (encapsulated) DICOM pixel data, assigned to frames (PS3.5 section A.4).
 
-Only the headers of the fragments are read here; a frame's bytes are read when it is decoded.
+Only the headers of the fragments are read first; a frame's bytes are read when it is decoded.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from fetaliqa.sweep.dicom_native import COUNTED_NOTE
 
 ITEM, DELIMITER = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0"
 ITEM_HEADER = 8  # bytes: tag and length
-MAX_ITEMS = 10_000_000  # a cine loop of hours
+MAX_ITEMS = 10_000_000  # limit for damaged files
 IMAGE_STARTS = (b"\xff\xd8", b"\xff\x4f\xff\x51", b"\x00\x00\x00\x0cjP  ")
-"""First bytes of JPEG and JPEG-LS, and of JPEG 2000 (bare, and in a JP2 box); none can stand within an image."""
+"""First bytes of JPEG and JPEG-LS, and of JPEG 2000 (raw, and in a JP2 box); they do not occur within an image."""
 RLE_HEADER, MAX_SEGMENTS = 64, 15  # bytes before the first segment of an RLE frame, PS3.5 section G.5
 
 
 @dataclass(frozen=True)
 class Fragment:
-    """A fragment of pixel data: where it begins in the file, how long it is, and its first bytes."""
+    """A fragment of pixel data: offset in the file, length, and first bytes."""
 
     offset: int
     length: int
@@ -41,11 +41,11 @@ Frame = tuple[Fragment, ...]
 
 
 def read_fragments(file: BinaryIO, element: PixelElement, name: str) -> tuple[list[int], list[Fragment]]:
-    """The basic offset table, and the fragments without it.
+    """The basic offset table, and the other fragments.
 
     Args:
         file: the open file.
-        element: of the pixels.
+        element: the pixel data element.
         name: the file, for messages.
 
     Raises:
@@ -54,51 +54,51 @@ def read_fragments(file: BinaryIO, element: PixelElement, name: str) -> tuple[li
     available = element.available or 0
     end = element.offset + (available if element.length is None else min(element.length, available))
     position = element.offset
-    found: list[Fragment] = []
-    while len(found) < MAX_ITEMS:
+    items: list[Fragment] = []
+    while len(items) < MAX_ITEMS:
         file.seek(position)
         header = file.read(ITEM_HEADER)
         if position + ITEM_HEADER > end or header[:4] == DELIMITER:
             break
         length = struct.unpack("<L", header[4:])[0]
         if header[:4] != ITEM or length == UNDEFINED:
-            raise _damaged(name, found)
+            raise _damaged(name, items)
         position += ITEM_HEADER
         if position + length > end:
             raise SweepError(
-                f"{name}: truncated, its pixel data end within fragment {len(found)}; copy or export it again"
+                f"{name}: truncated, its pixel data end within fragment {len(items)}; copy or export it again"
             )
-        found.append(Fragment(position, length, file.read(min(length, 16))))
+        items.append(Fragment(position, length, file.read(min(length, 16))))
         position += length
     if element.length is None and header[:4] != DELIMITER:
         raise SweepError(
-            f"{name}: truncated, its pixel data have no end after {max(0, len(found) - 1)} fragments; "
+            f"{name}: truncated, its pixel data have no end after {max(0, len(items) - 1)} fragments; "
             "copy or export the file again"
         )
-    if len(found) < 2:
+    if len(items) < 2:
         raise no_pixels(name)
-    file.seek(found[0].offset)
-    table = file.read(found[0].length)
+    file.seek(items[0].offset)
+    table = file.read(items[0].length)
     offsets = list(struct.unpack(f"<{len(table) // 4}L", table[: len(table) // 4 * 4]))
-    fragments = [fragment for fragment in found[1:] if fragment.length]
+    fragments = [fragment for fragment in items[1:] if fragment.length]
     if not fragments:
         raise no_pixels(name)
     return offsets, fragments
 
 
-def _damaged(name: str, found: Sequence[Fragment]) -> SweepError:
-    if not found:
+def _damaged(name: str, items: Sequence[Fragment]) -> SweepError:
+    if not items:
         return SweepError(
             f"{name}: its header is contradictory (a compressed transfer syntax, but pixels that are not in "
             "fragments); export it again"
         )
     return SweepError(
-        f"{name}: its pixel data are damaged after fragment {len(found) - 1}; copy or export it again"
+        f"{name}: its pixel data are damaged after fragment {len(items) - 1}; copy or export it again"
     )
 
 
 def _by_offsets(offsets: Sequence[int], fragments: Sequence[Fragment]) -> list[Frame] | None:
-    """Frames by a table of offsets from the first fragment's header; None when these are no fragments' places."""
+    """Frames by a table of offsets from the first fragment's header; None when they do not match fragments."""
     first = fragments[0].offset
     places = {fragment.offset - first: number for number, fragment in enumerate(fragments)}
     if not offsets or offsets[0] != 0 or any(offset not in places for offset in offsets):
@@ -118,7 +118,7 @@ def _begins_frame(start: bytes, syntax: str) -> bool:
 
 
 def _by_starts(fragments: Sequence[Fragment], syntax: str) -> list[Frame]:
-    """Frames by where an image begins."""
+    """Frames by the first bytes of images."""
     frames: list[list[Fragment]] = []
     for fragment in fragments:
         if not frames or _begins_frame(fragment.start, syntax):
@@ -136,10 +136,10 @@ def _extended_offsets(dataset: Dataset) -> list[int]:
 def find_frames(
     file: BinaryIO, dataset: Dataset, layout: Layout, element: PixelElement, written: int | None, name: str
 ) -> tuple[list[Frame], tuple[str, ...]]:
-    """Which fragments each frame is made of, and what was decided about it.
+    """The fragments of each frame, and notes for the user.
 
-    Offset tables count when they fit fragments and the number of frames; else an image begins where its format's
-    mark stands.
+    Offset tables are used when they match the fragments and the number of frames; else frames are found by the
+    first bytes of their format.
 
     Raises:
         SweepError: when there are fewer or more frames than the header says.
@@ -155,10 +155,10 @@ def find_frames(
         if by_table is not None and len(by_table) == (written or len(by_starts)):
             frames = by_table
             break
-        notes.append(f"the {kind} offset table does not fit the frames and was not used")
+        notes.append(f"the {kind} offset table does not match the frames and was not used")
     if written is not None and len(frames) != written:
         raise SweepError(
-            f"{name}: holds {len(frames)} frames where its header announces {written} "
+            f"{name}: holds {len(frames)} frames where its header declares {written} "
             f"({syntax_name(layout.syntax)}, {len(fragments)} fragments); export it again"
         )
     if written is None and len(frames) > 1:
@@ -167,7 +167,7 @@ def find_frames(
 
 
 def frame_reader(path: Path, frames: Sequence[Frame]) -> Callable[[], Iterator[bytes]]:
-    """What reads the bytes of each frame."""
+    """A function that reads the bytes of each frame."""
 
     def read() -> Iterator[bytes]:
         with open(path, "rb") as file:

@@ -1,4 +1,4 @@
-"""From the samples of a DICOM frame to grey values as they are meant to be seen (PS3.3 section C.11).
+"""Grey values of DICOM frames: the display pipeline from stored samples (PS3.3 section C.11).
 
 Modality LUT or rescale, then VOI LUT or window, then polarity; palettes and colour become luma.
 """
@@ -16,9 +16,9 @@ from fetaliqa.sweep.dicom_layout import GREY, PALETTE, PARTIAL_LUMA, Layout
 from fetaliqa.sweep.lookup_tables import Table, read_table, with_fitting_depth
 from fetaliqa.sweep.pixel_conversion import LUMA_NOTE, luma
 
-PADDING_NOTE = "pixels of the Pixel Padding Value shown black, and left out of the range of grey values"
+PADDING_NOTE = "pixels of the Pixel Padding Value shown black, and excluded from the range of grey values"
 INVERTED_NOTE = "MONOCHROME1 inverted: 0 is black"
-TABLE_BITS = 16  # samples of up to so many bits are looked up in a table made once
+TABLE_BITS = 16  # samples of up to this many bits are mapped by a table
 WINDOW_FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
 
 
@@ -43,17 +43,17 @@ class Window:
 
 @dataclass(frozen=True, eq=False)
 class GreyScale:
-    """How samples become grey values.
+    """Conversion of samples to grey values.
 
     Attributes:
-        layout: of the pixels.
+        layout: layout of the pixels.
         modality: a table, or (slope, intercept); None for values as stored.
-        voi: a table or window; None: the whole range is shown.
+        voi: a table or window; None to show the whole range.
         inverted: whether the smallest value is white.
         palette: grey value (0 to 255) by palette entry.
-        lookup: grey values of all samples, where these are few.
-        padding: smallest and largest sample that stands for no pixel of the image.
-        notes: what is done, for the user.
+        lookup: grey values of all possible samples, if these are few.
+        padding: smallest and largest sample of padding outside of the image.
+        notes: notes for the user.
     """
 
     layout: Layout
@@ -67,25 +67,25 @@ class GreyScale:
 
     @property
     def settings(self) -> tuple:
-        """What must be the same for frames of different files to be of the same brightness."""
+        """Settings that must be equal for frames of different files to have comparable brightness."""
         parts = (self.modality, self.voi)
         return tuple(repr(part.entries.tolist()) if isinstance(part, Table) else part for part in parts)
 
     def grey(self, samples: np.ndarray, note: Callable[[str], None] = lambda _: None) -> np.ndarray:
         """Return grey values [H, W] of the samples of a frame, [H, W] or [H, W, 3].
 
-        uint8 when the file says what is black and white, else of any type, to be windowed.
+        uint8 when the file defines black and white, else any type, to be windowed.
 
         Args:
-            samples: of the frame.
-            note: called with what only shows in them.
+            samples: samples of the frame.
+            note: called with notes that depend on the samples.
         """
         grey = self._shown(samples)
         if self.padding is None:
             return grey
         padded = (samples >= self.padding[0]) & (samples <= self.padding[1])
         black = 0
-        if grey.dtype != np.uint8 and not padded.all():  # to be windowed over a range that this must not widen
+        if grey.dtype != np.uint8 and not padded.all():  # padding must not widen the range for windowing
             darkest = grey[~padded].min()
             black = darkest if self.inverted else min(0, darkest)
         if (grey[padded] == black).all():
@@ -106,7 +106,7 @@ class GreyScale:
         return self.of(samples)
 
     def of(self, samples: np.ndarray) -> np.ndarray:
-        """Grey values of samples of one value per pixel."""
+        """Grey values of samples with one value per pixel."""
         if self.palette is not None:
             return self.palette.look_up(samples).astype(np.uint8)
         if self.modality is None and self.voi is None and not self.inverted:
@@ -115,8 +115,8 @@ class GreyScale:
         low, high = self.extremes
         if self.voi is not None:
             table = isinstance(self.voi, Table)
-            shown = self.voi.look_up(values) / self.voi.largest if table else self.voi.apply(values)  # type: ignore[union-attr]
-            return _bytes(1.0 - shown if self.inverted else shown)
+            display = self.voi.look_up(values) / self.voi.largest if table else self.voi.apply(values)  # type: ignore[union-attr]
+            return _bytes(1.0 - display if self.inverted else display)
         if self.inverted:
             values = (high + low) - values
         if self.modality is None and self.layout.stored < 8:
@@ -125,7 +125,7 @@ class GreyScale:
 
     @property
     def extremes(self) -> tuple[float, float]:
-        """Smallest and largest value that the modality's step can give."""
+        """Smallest and largest possible value after the modality transformation."""
         if isinstance(self.modality, Table):
             return 0.0, float(self.modality.largest)
         if self.layout.floating:
@@ -134,23 +134,23 @@ class GreyScale:
         return float(ends.min()), float(ends.max())
 
     def _spread(self, samples: np.ndarray) -> np.ndarray:
-        """Samples of fewer than 8 bits over 0 to 255; others as they are."""
+        """Scale samples of fewer than 8 bits to 0 to 255; others are unchanged."""
         if self.layout.stored >= 8 or self.layout.floating:
             return samples
         low, high = self.layout.extremes
         return _bytes((samples.astype(np.float64) - low) / (high - low))
 
     def _narrow(self, values: np.ndarray, stored: np.dtype) -> np.ndarray:
-        """Values of one type for all frames: integers where all must be whole numbers."""
+        """Convert values to one type for all frames: integers if all possible values are whole numbers."""
         if self.modality is None:
             return values.astype(stored)
         whole = isinstance(self.modality, Table) or all(float(part).is_integer() for part in self.modality)
         return values.astype(np.int32) if whole and max(map(abs, self.extremes)) < 1 << 31 else values
 
 
-def _bytes(shown: np.ndarray) -> np.ndarray:
+def _bytes(display: np.ndarray) -> np.ndarray:
     """0 (black) to 1 (white) as uint8."""
-    return np.rint(np.clip(shown, 0, 1) * 255).astype(np.uint8)
+    return np.rint(np.clip(display, 0, 1) * 255).astype(np.uint8)
 
 
 def _rescaled(samples: np.ndarray, modality: Table | tuple[float, float] | None) -> np.ndarray:
@@ -163,10 +163,10 @@ def _rescaled(samples: np.ndarray, modality: Table | tuple[float, float] | None)
 
 
 def read_grey_scale(dataset: Dataset, layout: Layout, name: str) -> GreyScale:
-    """Return how the samples of a file become grey values.
+    """Return the conversion of a file's samples to grey values.
 
     Raises:
-        SweepError: when a table that is needed is missing or damaged, or frames differ in their rescaling.
+        SweepError: when a required table is missing or damaged, or frames differ in their rescaling.
     """
     notes = list(layout.notes)
     if layout.interpretation == PALETTE:
@@ -189,7 +189,7 @@ def read_grey_scale(dataset: Dataset, layout: Layout, name: str) -> GreyScale:
 
 
 def _padding(dataset: Dataset, layout: Layout) -> tuple[int, int] | None:
-    """Samples that only make the image rectangular (PS3.3 section C.7.5.1.1.2): one value, or a range of them."""
+    """Smallest and largest sample of padding outside of the image (PS3.3 section C.7.5.1.1.2)."""
     value, limit = (dataset.get(keyword) for keyword in ("PixelPaddingValue", "PixelPaddingRangeLimit"))
     if layout.floating or value in (None, ""):
         return None
@@ -198,13 +198,13 @@ def _padding(dataset: Dataset, layout: Layout) -> tuple[int, int] | None:
 
 
 def _as_sample(value: int, layout: Layout) -> int:
-    """A value of a header that was read as of the other sign, as the samples have it."""
+    """Convert a header value that was read with the wrong signedness."""
     low, high = layout.extremes
     return value if low <= value <= high else (value - low) % (1 << layout.stored) + low
 
 
 def _with_lookup(scale: GreyScale) -> GreyScale:
-    """With the grey values of all possible samples, where these are no more than those of a frame."""
+    """Add the grey values of all possible samples, if these are few."""
     layout = scale.layout
     plain = not (scale.palette or scale.modality or scale.voi or scale.inverted)
     if layout.floating or layout.stored > TABLE_BITS or (plain and layout.stored >= 8):
@@ -239,9 +239,7 @@ def _modality(source: Dataset, layout: Layout, name: str, notes: list[str]) -> T
         return None
     slope, intercept = float(1 if slope in (None, "") else slope), float(intercept or 0)
     if not (np.isfinite([slope, intercept]).all() and slope):
-        raise SweepError(
-            f"{name}: rescale slope {slope:g}, intercept {intercept:g} make no grey values; export it again"
-        )
+        raise SweepError(f"{name}: rescale slope {slope:g}, intercept {intercept:g} are invalid; export it again")
     if (slope, intercept) == (1.0, 0.0):
         return None
     notes.append(f"rescaled: slope {slope:g}, intercept {intercept:g}")
@@ -272,7 +270,7 @@ def _voi(
         return None
     function = str(source.get("VOILUTFunction") or "LINEAR")
     if function not in WINDOW_FUNCTIONS:
-        notes.append(f"VOI LUT function {function!r} is not known: taken as LINEAR")
+        notes.append(f"VOI LUT function {function!r} is unknown: LINEAR is used")
         function = "LINEAR"
     if center in (None, "") or width in (None, ""):
         notes.append("window without center or width not used")
@@ -289,7 +287,7 @@ def _voi(
 
 
 def _polarity(dataset: Dataset, layout: Layout, notes: list[str]) -> bool:
-    """Whether the smallest value is white: the presentation LUT shape of an image repeats its interpretation."""
+    """Whether the smallest value is white, by photometric interpretation and presentation LUT shape."""
     shape = str(dataset.get("PresentationLUTShape") or "")
     if layout.interpretation == "MONOCHROME1":
         if shape == "IDENTITY":
@@ -309,7 +307,7 @@ GROUPS = {
 
 
 def group_items(dataset: Dataset, sequence: str) -> list[Dataset]:
-    """Items of a functional group of an enhanced multi-frame image: shared by all frames, or one a frame."""
+    """Items of a functional group of an enhanced multi-frame image, shared or per frame."""
     holders = [
         *(dataset.get("SharedFunctionalGroupsSequence") or []),
         *(dataset.get("PerFrameFunctionalGroupsSequence") or []),
@@ -318,8 +316,8 @@ def group_items(dataset: Dataset, sequence: str) -> list[Dataset]:
 
 
 def _with_functional_groups(dataset: Dataset, name: str, notes: list[str]) -> Dataset:
-    """The data set, or where an enhanced image has them in functional groups, rescaling and window from there."""
-    found = Dataset()
+    """Rescaling and window of a data set, from the functional groups if it is an enhanced image."""
+    settings = Dataset()
     for sequence, keywords in GROUPS.items():
         items = group_items(dataset, sequence)
         distinct = {tuple(str(item.get(keyword)) for keyword in keywords) for item in items}
@@ -332,13 +330,13 @@ def _with_functional_groups(dataset: Dataset, name: str, notes: list[str]) -> Da
             continue
         for keyword in keywords if items else ():
             if keyword in items[0]:
-                setattr(found, keyword, items[0][keyword].value)
+                setattr(settings, keyword, items[0][keyword].value)
     for keyword in (
         "ModalityLUTSequence",
         "VOILUTSequence",
         *GROUPS["PixelValueTransformationSequence"],
         *GROUPS["FrameVOILUTSequence"],
     ):
-        if keyword in dataset and keyword not in found:
-            setattr(found, keyword, dataset[keyword].value)
-    return found
+        if keyword in dataset and keyword not in settings:
+            setattr(settings, keyword, dataset[keyword].value)
+    return settings

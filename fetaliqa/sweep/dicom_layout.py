@@ -1,4 +1,4 @@
-"""How a DICOM file stores its pixels: size, samples, bits and colour (PS3.3 section C.7.6.3.1)."""
+"""Layout of DICOM pixel data: size, samples, bits and colour (PS3.3 section C.7.6.3.1)."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ READABLE = (*GREY, PALETTE, *RGB_LIKE, *LUMA_FIRST)
 
 ALLOCATED = (1, 8, 16, 32)
 VIDEO_SYNTAXES = "1.2.840.10008.1.2.4.10"  # ...100 to ...108: MPEG-2, MPEG-4 and HEVC, with ".1" for fragmentable
-NEWER_SYNTAXES = {  # which this pydicom does not know
+NEWER_SYNTAXES = {  # unknown to pydicom 2
     "1.2.840.10008.1.2.4.110": "JPEG XL Lossless",
     "1.2.840.10008.1.2.4.111": "JPEG XL JPEG Recompression",
     "1.2.840.10008.1.2.4.112": "JPEG XL",
@@ -43,7 +43,7 @@ SEGMENTATION = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
 
 
 def syntax_name(syntax: UID) -> str:
-    """Name of a transfer syntax; its number when the name is not known."""
+    """Name of a transfer syntax; its UID when the name is unknown."""
     name = " ".join(NEWER_SYNTAXES.get(str(syntax), syntax.name).split())
     return f"private transfer syntax {name}" if syntax.is_private else name
 
@@ -55,24 +55,24 @@ def is_video(syntax: UID) -> bool:
 
 @dataclass(frozen=True)
 class Layout:
-    """How the samples of one frame are stored.
+    """Storage of the samples of one frame.
 
     Attributes:
         rows, columns: size of a frame.
         samples: values per pixel, 1 or 3.
-        allocated: bits that a sample takes: 1, 8, 16, 32, or 64 for double floating point.
-        stored: bits of a sample that are used.
-        high_bit: place of the highest of them.
+        allocated: bits allocated per sample: 1, 8, 16, 32, or 64 for double floating point.
+        stored: bits stored per sample.
+        high_bit: position of the highest stored bit.
         signed: two's complement.
         floating: samples are IEEE 754 numbers.
         interpretation: photometric interpretation.
         subsampled: two neighbours share their chroma samples.
-        by_plane: native samples are stored colour by colour.
+        by_plane: native samples are stored by colour plane.
         little_endian: byte order of native samples.
         words: whether native bytes are stored as 16-bit words (VR OW), so that big endian swaps neighbours.
         syntax: transfer syntax.
-        overlay_bits: whether overlays are declared in unused bits (PS3.5 section 8.1.2, retired).
-        notes: what was decided where the header leaves it open.
+        overlay_bits: whether unused bits hold overlays (PS3.5 section 8.1.2, retired).
+        notes: notes for the user on ambiguous headers.
     """
 
     rows: int
@@ -94,7 +94,7 @@ class Layout:
 
     @property
     def compressed(self) -> bool:
-        """Whether the frames are encoded, and in fragments."""
+        """Whether the frames are encoded in fragments."""
         return self.syntax not in NATIVE
 
     @property
@@ -120,7 +120,7 @@ def _refuse_no_image(dataset: FileDataset, rows: int, columns: int, name: str) -
     if str(dataset.get("SOPClassUID", "")) in SEGMENTATION:
         raise SweepError(f"{name}: is a DICOM segmentation, not an image; import it as a label of its image")
     if rows < 1 or columns < 1:
-        raise SweepError(f"{name}: the DICOM file holds no image (size {rows} x {columns}); name one that does")
+        raise SweepError(f"{name}: the DICOM file holds no image (size {rows} x {columns}); choose another file")
 
 
 def _bits(dataset: FileDataset, name: str) -> tuple[int, int, int]:
@@ -145,16 +145,16 @@ def _bits(dataset: FileDataset, name: str) -> tuple[int, int, int]:
 
 
 def read_layout(dataset: FileDataset, name: str, float_bits: int | None = None, words: bool = False) -> Layout:
-    """Return how the pixels of a data set are stored.
+    """Return the layout of a data set's pixels.
 
     Args:
         dataset: header of the file.
         name: the file, for messages.
         float_bits: 32 or 64 when its samples are floating-point numbers, else None.
-        words: whether the element of its pixels is of 16-bit words.
+        words: whether the pixel data element consists of 16-bit words.
 
     Raises:
-        SweepError: when it holds no image, or one of a kind that cannot be read, or contradicts itself.
+        SweepError: when it holds no image, an unsupported one, or a contradictory header.
     """
     rows, columns = _number(dataset, "Rows", 0), _number(dataset, "Columns", 0)
     assert rows is not None
@@ -168,7 +168,7 @@ def read_layout(dataset: FileDataset, name: str, float_bits: int | None = None, 
         )
     syntax = dataset.file_meta.get("TransferSyntaxUID")
     if not isinstance(syntax, UID):
-        raise SweepError(f"{name}: does not say how its pixels are encoded (no transfer syntax); export it again")
+        raise SweepError(f"{name}: the encoding of its pixels is unknown (no transfer syntax); export it again")
     compressed = syntax not in NATIVE
     if compressed and str(syntax) not in (*JPEG, *JPEG_2000, RLELossless) and not is_video(syntax):
         raise SweepError(
@@ -191,7 +191,7 @@ def read_layout(dataset: FileDataset, name: str, float_bits: int | None = None, 
     notes = []
     planar = _number(dataset, "PlanarConfiguration")
     if expected == 3 and planar not in (0, 1) and not compressed:
-        notes.append("planar configuration missing: samples taken as stored pixel by pixel")
+        notes.append("planar configuration missing: samples read as stored pixel by pixel")
     overlays = any(
         (group, OVERLAY_BIT) in dataset
         and dataset[group, OVERLAY_BIT].value
@@ -199,7 +199,7 @@ def read_layout(dataset: FileDataset, name: str, float_bits: int | None = None, 
         for group in range(0x6000, 0x6020, 2)
     )
     if overlays and stored < allocated:
-        notes.append("overlays in unused bits of the pixels left out")
+        notes.append("overlays in unused bits of the pixels ignored")
     return Layout(
         rows,
         columns,

@@ -1,4 +1,4 @@
-"""Frames of uncompressed DICOM pixel data, read one by one."""
+"""Uncompressed DICOM pixel data: number of frames, and reading frame by frame."""
 
 from __future__ import annotations
 
@@ -16,40 +16,40 @@ COUNTED_NOTE = "number of frames missing in the header: {count} counted in the p
 
 
 def native_layout(layout: Layout, element: PixelElement, written: int | None) -> Layout:
-    """The layout that the length of the pixels fits: some YBR_FULL_422 is not subsampled.
+    """Correct the layout by the length of the pixels: some YBR_FULL_422 files are not subsampled.
 
     Args:
-        layout: by the header.
-        element: of the pixels.
-        written: number of frames by the header.
+        layout: layout in the header.
+        element: the pixel data element.
+        written: number of frames in the header.
     """
     if not layout.subsampled or element.length is None:
         return layout
-    whole = replace(layout, subsampled=False)
-    if written is not None and element.length - _bytes_of(whole, written) in (0, 1):
+    full = replace(layout, subsampled=False)
+    if written is not None and element.length - _bytes_of(full, written) in (0, 1):
         note = f"pixels are not subsampled, though the header says {layout.interpretation}"
-        return replace(whole, notes=(*layout.notes, note))
+        return replace(full, notes=(*layout.notes, note))
     return layout
 
 
 def _bytes_of(layout: Layout, count: int) -> int:
-    """Bytes of the pixels: frames of single bits follow each other without a gap (PS3.5 section 8.1.1)."""
+    """Bytes of the pixels; frames of 1-bit samples are packed without gaps (PS3.5 section 8.1.1)."""
     return (layout.native_bits * count + 7) // 8
 
 
 def native_count(
     layout: Layout, element: PixelElement, written: int | None, name: str
 ) -> tuple[int, tuple[str, ...]]:
-    """Number of frames, and what was decided about it.
+    """Number of frames, and notes for the user.
 
     Args:
-        layout: how they are stored.
-        element: of the pixels.
-        written: number of frames by the header, None when it does not say.
+        layout: layout of the frames.
+        element: the pixel data element.
+        written: number of frames in the header; None if missing.
         name: the file, for messages.
 
     Raises:
-        SweepError: when there are fewer or more pixels than the header says.
+        SweepError: when there are fewer or more pixels than the header declares.
     """
     if element.length is None:
         raise SweepError(
@@ -58,11 +58,11 @@ def native_count(
         )
     if layout.subsampled and layout.columns % 2:
         raise SweepError(
-            f"{name}: {layout.interpretation} with {layout.columns} columns cannot be read: two share their colour"
+            f"{name}: {layout.interpretation} with {layout.columns} columns: an even number is needed"
         )
     present = element.length if element.available is None else min(element.length, element.available)
-    held = element.length * 8 // layout.native_bits
-    count = written or max(1, held)
+    stored = element.length * 8 // layout.native_bits
+    count = written or max(1, stored)
     needed = _bytes_of(layout, count)
     if present < needed:
         raise SweepError(
@@ -70,9 +70,9 @@ def native_count(
             "copy or export the file again"
         )
     surplus = element.length - needed
-    if held > count:
+    if stored > count:
         raise SweepError(
-            f"{name}: holds {held} frames where its header announces {count} ({surplus:,} bytes of pixels more); "
+            f"{name}: holds {stored} frames where its header declares {count} ({surplus:,} bytes of pixels more); "
             "export it again"
         )
     notes = []
@@ -80,11 +80,11 @@ def native_count(
         notes.append(COUNTED_NOTE.format(count=count))
         if surplus > 1:
             raise SweepError(
-                f"{name}: its header does not say how many frames it holds, and its pixels are {count} frames and "
+                f"{name}: the number of frames is missing in its header, and its pixels are {count} frames and "
                 f"{surplus:,} bytes; export it again"
             )
     if surplus > 1:  # one byte makes the length even
-        notes.append(f"{surplus:,} bytes after the last frame left out: no whole frame")
+        notes.append(f"{surplus:,} bytes after the last frame ignored: less than a frame")
     return count, tuple(notes)
 
 
@@ -92,7 +92,7 @@ def native_frames(path: Path, header: Header, layout: Layout, count: int) -> Ite
     """Yield the bytes of each frame.
 
     Raises:
-        SweepError: when the file ends before.
+        SweepError: when the file is truncated.
     """
     element = header.element
     assert element is not None
@@ -108,7 +108,7 @@ def native_frames(path: Path, header: Header, layout: Layout, count: int) -> Ite
 
 def _frames(read: Callable[[int], bytes], layout: Layout, count: int, name: str) -> Iterator[bytes]:
     bits, swapped = layout.native_bits, layout.words and not layout.little_endian and layout.allocated == 8
-    if bits % (16 if swapped else 8):  # frames do not begin where bytes (or words) do
+    if bits % (16 if swapped else 8):  # frames do not begin at byte (or word) boundaries
         yield from _cut(_in_order(read(_bytes_of(layout, count) + swapped), swapped), bits, count, name)
         return
     for number in range(count):
@@ -121,12 +121,12 @@ def _frames(read: Callable[[int], bytes], layout: Layout, count: int, name: str)
 
 
 def _in_order(data: bytes, swapped: bool) -> bytes:
-    """Bytes that were stored as big endian words, in their order (PS3.5 section 8.1.1)."""
+    """Undo the byte swap of big-endian words (PS3.5 section 8.1.1)."""
     return np.frombuffer(data[: len(data) // 2 * 2], ">u2").astype("<u2").tobytes() if swapped else data
 
 
 def _cut(data: bytes, bits: int, count: int, name: str) -> Iterator[bytes]:
-    """Frames that do not begin at whole bytes."""
+    """Frames that do not begin at byte boundaries."""
     if len(data) * 8 < bits * count:
         raise SweepError(f"{name}: truncated within {count} frames; copy or export the file again")
     if bits % 8 == 0:

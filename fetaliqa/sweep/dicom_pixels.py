@@ -1,4 +1,4 @@
-"""The frames of a DICOM file: how many, how they are stored, and their grey values one at a time."""
+"""Frames of a DICOM file: their number and layout, and their grey values one frame at a time."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ from fetaliqa.sweep.dicom_native import native_count, native_frames, native_layo
 
 @dataclass(frozen=True)
 class DicomFrames:
-    """The frames of one file, still in it.
+    """The frames of one opened file.
 
     Attributes:
         path: the file.
         dataset: its header.
         shape: (T, H, W).
-        grey: starts reading: yields grey frames [H, W]; is given what takes notes.
-        scale: how they become grey values; None for a video.
-        notes: what was decided about them.
+        grey: function that yields grey frames [H, W]; its argument is called with notes for the user.
+        scale: conversion to grey values; None for a video.
+        notes: notes for the user.
     """
 
     path: Path
@@ -48,7 +48,7 @@ class DicomFrames:
 
 
 def open_frames(path: Path) -> DicomFrames:
-    """Find the frames of a DICOM file and hold their number against the pixels that are there.
+    """Find the frames of a DICOM file, and check their number against its pixels.
 
     Raises:
         SweepError: when it is not DICOM, holds no image, or its header contradicts its pixels.
@@ -56,7 +56,7 @@ def open_frames(path: Path) -> DicomFrames:
     header = read_header(path)
     try:
         return _opened(path, header)
-    except DAMAGE_ERRORS as error:  # pydicom parses values when they are asked for
+    except DAMAGE_ERRORS as error:  # pydicom parses values on access
         raise SweepError(
             f"{path.name}: its DICOM header is damaged ({reason_of(error)}); export it again"
         ) from None
@@ -65,7 +65,7 @@ def open_frames(path: Path) -> DicomFrames:
 def _opened(path: Path, header: Header) -> DicomFrames:
     dataset, element = header.dataset, header.element
     if element is None:
-        read_layout(dataset, path.name)  # a file without an image is told so
+        read_layout(dataset, path.name)  # raises a specific error for a file without an image
         raise no_pixels(path.name)
     layout = read_layout(dataset, path.name, element.float_bits, element.words)
     written = header_count(dataset, path.name)
@@ -90,13 +90,13 @@ def _opened(path: Path, header: Header) -> DicomFrames:
             yield scale.grey(decode(data, layout, path.name, note), note)
 
     shape = (count, layout.rows, layout.columns)
-    return DicomFrames(path, dataset, shape, _told(grey, path, layout), scale, (*notes, *scale.notes))
+    return DicomFrames(path, dataset, shape, _with_errors(grey, path, layout), scale, (*notes, *scale.notes))
 
 
-def _told(grey: Callable, path: Path, layout: Layout) -> Callable:
-    """``grey`` with what decoders raise as one sentence."""
+def _with_errors(grey: Callable, path: Path, layout: Layout) -> Callable:
+    """``grey`` with decoder errors converted to a SweepError."""
 
-    def told(note: Callable[[str], None]) -> Iterator[np.ndarray]:
+    def read(note: Callable[[str], None]) -> Iterator[np.ndarray]:
         try:
             yield from grey(note)
         except DAMAGE_ERRORS as error:
@@ -105,7 +105,7 @@ def _told(grey: Callable, path: Path, layout: Layout) -> Callable:
                 "export it uncompressed or copy it again"
             ) from None
 
-    return told
+    return read
 
 
 def _video(path: Path, header: Header, layout: Layout, element: PixelElement, written: int | None) -> DicomFrames:

@@ -1,6 +1,6 @@
 """Pixel spacing of ultrasound DICOM files.
 
-Geometry is never guessed: a calibration that contradicts itself gives no spacing, and a note.
+Geometry is never guessed: a contradictory calibration gives no spacing, and a note.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ TISSUE_DATA = (
     2,
     0,
 )  # Region Data Type "tissue", "colour flow", "none", C.8.5.5.1.2; others are bars and traces
-SAME = 0.005  # relative difference of spacings that counts as none: files write few digits
+SAME = 0.005  # relative tolerance of equal spacings: files store few digits
 ASPECT_TOLERANCE = 0.02  # of pixel aspect ratios, which are written as two small whole numbers
-DOMINANT = 4.0  # times the area of every other region: the image, beside insets
-ELSEWHERE = {  # spacings that are not of the pixels in the body
+DOMINANT = 4.0  # the main image has at least this multiple of the area of every other region
+ELSEWHERE = {  # spacings that do not refer to the body
     "ImagerPixelSpacing": "Imager Pixel Spacing (at the detector)",
     "NominalScannedPixelSpacing": "Nominal Scanned Pixel Spacing (of a scanned film)",
 }
@@ -34,21 +34,21 @@ Spacing = tuple[float, float]
 
 @dataclass(frozen=True)
 class Calibration:
-    """Pixel spacing (row, column) in mm, or None when the file has none, and what to tell the user."""
+    """Pixel spacing (row, column) in mm, or None when the file has none, and notes for the user."""
 
     spacing: Spacing | None
     notes: tuple[str, ...] = ()
 
 
 def same_spacing(first: Spacing | None, second: Spacing | None) -> bool:
-    """Whether two spacings (or their absence) are the same but for rounding."""
+    """Whether two spacings (or their absence) are equal up to rounding."""
     if first is None or second is None or first == second:
         return first == second
     return all(abs(a - b) <= SAME * max(abs(a), abs(b)) for a, b in zip(first, second))
 
 
 def written(spacing: Spacing) -> str:
-    """A spacing for a sentence."""
+    """A spacing as text."""
     return " x ".join(f"{value:.4g}" for value in spacing)
 
 
@@ -72,38 +72,38 @@ def _region_spacing(region: Dataset) -> Spacing | None:
 
 
 def _is_uncalibrated(region: Dataset) -> bool:
-    """Whether a region may be an image in the body, but says no unit."""
+    """Whether a region may be an image of the body, but has no unit."""
     units = [region.get(f"PhysicalUnits{axis}Direction") for axis in "XY"]
     return any(unit in (None, 0) for unit in units)
 
 
 def _box(region: Dataset) -> tuple[int, ...] | None:
-    """(left, top, right, bottom) of a region, the last pixels included; None when it does not say."""
+    """(left, top, right, bottom) of a region, last pixels included; None when it is missing."""
     corners = [region.get(f"RegionLocation{corner}") for corner in ("MinX0", "MinY0", "MaxX1", "MaxY1")]
     return None if any(corner is None for corner in corners) else tuple(int(corner) for corner in corners)
 
 
 def _area(region: Dataset) -> int:
-    """Pixels of a region; 0 when it does not say where it lies."""
+    """Pixels of a region; 0 when its location is missing."""
     left, top, right, bottom = _box(region) or (0, 0, -1, -1)
     return max(0, right - left + 1) * max(0, bottom - top + 1)
 
 
 def _of_regions(regions: Sequence[Dataset]) -> Calibration | None:
-    """What the ultrasound regions say (Sequence of Ultrasound Regions, PS3.3 C.8.5.5); None: nothing."""
+    """Calibration of the ultrasound regions (Sequence of Ultrasound Regions, PS3.3 C.8.5.5); None without any."""
     tissue = [region for region in regions if _is_tissue(region)]
-    found = sorted(
+    calibrated = sorted(
         ((_area(region), spacing) for region in tissue if (spacing := _region_spacing(region)) is not None),
         key=lambda item: -item[0],
     )
-    if not found:
+    if not calibrated:
         return None
-    area, spacing = found[0]
-    others = [item for item in found[1:] if not same_spacing(item[1], spacing)]
+    area, spacing = calibrated[0]
+    others = [item for item in calibrated[1:] if not same_spacing(item[1], spacing)]
     without = max((_area(region) for region in tissue if _is_uncalibrated(region)), default=0)
     notes = []
     if others and area < DOMINANT * max(size for size, _ in others):
-        spacings = ", ".join(sorted({written(item[1]) for item in (found[0], *others)}))
+        spacings = ", ".join(sorted({written(item[1]) for item in (calibrated[0], *others)}))
         return Calibration(
             None, (f"several ultrasound regions of different pixel spacing ({spacings} mm): no measurement in mm",)
         )
@@ -118,8 +118,8 @@ def _of_regions(regions: Sequence[Dataset]) -> Calibration | None:
 
 def _measures(dataset: Dataset) -> Calibration:
     """Pixel Spacing, of the image or of its frames (enhanced multi-frame images)."""
-    found = [dataset, *group_items(dataset, "PixelMeasuresSequence")]
-    values = [item.get("PixelSpacing") for item in found]
+    items = [dataset, *group_items(dataset, "PixelMeasuresSequence")]
+    values = [item.get("PixelSpacing") for item in items]
     spacings = [(float(value[0]), float(value[1])) for value in values if value is not None and len(value) == 2]
     if not spacings:
         return Calibration(None)
@@ -129,7 +129,7 @@ def _measures(dataset: Dataset) -> Calibration:
 
 
 def _checked_aspect(dataset: Dataset, calibration: Calibration) -> Calibration:
-    """With the pixel aspect ratio (vertical to horizontal, PS3.3 C.7.6.3.1.7) held against the spacing."""
+    """Check the spacing against the pixel aspect ratio (vertical to horizontal, PS3.3 C.7.6.3.1.7)."""
     aspect = dataset.get("PixelAspectRatio")
     if aspect is None or len(aspect) != 2 or not all(float(side) > 0 for side in aspect):
         return calibration
@@ -148,9 +148,9 @@ def _checked_aspect(dataset: Dataset, calibration: Calibration) -> Calibration:
 def read_calibration(dataset: Dataset) -> Calibration:
     """Return the pixel spacing of an ultrasound data set.
 
-    The two-dimensional region calibrated in cm counts (Sequence of Ultrasound Regions, PS3.3 C.8.5.5); without
-    one, Pixel Spacing does. Several regions of different spacing count only where one is much larger than the
-    others. Whatever else contradicts itself gives no spacing.
+    The two-dimensional region calibrated in cm is used (Sequence of Ultrasound Regions, PS3.3 C.8.5.5); without
+    one, Pixel Spacing. Several regions of different spacing are used only if one is much larger than the others.
+    Any other contradiction gives no spacing.
     """
     regions = dataset.get("SequenceOfUltrasoundRegions") or []
     measures, calibration = _measures(dataset), _of_regions(regions)

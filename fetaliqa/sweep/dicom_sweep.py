@@ -1,6 +1,6 @@
-"""Ultrasound DICOM: multi-frame files, single frames, and folders of single frames.
+"""Ultrasound DICOM files: multi-frame files, single frames, and folders of single frames.
 
-Nothing that identifies a person is taken from the files: only pixels, their calibration and their order.
+Only pixels, their calibration and their order are read, nothing that identifies a person.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ NOT_IMAGES = (
     "ECG",
     "AU",
 )  # modalities of files that scanners export beside frames
-UPRIGHT = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)  # Image Orientation (Patient) that says nothing new
+UPRIGHT = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)  # default Image Orientation (Patient)
 VOLUME = "1.2.840.10008.5.1.4.1.1.6.2"  # SOP class of enhanced ultrasound volumes
-NAMED = 5  # things named in a sentence at most
+NAMED = 5  # largest number of items listed in a message
 
 
 def holds_one_frame(path: Path) -> bool:
-    """Whether a DICOM file holds one frame: by its header, failing that by its pixels; False when unreadable."""
+    """Whether a DICOM file holds one frame, by its header or else its pixels; False when unreadable."""
     try:
         header = read_header(path).dataset
         written_count = header.get("NumberOfFrames")
@@ -45,7 +45,7 @@ def holds_one_frame(path: Path) -> bool:
 
 
 def _is_image(path: Path) -> bool:
-    """Whether a file is not one of those that scanners export beside the frames (reports, presentation states)."""
+    """Whether a file holds an image, not a report, presentation state or other object."""
     header = read_header(path).dataset
     return "Rows" in header or header.get("Modality") not in NOT_IMAGES
 
@@ -55,7 +55,7 @@ def _named(names: Sequence[object]) -> str:
 
 
 def _checked_alike(files: Sequence[DicomFrames], name: str) -> list[str]:
-    """Refuse files that are not frames of one sweep; return what was decided."""
+    """Check that files are frames of one sweep; return notes for the user."""
     series = {str(file.dataset.get("SeriesInstanceUID", "")) for file in files}
     if len(series) > 1:
         raise SweepError(f"{name}: holds files of {len(series)} DICOM series; keep one series in one folder")
@@ -77,7 +77,7 @@ def _checked_alike(files: Sequence[DicomFrames], name: str) -> list[str]:
     notes = []
     interpretations = sorted({scale.layout.interpretation for scale in scales})
     if len(interpretations) > 1:
-        notes.append(f"frames of different kinds ({', '.join(interpretations)}), each read as its own says")
+        notes.append(f"frames of different kinds ({', '.join(interpretations)}), each read by its own header")
     depths = sorted({scale.layout.stored for scale in scales})
     if len(depths) > 1:
         raise SweepError(
@@ -96,20 +96,21 @@ def _one_calibration(files: Sequence[DicomFrames], name: str) -> Calibration:
     """
     calibrations = [read_calibration(file.dataset) for file in files]
     first = calibrations[0]
-    for file, other in zip(files, calibrations):
-        if not same_spacing(other.spacing, first.spacing):
-            both = [
-                f"{one.path.name}: {'none' if of.spacing is None else f'{written(of.spacing)} mm'}"
-                for one, of in ((files[0], first), (file, other))
+    for file, calibration in zip(files, calibrations):
+        if not same_spacing(calibration.spacing, first.spacing):
+            spacings = [
+                f"{frames.path.name}: {'none' if spacing is None else f'{written(spacing)} mm'}"
+                for frames, spacing in ((files[0], first.spacing), (file, calibration.spacing))
             ]
             raise SweepError(
-                f"{name}: frames of different pixel spacing ({'; '.join(both)}); keep frames of one in one folder"
+                f"{name}: frames of different pixel spacing ({'; '.join(spacings)}); keep frames of one spacing "
+                "in one folder"
             )
-    return Calibration(first.spacing, tuple(dict.fromkeys(note for one in calibrations for note in one.notes)))
+    return Calibration(first.spacing, tuple(dict.fromkeys(note for each in calibrations for note in each.notes)))
 
 
 def _in_order(files: Sequence[DicomFrames]) -> tuple[list[DicomFrames], list[str]]:
-    """Files by instance number, or by name where that is of no use."""
+    """Sort files by instance number, or by name if the numbers are missing or ambiguous."""
     written_numbers = [file.dataset.get("InstanceNumber") for file in files]
     if any(number in (None, "") for number in written_numbers):
         return list(files), ["instance numbers are missing: frames in the order of the file names"]
@@ -130,7 +131,7 @@ def _in_order(files: Sequence[DicomFrames]) -> tuple[list[DicomFrames], list[str
 def _orientation_notes(dataset: Dataset) -> list[str]:
     notes = []
     if dataset.get("SOPClassUID") == VOLUME:
-        notes.append("an ultrasound volume: its planes are taken for frames, in the order of the file")
+        notes.append("an ultrasound volume: its planes are read as frames, in the order of the file")
     written_axes = dataset.get("ImageOrientationPatient")
     if written_axes is not None and tuple(float(value) for value in written_axes) != UPRIGHT:
         notes.append("the image's orientation in the patient is not used: frames are shown as stored")
@@ -138,19 +139,19 @@ def _orientation_notes(dataset: Dataset) -> list[str]:
 
 
 def _image_files(paths: Sequence[Path]) -> tuple[list[DicomFrames], list[str]]:
-    """The files that hold images, opened, and a note on the others."""
+    """Open the files that hold images; returns them and a note on the others."""
     try:
         images = [path for path in paths if _is_image(path)] if len(paths) > 1 else list(paths)
     except (SweepError, *DAMAGE_ERRORS):
-        images = list(paths)  # opening them says what is wrong
-    left_out = [path.name for path in paths if path not in images]
-    if not images or not left_out:
+        images = list(paths)  # opening them raises the error
+    skipped = [path.name for path in paths if path not in images]
+    if not images or not skipped:
         return [open_frames(path) for path in paths], []
-    return [open_frames(path) for path in images], [f"left out, no images: {_named(left_out)}"]
+    return [open_frames(path) for path in images], [f"skipped, no images: {_named(skipped)}"]
 
 
 def _ordered(files: list[DicomFrames], name: str) -> tuple[list[DicomFrames], list[str]]:
-    """Files that are the frames of one sweep, in their order, and what was decided."""
+    """Check and sort files that are the frames of one sweep; returns them and notes for the user."""
     if len(files) == 1:
         return files, []
     notes = _checked_alike(files, name)
@@ -171,14 +172,14 @@ def open_dicom(paths: Sequence[Path], name: str) -> OpenImage:
     files, notes = _image_files(paths)
     try:
         return _opened(files, name, notes)
-    except DAMAGE_ERRORS as error:  # pydicom parses values when they are asked for
+    except DAMAGE_ERRORS as error:  # pydicom parses values on access
         raise SweepError(f"{name}: its DICOM header is damaged ({reason_of(error)}); export it again") from None
 
 
 def _opened(files: list[DicomFrames], name: str, notes: list[str]) -> OpenImage:
     count, rows, columns = files[0].shape
-    files, decided = _ordered(files, name)
-    notes = notes + decided
+    files, order_notes = _ordered(files, name)
+    notes = notes + order_notes
     if len(files) > 1:
         count = len(files)
     calibration = _one_calibration(files, name)
@@ -188,18 +189,18 @@ def _opened(files: list[DicomFrames], name: str, notes: list[str]) -> OpenImage:
     if spacing is not None:
         check_frame_spacing(spacing, name)
         grid = Grid(spacing=(spacing[1], spacing[0], 1.0))
-    found: list[str] = []
+    reading_notes: list[str] = []
 
     def slabs() -> Iterator[np.ndarray]:
         for file in files:
-            for frame in file.grey(found.append):
+            for frame in file.grey(reading_notes.append):
                 yield frame[None]
 
-    return OpenImage(Pixels((count, rows, columns), slabs, tuple(notes), found), grid, spacing)
+    return OpenImage(Pixels((count, rows, columns), slabs, tuple(notes), reading_notes), grid, spacing)
 
 
 def frame_instances(paths: Sequence[Path], name: str) -> list[str]:
-    """SOP instance of each file, in the order in which they are the frames of a sweep.
+    """SOP instance UID of each file, in frame order.
 
     Args:
         paths: the files, in the order of their names.

@@ -1,4 +1,4 @@
-"""The video stream of a DICOM file (MPEG-2, MPEG-4 or HEVC transfer syntaxes, PS3.5 sections 8.2.5 to 8.2.8)."""
+"""Video streams in DICOM files (MPEG-2, MPEG-4 or HEVC transfer syntaxes, PS3.5 sections 8.2.5 to 8.2.8)."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from fetaliqa.sweep.dicom_layout import VIDEO_SYNTAXES, Layout, syntax_name
 from fetaliqa.sweep.dicom_native import COUNTED_NOTE
 from fetaliqa.sweep.video import SNIFFED, Stream, container_of, open_stream
 
-ELEMENTARY = {"0": "mpegvideo", "7": "hevc", "8": "hevc"}  # streams without container, by the syntax's last figure
+ELEMENTARY = {"0": "mpegvideo", "7": "hevc", "8": "hevc"}  # streams without container, by the UID's last digit
 
 
 class FragmentFile(io.RawIOBase):
-    """The fragments of a file one after the other, as a file."""
+    """The concatenated fragments of a file, as a file object."""
 
     def __init__(self, path: Path, fragments: Sequence[Fragment]) -> None:
         self._file = open(path, "rb")  # noqa: SIM115 closed by close()
@@ -58,7 +58,7 @@ class FragmentFile(io.RawIOBase):
 
 
 def _kind(start: bytes, syntax: str) -> str:
-    """FFmpeg's name of the container, or of the bare stream."""
+    """FFmpeg's name of the container, or of the elementary stream."""
     figure = syntax[len(VIDEO_SYNTAXES) :][:1]
     return container_of(start) or ELEMENTARY.get(figure, "mpegvideo" if figure == "1" else "h264")
 
@@ -66,19 +66,20 @@ def _kind(start: bytes, syntax: str) -> str:
 def open_dicom_video(
     path: Path, fragments: Sequence[Fragment], layout: Layout, written: int | None
 ) -> tuple[Stream, tuple[str, ...]]:
-    """Open the stream, whose frames are held against the header.
+    """Open the stream, and check its frames against the header.
 
     Args:
         path: the file.
-        fragments: of its pixel data.
-        layout: by the header.
-        written: number of frames by the header, None when it does not say.
+        fragments: fragments of its pixel data.
+        layout: layout in the header.
+        written: number of frames in the header; None if missing.
 
     Returns:
-        The stream, and what was decided.
+        The stream, and notes for the user.
 
     Raises:
-        SweepError: when it holds fewer frames than the header says, frames of another size, or cannot be decoded.
+        SweepError: when it has fewer frames than the header declares, frames of another size, or cannot be
+            decoded.
     """
 
     def source() -> FragmentFile:
@@ -97,9 +98,9 @@ def open_dicom_video(
         return stream, (COUNTED_NOTE.format(count=stream.count),)
     if stream.count < written:
         raise SweepError(
-            f"{path.name}: truncated, its video holds {stream.count} frames where its header announces {written}; "
+            f"{path.name}: truncated, its video holds {stream.count} frames where its header declares {written}; "
             "copy or export it again"
         )
     if stream.count == written:
         return stream, ()
-    return stream, (f"the header announces {written} frames, the video holds {stream.count}: all were read",)
+    return stream, (f"the header declares {written} frames, the video holds {stream.count}: all were read",)

@@ -1,7 +1,7 @@
-"""What lies in folders beside sweeps: what other programs leave there, and DICOM objects that hold no image.
+"""Files beside sweeps in folders: system files, documents, and DICOM objects without an image.
 
-File names say little about DICOM: files of scanners, archives and CDs have no suffix, or a UID for a name. So a
-file's first bytes tell what it is; nothing else of it is read.
+DICOM files of scanners, archives and CDs often have no suffix, or a UID as their name. They are recognised by
+their first bytes; nothing else is read.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ import re
 from pathlib import Path
 
 MARK_AT, MARK = 128, b"DICM"  # PS3.10 section 7.1
-_HEAD_BYTES = 1024  # hold the mark and the first elements of the file's meta information
+_HEAD_BYTES = 1024  # include the prefix and the first elements of the file meta information
 _CLASS_ELEMENT = b"\x02\x00\x02\x00UI"  # (0002,0002) Media Storage SOP Class UID, always explicit little endian
-DICOMDIR_CLASS = "1.2.840.10008.1.3.10"  # Media Storage Directory (PS3.4 annex I), as are all classes here
+DICOMDIR_CLASS = "1.2.840.10008.1.3.10"  # Media Storage Directory (SOP classes: PS3.4)
 _DICOMDIR_NAME = re.compile(r"(?i)dicomdir(\.dcm|\.dicom)?\.?(;\d+)?")  # ISO 9660 adds a version: DICOMDIR;1
 _NO_IMAGES = {
     DICOMDIR_CLASS: "the index of a DICOM medium",
@@ -33,11 +33,11 @@ DOCUMENTS = frozenset(
         *("parquet", "pdf", "py", "rst", "rtf", "sha256", "tsv", "txt", "xls", "xlsx", "xml", "yaml", "yml"),
     )
 )
-"""Suffixes of files that nobody takes for images."""
+"""Suffixes of files that are not images."""
 
 
 def sop_class(path: Path) -> str | None:
-    """SOP class UID of a DICOM file, by its meta information; None where there is none.
+    """SOP class UID of a DICOM file, from its meta information; None without one.
 
     Raises:
         OSError: when the file cannot be read.
@@ -55,33 +55,33 @@ def sop_class(path: Path) -> str | None:
 
 
 def imageless_dicom(path: Path) -> str | None:
-    """What a DICOM file is that holds no image of a scanner, in words; None for an image, or what is no DICOM."""
+    """Description of a DICOM object without an image; None for an image, or a file that is not DICOM."""
     if _DICOMDIR_NAME.fullmatch(path.name):
         return _NO_IMAGES[DICOMDIR_CLASS]
     try:
-        found = sop_class(path)
+        uid = sop_class(path)
     except OSError:
-        return None  # reading it will say why
-    if found is None:
+        return None  # reading the file raises the error
+    if uid is None:
         return None
-    return next((words for prefix, words in _NO_IMAGES.items() if found.startswith(prefix)), None)
+    return next((words for prefix, words in _NO_IMAGES.items() if uid.startswith(prefix)), None)
 
 
 def is_dicomdir(path: Path) -> bool:
-    """Whether a file is the index of a DICOM medium, whatever it is called."""
+    """Whether a file is the index of a DICOM medium (DICOMDIR), whatever its name."""
     return imageless_dicom(path) == _NO_IMAGES[DICOMDIR_CLASS]
 
 
 def is_system_file(name: str) -> bool:
-    """Whether other programs leave files or folders of this name: previews, indexes, a Mac's second halves."""
+    """Whether a name is that of a system file or folder: previews, indexes, AppleDouble files."""
     return name.startswith("._") or name.lower() in _SYSTEM_FILES or _DICOMDIR_NAME.fullmatch(name) is not None
 
 
 def is_temporary(name: str) -> bool:
-    """Whether a file is one that ``atomic_path`` is writing, or that a process that died was writing."""
+    """Whether a name is that of a temporary file of ``atomic_path``."""
     return _TEMPORARY.fullmatch(name) is not None
 
 
 def is_document(path: Path) -> bool:
-    """Whether a file's suffix is one of documents, tables and the like."""
+    """Whether a file has the suffix of a document, table or similar file."""
     return path.suffix.lower() in DOCUMENTS

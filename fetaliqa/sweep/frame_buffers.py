@@ -1,7 +1,7 @@
-"""Memory for stacks of frames that is used again, case after case.
+"""Reusable memory for stacks of frames.
 
-A case of 840 slots takes 350 MB for its frames and as much for its masks. Memory that is given back and asked for
-again is cleared by the system page by page; in virtual machines that can take longer than reading the file.
+A case of 840 slots takes 350 MB for its frames and as much for its masks. Memory that is freed and allocated again
+is cleared by the system page by page; in virtual machines that can take longer than reading the file.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ import numpy as np
 
 
 class StackMemory:
-    """Memory of stacks that nobody holds any more, for the next ones; no more than was ever held at once.
+    """Pool of memory for stacks, limited to the largest amount in use at one time.
 
-    A stack may be handed on, cut, and used by other threads: its memory is free when the last array on it is gone.
+    Stacks can be sliced and shared with other threads: memory returns to the pool when the last array on it is
+        freed.
     """
 
     def __init__(self) -> None:
@@ -33,7 +34,7 @@ class StackMemory:
         """
         size = math.prod(shape)
         memory = self._taken(size)
-        lease = (ctypes.c_uint8 * size).from_buffer(memory.data)  # held by every array on it
+        lease = (ctypes.c_uint8 * size).from_buffer(memory.data)  # referenced by every array on it
         weakref.finalize(lease, self._free.append, memory).atexit = False
         return np.frombuffer(memoryview(lease), np.uint8).reshape(shape)
 
@@ -41,7 +42,7 @@ class StackMemory:
         fitting = [number for number, memory in enumerate(self._free) if memory.nbytes >= size]
         if fitting:
             return self._free.pop(min(fitting, key=lambda number: self._free[number].nbytes))
-        self._free.clear()  # all too small: cases grow, and what they leave behind must not add up
+        self._free.clear()  # all too small: with growing cases, old buffers must not accumulate
         return np.empty(size, np.uint8)
 
 
@@ -50,7 +51,7 @@ _used: ContextVar[StackMemory | None] = ContextVar("stack memory", default=None)
 
 @contextmanager
 def stacks_from(memory: StackMemory) -> Iterator[None]:
-    """Within this, what this thread reads lies in ``memory``."""
+    """Context in which stacks that this thread reads are allocated from ``memory``."""
     before = _used.set(memory)
     try:
         yield
@@ -59,7 +60,7 @@ def stacks_from(memory: StackMemory) -> Iterator[None]:
 
 
 def uninitialised(shape: tuple[int, int, int]) -> np.ndarray:
-    """An uninitialised uint8 stack: in the memory of ``stacks_from``, else of its own.
+    """An uninitialised uint8 stack, from the pool of ``stacks_from`` if there is one.
 
     Raises:
         MemoryError, ValueError: when there is no memory for it.

@@ -1,4 +1,4 @@
-"""Plain images (PNG, JPEG): one image as a sweep of one frame, or a folder of frames as a sweep."""
+"""PNG and JPEG images: a single image as a sweep of one frame, or a folder of frames as a sweep."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from fetaliqa.sweep.pixel_conversion import ALPHA_NOTE, LUMA_NOTE, Pixels, luma
 from fetaliqa.sweep.sweep_types import Grid
 from fetaliqa.sweep.volume_file import OpenImage
 
-MAX_FRAME_PIXELS = 64_000_000  # 8000 x 8000; scanners export about 1 million. A few KB of PNG can hold more
+MAX_FRAME_PIXELS = 64_000_000  # 8000 x 8000; scanners export about 1 million
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
 _FORMATS = ("PNG", "JPEG")
 _GREY_MODES = ("1", "L", "LA", "I", "I;16", "I;16L", "I;16B", "I;16N", "F")
@@ -31,7 +31,7 @@ _DEEP_MODES = ("I", "I;16", "I;16L", "I;16B", "I;16N", "F")
 
 @dataclass(frozen=True)
 class _Header:
-    """What an image file says about itself before its pixels are decoded."""
+    """Header of an image file."""
 
     path: Path
     size: tuple[int, int]  # columns, rows
@@ -63,7 +63,7 @@ def _too_large(path: Path) -> SweepError:
 
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
-    """The image in ``path``; Pillow's complaints become a SweepError."""
+    """Open the image in ``path``, with Pillow's errors as a SweepError."""
     try:
         with Image.open(path, formats=_FORMATS) as image:
             if image.width * image.height > MAX_FRAME_PIXELS:
@@ -80,12 +80,12 @@ def _opened(path: Path) -> Iterator[Image.Image]:
 
 
 def _exif_orientation(image: Image.Image) -> int:
-    """How the stored pixels must be turned; as stored where that is not said, or not legibly."""
+    """The EXIF orientation of an image; upright if it is missing or invalid."""
     try:
-        found = image.getexif().get(_ORIENTATION, UPRIGHT)
-    except (SyntaxError, ValueError, struct.error, OSError):  # damaged metadata: the picture can be whole
+        orientation = image.getexif().get(_ORIENTATION, UPRIGHT)
+    except (SyntaxError, ValueError, struct.error, OSError):  # damaged metadata; the image can be intact
         return UPRIGHT
-    return found if found in range(1, 9) else UPRIGHT
+    return orientation if orientation in range(1, 9) else UPRIGHT
 
 
 def _is_deep_colour(path: Path, kind: str | None) -> bool:
@@ -124,7 +124,7 @@ def _grey_frame(header: _Header) -> np.ndarray:
     path = header.path
     with _opened(path) as image:
         if header.deep_colour:
-            image.verify()  # checksums, which OpenCV does not enforce
+            image.verify()  # OpenCV does not check checksums
             pixels = _deep_grey(path)
         else:
             if image.mode == "1":
@@ -143,14 +143,14 @@ def _slabs(headers: Sequence[_Header]) -> Iterator[np.ndarray]:
 
 
 def open_images(paths: Sequence[Path], name: str) -> OpenImage:
-    """Open image files as the frames of a sweep, in the given order. Their dpi say nothing: no spacing.
+    """Open image files as the frames of a sweep, in the given order. Their dpi are ignored: no spacing.
 
     Args:
         paths: one file per frame.
         name: what the user named, for messages.
 
     Raises:
-        SweepError: when a file is no image, or they differ in size or depth.
+        SweepError: when a file is not an image, or they differ in size or depth.
     """
     headers = [_header(path) for path in paths]
     first = headers[0]
@@ -189,6 +189,6 @@ def open_images(paths: Sequence[Path], name: str) -> OpenImage:
 
 
 def image_files(folder: Path) -> list[Path]:
-    """Image files directly inside ``folder``, in natural order; hidden files are left out."""
-    found = (path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
-    return sorted((path for path in found if path.is_file() and not path.name.startswith(".")), key=natural_key)
+    """Image files directly inside ``folder``, in natural order, without hidden files."""
+    paths = (path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+    return sorted((path for path in paths if path.is_file() and not path.name.startswith(".")), key=natural_key)

@@ -1,11 +1,11 @@
-"""Orientation that a file states beside its pixels: of stills by EXIF, of volumes by their axes."""
+"""Orientation of images: EXIF for stills, direction cosines for volumes."""
 
 from __future__ import annotations
 
 import numpy as np
 
 UPRIGHT = 1
-"""EXIF orientation of a picture that is stored as it is to be seen."""
+"""EXIF orientation of an image that is stored upright."""
 
 _TRANSPOSED = (5, 6, 7, 8)
 _ROWS_REVERSED = (3, 4, 7, 8)
@@ -19,7 +19,7 @@ def _reversed(pixels: np.ndarray, exif: int) -> np.ndarray:
 
 
 def upright(pixels: np.ndarray, exif: int) -> np.ndarray:
-    """Pixels [..., H, W] as they are to be seen, of those that are stored (EXIF 2.3, tag 0x0112)."""
+    """Turn stored pixels [..., H, W] upright (EXIF 2.3, tag 0x0112)."""
     return _reversed(pixels.swapaxes(-1, -2) if exif in _TRANSPOSED else pixels, exif)
 
 
@@ -30,13 +30,13 @@ def as_stored(pixels: np.ndarray, exif: int) -> np.ndarray:
 
 
 def stored_shape(shape: tuple[int, int, int], exif: int) -> tuple[int, int, int]:
-    """(T, H, W) as stored, of frames that are seen as ``shape``; and the other way round."""
+    """Shape (T, H, W) of the stored pixels for frames of upright ``shape``, or the inverse."""
     count, height, width = shape
     return (count, width, height) if exif in _TRANSPOSED else shape
 
 
 def anatomical_code(direction: tuple[float, ...]) -> str:
-    """Where each axis points to: of L or R, P or A, S or I the nearest; ``LPS`` for the identity.
+    """Nearest anatomical direction of each axis (L or R, P or A, S or I); ``LPS`` for the identity.
 
     Args:
         direction: 3 x 3 direction cosines (LPS), row by row.
@@ -47,7 +47,7 @@ def anatomical_code(direction: tuple[float, ...]) -> str:
 
 
 def stored_axes_note(direction: tuple[float, ...]) -> str | None:
-    """The note on frames whose columns or rows do not run to the left and posterior, as a viewer expects."""
+    """The note on frames whose columns or rows do not run to the left and posterior; None otherwise."""
     code = anatomical_code(direction)
     if code[:2] == "LP":
         return None

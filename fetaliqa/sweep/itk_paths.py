@@ -1,4 +1,4 @@
-"""Paths for ITK, which ends the whole process at one that is not UTF-8."""
+"""Paths for ITK, which terminates the process if a path is not UTF-8."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def _takes(path: Path) -> bool:
         str(path).encode()
     except UnicodeEncodeError:
         return False
-    # NIfTI's reader knows suffixes in lower and in upper case, and refuses a mixture
+    # ITK's NIfTI reader accepts suffixes in lower or upper case, but not in mixed case
     return path.suffix in (path.suffix.lower(), path.suffix.upper())
 
 
@@ -28,7 +28,7 @@ def _suffix(path: Path) -> str:
 
 @contextlib.contextmanager
 def path_for_itk(path: Path) -> Iterator[str]:
-    """A path to the file ``path`` that SimpleITK can be given: itself, or a link to it in a temporary folder."""
+    """Context with a path that SimpleITK accepts: ``path``, or a link to it in a temporary folder."""
     if _takes(path):
         yield str(path)
         return
@@ -39,12 +39,12 @@ def path_for_itk(path: Path) -> Iterator[str]:
 
 
 def write_compressed(image: sitk.Image, path: Path, level: int = -1) -> None:
-    """Write an image, compressed; ``path`` has a suffix that SimpleITK knows.
+    """Write a compressed image.
 
     Args:
         image: what to write.
         path: file to write, in a folder that exists.
-        level: of compression; -1 for SimpleITK's own choice.
+        level: compression level; -1 for SimpleITK's default.
     """
     if _takes(path):
         sitk.WriteImage(image, str(path), useCompression=True, compressionLevel=level)

@@ -1,4 +1,4 @@
-"""What a JPEG, JPEG-LS or JPEG 2000 image says of itself: size, samples, precision, colour."""
+"""Headers of JPEG, JPEG-LS and JPEG 2000 images: size, samples, precision, colour."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import struct
 from dataclasses import dataclass
 
 LOSSLESS = (0xC3, 0xC7, 0xCB, 0xCF, 0xF7)  # start of frame of JPEG Lossless (ITU-T T.81), JPEG-LS (T.87)
-NO_FRAME = (0xC4, 0xC8, 0xCC)  # tables and extensions, whose markers lie among those of frames
+NO_FRAME = (0xC4, 0xC8, 0xCC)  # tables and extensions, with markers in the range of frame markers
 STANDALONE = (0x01, *range(0xD0, 0xD9))  # markers without a length
 APP0, APP14, START_OF_SCAN = 0xE0, 0xEE, 0xDA
 J2K_START, J2K_CODING, J2K_TILE = b"\xff\x4f\xff\x51", 0x52, 0x90
@@ -26,8 +26,8 @@ class Codestream:
         rows, columns: size.
         samples: values per pixel.
         precision: bits of a sample.
-        colour: ``RGB`` or ``YBR`` as the samples are when decoded without a transform; None when it does not say.
-        baseline: whether it is DCT-coded JPEG of 8 bits.
+        colour: ``RGB`` or ``YBR``, colour space of samples decoded without a transform; None if unspecified.
+        baseline: whether it is DCT-based JPEG with 8 bits.
     """
 
     rows: int
@@ -44,7 +44,7 @@ def holds_several(data: bytes) -> bool:
 
 
 def read_codestream(data: bytes) -> Codestream | None:
-    """Header of an image; None when it is none of the formats."""
+    """Header of an image; None for other formats."""
     try:
         if data[:2] == b"\xff\xd8":
             return _jpeg(data)
@@ -80,7 +80,7 @@ def _jpeg(data: bytes) -> Codestream | None:
     if frame is None:
         return None
     marker, precision, rows, columns, samples = frame
-    lossless = marker in LOSSLESS  # there a JFIF mark says nothing of colour: no transform belongs to it
+    lossless = marker in LOSSLESS  # has no colour transform, whatever a JFIF marker implies
     return Codestream(
         rows, columns, samples, precision, None if lossless else colour, not lossless and precision == 8
     )

@@ -1,7 +1,7 @@
-"""What image files say about how their axes lie in space.
+"""Orientation of label files compared with their sweeps.
 
-A file that says nothing is read with some default by every program, and programs differ there. So an orientation
-counts as another one only where both files state theirs.
+Programs use different defaults for a file that states no orientation. Orientations are therefore compared only if
+both files state theirs.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ import SimpleITK as sitk
 from fetaliqa.sweep.sweep_reader import DICOM_SUFFIXES, sweep_suffix
 from fetaliqa.sweep.sweep_types import Sweep
 
-HEADER_BYTES = 1 << 20  # more than headers of images have before their axes
+HEADER_BYTES = 1 << 20  # part of the header that is searched for the orientation
 NIFTI = (".nii", ".nii.gz")
-# where NIfTI-1 and -2 headers, told apart by their size, keep the codes of qform and sform
+# bytes of the qform and sform codes in NIfTI-1 and NIfTI-2 headers, by header size
 NIFTI_CODES = {348: slice(252, 256), 540: slice(344, 352)}
 _LINES = {
     ".mha": rb"(?m)^\s*(TransformMatrix|Rotation|Orientation)\s*=",
@@ -53,9 +53,9 @@ def _nifti_codes(path: Path) -> bool:
 
 
 def orientations(sweep: Sweep) -> list[tuple[float, ...]]:
-    """Direction cosines that programs may read from a sweep's file, ours first.
+    """Direction cosines that programs may read from a sweep's file, starting with ours.
 
-    None where programs differ in what they take for the orientation of a file that states none.
+    Empty if the file states no orientation and programs use different defaults.
     """
     source, ours = sweep.source, sweep.grid.direction
     if source is None or not source.is_file():
@@ -63,14 +63,14 @@ def orientations(sweep: Sweep) -> list[tuple[float, ...]]:
     suffix = sweep_suffix(source)
     if suffix in (*NIFTI, ".nrrd") and not says_orientation(source):
         return []
-    found: list[tuple[float, ...]] = [ours]
-    if suffix in DICOM_SUFFIXES:  # others read the position of the image plane, which is not taken here
+    directions: list[tuple[float, ...]] = [ours]
+    if suffix in DICOM_SUFFIXES:  # other programs use the orientation of the image plane, which is ignored here
         reader = sitk.ImageFileReader()
         reader.SetFileName(str(source))
         try:
             reader.ReadImageInformation()
         except RuntimeError:
-            return found
+            return directions
         if reader.GetDimension() == 3:
-            found.append(reader.GetDirection())
-    return found
+            directions.append(reader.GetDirection())
+    return directions

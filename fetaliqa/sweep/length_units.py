@@ -1,4 +1,4 @@
-"""Units of length that image headers name."""
+"""Units of length in image headers."""
 
 from __future__ import annotations
 
@@ -15,34 +15,34 @@ _MM = {name: factor for factor, names in _NAMES.items() for name in names}
 
 
 def millimetres(unit: str) -> float | None:
-    """Millimetres of one such unit; None for a unit that is not known here."""
+    """Millimetres per unit; None for an unknown unit."""
     name = unit.strip().strip("\"'").strip().lower()
     return _MM.get(name, _MM.get(name.removesuffix("s")))
 
 
 def tracked_without_calibration(fields: Mapping[str, str], spacing: Sequence[float]) -> bool:
-    """Whether a header is of a tracked sequence of PLUS, which writes 1 x 1 for frames of any calibration.
+    """Whether a header is that of a tracked sequence of PLUS with a placeholder spacing of 1 x 1.
 
-    There the calibration is a transform, ImageToProbe, that the file need not hold:
+    PLUS stores the calibration as a transform, ImageToProbe, which the file need not contain:
     https://plustoolkit.github.io/FileSequenceFile
 
     Args:
-        fields: of the header.
-        spacing: of columns and rows.
+        fields: header fields.
+        spacing: spacing of columns and rows.
     """
     plus = "UltrasoundImageOrientation" in fields or any(field.startswith("Seq_Frame") for field in fields)
     return plus and tuple(spacing) == (1.0, 1.0)
 
 
-TRACKED_NOTE = "a tracked sequence of PLUS with a spacing of 1 x 1, which is no calibration: no measurement in mm"
+TRACKED_NOTE = "a tracked sequence of PLUS with a placeholder spacing of 1 x 1: no measurement in mm"
 
 
 def unknown_unit_note(field: str, written: str) -> str:
     """The note on a file whose spacing is in an unknown unit.
 
     Args:
-        field: of the header.
-        written: what it says.
+        field: name of the header field.
+        written: its value.
     """
     return (
         f"the unit of its pixel spacing is unknown ({field}: {written[:40]}), so nothing is measured in mm; "

@@ -1,6 +1,6 @@
-"""Lookup tables of DICOM files: palettes, modality and VOI tables, in the widths and forms that exist.
+"""Lookup tables of DICOM files: palettes, modality and VOI tables.
 
-pydicom's ``apply_color_lut`` and ``apply_modality_lut`` take the written width for granted; files differ
+pydicom's ``apply_color_lut`` and ``apply_modality_lut`` rely on the declared width, which is wrong in some files
 (PS3.3 section C.7.6.3.1.5, note: 8-bit entries in 16 bits).
 """
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from pydicom.dataset import Dataset
-from pydicom.pixel_data_handlers.util import _expand_segmented_lut  # apply_color_lut takes the width as written
+from pydicom.pixel_data_handlers.util import _expand_segmented_lut  # apply_color_lut relies on the declared width
 
 from fetaliqa.errors import SweepError
 
@@ -26,7 +26,7 @@ class Table:
     Attributes:
         first: input value of the first entry; smaller inputs take the first, larger than the last take the last.
         entries: output values.
-        largest: output value that means full brightness.
+        largest: output value of full brightness.
     """
 
     first: int
@@ -58,7 +58,7 @@ def _descriptor(dataset: Dataset, keyword: str, signed: bool, name: str) -> tupl
 
 
 def _words(data: object, count: int, little_endian: bool) -> tuple[np.ndarray, bool]:
-    """Numbers in the data of a table, and whether they were stored as bytes."""
+    """Numbers of a table's data, and whether they were stored as bytes."""
     if not isinstance(data, bytes):
         return np.atleast_1d(np.asarray(data)).astype(np.int64) & 0xFFFF, False
     if len(data) < 2 * count:
@@ -67,10 +67,10 @@ def _words(data: object, count: int, little_endian: bool) -> tuple[np.ndarray, b
 
 
 def _finished(first: int, count: int, bits: int, words: np.ndarray, what: str, name: str) -> Table:
-    """A table from its numbers, of which there may be one too many: data have an even length."""
+    """A table from its numbers, with up to one number of padding to an even length."""
     if not count <= len(words) <= count + 1:
         raise SweepError(
-            f"{name}: {what} is contradictory ({count} entries announced, {len(words)} there); export it again"
+            f"{name}: {what} is contradictory ({count} entries declared, {len(words)} present); export it again"
         )
     return Table(first, words[:count], (1 << bits) - 1)
 
@@ -79,14 +79,14 @@ def read_table(dataset: Dataset, prefix: str, signed: bool, little_endian: bool,
     """Read a table.
 
     Args:
-        dataset: holds ``{prefix}Descriptor`` and ``{prefix}Data``, or ``Segmented{prefix}Data``.
+        dataset: data set with ``{prefix}Descriptor`` and ``{prefix}Data``, or ``Segmented{prefix}Data``.
         prefix: as in ``RedPaletteColorLookupTable`` or ``LUT``.
         signed: whether its input values are signed.
         little_endian: byte order of its data.
         name: the file, for messages.
 
     Raises:
-        SweepError: when it is missing, or its length is not what it says.
+        SweepError: when it is missing, or its length differs from the declared one.
     """
     count, first, bits = _descriptor(dataset, f"{prefix}Descriptor", signed, name)
     data, segmented = dataset.get(f"{prefix}Data"), dataset.get(f"Segmented{prefix}Data")
@@ -101,10 +101,10 @@ def read_table(dataset: Dataset, prefix: str, signed: bool, little_endian: bool,
 
 
 def with_fitting_depth(tables: Sequence[Table]) -> tuple[list[Table], str | None]:
-    """Tables that belong together, with the depth that their entries have rather than the one that is written.
+    """Correct the depth of related tables to that of their entries, if the declared one is wrong.
 
     Returns:
-        The tables, and a note when the depth was changed.
+        The tables, and a note if the depth was corrected.
     """
     written = max(table.largest for table in tables)
     brightest = max(int(table.entries.max()) for table in tables)
@@ -125,10 +125,10 @@ def _expanded(data: object, count: int, bits: int, little_endian: bool, what: st
     assert isinstance(data, bytes)
     order = "<" if little_endian else ">"
     for letter, width in (("B", 1), ("H", 2)) if bits == 8 else (("H", 2), ("B", 1)):
-        count_there = len(data) // width
+        number = len(data) // width
         try:
             entries = _expand_segmented_lut(
-                struct.unpack(f"{order}{count_there}{letter}", data[: count_there * width]), f"{order}{letter}"
+                struct.unpack(f"{order}{number}{letter}", data[: number * width]), f"{order}{letter}"
             )
         except (ValueError, LookupError, RecursionError):
             continue

@@ -1,7 +1,7 @@
-"""Files of mask stacks, written a frame at a time: 840 frames that are nearly all empty take milliseconds.
+"""Fast writing of mask stacks frame by frame: 840 mostly empty frames take milliseconds.
 
-SimpleITK writes the header, of a stack of two frames of one pixel on the same grid, and only the sizes in it are
-replaced: spacing, origin and direction are told exactly as SimpleITK tells them of the whole stack.
+SimpleITK writes the header for a stack of two frames of one pixel on the same grid; only the sizes in it are
+replaced. Spacing, origin and direction are therefore exactly those that SimpleITK writes for the full stack.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from fetaliqa.sweep.sweep_types import Grid
 
 Shape = tuple[int, int, int]
 
-NIFTI_HEADER_BYTES = 352  # with the four bytes that say there are no extensions
+NIFTI_HEADER_BYTES = 352  # including four bytes for no extensions
 NIFTI_SIZES_AT = 42  # bytes before dim[1] of a NIfTI-1 header
 NIFTI_LARGEST = 2**15 - 1  # an axis of NIfTI-1; SimpleITK writes other headers beyond
 _TINY = (2, 1, 1)
 
 
 def image_on_grid(masks: np.ndarray, grid: Grid) -> sitk.Image:
-    """An image of masks uint8 [T, H, W] on a grid; of as many dimensions as that has."""
+    """An image of masks uint8 [T, H, W] on a grid, with the dimensions of the grid."""
     if grid.dimensions == 4:
         image = sitk.GetImageFromArray(masks[:, None], isVector=False)
         image.SetSpacing((*grid.spacing, grid.frame_spacing))
@@ -51,20 +51,20 @@ def image_on_grid(masks: np.ndarray, grid: Grid) -> sitk.Image:
 
 
 def write_frames(path: Path, shape: Shape, grid: Grid, frames: Iterable[np.ndarray | None]) -> None:
-    """Write a mask stack, compressed. The file appears complete or not at all.
+    """Write a compressed mask stack atomically.
 
-    Masks of a sequence of 3D Slicer are one too in a .nrrd file; those of a still that is stored turned (EXIF)
-    are turned like it.
+    Masks of a sequence of 3D Slicer are written as a sequence in .nrrd files. Masks of a still with an EXIF
+    orientation are stored with the same orientation.
 
     Args:
         path: .mha, .nii.gz or .nrrd file.
         shape: (T, H, W).
-        grid: where the stack lies.
+        grid: geometry of the stack.
         frames: T masks uint8 [H, W] in order; None for an empty one.
 
     Raises:
         ValueError: when there are more or fewer frames, or one has another size.
-        OSError, StorageError: when the disk does not take it.
+        OSError, StorageError: when writing fails.
     """
     suffix = ".nii.gz" if path.name.lower().endswith(".nii.gz") else path.suffix.lower()
     if grid.exif != UPRIGHT:
@@ -76,18 +76,20 @@ def write_frames(path: Path, shape: Shape, grid: Grid, frames: Iterable[np.ndarr
         with atomic_path(path) as temporary:
             try:
                 write_compressed(image_on_grid(stack, grid), temporary)
-            except RuntimeError as problem:  # ITK's word for any failed write
-                raise StorageError(f"{path.name}: the masks were not written; check the disk's room") from problem
+            except RuntimeError as problem:  # raised by ITK for any failed write
+                raise StorageError(
+                    f"{path.name}: the masks were not written; check the free disk space"
+                ) from problem
         return
     sequence = grid.sequence and suffix == ".nrrd"
     header, wrapping = _WRITERS[".seq.nrrd" if sequence else suffix]
     tiny = _tiny_file(suffix, replace(grid, dimensions=3) if sequence else grid)
-    begun = b""
+    preamble = b""
     if suffix == ".nii.gz":  # its header is deflated too
-        begun = header(tiny, shape, 0)
-    pixels = deflated(begun, _checked(frames, shape), shape[1] * shape[2], wrapping())
+        preamble = header(tiny, shape, 0)
+    pixels = deflated(preamble, _checked(frames, shape), shape[1] * shape[2], wrapping())
     with atomic_path(path) as temporary, open(temporary, "wb") as file:
-        if not begun:
+        if not preamble:
             file.write(header(tiny, shape, sum(map(len, pixels))))
         file.writelines(pixels)
 
@@ -98,7 +100,7 @@ def _as_stored(frames: Iterable[np.ndarray | None], exif: int) -> Iterator[np.nd
 
 
 def _checked_frames(frames: Iterable[np.ndarray | None], shape: Shape) -> Iterator[np.ndarray | None]:
-    """The frames as they come.
+    """Yield the frames, and check their shapes and number.
 
     Raises:
         ValueError: when they do not make a stack of this shape.
@@ -122,9 +124,9 @@ def _checked(frames: Iterable[np.ndarray | None], shape: Shape) -> Iterator[memo
         yield None if frame is None else np.ascontiguousarray(frame, np.uint8).data.cast("B")
 
 
-def _check(found: tuple[int, ...], expected: tuple[int, ...]) -> None:
-    if tuple(found) != tuple(expected):
-        raise ValueError(f"masks of shape {tuple(found)}; expected {tuple(expected)}")
+def _check(shape: tuple[int, ...], expected: tuple[int, ...]) -> None:
+    if tuple(shape) != tuple(expected):
+        raise ValueError(f"masks of shape {tuple(shape)}; expected {tuple(expected)}")
 
 
 def image_header(suffix: str, shape: Shape, grid: Grid, dtype: np.dtype) -> bytes:
@@ -133,14 +135,14 @@ def image_header(suffix: str, shape: Shape, grid: Grid, dtype: np.dtype) -> byte
     Args:
         suffix: .mha, .nrrd or .nii.gz (the bytes before they are deflated).
         shape: (T, H, W).
-        grid: where the stack lies.
+        grid: geometry of the stack.
         dtype: of the pixels, little-endian.
     """
     return _WRITERS[suffix][0](_tiny_file(suffix, replace(grid, dimensions=3), dtype), shape, None)
 
 
 def _tiny_file(suffix: str, grid: Grid, dtype: np.dtype | type = np.uint8) -> bytes:
-    """The bytes that SimpleITK writes, without compression, of two frames of one pixel on a grid."""
+    """The uncompressed file that SimpleITK writes for two frames of one pixel on a grid."""
     image = image_on_grid(np.zeros(_TINY, dtype), grid)
     with tempfile.TemporaryDirectory(prefix="fetaliqa-") as folder:
         path = Path(folder) / f"tiny{suffix.removesuffix('.gz')}"
@@ -156,7 +158,7 @@ def _replaced(text: bytes, line: bytes, by: bytes) -> bytes:
 
 
 def _sizes(tiny: bytes, line: bytes, shape: Shape) -> tuple[bytes, bytes]:
-    """The line that gives the sizes of a tiny stack, by its beginning, and that of a stack of another shape."""
+    """The line with the sizes of a tiny stack, and the same line for a stack of another shape."""
     count, height, width = shape
     if line + b" 1 1 1 2\n" in tiny:
         return line + b" 1 1 1 2", line + b" %d %d 1 %d" % (width, height, count)
@@ -179,7 +181,7 @@ def _nrrd(tiny: bytes, shape: Shape, size: int | None) -> bytes:
 
 
 def _sequence(tiny: bytes, shape: Shape, size: int | None) -> bytes:
-    """As 3D Slicer has sequences: a list of images of one slice, which lie in space; here the list comes last."""
+    """Header of a 3D Slicer sequence: a list of single-slice images, with the list as the last axis."""
     count, height, width = shape
     header = tiny[: tiny.index(b"\n\n") + 2]
     header = _replaced(header, b"dimension: 3", b"dimension: 4")

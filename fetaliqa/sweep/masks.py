@@ -1,4 +1,4 @@
-"""Mask stacks on the grid of the sweep they belong to."""
+"""Reading and writing of mask stacks on the grid of their sweep."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from fetaliqa.sweep.sweep_types import Grid, Sweep
 from fetaliqa.sweep.volume_file import OpenImage
 
 MASK_SUFFIXES = (".mha", ".nii.gz", ".nrrd")
-"""Formats masks can be written in."""
+"""Formats in which masks can be written."""
 
 SPACING_TOLERANCE = 1e-4
-"""Relative. NIfTI keeps spacing as 32-bit floats (1e-7), some exporters write four to five digits."""
+"""Relative. NIfTI stores spacing as 32-bit floats (1e-7); some exporters write four to five digits."""
 
 ORIGIN_TOLERANCE = 1e-2
 """In pixels of the sweep."""
@@ -30,14 +30,14 @@ DIRECTION_TOLERANCE = 1e-4
 
 
 ORIENTATION_TOLERANCE = 0.05
-"""Largest difference between direction cosines of a label that is told by its size: 3 degrees. What differs by
-more is another orientation, such as a flipped axis, and no rounding."""
+"""Largest difference between direction cosines for labels compared by size: 3 degrees. A larger difference is
+another orientation, such as a flipped axis, not rounding."""
 
 
 def write_masks(path: str | Path, masks: np.ndarray, sweep: Sweep) -> None:
     """Write a mask stack on the sweep's own grid: same size, spacing, origin and direction; compressed.
 
-    The file appears complete or not at all. For a sweep read from a plane image the mask is a plane image.
+    The file is written atomically. For a sweep read from a 2D image the mask is a 2D image.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ def _written(values: np.ndarray) -> str:
 
 
 def _difference(masks: Grid, sweep: Grid) -> str | None:
-    """What differs between two grids beyond the tolerances, in words; a third axis only if both have it."""
+    """Description of a difference between two grids beyond the tolerances; a third axis only if both have one."""
     axes = 2 if 2 in (masks.dimensions, sweep.dimensions) else 3
     steps = axes if masks.dimensions == sweep.dimensions else 2  # the third is then between frames in one of them
     ours, theirs = np.asarray(sweep.spacing[:steps]), np.asarray(masks.spacing[:steps])
@@ -103,34 +103,34 @@ def _axes(direction: Sequence[float], count: int) -> np.ndarray:
 
 
 def lies_on_grid(path: str | Path, sweep: Sweep) -> bool:
-    """Whether a mask file has the geometry of the sweep's own grid, all of it, within the tolerances above."""
+    """Whether a mask file has the geometry of the sweep's own grid within the tolerances above."""
     grid = open_image(Path(path)).grid
     return grid.dimensions == sweep.grid.dimensions and _difference(grid, sweep.grid) is None
 
 
 def orientation_conflict(path: Path, grid: Grid, sweep: Sweep) -> str | None:
-    """How the orientation that a label's file states contradicts its sweep, in words; None when it does not.
+    """Description of a contradiction between the orientations of a label file and its sweep; None without one.
 
     Args:
-        path: the label's file.
-        grid: where it says that it lies.
-        sweep: what it belongs to.
+        path: the label file.
+        grid: its geometry.
+        sweep: the sweep that it belongs to.
     """
     if not says_orientation(path):
         return None
     axes = 2 if 2 in (grid.dimensions, sweep.grid.dimensions) else 3
     stated = _axes(grid.direction, axes)
-    known = [_axes(direction, axes) for direction in orientations(sweep)]
-    if not known or any((abs(stated - one) <= ORIENTATION_TOLERANCE).all() for one in known):
+    directions = [_axes(direction, axes) for direction in orientations(sweep)]
+    if not directions or any((abs(stated - each) <= ORIENTATION_TOLERANCE).all() for each in directions):
         return None
-    return f"direction {_written(stated.ravel())}, the sweep's is {_written(known[0].ravel())}"
+    return f"direction {_written(stated.ravel())}, the sweep's is {_written(directions[0].ravel())}"
 
 
 def read_masks(path: str | Path, sweep: Sweep, *, by_size: bool = False) -> np.ndarray:
     """Read a mask stack that belongs to ``sweep``.
 
-    Size must be the sweep's; so must spacing, origin and direction (within the tolerances above) when the
-    sweep has a spacing, since without one its file has no geometry to compare with.
+    The size must equal the sweep's; spacing, origin and direction too (within the tolerances above) if the sweep
+    has a spacing, since otherwise its file has no geometry to compare with.
 
     Parameters
     ----------
@@ -177,7 +177,7 @@ def read_masks(path: str | Path, sweep: Sweep, *, by_size: bool = False) -> np.n
 
 
 def _turn(image: OpenImage, sweep: Sweep) -> int:
-    """How masks must be turned to be upright: as the still that they belong to, unless they are already."""
+    """EXIF orientation by which masks are turned upright: that of their still, unless they are upright already."""
     exif = sweep.grid.exif
     drawn_upright = image.pixels.shape == sweep.shape != stored_shape(sweep.shape, exif)
     return UPRIGHT if image.grid.exif == exif or drawn_upright else exif

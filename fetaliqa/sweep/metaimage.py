@@ -1,8 +1,8 @@
-"""MetaImage headers (.mha, .mhd), the format of ACOUSLIC-AI.
+"""MetaImage files (.mha, .mhd), the format of ACOUSLIC-AI.
 
-Fields: https://itk.org/Wiki/ITK/MetaIO/Documentation. The header is read here rather than by SimpleITK,
-which pads or refuses truncated files without saying why, follows a .mhd to any file of the machine, and
-cannot tell a spacing of 1 mm from none.
+Fields: https://itk.org/Wiki/ITK/MetaIO/Documentation. The header is not read with SimpleITK, which pads or rejects
+truncated files without a reason, opens any file that a .mhd names, and does not distinguish a spacing of 1 mm from
+a missing one.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def _not_metaimage(name: str) -> SweepError:
 
 
 def _read_fields(file: BinaryIO, name: str) -> dict[str, str]:
-    """Header fields up to ElementDataFile, where ``file`` is left at the first byte after that line."""
+    """Header fields up to ElementDataFile; ``file`` is left at the first byte after that line."""
     fields: dict[str, str] = {}
     while file.tell() < MAX_HEADER_BYTES:
         line = file.readline(MAX_LINE_BYTES)
@@ -69,7 +69,7 @@ def _read_fields(file: BinaryIO, name: str) -> dict[str, str]:
             continue
         if fields.setdefault(key.strip(), value.strip()) != value.strip():
             raise SweepError(
-                f"{name}: header line {key.strip()[:40]!r} is there twice, with different values; export it again"
+                f"{name}: header line {key.strip()[:40]!r} occurs twice with different values; export it again"
             )
         if key.strip() == "ElementDataFile":
             return fields
@@ -101,13 +101,13 @@ def _true(fields: dict[str, str], *keys: str) -> bool:
 
 
 def _layout(fields: dict[str, str], name: str) -> tuple[list[int], Layout]:
-    """Sizes along the axes, and what these are."""
+    """Sizes of the axes, and the frame layout."""
     dimensions = _numbers(fields, "NDims", 1, name)[0]
     words = fields.get("DimSize", "").split()
     if dimensions != len(words) or not all(re.fullmatch(r"-?\d{1,9}", word) for word in words):
         raise SweepError(
             f"{name}: header lines 'NDims = {fields.get('NDims', '')[:20]}' and 'DimSize = "
-            f"{fields.get('DimSize', '')[:60]}' do not fit each other; export the file again"
+            f"{fields.get('DimSize', '')[:60]}' contradict each other; export the file again"
         )
     sizes = [int(word) for word in words]
     layout = frames_last(sizes, name)
@@ -122,15 +122,15 @@ def _layout(fields: dict[str, str], name: str) -> tuple[list[int], Layout]:
 def _spacing(
     fields: dict[str, str], dimensions: int, name: str
 ) -> tuple[tuple[float, float] | None, tuple[str, ...]]:
-    """(row, column) spacing in mm, None when the file gives none or its unit is unknown; and the notes."""
-    given = [key for key in ("ElementSpacing", "ElementSize") if key in fields]
-    if not given:
+    """(row, column) spacing in mm (None when it is missing or its unit is unknown), and notes for the user."""
+    keys = [key for key in ("ElementSpacing", "ElementSize") if key in fields]
+    if not keys:
         return None, ()
-    values = {key: _numbers(fields, key, dimensions, name) for key in given}
+    values = {key: _numbers(fields, key, dimensions, name) for key in keys}
     notes = []
-    if len(given) == 2 and values[given[0]] != values[given[1]]:
-        notes.append("ElementSpacing and ElementSize differ: the spacing counts, as in ITK and 3D Slicer")
-    spacing = values[given[0]]
+    if len(keys) == 2 and values[keys[0]] != values[keys[1]]:
+        notes.append("ElementSpacing and ElementSize differ: ElementSpacing is used, as in ITK and 3D Slicer")
+    spacing = values[keys[0]]
     check_spacing(spacing[:3], name)
     if tracked_without_calibration(fields, spacing[:2]):
         return None, (*notes, TRACKED_NOTE)
@@ -154,7 +154,7 @@ def _grid(fields: dict[str, str], sizes: list[int], layout: Layout, name: str) -
     for key in (key for key in needed if key in fields):
         values = _numbers(fields, key, count ** needed[key], name)
         if key in ("ElementSpacing", "ElementSize") and count == 4 and not (0 < values[3] < math.inf):
-            values[3] = 1.0  # between frames: no length, and nothing is measured along it
+            values[3] = 1.0  # between frames: not a length, not used
         lines.append(f"{key} = {' '.join(map(repr, values))}")
     header = ["ObjectType = Image", *lines, "ElementType = MET_UCHAR", "ElementDataFile = LOCAL", ""]
     return read_grid("\n".join(header).encode("ascii"), ".mha", "MetaImageIO", sizes, layout, name)
@@ -166,11 +166,11 @@ _OPPOSITE = str.maketrans("LRPASI", "RLAPIS")
 def _orientation_notes(fields: dict[str, str], grid: Grid) -> list[str]:
     notes = []
     stated = fields.get("AnatomicalOrientation", "").upper()
-    meant = anatomical_code(grid.direction).translate(_OPPOSITE)  # it says where axes come from
-    if grid.dimensions > 2 and re.fullmatch("[LRPASI]{3}", stated) and stated != meant:
+    expected = anatomical_code(grid.direction).translate(_OPPOSITE)  # the field names the start of each axis
+    if grid.dimensions > 2 and re.fullmatch("[LRPASI]{3}", stated) and stated != expected:
         notes.append(
-            f"AnatomicalOrientation is {stated}, the axes of its TransformMatrix are {meant}: those count, as in "
-            "ITK and 3D Slicer"
+            f"AnatomicalOrientation is {stated}, the axes of its TransformMatrix are {expected}: TransformMatrix "
+            "is used, as in ITK and 3D Slicer"
         )
     ultrasound = fields.get("UltrasoundImageOrientation", "").upper()
     if re.fullmatch("[MU][FN][AD]?", ultrasound) and ultrasound[:2] != "MF":
@@ -183,11 +183,10 @@ def _orientation_notes(fields: dict[str, str], grid: Grid) -> list[str]:
 
 
 def _intensity_notes(fields: dict[str, str], name: str) -> list[str]:
-    """The note on a linear function from stored values to intensity (``ElementToIntensityFunction...``)."""
-    given = {key: f"ElementToIntensityFunction{key}" for key in ("Slope", "Offset")}
+    """The note on an intensity function (``ElementToIntensityFunction...``), which is not applied."""
     slope, offset = (
-        _numbers(fields, key, 1, name)[0] if key in fields else usual
-        for key, usual in zip(given.values(), (1.0, 0.0))
+        _numbers(fields, key, 1, name)[0] if key in fields else default
+        for key, default in (("ElementToIntensityFunctionSlope", 1.0), ("ElementToIntensityFunctionOffset", 0.0))
     )
     if (slope, offset) == (1, 0):
         return []
@@ -210,7 +209,7 @@ def _is_local(fields: dict[str, str]) -> bool:
 
 
 def _located(block: RawBlock, fields: dict[str, str], header_bytes: int, files: list[Path]) -> RawBlock:
-    """The block where its pixels are."""
+    """The block with the location of its pixels."""
     skip = _whole(fields, "HeaderSize", 0, block.name)
     if skip < -1 or (block.deflated and (skip == -1 or len(files) > 1)):
         raise SweepError(
@@ -218,7 +217,7 @@ def _located(block: RawBlock, fields: dict[str, str], header_bytes: int, files: 
             f"{len(files)} pixel files cannot be read; export it as one .mha"
         )
     size = block.total_bytes if len(files) == 1 else block.frame_bytes
-    if skip == -1:  # the pixels are the last bytes of the file, whatever comes before
+    if skip == -1:  # the pixels are the last bytes of the file
         skip = max(0, files[0].stat().st_size - size)
     elif _is_local(fields):
         skip += header_bytes
@@ -230,7 +229,7 @@ def _files(path: Path, fields: dict[str, str], names: list[str], frames: int) ->
 
 
 def _names_after(file: BinaryIO, fields: dict[str, str]) -> list[str]:
-    """Names of pixel files, which follow the header where it says so."""
+    """Names of pixel files after the header, if it declares a list."""
     return text_of(file.read(MAX_HEADER_BYTES)).splitlines() if is_list(fields["ElementDataFile"]) else []
 
 
@@ -238,17 +237,17 @@ def is_local(path: Path) -> bool:
     """Whether a MetaImage's pixels follow its header in the same file.
 
     Raises:
-        SweepError: when it is no MetaImage.
+        SweepError: when it is not a MetaImage.
     """
     with open(path, "rb") as file:
         return _is_local(_read_fields(file, path.name))
 
 
 def files_of_metaimage(path: Path) -> list[Path]:
-    """The files that hold a MetaImage's pixels: ``path`` itself, or those that its header names.
+    """The pixel files of a MetaImage: ``path`` itself, or those named in its header.
 
     Raises:
-        SweepError: when it is no MetaImage, or such a file is missing or lies outside of the header's folder.
+        SweepError: when it is not a MetaImage, or a pixel file is missing or outside of the header's folder.
     """
     with open(path, "rb") as file:
         fields = _read_fields(file, path.name)
@@ -256,11 +255,11 @@ def files_of_metaimage(path: Path) -> list[Path]:
 
 
 def open_metaimage(path: Path) -> OpenImage:
-    """Open a .mha or .mhd file, and the files that it names for its pixels.
+    """Open a .mha or .mhd file and its pixel files.
 
     Raises:
-        SweepError: when it is no MetaImage, its header contradicts itself, it is too short for the size in
-            its header, or its pixel file lies outside of its folder.
+        SweepError: when it is not a MetaImage, its header is contradictory, it is too short for the size in its
+            header, or its pixel file is outside of its folder.
     """
     name = path.name
     with open(path, "rb") as file:

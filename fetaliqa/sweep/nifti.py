@@ -1,7 +1,7 @@
 """NIfTI files (.nii, .nii.gz).
 
-Pixels are streamed from the place the header gives; SimpleITK supplies the geometry (LPS), so that masks
-go back onto the same grid. SimpleITK itself reads truncated NIfTI files without complaint, as zeros.
+Pixels are streamed from the offset in the header. SimpleITK provides the geometry (LPS), so that masks are written
+on the same grid; it is not used for pixels, because it reads truncated NIfTI files as zeros without an error.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ NIFTI1_BYTES = 348
 NIFTI2_BYTES = 540
 GZIP_MAGIC = b"\x1f\x8b"
 UINT8 = 2  # data type
-PAIR_MAGIC = b"ni1\x00"  # of a header whose pixels lie in an .img file
-MAX_PIXELS_AT = 64 << 20  # bytes of header and extensions; those of real files have kilobytes
+PAIR_MAGIC = b"ni1\x00"  # header with pixels in an .img file
+MAX_PIXELS_AT = 64 << 20  # largest offset: header and extensions have kilobytes
 UNIT_MM = {1: 1000.0, 2: 1.0, 3: 1e-3}  # xyzt_units, its three lowest bits: m, mm, um
 SPACING_TOLERANCE = 1e-3  # relative, between pixdim and sform: writers round
 DIRECTION_TOLERANCE = 1e-2  # between the direction cosines of sform and qform
-FORMS = {  # fields of a placement, by the field that says whether it is in use
+FORMS = {  # fields of each transform, by its code
     "sform_code": ("srow_x", "srow_y", "srow_z"),
     "qform_code": ("quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z"),
 }
@@ -81,10 +81,10 @@ def _rescale(header: Nifti1Header, name: str) -> tuple[float, float] | None:
 
 
 def _layout(header: Nifti1Header, name: str) -> Layout:
-    """What the axes are.
+    """Layout of the axes.
 
     Raises:
-        SweepError: when it is not one time series of frames.
+        SweepError: when it is not a single time series of frames.
     """
     count = int(header["dim"][0])
     if not 1 <= count <= 7:
@@ -98,13 +98,13 @@ def _layout(header: Nifti1Header, name: str) -> Layout:
     if values not in COLOUR_INTENTS.get(intent, ()) or int(header["datatype"]) != UINT8:
         raise not_a_sweep([*sizes, values], name)
     layout = frames_last(sizes, name)
-    return Layout(layout.shape, layout.dimensions, order="ctyx", channels=values)  # a whole stack per colour
+    return Layout(layout.shape, layout.dimensions, order="ctyx", channels=values)  # stored by colour
 
 
 def _spacing(
     header: Nifti1Header, layout: Layout, name: str
 ) -> tuple[tuple[float, float] | None, tuple[str, ...]]:
-    """(row, column) spacing in mm, None when its unit is unknown; and the notes.
+    """(row, column) spacing in mm (None when its unit is unknown), and notes for the user.
 
     Raises:
         SweepError: when it is not positive, or pixdim and sform contradict each other.
@@ -112,7 +112,7 @@ def _spacing(
     for code, fields in FORMS.items():
         if header[code] > 0 and not all(np.isfinite(header[field]).all() for field in fields):
             raise SweepError(
-                f"{name}: its {code[:5]} holds values that are not numbers; correct the header, or export it again"
+                f"{name}: its {code[:5]} has values that are not numbers; correct the header, or export it again"
             )
     column, row = (float(value) for value in header["pixdim"][1:3])
     check_spacing([float(value) for value in header["pixdim"][1 : min(layout.dimensions, 3) + 1]], name)
@@ -133,12 +133,12 @@ def _spacing(
 
 
 def _two_orientations(header: Nifti1Header) -> tuple[str, ...]:
-    """The note on a qform that places the frames otherwise than the sform."""
+    """The note on a qform that contradicts the sform."""
     if header["qform_code"] <= 0:
         return ()
     try:
         qform = header.get_qform()
-    except (HeaderDataError, ValueError):  # no rotation at all
+    except (HeaderDataError, ValueError):  # not a rotation
         return ()
     cosines = [matrix[:3, :2] / np.linalg.norm(matrix[:3, :2], axis=0) for matrix in (header.get_sform(), qform)]
     if np.allclose(cosines[0], cosines[1], rtol=0, atol=DIRECTION_TOLERANCE):
@@ -149,7 +149,7 @@ def _two_orientations(header: Nifti1Header) -> tuple[str, ...]:
 def _grid(header: Nifti1Header, layout: Layout, name: str) -> Grid:
     count, height, width = layout.shape
     sizes = [width, height, *{2: [], 3: [count], 4: [1, count]}[layout.dimensions]]
-    plain = Nifti1Header()  # SimpleITK knows NIfTI-2 of few data types
+    plain = Nifti1Header()  # SimpleITK supports NIfTI-2 for few data types
     for field in ("pixdim", "qform_code", "sform_code", "xyzt_units", *itertools.chain(*FORMS.values())):
         plain[field] = header[field]
     plain["dim"] = [len(sizes), *sizes, *[1] * (7 - len(sizes))]
@@ -161,15 +161,15 @@ def _grid(header: Nifti1Header, layout: Layout, name: str) -> Grid:
             for field in fields:
                 plain[field] = 0
     if not 0 < plain["pixdim"][4] < math.inf:
-        plain["pixdim"][4] = 1  # between frames: no length, and nothing is measured along it
+        plain["pixdim"][4] = 1  # between frames: not a length, not used
     return read_grid(plain.binaryblock + b"\0" * 4, ".nii", "NiftiImageIO", sizes, layout, name)
 
 
 def open_nifti(path: Path) -> OpenImage:
-    """Open a .nii or .nii.gz file, compressed or not whatever its suffix.
+    """Open a .nii or .nii.gz file; compression is detected, whatever the suffix.
 
     Raises:
-        SweepError: when it is no NIfTI file, or its header cannot be used.
+        SweepError: when it is not a NIfTI file, or its header is invalid.
     """
     name = path.name
     raw, deflated = _header_bytes(path)
@@ -182,7 +182,7 @@ def open_nifti(path: Path) -> OpenImage:
         code = int(header["datatype"])
         raise SweepError(f"{name}: data type {code} is unknown; export the file with 8 bits") from None
     channels, rescale = layout.channels, _rescale(header, name)
-    if dtype.names is not None:  # RGB24 and RGBA32, to which no scaling applies
+    if dtype.names is not None:  # RGB24 and RGBA32, which are not scaled
         if channels != 1:
             raise SweepError(f"{name}: vectors of colours cannot be read; export one time series of grey frames")
         channels, dtype, rescale = len(dtype.names), np.dtype(np.uint8), None
@@ -191,7 +191,7 @@ def open_nifti(path: Path) -> OpenImage:
     offset = float(header["vox_offset"])
     if not len(raw[:NIFTI1_BYTES]) <= offset <= MAX_PIXELS_AT:
         raise SweepError(
-            f"{name}: its header puts the pixels at byte {offset:g}, inside the header or far behind it; "
+            f"{name}: the pixel offset in its header, {offset:g} bytes, is inside the header or too large; "
             "export it again"
         )
     block = RawBlock(

@@ -1,4 +1,8 @@
-"""NRRD files (.nrrd, .nhdr), header fields as defined at http://teem.sourceforge.net/nrrd/format.html."""
+"""NRRD files (.nrrd, .nhdr); format: http://teem.sourceforge.net/nrrd/format.html.
+
+pynrrd (tried with 1.1.3) is not used: its ``read_header`` rejects files that are read here (repeated equal fields,
+lists of pixel files), has no limits for damaged headers, and would replace 20 lines.
+"""
 
 from __future__ import annotations
 
@@ -35,9 +39,9 @@ MAX_SKIPPED_LINES = 10_000
 
 
 def _read_fields(file: BinaryIO, name: str) -> dict[str, str]:
-    """Header fields (lower case) and key/value pairs.
+    """Header fields (in lower case) and key/value pairs.
 
-    ``file`` is left after the empty line that ends them, or before the first name of a list of pixel files.
+    ``file`` is left after the empty line that ends the header, or before the first name of a list of pixel files.
     """
     if not file.readline(MAX_LINE_BYTES).removeprefix(BYTE_ORDER_MARK).startswith(b"NRRD000"):
         raise SweepError(
@@ -47,21 +51,21 @@ def _read_fields(file: BinaryIO, name: str) -> dict[str, str]:
     while file.tell() < MAX_HEADER_BYTES:
         raw = file.readline(MAX_LINE_BYTES)
         line = text_of(raw).rstrip("\r\n")
-        if not line and (raw or _data_file(fields) is not None):  # a detached header may end without that line
+        if not line and (raw or _data_file(fields) is not None):  # a detached header may end without an empty line
             return fields
         if not raw:
             break
-        found = re.match(r"([^:#]+):([= ])(.*)", line)
-        if found:
-            key, separator, value = found.groups()
+        match = re.match(r"([^:#]+):([= ])(.*)", line)
+        if match:
+            key, separator, value = match.groups()
             key = key.strip() if separator == "=" else key.strip().lower()
             if fields.setdefault(key, value.strip()) != value.strip():
                 raise SweepError(
-                    f"{name}: header line {key[:40]!r} is there twice, with different values; export it again"
+                    f"{name}: header line {key[:40]!r} occurs twice with different values; export it again"
                 )
             if key in ("data file", "datafile") and is_list(value.strip()):
                 return fields
-    raise SweepError(f"{name}: its header has no end; export the file again")
+    raise SweepError(f"{name}: the end of its header is missing; export the file again")
 
 
 def _sizes(fields: dict[str, str], name: str) -> list[int]:
@@ -71,18 +75,18 @@ def _sizes(fields: dict[str, str], name: str) -> list[int]:
     if fields.get("dimension", "") != str(len(words)):
         raise SweepError(
             f"{name}: header lines 'dimension: {fields.get('dimension', '')[:20]}' and 'sizes: "
-            f"{' '.join(words)[:60]}' do not fit each other; export the file again"
+            f"{' '.join(words)[:60]}' contradict each other; export the file again"
         )
     return [int(word) for word in words]
 
 
 def _data_file(fields: dict[str, str]) -> str | None:
-    """The other file that the header names for the pixels, None when they follow it."""
+    """The detached pixel file in the header; None when the pixels follow the header."""
     return fields.get("data file", fields.get("datafile"))
 
 
 def _number(fields: dict[str, str], spaced: str, name: str) -> int:
-    """Of a field that is written with or without the space in its name; 0 when it is absent."""
+    """Value of a field that is written with or without a space in its name; 0 when absent."""
     word = fields.get(spaced, fields.get(spaced.replace(" ", ""), "0"))
     if not re.fullmatch(r"-?\d{1,12}", word):
         raise SweepError(f"{name}: header line '{spaced}: {word[:20]}'; a whole number is expected there")
@@ -90,9 +94,9 @@ def _number(fields: dict[str, str], spaced: str, name: str) -> int:
 
 
 def _located(block: RawBlock, fields: dict[str, str], header_bytes: int, files: list[Path]) -> RawBlock:
-    """The block where its pixels are: lines are skipped in the file, bytes after inflating.
+    """The block with the location of its pixels. Lines are skipped before, bytes after decompression.
 
-    A byte skip of -1 says that the pixels are the last bytes of the file.
+    A byte skip of -1 means that the pixels are the last bytes of the file.
     """
     lines, skip = _number(fields, "line skip", block.name), _number(fields, "byte skip", block.name)
     several = len(files) > 1
@@ -126,7 +130,7 @@ def _files(path: Path, fields: dict[str, str], names: list[str], frames: int) ->
 
 
 def _names_after(file: BinaryIO, fields: dict[str, str]) -> list[str]:
-    """Names of pixel files, which follow the header where it says so."""
+    """Names of pixel files after the header, if it declares a list."""
     return text_of(file.read(MAX_HEADER_BYTES)).splitlines() if is_list(_data_file(fields) or "") else []
 
 
@@ -134,17 +138,17 @@ def is_local(path: Path) -> bool:
     """Whether an NRRD file's pixels follow its header in the same file.
 
     Raises:
-        SweepError: when it is no NRRD file.
+        SweepError: when it is not an NRRD file.
     """
     with open(path, "rb") as file:
         return _data_file(_read_fields(file, path.name)) is None
 
 
 def files_of_nrrd(path: Path) -> list[Path]:
-    """The files that hold an NRRD's pixels: ``path`` itself, or those that its header names.
+    """The pixel files of an NRRD file: ``path`` itself, or those named in its header.
 
     Raises:
-        SweepError: when it is no NRRD file, or such a file is missing or lies outside of the header's folder.
+        SweepError: when it is not an NRRD file, or a pixel file is missing or outside of the header's folder.
     """
     with open(path, "rb") as file:
         fields = _read_fields(file, path.name)
@@ -153,10 +157,10 @@ def files_of_nrrd(path: Path) -> list[Path]:
 
 
 def open_nrrd(path: Path) -> OpenImage:
-    """Open a .nrrd or .nhdr file, and the files that it names for its pixels.
+    """Open a .nrrd or .nhdr file and its pixel files.
 
     Raises:
-        SweepError: when it is no NRRD file or its header cannot be used.
+        SweepError: when it is not an NRRD file, or its header is invalid.
     """
     name = path.name
     with open(path, "rb") as file:
@@ -174,7 +178,7 @@ def open_nrrd(path: Path) -> OpenImage:
         )
     order = {"little": "<", "big": ">"}.get(fields.get("endian", "").lower())
     if order is None and dtype[1] != "1":
-        raise SweepError(f"{name}: does not say in which order the bytes of a value are (endian); export it again")
+        raise SweepError(f"{name}: its byte order (header field 'endian') is missing; export it again")
     block = RawBlock(
         name=name,
         path=path,

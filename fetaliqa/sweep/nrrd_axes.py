@@ -1,4 +1,4 @@
-"""What the axes of an NRRD file are, where they lie in space, and in which unit.
+"""Axes of NRRD files: their roles, directions in space, and units.
 
 Fields: http://teem.sourceforge.net/nrrd/format.html. Sequences of 3D Slicer have a list axis, first or last:
 https://slicer.readthedocs.io/en/latest/developer_guide/modules/sequences.html.
@@ -29,7 +29,7 @@ _ROLES = {
 _ROLE_OF = {kind: role for role, kinds in _ROLES.items() for kind in kinds}
 COLOURS = (3, 4)
 TIME_WORDS = ("t", "time", "frame", "frames", "s", "sec", "second", "seconds", "ms", "us")
-"""Labels and units of an axis that is no direction in space."""
+"""Labels and units of a time axis."""
 
 Vector = tuple[float, ...]
 
@@ -39,11 +39,11 @@ class Axes:
     """The axes of a file.
 
     Attributes:
-        sizes: along all of them, fastest first.
-        layout: what they are.
-        space: numbers of the axes that lie in space: columns, rows and, if it has one, the third.
-        directions: step along each axis in space (None for one that does not lie in it), if the header has any.
-        notes: what was decided where the header is silent.
+        sizes: size of each axis, fastest first.
+        layout: layout of the frames.
+        space: numbers of the spatial axes: columns, rows and, if any, the third.
+        directions: step along each axis in space (None for other axes), if the header has directions.
+        notes: notes for the user on ambiguous headers.
     """
 
     sizes: tuple[int, ...]
@@ -57,7 +57,7 @@ def _per_axis(fields: Mapping[str, str], key: str, count: int, name: str) -> lis
     words = fields.get(key, "").split()
     if words and len(words) != count:
         raise SweepError(
-            f"{name}: header line '{key}: {fields[key][:60]}' does not fit its {count} dimensions; "
+            f"{name}: header line '{key}: {fields[key][:60]}' does not match its {count} dimensions; "
             "export the file again"
         )
     return words
@@ -67,7 +67,7 @@ def _directions(fields: Mapping[str, str], count: int, name: str) -> tuple[Vecto
     written = fields.get("space directions")
     if written is None:
         return None
-    found: list[Vector | None] = []
+    steps: list[Vector | None] = []
     for word in re.findall(r"\([^)]*\)|[^\s()]+", written):
         try:
             numbers = tuple(float(part) for part in word.strip("()").split(","))
@@ -76,13 +76,13 @@ def _directions(fields: Mapping[str, str], count: int, name: str) -> tuple[Vecto
                 raise SweepError(
                     f"{name}: its 'space directions' are not numbers; export the file again"
                 ) from None
-            found.append(None)
+            steps.append(None)
         else:  # pynrrd writes (nan,nan,nan) for none
-            found.append(None if np.isnan(numbers).all() else numbers)
-    lengths = {len(vector) for vector in found if vector is not None}
-    if len(found) != count or len(lengths) > 1 or not lengths <= {2, 3, 4}:
-        raise SweepError(f"{name}: its 'space directions' do not fit its dimensions; export the file again")
-    return tuple(found)
+            steps.append(None if np.isnan(numbers).all() else numbers)
+    lengths = {len(vector) for vector in steps if vector is not None}
+    if len(steps) != count or len(lengths) > 1 or not lengths <= {2, 3, 4}:
+        raise SweepError(f"{name}: its 'space directions' do not match its dimensions; export the file again")
+    return tuple(steps)
 
 
 def _undecided(size: int, name: str) -> SweepError:
@@ -95,7 +95,7 @@ def _undecided(size: int, name: str) -> SweepError:
 def _roles(
     fields: Mapping[str, str], sizes: Sequence[int], directions: tuple[Vector | None, ...] | None, name: str
 ) -> tuple[list[str], tuple[str, ...]]:
-    """What each axis is, by its kind, else by whether it lies in space; and the note on what was decided."""
+    """Role of each axis, by its kind, else by whether it is spatial; and notes for the user."""
     kinds = [kind.lower() for kind in _per_axis(fields, "kinds", len(sizes), name)]
     roles = [UNKNOWN] * len(sizes)
     for axis, kind in enumerate(kinds):
@@ -111,7 +111,7 @@ def _roles(
         if role != UNKNOWN:
             continue
         if directions is None and axis < 2 and _is_time(fields, axis, len(sizes)):
-            roles[axis] = FRAMES  # of no kind, where columns or rows would be
+            roles[axis] = FRAMES  # without a kind, in place of columns or rows
         elif directions is None or directions[axis] is not None:
             roles[axis] = SPACE
         elif sizes[axis] == 1:
@@ -120,33 +120,33 @@ def _roles(
             raise _undecided(sizes[axis], name)
         else:
             roles[axis] = FRAMES
-            notes = (f"the axis of {sizes[axis]} that does not lie in space is taken for frames: it has no kind",)
+            notes = (f"the axis of {sizes[axis]} without direction and kind is read as frames",)
     if not kinds and directions is None and len(sizes) > 2 and sizes[0] in COLOURS:
         raise _undecided(sizes[0], name)
     return roles, notes
 
 
 def _is_time(fields: Mapping[str, str], axis: int, count: int) -> bool:
-    """Whether the unit or the label of an axis says that it is time."""
+    """Whether the unit or label of an axis is one of time."""
     words = [re.findall(r'"([^"]*)"', fields.get(key, "")) for key in ("units", "labels")]
     return any(len(of) == count and of[axis].strip().lower() in TIME_WORDS for of in words)
 
 
 def find_axes(fields: Mapping[str, str], sizes: Sequence[int], name: str) -> Axes:
-    """Which axis is what.
+    """Find the roles of the axes.
 
     Raises:
-        SweepError: when the file is not one time series of grey or RGB frames, or does not say what it is.
+        SweepError: when the file is not a single time series of grey or RGB frames, or is ambiguous.
     """
     check_sizes(sizes, name)
     directions = _directions(fields, len(sizes), name)
     roles, notes = _roles(fields, sizes, directions, name)
-    where = {role: [axis for axis, found in enumerate(roles) if found == role] for role in _ROLES}
+    where = {role: [axis for axis, each in enumerate(roles) if each == role] for role in _ROLES}
     space, frames, colour = where[SPACE], where[FRAMES], where[COLOUR]
     if len(frames) > 1 or len(colour) > 1 or len(space) < 2:
         raise not_a_sweep(sizes, name)
     if frames and "Segment0_ID" in fields:
-        raise SweepError(f"{name}: is a segmentation of 3D Slicer in several layers, not a sweep; name the image")
+        raise SweepError(f"{name}: is a layered segmentation of 3D Slicer, not a sweep; give the image")
     letters = {space[0]: "x", space[1]: "y"}
     letters |= dict.fromkeys(colour, "c")
     channels = sizes[colour[0]] if colour else 1
@@ -161,7 +161,7 @@ def find_axes(fields: Mapping[str, str], sizes: Sequence[int], name: str) -> Axe
         letters |= {axis: "t" for axis in space[2:] if sizes[axis] == plain.shape[0] > 1}
         shape, dimensions = plain.shape, plain.dimensions
     order = "".join(letters[axis] for axis in sorted(letters, reverse=True))
-    if "t" not in order:  # one frame: it may stand anywhere
+    if "t" not in order:  # a single frame: its position is arbitrary
         order = f"t{order}"
     return Axes(tuple(sizes), Layout(shape, dimensions, order, channels), tuple(space), directions, notes)
 
@@ -169,10 +169,10 @@ def find_axes(fields: Mapping[str, str], sizes: Sequence[int], name: str) -> Axe
 def find_spacing(
     fields: Mapping[str, str], axes: Axes, name: str
 ) -> tuple[tuple[float, float] | None, tuple[str, ...]]:
-    """(row, column) spacing in mm, None when the header gives none or its unit is unknown; and the notes.
+    """(row, column) spacing in mm (None when it is missing or its unit is unknown), and notes for the user.
 
     Raises:
-        SweepError: when it is not positive, or written twice and differently.
+        SweepError: when it is not positive, or given twice with different values.
     """
     count = len(axes.sizes)
     words = _per_axis(fields, "spacings", count, name)
@@ -194,7 +194,7 @@ def find_spacing(
         if tracked_without_calibration(fields, lengths[:2]):
             return None, (TRACKED_NOTE,)
         units = _units(fields, "space units", len(steps[0]), name)
-        # ITK and 3D Slicer write no unit, and mean mm
+        # ITK and 3D Slicer write mm without a unit
         return _in_mm(np.array(steps[:2]), units or ["mm"] * len(steps[0]), "space units", name)
     if not written or np.isnan([written[column], written[row]]).all():
         return None, ()
@@ -207,30 +207,31 @@ def find_spacing(
 
 
 def _steps(axes: Axes, name: str) -> list[Vector]:
-    """Step along each axis that lies in space.
+    """Step along each spatial axis.
 
     Raises:
         SweepError: when one of them has none.
     """
-    found = [(axes.directions or ())[axis] for axis in axes.space]
-    steps = [step for step in found if step is not None]
-    if len(steps) < len(found):
-        raise SweepError(f"{name}: its 'space directions' do not fit its dimensions; export the file again")
+    steps = [step for axis in axes.space if (step := (axes.directions or ())[axis]) is not None]
+    if len(steps) < len(axes.space):
+        raise SweepError(f"{name}: its 'space directions' do not match its dimensions; export the file again")
     return steps
 
 
 def _units(fields: Mapping[str, str], key: str, count: int, name: str) -> list[str]:
-    """Units, in quotation marks in the header; none where it does not have the field."""
-    found = re.findall(r'"([^"]*)"', fields.get(key, ""))
-    if key in fields and len(found) != count:
-        raise SweepError(f"{name}: header line '{key}: {fields[key][:60]}' does not fit its axes; export it again")
-    return found
+    """Units, quoted in the header; empty without the field."""
+    units = re.findall(r'"([^"]*)"', fields.get(key, ""))
+    if key in fields and len(units) != count:
+        raise SweepError(
+            f"{name}: header line '{key}: {fields[key][:60]}' does not match its axes; export it again"
+        )
+    return units
 
 
 def _in_mm(
     steps: np.ndarray, units: Sequence[str], key: str, name: str
 ) -> tuple[tuple[float, float] | None, tuple[str, ...]]:
-    """(row, column) spacing, and the notes, of the steps along columns and rows [2, axes of units]."""
+    """(row, column) spacing and notes for the user, from the steps along columns and rows [2, axes of units]."""
     factors = np.ones(len(units))
     for axis in np.flatnonzero(steps.any(axis=0)):
         factor = millimetres(units[axis])
@@ -241,12 +242,12 @@ def _in_mm(
     spacing = check_frame_spacing((row, column), name)
     if (factors == 1).all():
         return spacing, ()
-    named = ", ".join(unit for unit, factor in zip(units, factors) if factor != 1)
-    return spacing, (f"pixel spacing in {named} by {key}, which ITK and 3D Slicer read as mm",)
+    other_units = ", ".join(unit for unit, factor in zip(units, factors) if factor != 1)
+    return spacing, (f"pixel spacing in {other_units} by {key}, which ITK and 3D Slicer read as mm",)
 
 
 def find_grid(fields: Mapping[str, str], axes: Axes, name: str) -> Grid:
-    """Where the frames lie in space, as SimpleITK and 3D Slicer have it."""
+    """Geometry of the frames, as read by SimpleITK and 3D Slicer."""
     count, layout = axes.layout.shape[0], axes.layout
     sizes = [axes.sizes[axis] for axis in axes.space]
     flat = len(sizes) == 2
@@ -263,12 +264,12 @@ def find_grid(fields: Mapping[str, str], axes: Axes, name: str) -> Grid:
         if flat and (layout.dimensions == 3 or own_space == 3):
             sizes, steps = [*sizes, count], _with_normal(steps)
             layout = replace(layout, dimensions=3)
-        in_space, named = len(steps[0]), fields.get("space", "")
+        in_space, space = len(steps[0]), fields.get("space", "")
         if in_space != len(steps):
             raise SweepError(f"{name}: {len(steps)} axes in a space of {in_space}; export the file again")
         lines.append(
-            f"space: {named}"
-            if named and named.isascii() and own_space == in_space
+            f"space: {space}"
+            if space and space.isascii() and own_space == in_space
             else f"space dimension: {in_space}"
         )
         lines.append("space directions: " + " ".join(map(_vector, steps)))
@@ -290,7 +291,7 @@ def _vector(values: Sequence[float]) -> str:
 
 
 def _with_normal(steps: Sequence[Vector]) -> list[Vector]:
-    """Two steps in a plane or in space, and one of 1 mm across them."""
+    """Two steps in a plane or in space, and a step of 1 mm along their normal."""
     first, second = (np.array([*step, 0.0][:3]) for step in steps)
     across = np.cross(first, second)
     length = float(np.linalg.norm(across))

@@ -1,4 +1,4 @@
-"""Pixels of any type on their way into a uint8 stack, a slab of frames at a time."""
+"""Conversion of pixels of any type to a uint8 stack, a slab of frames at a time."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fetaliqa.errors import SweepError
 from fetaliqa.sweep.frame_buffers import uninitialised
 from fetaliqa.sweep.sweep_ranges import BLACK_LEVEL
 
-# ITU-R BT.601-7 section 2.5.1, in 1/65536: sums to 65536, so that grey (R = G = B) stays as it is.
+# ITU-R BT.601-7 section 2.5.1, in 1/65536: the sum is 65536, so that grey (R = G = B) is unchanged.
 LUMA_WEIGHTS = (19595, 38470, 7471)
 LUMA_NOTE = "colour reduced to luma (ITU-R BT.601)"
 ALPHA_NOTE = "transparency ignored"
@@ -20,25 +20,25 @@ ALPHA_NOTE = "transparency ignored"
 
 @dataclass(frozen=True)
 class Pixels:
-    """Pixels still in their file.
+    """Pixels of an opened file.
 
     Attributes:
         shape: (T, H, W).
-        slabs: starts reading from the beginning: yields [n, H, W] arrays of one numeric type, in order,
-            T frames in all. A slab is only valid until the next one is asked for.
-        notes: what ``slabs`` does to the pixels, for the user.
-        found: what only shows while reading, for the user; ``slabs`` adds to it.
+        slabs: function that reads from the beginning: yields [n, H, W] arrays of one numeric type, in order, T
+            frames in total. A slab is valid until the next one is requested.
+        notes: notes for the user on the conversion.
+        reading_notes: notes for the user that depend on the pixels; ``slabs`` adds to them.
     """
 
     shape: tuple[int, int, int]
     slabs: Callable[[], Iterator[np.ndarray]]
     notes: tuple[str, ...] = ()
-    found: list[str] = field(default_factory=list)
+    reading_notes: list[str] = field(default_factory=list)
 
     @property
     def all_notes(self) -> tuple[str, ...]:
-        """Both kinds of notes, once they were read; each once."""
-        return tuple(dict.fromkeys((*self.notes, *self.found)))
+        """All notes without duplicates, after reading."""
+        return tuple(dict.fromkeys((*self.notes, *self.reading_notes)))
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class _Extent:
 
     low: float
     high: float
-    whole: bool  # all values are whole numbers
+    integral: bool  # all values are whole numbers
 
 
 def luma(colour: np.ndarray) -> np.ndarray:
@@ -85,7 +85,7 @@ def new_stack(shape: tuple[int, int, int], name: str) -> np.ndarray:
 
 
 def _checked_slabs(pixels: Pixels, name: str) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield (first frame, slab), refusing values that are not finite and a change of type."""
+    """Yield (first frame, slab), and check that values are finite and of one type."""
     first, dtype = 0, None
     for slab in pixels.slabs():
         dtype = dtype or slab.dtype
@@ -106,21 +106,21 @@ def _checked_slabs(pixels: Pixels, name: str) -> Iterator[tuple[int, np.ndarray]
 
 
 def _extent(pixels: Pixels, name: str) -> _Extent:
-    low, high, whole = math.inf, -math.inf, True
+    low, high, integral = math.inf, -math.inf, True
     for _first, slab in _checked_slabs(pixels, name):
         low, high = min(low, float(slab.min())), max(high, float(slab.max()))
-        whole = whole and (slab.dtype.kind in "iub" or bool((slab == np.rint(slab)).all()))
-    return _Extent(low, high, whole)
+        integral = integral and (slab.dtype.kind in "iub" or bool((slab == np.rint(slab)).all()))
+    return _Extent(low, high, integral)
 
 
 def to_uint8(pixels: Pixels, name: str) -> tuple[np.ndarray, tuple[str, ...]]:
     """Read all pixels as uint8.
 
-    8-bit values are kept. Others are kept too when they are whole numbers from 0 to 255 (and not just a
-    mask); otherwise the values from the smallest to the largest of the stack are spread evenly over 0 to
-    255. One window for all frames: brightness stays comparable within a case. The whole range rather than
-    percentiles, because ultrasound is display-ready: it has no outliers to cut, and its background must
-    stay exactly black. Values that are not 8-bit are read twice, so that they never have to fit in memory.
+    8-bit values are unchanged. Others are unchanged too if they are whole numbers from 0 to 255 (and not just a
+    mask); otherwise the range of the stack is mapped linearly to 0 to 255. One window is used for all frames, so
+    that brightness is comparable within a case. The full range is used instead of percentiles, because ultrasound
+    images have no outliers, and their background must stay exactly black. Values that are not 8-bit are read
+    twice, so that they need not fit in memory.
 
     Args:
         pixels: what to read.
@@ -144,7 +144,7 @@ def to_uint8(pixels: Pixels, name: str) -> tuple[np.ndarray, tuple[str, ...]]:
     kind = "floating-point" if slab.dtype.kind == "f" else f"{bits}-bit"
     slabs.close()  # type: ignore[attr-defined]
     extent = _extent(pixels, name)
-    if extent.whole and extent.low >= 0 and BLACK_LEVEL < extent.high <= 255:
+    if extent.integral and extent.low >= 0 and BLACK_LEVEL < extent.high <= 255:
         for first, slab in _checked_slabs(pixels, name):
             frames[first : first + len(slab)] = slab
         return frames, (*pixels.all_notes, f"{kind} values from 0 to 255 kept as they are")

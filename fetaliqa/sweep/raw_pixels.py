@@ -1,6 +1,6 @@
-"""Pixels that lie in a file as one block, plain or deflated, read a slab at a time.
+"""Streaming of pixels that are stored as one block, uncompressed or deflated, a slab at a time.
 
-No more is unpacked than the header announces, and one byte to see whether there is more.
+No more bytes are decompressed than the header declares, plus one to detect surplus data.
 """
 
 from __future__ import annotations
@@ -19,31 +19,31 @@ from fetaliqa.size_limits import check_unpacked_size
 from fetaliqa.sweep.pixel_conversion import ALPHA_NOTE, LUMA_NOTE, Pixels, luma
 from fetaliqa.sweep.volume_axes import STREAMED
 
-SLAB_BYTES = 2 << 20  # a few frames: full speed, and intermediate floats (8 bytes a value) stay small
-CHUNK_BYTES = 1 << 16  # compressed bytes read at a time: what is left of them is copied at every call
-INFLATED_BYTES = 1 << 18  # made at a time: they are still in the processor's cache when they are copied
-MAX_DEFLATE_RATIO = 1040  # deflate cannot do better than 1032:1 (zlib's technical notes); a margin for headers
-ZLIB_OR_GZIP = 47  # zlib's wbits: recognise either header
-DAMAGED = cast("type[Exception]", isal_zlib.error)  # whose type stub calls the class an instance
+SLAB_BYTES = 2 << 20  # a few frames: full speed, with small intermediate floats (8 bytes a value)
+CHUNK_BYTES = 1 << 16  # compressed bytes read at a time; the unconsumed rest is copied at every call
+INFLATED_BYTES = 1 << 18  # decompressed at a time, so that they are copied from the CPU cache
+MAX_DEFLATE_RATIO = 1040  # deflate reaches at most 1032:1 (zlib's technical notes); plus a margin for headers
+ZLIB_OR_GZIP = 47  # zlib's wbits to detect either header
+DAMAGED = cast("type[Exception]", isal_zlib.error)  # its type stub is wrong
 
 
 @dataclass(frozen=True)
 class RawBlock:
-    """Where the pixels of an image lie and how they are stored.
+    """Location and storage of an image's pixels.
 
     Attributes:
         name: the file the user named, for messages.
         path: the file that holds the pixels.
-        offset: bytes of ``path`` before the (perhaps deflated) block.
-        skip: bytes to skip after inflating (a NIfTI header is deflated too).
+        offset: offset of the block in ``path``.
+        skip: bytes to skip after decompression (a NIfTI header is deflated too).
         deflated: whether the block is a zlib or gzip stream.
         dtype: type of a value, with byte order.
         shape: (T, H, W).
         channels: values per pixel: 1, 3 (RGB) or 4 (RGBA).
         rescale: (slope, intercept) to apply, or None.
-        frame_files: files that hold one frame each, after ``offset`` bytes, in the place of ``path``.
-        order: axes, slowest first, see ``layout.Layout``. Frames that follow each other are streamed; of any
-            other order the whole block is held in memory, in its own type.
+        frame_files: files with one frame each, after ``offset`` bytes, instead of ``path``.
+        order: axes, slowest first, see ``volume_axes.Layout``. Consecutive frames are streamed; for any other
+            order the block is held in memory, in its own type.
     """
 
     name: str
@@ -90,7 +90,7 @@ class _PlainStream:
 
 
 class _FrameFiles:
-    """Bytes of files that hold one frame each, asked for by whole frames."""
+    """Bytes of files with one frame each, read by whole frames."""
 
     complete = True
     followed = False
@@ -104,24 +104,24 @@ class _FrameFiles:
         for path in itertools.islice(self._paths, len(target) // self._block.frame_bytes):
             with open(path, "rb") as file:
                 file.seek(self._block.offset)
-                found = _PlainStream(file).read_into(target[filled : filled + self._block.frame_bytes])
-            filled += found
-            if found < self._block.frame_bytes:
+                count = _PlainStream(file).read_into(target[filled : filled + self._block.frame_bytes])
+            filled += count
+            if count < self._block.frame_bytes:
                 break
         return filled
 
 
 class _InflatingStream:
-    """Inflated bytes of a zlib stream or of one or more gzip members; their checksums are checked.
+    """Decompressed bytes of a zlib stream or of gzip members, with verified checksums.
 
-    By igzip: zlib takes twice as long for frames, and five times for masks.
+    Uses igzip: zlib takes twice as long for frames, and five times as long for masks.
     """
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self._inflater = isal_zlib.decompressobj(ZLIB_OR_GZIP)
         self._waiting = b""
-        self.followed = False  # by anything but zeros, which some tools pad with
+        self.followed = False  # by bytes other than zeros, with which some tools pad
 
     def read_into(self, target: memoryview) -> int:
         """Fill ``target``; return how many bytes there were. Raises DAMAGED on damaged data."""
@@ -151,10 +151,10 @@ class _InflatingStream:
 _Stream = _PlainStream | _FrameFiles | _InflatingStream
 
 
-def _truncated(block: RawBlock, found: int) -> SweepError:
+def _truncated(block: RawBlock, available: int) -> SweepError:
     count, height, width = block.shape
     return SweepError(
-        f"{block.name}: truncated, {found:,} of {block.total_bytes:,} bytes of pixels are there "
+        f"{block.name}: truncated, {available:,} of {block.total_bytes:,} bytes of pixels are there "
         f"({count} frames of {height} x {width}); copy or export the file again"
     )
 
@@ -162,16 +162,16 @@ def _truncated(block: RawBlock, found: int) -> SweepError:
 def _surplus(block: RawBlock) -> SweepError:
     count, height, width = block.shape
     return SweepError(
-        f"{block.name}: holds more pixels than its header says ({count} frames of {height} x {width}); "
+        f"{block.name}: holds more pixels than its header declares ({count} frames of {height} x {width}); "
         "export the file again"
     )
 
 
 def _check_size(block: RawBlock) -> tuple[str, ...]:
-    """Refuse a block that cannot hold what the header says, or holds more, before any memory is taken for it.
+    """Check the size of a block against its header before memory is allocated.
 
     Returns:
-        The note on bytes that follow the pixels.
+        The note on bytes after the pixels.
     """
     if block.frame_files:
         wrong = [path for path in block.frame_files if path.stat().st_size != block.offset + block.frame_bytes]
@@ -192,7 +192,7 @@ def _check_size(block: RawBlock) -> tuple[str, ...]:
         return ()
     if surplus >= block.frame_bytes:
         raise _surplus(block)
-    return (f"{surplus:,} bytes after the last frame are not read: less than a frame",)
+    return (f"{surplus:,} bytes after the last frame ignored: less than a frame",)
 
 
 def _grey(slab: np.ndarray, block: RawBlock) -> np.ndarray:
@@ -205,30 +205,30 @@ def _grey(slab: np.ndarray, block: RawBlock) -> np.ndarray:
 
 
 def _skip(stream: _Stream, count: int) -> None:
-    passed = memoryview(bytearray(min(count, INFLATED_BYTES)))
+    buffer = memoryview(bytearray(min(count, INFLATED_BYTES)))
     while count > 0:
-        found = stream.read_into(passed[: min(count, len(passed))])
-        if not found:
+        skipped = stream.read_into(buffer[: min(count, len(buffer))])
+        if not skipped:
             return
-        count -= found
+        count -= skipped
 
 
 def _streamed(block: RawBlock, stream: _Stream) -> Iterator[np.ndarray]:
-    """Frames as they come, [n, H, W] or [n, H, W, C]; a slab is overwritten by the next."""
+    """Consecutive frames, [n, H, W] or [n, H, W, C]; a slab is overwritten by the next."""
     count, height, width = block.shape
     per_slab = max(1, min(count, SLAB_BYTES // block.frame_bytes))
     view = memoryview(bytearray(per_slab * block.frame_bytes))
     shape = (-1, height, width) if block.channels == 1 else (-1, height, width, block.channels)
     for first in range(0, count, per_slab):
-        wanted = min(per_slab, count - first) * block.frame_bytes
-        found = stream.read_into(view[:wanted])
-        if found < wanted:
-            raise _truncated(block, first * block.frame_bytes + found)
-        yield np.frombuffer(view[:wanted], dtype=block.dtype).reshape(shape)
+        size = min(per_slab, count - first) * block.frame_bytes
+        filled = stream.read_into(view[:size])
+        if filled < size:
+            raise _truncated(block, first * block.frame_bytes + filled)
+        yield np.frombuffer(view[:size], dtype=block.dtype).reshape(shape)
 
 
 def _gathered(block: RawBlock, stream: _Stream) -> Iterator[np.ndarray]:
-    """As ``_streamed``, of frames whose pixels lie scattered over the whole block."""
+    """Like ``_streamed``, for frames that are not consecutive in the block."""
     axes = STREAMED if block.channels == 1 else f"{STREAMED}c"
     lengths = dict(zip(axes, (*block.shape, block.channels)))
     order = [axis for axis in block.order if axis in axes]
@@ -236,20 +236,20 @@ def _gathered(block: RawBlock, stream: _Stream) -> Iterator[np.ndarray]:
         frames = np.empty([lengths[axis] for axis in axes], block.dtype)
     except MemoryError:
         raise SweepError(
-            f"{block.name}: its frames do not follow each other in the file, so that all of it "
+            f"{block.name}: its frames are not consecutive in the file, so all of it "
             f"({block.total_bytes / 2**30:,.1f} GiB) is needed in memory; split it into shorter sweeps"
         ) from None
     in_file = frames.transpose([axes.index(axis) for axis in order])
-    one = block.total_bytes // len(in_file)
-    per_slab = max(1, min(len(in_file), SLAB_BYTES // one))
-    view = memoryview(bytearray(per_slab * one))
+    plane_bytes = block.total_bytes // len(in_file)
+    per_slab = max(1, min(len(in_file), SLAB_BYTES // plane_bytes))
+    view = memoryview(bytearray(per_slab * plane_bytes))
     for first in range(0, len(in_file), per_slab):
         target = in_file[first : first + per_slab]
-        wanted = len(target) * one
-        found = stream.read_into(view[:wanted])
-        if found < wanted:
-            raise _truncated(block, first * one + found)
-        target[...] = np.frombuffer(view[:wanted], dtype=block.dtype).reshape(target.shape)
+        size = len(target) * plane_bytes
+        filled = stream.read_into(view[:size])
+        if filled < size:
+            raise _truncated(block, first * plane_bytes + filled)
+        target[...] = np.frombuffer(view[:size], dtype=block.dtype).reshape(target.shape)
     per_slab = max(1, SLAB_BYTES // block.frame_bytes)
     for first in range(0, len(frames), per_slab):
         yield frames[first : first + per_slab]
@@ -279,7 +279,7 @@ def _slabs(block: RawBlock) -> Iterator[np.ndarray]:
             )
         if stream.followed:
             raise SweepError(
-                f"{block.name}: something else follows its compressed pixels; copy or export the file again"
+                f"{block.name}: other data follow its compressed pixels; copy or export the file again"
             )
 
 
@@ -287,8 +287,8 @@ def raw_pixels(block: RawBlock) -> Pixels:
     """Return the pixels of ``block`` as grey slabs.
 
     Raises:
-        SweepError: at once when the file is too short or too long, unpacks to more than is allowed, or the
-            pixels are neither grey nor RGB(A); while reading when it is truncated or damaged.
+        SweepError: at once when the file is too short or too long, exceeds the size limit, or its pixels are
+            neither grey nor RGB(A); while reading when it is truncated or damaged.
     """
     if block.channels not in (1, 3, 4):
         raise SweepError(

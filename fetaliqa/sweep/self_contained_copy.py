@@ -1,7 +1,7 @@
-"""A copy of an image file that any program can open by itself.
+"""Self-contained copies of image files, for programs that receive a single file.
 
-Headers whose pixels lie in other files, and files that ITK's readers see otherwise than we do (other axes, codecs
-that they do not know), are of no use to somebody who is sent that one file.
+A copy is needed for headers with detached pixel files, and for files that ITK's readers interpret differently
+(other axes, unsupported codecs).
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from fetaliqa.sweep.volume_file import RANGES_KEY, OpenImage
 
 COPIED_AS = {".mha": ".mha", ".mhd": ".mha", ".nrrd": ".nrrd", ".nii": ".nii.gz", ".nii.gz": ".nii.gz"}
 OTHERS_AS = ".mha"
-GZIP_LEVEL = 1  # speckle does not compress; the format asks for it
-# encodings of pixels that GDCM, and so ITK and 3D Slicer, decode (PS3.5 annex A): uncompressed, deflated, JPEG,
-# JPEG-LS, JPEG 2000, RLE; not the videos, nor high-throughput JPEG 2000
+GZIP_LEVEL = 1  # speckle hardly compresses, but .nii.gz requires compression
+# transfer syntaxes that GDCM, and so ITK and 3D Slicer, decode (PS3.5 annex A): uncompressed, deflated, JPEG,
+# JPEG-LS, JPEG 2000, RLE; not video or high-throughput JPEG 2000
 ITK_ENCODINGS = re.compile(r"1\.2\.840\.10008\.1\.2(\.1|\.2|\.1\.99|\.5|\.4\.(50|51|57|70|80|81|90|91))?")
 
 
 def copy_suffix(path: Path) -> str | None:
-    """The suffix of the copy that another program needs; None when the file itself can be opened alone.
+    """The suffix of the copy that other programs need; None when they can open the file itself.
 
     Args:
         path: a file that ``open_image`` can open.
@@ -43,16 +43,16 @@ def copy_suffix(path: Path) -> str | None:
     suffix = sweep_suffix(path)
     if is_self_contained(path) and _itk_agrees(path, image):
         return None
-    chosen = COPIED_AS.get(str(suffix), OTHERS_AS)
-    return OTHERS_AS if chosen == ".nii.gz" and max(image.pixels.shape) > NIFTI_LARGEST else chosen
+    copied_as = COPIED_AS.get(str(suffix), OTHERS_AS)
+    return OTHERS_AS if copied_as == ".nii.gz" and max(image.pixels.shape) > NIFTI_LARGEST else copied_as
 
 
 def write_copy(path: Path, target: Path) -> None:
-    """Write the frames of ``path`` into one file, on its own grid, a few frames at a time.
+    """Write the frames of ``path`` to one file, on its own grid, a few frames at a time.
 
     Args:
         path: a file that ``open_image`` can open.
-        target: .mha, .nrrd (neither compressed) or .nii.gz file; only its owner may be writing there.
+        target: .mha, .nrrd (both uncompressed) or .nii.gz file, in a folder that nobody else writes to.
 
     Raises:
         SweepError, NotFoundError: when ``path`` cannot be read; the target is then incomplete.
@@ -82,7 +82,7 @@ def _writing(target: Path, suffix: str) -> Iterator[BinaryIO]:
 
 
 def _with_ranges(header: bytes, suffix: str, ranges: str | None) -> bytes:
-    """A header with the field that says where sweeps begin; NIfTI has none for it."""
+    """Add the field with the sweep ranges to a header; NIfTI has no such field."""
     text = None if ranges is None else ranges.encode("ascii", "ignore").replace(b"\n", b" ")
     if text is None or suffix == ".nii.gz":
         return header
@@ -93,11 +93,11 @@ def _with_ranges(header: bytes, suffix: str, ranges: str | None) -> bytes:
 
 
 def _itk_agrees(path: Path, image: OpenImage) -> bool:
-    """Whether ITK's own reader, which others use, sees the same frames in a file."""
+    """Whether ITK's reader, which other programs use, reads the same frames from a file."""
     reader = sitk.ImageFileReader()
     try:
-        with path_for_itk(path) as given:
-            reader.SetFileName(given)
+        with path_for_itk(path) as itk_path:
+            reader.SetFileName(itk_path)
             reader.ReadImageInformation()
     except RuntimeError:
         return False

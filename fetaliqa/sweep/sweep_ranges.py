@@ -1,4 +1,4 @@
-"""Which frame slots are black padding, and where one sweep of a stack ends and the next begins."""
+"""Black padding slots of a stack, and the frame ranges of its sweeps."""
 
 from __future__ import annotations
 
@@ -16,13 +16,12 @@ Ranges: TypeAlias = tuple[tuple[int, int], ...]
 SweepsOption: TypeAlias = int | Sequence[tuple[int, int]] | None
 
 BLACK_LEVEL = 4
-"""Grey levels (of 255). A slot none of whose pixels is brighter is black. Padding is exactly 0 in a
-lossless file; a lossy codec may leave a level or two. A real frame has echoes near 255 at the probe,
-even when the probe is not touching anything."""
+"""Grey levels (of 255). A slot without a brighter pixel is black. Padding is exactly 0 in a lossless file; a lossy
+codec may add a level or two. A real frame has echoes near 255 at the probe, even without contact."""
 
 MIN_TAIL = 5
-"""Slots. A run of black slots ends a sweep from this length on; shorter ones are frames lost within a
-sweep. The tails of ACOUSLIC-AI sweeps are 15 slots and more (100-125 frames in 140 slots)."""
+"""Slots. A run of black slots of at least this length ends a sweep; shorter runs are frames lost within a sweep.
+The tails of ACOUSLIC-AI sweeps have 15 slots or more (100-125 frames in 140 slots)."""
 
 
 def black_slots(frames: np.ndarray) -> np.ndarray:
@@ -46,10 +45,10 @@ def _black_runs(padding: np.ndarray) -> list[tuple[int, int]]:
 def infer_ranges(padding: np.ndarray) -> Ranges:
     """Find the sweeps of a stack from the black slots that pad the tail of each.
 
-    A run of at least ``MIN_TAIL`` black slots ends a sweep, the next begins after it. A sweep that fills
-    all of its slots leaves no tail and would merge with the next; so when the shortest sweep found
-    divides every start and the total, all sweeps are taken to have that many slots, and a slot range
-    without any image is a sweep that was not acquired. Without a run there is one sweep.
+    A run of at least ``MIN_TAIL`` black slots ends a sweep; the next begins after it. A sweep that fills all of
+    its slots has no tail and would merge with the next. Therefore, if the length of the shortest sweep divides
+    every start and the total, all sweeps are assumed to have that length, and a range without any image is a sweep
+    that was not acquired. Without such a run there is one sweep.
 
     Args:
         padding: bool [T], True where the slot is black.
@@ -84,7 +83,7 @@ def equal_ranges(sweeps: int, count: int, name: str) -> Ranges:
     if count % sweeps:
         raise OptionError(
             f"sweeps = {sweeps}: the {count} frames of {name} do not divide into {sweeps} equal sweeps; "
-            "give a number that divides them, or none to find the borders from black padding"
+            "give a number that divides them, or none to detect the sweeps by black padding"
         )
     length = count // sweeps
     return tuple((index * length, (index + 1) * length) for index in range(sweeps))
@@ -94,7 +93,7 @@ def checked_ranges(ranges: Sequence[tuple[int, int]], count: int, name: str) -> 
     """Return ``ranges`` as a tuple when they cover the ``count`` slots in order, without gap or overlap.
 
     Raises:
-        OptionError: otherwise, naming the range at fault.
+        OptionError: otherwise, naming the invalid range.
     """
     checked: list[tuple[int, int]] = []
     position = 0
@@ -133,7 +132,7 @@ def parse_ranges(text: str) -> Ranges:
 
 
 def resolve(sweeps: SweepsOption, padding: np.ndarray, name: str) -> Ranges:
-    """Return the sweep ranges asked for, or infer them when nothing is asked.
+    """Return the given sweep ranges, or infer them.
 
     Args:
         sweeps: number of equal sweeps, explicit ranges, or None.

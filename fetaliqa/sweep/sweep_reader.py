@@ -1,4 +1,4 @@
-"""Reads a sweep from whatever it is kept in."""
+"""Reading of sweeps from files and folders of all supported formats."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from fetaliqa.sweep.sweep_types import Sweep, build_sweep
 from fetaliqa.sweep.video import VIDEO_SUFFIXES, open_video
 from fetaliqa.sweep.volume_file import NO_SPACING_NOTE, RANGES_KEY, UNIT_SPACING_NOTE, OpenImage
 
-DETACHED_SUFFIXES = (".mhd", ".nhdr")  # headers that name other files for their pixels
+DETACHED_SUFFIXES = (".mhd", ".nhdr")  # headers with detached pixel files
 DICOM_SUFFIXES = (".dcm", ".dicom")
 _OPENERS: dict[str, Callable[[Path], OpenImage]] = {
     ".mha": open_metaimage,
@@ -39,30 +39,30 @@ _OTHER_WAY = {
         (".tif", ".tiff", ".gif", ".webp", ".bmp"), "pictures can be read as .png or .jpg; export it so"
     ),
 }
-"""Files of kinds that are met beside sweeps, and what to do with them."""
+"""Unsupported formats that are common beside sweeps, and how to convert them."""
 
 SWEEP_SUFFIXES = (*_OPENERS, *DICOM_SUFFIXES, *image_folder.IMAGE_SUFFIXES)
-"""File name endings, lower case, of the files that can be read as a sweep."""
+"""Suffixes (lower case) of files that can be read as a sweep."""
 
 
 def sweep_suffix(path: Path) -> str | None:
-    """Return the one of ``SWEEP_SUFFIXES`` that ``path`` ends in (the longest), whatever its case."""
+    """Return the longest of ``SWEEP_SUFFIXES`` that ``path`` ends in, ignoring case."""
     name = path.name.lower()
     endings = [suffix for suffix in SWEEP_SUFFIXES if name.endswith(suffix) and len(name) > len(suffix)]
     return max(endings, key=len, default=None)
 
 
 def case_id_of(path: Path) -> str:
-    """Return the case a file or folder is named after: its name without the suffix, see ``names.case_name``."""
+    """Return the case name of a file or folder: its name without the suffix, see ``case_names.case_name``."""
     suffix = sweep_suffix(path)
     if suffix and not path.is_dir():
         return case_name(path.name[: -len(suffix)])
-    name = path.name if path.name not in ("", "..") else path.resolve().name  # of a link, not of what it leads to
+    name = path.name if path.name not in ("", "..") else path.resolve().name  # a link keeps its own name
     return case_name(name or "root")
 
 
 def is_self_contained(path: Path) -> bool:
-    """Whether a file holds its own pixels; False for a header that points to other files, or cannot be read."""
+    """Whether a file holds its own pixels; False for a header with detached pixel files, or an unreadable one."""
     suffix = path.suffix.lower()
     if suffix in DETACHED_SUFFIXES:
         return False
@@ -74,11 +74,11 @@ def is_self_contained(path: Path) -> bool:
 
 
 def files_of(path: Path) -> list[Path]:
-    """Every file that reading ``path`` looks at: itself, the pixels that its header names, or a folder's frames.
+    """All files that are read for ``path``: itself, its pixel files, or the frames in a folder.
 
     Raises:
-        SweepError: when a header cannot be read, or the file that it names is missing.
-        OSError: when there is no such path, or it may not be read.
+        SweepError: when a header cannot be read, or its pixel file is missing.
+        OSError: when the path does not exist or is not readable.
     """
     if path.is_dir():
         return _visible_files(path)
@@ -92,10 +92,10 @@ def files_of(path: Path) -> list[Path]:
 
 
 def is_sweep_path(path: str | Path) -> bool:
-    """Whether ``path`` is a file of a readable kind, or a folder of frames (images or DICOM).
+    """Whether ``path`` is a file of a supported format, or a folder of frames (images or DICOM).
 
-    Goes by names and the DICOM file mark; the file may still turn out to be damaged. A folder that holds
-    whole sweeps (.mha and the like) is not one itself.
+    Decided by names and the DICOM prefix; the file may still be damaged. A folder with sweep files (.mha, ...) is
+    not a sweep itself.
     """
     path = Path(path)
     try:
@@ -109,7 +109,7 @@ def is_sweep_path(path: str | Path) -> bool:
 
 
 def _is_dicom(path: Path) -> bool:
-    """By the suffix; failing a known one, by the mark after the preamble of a file (PS3.10 section 7.1)."""
+    """Decided by the suffix, or without a known one by the prefix after the preamble (PS3.10 section 7.1)."""
     suffix = sweep_suffix(path)
     if suffix is not None:
         return suffix in DICOM_SUFFIXES
@@ -118,12 +118,12 @@ def _is_dicom(path: Path) -> bool:
 
 
 def _is_dicom_image(path: Path) -> bool:
-    """Whether a file is DICOM and not the index of a medium, a report or another object without an image."""
+    """Whether a file is DICOM with an image, not the index of a medium, a report or another object."""
     return _is_dicom(path) and imageless_dicom(path) is None
 
 
 def is_single_frame_dicom(path: Path) -> bool:
-    """Whether a file is DICOM and says that it holds one frame."""
+    """Whether a file is DICOM with a single frame."""
     try:
         if not _is_dicom(path):
             return False
@@ -158,21 +158,21 @@ def _open_dicom(paths: list[Path], name: str) -> OpenImage:
 def _open_folder(path: Path) -> OpenImage:
     volumes = _volume_files(path)
     if volumes:
-        raise SweepError(f"{path.name}: a folder of sweeps ({volumes[0].name}, ...); name one of the files in it")
+        raise SweepError(f"{path.name}: a folder of sweeps ({volumes[0].name}, ...); give one of the files in it")
     images, dicoms = image_folder.image_files(path), _dicom_files(path)
     if images and dicoms:
         raise SweepError(
             f"{path.name}: holds both images ({images[0].name}, ...) and DICOM files; keep the frames of one "
-            "sweep in a folder, or have each file assessed as a case (--each)"
+            "sweep in a folder, or assess each file as a case (--each)"
         )
     if not images and not dicoms:
         raise SweepError(
-            f"{path.name}: the folder holds no PNG, JPEG or DICOM frames; name a sweep file or a folder of frames"
+            f"{path.name}: the folder holds no PNG, JPEG or DICOM frames; give a sweep file or a folder of frames"
         )
     if dicoms:
         image = _open_dicom(dicoms, path.name)
         others = {file.name: kind for file in _visible_files(path) if (kind := imageless_dicom(file))}
-        notes = (f"left out: {name}, which is {kind}" for name, kind in others.items() if not is_system_file(name))
+        notes = (f"skipped: {name}, which is {kind}" for name, kind in others.items() if not is_system_file(name))
         return replace(image, pixels=replace(image.pixels, notes=(*image.pixels.notes, *notes)))
     return image_folder.open_images(images, path.name)
 
@@ -184,11 +184,11 @@ def _unreadable(path: Path, error: OSError) -> SweepError:
 
 
 def open_image(path: Path) -> OpenImage:
-    """Read the header of ``path`` (a file or a folder), whatever its kind.
+    """Read the header of ``path`` (a file or a folder) in any supported format.
 
     Raises:
         NotFoundError: when there is no such path.
-        SweepError: when it cannot be read, or would become too large in memory.
+        SweepError: when it cannot be read, or exceeds the size limit.
     """
     try:
         if path.is_dir():
@@ -204,13 +204,15 @@ def open_image(path: Path) -> OpenImage:
             return image_folder.open_images([path], path.name)
         if _is_dicom(path):
             if is_dicomdir(path):
-                raise SweepError(f"{path.name}: is the index of a DICOM medium, no image; name the files it lists")
+                raise SweepError(
+                    f"{path.name}: is the index of a DICOM medium, not an image; give the files it lists"
+                )
             return _open_dicom([path], path.name)
     except OSError as error:
         raise _unreadable(path, error) from None
     if path.suffix.lower() in _OTHER_WAY:
         raise SweepError(f"{path.name}: {_OTHER_WAY[path.suffix.lower()]}")
-    raise SweepError(f"{path.name}: files of this kind cannot be read; known are {', '.join(SWEEP_SUFFIXES)}")
+    raise SweepError(f"{path.name}: unsupported format; supported are {', '.join(SWEEP_SUFFIXES)}")
 
 
 def read_sweep(path: str | Path, *, sweeps: SweepsOption = None) -> Sweep:
@@ -260,7 +262,7 @@ def read_sweep(path: str | Path, *, sweeps: SweepsOption = None) -> Sweep:
         try:
             sweeps = checked_ranges(parse_ranges(image.ranges), len(frames), case_id)
         except OptionError as error:
-            raise SweepError(f"{path.name}: its {RANGES_KEY} header field does not fit ({error})") from None
+            raise SweepError(f"{path.name}: its {RANGES_KEY} header field is invalid ({error})") from None
     notes = (*notes, *image.notes)
     if image.spacing == (1.0, 1.0):
         notes = (*notes, UNIT_SPACING_NOTE)

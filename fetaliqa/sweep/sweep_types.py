@@ -1,4 +1,4 @@
-"""What a sweep is: grey frames in time order, their pixel spacing, and where each sweep lies in the stack."""
+"""Data types of sweeps: grey frames in time order, pixel spacing, frame ranges, and file geometry."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 
 @dataclass(frozen=True)
 class Grid:
-    """Geometry of the file a sweep came from, as SimpleITK gives it, kept to write masks back onto it.
+    """Geometry of a sweep's file as read by SimpleITK, for writing masks on the same grid.
 
     Attributes:
-        spacing: distance between neighbours along (x: column, y: row, frame), mm. The third has no
-            physical meaning in a sweep: frames follow each other in time.
+        spacing: pixel spacing along (x: column, y: row, frame), mm. The third has no physical meaning in a sweep,
+            where frames are ordered by time.
         origin: position of the first pixel (LPS), mm.
         direction: 3 x 3 direction cosines, row by row.
-        dimensions: 2 when the file is a plane image (``spacing[2]`` is then 1), 3 when frames follow each other
-            along the third axis, 4 when its axes are columns, rows, a slice and frames.
+        dimensions: 2 for a 2D image (``spacing[2]`` is then 1), 3 if the third axis is frames, 4 if the axes are
+            columns, rows, a slice and frames.
         frame_spacing, frame_origin: along the fourth axis, if there is one.
         sequence: whether that axis is a list of images, as in sequences of 3D Slicer (.seq.nrrd).
-        exif: EXIF orientation of a still. Frames are upright; the file's pixels, and so the masks written for
-            it, lie as they are stored.
+        exif: EXIF orientation of a still. Frames are upright; the file's pixels, and the masks written for it,
+            have the stored orientation.
     """
 
     spacing: tuple[float, float, float] = (1.0, 1.0, 1.0)
@@ -47,7 +47,7 @@ class Grid:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Sweep:
-    """A stack of ultrasound frames that holds one or more blind sweeps, one after the other.
+    """A stack of ultrasound frames with one or more consecutive blind sweeps.
 
     Attributes
     ----------
@@ -89,12 +89,12 @@ class Sweep:
 
     @cached_property
     def padding(self) -> np.ndarray:
-        """Bool [T], True where the slot is black: never to be scored or offered to anybody."""
+        """Bool [T], True for black padding slots, which are never assessed."""
         return sweep_ranges.black_slots(self.frames)
 
     @cached_property
     def content_hash(self) -> str:
-        """sha256 (hex) of shape, spacing, ranges and pixels, whatever the file's name, format and compression.
+        """SHA-256 (hex) of shape, spacing, ranges and pixels, independent of name, format and compression.
 
         Of decoded content, not of a file: equal content has one assessment. Unlike a label's ``pixels_sha256`` it
         covers spacing and ranges, which assessments depend on. Computed when first asked for: it reads all pixels.
@@ -120,7 +120,7 @@ class Sweep:
 
 
 def _content_hash(frames: np.ndarray, spacing: tuple[float, float] | None, ranges: Ranges) -> str:
-    """Return the sha256 (hex) of a sweep's content, computed over the pixels in place.
+    """SHA-256 (hex) of a sweep's content, computed without a copy.
 
     Args:
         frames: uint8 [T, H, W], C-contiguous.
@@ -150,7 +150,7 @@ def build_sweep(
     case_id: str,
     notes: tuple[str, ...] = (),
 ) -> Sweep:
-    """Assemble a ``Sweep``: find the ranges, refuse a stack without any image.
+    """Build a ``Sweep``: resolve the ranges, and check that not all frames are black.
 
     Args:
         frames: uint8 [T, H, W], C-contiguous.
@@ -174,7 +174,7 @@ def build_sweep(
         )
     ranges = sweep_ranges.resolve(sweeps, padding, case_id)
     sweep = Sweep(frames, spacing, ranges, grid, source, case_id, notes)
-    sweep.__dict__["padding"] = padding  # fills the cached property: it was needed for the ranges anyway
+    sweep.__dict__["padding"] = padding  # fills the cached property
     return sweep
 
 
@@ -184,7 +184,7 @@ def sweep_from_array(
     sweeps: SweepsOption = None,
     case_id: str = "array",
 ) -> Sweep:
-    """Make a sweep of an array in memory.
+    """Create a sweep from an array.
 
     Parameters
     ----------

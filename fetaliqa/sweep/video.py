@@ -1,7 +1,7 @@
-"""Video: the frames of an .mp4, .mov, .avi or .mkv file, or of a DICOM file's stream, through PyAV (FFmpeg).
+"""Video frames of .mp4, .mov, .avi and .mkv files and of DICOM video streams, decoded with PyAV (FFmpeg).
 
-Frames are decoded one at a time. The kind of file goes by its first bytes, never by what FFmpeg would guess: some
-of its formats name other files.
+Frames are decoded one at a time. The format is determined by the file's first bytes, not by FFmpeg: some formats
+that it detects refer to other files.
 """
 
 from __future__ import annotations
@@ -29,30 +29,30 @@ from fetaliqa.sweep.volume_file import NO_SPACING_NOTE, OpenImage
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".avi", ".mkv")
 MOV_ATOMS = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")  # first atom of an MP4 or QuickTime file
-TRANSPORT_PACKET = 188  # bytes between the marks of an MPEG transport stream
+TRANSPORT_PACKET = 188  # bytes between the sync bytes of an MPEG transport stream
 SNIFFED = 2 * TRANSPORT_PACKET
 LIMITED_BLACK, LIMITED_SPAN = 16.0, 219.0  # luma of "TV" range, of 255 (ITU-R BT.601)
 FULL_RANGE, LIMITED_RANGE = 2, 1  # FFmpeg's AVColorRange
-STEADY = 0.25  # deviation from the usual time between frames, beyond which the frame rate is not steady
-LOST_END = 0.75  # frames by which a file may end before its announced length, which is rounded
+STEADY = 0.25  # relative deviation of frame times beyond which the frame rate is variable
+LOST_END = 0.75  # frames by which a file may be shorter than its declared (rounded) length
 ROTATION_STEP = 90  # degrees
 
-Source = Callable[[], Any]  # gives a path or an open binary file
+Source = Callable[[], Any]  # returns a path or an open binary file
 
 
 @dataclass(frozen=True)
 class Stream:
-    """A video stream, before its frames are decoded.
+    """An opened video stream.
 
     Attributes:
-        source: gives a path or an open file to decode from.
+        source: function that returns a path or an open file to decode.
         name: the file, for messages.
         kind: FFmpeg's name of the container.
-        count: frames, by the packets that are there.
-        size: (rows, columns) as shown.
-        turns: quarter turns counterclockwise from frames as stored to frames as shown.
+        count: number of frames, counted from the packets.
+        size: (rows, columns) after rotation.
+        turns: quarter turns counterclockwise from stored to displayed frames.
         codec: its name.
-        notes: what was decided, for the user.
+        notes: notes for the user.
     """
 
     source: Source
@@ -68,10 +68,10 @@ class Stream:
         """Yield grey frames [H, W], uint8.
 
         Raises:
-            SweepError: when a frame is damaged, or there are others than announced.
+            SweepError: when a frame is damaged, or the number of frames differs.
         """
         number = 0
-        with _opened(self.source(), self.kind, self.name) as (container, stream), _told(self.name, self.codec):
+        with _opened(self.source(), self.kind, self.name) as (container, stream), _errors(self.name, self.codec):
             stream.thread_type = "AUTO"
             for frame in container.decode(stream):
                 if frame.is_corrupt:
@@ -103,7 +103,7 @@ def _pyav(name: str) -> Any:
 
 
 def container_of(start: bytes) -> str | None:
-    """FFmpeg's name of a container, by the first bytes of a file; None for others than are read here."""
+    """FFmpeg's name of a container, from the first bytes of a file; None for unsupported ones."""
     if start[:4] == b"RIFF" and start[8:12] == b"AVI ":
         return "avi"
     if start[:4] == b"\x1a\x45\xdf\xa3":
@@ -118,8 +118,8 @@ def container_of(start: bytes) -> str | None:
 
 
 @contextmanager
-def _told(name: str, codec: str) -> Iterator[None]:
-    """FFmpeg's complaints as one sentence."""
+def _errors(name: str, codec: str) -> Iterator[None]:
+    """Convert FFmpeg's errors to a SweepError."""
     error_type = _pyav(name).error.FFmpegError
     try:
         yield
@@ -133,14 +133,12 @@ def _told(name: str, codec: str) -> Iterator[None]:
 def _opened(source: Any, kind: str, name: str) -> Iterator[tuple[Any, Any]]:
     """The container and its video stream."""
     av = _pyav(name)
-    with _told(name, kind):
+    with _errors(name, kind):
         container = av.open(source, format=kind, metadata_errors="replace")
     with container:
         streams = [stream for stream in container.streams.video if not stream.disposition & ATTACHED_PICTURE]
         if not streams:
-            raise SweepError(
-                f"{name}: holds no video that can be found; copy it again, or name a file that holds one"
-            )
+            raise SweepError(f"{name}: no video stream found; copy it again, or give another file")
         stream = streams[0]
         if stream.codec_context is None:
             raise SweepError(
@@ -153,11 +151,11 @@ ATTACHED_PICTURE = 0x0400  # FFmpeg's AV_DISPOSITION_ATTACHED_PIC: a cover
 
 
 def open_stream(source: Source, kind: str, name: str) -> Stream:
-    """Look through a video: its packets are counted, and its first frame decoded.
+    """Inspect a video: count its packets, and decode its first frame.
 
     Raises:
         SweepError: when it is truncated or damaged, holds no video, or its codec cannot be decoded.
-        UnpackedTooLarge: when its frames would together become larger than is allowed.
+        UnpackedTooLarge: when its decoded frames exceed the size limit.
     """
     with _opened(source(), kind, name) as (container, stream):
         codec = stream.codec_context.name
@@ -165,22 +163,22 @@ def open_stream(source: Source, kind: str, name: str) -> Stream:
             raise SweepError(
                 f"{name}: frames of more than {MAX_FRAME_PIXELS:,} pixels; export it at the scanner's size"
             )
-        with _told(name, codec):
-            found, stored, times = 0, 0, []
+        with _errors(name, codec):
+            count, stored, times = 0, 0, []
             for packet in container.demux(stream):
                 if packet.is_corrupt:
                     raise SweepError(
                         f"{name}: its video ({codec}) is truncated or damaged; copy or export it again"
                     )
                 if packet.size:
-                    found, stored = found + 1, stored + packet.size
+                    count, stored = count + 1, stored + packet.size
                     if not packet.is_discard:
                         times.append((packet.pts, packet.duration))
             if not times:
                 raise SweepError(f"{name}: its video ({codec}) holds no frames; copy or export it again")
-            _check_whole(container, stream, found, times, name)
+            _check_complete(container, stream, count, times, name)
         notes = _notes(container, stream, times)
-    with _opened(source(), kind, name) as (container, stream), _told(name, codec):
+    with _opened(source(), kind, name) as (container, stream), _errors(name, codec):
         first = next(container.decode(stream), None)
         if first is None:
             raise SweepError(f"{name}: no frame of its video ({codec}) can be decoded; export it as H.264")
@@ -192,12 +190,12 @@ def open_stream(source: Source, kind: str, name: str) -> Stream:
 
 
 CODEC_MARKS = (rb"strh.{4}vids(.{4})", rb"stsd.{12}(.{4})", rb"\x86.(V_[A-Z0-9/_]+)")
-"""Where AVI, MP4 or MOV, and MKV files name the codec of a video stream."""
-MARKED_BYTES = 1 << 20  # at either end of a file, where its codecs are named
+"""Patterns of the codec name in AVI, MP4 or MOV, and MKV files."""
+MARKED_BYTES = 1 << 20  # part at either end of a file that is searched for the codec name
 
 
 def _codec_mark(source: Any) -> str:
-    """What a file calls a codec that FFmpeg does not know."""
+    """The name of a codec that FFmpeg does not support."""
     with open(source, "rb") if isinstance(source, str) else contextlib.nullcontext(source) as file:
         file.seek(0, io.SEEK_END)
         size = file.tell()
@@ -205,17 +203,17 @@ def _codec_mark(source: Any) -> str:
             file.seek(place)
             data = file.read(MARKED_BYTES)
             for mark in CODEC_MARKS:
-                found = re.search(mark, data, re.DOTALL)
-                if found:
-                    return "".join(chr(byte) if 32 < byte < 127 else "?" for byte in found[1])
+                match = re.search(mark, data, re.DOTALL)
+                if match:
+                    return "".join(chr(byte) if 32 < byte < 127 else "?" for byte in match[1])
     return "without a name"
 
 
-def _check_whole(container: Any, stream: Any, found: int, times: list, name: str) -> None:
-    """Refuse a file that ends before its header says."""
-    if found < stream.frames:
+def _check_complete(container: Any, stream: Any, count: int, times: list, name: str) -> None:
+    """Check that a file is not shorter than its header declares."""
+    if count < stream.frames:
         raise SweepError(
-            f"{name}: truncated, {found} of {stream.frames} frames are there; copy or export it again"
+            f"{name}: truncated, {count} of {stream.frames} frames are there; copy or export it again"
         )
     if stream.frames:
         return
@@ -251,7 +249,7 @@ def _notes(container: Any, stream: Any, times: list) -> list[str]:
 
 
 def _turns(frame: Any) -> tuple[int, list[str]]:
-    """Quarter turns counterclockwise that the file asks for (its display matrix)."""
+    """Quarter turns counterclockwise in the file's display matrix, and notes for the user."""
     rotation = frame.rotation
     turns = round(rotation / ROTATION_STEP) % 4
     notes = [f"turned by {ROTATION_STEP * turns} degrees counterclockwise, as the file says"] if turns else []
@@ -277,8 +275,8 @@ def _frame_notes(frame: Any) -> list[str]:
 def grey_of(frame: Any) -> np.ndarray:
     """Grey values of a decoded frame.
 
-    Luma is taken as it is, spread to 0 to 255 where it has the limited range (unless the file says otherwise, all
-    but JPEG's has); RGB is reduced to luma.
+    Luma is used directly, scaled to 0 to 255 if it has the limited range (the default of all formats but JPEG);
+    RGB is reduced to luma.
 
     Returns:
         uint8 [H, W].
@@ -303,10 +301,10 @@ _FULL_OF_LIMITED = np.rint(np.clip((np.arange(256) - LIMITED_BLACK) / LIMITED_SP
 
 
 def open_video(path: Path) -> OpenImage:
-    """Open a video file. It carries no pixel spacing.
+    """Open a video file, which has no pixel spacing.
 
     Raises:
-        SweepError: when it is no such file, truncated or damaged, or its codec cannot be decoded.
+        SweepError: when it is not a video, truncated or damaged, or its codec is not supported.
     """
     with open(path, "rb") as file:
         kind = container_of(file.read(SNIFFED))

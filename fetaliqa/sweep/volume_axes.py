@@ -1,4 +1,4 @@
-"""What the axes of a volume file are: columns, rows, frames, values of one pixel."""
+"""Layout of the axes of a volume file: columns, rows, frames, values per pixel."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from dataclasses import dataclass
 
 from fetaliqa.errors import SweepError
 
-STREAMED = "tyx"  # order of axes, slowest first, in which frames follow each other in the file
+STREAMED = "tyx"  # order of axes, slowest first, with consecutive frames
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How frames lie in a file.
+    """Layout of frames in a file.
 
     Attributes:
         shape: (T, H, W).
-        dimensions: of the grid: 2 for a plane image, 3 for columns x rows x frames, 4 for
+        dimensions: dimensions of the grid: 2 for a 2D image, 3 for columns x rows x frames, 4 for
             columns x rows x 1 x frames.
-        order: axes of more than one, slowest first: t frames, y rows, x columns, c values of one pixel.
+        order: axes with more than one entry, slowest first: t frames, y rows, x columns, c values per pixel.
         channels: values per pixel.
     """
 
@@ -34,17 +34,17 @@ def times(sizes: Sequence[int]) -> str:
 
 
 def check_sizes(sizes: Sequence[int], name: str) -> None:
-    """Refuse an axis without pixels.
+    """Check that every axis has pixels.
 
     Raises:
-        SweepError: when there is one.
+        SweepError: when an axis is empty.
     """
     if min(sizes, default=0) < 1:
         raise SweepError(f"{name}: size {times(sizes)}; every dimension must hold at least one pixel")
 
 
 def not_a_sweep(sizes: Sequence[int], name: str) -> SweepError:
-    """The refusal of a file with other dimensions than one time series of frames has."""
+    """The error for a file that is not a single time series of frames."""
     return SweepError(
         f"{name}: {len(sizes)} dimensions ({times(sizes)}); a sweep has 3 (columns x rows x frames) or 4 "
         "(columns x rows x 1 x frames), a single image 2: export one time series of grey frames"

@@ -1,4 +1,4 @@
-"""An image file opened but not yet read, and the checks all volume formats share."""
+"""Opened image files before their pixels are read, and checks shared by all volume formats."""
 
 from __future__ import annotations
 
@@ -18,36 +18,36 @@ from fetaliqa.sweep.pixel_conversion import Pixels
 from fetaliqa.sweep.sweep_types import Grid
 from fetaliqa.sweep.volume_axes import Layout, times
 
-# Its warnings go to stderr with the full path of the file; what matters of them is checked here
+# SimpleITK's warnings show full paths on stderr; relevant problems are checked here
 sitk.ProcessObject.SetGlobalWarningDisplay(False)
 
 RANGES_KEY = "SweepRanges"
-"""Header field of .mha, .mhd and .nrrd files that gives the sweep ranges, as in ``0:140,140:280``."""
+"""Header field of .mha, .mhd and .nrrd files with the sweep ranges, as in ``0:140,140:280``."""
 
 NO_SPACING_NOTE = "no pixel spacing in the file: no measurement in mm"
 UNIT_SPACING_NOTE = (
-    "pixel spacing of exactly 1 x 1 mm, which programs also write where they know none: check it before using mm"
+    "pixel spacing of exactly 1 x 1 mm, which may stand for an unknown spacing: check it before using mm"
 )
 SPACING_MM = (1e-3, 100.0)
-"""Smallest and largest pixel spacing that a frame can have: from ultrasound microscopes to thumbnails. What lies
-outside is a spacing in another unit than the file says."""
+"""Smallest and largest plausible pixel spacing: from ultrasound microscopes to thumbnails. Values outside are in
+another unit than the file states."""
 
 _IN_MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-"""Folder in memory (Linux) for the headers that SimpleITK is given: a full disk keeps nobody from reading."""
+"""Folder in memory (Linux) for headers passed to SimpleITK, so that reading does not depend on free disk space."""
 
 MIN_DETERMINANT = 1e-3  # of the direction cosines: 1 when they are perpendicular, 0 when two coincide
 
 
 @dataclass(frozen=True)
 class OpenImage:
-    """What the header of an image says, with the pixels still in the file.
+    """The header of an image, with its pixels not yet read.
 
     Attributes:
         pixels: the frames.
         grid: geometry of the file.
-        spacing: (row, column) pixel spacing in mm, None when the file carries none.
-        ranges: text of the file's ``SweepRanges`` field, if it has one.
-        notes: what the header left open or says in two ways, and what was decided; one sentence each.
+        spacing: (row, column) pixel spacing in mm; None when the file has none.
+        ranges: text of the file's ``SweepRanges`` field, if any.
+        notes: notes for the user on ambiguous headers, one sentence each.
     """
 
     pixels: Pixels
@@ -58,7 +58,7 @@ class OpenImage:
 
 
 def check_spacing(spacing: Sequence[float], name: str) -> None:
-    """Refuse spacing that is not positive and finite.
+    """Check that spacing is positive and finite.
 
     Raises:
         SweepError: naming the values.
@@ -70,7 +70,7 @@ def check_spacing(spacing: Sequence[float], name: str) -> None:
 
 
 def check_frame_spacing(spacing: tuple[float, float], name: str) -> tuple[float, float]:
-    """Return the (row, column) spacing of frames in mm; refuse what no ultrasound image has.
+    """Check that the (row, column) spacing of frames in mm is plausible, and return it.
 
     Raises:
         SweepError: naming the values.
@@ -90,21 +90,21 @@ def _written(spacing: Sequence[float]) -> str:
 
 
 def read_grid(header: bytes, suffix: str, image_io: str, sizes: Sequence[int], layout: Layout, name: str) -> Grid:
-    """Return the geometry that SimpleITK, and so 3D Slicer, makes of a header.
+    """Return the geometry that SimpleITK, and so 3D Slicer, reads from a header.
 
-    It is given the checked part of the header alone, in a file of its own: SimpleITK follows names in a header to
-    other files, ends the process at some of them, and goes by the suffix for what is compressed.
+    Only the checked part of the header is passed, in a file of its own: SimpleITK opens other files that a header
+    names, terminates the process for some of them, and infers compression from the suffix.
 
     Args:
-        header: of an uncompressed file of ``sizes``.
-        suffix: of such files.
+        header: header of an uncompressed file of ``sizes``.
+        suffix: suffix of such files.
         image_io: name of SimpleITK's reader.
-        sizes: along the axes of the header: 2, 3 or 4.
-        layout: which axes those are.
+        sizes: sizes of the 2, 3 or 4 axes in the header.
+        layout: layout of the axes.
         name: the file, for messages.
 
     Raises:
-        SweepError: when SimpleITK cannot read the header, or sees other sizes in it.
+        SweepError: when SimpleITK cannot read the header, or reads other sizes from it.
     """
     reader = sitk.ImageFileReader()
     reader.SetImageIO(image_io)

@@ -45,8 +45,8 @@ def a_stream(wrapping, frames, begun=b""):
 @pytest.mark.parametrize("begun", [b"", b"a header"])
 def test_the_stream_holds_the_frames_and_its_checksum_is_right(wrapping, wbits, frames, begun):
     reader = zlib.decompressobj(wbits)
-    found = reader.decompress(a_stream(wrapping, frames, begun))
-    assert found == begun + b"".join(bytes(SIZE) if frame is None else frame for frame in frames)
+    inflated = reader.decompress(a_stream(wrapping, frames, begun))
+    assert inflated == begun + b"".join(bytes(SIZE) if frame is None else frame for frame in frames)
     assert reader.eof
     assert reader.unused_data == b""
 

@@ -1,4 +1,4 @@
-"""The number of frames that a DICOM file announces, against the pixels that are there."""
+"""The number of frames that a DICOM file declares, against the pixels that are there."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_frames_are_counted_where_the_header_does_not_say(tmp_path, frames, synt
 
 @pytest.mark.parametrize("syntax", NATIVE)
 @pytest.mark.parametrize(
-    ("count", "words"), [(5, "holds 12 frames .* announces 5"), (13, "truncated"), (1, "12 fr")]
+    ("count", "words"), [(5, "holds 12 frames .* declares 5"), (13, "truncated"), (1, "12 fr")]
 )
 def test_more_or_fewer_native_frames_than_announced_are_refused(tmp_path, frames, syntax, count, words):
     path = saved(announcing(a_dataset(frames, syntax=syntax), count), tmp_path / "case.dcm")
@@ -75,7 +75,7 @@ def test_bytes_after_the_last_frame_are_said_and_half_a_frame_in_an_uncounted_fi
     sweep = read_sweep(saved(dataset, tmp_path / "case.dcm"))
     assert np.array_equal(sweep.frames, frames)
     assert any("600 bytes after the last frame" in note for note in sweep.notes)
-    with pytest.raises(SweepError, match="does not say how many"):
+    with pytest.raises(SweepError, match="number of frames is missing"):
         read_sweep(saved(announcing(dataset, None), tmp_path / "case.dcm"))
 
 
@@ -101,7 +101,7 @@ def test_encapsulated_frames_are_told_apart_by_tables_or_by_where_images_begin(
         assert any("12 counted" in note for note in sweep.notes) == (count is None)
         assert any("offset table" in note for note in sweep.notes) == (table == "wrong")
     else:
-        with pytest.raises(SweepError, match=f"holds 12 frames where its header announces {count}"):
+        with pytest.raises(SweepError, match=f"holds 12 frames where its header declares {count}"):
             read_sweep(path)
 
 
@@ -154,8 +154,8 @@ def test_fragments_without_content_are_no_frames(tmp_path, frames):
 
 def test_pixels_that_are_in_fragments_or_not_as_the_transfer_syntax_forbids_are_refused(tmp_path, frames):
     path = saved(in_fragments(frames), tmp_path / "case.dcm")
-    said = JPEG2000Lossless.encode(), ExplicitVRLittleEndian.ljust(len(JPEG2000Lossless), "\0").encode()
-    path.write_bytes(path.read_bytes().replace(*said))
+    syntaxes = JPEG2000Lossless.encode(), ExplicitVRLittleEndian.ljust(len(JPEG2000Lossless), "\0").encode()
+    path.write_bytes(path.read_bytes().replace(*syntaxes))
     with pytest.raises(SweepError, match=r"contradictory .*in fragments, though"):
         read_sweep(path)
     path = saved(a_dataset(frames, syntax=ExplicitVRLittleEndian), tmp_path / "case.dcm")

@@ -240,4 +240,4 @@ def test_a_report_beside_the_frames_is_left_out_and_said(tmp_path, frames):
     saved(report, folder / "report.dcm")
     sweep = read_sweep(folder)
     assert sweep.frame_count == 12
-    assert any("left out, no images: report.dcm" in note for note in sweep.notes)
+    assert any("skipped, no images: report.dcm" in note for note in sweep.notes)

@@ -113,10 +113,10 @@ def test_pixels_in_a_file_for_each_frame_are_read(single, written):
 @pytest.mark.parametrize(
     ("written", "message"),
     [
-        ("f%d.raw 10 14 1", "names 5 files .* 6 frames"),
-        ("f%d.raw 10 15 0", "names 0 files"),
+        ("f%d.raw 10 14 1", "names 5 pixel files .*6 frames"),
+        ("f%d.raw 10 15 0", "names 0 pixel files"),
         ("f%d.raw 11 16 1", r"f16\.raw' does not exist"),
-        ("LIST\nf10.raw", "names 1 files .* 6 frames"),
+        ("LIST\nf10.raw", "names 1 pixel files .*6 frames"),
         ("LIST\n" + LISTED.replace("f13", "../f13"), "outside of its own folder"),
         ("f%d%d.raw", "does not exist"),
         ("f%n.raw", "does not exist"),
@@ -177,7 +177,7 @@ def containers(folder, pixels, packed):
 def test_pixels_that_the_header_does_not_announce_are_refused_or_said(tmp_path, packed, more):
     for path in containers(tmp_path, FRAMES.tobytes() + b"x" * more, packed):
         if packed or more >= 1200:
-            with pytest.raises(SweepError, match="more pixels than its header says"):
+            with pytest.raises(SweepError, match="more pixels than its header declares"):
                 read_sweep(path)
         else:
             sweep = read_sweep(path)
@@ -196,7 +196,7 @@ def test_several_members_and_padding_of_a_gzip_stream_are_read(tmp_path, after):
 def test_something_else_after_compressed_pixels_is_refused(tmp_path):
     for path in containers(tmp_path, FRAMES.tobytes(), packed=True):
         path.write_bytes(path.read_bytes() + b"something else")
-        with pytest.raises(SweepError, match="something else follows"):
+        with pytest.raises(SweepError, match="other data follow"):
             read_sweep(path)
 
 
@@ -220,7 +220,7 @@ def test_pairs_of_header_and_image_are_refused_by_name(tmp_path, name):
 def test_pixels_far_behind_a_nifti_header_are_refused(tmp_path):
     path = nifti(tmp_path / "a.nii", FRAMES.T)
     for place in (1e12, np.nan, 100.0):
-        with pytest.raises(SweepError, match="puts the pixels at byte"):
+        with pytest.raises(SweepError, match="pixel offset in its header"):
             read_sweep(changed_nifti(path, vox_offset=place))
 
 

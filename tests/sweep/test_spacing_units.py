@@ -108,7 +108,7 @@ def test_nrrd_spacing_without_a_space_needs_units(tmp_path, lines, expected):
     ],
 )
 def test_nrrd_spacing_that_contradicts_itself_or_is_impossible_is_refused(tmp_path, lines):
-    with pytest.raises(SweepError, match=r"correct|does not fit|do not fit|twice|cannot be used"):
+    with pytest.raises(SweepError, match=r"correct|does not match|do not match|twice|cannot be used"):
         of_nrrd(tmp_path / "a.nrrd", *lines)
 
 
@@ -133,7 +133,7 @@ def test_a_header_line_that_is_there_twice_is_refused_when_it_says_two_things(tm
     for line, refused in ((b"ElementSpacing = 0.3 0.4 1\n", False), (b"ElementSpacing = 0.5 0.5 1\n", True)):
         path.write_bytes(content.replace(b"ElementType", line + b"ElementType", 1))
         if refused:
-            with pytest.raises(SweepError, match="'ElementSpacing' is there twice"):
+            with pytest.raises(SweepError, match="'ElementSpacing' occurs twice"):
                 read_sweep(path)
         else:
             assert read_sweep(path).spacing == (0.4, 0.3)
@@ -151,7 +151,7 @@ def test_pixdim_and_sform_that_disagree_are_refused_with_both(tmp_path):
 def test_a_placement_that_is_not_made_of_numbers_is_refused_when_it_is_used(tmp_path, field, code):
     path = nifti(tmp_path / "a.nii", FRAMES.T)
     changed_nifti(path, **{field: np.inf, f"{code}_code": 1})
-    with pytest.raises(SweepError, match=f"{code} holds values that are not numbers"):
+    with pytest.raises(SweepError, match=f"{code} has values that are not numbers"):
         read_sweep(path)
     assert np.array_equal(read_sweep(changed_nifti(path, **{f"{code}_code": 0})).frames, FRAMES)
 
@@ -182,9 +182,9 @@ def test_frames_stay_as_stored_and_masks_lie_where_simpleitk_sees_the_frames(tmp
     sweep = read_sweep(tmp_path / name)
     assert np.array_equal(sweep.frames, FRAMES)
     assert sweep.spacing == pytest.approx((0.4, 0.3))
-    said = [note for note in sweep.notes if "as they are stored" in note]
-    assert len(said) == (turn != "LPS")
-    assert all(f"towards {turn[0]} and rows towards {turn[1]}" in note for note in said)
+    orientation_notes = [note for note in sweep.notes if "as they are stored" in note]
+    assert len(orientation_notes) == (turn != "LPS")
+    assert all(f"towards {turn[0]} and rows towards {turn[1]}" in note for note in orientation_notes)
     masks = (FRAMES > 128).astype(np.uint8)
     write_masks(tmp_path / "mask.nii.gz", masks, sweep)
     source, mask = sitk.ReadImage(str(tmp_path / name)), sitk.ReadImage(str(tmp_path / "mask.nii.gz"))

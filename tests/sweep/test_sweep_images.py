@@ -100,7 +100,7 @@ def test_a_folder_without_frames_is_refused(tmp_path):
 def test_a_folder_of_whole_sweeps_is_refused_and_names_one(tmp_path, frames):
     folder = a_folder(tmp_path / "studies", frames)
     (folder / "a.mha").write_bytes(b"x")
-    with pytest.raises(SweepError, match=r"a\.mha.*name one"):
+    with pytest.raises(SweepError, match=r"a\.mha.*give one"):
         read_sweep(folder)
     assert not is_sweep_path(folder)
 

@@ -27,12 +27,12 @@ def starts_of(slots: list[int]) -> tuple[tuple[int, int], ...]:
 def test_sweeps_of_any_length_are_found_when_each_ends_in_a_black_tail(sweeps):
     lengths = [length for length, _tail in sweeps]
     slots = [length + tail for length, tail in sweeps]
-    found = infer_ranges(padding_of(lengths, slots))
-    borders = {start for start, _stop in found}
+    ranges = infer_ranges(padding_of(lengths, slots))
+    borders = {start for start, _stop in ranges}
     assert borders >= {start for start, _stop in starts_of(slots)}
     shortest = min(slots)
     if any(end % shortest for _start, end in starts_of(slots)):
-        assert found == starts_of(slots)
+        assert ranges == starts_of(slots)
 
 
 @settings(deadline=None)

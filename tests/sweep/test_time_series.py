@@ -218,9 +218,9 @@ def test_five_axes_that_are_no_colours_are_refused(tmp_path, intent):
         ("2 40 30", ("kinds: complex domain domain",), "complex"),
         ("6 40 30", ("kinds: vector domain domain",), "6 values per pixel"),
         ("3 6 40 30", ("kinds: list time domain domain",), "4 dimensions"),
-        ("40 30 6", ("kinds: domain domain",), "does not fit its 3 dimensions"),
-        ("40 30 6", (IN_SPACE, "space directions: (1,0,0) (0,1,0)"), "do not fit"),
-        ("2 40 30 1", ("kinds: list domain domain domain", "Segment0_ID:=a"), "several layers"),
+        ("40 30 6", ("kinds: domain domain",), "does not match its 3 dimensions"),
+        ("40 30 6", (IN_SPACE, "space directions: (1,0,0) (0,1,0)"), "do not match"),
+        ("2 40 30 1", ("kinds: list domain domain domain", "Segment0_ID:=a"), "layered segmentation"),
     ],
 )
 def test_what_is_no_time_series_or_does_not_say_so_is_refused(tmp_path, sizes, lines, message):
@@ -236,7 +236,7 @@ def test_an_axis_outside_of_space_without_a_kind_is_frames_and_that_is_said(tmp_
     frames = cine()
     sweep = read_sweep(nrrd(tmp_path / "a.nrrd", first(frames), "6 40 30 1", *LIST_FIRST))
     assert np.array_equal(sweep.frames, frames)
-    assert any("taken for frames" in note for note in sweep.notes)
+    assert any("is read as frames" in note for note in sweep.notes)
 
 
 @pytest.mark.parametrize(

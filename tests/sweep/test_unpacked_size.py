@@ -101,7 +101,7 @@ def test_unpacking_stops_at_what_the_header_announces(tmp_path):
         path.write_bytes(header + (b"\n\n" if name == "a.nrrd" else b"") + zeros(64 * MIB))
         tracemalloc.start()
         try:
-            with pytest.raises(SweepError, match="more pixels than its header says"):
+            with pytest.raises(SweepError, match="more pixels than its header declares"):
                 read_sweep(path)
             assert tracemalloc.get_traced_memory()[1] < 4 * MIB
         finally:

@@ -126,8 +126,8 @@ def test_without_pyav_one_sentence_says_how_to_install_it(tmp_path):
         "try: read_sweep(sys.argv[1])\nexcept SweepError as error: print(error)"
     )
     arguments = [sys.executable, "-c", program, str(tmp_path / "case.mp4")]
-    said = subprocess.run(arguments, capture_output=True, text=True, check=True).stdout
-    assert "pip install fetaliqa[video]" in said
+    stdout = subprocess.run(arguments, capture_output=True, text=True, check=True).stdout
+    assert "pip install fetaliqa[video]" in stdout
 
 
 def test_videos_of_a_folder_are_one_case_each(tmp_path):
@@ -179,7 +179,7 @@ def test_dicom_video_is_read_with_its_calibration(tmp_path, number, codec, form,
     assert np.abs(sweep.frames.astype(int) - a_loop()).mean() <= (1 if codec != "mpeg2video" else 2)
 
 
-@pytest.mark.parametrize(("count", "words"), [(None, "8 counted"), (6, "announces 6 frames, the video holds 8")])
+@pytest.mark.parametrize(("count", "words"), [(None, "8 counted"), (6, "declares 6 frames, the video holds 8")])
 def test_frames_of_dicom_video_are_counted(tmp_path, count, words):
     stream = video_bytes(a_loop(), "libx264", "mp4")
     sweep = read_sweep(a_dicom_video(tmp_path / "case.dcm", stream, "1.2.840.10008.1.2.4.102", count))
@@ -190,7 +190,7 @@ def test_frames_of_dicom_video_are_counted(tmp_path, count, words):
 def test_dicom_video_that_is_shorter_than_announced_or_of_another_size_is_refused(tmp_path):
     syntax = "1.2.840.10008.1.2.4.102"
     stream = video_bytes(a_loop(), "libx264", "mp4")
-    with pytest.raises(SweepError, match="holds 8 frames where its header announces 9"):
+    with pytest.raises(SweepError, match="holds 8 frames where its header declares 9"):
         read_sweep(a_dicom_video(tmp_path / "case.dcm", stream, syntax, 9))
     smaller = video_bytes(a_loop()[:, :32], "libx264", "mp4")
     with pytest.raises(SweepError, match="contradictory"):
