@@ -1,8 +1,8 @@
-"""ACOUSLIC-AI: blind sweeps of the fetal abdomen with experts' masks; and phantoms in the same layout.
+"""The ACOUSLIC-AI data set: blind sweeps of the fetal abdomen with expert masks, and phantoms in the same layout.
 
 Sappia et al., Zenodo 10.5281/zenodo.12697994 (version 1.1), CC BY-NC-SA 4.0: 300 cases of 281 subjects, 840 frame
 slots of 562 x 744 pixels of 0.28 mm each. For the layout see ``fetaliqa.datasets.acouslic_layout``. Version 1.0 of
-the table has every AC doubled and is refused.
+the table, in which every AC is doubled, is rejected.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ class Acouslic:
     """A folder in the ACOUSLIC-AI layout.
 
     Args:
-        folder: its root.
+        folder: its root folder.
 
     Raises:
-        SweepError: when there is no table, when it cannot be read, or when its AC values are doubled
+        SweepError: when the table is missing or cannot be read, or when its AC values are doubled
             (one above 450 mm, or a median above 400 mm; the real ones are 140.9 to 350.6 mm, mean 232.0, n = 553;
             or all from 280 mm on and about twice those of the first cases' masks).
     """
@@ -50,11 +50,11 @@ class Acouslic:
             raise SweepError(doubled_sentence(reason))
 
     def table_entries(self) -> list[CaseEntry]:
-        """All rows of the table, whether their files are here or not; what the paper's split is drawn from."""
+        """All rows of the table, including those without files; the paper's split is drawn from them."""
         return [CaseEntry(row.uuid, row.subject_id or row.uuid) for row in self._files.rows]
 
     def entries(self) -> list[CaseEntry]:
-        """Cases with both stacks, in the order of the table; without those that have several rows."""
+        """Cases with both stacks and a single row, in the order of the table."""
         return [
             entry
             for entry in self.table_entries()
@@ -64,11 +64,11 @@ class Acouslic:
         ]
 
     def read(self, case_id: str) -> LabelledCase:
-        """A case; frames that are black padding are not known, all others are.
+        """A case; all frames except black padding are labelled.
 
         Raises:
             NotFoundError: when the table has no such case or a file is missing.
-            SweepError: when a file cannot be used, the stacks differ in size or geometry, a mask has other
+            SweepError: when a file is invalid, the stacks differ in size or geometry, a mask has other
                 values than 0, 1 and 2, or the table gives an AC for a sweep that the case does not have.
         """
         row = self._files.row(case_id)
@@ -76,7 +76,7 @@ class Acouslic:
         masks = read_masks(self._files.mask(case_id), sweep)
         if masks.max() > HIGHEST_LABEL:
             raise SweepError(
-                f"{case_id}: its masks hold the value {masks.max()}; 0, 1 (optimal) and 2 (suboptimal) are known"
+                f"{case_id}: its masks hold the value {masks.max()}; expected 0, 1 (optimal), 2 (suboptimal)"
             )
         return LabelledCase(
             case_id=case_id,

@@ -1,10 +1,10 @@
-"""The public archive of ACOUSLIC-AI: downloaded with resume, checked, and unpacked into a folder.
+"""Download of the public ACOUSLIC-AI archive: resumed, verified, and unpacked into a folder.
 
-Version 1.1 is Zenodo record 12697994 (CC BY-NC-SA 4.0, said to be about 38 GB). Neither the name of its file nor
-its checksum could be looked up when this was written: ``DEFAULT_URL`` is made up after the folder's name in the
-challenge's own code. So the record itself is asked first (``RECORD_URL``), which names its files with their MD5;
-only when it does not answer is the default address tried, and then nothing but the archive's own CRC-32 of each
-file is checked, unless the user gives a hash.
+Version 1.1 is Zenodo record 12697994 (CC BY-NC-SA 4.0, reported as about 38 GB). The name and checksum of its file
+were not available during development: ``DEFAULT_URL`` follows the folder's name in the challenge's code. The
+    record
+(``RECORD_URL``) is therefore queried first for its files and their MD5. Only if it does not respond is the default
+address used, and then only the archive's CRC-32 of each file is checked, unless the user gives a hash.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ Note = Callable[[str], None]
 
 
 class ArchiveError(FetalIQAError):
-    """A data set's archive cannot be downloaded, is not the one expected, or cannot be unpacked."""
+    """A data set's archive cannot be downloaded or unpacked, or is not the expected one."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where an archive lies, and the hash it must have (hex; None when nobody says)."""
+    """Address and expected hash (hex; None if unknown) of an archive."""
 
     url: str
     sha256: str | None = None
@@ -51,14 +51,14 @@ class Source:
 
 @dataclass(frozen=True)
 class Fetched:
-    """What was unpacked.
+    """Result of a download.
 
     Attributes:
-        folder: root of the data set.
-        url: where it came from.
-        sha256: of the archive, hex.
-        checked: ``sha256`` or ``md5``: the hash that was compared with an expected one; ``crc32``: only the
-            archive's own sums of its files.
+        folder: root folder of the data set.
+        url: address of the archive.
+        sha256: hash of the archive, hex.
+        checked: ``sha256`` or ``md5`` if that hash was compared with an expected one; ``crc32`` if only the
+            checksums in the archive were verified.
     """
 
     folder: Path
@@ -77,8 +77,8 @@ def find_source(
 ) -> Source:
     """The address and expected hash of the archive.
 
-    A given address (or ``$FETALIQA_ACOUSLIC_URL``) is taken as it is. Otherwise Zenodo's record is asked for its
-    .zip and the MD5 of it; when it does not answer, ``note`` gets a sentence and the default address is used.
+    A given address (or ``$FETALIQA_ACOUSLIC_URL``) is used directly. Otherwise Zenodo's record is queried for its
+    .zip and MD5; if it does not respond, ``note`` is called with a message and the default address is used.
 
     Raises:
         OptionError: when the address or a hash is malformed.
@@ -91,13 +91,13 @@ def find_source(
             raise OptionError(f"{url!r} is not an address; it must begin with https:// or http://")
         return Source(url, sha256, md5)
     try:
-        found = _from_record(_record(record_url))
+        source = _from_record(_record(record_url))
     except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError) as problem:
         if note:
             reason = getattr(problem, "reason", problem)
-            note(f"{record_url} gave no usable answer ({reason}); trying {DEFAULT_URL}")
+            note(f"{record_url} gave no valid response ({reason}); trying {DEFAULT_URL}")
         return Source(DEFAULT_URL, sha256, md5)
-    return found if not (sha256 or md5) else Source(found.url, sha256, md5)
+    return source if not (sha256 or md5) else Source(source.url, sha256, md5)
 
 
 def fetch_archive(
@@ -108,39 +108,39 @@ def fetch_archive(
     progress: Progress | None = None,
     unpacked: Progress | None = None,
 ) -> Fetched:
-    """Download an archive and unpack it into ``folder``, which appears complete or not at all.
+    """Download an archive and unpack it to ``folder`` atomically.
 
-    The archive is kept beside ``folder`` until it is unpacked; an interrupted download is continued by the next
-    call. At the end both lie on the disk at once. An archive that is there already is not downloaded again.
+    The archive is stored beside ``folder`` until it is unpacked, so the disk must hold both. An interrupted
+    download is resumed by the next call. An existing archive is not downloaded again.
 
     Args:
-        source: from ``find_source``.
-        folder: root to make; must not exist, or be empty.
+        source: result of ``find_source``.
+        folder: root folder to create; must not exist, or be empty.
         keep: keep the archive.
-        progress: called with bytes downloaded and in all.
-        unpacked: called with bytes unpacked and in all.
+        progress: called with bytes downloaded and in total.
+        unpacked: called with bytes unpacked and in total.
 
     Raises:
         OptionError: when ``folder`` is not empty.
-        ArchiveError: when the download fails, the hash is another one, or the archive is not in the
-            ACOUSLIC-AI layout, unsafe, damaged, or too large for the disk.
+        ArchiveError: when the download fails, the hash differs, or the archive is not in the ACOUSLIC-AI layout,
+            unsafe, damaged, or too large for the disk.
     """
     folder = Path(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise OptionError(f"{folder} exists already; name a new folder, or leave out the download to check it")
+        raise OptionError(f"{folder} exists already; give a new folder, or omit --download to check it")
     archive = folder.parent / _file_name(source.url)
-    advice = Advice(URL_VARIABLE, "unzip it yourself, then name its folder without --download", None)
-    found = archive.is_file()
+    advice = Advice(URL_VARIABLE, "unzip it yourself, then give its folder without --download", None)
+    exists = archive.is_file()
     try:
-        if found:
+        if exists:
             sha256 = _digests(archive, ("sha256",))["sha256"]
             if source.sha256 and sha256 != source.sha256.lower():
-                raise WeightsError(f"{archive}: not the archive expected (its sha256 is another); move it away")
+                raise WeightsError(f"{archive}: not the expected archive (its sha256 differs); move it away")
         else:
             sha256 = download(source.url, archive, sha256=source.sha256, progress=progress, advice=advice)
     except WeightsError as problem:
         raise ArchiveError(str(problem)) from None
-    _check_md5(archive, source.md5, keep=found)
+    _check_md5(archive, source.md5, keep=exists)
     try:
         unpack(archive, folder, unpacked)
     except ValueError as problem:
@@ -157,18 +157,18 @@ def _check_hash(kind: str, value: str | None, digits: int) -> None:
 
 
 def _check_md5(archive: Path, expected: str | None, *, keep: bool) -> None:
-    """Refuse an archive of another hash; ``keep``: it was here before, so it is not ours to delete."""
+    """Check the MD5 of an archive; ``keep``: do not delete it if it is wrong, because it existed before."""
     if expected is None:
         return
-    found = _digests(archive, ("md5",))["md5"]
-    if found != expected.lower():
+    md5 = _digests(archive, ("md5",))["md5"]
+    if md5 != expected.lower():
         if keep:
             raise ArchiveError(
-                f"{archive}: not the archive expected (its MD5 is {found}, not {expected.lower()}); move it away"
+                f"{archive}: not the expected archive (its MD5 is {md5}, not {expected.lower()}); move it away"
             )
         archive.unlink()
         raise ArchiveError(
-            f"{archive.name}: its MD5 is {found}, but {expected.lower()} was expected; it was removed, "
+            f"{archive.name}: its MD5 is {md5}, but {expected.lower()} was expected; it was removed, "
             "run the command again"
         )
 
@@ -183,10 +183,10 @@ def _digests(path: Path, kinds: tuple[str, ...]) -> dict[str, str]:
 
 
 def _file_name(url: str) -> str:
-    """Name for the archive on disk, from the last part of an address that looks like one."""
+    """File name of the archive, from the last part of the address that is a .zip name."""
     parts = [unquote(part) for part in urlsplit(url).path.split("/")]
-    named = [part for part in parts if re.fullmatch(r"[A-Za-z0-9][\w.-]*\.zip", part)]
-    return named[-1] if named else "acouslic-ai.zip"
+    names = [part for part in parts if re.fullmatch(r"[A-Za-z0-9][\w.-]*\.zip", part)]
+    return names[-1] if names else "acouslic-ai.zip"
 
 
 def _record(url: str) -> Any:
@@ -196,16 +196,16 @@ def _record(url: str) -> Any:
 
 
 def _from_record(record: Any) -> Source:
-    """The archive among the files of a Zenodo record: the one of the default name, else its only .zip.
+    """The archive among the files of a Zenodo record: the one with the default name, else the only .zip.
 
     Raises:
-        ValueError, KeyError, TypeError: when there is none, or the record has another form.
+        ValueError, KeyError, TypeError: when there is none, or the record has another structure.
     """
     archives = {file["key"]: file for file in record["files"] if str(file["key"]).endswith(".zip")}
-    wanted = PurePosixPath(urlsplit(DEFAULT_URL).path).name
-    if wanted not in archives and len(archives) != 1:
+    default = PurePosixPath(urlsplit(DEFAULT_URL).path).name
+    if default not in archives and len(archives) != 1:
         raise ValueError(f"{len(archives)} .zip files")
-    file = archives.get(wanted) or next(iter(archives.values()))
+    file = archives.get(default) or next(iter(archives.values()))
     url, (kind, _, digest) = file["links"]["self"], file["checksum"].partition(":")
     if not url.startswith(("https://", "http://")) or kind != "md5" or not re.fullmatch(r"[0-9a-f]{32}", digest):
         raise ValueError("no address with an MD5")

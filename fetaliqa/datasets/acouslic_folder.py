@@ -1,4 +1,4 @@
-"""What is in a folder of the ACOUSLIC-AI layout before any pixel is read: table, manifest, paths, sweep ranges."""
+"""Folders in the ACOUSLIC-AI layout without pixels: table, manifest, paths, sweep ranges."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ FIX = "use version 1.1 (Zenodo 10.5281/zenodo.12697994)"
 
 
 def doubled(values: Iterable[float | None]) -> str | None:
-    """Why the AC values of a table (mm) must be the doubled ones of version 1.0, or None when they need not be."""
+    """Why the AC values of a table (mm) must be the doubled ones of version 1.0; None otherwise."""
     present = [value for value in values if value is not None]
     if not present:
         return None
@@ -44,15 +44,15 @@ def doubled(values: Iterable[float | None]) -> str | None:
 
 
 def doubled_sentence(reason: str) -> str:
-    """The sentence about a doubled table, naming the way out."""
+    """The message about a doubled table."""
     return f"{CIRCUMFERENCES.name}: {reason}; version 1.0 of this table is doubled, {FIX}"
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """The content of ``manifest.json``; empty when there is none.
+    """The content of ``manifest.json``; empty without one.
 
     Raises:
-        SweepError: when it is no JSON object.
+        SweepError: when it is not a JSON object.
     """
     path = Path(folder) / MANIFEST
     if not path.is_file():
@@ -67,7 +67,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def says_synthetic(manifest: dict[str, Any], case_ids: Iterable[str]) -> bool:
-    """Whether a manifest says that these cases are phantoms; one that lists its cases says it of no others."""
+    """Whether a manifest marks all of these cases as phantoms; if it lists cases, only those are marked."""
     if manifest.get("synthetic") is not True:
         return False
     listed = manifest.get("cases")
@@ -80,13 +80,13 @@ class AcouslicFolder:
     """Table, manifest and paths of a folder in the ACOUSLIC-AI layout.
 
     Attributes:
-        folder: its root.
-        rows: the table, in its order; a value that is no number (``nan``) counts as absent.
-        manifest: content of ``manifest.json``, empty without one.
-        synthetic: whether the manifest says so.
+        folder: its root folder.
+        rows: the rows of the table, in order; ``nan`` counts as absent.
+        manifest: content of ``manifest.json``; empty without one.
+        synthetic: whether the manifest marks the data as synthetic.
 
     Raises:
-        SweepError: when there is no table, or table or manifest cannot be used.
+        SweepError: when the table is missing, or table or manifest are invalid.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -94,7 +94,7 @@ class AcouslicFolder:
         self.rows = read_circumferences(self.folder)
         for row in self.rows:
             if Path(row.uuid).name != row.uuid or row.uuid in ("", ".", ".."):
-                raise SweepError(f"{CIRCUMFERENCES.name}: {row.uuid!r} is no case name; correct the table")
+                raise SweepError(f"{CIRCUMFERENCES.name}: {row.uuid!r} is not a case name; correct the table")
         self.manifest = read_manifest(self.folder)
         self.synthetic = self.manifest.get("synthetic") is True
         counts = Counter(row.uuid for row in self.rows)
@@ -115,22 +115,23 @@ class AcouslicFolder:
             NotFoundError: when the table has none.
             SweepError: when it has several.
         """
-        found = [row for row in self.rows if row.uuid == case_id]
-        if not found:
+        rows = [row for row in self.rows if row.uuid == case_id]
+        if not rows:
             raise NotFoundError(f"{case_id}: no such case in {CIRCUMFERENCES.name}")
-        if len(found) > 1:
-            raise SweepError(f"{case_id}: {len(found)} rows in {CIRCUMFERENCES.name}; keep one of them")
-        return found[0]
+        if len(rows) > 1:
+            raise SweepError(f"{case_id}: {len(rows)} rows in {CIRCUMFERENCES.name}; keep one of them")
+        return rows[0]
 
     def read_frames(self, case_id: str) -> Sweep:
-        """A case's frames, with the sweep ranges of its file, else of the manifest, else equal ones.
+        """A case's frames, with the sweep ranges of its file, else of the manifest, else equal ranges.
 
-        Equal ones: a sweep for each AC column of the table (6), of frame count // 6 slots each as in the paper;
-        the last has what remains.
+        Equal ranges: one for each AC column of the table (6), with frame count // 6 slots each as in the paper;
+            the
+        last has the remaining slots.
 
         Raises:
             NotFoundError: when the file is missing.
-            SweepError: when it cannot be used or the manifest's ranges do not fit.
+            SweepError: when it is invalid, or the manifest's ranges do not match it.
         """
         path = self.image(case_id)
         opened = open_image(path)
@@ -142,7 +143,7 @@ class AcouslicFolder:
             ranges = _equal_ranges(count, len(self.rows[0].ac_mm)) if stated is None else stated
             return read_sweep(path, sweeps=ranges)
         except (OptionError, TypeError) as problem:
-            raise SweepError(f"{path.name}: the ranges of {MANIFEST} do not fit ({problem})") from None
+            raise SweepError(f"{path.name}: the ranges in {MANIFEST} do not match it ({problem})") from None
 
 
 def circumferences_of(row: Circumferences, ranges: Ranges) -> tuple[float | None, ...]:

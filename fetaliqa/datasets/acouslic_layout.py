@@ -32,7 +32,7 @@ MANIFEST = Path("manifest.json")
 
 @dataclass(frozen=True)
 class Circumferences:
-    """One row of the table: the AC (mm) of each sweep, None where no plane was annotated."""
+    """One row of the table: the AC (mm) of each sweep, None without an annotated plane."""
 
     uuid: str
     subject_id: str
@@ -42,7 +42,7 @@ class Circumferences:
 def write_stack(path: Path, stack: np.ndarray, spacing_mm: tuple[float, float]) -> None:
     """Write uint8 [T, rows, columns] as a compressed .mha.
 
-    As in ACOUSLIC-AI the third spacing repeats the pixel size; it has no physical meaning.
+    As in ACOUSLIC-AI, the third spacing repeats the pixel size and has no physical meaning.
     """
     image = sitk.GetImageFromArray(stack)
     image.SetSpacing((spacing_mm[1], spacing_mm[0], spacing_mm[0]))
@@ -95,7 +95,7 @@ def read_circumferences(directory: Path) -> list[Circumferences]:
 
 
 def _number(path: Path, row: dict[str, Any], column: str) -> float | None:
-    """A cell's AC (mm); None where it is empty or ``nan``."""
+    """AC (mm) in a cell; None when it is empty or ``nan``."""
     try:
         value = float(row[column]) if row[column] else math.nan
     except ValueError:

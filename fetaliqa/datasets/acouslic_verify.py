@@ -1,4 +1,4 @@
-"""Goes through a folder in the ACOUSLIC-AI layout case by case and says what is missing or contradicts itself."""
+"""Verification of a folder in the ACOUSLIC-AI layout: missing, contradictory and implausible data."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from fetaliqa.measure.field_of_view import field_of_view
 from fetaliqa.sweep import Sweep, read_masks
 from fetaliqa.sweep.sweep_reader import open_image
 
-# Ratio of the table's AC to that of the masks, median over all sweeps. The AC is measured on one frame of its
-# sweep and need not be the one fitted here: five real sweeps had 0.993 to 1.055. Twice is far outside.
+# Ratio of the table's AC to that of the masks, median over all sweeps. The AC is measured on one frame of a sweep,
+# which may differ from the one fitted here: five real sweeps had 0.993 to 1.055. A factor of two is far outside.
 DOUBLED_RATIO = (1.7, 2.3)
 AGREEING_RATIO = (0.85, 1.18)
-# Real ones are 140.9 to 350.6 mm: where no AC of a table is below twice the lowest, it may be a few doubled ones.
+# Real values are 140.9 to 350.6 mm: a table whose values are all above twice the lowest may be doubled.
 LOWEST_DOUBLED_AC_MM = 280.0
-ASKED_CASES = 3  # whose masks tell a small doubled table from one of large fetuses
+ASKED_CASES = 3  # cases whose masks are measured to distinguish a doubled table from large fetuses
 SIXTHS = 6
 
-# In the published version 1.1: an AC for sweep 1 and not one annotated frame. Not the user's doing.
+# In the published version 1.1: an AC for sweep 1 without an annotated frame.
 PUBLISHED_AS_IS = {("f1fcabfc-f998-44c7-8420-c7a5ae5aaab7", "ac-without-annotation")}
 
 Progress = Callable[[int, int], None]
@@ -41,7 +41,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Problem:
-    """Something wrong with a case, or with the whole set (``case_id`` None); ``kind`` is a short fixed word."""
+    """A problem of a case, or of the data set (``case_id`` None); ``kind`` is an identifier."""
 
     case_id: str | None
     kind: str
@@ -50,18 +50,18 @@ class Problem:
 
 @dataclass
 class Report:
-    """What ``verify`` found.
+    """Result of ``verify``.
 
     Attributes:
         name: ``acouslic`` or ``phantom``.
         cases, subjects: rows and subjects of the table.
-        readable: cases whose two stacks could be read.
+        readable: cases with two readable stacks.
         ac_mm: number, mean, lowest and highest AC of the table (mm).
         table_over_masks: median, lowest and highest ratio of the table's AC to that of an ellipse fitted to the
             best annotated frame of the sweep, and the number of sweeps; None when none could be fitted.
         frames: slots, padding slots, frames annotated optimal and suboptimal.
-        problems: what must be mended.
-        remarks: what is known of the published data and needs no mending.
+        problems: problems to correct.
+        remarks: known problems of the published data, which need no correction.
     """
 
     name: str
@@ -78,7 +78,7 @@ class Report:
 
     @property
     def sound(self) -> bool:
-        """Whether nothing has to be mended."""
+        """Whether there are no problems."""
         return not self.problems
 
     def to_json(self) -> dict[str, Any]:
@@ -89,8 +89,8 @@ class Report:
 def verify(folder: Path, progress: Progress | None = None) -> Report:
     """Read every case of a folder and compare its files with each other and with the table.
 
-    Masks of the best annotated frame of each sweep are measured, so a doubled table is found even where no single
-    value is impossible.
+    The masks of the best annotated frame of each sweep are measured, so that a doubled table is detected even if
+    no single value is impossible.
 
     Args:
         folder: root of the layout.
@@ -107,13 +107,13 @@ def verify(folder: Path, progress: Progress | None = None) -> Report:
         subjects=len({row.subject_id for row in files.rows}),
     )
     if not files.rows:
-        report.problems.append(Problem(None, "empty", "the table has no row, so there is no case to use"))
+        report.problems.append(Problem(None, "empty", "the table has no rows"))
     report.problems += _table_problems(files)
     ratios: list[float] = []
     for done, row in enumerate(rows, start=1):
         for problem in _case_problems(files, row, report, ratios):
-            known = (problem.case_id, problem.kind) in PUBLISHED_AS_IS
-            (report.remarks if known else report.problems).append(problem)
+            published = (problem.case_id, problem.kind) in PUBLISHED_AS_IS
+            (report.remarks if published else report.problems).append(problem)
         if progress is not None:
             progress(done, len(rows))
     values = [value for row in files.rows for value in row.ac_mm if value is not None]
@@ -140,10 +140,10 @@ def _table_problems(files: AcouslicFolder) -> Iterator[Problem]:
     reason = doubled(value for row in files.rows for value in row.ac_mm)
     if reason:
         yield Problem(None, "doubled", doubled_sentence(reason))
-    known = {row.uuid for row in files.rows}
+    case_ids = {row.uuid for row in files.rows}
     for folder, word in ((IMAGES, "image"), (MASKS, "mask")):
         for path in sorted((files.folder / folder).glob("*.mha")):
-            if path.stem not in known:
+            if path.stem not in case_ids:
                 yield Problem(path.stem, "not-in-table", f"{word} without a row in the table; add it or remove it")
     low, high = ABDOMEN.plausible_mm
     for row in files.rows:
@@ -154,9 +154,9 @@ def _table_problems(files: AcouslicFolder) -> Iterator[Problem]:
 
 
 def doubled_by_masks(files: AcouslicFolder) -> str | None:
-    """Why a table without an impossible value must be doubled all the same, by the first cases' masks; else None.
+    """Why a table without impossible values must be doubled, from the first cases' masks; None otherwise.
 
-    Masks are read only when every AC of the table could be a doubled one.
+    Masks are read only if every AC of the table could be doubled.
     """
     rows = [row for row in files.rows if any(value is not None for value in row.ac_mm)]
     values = [value for row in rows for value in row.ac_mm if value is not None]
@@ -199,8 +199,8 @@ def _case_problems(
     try:
         sizes = open_image(image).pixels.shape, open_image(mask).pixels.shape
         if sizes[0] != sizes[1]:
-            shown = ["x".join(map(str, size)) for size in sizes]
-            yield Problem(case_id, "size", f"image {shown[0]} and mask {shown[1]} differ in size")
+            image_size, mask_size = ("x".join(map(str, size)) for size in sizes)
+            yield Problem(case_id, "size", f"image {image_size} and mask {mask_size} differ in size")
             return
         sweep = files.read_frames(case_id)
         masks = read_masks(mask, sweep)
@@ -222,9 +222,9 @@ def _label_problems(
 ) -> Iterator[Problem]:
     if sweep.frame_count % SIXTHS and len(circumferences) == SIXTHS:
         yield Problem(case_id, "frame-count", f"{sweep.frame_count} frames do not divide into {SIXTHS} sweeps")
-    grades, areas, other = _frame_labels(masks)
-    if other:
-        yield Problem(case_id, "mask-values", f"mask values {sorted(other)}; 0, 1 and 2 are known")
+    grades, areas, invalid = _frame_labels(masks)
+    if invalid:
+        yield Problem(case_id, "mask-values", f"mask values {sorted(invalid)}; 0, 1 and 2 are expected")
     padded = np.flatnonzero((grades > 0) & sweep.padding)
     if len(padded):
         sentence = f"{len(padded)} annotated frames are black, the first is {padded[0]}"
@@ -255,13 +255,13 @@ def _label_problems(
 
 
 def _frame_labels(masks: np.ndarray) -> tuple[np.ndarray, np.ndarray, set[int]]:
-    """Grade and area (pixels) of each frame's mask, and the values that are no grade."""
-    grades, areas, other = np.zeros(len(masks), int), np.zeros(len(masks), int), set()
-    for index, mask in enumerate(masks):  # frame by frame: a comparison of all needs another 350 MB
+    """Grade and area (pixels) of each frame's mask, and invalid values."""
+    grades, areas, invalid = np.zeros(len(masks), int), np.zeros(len(masks), int), set()
+    for index, mask in enumerate(masks):  # frame by frame: comparing all at once needs another 350 MB
         if not mask.any():
             continue
         counts = np.bincount(mask.ravel(), minlength=3)
         grades[index] = 1 if counts[1] else 2
         areas[index] = counts[1:].sum()
-        other |= {int(value) for value in np.flatnonzero(counts) if value > 2}
-    return grades, areas, other
+        invalid |= {int(value) for value in np.flatnonzero(counts) if value > 2}
+    return grades, areas, invalid

@@ -1,4 +1,4 @@
-"""The text of a CSV file."""
+"""Decoding of CSV files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from fetaliqa.errors import SweepError
 
 
 def csv_text(path: Path) -> io.StringIO:
-    """A table's text, UTF-8 with or without byte order mark, ready for ``csv``.
+    """The text of a CSV file in UTF-8, with or without a byte order mark.
 
     Raises:
         SweepError: when it is in another encoding.

@@ -1,6 +1,6 @@
-"""HC18: fetal heads on standard planes, with the expert's outline and true millimetres.
+"""The HC18 data set: fetal heads on standard planes, with expert outlines and pixel sizes.
 
-van den Heuvel et al. 2018, Zenodo 10.5281/zenodo.1327317, CC BY 4.0. Layout read here::
+van den Heuvel et al. 2018, Zenodo 10.5281/zenodo.1327317, CC BY 4.0. Layout::
 
     images/NNN_HC.png, NNN_2HC.png ...            800 x 540 grey images; NNN is the patient's number
     annotations/NNN_HC_Annotation.png             the outline as a line
@@ -8,10 +8,10 @@ van den Heuvel et al. 2018, Zenodo 10.5281/zenodo.1327317, CC BY 4.0. Layout rea
 
 The published archive has images and annotations in one folder; both arrangements are accepted.
 
-The lines are ellipses, about three pixels wide, and the circumference in the table runs along their middle. So an
-ellipse is fitted to the line's pixels and filled (0.01 mm from the table on average over 397 images). Filling the
-drawn line makes heads 1.3 pixels too large in radius (1.1 mm of circumference) and fails for the three that reach
-beyond the picture.
+The lines are ellipses, about three pixels wide; the circumference in the table is that of their centre line. An
+ellipse is therefore fitted to the line's pixels and filled (0.01 mm from the table on average over 397 images).
+Filling the drawn line would make heads 1.3 pixels too large in radius (1.1 mm of circumference), and fails for
+three that extend beyond the image.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class TableRow:
 
 
 def hc18_table(folder: Path) -> Path | None:
-    """The table of an HC18 folder, or None when this is none."""
+    """The table of an HC18 folder, or None for another folder."""
     return next((folder / name for name in TABLES if (folder / name).is_file()), None)
 
 
@@ -53,11 +53,11 @@ class HC18:
     """The labelled part of HC18, one case per image, one subject per patient number.
 
     Args:
-        folder: see the module's text.
+        folder: root folder, see the module docstring.
 
     Raises:
-        NotFoundError: when there is no table.
-        SweepError: when the table has other columns or a value that is no number.
+        NotFoundError: when the table is missing.
+        SweepError: when the table has other columns or an invalid number.
     """
 
     name = "hc18"
@@ -83,7 +83,7 @@ class HC18:
         return nested if nested.is_file() else self.folder / name
 
     def problems(self) -> list[str]:
-        """What is missing, one sentence per image of the table."""
+        """Missing files, one sentence each."""
         return [
             f"{path.name} is missing"
             for name in self._rows
@@ -92,12 +92,12 @@ class HC18:
         ]
 
     def entries(self) -> list[CaseEntry]:
-        """The images of the table that are here with their annotation."""
-        found = []
-        for name in self._rows:
-            if self._image(name).is_file() and self._annotation(name).is_file():
-                found.append(CaseEntry(name, patient_of(name)))
-        return found
+        """The images of the table whose files and annotations exist."""
+        return [
+            CaseEntry(name, patient_of(name))
+            for name in self._rows
+            if self._image(name).is_file() and self._annotation(name).is_file()
+        ]
 
     def read(self, case_id: str) -> LabelledCase:
         """An image as a case of one frame."""
@@ -133,15 +133,15 @@ def patient_of(name: str) -> str:
 
 
 def line_ellipse(annotation: Path, shape: tuple[int, int]) -> Ellipse:
-    """The ellipse whose line an annotation shows, in pixels of the image.
+    """The ellipse drawn in an annotation, in pixels of the image.
 
     Args:
-        annotation: picture of the line.
+        annotation: image of the line.
         shape: (rows, columns) of the annotated image.
 
     Raises:
         NotFoundError: when there is no such file.
-        SweepError: when it is no picture, of another size, or shows no ellipse.
+        SweepError: when it is not an image, has another size, or shows no ellipse.
     """
     line = _grey(annotation)
     if line.shape != shape:
@@ -156,10 +156,10 @@ def line_ellipse(annotation: Path, shape: tuple[int, int]) -> Ellipse:
 def _grey(path: Path) -> np.ndarray:
     if not path.is_file():
         raise NotFoundError(f"{path.name}: no such file in the HC18 folder")
-    # not by imread, which takes no name that is not UTF-8 (and on Windows none that is not ASCII)
+    # not imread, which accepts only UTF-8 names (on Windows only ASCII)
     picture = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_GRAYSCALE) if path.stat().st_size else None
     if picture is None:
-        raise SweepError(f"{path.name}: not a readable picture")
+        raise SweepError(f"{path.name}: not a readable image")
     return picture
 
 
@@ -167,7 +167,7 @@ def read_table(path: Path) -> list[TableRow]:
     """The rows of HC18's table.
 
     Raises:
-        SweepError: when it has other columns or a value that is no number.
+        SweepError: when it has other columns or an invalid number.
     """
     with csv_text(path) as stream:
         reader = csv.reader(stream)

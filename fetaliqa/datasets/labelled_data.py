@@ -1,4 +1,4 @@
-"""Labelled data sets: cases of frames with what experts said of them, whatever files they come from."""
+"""Interface of labelled data sets: cases of frames with reference labels, independent of file formats."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fetaliqa.sweep import Ranges
 
 @dataclass(frozen=True)
 class CaseEntry:
-    """A case of a data set, without its pixels. Cases of one subject never part in a subject-wise split."""
+    """A case of a data set, without its pixels. A subject-wise split keeps cases of one subject together."""
 
     case_id: str
     subject_id: str
@@ -22,19 +22,19 @@ class CaseEntry:
 
 @dataclass(frozen=True, eq=False)
 class LabelledCase:
-    """A case with its reference.
+    """A case with its reference labels.
 
     Attributes:
         case_id: name of the case.
-        subject_id: who was scanned; the case's own name where the data set does not say.
+        subject_id: the scanned subject; the case's name if the data set has no subjects.
         frames: uint8 [T, H, W].
         masks: uint8 [T, H, W], outlines filled; 0 background, 1 anatomy on an optimal plane, 2 on a suboptimal.
-        known: bool [T], frames that somebody has looked at; all others are neither positive nor negative.
+        known: bool [T], labelled frames; all others are neither positive nor negative.
         spacing: (row, column) pixel spacing in mm, or None.
         ranges: half-open frame range of each sweep.
-        circumferences_mm: reference circumference of each sweep; None where there is none.
-        weights: float [T], how many frames of the case each known one stands for, where frames were sampled;
-            None: one.
+        circumferences_mm: reference circumference of each sweep; None without one.
+        weights: float [T], number of frames that each labelled one represents, if frames were sampled; None for
+            one.
     """
 
     case_id: str
@@ -48,9 +48,9 @@ class LabelledCase:
     weights: np.ndarray | None = None
 
     def grades(self) -> np.ndarray:
-        """Label of each frame, uint8 [T]: 0 nothing to outline, 1 optimal plane, 2 suboptimal plane.
+        """Grade of each frame, uint8 [T]: 0 no plane, 1 optimal plane, 2 suboptimal plane.
 
-        A frame that carries both labels counts as optimal, as in the ACOUSLIC-AI challenge.
+        A frame with both labels is optimal, as in the ACOUSLIC-AI challenge.
         """
         flat = self.masks.reshape(len(self.masks), -1)
         grades = flat.max(axis=1).astype(np.uint8)
@@ -60,20 +60,20 @@ class LabelledCase:
         return grades
 
     def measured(self) -> np.ndarray:
-        """bool [T]: frames of a sweep with a reference circumference, all that the paper keeps."""
-        kept = np.zeros(len(self.frames), bool)
+        """bool [T]: frames of sweeps with a reference circumference, the only ones used in the paper."""
+        measured = np.zeros(len(self.frames), bool)
         for (start, stop), value in zip(self.ranges, self.circumferences_mm):
-            kept[start:stop] = value is not None
-        return kept
+            measured[start:stop] = value is not None
+        return measured
 
 
 class LabelledData(Protocol):
-    """A data set that can be split, trained on, and evaluated on.
+    """A data set for splitting, training and evaluation.
 
     Attributes:
         name: short name, for run folders and tables.
-        anatomy: what is outlined.
-        synthetic: True for phantoms; every figure made on them must say so.
+        anatomy: the outlined anatomy.
+        synthetic: True for phantoms; figures on them must say so.
     """
 
     name: str
@@ -89,30 +89,30 @@ class LabelledData(Protocol):
 
         Raises:
             NotFoundError: when there is no such case.
-            SweepError: when a file of it cannot be used.
+            SweepError: when one of its files is invalid.
         """
         ...
 
     def fingerprint(self) -> str:
-        """SHA-256 (hex) that changes when any label or image of the data set does."""
+        """SHA-256 (hex) that changes with any label or image of the data set."""
         ...
 
 
 def fill_outlines(masks: np.ndarray) -> np.ndarray:
-    """Masks with everything inside of each outer contour filled with that contour's label.
+    """Fill the inside of each outer contour with the contour's label.
 
-    ACOUSLIC-AI's and HC18's annotations may be drawn as closed lines; a model is to learn the area.
+    Annotations of ACOUSLIC-AI and HC18 may be closed lines, while models are trained on areas.
 
     Args:
         masks: uint8 [T, H, W] of labels.
 
     Returns:
-        uint8 [T, H, W]; the input itself where nothing is labelled.
+        uint8 [T, H, W]; the input itself if nothing changes.
     """
     result = masks
     for index in np.flatnonzero(masks.reshape(len(masks), -1).any(axis=1)):
         filled = masks[index].copy()
-        for label in np.unique(filled[filled > 0])[::-1]:  # the smaller label is the better plane and wins
+        for label in np.unique(filled[filled > 0])[::-1]:  # the smaller label (better plane) has priority
             contours, _ = cv2.findContours(
                 (masks[index] == label).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE
             )

@@ -1,4 +1,4 @@
-"""Unpacking a data set's .zip that came from elsewhere: nothing leaves the target folder, and all or nothing."""
+"""Safe, atomic extraction of a downloaded data set archive (.zip)."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from fetaliqa.atomic import atomic_directory
 from fetaliqa.datasets.acouslic_layout import CIRCUMFERENCES
 
 READ_BYTES = 1 << 20
-LITTER = ("__MACOSX", ".DS_Store")  # what some systems add to an archive
+LITTER = ("__MACOSX", ".DS_Store")  # system files in archives
 
 
 def unpack(archive: Path, folder: Path, progress: Callable[[int, int | None], None] | None = None) -> None:
-    """Unpack an archive in the ACOUSLIC-AI layout, whose root may be one folder deeper, into ``folder``.
+    """Unpack an archive in the ACOUSLIC-AI layout, whose root may be one folder deeper, to ``folder``.
 
-    Every name is checked before the first byte is written. Files appear in a temporary folder beside
-    ``folder``, which takes its place when all of them are there with the right CRC-32.
+    All names are checked before the first byte is written. Files are written to a temporary folder, which is
+    renamed to ``folder`` when all of them are complete with the right CRC-32.
 
     Args:
         archive: a .zip file.
-        folder: to make; may exist when it is empty.
-        progress: called with bytes written and in all.
+        folder: folder to create; may exist if empty.
+        progress: called with bytes written and in total.
 
     Raises:
-        ValueError: what is wrong with the archive, in words: no .zip, damaged, encrypted, another layout, a name
-            that leads outside, a link, or too large for the disk.
+        ValueError: when the archive is not a .zip, damaged, encrypted, too large for the disk, in another layout,
+            or has a link or a name outside of the folder.
     """
     try:
         with zipfile.ZipFile(archive) as opened:
@@ -42,7 +42,7 @@ def unpack(archive: Path, folder: Path, progress: Callable[[int, int | None], No
                     f"unpacked it has {total / 1e9:.1f} GB, but the disk has {free / 1e9:.1f} GB free; make room"
                 )
             if folder.is_dir():
-                folder.rmdir()  # empty, or this fails
+                folder.rmdir()  # fails unless empty
             with atomic_directory(folder) as temporary:
                 _write(opened, files, temporary, total, progress)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as problem:
@@ -69,14 +69,14 @@ def _write(
 
 
 def _checked(opened: zipfile.ZipFile) -> dict[PurePosixPath, zipfile.ZipInfo]:
-    """Place of each file below the data set's root."""
+    """Path of each file below the data set's root."""
     files: dict[PurePosixPath, zipfile.ZipInfo] = {}
     for info in opened.infolist():
         place = _place(info)
         if info.is_dir() or any(part in LITTER for part in place.parts):
             continue
         if place in files:
-            raise ValueError(f"{info.filename!r} is in it twice; download it again")
+            raise ValueError(f"{info.filename!r} occurs twice in it; download it again")
         files[place] = info
     tables = [place for place in files if place.parts[-2:] == CIRCUMFERENCES.parts]
     if len(tables) != 1 or len(tables[0].parts) > 3:
@@ -84,16 +84,16 @@ def _checked(opened: zipfile.ZipFile) -> dict[PurePosixPath, zipfile.ZipInfo]:
     root = tables[0].parents[1]
     outside = [place for place in files if not place.is_relative_to(root)]
     if outside:
-        raise ValueError(f"{outside[0]} lies outside of its folder {root}; unpack it by hand")
+        raise ValueError(f"{outside[0]} is outside of its folder {root}; unpack it by hand")
     return {place.relative_to(root): info for place, info in files.items()}
 
 
 def _place(info: zipfile.ZipInfo) -> PurePosixPath:
-    """The path a member names, when it is one that stays where it is unpacked."""
+    """The path of a member, checked to stay inside of the target folder."""
     name = info.filename
     place = PurePosixPath(name)
     if place.is_absolute() or ".." in place.parts or "\\" in name or ":" in name or not place.parts:
-        raise ValueError(f"{name!r} leads out of the folder it is unpacked to; do not use this archive")
+        raise ValueError(f"{name!r} is outside of the target folder; do not use this archive")
     kind = stat.S_IFMT(info.external_attr >> 16)
     if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
         raise ValueError(f"{name!r} is a link or device; do not use this archive")

@@ -1,4 +1,4 @@
-"""A division of cases into train, validation and test, and the file it is kept in."""
+"""Splits of cases into training, validation and test parts, and their file format."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ Unit = Literal["case", "subject"]
 
 @dataclass(frozen=True)
 class Split:
-    """A division of cases into three parts.
+    """A split of cases into three parts.
 
     Attributes:
         name: short name, for run folders and tables.
-        unit: what was kept together: every case for itself, or all cases of a subject.
-        seed: of the draw; text when it does not fit into 64 bits, None for a split made by hand.
+        unit: unit of the split: single cases, or all cases of a subject.
+        seed: random seed; text if it exceeds 64 bits, None for a manual split.
         train, validation, test: case ids.
         schema: version of the file format.
 
     Raises:
-        OptionError: when a case is named twice, or ``unit`` is unknown.
+        OptionError: when a case occurs twice, or ``unit`` is unknown.
     """
 
     name: str
@@ -47,10 +47,10 @@ class Split:
     def __post_init__(self) -> None:
         if self.unit not in UNITS:
             raise OptionError(f"split {self.name!r}: unit {self.unit!r}; it must be one of {', '.join(UNITS)}")
-        twice = [case for case, count in Counter(self.cases()).items() if count > 1]
-        if twice:
+        duplicates = [case for case, count in Counter(self.cases()).items() if count > 1]
+        if duplicates:
             raise OptionError(
-                f"split {self.name!r}: case {twice[0]} is named {self.cases().count(twice[0])} times; "
+                f"split {self.name!r}: case {duplicates[0]} is named {self.cases().count(duplicates[0])} times; "
                 "keep it in one part"
             )
 
@@ -70,19 +70,19 @@ class Split:
         return self.train + self.validation + self.test
 
     def hash(self) -> str:
-        """SHA-256 (hex) of which case is in which part, whatever the split's name and the order of its cases."""
+        """SHA-256 (hex) of the parts' cases, independent of the split's name and the order of cases."""
         content = json.dumps({name: sorted(self.part(name)) for name in PARTS}, sort_keys=True)
         return hashlib.sha256(content.encode("utf-8")).hexdigest()
 
     def restricted(self, case_ids: Iterable[str]) -> Split:
-        """The same split of the cases among ``case_ids`` only, for a folder that lacks some."""
-        kept = set(case_ids)
-        train, validation, test = (tuple(case for case in self.part(name) if case in kept) for name in PARTS)
+        """The split restricted to ``case_ids``, for a folder in which some cases are missing."""
+        available = set(case_ids)
+        train, validation, test = (tuple(case for case in self.part(name) if case in available) for name in PARTS)
         return replace(self, train=train, validation=validation, test=test)
 
 
 def write_split(path: Path, split: Split) -> None:
-    """Write a split as JSON; the file appears complete or not at all."""
+    """Write a split as JSON, atomically."""
     write_json(Path(path), asdict(split))
 
 
@@ -91,11 +91,11 @@ def read_split(path: Path, entries: Sequence[CaseEntry] | None = None) -> Split:
 
     Args:
         path: the file.
-        entries: cases of the data set, when the split must not name others.
+        entries: cases of the data set, if the split must not contain others.
 
     Raises:
         NotFoundError: when there is no such file.
-        OptionError: when it is no split, lacks a key, names a case twice, or one that is not in ``entries``.
+        OptionError: when it is not a split, lacks a key, or has a case twice or one that is not in ``entries``.
     """
     content = _read_object(path)
     missing = [key for key in ("schema", "name", "unit", "seed", *PARTS) if key not in content]
@@ -105,9 +105,9 @@ def read_split(path: Path, entries: Sequence[CaseEntry] | None = None) -> Split:
 
 
 def custom(path: Path, entries: Sequence[CaseEntry] | None = None) -> Split:
-    """Read a split made by hand: JSON with lists of case ids under ``train``, ``validation`` and ``test``.
+    """Read a manual split: JSON with lists of case ids under ``train``, ``validation`` and ``test``.
 
-    Other keys may be left out; a part may be empty.
+    Other keys are optional; a part may be empty.
 
     Raises:
         NotFoundError, OptionError: as for ``read_split``.
@@ -146,11 +146,11 @@ def _parsed(path: Path, content: Mapping[str, Any], entries: Sequence[CaseEntry]
     train, validation, test = (tuple(content[part]) for part in PARTS)
     split = Split(name, content["unit"], seed, train, validation, test)
     if entries is not None:
-        here = {entry.case_id for entry in entries}
-        unknown = [case for case in split.cases() if case not in here]
+        available = {entry.case_id for entry in entries}
+        unknown = [case for case in split.cases() if case not in available]
         if unknown:
             raise OptionError(
                 f"{path.name}: {len(unknown)} of its {len(split.cases())} cases are not in the data set "
-                f"({unknown[0]}, ...); name the folder it was made for, or make a new split"
+                f"({unknown[0]}, ...); give the folder it was made for, or make a new split"
             )
     return split

@@ -1,9 +1,9 @@
-"""Which cases train, validate and test; kept in a file, so that a result can say what it was measured on.
+"""Training, validation and test splits: the paper's, by subject, k-fold, and extension by new cases.
 
-Cases of one subject belong together: ACOUSLIC-AI has 300 cases of 281 subjects, 19 of which have two. The paper
-split by case, so in its split 7 of the 19 lie in more than one part, and the subject
-of 5 of the 60 test cases (8.3 %) was trained on (measured on version 1.1 of the table). ``subject_split`` has the
-same sizes, 210, 30 and 60, without that.
+ACOUSLIC-AI has 300 cases of 281 subjects, 19 of which have two cases. The paper's split is by case: 7 of the 19
+subjects are in more than one part, and 5 of the 60 test cases (8.3 %) share a subject with the training set
+(measured on version 1.1 of the table). ``subject_split`` has the same sizes, 210, 30 and 60, without shared
+subjects.
 """
 
 from __future__ import annotations
@@ -34,22 +34,22 @@ __all__ = [
 ]
 
 FRACTIONS = (0.7, 0.1, 0.2)  # of the paper
-PAPER_SEED = 9872398152123123767126  # of FetalCLIP-IQA; longer than 64 bits, so files keep it as text
+PAPER_SEED = 9872398152123123767126  # of FetalCLIP-IQA; more than 64 bits, so stored as text in files
 PAPER_CASES = 300
 
 
 def paper_split(entries: Sequence[CaseEntry]) -> Split:
-    """The split of FetalCLIP-IQA: by case, with its seed, of the table's rows in their order.
+    """The split of FetalCLIP-IQA: by case, with its seed, from the rows of the table in order.
 
-    Only all 300 rows in the order of the published table give the paper's own parts. See the module's text for
-    the subjects that it has in two parts.
+    Only all 300 rows in the order of the published table give the paper's parts. See the module docstring on
+    subjects in two parts.
 
     Raises:
-        OptionError: without cases, or with a case id given twice.
+        OptionError: without cases, or with a duplicate case id.
     """
     ids = _checked_ids(entries)
     order = np.random.default_rng(PAPER_SEED).permutation(len(ids))
-    first, second = int(0.7 * len(ids)), int(0.8 * len(ids))  # as its code has it
+    first, second = int(0.7 * len(ids)), int(0.8 * len(ids))  # as in its code
     drawn = [ids[index] for index in order]
     return Split(
         "paper", "case", str(PAPER_SEED), tuple(drawn[:first]), tuple(drawn[first:second]), tuple(drawn[second:])
@@ -59,20 +59,19 @@ def paper_split(entries: Sequence[CaseEntry]) -> Split:
 def subject_split(
     entries: Sequence[CaseEntry], fractions: tuple[float, float, float] = FRACTIONS, seed: int = 0
 ) -> Split:
-    """The default: all cases of a subject in one part.
+    """The default split: all cases of a subject are in one part.
 
-    Subjects are taken in the order of a hash of seed and subject, and each fills the first part that has room for
-    all of its cases. Sizes are the paper's (210, 30 and 60 of 300) wherever subjects with one case are there to
-    fill the gaps. A different set of cases gives a different split: keep the file, and use ``extend_split`` for
-    cases that come later.
+    Subjects are ordered by a hash of seed and subject, and each is assigned to the first part with room for all of
+    its cases. Sizes equal the paper's (210, 30 and 60 of 300) if there are enough subjects with one case to fill
+    the gaps. Another set of cases gives another split: keep the file, and use ``extend_split`` for new cases.
 
     Args:
         entries: the cases.
-        fractions: share of each part; they add up to 1.
-        seed: another seed, another split.
+        fractions: share of each part; the sum is 1.
+        seed: random seed.
 
     Raises:
-        OptionError: without cases, with a case id given twice, or with fractions that do not add up to 1.
+        OptionError: without cases, with a duplicate case id, or with fractions that do not add up to 1.
     """
     ids = _checked_ids(entries)
     _check_fractions(fractions)
@@ -92,12 +91,11 @@ def subject_split(
 def extend_split(
     split: Split, entries: Sequence[CaseEntry], fractions: tuple[float, float, float] = FRACTIONS
 ) -> Split:
-    """A split with the cases that are new in ``entries``; no old case moves.
+    """Add the new cases of ``entries`` to a split; existing cases keep their part.
 
-    A new case of a subject already in the split joins it; when that subject is in several parts already, in the
-    first of train, validation and test. A new subject goes where a hash of seed and subject falls, so its place
-    does not depend on what else is added, and sizes hold on average only. Cases that are no longer in
-    ``entries`` keep their place too.
+    A new case of an existing subject is added to the subject's part, or if the subject is in several, to the first
+    of train, validation and test. A new subject is assigned by a hash of seed and subject, independently of other
+    new cases; sizes therefore hold on average only. Cases that are no longer in ``entries`` keep their part too.
 
     Raises:
         OptionError: as for ``subject_split``.
@@ -107,8 +105,8 @@ def extend_split(
     where = {case: part for part in PARTS for case in split.part(part)}
     groups = _by_subject(entries)
     for subject, cases in groups.items():
-        known = [where[case] for case in cases if case in where]
-        part = min(known, key=PARTS.index) if known else _drawn(split.seed, subject, fractions)
+        assigned = [where[case] for case in cases if case in where]
+        part = min(assigned, key=PARTS.index) if assigned else _drawn(split.seed, subject, fractions)
         for case in cases:
             where.setdefault(case, part)
     old = set(split.cases())
@@ -117,19 +115,19 @@ def extend_split(
 
 
 def k_fold(entries: Sequence[CaseEntry], k: int, seed: int = 0) -> list[Split]:
-    """K splits by subject; every case is tested once. Fold i tests, fold i + 1 validates, the rest trains.
+    """K splits by subject. In split i, fold i is for testing, fold i + 1 for validation, the others for training.
 
-    Folds are filled so that they hold equally many cases, as near as subjects allow.
+    Folds have equal numbers of cases, as far as subjects allow.
 
     Raises:
-        OptionError: for fewer than 3 folds or fewer subjects than folds; without cases, or one given twice.
+        OptionError: for fewer than 3 folds or fewer subjects than folds; without cases, or with a duplicate.
     """
     ids = _checked_ids(entries)
     groups = _by_subject(entries)
     if not 3 <= k <= len(groups):
         raise OptionError(f"{k} folds of {len(groups)} subjects; at least 3, and a subject for each, are needed")
     folds: list[list[str]] = [[] for _ in range(k)]
-    # the subjects with most cases first: those with one case even out what is left
+    # subjects with most cases first, so that those with one case balance the folds
     for subject in sorted(groups, key=lambda subject: (-len(groups[subject]), _hashed(seed, subject))):
         min(folds, key=len).extend(groups[subject])
     splits = []
@@ -143,17 +141,17 @@ def k_fold(entries: Sequence[CaseEntry], k: int, seed: int = 0) -> list[Split]:
 
 
 def leak_report(split: Split, entries: Sequence[CaseEntry]) -> dict[str, Any]:
-    """How far a split lets a subject into more than one part.
+    """Count the subjects of a split that are in more than one part.
 
     Returns:
         ``subjects_in_several_parts`` and ``cases_of_those_subjects`` (counts), ``subjects`` (their ids),
         ``test_cases``, ``test_cases_with_subject_in_train`` and their share ``test_share``; the same three for
-        validation; ``cases_in_no_part``: cases of the data set that the split leaves out.
+        validation; ``cases_in_no_part``: cases of the data set that are not in the split.
     """
     subject_of = {entry.case_id: entry.subject_id for entry in entries}
     parts = {name: [subject_of[case] for case in split.part(name) if case in subject_of] for name in PARTS}
-    seen = Counter(subject for name in PARTS for subject in set(parts[name]))
-    leaking = {subject for subject, count in seen.items() if count > 1}
+    parts_of_subject = Counter(subject for name in PARTS for subject in set(parts[name]))
+    leaking = {subject for subject, count in parts_of_subject.items() if count > 1}
     report: dict[str, Any] = {
         "subjects_in_several_parts": len(leaking),
         "cases_of_those_subjects": sum(subject in leaking for name in PARTS for subject in parts[name]),
@@ -161,10 +159,10 @@ def leak_report(split: Split, entries: Sequence[CaseEntry]) -> dict[str, Any]:
     }
     trained = set(parts["train"])
     for name in ("validation", "test"):
-        known = sum(subject in trained for subject in parts[name])
+        shared = sum(subject in trained for subject in parts[name])
         report[f"{name}_cases"] = len(parts[name])
-        report[f"{name}_cases_with_subject_in_train"] = known
-        report[f"{name}_share"] = known / len(parts[name]) if parts[name] else 0.0
+        report[f"{name}_cases_with_subject_in_train"] = shared
+        report[f"{name}_share"] = shared / len(parts[name]) if parts[name] else 0.0
     report["cases_in_no_part"] = len(set(subject_of) - set(split.cases()))
     return report
 
@@ -185,8 +183,8 @@ def _check_fractions(fractions: Sequence[float]) -> None:
 
 
 def _cuts(count: int, fractions: Sequence[float]) -> tuple[int, int]:
-    """Where validation and test begin."""
-    # 1e-9: 0.7 + 0.1 is a little less than 0.8 in binary, and 240 of 300 must not become 239
+    """Positions at which validation and test begin."""
+    # 1e-9: 0.7 + 0.1 is slightly less than 0.8 in floating point, and 240 of 300 must not become 239
     return int(fractions[0] * count + 1e-9), int((fractions[0] + fractions[1]) * count + 1e-9)
 
 

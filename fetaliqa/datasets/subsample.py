@@ -1,4 +1,4 @@
-"""Subsampled cases: every n-th frame of each sweep, or a few frames of each kind."""
+"""Subsampling of cases: every n-th frame of each sweep, and limits per kind of frame."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from fetaliqa.sweep.sweep_ranges import black_slots
 
 @dataclass(frozen=True)
 class Sampling:
-    """How many frames of each sweep are taken, at most; few of many cases teach more than many of few.
+    """Largest number of frames per sweep, by kind; few frames of many cases train better than many of few.
 
     Attributes:
         annotated: annotated frames.
-        hard: frames without an outline that are near an annotated one; of phantoms, whose plane cuts the trunk.
+        hard: frames without an outline near an annotated one; in phantoms, frames that cut the trunk.
         easy: other frames without an outline.
     """
 
@@ -27,11 +27,11 @@ class Sampling:
 
 @dataclass(frozen=True, eq=False)
 class SubsampledCase:
-    """A case of which every n-th frame is kept.
+    """A case with every n-th frame.
 
     Attributes:
-        case: the frames kept, with masks and sweep ranges of their own counting.
-        numbers: int [T], which frames of the whole case they are.
+        case: the selected frames, with their masks and renumbered sweep ranges.
+        numbers: int [T], their frame numbers in the original case.
     """
 
     case: LabelledCase
@@ -39,30 +39,27 @@ class SubsampledCase:
 
 
 def subsample_case(case: LabelledCase, step: int) -> SubsampledCase:
-    """Every n-th known frame that is not black of each sweep of a case.
-
-    Sweeps of which nothing is left are left out.
-    """
+    """Select every n-th labelled frame of each sweep, without black frames and empty sweeps."""
     usable = case.known & ~black_slots(case.frames)
     numbers, ranges, circumferences, start = [], [], [], 0
     for (first, stop), circumference in zip(case.ranges, case.circumferences_mm):
-        kept = np.arange(first, stop)[usable[first:stop]][::step]
-        if len(kept):
-            numbers.append(kept)
-            ranges.append((start, start + len(kept)))
+        frames = np.arange(first, stop)[usable[first:stop]][::step]
+        if len(frames):
+            numbers.append(frames)
+            ranges.append((start, start + len(frames)))
             circumferences.append(circumference)
-            start += len(kept)
-    chosen = np.concatenate(numbers) if numbers else np.zeros(0, int)
+            start += len(frames)
+    selected = np.concatenate(numbers) if numbers else np.zeros(0, int)
     return SubsampledCase(
         LabelledCase(
             case.case_id,
             case.subject_id,
-            case.frames[chosen],
-            case.masks[chosen],
-            np.ones(len(chosen), bool),
+            case.frames[selected],
+            case.masks[selected],
+            np.ones(len(selected), bool),
             case.spacing,
             tuple(ranges),
             tuple(circumferences),
         ),
-        chosen,
+        selected,
     )

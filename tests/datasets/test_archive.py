@@ -167,10 +167,10 @@ def test_without_a_usable_record_the_default_address_is_tried_and_said_so(server
     if answer is not None:
         server.files["/record"] = answer
     notes: list[str] = []
-    found = find_source(record_url=f"{server.url}/record", note=notes.append)
-    assert found == Source(acouslic_archive.DEFAULT_URL)
+    source = find_source(record_url=f"{server.url}/record", note=notes.append)
+    assert source == Source(acouslic_archive.DEFAULT_URL)
     assert len(notes) == 1
-    assert "no usable answer" in notes[0]
+    assert "no valid response" in notes[0]
 
 
 def test_a_given_address_is_taken_without_asking_anybody(monkeypatch):
@@ -185,7 +185,7 @@ def test_a_given_address_is_taken_without_asking_anybody(monkeypatch):
 @pytest.mark.parametrize("name", ["../evil", "/etc/evil", "images/../../evil", "a\\evil", "C:/evil"])
 def test_names_that_lead_outside_are_refused_before_anything_is_written(tmp_path, name):
     path = _archive(tmp_path, [(name, b"x")])
-    with pytest.raises(ValueError, match="leads out"):
+    with pytest.raises(ValueError, match="outside of the target folder"):
         safe_unzip.unpack(path, tmp_path / "data")
     assert [each.name for each in tmp_path.iterdir()] == ["made.zip"]
 

@@ -77,8 +77,8 @@ def test_another_process_finds_the_signature(large):
         "h.file_sha256 = lambda *_, **__: sys.exit('it was read')\n"
         "print(h.user_hashes().sha256(pathlib.Path(sys.argv[1]), sized=True))"
     )
-    told = subprocess.run([sys.executable, "-c", code, str(large)], capture_output=True, text=True)
-    assert told.stdout.strip() == before, told.stderr
+    completed = subprocess.run([sys.executable, "-c", code, str(large)], capture_output=True, text=True)
+    assert completed.stdout.strip() == before, completed.stderr
 
 
 def test_a_file_that_changed_just_now_is_not_remembered(large, kept, monkeypatch):

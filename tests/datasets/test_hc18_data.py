@@ -45,7 +45,7 @@ def test_annotations_that_cannot_be_used_are_one_sentence(tmp_path):
     with pytest.raises(SweepError, match="differ in size"):
         data.read("001_HC")
     (tmp_path / "annotations" / "002_HC_Annotation.png").write_bytes(b"not a picture")
-    with pytest.raises(SweepError, match="not a readable picture"):
+    with pytest.raises(SweepError, match="not a readable image"):
         data.read("002_HC")
     with pytest.raises(NotFoundError, match="no such image"):
         data.read("003_HC")
