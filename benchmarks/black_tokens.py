@@ -28,18 +28,18 @@ def seen_tokens(squares: torch.Tensor, patch: int) -> torch.Tensor:
     return torch.nn.functional.max_pool2d(lit[None, None], patch)[0, 0].flatten() > 0
 
 
-def features(model: Any, images: torch.Tensor, kept: torch.Tensor | None) -> list[torch.Tensor]:
+def features(model: Any, images: torch.Tensor, seen: torch.Tensor | None) -> list[torch.Tensor]:
     """Patch tokens at the decoder's depths, [N, G * G, C] each; only those of the places ``kept``, when given."""
     visual = model.visual
     tokens = visual._embeds(images)
-    if kept is not None:
-        tokens = torch.cat([tokens[:, :1], tokens[:, 1:][:, kept]], dim=1)
-    found = []
+    if seen is not None:
+        tokens = torch.cat([tokens[:, :1], tokens[:, 1:][:, seen]], dim=1)
+    maps = []
     for number, block in enumerate(visual.transformer.resblocks[: max(model.indices) + 1]):
         tokens = block(tokens)
         if number in model.indices:
-            found.append(tokens[:, 1:])
-    return found
+            maps.append(tokens[:, 1:])
+    return maps
 
 
 def answers(model: Any, squares: torch.Tensor, drop: bool) -> np.ndarray:
@@ -47,17 +47,17 @@ def answers(model: Any, squares: torch.Tensor, drop: bool) -> np.ndarray:
     from fetaliqa.model import normalise
 
     vision = model.architecture.vision
-    kept = torch.nonzero(seen_tokens(squares, vision.patch_size))[:, 0] if drop else None
+    seen = torch.nonzero(seen_tokens(squares, vision.patch_size))[:, 0] if drop else None
     whole = features(model, normalise(squares[:1]), None)
     outputs = []
     for start in range(0, len(squares), 16):
         images = normalise(squares[start : start + 16])
-        maps = features(model, images, kept)
-        if kept is not None:
+        maps = features(model, images, seen)
+        if seen is not None:
             filled = []
             for some, template in zip(maps, whole):
                 tokens = template.expand(len(images), -1, -1).clone()
-                tokens[:, kept] = some
+                tokens[:, seen] = some
                 filled.append(tokens)
             maps = filled
         maps = [model._as_map(tokens) for tokens in maps]
@@ -76,12 +76,12 @@ def compare(seeds: list[int]) -> dict[str, Any]:
 
     predictor = Predictor(Bundle.open(resolve_bundle("demo")), "cpu", precision="fp32")
     threshold = predictor.card.threshold
-    dice, flips, frames, kept = [], 0, 0, []
+    dice, flips, frames, shares = [], 0, 0, []
     for seed in seeds:
         case = subsampled_phantom(seed, 1).case
         grid = SquareGrid(case.frames.shape[1], case.frames.shape[2], predictor.image_size)
         squares = grid.to_square(case.frames[case.frames.any(axis=(1, 2))])
-        kept.append(float(seen_tokens(squares, predictor.model.architecture.vision.patch_size).float().mean()))
+        shares.append(float(seen_tokens(squares, predictor.model.architecture.vision.patch_size).float().mean()))
         with torch.inference_mode():
             full, short = (answers(predictor.model, squares, drop) for drop in (False, True))
         positive = [
@@ -94,7 +94,7 @@ def compare(seeds: list[int]) -> dict[str, Any]:
             dice.append(float(2 * (before & after).sum() / (before.sum() + after.sum())))
     return {
         "frames": frames,
-        "tokens_kept": round(float(np.mean(kept)), 3),
+        "tokens_kept": round(float(np.mean(shares)), 3),
         "frames_with_outline": len(dice),
         "dice_mean": round(float(np.mean(dice)), 4),
         "dice_min": round(min(dice), 4),
@@ -102,14 +102,14 @@ def compare(seeds: list[int]) -> dict[str, Any]:
     }
 
 
-def seconds_of(model: Any, images: torch.Tensor, kept: torch.Tensor | None) -> float:
+def seconds_of(model: Any, images: torch.Tensor, seen: torch.Tensor | None) -> float:
     """Least of three times a batch."""
-    found = []
+    times = []
     for _ in range(3):
         started = time.perf_counter()
-        features(model, images, kept)
-        found.append(time.perf_counter() - started)
-    return min(found)
+        features(model, images, seen)
+        times.append(time.perf_counter() - started)
+    return min(times)
 
 
 def time_saved(share: float) -> dict[str, Any]:
@@ -122,9 +122,9 @@ def time_saved(share: float) -> dict[str, Any]:
     model = full_size_model()
     precision = Predictor.of_model(model, card_of(model)).precision
     count, images = model.architecture.vision.grid**2, torch.randn(16, 3, 224, 224)
-    kept = torch.arange(round(share * count))
+    seen = torch.arange(round(share * count))
     with torch.inference_mode():
-        whole, short = (seconds_of(model, images, one) / len(images) for one in (None, kept))
+        whole, short = (seconds_of(model, images, one) / len(images) for one in (None, seen))
     return {
         "machine": machine(),
         "precision": precision,

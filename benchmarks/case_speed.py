@@ -60,14 +60,14 @@ def matmul_teraflops() -> dict[str, float]:
     """
     from fetaliqa.inference.precision import cpu_has_bf16
 
-    found, types = {}, {"fp32": torch.float32}
+    rates, types = {}, {"fp32": torch.float32}
     if cpu_has_bf16():
         types["bf16"] = torch.bfloat16
     for name, dtype in types.items():
         one, other = torch.randn(8 * 257, 1024, dtype=dtype), torch.randn(1024, 4096, dtype=dtype)
         seconds = min(timed(lambda one=one, other=other: one @ other)[1] for _ in range(20))
-        found[name] = round(2 * one.shape[0] * other.numel() / seconds / 1e12, 3)
-    return found
+        rates[name] = round(2 * one.shape[0] * other.numel() / seconds / 1e12, 3)
+    return rates
 
 
 def read_milliseconds(frames: np.ndarray) -> float:
@@ -170,15 +170,15 @@ def measure(count: int, baseline_count: int, searched: int, share: float, screen
     }
     close["dice_mean"] = round(float(close.pop("dice").mean()), 5)
     result["all masks"]["agreement with fp32"] = close
-    found, seconds = timed(
+    assessment, seconds = timed(
         lambda: assess(sweep_of(frames[:searched], one_to(ranges, searched)), chosen, AssessOptions(search=True))
     )
-    looked = sum(one["positive"] is not None for one in found.record["frames"])
+    looked = sum(one["positive"] is not None for one in assessment.record["frames"])
     result["best frame only"] = {**described(searched, seconds, {}), "frames_looked_at": looked}
     part_of = sweep_of(frames[:searched], one_to(ranges, searched))
     student = StandInStudent(share)
-    found, seconds = timed(lambda: assess(part_of, chosen, AssessOptions(search=True), student=student))
-    looked = sum(one["positive"] is not None for one in found.record["frames"])
+    assessment, seconds = timed(lambda: assess(part_of, chosen, AssessOptions(search=True), student=student))
+    looked = sum(one["positive"] is not None for one in assessment.record["frames"])
     how = "random weights; the share looked at, {}, is that of benchmarks/search.py"
     result["best frame with a student"] = {
         **described(searched, seconds, {"student": student.seconds}),

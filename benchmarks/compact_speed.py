@@ -150,10 +150,10 @@ def stages(predictor: Any, path: Path) -> dict[str, float]:
         with clock("network"):
             outputs = predictor._forward(squares)
         with clock("measure"):
-            for outline, told in zip(
+            for outline, output in zip(
                 assessor.on_both_grids(outputs.probabilities[:, 0]), outputs.signals.tolist()
             ):
-                assessor.measured(outline, None, told)
+                assessor.measured(outline, None, output)
         with clock("profile"):
             profile.add(numbers, outputs.probabilities[:, 0], outputs.appearance)
     return clock.seconds

@@ -67,14 +67,14 @@ def main() -> None:
         return
     from fetaliqa.training.provenance import environment
 
-    found = {}
+    rates = {}
     for encoder, memory in product(ENCODERS, MEMORY):
         command = [sys.executable, __file__, "--one", encoder, memory]
         command += [f"--{name}={getattr(args, name)}" for name in ("batch", "steps", "threads")]
         out = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-        found[encoder, memory] = float(out.splitlines()[-1])
-        print(f"encoder {encoder}, freed memory {memory}: {found[encoder, memory]:.2f} frames/s", flush=True)
-    trained = {way: rate for way, rate in found.items() if way[0] != "alone"}
+        rates[encoder, memory] = float(out.splitlines()[-1])
+        print(f"encoder {encoder}, freed memory {memory}: {rates[encoder, memory]:.2f} frames/s", flush=True)
+    trained = {way: rate for way, rate in rates.items() if way[0] != "alone"}
     slowest = min(trained.values())
     for (encoder, memory), rate in trained.items():
         print(f"encoder {encoder}, freed memory {memory}: {rate / slowest:.1f} x the slowest")

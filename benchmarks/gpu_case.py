@@ -57,7 +57,7 @@ def seconds_of(work: Callable[[], Any], device: torch.device) -> float:
     """The median of some runs of device work, after some that are not counted."""
     for _ in range(WARM_UP):
         work()
-    found = []
+    times = []
     for _ in range(TIMES):
         if device.type == "cuda":
             before, after = (torch.cuda.Event(enable_timing=True) for _ in range(2))
@@ -65,12 +65,12 @@ def seconds_of(work: Callable[[], Any], device: torch.device) -> float:
             work()
             after.record()
             after.synchronize()
-            found.append(before.elapsed_time(after) / 1000)
+            times.append(before.elapsed_time(after) / 1000)
         else:
             started = time.perf_counter()
             work()
-            found.append(time.perf_counter() - started)
-    return statistics.median(found)
+            times.append(time.perf_counter() - started)
+    return statistics.median(times)
 
 
 def peak_teraflops(device: torch.device, small: bool) -> float:
@@ -99,8 +99,8 @@ def top_kernels(profile: torch.profiler.profile, device: torch.device) -> list[d
     if device.type == "cuda":  # the kernels: an operator's row holds their time once more
         kernel = torch.autograd.DeviceType.CUDA
         rows = [one for one in rows if one.device_type == kernel and not one.is_user_annotation]
-    found = sorted(rows, key=lambda one: -getattr(one, field))
-    total = sum(getattr(one, field) for one in found) or 1.0
+    busiest = sorted(rows, key=lambda one: -getattr(one, field))
+    total = sum(getattr(one, field) for one in busiest) or 1.0
     return [
         {
             "name": one.key[:80],
@@ -108,7 +108,7 @@ def top_kernels(profile: torch.profiler.profile, device: torch.device) -> list[d
             "milliseconds": round(getattr(one, field) / 1000, 3),
             "share": round(getattr(one, field) / total, 3),
         }
-        for one in found[:KERNELS]
+        for one in busiest[:KERNELS]
     ]
 
 
@@ -163,16 +163,16 @@ def encoder(predictor: Any, frames: np.ndarray, gflop: float, peak: float) -> di
     ways: dict[str, Callable[..., Any]] = {"kernel by kernel": encoded}
     if predictor.captured is not None:
         ways["recorded"] = CapturedForward(encoded, predictor.batch_size)
-    found: dict[str, Any] = {"frames_a_batch": predictor.batch_size, "gflop_a_frame": round(gflop, 2)}
+    result: dict[str, Any] = {"frames_a_batch": predictor.batch_size, "gflop_a_frame": round(gflop, 2)}
     with torch.inference_mode():
         for name, way in ways.items():
             seconds = seconds_of(lambda way=way: way(squares), device)
             failures = recording_failures(way)
             if failures:
-                found[name] = {"recording_failed": failures}
+                result[name] = {"recording_failed": failures}
                 continue
             rate = gflop * len(squares) / seconds / 1000
-            found[name] = {
+            result[name] = {
                 "milliseconds_a_batch": round(1000 * seconds, 3),
                 "teraflops": round(rate, 5),
                 "share_of_peak": round(rate / peak, 4),
@@ -181,8 +181,8 @@ def encoder(predictor: Any, frames: np.ndarray, gflop: float, peak: float) -> di
             predictor._forward(squares)
             if device.type == "cuda":
                 torch.cuda.synchronize()
-    found["longest_in_a_batch"] = top_kernels(profile, device)
-    return found
+    result["longest_in_a_batch"] = top_kernels(profile, device)
+    return result
 
 
 def recording_failures(captured: Any) -> dict[str, str]:
@@ -209,7 +209,7 @@ def case(path: Path, predictor: Any, repeats: int) -> dict[str, Any]:
     from fetaliqa.inference import assess
     from fetaliqa.sweep import read_sweep
 
-    found = {}
+    result = {}
     for way in ways(predictor):
         rounds = []
         for _ in range(1 + repeats):
@@ -219,7 +219,7 @@ def case(path: Path, predictor: Any, repeats: int) -> dict[str, Any]:
             assessment = assess(sweep, predictor)
             rounds.append((read - started, time.perf_counter() - read))
         totals = [sum(one) for one in rounds]
-        found[way] = {
+        result[way] = {
             "first_seconds": round(totals[0], 3),
             "seconds": round(statistics.median(totals[1:]), 3),
             "of_which_reading": round(statistics.median(one[0] for one in rounds[1:]), 3),
@@ -228,13 +228,13 @@ def case(path: Path, predictor: Any, repeats: int) -> dict[str, Any]:
         }
         failures = recording_failures(predictor.captured)
         if failures:
-            found[way]["recording_failed"] = failures
-    return found
+            result[way]["recording_failed"] = failures
+    return result
 
 
-def close_to_fp32(reference: Any, found: Any) -> dict[str, Any]:
+def close_to_fp32(reference: Any, answers: Any) -> dict[str, Any]:
     """How far the answers are from those in float32."""
-    close = agreement(found, reference)
+    close = agreement(answers, reference)
     dice = close.pop("dice")
     return {"dice_mean": round(float(dice.mean()), 5), "dice_min": round(float(dice.min()), 5), **close}
 
@@ -303,11 +303,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="in one line")
     args = parser.parse_args(argv)
     device = device_named(args.device)
-    found = measure(device, args.frames or (20 if args.small else 840), args.repeats, args.small)
-    print(json.dumps(found, indent=None if args.json else 1))
-    for size, reason in found["recording_failed"].items():
+    result = measure(device, args.frames or (20 if args.small else 840), args.repeats, args.small)
+    print(json.dumps(result, indent=None if args.json else 1))
+    for size, reason in result["recording_failed"].items():
         print(f"gpu_case.py: no CUDA graph of batches of {size}: {reason}", file=sys.stderr)
-    return 1 if found["recording_failed"] else 0
+    return 1 if result["recording_failed"] else 0
 
 
 if __name__ == "__main__":

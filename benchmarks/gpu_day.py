@@ -110,22 +110,22 @@ def run_step(step: Step, limit: float) -> dict[str, Any]:
         start_new_session=True,
     )
     try:
-        said, _ = process.communicate(timeout=limit)
+        output, _ = process.communicate(timeout=limit)
         state = "done" if process.returncode == 0 else "failed"
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)  # what the step has started too
-        said, _ = process.communicate()
+        output, _ = process.communicate()
         state = "timed out"
     outcome: dict[str, Any] = {
         "state": state,
         "seconds": round(time.monotonic() - started, 1),
         "limit_seconds": round(limit, 1),
-        "result": last_object(said),
+        "result": last_object(output),
     }
     if state != "done":
         outcome["exit_code"] = process.returncode
     if state != "done" or outcome["result"] is None:
-        outcome["output"] = said.splitlines()[-KEPT_LINES:]
+        outcome["output"] = output.splitlines()[-KEPT_LINES:]
     return outcome
 
 
@@ -142,10 +142,10 @@ def last_object(text: str) -> dict[str, Any] | None:
 
 def goals(outcomes: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """What was reached of what is wanted of an H200, by what was measured."""
-    found: dict[str, dict[str, Any]] = {}
+    results: dict[str, dict[str, Any]] = {}
 
     def note(name: str, value: float, goal: float, met: bool) -> None:
-        found[name] = {"found": value, "goal": goal, "met": met}
+        results[name] = {"found": value, "goal": goal, "met": met}
 
     case = (outcomes.get("case") or {}).get("result")
     if case:
@@ -159,8 +159,8 @@ def goals(outcomes: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
             rate = round(trained["steps_per_second"] * trained["frames_a_step"], 1)
             share, wanted = trained["share_of_peak"], trained["goal"]
             note(f"{name}: share of the peak", share, wanted, share >= wanted)
-            found[f"{name}: share of the peak"]["images_per_second"] = rate
-    return found
+            results[f"{name}: share of the peak"]["images_per_second"] = rate
+    return results
 
 
 def print_packages() -> None:
@@ -181,7 +181,7 @@ def measure(steps: list[Step], out: Path, seconds: float, described: dict[str, A
 
     end = time.monotonic() + seconds
     outcomes: dict[str, dict[str, Any]] = {}
-    found: dict[str, Any] = {**described, "steps": outcomes, "goals": {}}
+    result: dict[str, Any] = {**described, "steps": outcomes, "goals": {}}
     for step in steps:
         left = end - time.monotonic()
         if left < LEAST_SECONDS:
@@ -189,10 +189,10 @@ def measure(steps: list[Step], out: Path, seconds: float, described: dict[str, A
         else:
             print(f"{step.name} ...", file=sys.stderr, flush=True)
             outcomes[step.name] = run_step(step, min(step.seconds, left))
-        found["goals"] = goals(outcomes)
-        write_json(out, found)
+        result["goals"] = goals(outcomes)
+        write_json(out, result)
         print(f"{step.name}: {outcomes[step.name]['state']}", file=sys.stderr, flush=True)
-    return found
+    return result
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -220,9 +220,9 @@ def main(argv: list[str] | None = None) -> int:
         )
     chosen = [step for step in steps if args.only is None or step.name in args.only]
     described = {"device": args.device, "small": args.small, "seconds": args.seconds}
-    found = measure(chosen, args.out, args.seconds, described)
-    print(json.dumps(found["goals"], indent=1))
-    return 0 if all(one["state"] == "done" for one in found["steps"].values()) else 1
+    result = measure(chosen, args.out, args.seconds, described)
+    print(json.dumps(result["goals"], indent=1))
+    return 0 if all(one["state"] == "done" for one in result["steps"].values()) else 1
 
 
 if __name__ == "__main__":

@@ -62,10 +62,10 @@ def versions(device: torch.device, small: bool) -> tuple[dict[str, Any], bool]:
             importlib.import_module(name)
         except ImportError as problem:
             problems[name] = str(problem)
-    found = {"machine": device_facts(device), **environment(), "cannot_be_imported": problems}
+    result = {"machine": device_facts(device), **environment(), "cannot_be_imported": problems}
     if device.type == "cuda":
-        found["capability"] = list(torch.cuda.get_device_capability(device))
-    return {**found, "needed": {name: version for name, (version, _) in PACKAGES.items()}}, not problems
+        result["capability"] = list(torch.cuda.get_device_capability(device))
+    return {**result, "needed": {name: version for name, (version, _) in PACKAGES.items()}}, not problems
 
 
 def random_model(small: bool) -> Any:
@@ -109,7 +109,7 @@ def retraining(device: torch.device, small: bool) -> tuple[dict[str, Any], bool]
             finally:
                 process.kill()
         seconds = time.perf_counter() - started
-        said = (root / "out").read_text()
+        output = (root / "out").read_text()
         result: dict[str, Any] = {
             "computed_on": service.computed_on(),
             "exit_code": process.returncode,
@@ -126,7 +126,7 @@ def retraining(device: torch.device, small: bool) -> tuple[dict[str, Any], bool]
             "least_free_gib": None if least_free is None else round(least_free / 2**30, 2),
         }
         if process.returncode == 0:
-            report = json.loads(said)
+            report = json.loads(output)
             result |= {name: report[name] for name in ("trained", "sentence")}
         else:
             result["error"] = (root / "err").read_text()[-2000:]
@@ -209,19 +209,19 @@ def full_card(device: torch.device, small: bool) -> tuple[dict[str, Any], bool]:
     captured, predictor.captured = predictor.captured, None  # what is recorded before is played without memory
     whole = answers(predictor, frames)
     predictor.captured = captured
-    found: dict[str, Any] = {"frames": len(frames), "with_little_memory": []}
+    result: dict[str, Any] = {"frames": len(frames), "with_little_memory": []}
     sound = True
     for left in LEFT_GIB:
         with_little = with_memory_left(predictor, frames, whole, left)
-        found["with_little_memory"].append(with_little)
+        result["with_little_memory"].append(with_little)
         sound = sound and with_little["state"] != "failed"
         put_forward(predictor)
     after = compared(predictor, frames, whole)
-    found["afterwards"] = {
+    result["afterwards"] = {
         **after,
         "recording_failed": {} if captured is None else {str(n): why for n, why in captured.failures.items()},
     }
-    return found, sound and after["state"] == "answered" and not found["afterwards"]["recording_failed"]
+    return result, sound and after["state"] == "answered" and not result["afterwards"]["recording_failed"]
 
 
 def with_memory_left(predictor: Any, frames: np.ndarray, whole: torch.Tensor, gib: float) -> dict[str, Any]:
@@ -240,9 +240,9 @@ def with_memory_left(predictor: Any, frames: np.ndarray, whole: torch.Tensor, gi
         assert other.stdin is not None
         assert other.stdout is not None
         filled = other.stdout.readline().strip() == "full"
-        found = compared(predictor, frames, whole)
+        figures = compared(predictor, frames, whole)
         other.stdin.close()
-    return {"left_gib": gib, "filled": filled, **found}
+    return {"left_gib": gib, "filled": filled, **figures}
 
 
 def failing_above(compute: Any, squares: torch.Tensor, fits: int) -> Any:
@@ -258,7 +258,7 @@ def compared(predictor: Any, frames: np.ndarray, whole: torch.Tensor) -> dict[st
 
     started = time.perf_counter()
     try:
-        found = answers(predictor, frames)
+        probabilities = answers(predictor, frames)
     except DeviceFull as problem:
         return {"state": "refused", "sentence": str(problem)}
     except (RuntimeError, MemoryError) as problem:  # a step says what it met, and goes on with the next
@@ -267,7 +267,7 @@ def compared(predictor: Any, frames: np.ndarray, whole: torch.Tensor) -> dict[st
         "state": "answered",
         "seconds": round(time.perf_counter() - started, 3),
         "frames_at_once": predictor._halving.most or predictor.batch_size,
-        "probability_difference_max": round(float((found - whole).abs().max()), 6),
+        "probability_difference_max": round(float((probabilities - whole).abs().max()), 6),
     }
 
 
@@ -296,8 +296,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--small", action="store_true", help="a small model and few frames")
     parser.add_argument("--json", action="store_true", help="in one line")
     args = parser.parse_args(argv)
-    found, sound = STEPS[args.step](device_named(args.device), args.small)
-    print(json.dumps(found, indent=None if args.json else 1))
+    result, sound = STEPS[args.step](device_named(args.device), args.small)
+    print(json.dumps(result, indent=None if args.json else 1))
     return 0 if sound else 1
 
 

@@ -134,8 +134,8 @@ def main() -> None:
         result: dict[str, Any] = {"cases": args.cases, "machine": machine(), "cores": cores(), "runs": []}
         outs = [folder / f"out-{number}" for number in range(len(args.runs))]
         for run, out in zip(args.runs, outs):
-            told = run_once(cases, out, run)
-            result["runs"].append({"run": run, **{name: round(value, 1) for name, value in told.items()}})
+            figures = run_once(cases, out, run)
+            result["runs"].append({"run": run, **{name: round(value, 1) for name, value in figures.items()}})
         first, *others = map(contents, outs)
         result["same_bytes"] = all(other == first for other in others)
         result["case"] = weights(cases / "case000.mha", outs[0] / "case000")

@@ -69,7 +69,7 @@ def by_torch(module: nn.Module) -> Encoder:
 
     def encode(values: torch.Tensor) -> list[np.ndarray]:
         with torch.inference_mode():
-            return [found.float().numpy() for found in module(values)]
+            return [features.float().numpy() for features in module(values)]
 
     return encode
 
@@ -100,13 +100,13 @@ def by_openvino(openvino: Any, graph: Any, hint: str) -> tuple[Encoder, Any]:
 
 def kernels(compiled: Any) -> dict[str, int]:
     """How many layers each kernel takes, of those that take the time."""
-    found: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     for node in compiled.get_runtime_model().get_ops():
         about = node.get_rt_info()
         layer = about["layerType"].astype(str)
         if layer in HEAVY:
-            found[f"{layer} {about['primitiveType'].astype(str)}"] += 1
-    return dict(found)
+            counts[f"{layer} {about['primitiveType'].astype(str)}"] += 1
+    return dict(counts)
 
 
 def agreement(answers: list[np.ndarray], expected: list[np.ndarray]) -> dict[str, list[float]]:
@@ -136,11 +136,11 @@ def parts_alone(openvino: Any, model: Any, images: torch.Tensor) -> dict[str, An
     with torch.inference_mode():
         tokens = model.visual._embeds(images).clone()
     parts = {"attention": Only(block.ln_1, block.attn), "perceptron": Only(block.ln_2, block.mlp)}
-    found = {}
+    agreements = {}
     for name, part in parts.items():
         encode, _ = by_openvino(openvino, converted(openvino, part, tokens), HINTS["bf16"])
-        found[name] = agreement(encode(tokens), by_torch(part)(tokens))
-    return found
+        agreements[name] = agreement(encode(tokens), by_torch(part)(tokens))
+    return agreements
 
 
 def least_seconds(encoders: dict[str, Encoder], images: torch.Tensor, repeats: int) -> dict[str, float]:

@@ -90,14 +90,14 @@ def compare(seeds: list[int]) -> dict[str, Any]:
     predictors = {name: Predictor(bundle, "cpu", precision=begun) for name, begun in base.items()}
     to_int8(predictors["int8"].model.visual)
     predictors[BF16_DECODER].model.decoder = Bf16Decoder(predictors[BF16_DECODER].model.decoder)
-    found: dict[str, list[dict[str, Any]]] = {name: [] for name in base if name != "fp32"}
+    results: dict[str, list[dict[str, Any]]] = {name: [] for name in base if name != "fp32"}
     for seed in tqdm(seeds, desc="cases", disable=None):
         case = subsampled_phantom(seed, 1).case
         sweep = sweep_from_array(case.frames, case.spacing, sweeps=case.ranges, case_id=case.case_id)
         reference = assess(sweep, predictors["fp32"])
-        for name, cases in found.items():
+        for name, cases in results.items():
             cases.append(agreement(assess(sweep, predictors[name]), reference))
-    return {"seeds": seeds, **{name: together(cases) for name, cases in found.items()}}
+    return {"seeds": seeds, **{name: together(cases) for name, cases in results.items()}}
 
 
 def together(cases: list[dict[str, Any]]) -> dict[str, Any]:

@@ -79,31 +79,31 @@ def keep(out: Path, name: str, outcomes: list[Outcome]) -> None:
 
 def abdomens(predictor: Predictor, stills: list[Still], out: Path) -> dict[str, Any]:
     """Figures of the abdomen model."""
-    found: dict[str, Any] = {}
+    figures: dict[str, Any] = {}
     outlined: list[Outcome] = []
     everything: list[Outcome] = []
     for name, (belongs, calipers) in ABDOMENS.items():
         outcomes = run(predictor, [one for one in stills if belongs(one)], name, calipers)
         keep(out, name, outcomes)
-        found[name] = outline_figures(outcomes)
+        figures[name] = outline_figures(outcomes)
         if name.startswith("ACOUSLIC"):
-            found[name]["each"] = {one.still.name: round(one.dice or 0.0, 4) for one in outcomes}
+            figures[name]["each"] = {one.still.name: round(one.dice or 0.0, 4) for one in outcomes}
         else:
             outlined += outcomes
         everything += outcomes
     for name, belongs in NEGATIVES.items():
         outcomes = run(predictor, [one for one in stills if belongs(one)], name)
         keep(out, f"negatives {name}", [one for one in outcomes if one.positive])
-        found[f"negatives: {name}"] = negative_figures(outcomes)
+        figures[f"negatives: {name}"] = negative_figures(outcomes)
         everything += outcomes
     far = [one.distance for one in everything if is_neck(one.still) and one.distance is not None]
     near = [one.distance for one in everything if one.still.plane != "other" and one.distance is not None]
-    found["out of distribution: neck vessels against fetal planes"] = {
+    figures["out of distribution: neck vessels against fetal planes"] = {
         "images": [len(far), len(near)],
         "auroc": area_under_curve(near, far),
     }
-    found["expected against true Dice, rank correlation"] = rank_correlation(outlined)
-    return found
+    figures["expected against true Dice, rank correlation"] = rank_correlation(outlined)
+    return figures
 
 
 def main() -> None:

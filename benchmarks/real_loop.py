@@ -158,9 +158,9 @@ def served(work: Path, bundle: Path, epochs: int) -> Iterator[str]:
 def _address(log: Path, process: subprocess.Popen[bytes]) -> str:
     deadline = time.monotonic() + START_SECONDS
     while process.poll() is None and time.monotonic() < deadline:
-        said = re.search(r"is serving .* at (http://\S+:\d+)\n", log.read_text())
-        if said is not None:
-            return said[1]
+        match = re.search(r"is serving .* at (http://\S+:\d+)\n", log.read_text())
+        if match is not None:
+            return match[1]
         time.sleep(0.2)
     raise OptionError(f"the server did not start; the end of {log}:\n{log.read_text()[-2000:]}")
 
@@ -190,18 +190,18 @@ def train(url: str, mode: str, seconds: float) -> dict[str, Any]:
     answer = requests.post(f"{url}/train/{MODEL}", json={"mode": mode}, timeout=60)
     if not answer.ok:
         raise OptionError(f"no training was started: {answer.status_code} {answer.text[:300]}")
-    told: dict[str, Any] = {}
+    status: dict[str, Any] = {}
     with tqdm(desc="train", unit="step", disable=None) as bar:
         while time.monotonic() < started + seconds:
             time.sleep(0.5)
-            told = requests.get(f"{url}/info/", timeout=60).json()["train_stats"][MODEL]
-            bar.total = told.get("steps")
-            bar.set_postfix_str(f"{told.get('stage')} {told.get('validation') or ''}", refresh=False)
-            bar.update((told.get("step") or 0) - bar.n)
-            if told["state"] not in ("none", "running"):
-                return {**told, "seconds": round(time.monotonic() - started, 1)}
+            status = requests.get(f"{url}/info/", timeout=60).json()["train_stats"][MODEL]
+            bar.total = status.get("steps")
+            bar.set_postfix_str(f"{status.get('stage')} {status.get('validation') or ''}", refresh=False)
+            bar.update((status.get("step") or 0) - bar.n)
+            if status["state"] not in ("none", "running"):
+                return {**status, "seconds": round(time.monotonic() - started, 1)}
     requests.delete(f"{url}/train/", timeout=60)
-    raise OptionError(f"training had not ended after {seconds:.0f} s (stage {told.get('stage')}); see --minutes")
+    raise OptionError(f"training had not ended after {seconds:.0f} s (stage {status.get('stage')}); see --minutes")
 
 
 def measure(bundle: Path, stills: Sequence[Still], name: str) -> list[Outcome]:
@@ -239,18 +239,18 @@ def gain(before: Sequence[Outcome], after: Sequence[Outcome]) -> dict[str, float
     return {name: round(float(value), 4) for name, value in values.items()} | {"patients": len(patients)}
 
 
-def table(found: dict[str, Any]) -> str:
+def table(result: dict[str, Any]) -> str:
     """The result for people."""
     lines = [f"{'':8} {'Dice':>6} {'found':>9} {'false positives':>16}"]
     for name in ("before", "after"):
-        row = found[name]
+        row = result[name]
         hits, false = f"{row['found']}/{row['outlined']}", f"{row['called_positive']}/{row['empty']}"
         lines.append(f"{name:8} {row['dice']:6.3f} {hits:>9} {false:>16}")
-    change = found["change"]
+    change = result["change"]
     lines.append(
         f"gain {change['gain']:+.3f} (95 % interval {change['low']:+.3f} to {change['high']:+.3f}, "
-        f"{change['patients']} patients); {'published' if found['published'] else 'not published'} after "
-        f"{found['training']['seconds']:.0f} s"
+        f"{change['patients']} patients); {'published' if result['published'] else 'not published'} after "
+        f"{result['training']['seconds']:.0f} s"
     )
     return "\n".join(lines)
 
@@ -259,8 +259,8 @@ def run(args: argparse.Namespace, work: Path) -> dict[str, Any]:
     """All of it, in a working folder."""
     site = new_site(read_catalogue(args.data), args.centres, args.outlines, args.empties)
     shown = sum(outlined(one, ANATOMY) for one in site.confirmed)
-    told = f"{shown} outlines and {len(site.confirmed) - shown} images without one"
-    print(f"confirmed: {told} of {', '.join(args.centres)}; {len(site.rest)} images measure", flush=True)
+    counts = f"{shown} outlines and {len(site.confirmed) - shown} images without one"
+    print(f"confirmed: {counts} of {', '.join(args.centres)}; {len(site.rest)} images measure", flush=True)
     bundle = start_bundle(args.bundle, work / "start")
     before = measure(bundle, site.rest, "before")
     write_site(work / "studies", site)
@@ -310,14 +310,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if (work / "studies").exists():
                 raise OptionError(f"{work}: holds an earlier result; choose another --out")
             work.mkdir(parents=True, exist_ok=True)
-            found = run(args, work)
+            outcome = run(args, work)
         except FetalIQAError as problem:
             print(f"error: {problem}", file=sys.stderr)
             return problem.exit_code
-        write_json(work / "result.json", found)
-        (work / "result.txt").write_text(table(found) + "\n")
-    print(table(found))
-    return 0 if found["published"] and found["change"]["low"] > 0 else 1
+        write_json(work / "result.json", outcome)
+        (work / "result.txt").write_text(table(outcome) + "\n")
+    print(table(outcome))
+    return 0 if outcome["published"] and outcome["change"]["low"] > 0 else 1
 
 
 if __name__ == "__main__":

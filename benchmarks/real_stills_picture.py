@@ -83,8 +83,8 @@ def draw(
     drawn = frame_picture(image, mask, None if ellipse is None else Ellipse(**ellipse), width=width)
     left, top = corner[0] + (TILE[0] - width) / 2, corner[1] + (TILE[1] - drawn.shape[0]) / 2
     figure.figimage(drawn, left, size[1] - top - drawn.shape[0], origin="upper")
-    colour, found = verdict(result.assessment["case_id"], frame, mask)
-    lines = ((16, TEXT, shows, "bold"), (33, colour, found, "normal"))
+    colour, caption = verdict(result.assessment["case_id"], frame, mask)
+    lines = ((16, TEXT, shows, "bold"), (33, colour, caption, "normal"))
     for offset, shade, text, weight in lines:
         place = (corner[0] + 6) / size[0], 1 - (corner[1] + TILE[1] + offset) / size[1]
         figure.text(*place, text, color=shade, fontsize=8.5, fontweight=weight, parse_math=False)
@@ -95,11 +95,11 @@ def verdict(name: str, frame: dict[str, Any], mask: np.ndarray) -> tuple[str, st
     unlike = "unlike the training data" if frame.get("unlike_training_data") else None
     if not frame["positive"]:
         return (WARN if unlike else MUTED), "; ".join(filter(None, ("no abdomen found", unlike)))
-    said = f"outlined, quality {frame['quality']:.2f}"
+    text = f"outlined, quality {frame['quality']:.2f}"
     if (OUTLINES / f"{name}.png").is_file():
         reference = cv2.imread(str(OUTLINES / f"{name}.png"), cv2.IMREAD_GRAYSCALE) > 0
-        said += f"; Dice {dice(mask, reference):.2f}"
-    return (WARN if unlike else ACCENT), "; ".join(filter(None, (said, unlike)))
+        text += f"; Dice {dice(mask, reference):.2f}"
+    return (WARN if unlike else ACCENT), "; ".join(filter(None, (text, unlike)))
 
 
 if __name__ == "__main__":

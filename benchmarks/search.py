@@ -49,8 +49,8 @@ def searched(sweep: Any, record: dict[str, Any], shows: np.ndarray, student: Any
     search = CaseSearch(sweep, lit, student)
     seen = looked_at(search, frames)
     quality, positive = np.full(len(frames), np.nan), np.zeros(len(frames), bool)
-    for frame, found in {**search.guesses(seen), **seen}.items():
-        quality[frame], positive[frame] = found["quality"], bool(found["positive"])
+    for frame, answer in {**search.guesses(seen), **seen}.items():
+        quality[frame], positive[frame] = answer["quality"], bool(answer["positive"])
     known = [frame["quality"] for frame in frames]
     rows = []
     for whole, part in zip(record["sweeps"], rank_frames(quality, positive, sweep.ranges).sweeps):
@@ -96,7 +96,7 @@ def screening_told(rows: list[tuple[Any, Any]]) -> dict[str, Any]:
     }
 
 
-def told(rows: list[Row]) -> dict[str, Any]:
+def search_summary(rows: list[Row]) -> dict[str, Any]:
     """Figures of a search over all sweeps."""
     from fetaliqa.lab.distillation.search_limits import figures
 
@@ -141,7 +141,7 @@ def main() -> int:
         if screens:
             screen_rows += screened(sweep, record, shows, student)
     data = f"synthetic phantoms {args.seed} to {args.seed + args.cases - 1}, model {args.model}"
-    result: dict[str, Any] = {"data": data, **{name: told(found) for name, found in rows.items()}}
+    result: dict[str, Any] = {"data": data, **{name: search_summary(outcomes) for name, outcomes in rows.items()}}
     if screens:
         result["screening"] = screening_told(screen_rows)
     print(json.dumps(result, indent=1))

@@ -183,17 +183,19 @@ def milliseconds(ask: Callable[[], Any]) -> float:
 
 def again(ask: Callable[[], Any]) -> dict[str, float]:
     """Median and worst of a request that is repeated."""
-    found = [milliseconds(ask) for _ in range(REPEATS)]
-    return {"median_ms": round(statistics.median(found), 1), "worst_ms": max(found)}
+    times = [milliseconds(ask) for _ in range(REPEATS)]
+    return {"median_ms": round(statistics.median(times), 1), "worst_ms": max(times)}
 
 
 def answers(server: Running, place: Place, case: str) -> dict[str, Any]:
     """Of a server that has answered nothing but ``/info/``, for a case that is known."""
-    for kept in place.cache.glob("*.masks.*"):
-        kept.unlink()  # as when only the record was asked for so far
-    found: dict[str, Any] = {"first_record_ms": milliseconds(lambda: server.infer(case, "json"))}
+    for cached in place.cache.glob("*.masks.*"):
+        cached.unlink()  # as when only the record was asked for so far
+    figures: dict[str, Any] = {"first_record_ms": milliseconds(lambda: server.infer(case, "json"))}
     for suffix in (".mha", ".nii.gz"):
-        found[f"first_masks_ms{suffix}"] = milliseconds(lambda suffix=suffix: server.infer(case, "image", suffix))
+        figures[f"first_masks_ms{suffix}"] = milliseconds(
+            lambda suffix=suffix: server.infer(case, "image", suffix)
+        )
     record = server.infer(case, "json")
     masks = server.infer(case, "image")
     params = record.json()
@@ -201,7 +203,7 @@ def answers(server: Running, place: Place, case: str) -> dict[str, Any]:
         raise RuntimeError(f"{case} is not known; run with --prepare")
     frames, rows, columns = params.get("params", params)["fetaliqa"]["shape"]
     return {
-        **found,
+        **figures,
         "record": again(lambda: server.infer(case, "json")),
         "masks": again(lambda: server.infer(case, "image")),
         "both": again(lambda: server.infer(case, "all")),
@@ -254,12 +256,12 @@ def memory(server: Running, place: Place, cases: list[str], count: int) -> dict[
     asked = kinds(server, cases)
     for ask in asked * 3:  # what is loaded on first use is loaded by now
         ask()
-    found = [held(server, place)]
+    quarters = [held(server, place)]
     for part in range(4):
         for number in tqdm(range(count // 4), desc=f"requests, part {part + 1} of 4", disable=None):
             asked[number % len(asked)]()
-        found.append(held(server, place))
-    return {"requests": count // 4 * 4, "kinds": len(asked), "quarters": found}
+        quarters.append(held(server, place))
+    return {"requests": count // 4 * 4, "kinds": len(asked), "quarters": quarters}
 
 
 def measure(place: Place, cases: list[str], count: int) -> dict[str, Any]:

@@ -49,7 +49,7 @@ def a_sweep(count: int) -> Sweep:
     masks = {frame: Mask.of(ellipse_of(frame).draw(SHAPE)) for frame in range(count // 4, 3 * count // 4)}
     proposals = {frame: Proposal(mask, "benchmark") for frame, mask in masks.items() if mask is not None}
     quality = np.array([0.8 if frame in proposals else 0.02 for frame in range(count)])
-    found = Assessment(
+    assessed = Assessment(
         quality=quality,
         circumference_mm=np.where(quality > 0.5, 240.0, np.nan),
         ranges=((0, count),),
@@ -61,7 +61,7 @@ def a_sweep(count: int) -> Sweep:
         model="benchmark",
         measured={frame: Measurement(ellipse_of(frame), 240.0) for frame in proposals},
     )
-    return replace(sweep, assessment=found)
+    return replace(sweep, assessment=assessed)
 
 
 def report(what: str, seconds: list[float]) -> None:

@@ -75,11 +75,11 @@ class Straightforward:
     """The pipeline as one writes it first."""
 
     def __init__(self, model: Any) -> None:
-        self.model, self.kept = model, {}
+        self.model, self.outputs = model, {}
         self.taps = [tap - 1 for tap in model.architecture.decoder.taps]
         for tap in self.taps:
             model.visual.transformer.resblocks[tap].register_forward_hook(
-                lambda _module, _inputs, output, tap=tap: self.kept.__setitem__(tap, output)
+                lambda _module, _inputs, output, tap=tap: self.outputs.__setitem__(tap, output)
             )
 
     @torch.no_grad()
@@ -108,7 +108,8 @@ class Straightforward:
                 self.model.visual(images)
                 grid = self.model.architecture.vision.grid
                 maps = [
-                    self.kept[tap][:, 1:].permute(0, 2, 1).reshape(len(chunk), -1, grid, grid) for tap in self.taps
+                    self.outputs[tap][:, 1:].permute(0, 2, 1).reshape(len(chunk), -1, grid, grid)
+                    for tap in self.taps
                 ]
             with clock("decode"):
                 probabilities = torch.sigmoid(self.model.decoder(images, maps))

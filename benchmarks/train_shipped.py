@@ -155,13 +155,13 @@ def _counts(stills: Sequence[Still]) -> str:
 
 def make_card(anatomy: str, name: str, data: Data, recipes: Sequence[CompactRecipe]) -> BundleCard:
     """The card, without figures."""
-    told = "; then ".join(
+    stages = "; then ".join(
         f"{one.steps} steps of 16 to a learning rate of {one.learning_rate}, plane weight {one.plane_weight}, "
         f"empty weight {one.empty_weight}"
         for one in recipes
     )
     if anatomy == "abdomen":
-        told += (
+        stages += (
             f'; then, without the "other" planes: the frame head alone on {sum(FRAME_HEAD.samples)} samples; '
             f"{SMALL_STAGE.recipe.steps} steps with smaller abdomens, and {SMALL_SHARE} of the way to "
             f"these weights; then the frame head alone on {sum(LAST_FRAME_HEAD.samples)} samples"
@@ -175,7 +175,7 @@ def make_card(anatomy: str, name: str, data: Data, recipes: Sequence[CompactReci
         lora=None,
         base=BaseReference("included", "0" * 64),
         anatomy=anatomy,
-        training_data=TrainingData("real still images", digest, f"{data.described}. {ATTRIBUTION}. {told}"),
+        training_data=TrainingData("real still images", digest, f"{data.described}. {ATTRIBUTION}. {stages}"),
         licence="Apache-2.0; trained on CC BY 4.0 images, which are attributed under training_data",
         intended_use=INTENDED,
         limitations=LIMITS[anatomy],

@@ -192,8 +192,8 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     device = device_named(args.device)
     steps = args.steps or (3 if args.small else 40)
-    found = measure(device, steps, args.small, not args.nondeterministic, args.compiled, args.recipe)
-    print(json.dumps(found, indent=None if args.json else 1))
+    result = measure(device, steps, args.small, not args.nondeterministic, args.compiled, args.recipe)
+    print(json.dumps(result, indent=None if args.json else 1))
     return 0
 
 

@@ -114,12 +114,12 @@ class LabelQueue:
             known = self._known.by_case()
             while True:  # again when another process takes the case meanwhile
                 barred = self._leases.of_others(rater) | set(skip)
-                found = self._choose(
+                choice = self._choose(
                     pool, known, [case for case in cases if case not in barred], strategy, settings
                 )
-                if found is None:
+                if choice is None:
                     return None
-                case, frames, note = found
+                case, frames, note = choice
                 lease = self._leases.take(case, rater, minutes)
                 if lease is not None:
                     return Offer(case, frames, lease, note)
@@ -183,9 +183,9 @@ class LabelQueue:
                     chosen[case] = (*place, files[case])
                     missing.discard(case)
         pooled = sorted(chosen.values())
-        self._profiles = kept
+        self._profiles = entries
         if pooled != self._pooled:
-            profiles = (kept[folder, case][1] for folder, case, _ in pooled)
+            profiles = (entries[folder, case][1] for folder, case, _ in pooled)
             self._pool = make_pool(profile for profile in profiles if profile is not None) if pooled else None
             self._pooled = pooled
         return self._pool

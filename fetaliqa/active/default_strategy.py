@@ -139,8 +139,8 @@ def _worth_most(pool: Pool, left: np.ndarray, strata: tuple[_Stratum, ...], sett
         order = np.lexsort((members, -worth, pool.case[members]))
         cases = pool.case[members[order]]
         place = np.arange(len(order)) - np.searchsorted(cases, cases)
-        kept = place < max(1, round(stratum.share * settings.frames))
-        value += np.bincount(cases[kept], worth[order][kept], minlength=len(pool.cases))
+        within_share = place < max(1, round(stratum.share * settings.frames))
+        value += np.bincount(cases[within_share], worth[order][within_share], minlength=len(pool.cases))
     if value.max() <= 0:
         return int(pool.case[np.flatnonzero(left)[0]])
     return int(value.argmax())

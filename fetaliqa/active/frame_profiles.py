@@ -70,13 +70,13 @@ def source_of(image: Path) -> str:
 
 def case_profile(case: str, record: dict[str, Any], profile: FrameProfile, source: str = "") -> CaseProfile:
     """From an assessment's record (docs/assessment.md) and the profile made with it."""
-    told = {frame["index"]: frame for frame in record["frames"]}
+    frames = {frame["index"]: frame for frame in record["frames"]}
     numbers = [int(number) for number in profile.frames]
     return CaseProfile(
         case,
         tuple((sweep["start"], sweep["stop"]) for sweep in record["sweeps"]),
-        np.array([told[number]["quality"] or 0.0 for number in numbers], np.float32),
-        np.array([bool(told[number]["positive"]) for number in numbers], bool),
+        np.array([frames[number]["quality"] or 0.0 for number in numbers], np.float32),
+        np.array([bool(frames[number]["positive"]) for number in numbers], bool),
         profile,
         source,
     )
@@ -97,22 +97,22 @@ class ProfileFolder:
         """Where the profile of a case belongs."""
         return self.folder / f"{case}{SUFFIX}"
 
-    def write(self, found: CaseProfile) -> None:
+    def write(self, profile: CaseProfile) -> None:
         """Store a profile."""
-        told = json.dumps(
-            {"schema": SCHEMA, "case": found.case, "ranges": found.ranges, "source": found.source}
+        header = json.dumps(
+            {"schema": SCHEMA, "case": profile.case, "ranges": profile.ranges, "source": profile.source}
         ).encode()
         content = io.BytesIO()
         # not compressed: three hundred of them are read when a server starts
         np.savez(
             content,
-            told=np.frombuffer(told, np.uint8),
-            quality=found.quality,
-            positive=found.positive,
-            **found.profile.arrays(),  # type: ignore[arg-type]
+            told=np.frombuffer(header, np.uint8),
+            quality=profile.quality,
+            positive=profile.positive,
+            **profile.profile.arrays(),  # type: ignore[arg-type]
         )
         self.folder.mkdir(parents=True, exist_ok=True)
-        with atomic_path(self.path(found.case)) as temporary:
+        with atomic_path(self.path(profile.case)) as temporary:
             temporary.write_bytes(content.getvalue())
 
     def read(self, case: str) -> CaseProfile | None:
@@ -121,9 +121,9 @@ class ProfileFolder:
         try:
             with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as stored:
                 arrays = {name: stored[name] for name in stored.files}
-            told = json.loads(bytes(arrays["told"]))
-            source = str(told["source"])
-            ranges = tuple((int(start), int(stop)) for start, stop in told["ranges"])
+            header = json.loads(bytes(arrays["told"]))
+            source = str(header["source"])
+            ranges = tuple((int(start), int(stop)) for start, stop in header["ranges"])
             quality, positive = arrays["quality"], arrays["positive"]
             profile = FrameProfile.from_arrays(arrays)
         except FileNotFoundError:
@@ -131,7 +131,7 @@ class ProfileFolder:
         except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile) as problem:
             logger.warning("%s cannot be read (%s); score the case again", path.name, problem)
             return None
-        if profile is None or told.get("schema") != SCHEMA or told.get("case") != case:
+        if profile is None or header.get("schema") != SCHEMA or header.get("case") != case:
             return None
         if quality.shape != profile.frames.shape or positive.shape != profile.frames.shape:
             return None

@@ -68,8 +68,8 @@ class Leases:
             if held is not None and held.rater != rater:
                 return None
             lease = Lease(case, rater, self._clock() + 60 * minutes)
-            kept = [other for other in active.values() if other.rater != rater]
-            self._write([*kept, lease])
+            others = [other for other in active.values() if other.rater != rater]
+            self._write([*others, lease])
         return lease
 
     def release(self, rater: str) -> None:

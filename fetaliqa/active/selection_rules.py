@@ -66,16 +66,16 @@ def eligible(pool: Pool, gap: int) -> np.ndarray:
 
 def near(pool: Pool, chosen: np.ndarray, gap: int) -> np.ndarray:
     """bool [N]: frames less than ``gap`` frames from one of the chosen indices, in the same sweep."""
-    found = np.zeros(len(pool), bool)
-    found[chosen] = True
+    mask = np.zeros(len(pool), bool)
+    mask[chosen] = True
     group = pool.group()
     for offset in (*range(-gap + 1, 0), *range(1, gap)):
         others = chosen + offset
-        kept = (others >= 0) & (others < len(pool))
-        others, origin = others[kept], chosen[kept]
+        inside = (others >= 0) & (others < len(pool))
+        others, origin = others[inside], chosen[inside]
         same = (group[others] == group[origin]) & (np.abs(pool.frame[others] - pool.frame[origin]) < gap)
-        found[others[same]] = True
-    return found
+        mask[others[same]] = True
+    return mask
 
 
 @dataclass

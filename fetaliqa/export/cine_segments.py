@@ -144,13 +144,13 @@ def _segments_of(
     origins = sorted(set(frames.values()), key=lambda one: (not one.confirmed, one.name, one.version))
     for algorithm in origins:
         own = [frame for frame in values if frames[frame] == algorithm]
-        found = sorted({int(value) for frame in own for value in values[frame]}) or [PLANES["optimal"]]
-        for value in found:
+        present = sorted({int(value) for frame in own for value in values[frame]}) or [PLANES["optimal"]]
+        for value in present:
             segments.append(_Segment(algorithm, value))
             drawn += [
                 (len(segments), frame)
                 for frame in own
-                if value in values[frame] or (value == found[0] and not len(values[frame]))
+                if value in values[frame] or (value == present[0] and not len(values[frame]))
             ]
     return segments, drawn
 

@@ -96,9 +96,9 @@ def readme_text(about: dict[str, Any]) -> str:
             lines += [f"| {title} | frames |", "|---|---|"]
             lines += [f"| {_cell(name)} | {number} |" for name, number in counts[key].items()] + [""]
     lines += ["| case | frames | by sweep (counted from 0) |", "|---|---|---|"]
-    for case, told in counts["by_case"].items():
-        sweeps = ", ".join(f"{sweep}: {number}" for sweep, number in told["sweeps"].items())
-        lines.append(f"| {_cell(case)} | {told['frames']} | {sweeps} |")
+    for case, case_counts in counts["by_case"].items():
+        sweeps = ", ".join(f"{sweep}: {number}" for sweep, number in case_counts["sweeps"].items())
+        lines.append(f"| {_cell(case)} | {case_counts['frames']} | {sweeps} |")
     lines += ["", "Selection:", "", "```json", json.dumps(about["selection"], indent=2, ensure_ascii=False), "```"]
     if about["notes"]:
         lines += ["", "Notes:", "", *(f"- {note}" for note in about["notes"])]
@@ -119,10 +119,10 @@ def _blanking(blanking: dict[str, Any] | None) -> str:
 
 
 def _labels(labels: dict[str, int]) -> str:
-    told = [f"{value} {name}" for name, value in labels.items()]
-    if len(told) > 1:
-        told[0] += " (on an optimal plane, or one that nobody graded)"
-    return ", ".join(["0 background", *told])
+    values = [f"{value} {name}" for name, value in labels.items()]
+    if len(values) > 1:
+        values[0] += " (on an optimal plane, or one that nobody graded)"
+    return ", ".join(["0 background", *values])
 
 
 def _model(model: dict[str, Any] | None) -> str:

@@ -124,12 +124,12 @@ class ReportBuilder:
 
     def _compare(self, case: ExportCase, frame: int) -> None:
         """Offer a frame for the pair of raters that differs most on it."""
-        said = [
+        outlines = [
             (tag, masks[frame] > 0)
             for tag, (masks, record) in sorted(case.raters.items())
             if record.frames.get(frame, FrameLabel("proposed")).known
         ]
-        pairs = [(_overlap(a[1], b[1]), a, b) for k, a in enumerate(said) for b in said[k + 1 :]]
+        pairs = [(_overlap(a[1], b[1]), a, b) for k, a in enumerate(outlines) for b in outlines[k + 1 :]]
         if not pairs:
             return
         self._compared += 1
@@ -146,8 +146,8 @@ def _overlap(first: np.ndarray, second: np.ndarray) -> float:
 
 def _caption(case: ExportCase, frame: int) -> str:
     entry = case.entries[frame]
-    told = [f"frame {frame}", entry.state, *([entry.plane] if entry.plane else [])]
-    return f"{case.case_id}: {', '.join(told)}"
+    parts = [f"frame {frame}", entry.state, *([entry.plane] if entry.plane else [])]
+    return f"{case.case_id}: {', '.join(parts)}"
 
 
 def _drawn(case: ExportCase, frame: int, detail: str) -> tuple[str, str, bytes]:

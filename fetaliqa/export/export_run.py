@@ -212,7 +212,7 @@ class _Export:
             frame: one if one.rater is None else replace(one, rater=names.rater(one.rater))
             for frame, one in case.entries.items()
         }
-        raters = {names.rater(tag): said for tag, said in case.raters.items()}
+        raters = {names.rater(tag): labels for tag, labels in case.raters.items()}
         return replace(case, case_id=public.case_id, subject_id=public.subject_id, entries=entries, raters=raters)
 
     def _write(self, root: Path, progress: Progress | None) -> dict[str, Any]:
@@ -276,12 +276,12 @@ class _Export:
 
     def _public_selection(self) -> dict[str, Any]:
         """The selection, with pseudonyms where names were selected."""
-        told = self.selection.to_json()
+        selection = self.selection.to_json()
         if self.names is not None:
             for key, rename in (("cases", self.names.case), ("raters", self.names.rater)):
-                if told[key] is not None:
-                    told[key] = sorted(map(rename, told[key]))
-        return told
+                if selection[key] is not None:
+                    selection[key] = sorted(map(rename, selection[key]))
+        return selection
 
     def _notes(self, more: Sequence[str]) -> list[str]:
         notes = [*self.notes, *more]

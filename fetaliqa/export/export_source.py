@@ -93,11 +93,11 @@ class ExportSource:
 
     def entries(self) -> list[CaseEntry]:
         """All cases, by name."""
-        found = {entry.case_id: entry for entry in self._labelled_entries}
+        by_case = {entry.case_id: entry for entry in self._labelled_entries}
         subjects = read_subjects(self.folder) if isinstance(self._data, Studies) else {}
         for case_id in self._images:
-            found.setdefault(case_id, CaseEntry(case_id, subject_of(case_id, subjects)))
-        return [found[case_id] for case_id in sorted(found)]
+            by_case.setdefault(case_id, CaseEntry(case_id, subject_of(case_id, subjects)))
+        return [by_case[case_id] for case_id in sorted(by_case)]
 
     def unusable(self) -> list[str]:
         """Cases that the data names but whose files are missing or damaged, by name."""
@@ -162,10 +162,10 @@ class ExportSource:
             case = _of_study(parts.case, parts.sweep, parts.drawn, parts.states, parts.problems, self.anatomy)
             raters = _rater_labels(self.folder, parts.sweep) if self._raters else {}
             return replace(case, raters=raters), parts.sweep.source
-        found = self._data.read(entry.case_id)
+        labelled = self._data.read(entry.case_id)
         image = self.folder / IMAGES / f"{entry.case_id}.mha" if isinstance(self._data, Acouslic) else None
-        grid = _plain_grid(found.spacing) if image is None else open_image(image).grid
-        return _of_labelled(found, grid, self.anatomy), image
+        grid = _plain_grid(labelled.spacing) if image is None else open_image(image).grid
+        return _of_labelled(labelled, grid, self.anatomy), image
 
     def _scored(self, case: ExportCase, image: Path) -> ExportCase:
         """The case with quality scores, and with proposals where they are wanted."""
@@ -174,16 +174,18 @@ class ExportSource:
         record = result.assessment
         if tuple(record["shape"]) != case.frames.shape:
             raise OptionError(f"{case.case_id}: {image.name} changed while it was read; export it again")
-        told = {frame["index"]: frame for frame in record["frames"]}
-        entries = {frame: replace(entry, quality=told[frame]["quality"]) for frame, entry in case.entries.items()}
+        assessed = {frame["index"]: frame for frame in record["frames"]}
+        entries = {
+            frame: replace(entry, quality=assessed[frame]["quality"]) for frame, entry in case.entries.items()
+        }
         quality = np.array([np.nan if one["quality"] is None else one["quality"] for one in record["frames"]])
         unlike = np.array([one.get("unlike_training_data", False) for one in record["frames"]], bool)
         case = replace(case, entries=entries, quality=quality, unlike=unlike)
         if not self._proposals or record["model"]["task"] != "segmentation":
             return case
         masks, model = case.masks.copy(), record["model"]
-        for frame, found in told.items():
-            if frame in entries or found["padding"] or not found["positive"]:
+        for frame, answer in assessed.items():
+            if frame in entries or answer["padding"] or not answer["positive"]:
                 continue
             masks[frame] = result.masks[frame]
             entries[frame] = FrameEntry(
@@ -193,8 +195,8 @@ class ExportSource:
                 outlined=bool(masks[frame].any()),
                 model=model["name"],
                 model_version=model["version"],
-                quality=found["quality"],
-                warning=found.get("warning"),
+                quality=answer["quality"],
+                warning=answer.get("warning"),
             )
         return replace(case, entries=entries, masks=masks)
 
@@ -279,7 +281,7 @@ def _rater_labels(folder: Path, sweep: Sweep) -> dict[str, tuple[np.ndarray, Fra
     store = LabelStore(folder / FOLDER)
     if not is_case_name(sweep.case_id) or not store.folder.is_dir():
         return {}
-    pixels, found = pixels_sha256(sweep.frames), {}
+    pixels, labels = pixels_sha256(sweep.frames), {}
     for tag in store.known_tags(sweep.case_id):
         try:
             version = store.current(sweep.case_id, tag)
@@ -288,5 +290,5 @@ def _rater_labels(folder: Path, sweep: Sweep) -> dict[str, tuple[np.ndarray, Fra
             masks = version.masks(sweep)
         except FetalIQAError:
             continue
-        found[tag] = (masks, version.record)
-    return found
+        labels[tag] = (masks, version.record)
+    return labels

@@ -49,10 +49,10 @@ class AmbiguousName(LabelError):
     """
 
     def __init__(self, name: str, places: Iterable[Place]) -> None:
-        told = sorted(
+        readings = sorted(
             place.case_id if place.frame is None else f"frame {place.frame} of {place.case_id}" for place in places
         )
-        super().__init__(f"{name}: may mean {' or '.join(told)}; say with --pattern or --case what it means")
+        super().__init__(f"{name}: may mean {' or '.join(readings)}; say with --pattern or --case what it means")
         self.cases = sorted({place.case_id for place in places})
 
 
@@ -132,19 +132,19 @@ class FrameNames:
                 yield from self._usual(one, parts[-2] if len(parts) > 1 else "", whole)
 
     def _usual(self, stem: str, folder: str, whole: bool) -> Iterator[Place]:
-        found = []
+        matches = []
         named = CASE_FRAME.fullmatch(stem)
         if named:
-            found += [(case, named) for case in self._called(named["case"])]
+            matches += [(case, named) for case in self._called(named["case"])]
         number = ONLY_NUMBERED.fullmatch(stem)
         if number:
-            found += [(case, number) for case in self._known.get(_composed(folder), ())]
-        told = [self._place(case, match) for case, match in found]
-        told += [Place(case, None) for case in self._known.get(_composed(stem), ())]
+            matches += [(case, number) for case in self._known.get(_composed(folder), ())]
+        readings = [self._place(case, match) for case, match in matches]
+        readings += [Place(case, None) for case in self._known.get(_composed(stem), ())]
         if self._case is None:
-            yield from told
-        elif {place.case_id for place in told if place.case_id in self._cases} <= {self._case}:
-            mine = [place for place in told if place.case_id == self._case]
+            yield from readings
+        elif {place.case_id for place in readings if place.case_id in self._cases} <= {self._case}:
+            mine = [place for place in readings if place.case_id == self._case]
             numbered = None if whole else NUMBERED.fullmatch(stem)  # "Segmentation_1" is of no frame
             yield from mine or [self._place(self._case, numbered) if numbered else Place(self._case, None)]
 
@@ -187,12 +187,12 @@ def compiled(pattern: str) -> re.Pattern[str]:
         parts = re.split(r"(\{[^{}]*\}|\*)", pattern)
         written = "".join(_part(part, pattern) for part in parts)
     try:
-        found = re.compile(written, re.IGNORECASE)
+        regex = re.compile(written, re.IGNORECASE)
     except re.error as problem:
         raise OptionError(f"--pattern {pattern!r} is no regular expression ({problem})") from None
-    if not set(found.groupindex) <= set(FIELDS) or not set(found.groupindex) & {"case", "frame"}:
+    if not set(regex.groupindex) <= set(FIELDS) or not set(regex.groupindex) & {"case", "frame"}:
         raise OptionError(f"--pattern {pattern!r}: its fields must be case, frame or both, and maybe label")
-    return found
+    return regex
 
 
 def _part(part: str, pattern: str) -> str:
@@ -207,14 +207,14 @@ def _part(part: str, pattern: str) -> str:
 
 def _written(name: str) -> list[list[str]]:
     """Parts of a path or address, in each way in which it may be meant, without doubles."""
-    found: list[list[str]] = []
+    variants: list[list[str]] = []
     for text in (name, _of_address(name)):
         for one in (text, unquote(text)):
             for parts in (one.split("/"), re.split(r"[/\\]", one)):
                 parts = [_composed(part) for part in parts if part]
-                if parts and parts not in found:
-                    found.append(parts)
-    return found
+                if parts and parts not in variants:
+                    variants.append(parts)
+    return variants
 
 
 def _of_address(name: str) -> str:

@@ -136,22 +136,22 @@ class _Case:
         masks, record = self._present()
         known = dict(record.frames)
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        found = incoming.read(self.case_id, self.sweep)
-        result.left_out = found.left_out
-        for frame, told in found.frames.items():
-            if not told.mask.any() and not empty:
+        labels = incoming.read(self.case_id, self.sweep)
+        result.left_out = labels.left_out
+        for frame, incoming_frame in labels.frames.items():
+            if not incoming_frame.mask.any() and not empty:
                 continue
             if self.sweep.padding[frame]:
-                if told.mask.any():
+                if incoming_frame.mask.any():
                     raise LabelError(f"{self.case_id}: frame {frame} is black, but has an outline")
                 continue
-            label = _label_of(told, rater, now)
+            label = _label_of(incoming_frame, rater, now)
             old = known.get(frame)
             if old is not None and not (label.known and not old.known):
-                same = _says_the_same(old, masks[frame], label, told.mask)
+                same = _says_the_same(old, masks[frame], label, incoming_frame.mask)
                 (result.same if same or (old.known and not label.known) else result.conflicts).append(frame)
                 continue
-            known[frame], masks[frame] = label, told.mask
+            known[frame], masks[frame] = label, incoming_frame.mask
             result.added.append(frame)
         if result.conflicts or not result.added or dry:
             return
@@ -189,10 +189,10 @@ class _Case:
             )
 
 
-def _label_of(told: IncomingFrame, rater: str, now: str) -> FrameLabel:
-    if told.proposed:
-        return FrameLabel("proposed", told.plane, None, now)
-    return FrameLabel("annotated" if told.mask.any() else "empty", told.plane, rater, now)
+def _label_of(incoming_frame: IncomingFrame, rater: str, now: str) -> FrameLabel:
+    if incoming_frame.proposed:
+        return FrameLabel("proposed", incoming_frame.plane, None, now)
+    return FrameLabel("annotated" if incoming_frame.mask.any() else "empty", incoming_frame.plane, rater, now)
 
 
 def _says_the_same(old: FrameLabel, old_mask: np.ndarray, new: FrameLabel, new_mask: np.ndarray) -> bool:

@@ -18,16 +18,18 @@ def chosen_entries(case: ExportCase, selection: Selection) -> dict[int, FrameEnt
     """
     if not selection.takes_case(case.case_id):
         return {}
-    found = {frame: entry for frame, entry in sorted(case.entries.items()) if _fits(entry, selection)}
+    selected = {frame: entry for frame, entry in sorted(case.entries.items()) if _fits(entry, selection)}
     if selection.needs_quality:
-        if found and all(entry.quality is None for entry in found.values()):
+        if selected and all(entry.quality is None for entry in selected.values()):
             raise OptionError(
                 f"{case.case_id}: its frames have no quality score, and the selection asks for the best; "
                 "name the model that scores them (--model)"
             )
         least = selection.min_quality or 0.0
-        found = {f: entry for f, entry in found.items() if entry.quality is not None and entry.quality >= least}
-    return found if selection.top is None or not found else _best(case, found, selection)
+        selected = {
+            f: entry for f, entry in selected.items() if entry.quality is not None and entry.quality >= least
+        }
+    return selected if selection.top is None or not selected else _best(case, selected, selection)
 
 
 def _fits(entry: FrameEntry, selection: Selection) -> bool:
@@ -40,13 +42,13 @@ def _fits(entry: FrameEntry, selection: Selection) -> bool:
     return entry.outlined and (entry.plane or UNGRADED) in selection.planes
 
 
-def _best(case: ExportCase, found: dict[int, FrameEntry], selection: Selection) -> dict[int, FrameEntry]:
+def _best(case: ExportCase, candidates: dict[int, FrameEntry], selection: Selection) -> dict[int, FrameEntry]:
     assert selection.top is not None
     assert case.quality is not None  # entries with a score come from a model that scored the case
     offered = np.zeros(len(case.frames), bool)
-    offered[list(found)] = True
+    offered[list(candidates)] = True
     ranking = rank_frames(
         case.quality, offered, case.ranges, top_n=selection.top, min_gap=selection.gap, unlike=case.unlike
     )
-    kept = ranking.frames if selection.per == "case" else [f for sweep in ranking.sweeps for f in sweep.frames]
-    return {frame: found[frame] for frame in sorted(kept)}
+    ranked = ranking.frames if selection.per == "case" else [f for sweep in ranking.sweeps for f in sweep.frames]
+    return {frame: candidates[frame] for frame in sorted(ranked)}

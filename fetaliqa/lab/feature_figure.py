@@ -110,17 +110,17 @@ def penultimate(model: nn.Module, held: HeldOut, chosen: np.ndarray) -> np.ndarr
     Raises:
         TypeError: for a model without such a unit.
     """
-    found = []
+    features = []
     for start in range(0, len(chosen), 64):
         images = torch.from_numpy(np.array(held.store.frames.images[chosen[start : start + 64]]))
         inputs = model_inputs(model, images)
         if isinstance(model, BaselineClassifier):
-            found.append(model.features(inputs))
+            features.append(model.features(inputs))
         elif isinstance(model, EncoderModel) and model.task == "classification":
-            found.append(model.visual(inputs))
+            features.append(model.visual(inputs))
         else:
             raise TypeError(f"{type(model).__name__} has no penultimate features")
-    return torch.cat(found).float().numpy()
+    return torch.cat(features).float().numpy()
 
 
 def _mapped(label: str, features: np.ndarray) -> _Map:

@@ -92,20 +92,20 @@ def outcome(predictor: Predictor, still: Still, *, calipers: bool = False) -> Ou
 
 
 def _ellipse_dice(
-    found: dict[str, float] | None, reference: np.ndarray | None, shape: tuple[int, int]
+    fitted: dict[str, float] | None, reference: np.ndarray | None, shape: tuple[int, int]
 ) -> float | None:
     if reference is None:
         return None
-    return 0.0 if found is None else dice(draw_ellipse(Ellipse(**found), shape) > 0, reference > 0)
+    return 0.0 if fitted is None else dice(draw_ellipse(Ellipse(**fitted), shape) > 0, reference > 0)
 
 
 def _circumference_errors(
-    found: dict[str, float] | None, reference: Ellipse | None, pixel_mm: float | None
+    fitted: dict[str, float] | None, reference: Ellipse | None, pixel_mm: float | None
 ) -> tuple[float | None, float | None]:
-    if found is None or reference is None:
+    if fitted is None or reference is None:
         return None, None
     true = ellipse_circumference(reference.semi_major, reference.semi_minor)
-    error = ellipse_circumference(found["semi_major"], found["semi_minor"]) - true
+    error = ellipse_circumference(fitted["semi_major"], fitted["semi_minor"]) - true
     return error / true, None if pixel_mm is None else error * pixel_mm
 
 
@@ -141,8 +141,8 @@ def negative_figures(outcomes: Sequence[Outcome]) -> dict[str, Any]:
 def area_under_curve(inside: Iterable[float], outside: Iterable[float]) -> float | None:
     """Probability that a distance of ``outside`` exceeds one of ``inside`` (ties count half)."""
     near, far = list(inside), list(outside)
-    found = roc_auc(np.array([*near, *far], float), np.repeat([False, True], [len(near), len(far)]))
-    return None if found is None else round(found, 4)
+    area = roc_auc(np.array([*near, *far], float), np.repeat([False, True], [len(near), len(far)]))
+    return None if area is None else round(area, 4)
 
 
 def rank_correlation(outcomes: Sequence[Outcome]) -> float | None:

@@ -41,9 +41,9 @@ def compared_record(
     for frame in range(frame_count):
         digest = drawn.get(frame)
         if before is not None and before[0].get(frame) == digest:
-            kept = before[1].frames.get(frame)
-            if kept is not None:
-                frames[frame] = kept
+            unchanged = before[1].frames.get(frame)
+            if unchanged is not None:
+                frames[frame] = unchanged
             elif digest is not None:
                 frames[frame] = FrameLabel("proposed", **shown)
             continue

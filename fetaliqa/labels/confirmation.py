@@ -38,25 +38,25 @@ def confirm(
     """
     if not reviewer.strip():
         raise LabelError("confirming frames needs the reviewer's name")
-    found = store.version(case, tag, version)
-    if found.removed:
+    reviewed = store.version(case, tag, version)
+    if reviewed.removed:
         raise LabelError(f"{case}, {tag}: version {version} removed the label; there is nothing to confirm")
-    drawn = _drawn(found)
-    told = {} if found.record is None else dict(found.record.frames)
-    open_frames = [int(frame) for frame in np.flatnonzero(drawn) if not told.get(int(frame), _UNKNOWN).known]
+    drawn = _drawn(reviewed)
+    labels = {} if reviewed.record is None else dict(reviewed.record.frames)
+    open_frames = [int(frame) for frame in np.flatnonzero(drawn) if not labels.get(int(frame), _UNKNOWN).known]
     wanted = open_frames if frames is None else sorted(set(frames))
     beyond = [frame for frame in wanted if not 0 <= frame < len(drawn)]
     if beyond:
         raise LabelError(f"{case}, {tag}: there is no frame {beyond[0]}; its frames are 0 to {len(drawn) - 1}")
-    wanted = [frame for frame in wanted if not told.get(frame, _UNKNOWN).known]
+    wanted = [frame for frame in wanted if not labels.get(frame, _UNKNOWN).known]
     if not wanted:
         raise LabelError(f"{case}, {tag}: version {version} has no proposed frame to confirm")
     now = datetime.now(UTC).isoformat(timespec="seconds")
     for frame in wanted:
         state = "annotated" if drawn[frame] else "empty"
-        told[frame] = replace(told.get(frame, _UNKNOWN), state=state, rater=reviewer, time=now)
-    info = {**found.info, KEY: {"version": version, "reviewer": reviewer, "frames": len(wanted)}}
-    saved = store.save(case, tag, found.mask, FrameRecord(told), info, image=found.image, based_on=version)
+        labels[frame] = replace(labels.get(frame, _UNKNOWN), state=state, rater=reviewer, time=now)
+    info = {**reviewed.info, KEY: {"version": version, "reviewer": reviewer, "frames": len(wanted)}}
+    saved = store.save(case, tag, reviewed.mask, FrameRecord(labels), info, image=reviewed.image, based_on=version)
     store.review(case, tag, saved.version, "accepted", reviewer)
     return store.version(case, tag, saved.version)
 
@@ -67,13 +67,13 @@ def parse_frames(text: str) -> list[int]:
     Raises:
         OptionError: when it is no such text.
     """
-    found: set[int] = set()
+    selected: set[int] = set()
     for part in text.split(","):
         match = re.fullmatch(r"\s*(\d{1,6})(?:\s*-\s*(\d{1,6}))?\s*", part)
         if match is None or (match[2] and int(match[2]) < int(match[1])):
             raise OptionError(f"frames {text[:60]!r}; numbers from 0 and ranges of them are needed, such as 3,7-9")
-        found |= set(range(int(match[1]), int(match[2] or match[1]) + 1))
-    return sorted(found)
+        selected |= set(range(int(match[1]), int(match[2] or match[1]) + 1))
+    return sorted(selected)
 
 
 _UNKNOWN = FrameLabel("proposed")

@@ -111,11 +111,11 @@ class LabelStore:
             for tag in self.known_tags(case):
                 for version in self._versions(case, tag):
                     try:
-                        found = self._read(case, tag, version)
+                        label = self._read(case, tag, version)
                     except LabelError as problem:
                         problems.append(str(problem))
                         continue
-                    if found.mask is not None and file_sha256(found.mask) != found.mask_sha256:
+                    if label.mask is not None and file_sha256(label.mask) != label.mask_sha256:
                         problems.append(
                             f"{case}, {tag}, version {version}: its mask was changed after it was saved"
                         )
@@ -161,8 +161,8 @@ class LabelStore:
             LabelError: when that version removed the label, or the disk does not take it.
         """
         old = self._kept(case, tag, version, "restore")
-        told = {**old.info, **(info or {})}
-        return self._append(case, tag, old.mask, old.record, told, image=old.image, restored_from=version)
+        merged = {**old.info, **(info or {})}
+        return self._append(case, tag, old.mask, old.record, merged, image=old.image, restored_from=version)
 
     def remove(self, case: str, tag: str, info: Mapping[str, Any] | None = None) -> LabelVersion:
         """End a label; its versions stay and can be restored.
@@ -191,8 +191,8 @@ class LabelStore:
             raise LabelError("a label is sent back with a comment that says what to change")
         self.version(case, tag, version)
         with self._writing(case, tag) as folder:
-            said = (*self._reviews_of(case, tag, version), Review(state, reviewer, _now(), comment))
-            write_json(folder / REVIEWS / f"{version:06d}.json", [asdict(one) for one in said])
+            reviews = (*self._reviews_of(case, tag, version), Review(state, reviewer, _now(), comment))
+            write_json(folder / REVIEWS / f"{version:06d}.json", [asdict(one) for one in reviews])
         return self.version(case, tag, version)
 
     def pick(self, case: str, tag: str, version: int, final: str, reviewer: str) -> LabelVersion:
@@ -205,8 +205,8 @@ class LabelStore:
         chosen = self._kept(case, tag, version, "pick")
         self.review(case, tag, version, "accepted", reviewer)
         origin = {"picked_from": {"tag": tag, "version": version, "reviewer": reviewer}}
-        told = {**chosen.info, **origin}
-        return self._append(case, final, chosen.mask, chosen.record, told, image=chosen.image)
+        merged = {**chosen.info, **origin}
+        return self._append(case, final, chosen.mask, chosen.record, merged, image=chosen.image)
 
     def retire(self, case: str) -> None:
         """Put all labels of a case aside, so that an image of the same name does not inherit them.
@@ -230,10 +230,10 @@ class LabelStore:
 
     def _kept(self, case: str, tag: str, version: int, verb: str) -> LabelVersion:
         """A version that did not end the label."""
-        found = self.version(case, tag, version)
-        if found.removed:
+        label_version = self.version(case, tag, version)
+        if label_version.removed:
             raise LabelError(f"{case}, {tag}: version {version} removed the label; {verb} an earlier one")
-        return found
+        return label_version
 
     def _append(
         self,
@@ -345,34 +345,34 @@ class LabelStore:
         folder = self._below(case, tag) / f"{version:06d}"
         where = f"{case}, {tag}, version {version}"
         try:
-            told = json.loads((folder / LABEL).read_text(encoding="utf-8"))
-            mask = None if told["mask"] is None else folder / Path(told["mask"]).name
-            record = None if told["record"] is None else parse_record(told["record"], where)
-            found = LabelVersion(
+            fields = json.loads((folder / LABEL).read_text(encoding="utf-8"))
+            mask = None if fields["mask"] is None else folder / Path(fields["mask"]).name
+            record = None if fields["record"] is None else parse_record(fields["record"], where)
+            label = LabelVersion(
                 case,
                 tag,
                 version,
-                str(told["saved"]),
+                str(fields["saved"]),
                 mask,
-                told["mask_sha256"],
+                fields["mask_sha256"],
                 record,
-                dict(told["info"]),
-                told["image"],
-                told["based_on"],
-                told["restored_from"],
-                bool(told["removed"]),
+                dict(fields["info"]),
+                fields["image"],
+                fields["based_on"],
+                fields["restored_from"],
+                bool(fields["removed"]),
                 self._reviews_of(case, tag, version),
             )
         except (OSError, ValueError, KeyError, TypeError, LabelError) as problem:
             raise LabelDamaged(f"{where}: damaged ({problem}); restore an earlier version") from None
         if mask is not None and not mask.is_file():
             raise LabelDamaged(f"{where}: its mask {mask.name} is missing; restore an earlier version")
-        return found
+        return label
 
     def _reviews_of(self, case: str, tag: str, version: int) -> tuple[Review, ...]:
         file = self._below(case, tag) / REVIEWS / f"{version:06d}.json"
-        said = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else []
-        return tuple(Review(**one) for one in said)
+        entries = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else []
+        return tuple(Review(**one) for one in entries)
 
 
 def usable_name(name: str) -> bool:

@@ -94,19 +94,19 @@ def compare(
         raise ValueError(f"masks of shape {first[0].shape} and {second[0].shape} are not of one case")
     shared = sorted(set(first[1].known()) & set(second[1].known()))
     grades = [[_grade(record, frame) for frame in shared] for _, record in (first, second)]
-    found = Comparison((grades[0], grades[1]), [], [], [])
+    comparison = Comparison((grades[0], grades[1]), [], [], [])
     for frame in shared:
         one, two = (masks[frame] > 0 for masks in (first[0], second[0]))
         if not (one.any() and two.any()):
             continue
-        found.overlaps.append(dice(one, two))
+        comparison.overlaps.append(dice(one, two))
         fits = [fit_outline(mask.astype(np.uint8), spacing or PIXELS, sector) for mask in (one, two)]
         before, after = (fit.circumference_mm for fit in fits)
         if before is not None and after is not None:
-            found.relative.append(2 * (after - before) / (after + before))
+            comparison.relative.append(2 * (after - before) / (after + before))
             if spacing is not None:
-                found.differences_mm.append(after - before)
-    return found
+                comparison.differences_mm.append(after - before)
+    return comparison
 
 
 def joined(comparisons: Sequence[Comparison]) -> Comparison:

@@ -32,12 +32,12 @@ LOCK_SECONDS = 10.0
 
 def frame_digests(frames: Iterable[np.ndarray | None]) -> dict[int, str]:
     """A digest (hex) of each outlined frame of a mask stack, by frame number; masks [H, W], foreground not 0."""
-    found = {}
+    digests = {}
     for number, frame in enumerate(frames):
         if frame is not None and frame.any():
             bits = np.packbits(frame != 0)
-            found[number] = hashlib.blake2b(bits.tobytes(), digest_size=DIGEST_BYTES).hexdigest()
-    return found
+            digests[number] = hashlib.blake2b(bits.tobytes(), digest_size=DIGEST_BYTES).hexdigest()
+    return digests
 
 
 @dataclass(frozen=True)
@@ -107,8 +107,8 @@ class Ledger:
     def pixels_received(self, pixels: str, proposal: Proposal) -> None:
         """Remember that a proposal for a client's own file is given to it. Raises OSError, see ``_add``."""
         self._add(self.folder / FOLDER / f"{pixels}.json", [], proposal=proposal)
-        kept = sorted((self.folder / FOLDER).glob("*.json"), key=lambda file: file.stat().st_mtime)
-        for old in kept[:-MAX_FILES]:
+        files = sorted((self.folder / FOLDER).glob("*.json"), key=lambda file: file.stat().st_mtime)
+        for old in files[:-MAX_FILES]:
             old.unlink(missing_ok=True)
 
     def label_received(self, case: str, identity: Iterable[str], tag: str, version: int) -> None:
@@ -116,8 +116,8 @@ class Ledger:
         self._add(self.folder / case / FILE, list(identity), label=(tag, version))
 
     def _read(self, file: Path, identity: list[str]) -> HandedOut:
-        told = _load(file)
-        if told is None or told["identity"] != identity:  # nothing is known of a file that was replaced
+        entry = _load(file)
+        if entry is None or entry["identity"] != identity:  # nothing is known of a file that was replaced
             return HandedOut(complete=file not in self._failed)
         proposals = tuple(
             Proposal(
@@ -126,10 +126,10 @@ class Ledger:
                 one["model_version"],
                 tuple(one["clients"]),
             )
-            for one in told["proposals"]
+            for one in entry["proposals"]
         )
-        labels = tuple((str(tag), int(version)) for tag, version in told["labels"])
-        return HandedOut(proposals, labels, told["complete"] and file not in self._failed)
+        labels = tuple((str(tag), int(version)) for tag, version in entry["labels"])
+        return HandedOut(proposals, labels, entry["complete"] and file not in self._failed)
 
     def _add(
         self,
@@ -148,16 +148,16 @@ class Ledger:
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(file.parent / LOCK, timeout=LOCK_SECONDS):
-                told = _load(file)
-                if told is None or told["identity"] != identity:
-                    told = {"identity": identity, "proposals": [], "labels": [], "complete": True}
-                before = json.dumps(told, sort_keys=True)
+                entry = _load(file)
+                if entry is None or entry["identity"] != identity:
+                    entry = {"identity": identity, "proposals": [], "labels": [], "complete": True}
+                before = json.dumps(entry, sort_keys=True)
                 if proposal is not None:
-                    _merge(told, proposal)
-                if label is not None and list(label) not in told["labels"]:
-                    told["labels"].append(list(label))
-                if json.dumps(told, sort_keys=True) != before:
-                    write_json(file, told)
+                    _merge(entry, proposal)
+                if label is not None and list(label) not in entry["labels"]:
+                    entry["labels"].append(list(label))
+                if json.dumps(entry, sort_keys=True) != before:
+                    write_json(file, entry)
         except OSError:
             self._failed.add(file)
             raise
@@ -165,20 +165,20 @@ class Ledger:
 
 def _load(file: Path) -> dict[str, Any] | None:
     try:
-        told = json.loads(file.read_text(encoding="utf-8"))
-        usable = all(isinstance(told[key], list) for key in ("identity", "proposals", "labels"))
-        return told if usable and isinstance(told["complete"], bool) else None
+        entry = json.loads(file.read_text(encoding="utf-8"))
+        usable = all(isinstance(entry[key], list) for key in ("identity", "proposals", "labels"))
+        return entry if usable and isinstance(entry["complete"], bool) else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def _merge(told: dict[str, Any], proposal: Proposal) -> None:
+def _merge(entry: dict[str, Any], proposal: Proposal) -> None:
     new = json.loads(json.dumps(asdict(proposal)))  # as it will be read
-    for one in told["proposals"]:
+    for one in entry["proposals"]:
         if all(one[key] == new[key] for key in ("frames", "model", "model_version")):
             one["clients"] = sorted({*one["clients"], *new["clients"]})
             return
-    if len(told["proposals"]) >= MAX_PROPOSALS:
-        told["complete"] = False
+    if len(entry["proposals"]) >= MAX_PROPOSALS:
+        entry["complete"] = False
         return
-    told["proposals"].append(new)
+    entry["proposals"].append(new)

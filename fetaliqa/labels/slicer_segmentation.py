@@ -82,9 +82,9 @@ class Segmentation:
             LabelError: when the file has another size or orientation than the sweep, or its pixels are damaged.
         """
         place = self.place_in(sweep)
-        found = np.zeros(sweep.shape, bool)
-        found[place] = self.part(segment)
-        return found
+        whole = np.zeros(sweep.shape, bool)
+        whole[place] = self.part(segment)
+        return whole
 
     def part(self, segment: Segment) -> np.ndarray:
         """Where a segment is in the file, which may be cropped: bool [frames, rows, columns]; see ``place_in``."""
@@ -110,10 +110,10 @@ class Segmentation:
         return str(self._reader.GetMetaData(key)).strip() if key in self._keys else default
 
     def _read_segments(self) -> tuple[Segment, ...]:
-        found: list[Segment] = []
+        segments: list[Segment] = []
         count = self._reader.GetNumberOfComponents()
-        while {f"Segment{len(found)}_{key}" for key in ("LabelValue", "ID", "Name")} & self._keys:
-            prefix = f"Segment{len(found)}_"
+        while {f"Segment{len(segments)}_{key}" for key in ("LabelValue", "ID", "Name")} & self._keys:
+            prefix = f"Segment{len(segments)}_"
             layer, value = self._field(prefix + "Layer", "0"), self._field(prefix + "LabelValue", "1")
             if not (layer.isdecimal() and value.isdecimal() and int(layer) < count):
                 raise LabelError(
@@ -123,10 +123,10 @@ class Segmentation:
             code = TERMINOLOGY.search(self._field(prefix + "Tags", ""))
             name = self._field(prefix + "Name", "") or self._field(prefix + "ID", "")
             written = None if code is None else f"{code['scheme']}:{code['value']}"
-            found.append(Segment(name, int(layer), int(value), written))
-        if not found:
+            segments.append(Segment(name, int(layer), int(value), written))
+        if not segments:
             raise LabelError(f"{self.name}: names no segment; save the segmentation in Slicer as {SUFFIX}")
-        return tuple(found)
+        return tuple(segments)
 
     @cached_property
     def _layers(self) -> np.ndarray:
@@ -190,8 +190,8 @@ class Segmentation:
 
     def _check_reference(self, sweep: Sweep) -> bool:
         """Refuse a segmentation of an image that has another size; return whether Slicer wrote that size down."""
-        found = re.search(r"Reference image geometry\|([^|&]*)", self._field(PARAMETERS, ""))
-        words = [word for word in found[1].split(";") if word] if found else []
+        match = re.search(r"Reference image geometry\|([^|&]*)", self._field(PARAMETERS, ""))
+        words = [word for word in match[1].split(";") if word] if match else []
         extent = words[-6:]
         if len(words) != 22 or not all(re.fullmatch(r"-?\d{1,6}", word) for word in extent):
             return False
@@ -249,13 +249,13 @@ def anatomy_segments(segments: Sequence[Segment], anatomy: Anatomy, name: str) -
     Raises:
         LabelError: naming the segments, when none is.
     """
-    found = [segment for segment in segments if matches(segment.name, anatomy)]
-    if not found and len(segments) == 1 and GENERIC.fullmatch(segments[0].name.strip()):
+    matching = [segment for segment in segments if matches(segment.name, anatomy)]
+    if not matching and len(segments) == 1 and GENERIC.fullmatch(segments[0].name.strip()):
         return list(segments)
-    if not found:
+    if not matching:
         named = ", ".join(repr(segment.name) for segment in segments)
         raise LabelError(
             f"{name}: none of its segments ({named}) is called {anatomy.name}; rename the one that outlines the "
             f"{anatomy.name} and save it again"
         )
-    return found
+    return matching

@@ -192,8 +192,8 @@ class Studies:
             case = self.read(case_id)
             outlined = int((case.grades()[case.known] > 0).sum())
             return outlined, int(case.known.sum()) - outlined
-        told = [state.state for state in states.values()]
-        return told.count("annotated"), told.count("empty")
+        frame_states = [state.state for state in states.values()]
+        return frame_states.count("annotated"), frame_states.count("empty")
 
     def case_fingerprint(self, case_id: str) -> str:
         """As :meth:`fingerprint`, of one case."""
@@ -224,10 +224,10 @@ class Studies:
         withheld = _withheld(study)
         if states is None:
             outlined = np.flatnonzero(drawn.reshape(len(drawn), -1).any(axis=1))
-            told = {int(frame): FrameLabel("annotated") for frame in outlined}
+            labels = {int(frame): FrameLabel("annotated") for frame in outlined}
         else:
-            told = dict(states)
-        masks, known, problems = _reconciled(study.case_id, sweep, drawn, {} if withheld else told)
+            labels = dict(states)
+        masks, known, problems = _reconciled(study.case_id, sweep, drawn, {} if withheld else labels)
         problems += [withheld] if withheld else []
         case = LabelledCase(
             case_id=study.case_id,
@@ -275,10 +275,10 @@ def _why_not(study: Study) -> str | None:
         return text if study.case_id in text else f"{study.case_id}: {text}"
     if states is None:
         return None if study.mask is not None else ""
-    told = {state.state for state in states.values()}
-    if "annotated" in told and study.mask is None:
+    frame_states = {state.state for state in states.values()}
+    if "annotated" in frame_states and study.mask is None:
         return f"{study.case_id}: its record has annotated frames, but there is no mask file"
-    return None if told & {"annotated", "empty"} else ""
+    return None if frame_states & {"annotated", "empty"} else ""
 
 
 def _usable(study: Study) -> bool:

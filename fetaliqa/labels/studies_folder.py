@@ -71,8 +71,8 @@ def find_studies(folder: Path) -> list[Study]:
     if not is_studies(folder):
         raise NotFoundError(f"{folder}: neither {INDEX} nor {IMAGES}/ beside {' or '.join(LABELS)}/ in it")
     subjects = read_subjects(folder)
-    found = _indexed(folder, subjects) if (folder / INDEX).is_file() else _plain(folder, subjects)
-    return sorted(found, key=lambda study: study.case_id)
+    cases = _indexed(folder, subjects) if (folder / INDEX).is_file() else _plain(folder, subjects)
+    return sorted(cases, key=lambda study: study.case_id)
 
 
 def find_images(folder: Path) -> dict[str, Path]:
@@ -91,13 +91,13 @@ def find_images(folder: Path) -> dict[str, Path]:
     try:
         index = json.loads((folder / INDEX).read_bytes())
         below = _below(folder, index.get("images_dir") or ".")
-        found = {
+        paths = {
             case_id: below / _plain_name(f"{case_id}{entry['image']['ext']}")
             for case_id, entry in index["objects"].items()
         }
     except (ValueError, KeyError, AttributeError, TypeError) as problem:
         raise _no_index(problem) from None
-    return dict(sorted(found.items()))
+    return dict(sorted(paths.items()))
 
 
 def _no_index(problem: Exception) -> SweepError:
@@ -134,11 +134,11 @@ def _versioned(store: LabelStore, case_id: str, subject_id: str, image: Path) ->
         yield Study(case_id, subject_id, image, None, None, problem=str(problem))
         return
     if version is not None:
-        told = None if version.record is None else version.record.to_json()
+        record = None if version.record is None else version.record.to_json()
         last, withheld = version.review, None
         if last is not None and version.returned:
             withheld = f"version {version.version} was sent back by {last.reviewer} ({last.comment})"
-        yield Study(case_id, subject_id, image, version.mask, told, pixels=version.image, withheld=withheld)
+        yield Study(case_id, subject_id, image, version.mask, record, pixels=version.image, withheld=withheld)
 
 
 def _plain(folder: Path, subjects: dict[str, str]) -> Iterator[Study]:
@@ -189,13 +189,15 @@ class _LabelFiles:
             LabelError: when there are several.
         """
         named = self._files.get(canonical(case_id), [])
-        found = [path for path in named if path.name.lower().endswith(suffixes)]
-        found = [path for path in found if path.name.startswith(case_id)] or found  # its very spelling first
-        if len(found) > 1:
+        matching = [path for path in named if path.name.lower().endswith(suffixes)]
+        matching = [
+            path for path in matching if path.name.startswith(case_id)
+        ] or matching  # its very spelling first
+        if len(matching) > 1:
             raise LabelError(
-                f"{case_id}: {found[0].name} and {found[1].name} are both its label; remove one of them"
+                f"{case_id}: {matching[0].name} and {matching[1].name} are both its label; remove one of them"
             )
-        return found[0] if found else None
+        return matching[0] if matching else None
 
 
 def subject_of(case_id: str, subjects: Mapping[str, str]) -> str:

@@ -75,7 +75,7 @@ def confirmed_cases(
     data: Studies, progress: Callable[[int, int], None] = lambda *_: None
 ) -> tuple[list[ConfirmedCase], list[str]]:
     """The cases that have confirmed frames, by name, and what could not be used, one sentence each."""
-    found, problems = [], data.left_out()
+    confirmed, problems = [], data.left_out()
     entries = data.entries()
     for done, entry in enumerate(entries, start=1):
         try:
@@ -84,9 +84,9 @@ def confirmed_cases(
             problems.append(f"{entry.case_id} is left out: {problem}")
         else:
             if outlined or empty:
-                found.append(ConfirmedCase(entry.case_id, entry.subject_id, outlined, empty))
+                confirmed.append(ConfirmedCase(entry.case_id, entry.subject_id, outlined, empty))
         progress(done, len(entries))
-    return found, problems
+    return confirmed, problems
 
 
 def readable_cases(
@@ -101,7 +101,7 @@ def readable_cases(
         before = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         before = {}
-    found, problems, seen = [], [], {}
+    readable, problems, seen = [], [], {}
     for done, case in enumerate(cases, start=1):
         try:
             mark = data.case_fingerprint(case.case_id)
@@ -110,12 +110,12 @@ def readable_cases(
         except FetalIQAError as problem:
             problems.append(f"{case.case_id} is left out: {problem}")
         else:
-            found.append(case)
+            readable.append(case)
             seen[case.case_id] = mark
         progress(done, len(cases))
     file.parent.mkdir(parents=True, exist_ok=True)
     write_json(file, seen)
-    return found, problems
+    return readable, problems
 
 
 def check_enough(cases: Sequence[ConfirmedCase], problems: Sequence[str] = ()) -> None:

@@ -125,7 +125,7 @@ class _Outlines:
         grid = SquareGrid(case.frames.shape[1], case.frames.shape[2], self._reader.image_size)
         seen = field_of_view(case.frames)
         chosen = np.flatnonzero(case.known & (case.grades() > 0) & ~self._reader.padding)
-        found: dict[int, float] = {}
+        sizes: dict[int, float] = {}
         for chunk in self._reader.predict(case.frames, chosen):
             if chunk.probabilities is None:
                 continue
@@ -133,8 +133,8 @@ class _Outlines:
             for frame, mask in zip(chunk.indices, masks):
                 size = _circumference(np.where(seen > 0, mask, 0).astype(np.uint8), case, seen)
                 if size is not None:
-                    found[int(frame)] = size
-        return found
+                    sizes[int(frame)] = size
+        return sizes
 
     def _challenge(self) -> float | None:
         """The challenge's score (corrected), where the case is whole and has a reference circumference."""
@@ -154,8 +154,8 @@ class _Outlines:
         weights = np.ones(len(table)) if case.weights is None else case.weights[table.frame]
         dice = table.dice()[table.target]
         kinds = [
-            weights[(table.target == truth) & (table.positive == told)].sum()
-            for truth, told in ((True, True), (False, True), (True, False), (False, False))
+            weights[(table.target == truth) & (table.positive == answer)].sum()
+            for truth, answer in ((True, True), (False, True), (True, False), (False, False))
         ]
         score = (0.0, 0) if self._score is None else (self._score, 1)
         return np.array([np.nan_to_num(dice).sum(), len(dice), *kinds, 0, 0, *score], float)

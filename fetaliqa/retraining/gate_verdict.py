@@ -81,11 +81,11 @@ def verdict(groups: dict[str, Group]) -> Verdict:
         stopped = _not_better(own, gained) or _forgets(groups, gained)
     if stopped is not None:
         return stopped
-    told = f"{_own_figures(own)} ({'surely better' if sure else 'better, though it may be chance'})"
+    reason = f"{_own_figures(own)} ({'surely better' if sure else 'better, though it may be chance'})"
     losses = _told_losses(groups)
     if losses:
-        told += f"; worse on replayed data: {losses}"
-    return Verdict(True, SURELY_BETTER if sure else BETTER, told)
+        reason += f"; worse on replayed data: {losses}"
+    return Verdict(True, SURELY_BETTER if sure else BETTER, reason)
 
 
 # -- rules ------------------------------------------------------------------------------------------
@@ -109,14 +109,14 @@ def _all_positive(own: Group) -> Verdict | None:
 
 def _worse(own: Group, gained: float) -> Verdict | None:
     """A figure got surely worse, or worse by much and by more than was gained, however sure the gain is."""
-    found = []
+    losses = []
     for name, difference in _differences(own, DECIDING):
         surely = _sure(own, name) == "worse" and -difference > MAX_LOSS
         if surely or -difference > max(MUCH, gained):
-            found.append((difference, name, "surely worse" if surely else "more than was gained"))
-    if not found:
+            losses.append((difference, name, "surely worse" if surely else "more than was gained"))
+    if not losses:
         return None
-    _, name, how = min(found)
+    _, name, how = min(losses)
     return Verdict(False, WORSE, f"{_change(name, own)}, {how}", name)
 
 
@@ -132,7 +132,7 @@ def _not_better(own: Group, gained: float) -> Verdict | None:
 
 def _forgets(groups: dict[str, Group], gained: float) -> Verdict | None:
     """Replayed data lost more than a gain that may be chance is worth; synthetic ones only count by much."""
-    found = []
+    losses = []
     for kind, group in groups.items():
         if kind == CONFIRMED:
             continue
@@ -140,10 +140,10 @@ def _forgets(groups: dict[str, Group], gained: float) -> Verdict | None:
             limit = MUCH if group["synthetic"] else _max_loss(name)
             surely = _sure(group, name) == "worse" and not group["synthetic"]
             if -difference > limit and (surely or -difference > gained):
-                found.append((difference, name, kind))
-    if not found:
+                losses.append((difference, name, kind))
+    if not losses:
         return None
-    _, name, kind = min(found)
+    _, name, kind = min(losses)
     return Verdict(
         False,
         FORGETS,
@@ -177,13 +177,13 @@ def _max_loss(name: str) -> float:
 
 def _own_figures(own: Group) -> str:
     """The figures of confirmed frames that people ask for first."""
-    told = [
+    figures = [
         f"{SHOWN[name]} {_before_after(own['figures'][name])}"
         for name in ("dice", "f1", "specificity")
         if own["figures"].get(name) is not None
     ]
     subjects = f"{own['subjects']} subject{'s' * (own['subjects'] != 1)}"
-    return f"{', '.join(told)} on {own['outlined']} outlined and {own['empty']} empty frames of {subjects}"
+    return f"{', '.join(figures)} on {own['outlined']} outlined and {own['empty']} empty frames of {subjects}"
 
 
 def _change(name: str, group: Group) -> str:
@@ -199,14 +199,14 @@ def _before_after(figure: dict[str, Any]) -> str:
 
 def _told_losses(groups: dict[str, Group]) -> str:
     """The largest loss of each group of replayed data, where one would be noticed."""
-    told = []
+    changes = []
     for kind, group in groups.items():
         losses = [
             (difference, name) for name, difference in _differences(group, GUARDS) if -difference > _max_loss(name)
         ]
         if kind != CONFIRMED and losses:
-            told.append(_change(min(losses)[1], group))
-    return ", ".join(told)
+            changes.append(_change(min(losses)[1], group))
+    return ", ".join(changes)
 
 
 def advice(gate: dict[str, Any], mode: str) -> str:

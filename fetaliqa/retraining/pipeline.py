@@ -47,10 +47,10 @@ def check_labels(studies: Path) -> Confirmed:
         NotFoundError, SweepError: when the folder cannot be read.
     """
     data = Studies(studies)
-    found = Confirmed(data, *confirmed_cases(data))
-    check_enough(found.cases, found.problems)
-    recorded_split(studies, found.cases, write=False)
-    return found
+    confirmed = Confirmed(data, *confirmed_cases(data))
+    check_enough(confirmed.cases, confirmed.problems)
+    recorded_split(studies, confirmed.cases, write=False)
+    return confirmed
 
 
 def retrain(
@@ -94,21 +94,21 @@ def retrain(
         return _trained_along(studies, machine or Machine(progress=False))
     if resume and retraining_paths.unfinished_run(studies) is None:
         raise StoreConflict(f"{studies}: no unfinished training to resume; start a new one")
-    found = None
+    confirmed = None
     if not resume:
         if request is not None and (not valid_name(request.name) or request.name in RESERVED_NAMES):
             raise OptionError(
                 f"name is {request.name!r}; it must be of letters, digits, '.', '_' and '-', and none of "
                 f"{', '.join(map(repr, RESERVED_NAMES))}"
             )
-        found = check_labels(studies)  # before anything is made; what it read is checked again under the lock
+        confirmed = check_labels(studies)  # before anything is made; what it read is checked again under the lock
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(retraining_paths.lock_file(studies), timeout=LOCK_SECONDS):
-            if found is None:
+            if confirmed is None:
                 run = resume_run(studies)
             else:
-                run = begin_run(found, request or RetrainRequest(), say, (machine or Machine()).device)
+                run = begin_run(confirmed, request or RetrainRequest(), say, (machine or Machine()).device)
             return _Retraining(run, machine or Machine(progress=False), report, say).execute()
     except Timeout:
         raise StoreConflict(f"{studies}: another training of this folder runs; wait for it, or stop it") from None
@@ -141,14 +141,14 @@ class _Retraining:
             self.progress.say(state="stopped", stage="stopped", eta_seconds=None)
             raise
         except Exception as problem:
-            told = self._told(problem)
-            if told is None:
+            failure = self._told(problem)
+            if failure is None:
                 raise
             with contextlib.suppress(OSError):  # the disk may not take this either
-                self.progress.say(state="failed", stage="failed", error=str(told), eta_seconds=None)
-            if told is problem:
+                self.progress.say(state="failed", stage="failed", error=str(failure), eta_seconds=None)
+            if failure is problem:
                 raise
-            raise told from problem
+            raise failure from problem
 
     def _told(self, problem: Exception) -> FetalIQAError | None:
         """What is told of a problem; None where it is a bug."""
@@ -174,7 +174,7 @@ class _Retraining:
         )
         self._train()
         result = self._decide()
-        gate, told = result["gate"], result["sentence"]
+        gate, outcome = result["gate"], result["sentence"]
         write_json(run.folder / retraining_paths.REPORT, result)
         # the bundle is in the store, so no checkpoint is gone on from
         shutil.rmtree(run.folder / "trial-0" / "checkpoints", ignore_errors=True)
@@ -185,9 +185,9 @@ class _Retraining:
             done=1,
             of=1,
             eta_seconds=0,
-            gate=gate_summary(gate, told, result["version"], result["published"]),
+            gate=gate_summary(gate, outcome, result["version"], result["published"]),
         )
-        for line in (told, *result["remarks"]):
+        for line in (outcome, *result["remarks"]):
             self.say(line)
         return result
 
@@ -205,17 +205,17 @@ class _Retraining:
             version = add_candidate(self._trained().directory, asked["name"], self._origin(), {"gate": gate})
             wanted = gate["passed"] and asked["publish"]
             why_not = "" if asked["publish"] else "publishing was turned off"
-            told = sentence(asked["name"], version, gate, wanted, why_not)
-            result = self._result(gate, version, wanted, told)
+            outcome = sentence(asked["name"], version, gate, wanted, why_not)
+            result = self._result(gate, version, wanted, outcome)
             keep_report(asked["name"], version, result)
             if not wanted:
-                record_candidate(asked["name"], version, short_figures(gate), told)
+                record_candidate(asked["name"], version, short_figures(gate), outcome)
                 return result
             if was_published(asked["name"], version):
                 return result  # before a kill; whoever has gone back from it since meant it
             figures, before = short_figures(gate), gate["instead_of"]
             try:
-                publish(asked["name"], version, figures=figures, reason=told, instead_of=before)
+                publish(asked["name"], version, figures=figures, reason=outcome, instead_of=before)
             except StoreMoved as moved:
                 self.say(f"{moved}: compared again")
                 (self.run.folder / retraining_paths.GATE).unlink()
@@ -268,9 +268,9 @@ class _Retraining:
         """The comparison; after a kill the one made before, for the candidate may be in use by now."""
         file = self.run.folder / retraining_paths.GATE
         with contextlib.suppress(OSError, ValueError):
-            found = json.loads(file.read_text(encoding="utf-8"))
-            if "instead_of" in found and "rule" in found:  # else of a version with other rules
-                return found
+            stored = json.loads(file.read_text(encoding="utf-8"))
+            if "instead_of" in stored and "rule" in stored:  # else of a version with other rules
+                return stored
         name, run = self.run.asked["name"], self.run
         groups = [GateGroup(CONFIRMED, run.own, run.split.validation)]
         if run.replay is not None:
@@ -292,7 +292,7 @@ class _Retraining:
         write_json(file, gate)
         return gate
 
-    def _result(self, gate: dict[str, Any], version: str, published: bool, told: str) -> dict[str, Any]:
+    def _result(self, gate: dict[str, Any], version: str, published: bool, outcome: str) -> dict[str, Any]:
         run = self.run
         summary = json.loads((run.folder / "metrics.json").read_text(encoding="utf-8"))
         trial = summary["trials"][0]
@@ -300,7 +300,7 @@ class _Retraining:
             **run.asked,
             "version": version,
             "published": published,
-            "sentence": told,
+            "sentence": outcome,
             "remarks": [*remarks(gate), *(self._remarks(version) if published else [])],
             "gate": gate,
             "threshold": {"frame_probability": trial["threshold"], "kept": True},
@@ -311,14 +311,14 @@ class _Retraining:
         }
 
 
-def gate_summary(gate: dict[str, Any], told: str, version: str, published: bool) -> dict[str, Any]:
+def gate_summary(gate: dict[str, Any], outcome: str, version: str, published: bool) -> dict[str, Any]:
     """What a client is shown of the gate."""
     return {
         "version": version,
         "passed": gate["passed"],
         "rule": gate.get("rule"),
         "published": published,
-        "sentence": told,
+        "sentence": outcome,
         "advice": gate.get("advice", ""),
         "figures": short_figures(gate),
     }

@@ -67,8 +67,8 @@ class TrainingProgress(Callback):
         self._read_losses()
         figures = {name: round(value, 5) for name, value in module.figures.items()}
         self.progress.say(validation=figures)
-        told = self.progress.values
-        loss = f"loss {told['losses'][-1]:.3f}, " if told["losses"] else ""
+        values = self.progress.values
+        loss = f"loss {values['losses'][-1]:.3f}, " if values["losses"] else ""
         shown = ", ".join(f"{name} {value:.3f}" for name, value in sorted(figures.items()))
-        left = "" if told["eta_seconds"] is None else f", about {told['eta_seconds']:.0f} s left"
+        left = "" if values["eta_seconds"] is None else f", about {values['eta_seconds']:.0f} s left"
         self._say(f"epoch {trainer.current_epoch + 1} of {trainer.max_epochs}: {loss}{shown}{left}")

@@ -83,15 +83,15 @@ def read_progress(studies: Path) -> dict[str, Any]:
         return {"state": "none"}
     file = run_folder(studies, number) / PROGRESS
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-        state = found["state"]
+        progress = json.loads(file.read_text(encoding="utf-8"))
+        state = progress["state"]
     except FileNotFoundError:  # between the making of the run's folder and its first word
         return {"run": number, "state": "running", "stage": "start"} if _locked(studies) else _interrupted(number)
     except (OSError, ValueError, KeyError, TypeError):
         return _interrupted(number)
-    if state == "running" and not (alive(found.get("pid")) and _locked(studies)):
-        found["state"] = "interrupted"
-    return found
+    if state == "running" and not (alive(progress.get("pid")) and _locked(studies)):
+        progress["state"] = "interrupted"
+    return progress
 
 
 def _interrupted(number: int) -> dict[str, Any]:

@@ -192,12 +192,18 @@ def folder_replay(
 def _with_parts(split: Split, entries: Sequence[CaseEntry], others: Mapping[str, str]) -> Split:
     """The split with every subject that the studies have too in the part that it has there."""
     part_of = {case: part for part in ("train", "validation") for case in split.part(part)}
-    told: dict[str, str] = {}
+    part_of_subject: dict[str, str] = {}
     for entry in entries:
         part = others.get(entry.case_id) or others.get(entry.subject_id)
         if part is not None:
-            told[entry.subject_id] = part
-    part_of.update({entry.case_id: told[entry.subject_id] for entry in entries if entry.subject_id in told})
+            part_of_subject[entry.subject_id] = part
+    part_of.update(
+        {
+            entry.case_id: part_of_subject[entry.subject_id]
+            for entry in entries
+            if entry.subject_id in part_of_subject
+        }
+    )
     train, validation = (
         tuple(entry.case_id for entry in entries if part_of.get(entry.case_id) == part)
         for part in ("train", "validation")

@@ -102,11 +102,13 @@ class Run:
         return source.data.data
 
 
-def begin_run(found: Confirmed, request: RetrainRequest, say: Callable[[str], None], device: str = "cpu") -> Run:
+def begin_run(
+    confirmed: Confirmed, request: RetrainRequest, say: Callable[[str], None], device: str = "cpu"
+) -> Run:
     """Check everything, then make the run's folder.
 
     Args:
-        found: the labels to train on: what people confirmed after the folder was read waits for the next run.
+        confirmed: the labels to train on: what people confirmed after the folder was read waits for the next run.
         request: what is asked for.
         say: called with a sentence for each label that cannot be used.
         device: that a quick training is timed on, to know how many steps fit into its minutes.
@@ -120,9 +122,9 @@ def begin_run(found: Confirmed, request: RetrainRequest, say: Callable[[str], No
     base = warm_start(Bundle.open(resolve_bundle(spec)), spec, request.weights)
     assert base.bundle is not None
     recipe = mode_recipe(request.mode, base.bundle.card, request.settings)
-    own, studies = found.data.of_anatomy(base.bundle.card.anatomy), found.data.folder
-    cases, damaged = readable_cases(own, found.cases)
-    problems = [*found.problems, *damaged]
+    own, studies = confirmed.data.of_anatomy(base.bundle.card.anatomy), confirmed.data.folder
+    cases, damaged = readable_cases(own, confirmed.cases)
+    problems = [*confirmed.problems, *damaged]
     check_enough(cases, problems)
     split = recorded_split(studies, cases)
     replay = None

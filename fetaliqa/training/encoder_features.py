@@ -194,7 +194,7 @@ def _prepare_parts(
     progress: Callable[[int, int], None] | None,
 ) -> FeatureStore:
     """The features of each of the stores that were joined, kept by themselves."""
-    found: list[FeatureStore] = []
+    stores: list[FeatureStore] = []
     before = 0
     for part in store.parts:
 
@@ -202,11 +202,11 @@ def _prepare_parts(
             if progress is not None:
                 progress(before + done, len(store.frames))
 
-        left = max_bytes - sum(one.maps.nbytes for one in found)
-        found.append(prepare_features(model, part, folder, device=device, max_bytes=left, progress=report))
+        left = max_bytes - sum(one.maps.nbytes for one in stores)
+        stores.append(prepare_features(model, part, folder, device=device, max_bytes=left, progress=report))
         before += len(part.frames)
         report(0, 0, before)
-    return JoinedFeatures(found[0].maps, tuple(found))
+    return JoinedFeatures(stores[0].maps, tuple(stores))
 
 
 def _compute(
@@ -222,8 +222,8 @@ def _compute(
     with open(file, "wb") as written:
         for start in range(0, shape[0], CHUNK):
             images = torch.from_numpy(np.array(store.frames.images[start : start + CHUNK]))
-            found = _features(model, images.to(device)).float().cpu().contiguous()
-            written.write(found.numpy().data)
+            features = _features(model, images.to(device)).float().cpu().contiguous()
+            written.write(features.numpy().data)
             if progress is not None:
                 progress(min(start + CHUNK, shape[0]), shape[0])
     model.to(home).train(training)

@@ -54,12 +54,12 @@ class FramesAtOnce:
                     raise
                 if splits and size > 1:
                     self.frames = -(-size // 2)
-                    told = f"{self.frames} of {count} frames are computed at a time from here on"
+                    change = f"{self.frames} of {count} frames are computed at a time from here on"
                 elif self._recompute():
-                    told = "encoder blocks are computed again in the backward pass from here on"
+                    change = "encoder blocks are computed again in the backward pass from here on"
                 else:
                     raise
-            logger.warning("memory is short: %s", told)
+            logger.warning("memory is short: %s", change)
             free_memory()
             again()
 
@@ -99,8 +99,8 @@ def loss_by_parts(
     for share, part, part_held in parts_of(batch, held, size):
         loss = share * loss_of(part, part_held)
         with torch.autocast(loss.device.type, enabled=False):  # as Lightning does: of the forward pass only
-            found = torch.autograd.grad(scaled(loss), list(parameters), allow_unused=True)
-        gradients = [_added(old, new) for old, new in zip(gradients, found)]
+            added = torch.autograd.grad(scaled(loss), list(parameters), allow_unused=True)
+        gradients = [_added(old, new) for old, new in zip(gradients, added)]
         value = loss.detach() if value is None else value + loss.detach()
     return _Known.apply(value, gradients, *parameters)  # type: ignore[no-any-return, no-untyped-call]
 

@@ -30,10 +30,10 @@ def widen_reference(model: nn.Module, frames: FrameSet) -> None:
         return
     device = next(model.parameters()).device
     chosen = np.linspace(0, len(frames) - 1, min(len(frames), MOST)).round().astype(int)
-    found = []
+    distances = []
     for start in range(0, len(chosen), CHUNK):
         images = torch.from_numpy(np.array(frames.images[chosen[start : start + CHUNK]])).to(device)
-        found.append(model.decoder.reference(model.reference_features(model_inputs(model, images))).cpu())
-    reached = float(torch.quantile(torch.cat(found), WITHIN))
+        distances.append(model.decoder.reference(model.reference_features(model_inputs(model, images))).cpu())
+    reached = float(torch.quantile(torch.cat(distances), WITHIN))
     if reached > 1:
         model.decoder.reference.limit.mul_(reached)

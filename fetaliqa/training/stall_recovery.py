@@ -88,16 +88,16 @@ def outlines_found(model: nn.Module, frames: FrameSet) -> tuple[int, int]:
     chosen = outlined[np.linspace(0, len(outlined) - 1, min(len(outlined), LOOKED_AT)).round().astype(int)]
     device, training = next(model.parameters()).device, model.training
     model.eval()
-    found = 0
+    hits = 0
     for start in range(0, len(chosen), CHUNK):
         part = chosen[start : start + CHUNK]
         images = torch.from_numpy(np.array(frames.images[part])).to(device)
         masks = torch.sigmoid(model(model_inputs(model, images))[:, 0].float()) > 0.5
         shown = masks.sum(dim=(1, 2)) >= Threshold().min_foreground_pixels(frames.size)
         overlap = frame_dice(masks, torch.from_numpy(frames.outlines(part)).float().to(device))
-        found += int((shown & (overlap > 0)).sum())
+        hits += int((shown & (overlap > 0)).sum())
     model.train(training)
-    return found, len(chosen)
+    return hits, len(chosen)
 
 
 class LearningCheck(pl.Callback):
@@ -195,10 +195,10 @@ def fit_checked(
         used = recipe if before is None else recipe_from_json(before["recipe"], str(folder / RETRY_FILE))
         try:
             model, scores = fit(used)
-            found, of = outlines_found(model, frames)
-            if not found:
+            hits, of = outlines_found(model, frames)
+            if not hits:
                 steps = int(scores["steps_run"])
-                raise NotLearning(Seen(steps, steps, found, of))
+                raise NotLearning(Seen(steps, steps, hits, of))
         except (NotLearning, NotFinite) as problem:
             if before is not None or not again:
                 raise TrainingError(_given_up(problem, before)) from None

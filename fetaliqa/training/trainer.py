@@ -244,7 +244,7 @@ def _better(recipe: Recipe) -> str:
 
 
 def _always(recipe: Recipe, checkpoints: Path, machine: Machine) -> list[Callback]:
-    found: list[Callback] = [
+    callbacks: list[Callback] = [
         ModelCheckpoint(
             checkpoints,
             filename="last",
@@ -263,10 +263,10 @@ def _always(recipe: Recipe, checkpoints: Path, machine: Machine) -> list[Callbac
         EarlyStopping(recipe.monitor, patience=recipe.patience, mode=_better(recipe)),
     ]
     if recipe.ema_decay is not None:
-        found.append(Averaging(recipe.ema_decay))
+        callbacks.append(Averaging(recipe.ema_decay))
     if machine.progress:
-        found.append(LossBar(refresh_rate=CUDA_REFRESH if machine.uses_cuda() else 1))
-    return found
+        callbacks.append(LossBar(refresh_rate=CUDA_REFRESH if machine.uses_cuda() else 1))
+    return callbacks
 
 
 class LossBar(TQDMProgressBar):

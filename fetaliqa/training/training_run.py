@@ -122,9 +122,9 @@ def _cached(
         report("compute encoder features", done, total)
 
     progress(0, len(train.frames))
-    found = prepare_features(model, train, folder, device=machine.device, progress=progress)
+    features = prepare_features(model, train, folder, device=machine.device, progress=progress)
     progress(len(train.frames), len(train.frames))
-    return found
+    return features
 
 
 def _trial(

@@ -46,9 +46,9 @@ class Averaging(WeightAveraging):
             self._latest_update_step = trainer.global_step
 
 
-def _share_frozen(kept: nn.Module, new: nn.Module) -> None:
+def _share_frozen(average: nn.Module, new: nn.Module) -> None:
     """Put the parameters of ``new`` that do not train into ``kept``, its copy."""
-    for mine, own in zip(kept.modules(), new.modules()):
+    for mine, own in zip(average.modules(), new.modules()):
         for name, parameter in own.named_parameters(recurse=False):
             if not parameter.requires_grad:
                 setattr(mine, name, parameter)
@@ -60,14 +60,14 @@ def decay_at(step: int, decay: float) -> float:
 
 
 @torch.no_grad()
-def move_towards(kept: nn.Module, new: nn.Module, share: float) -> None:
+def move_towards(average: nn.Module, new: nn.Module, share: float) -> None:
     """Move the floating-point values of a model by a share (0 to 1) of the way to those of its likeness.
 
     Counters are copied. Parameters that need no gradient are the same in both, and stay.
     """
     pairs = [
         (old, now.detach().to(old.device))
-        for old, now in zip(chain(kept.parameters(), kept.buffers()), chain(new.parameters(), new.buffers()))
+        for old, now in zip(chain(average.parameters(), average.buffers()), chain(new.parameters(), new.buffers()))
         if now.requires_grad or not isinstance(now, nn.Parameter)
     ]
     moved = [(old, now) for old, now in pairs if old.is_floating_point()]

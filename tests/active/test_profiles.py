@@ -83,12 +83,12 @@ def test_profiles_are_put_in_order() -> None:
     assert maker.profile() is None
     for numbers in ([6, 7], [1]):
         maker.add(np.array(numbers), torch.rand(len(numbers), 16, 16), torch.rand(len(numbers), 96))
-    found = maker.profile()
-    assert found is not None
-    assert found.frames.tolist() == [1, 6, 7]
-    again = FrameProfile.from_arrays(found.arrays())
+    profile = maker.profile()
+    assert profile is not None
+    assert profile.frames.tolist() == [1, 6, 7]
+    again = FrameProfile.from_arrays(profile.arrays())
     assert again is not None
-    assert np.array_equal(again.embedding, found.embedding)
+    assert np.array_equal(again.embedding, profile.embedding)
 
 
 def test_kept_and_read_back(tmp_path: Path) -> None:

@@ -46,10 +46,10 @@ def test_labelled_frames_are_not_offered_again_whoever_labelled_them(studies: Pa
     for tag in ("final", "anna", "final", "ben"):
         offer = queue.offer(CASES, "uncertainty", tag, MODEL, settings)
         assert offer is not None
-        told = [frame["frame"] for frame in offer.frames]
+        numbers = [frame["frame"] for frame in offer.frames]
         known = queue._known.by_case().get(offer.case, frozenset())
-        assert not known & set(told)
-        label(studies, offer.case, told, tag=tag)
+        assert not known & set(numbers)
+        label(studies, offer.case, numbers, tag=tag)
     assert queue.counts(CASES, MODEL)["labelled_frames"] >= 12
 
 

@@ -77,8 +77,8 @@ def test_ties_are_broken_the_same_way(strategy: str) -> None:
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_what_is_not_offered_is_not_asked_for(strategy: str) -> None:
     pool = random_pool()
-    kept = pool.of_cases(["case-2"])
-    _, queries = spent(pool.with_labels(pool.labelled, kept), strategy)
+    mask = pool.of_cases(["case-2"])
+    _, queries = spent(pool.with_labels(pool.labelled, mask), strategy)
     assert {query.case for query in queries} == {"case-2"}
 
 

@@ -21,8 +21,8 @@ def gpu_day(monkeypatch: pytest.MonkeyPatch):
 def test_every_step_runs_on_a_cpu_in_small(gpu_day, tmp_path, capsys):
     out = tmp_path / "results.json"
     code = gpu_day.main(["--device", "cpu", "--small", "--out", str(out), "--seconds", "9000"])
-    found = json.loads(out.read_text())
-    steps = found["steps"]
+    report = json.loads(out.read_text())
+    steps = report["steps"]
     assert {name: one["state"] for name, one in steps.items()} == dict.fromkeys(steps, "done"), steps
     assert code == 0
     assert steps["versions"]["result"]["cannot_be_imported"] == {}
@@ -39,13 +39,13 @@ def test_every_step_runs_on_a_cpu_in_small(gpu_day, tmp_path, capsys):
     assert [one.get("frames_at_once") for one in little] == [4, 1, None]
     assert steps["full card"]["result"]["afterwards"]["frames_at_once"] == 16
     assert steps["compact model"]["result"]["compact"]["frames_per_second"] > 0
-    assert set(found["goals"]) == {
+    assert set(report["goals"]) == {
         "encoder's share of the peak",
         "seconds of a case from file to masks",
         "training: share of the peak",
         "training, any kernels: share of the peak",
     }
-    assert json.loads(capsys.readouterr().out) == found["goals"]
+    assert json.loads(capsys.readouterr().out) == report["goals"]
 
 
 def a_step(gpu_day, name: str, code: str, seconds: float = 60.0):
@@ -60,22 +60,22 @@ def test_steps_that_fail_hang_or_find_no_time_take_nothing_from_the_others(gpu_d
         a_step(gpu_day, "after", "print('{\"answer\": 43}')"),
     ]
     out = tmp_path / "results.json"
-    found = gpu_day.measure(steps, out, 600.0, {"device": "cpu"})["steps"]
-    assert [one["state"] for one in found.values()] == ["done", "failed", "timed out", "done"]
-    assert [one["result"] for one in found.values()] == [{"answer": 42}, {"answer": 1}, None, {"answer": 43}]
-    assert found["fails"]["output"][-1] == "no such kernel"
-    assert found["fails"]["exit_code"] == 1
-    assert found["hangs"]["output"] == ["begun"]
-    assert json.loads(out.read_text())["steps"] == found
+    outcome = gpu_day.measure(steps, out, 600.0, {"device": "cpu"})["steps"]
+    assert [one["state"] for one in outcome.values()] == ["done", "failed", "timed out", "done"]
+    assert [one["result"] for one in outcome.values()] == [{"answer": 42}, {"answer": 1}, None, {"answer": 43}]
+    assert outcome["fails"]["output"][-1] == "no such kernel"
+    assert outcome["fails"]["exit_code"] == 1
+    assert outcome["hangs"]["output"] == ["begun"]
+    assert json.loads(out.read_text())["steps"] == outcome
     assert gpu_day.measure(steps[:1], out, 5.0, {})["steps"]["works"]["state"] == "left out"
 
 
 def test_a_goal_is_met_or_not_by_what_was_measured(gpu_day):
     case = {"goals": {"share_of_peak": [0.55, 0.5], "seconds": [1.9, 1.5]}}
     training = {"steps_per_second": 20.0, "frames_a_step": 32, "share_of_peak": 0.41, "goal": 0.4}
-    found = gpu_day.goals({"case": {"result": case}, "training": {"result": training}})
-    assert [one["met"] for one in found.values()] == [True, False, True]
-    assert found["training: share of the peak"]["images_per_second"] == 640.0
+    outcome = gpu_day.goals({"case": {"result": case}, "training": {"result": training}})
+    assert [one["met"] for one in outcome.values()] == [True, False, True]
+    assert outcome["training: share of the peak"]["images_per_second"] == 640.0
     assert gpu_day.goals({"case": {"state": "left out"}, "training": {"result": None}}) == {}
 
 

@@ -25,15 +25,15 @@ def run(main, capsys, *options):
 
 
 def test_a_case_is_timed_in_each_way_with_counted_flops(script, capsys):
-    found = run(script("gpu_case").main, capsys, "--frames", "4", "--repeats", "1")
-    assert found["gflop_a_frame"]["encoder"] == pytest.approx(gflop_of_the_demo_encoder(), abs=0.001)
+    result = run(script("gpu_case").main, capsys, "--frames", "4", "--repeats", "1")
+    assert result["gflop_a_frame"]["encoder"] == pytest.approx(gflop_of_the_demo_encoder(), abs=0.001)
     for way in ("one batch after the other", "overlapped"):
-        assert found["case"][way]["frames_with_outline"] == found["case"][way]["frames"] == 4
-        assert found["case"][way]["seconds"] > found["case"][way]["of_which_reading"] > 0
-    speed = found["encoder"]["kernel by kernel"]
-    assert speed["share_of_peak"] == pytest.approx(speed["teraflops"] / found["peak_teraflops"], abs=0.001)
-    assert found["agreement with fp32"]["dice_mean"] > 0.9
-    assert set(found["milliseconds_a_frame"]) == {"preprocess", "encode", "decode", "postprocess"}
+        assert result["case"][way]["frames_with_outline"] == result["case"][way]["frames"] == 4
+        assert result["case"][way]["seconds"] > result["case"][way]["of_which_reading"] > 0
+    speed = result["encoder"]["kernel by kernel"]
+    assert speed["share_of_peak"] == pytest.approx(speed["teraflops"] / result["peak_teraflops"], abs=0.001)
+    assert result["agreement with fp32"]["dice_mean"] > 0.9
+    assert set(result["milliseconds_a_frame"]) == {"preprocess", "encode", "decode", "postprocess"}
 
 
 class NoRecorder:
@@ -55,14 +55,14 @@ def test_a_case_says_which_batches_could_not_be_recorded_and_times_none_of_them(
     assert (
         script("gpu_case").main(["--device", "cpu", "--small", "--frames", "4", "--repeats", "1", "--json"]) == 1
     )
-    said = capsys.readouterr()
-    found = json.loads(said.out.splitlines()[-1])
+    output = capsys.readouterr()
+    report = json.loads(output.out.splitlines()[-1])
     reason = "operation not permitted when stream is capturing"
-    assert found["recording_failed"] == {"8 frames": reason, "16 frames": reason}
-    assert found["encoder"]["recorded"] == {"recording_failed": {"16 frames": reason}}
-    assert found["case"]["overlapped and recorded"]["recording_failed"] == {"8 frames": reason}
-    assert "recording_failed" not in found["case"]["overlapped"]
-    assert f"gpu_case.py: no CUDA graph of batches of 8 frames: {reason}\n" in said.err
+    assert report["recording_failed"] == {"8 frames": reason, "16 frames": reason}
+    assert report["encoder"]["recorded"] == {"recording_failed": {"16 frames": reason}}
+    assert report["case"]["overlapped and recorded"]["recording_failed"] == {"8 frames": reason}
+    assert "recording_failed" not in report["case"]["overlapped"]
+    assert f"gpu_case.py: no CUDA graph of batches of 8 frames: {reason}\n" in output.err
 
 
 def gflop_of_the_demo_encoder():
@@ -73,22 +73,22 @@ def gflop_of_the_demo_encoder():
 
 
 def test_training_is_timed_with_counted_flops(script, capsys):
-    found = run(script("training_throughput").main, capsys, "--steps", "2")
-    assert found["computed"]["device"] == "cpu"
-    assert found["steps"] == 2
-    assert found["teraflops"] == pytest.approx(
-        found["steps_per_second"] * 4 * found["gflop_a_frame"] / 1000, abs=0.001
+    result = run(script("training_throughput").main, capsys, "--steps", "2")
+    assert result["computed"]["device"] == "cpu"
+    assert result["steps"] == 2
+    assert result["teraflops"] == pytest.approx(
+        result["steps_per_second"] * 4 * result["gflop_a_frame"] / 1000, abs=0.001
     )
-    assert found["milliseconds_a_step"] > found["floor_milliseconds_a_step"]
-    assert found["longest"]
+    assert result["milliseconds_a_step"] > result["floor_milliseconds_a_step"]
+    assert result["longest"]
     # more than three forward passes of the encoder, of which the backward pass is two
-    assert found["gflop_a_frame"] > 3 * gflop_of_the_demo_encoder()
+    assert result["gflop_a_frame"] > 3 * gflop_of_the_demo_encoder()
     # of the two timed steps the second is of a new epoch
-    assert found["steps_per_second_with_validation_and_checkpoints"] < found["steps_per_second"]
+    assert result["steps_per_second_with_validation_and_checkpoints"] < result["steps_per_second"]
     # from kept features, the decoder alone
-    kept = run(script("training_throughput").main, capsys, "--steps", "2", "--recipe", "decoder")
-    assert kept["recipe"] == "decoder"
-    assert 0 < kept["gflop_a_frame"] < found["gflop_a_frame"] - 2 * gflop_of_the_demo_encoder()
+    with_features = run(script("training_throughput").main, capsys, "--steps", "2", "--recipe", "decoder")
+    assert with_features["recipe"] == "decoder"
+    assert 0 < with_features["gflop_a_frame"] < result["gflop_a_frame"] - 2 * gflop_of_the_demo_encoder()
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")

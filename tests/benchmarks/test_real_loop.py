@@ -89,17 +89,17 @@ def test_a_new_site_makes_a_better_model_from_one_that_finds_nothing(real_loop, 
     out = tmp_path / "out"
     options = ["--data", str(stills), "--bundle", str(blind), "--outlines", "16", "--empties", "10"]
     code = real_loop.main([*options, "--centres", "Egypt", "Algeria", "--epochs", "6", "--out", str(out)])
-    said = capsys.readouterr()
-    assert code == 0, said
-    found = json.loads((out / "result.json").read_text())
-    assert found["published"]
-    assert found["before"]["found"] == 0
-    assert found["after"]["dice"] > 0.5
-    assert found["change"]["low"] > 0
-    assert found["after"]["called_positive"] <= found["after"]["empty"] // 2
-    assert found["confirmed"] == {"outlined": 16, "empty": 10}
-    assert "gain +0." in said.out
-    assert (out / "result.txt").read_text() in said.out
+    output = capsys.readouterr()
+    assert code == 0, output
+    report = json.loads((out / "result.json").read_text())
+    assert report["published"]
+    assert report["before"]["found"] == 0
+    assert report["after"]["dice"] > 0.5
+    assert report["change"]["low"] > 0
+    assert report["after"]["called_positive"] <= report["after"]["empty"] // 2
+    assert report["confirmed"] == {"outlined": 16, "empty": 10}
+    assert "gain +0." in output.out
+    assert (out / "result.txt").read_text() in output.out
 
     # nothing is overwritten
     assert real_loop.main([*options, "--out", str(out)]) == 2

@@ -58,14 +58,14 @@ def record_of(rater: str = "anna", day: int = 1) -> dict:
             **more,
         }
 
-    told = {
+    values = {
         1: label("annotated", "optimal"),
         3: label("annotated", "suboptimal"),
         4: label("empty"),
         7: label("annotated"),
         9: {"state": "proposed", "plane": None, "model": "demo", "model_version": "7"},
     }
-    return {"schema": 1, "frames": {str(frame): entry for frame, entry in told.items()}}
+    return {"schema": 1, "frames": {str(frame): entry for frame, entry in values.items()}}
 
 
 def write_volume(path: Path, stack: np.ndarray, fields: dict[str, str] | None = None) -> None:

@@ -70,7 +70,7 @@ def circumference_mm(mask: np.ndarray, sector: np.ndarray) -> float | None:
 
 def program_figures(export: Path, data: Path, ac_mm: dict[str, list[float | None]]) -> dict[str, float]:
     sector = official_field_of_view() > 0
-    found = []
+    values = []
     for job in json.loads((export / "predictions.json").read_text()):
         paths = {one["interface"]["slug"]: one["interface"]["relative_path"] for one in job["outputs"]}
         output = export / job["pk"] / "output"
@@ -87,7 +87,7 @@ def program_figures(export: Path, data: Path, ac_mm: dict[str, list[float | None
         measured, expected = circumference_mm(stack[frame] > 0, sector), ac_mm[job["pk"]][frame // PROGRAM_SLOTS]
         assert measured is not None
         assert expected is not None
-        found.append(
+        values.append(
             {
                 "wfss": 1.0 if labels[frame] == 1 or 1 not in labels else 0.6,
                 "dice": 2 * (predicted & reference).sum() / (predicted.sum() + reference.sum()),
@@ -95,7 +95,7 @@ def program_figures(export: Path, data: Path, ac_mm: dict[str, list[float | None
                 "hausdorff": hausdorff.GetHausdorffDistance(),
             }
         )
-    means = {name: float(np.mean([one[name] for one in found])) for name in found[0]}
+    means = {name: float(np.mean([one[name] for one in values])) for name in values[0]}
     return means | {"score": 0.5 * (1 - means["nae"]) + 0.25 * means["wfss"] + 0.25 * means["dice"]}
 
 
@@ -105,12 +105,12 @@ def test_an_export_for_the_challenge_scores_what_evaluate_says(phantoms, tmp_pat
     assert main(["export", str(phantoms / IMAGES), str(tmp_path / "export"), *words]) == 0
     data = open_labelled(phantoms)
     cases = [entry.case_id for entry in data.entries()]
-    found = evaluate(Bundle.open(resolve_bundle("demo")), data, cases, bootstrap=0)
-    ac_mm = {one.case_id: [one.reference_mm] for one in found.measurements()}
+    evaluation = evaluate(Bundle.open(resolve_bundle("demo")), data, cases, bootstrap=0)
+    ac_mm = {one.case_id: [one.reference_mm] for one in evaluation.measurements()}
     expected = program_figures(tmp_path / "export", phantoms, ac_mm)
-    assert found.challenge is not None
+    assert evaluation.challenge is not None
     for figure, name in FIGURES.items():
-        assert found.challenge["official"][figure].value == pytest.approx(expected[name], abs=5e-5), figure
+        assert evaluation.challenge["official"][figure].value == pytest.approx(expected[name], abs=5e-5), figure
 
 
 def test_the_field_of_view_is_the_challenge_s(shared_data):

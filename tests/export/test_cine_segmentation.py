@@ -40,32 +40,32 @@ def read_back(dataset):
 
 def test_highdicom_finds_each_mask_on_its_frame_of_the_cine(cine):
     frames = [3, 5, 8, 9]
-    found = read_back(cine_segmentation(cine, masks_of(), frames, ABDOMEN, Authorship("final", 1, SAVED)))
-    measures = found.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
+    dataset = read_back(cine_segmentation(cine, masks_of(), frames, ABDOMEN, Authorship("final", 1, SAVED)))
+    measures = dataset.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
     assert [float(value) for value in measures.PixelSpacing] == pytest.approx([0.31, 0.28])
-    del found.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence  # highdicom wants a slice thickness in it
-    found = Segmentation.from_dataset(found)
+    del dataset.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence  # highdicom wants a slice thickness in it
+    dataset = Segmentation.from_dataset(dataset)
     numbers = [frame + 1 for frame in frames]
-    masks = found.get_pixels_by_source_frame(cine.SOPInstanceUID, numbers, combine_segments=True)
+    masks = dataset.get_pixels_by_source_frame(cine.SOPInstanceUID, numbers, combine_segments=True)
     assert np.array_equal(masks, masks_of()[frames])
-    assert [one.segment_label for one in found.SegmentSequence] == ["abdomen", "abdomen_suboptimal"]
-    assert str(found.PatientName) == "Müller^Jane"
+    assert [one.segment_label for one in dataset.SegmentSequence] == ["abdomen", "abdomen_suboptimal"]
+    assert str(dataset.PatientName) == "Müller^Jane"
 
 
 def test_only_frames_that_somebody_looked_at_are_in_it(cine):
-    found = read_back(cine_segmentation(cine, masks_of(), [9, 5], ABDOMEN, Authorship("final", 1, SAVED)))
+    dataset = read_back(cine_segmentation(cine, masks_of(), [9, 5], ABDOMEN, Authorship("final", 1, SAVED)))
     sources = [
         int(groups.DerivationImageSequence[0].SourceImageSequence[0].ReferencedFrameNumber)
-        for groups in found.PerFrameFunctionalGroupsSequence
+        for groups in dataset.PerFrameFunctionalGroupsSequence
     ]
     assert sorted(sources) == [6, 10]
-    assert found.pixel_array.sum() == masks_of()[9].sum()
+    assert dataset.pixel_array.sum() == masks_of()[9].sum()
 
 
 def test_frames_without_an_outline_are_in_it_as_empty_ones(cine):
     nothing = np.zeros(SHAPE, np.uint8)
-    found = read_back(cine_segmentation(cine, nothing, [0, 4], ABDOMEN, Authorship("final", 1, SAVED)))
-    assert (found.NumberOfFrames, found.pixel_array.any()) == (2, False)
+    dataset = read_back(cine_segmentation(cine, nothing, [0, 4], ABDOMEN, Authorship("final", 1, SAVED)))
+    assert (dataset.NumberOfFrames, dataset.pixel_array.any()) == (2, False)
 
 
 def test_the_same_version_is_the_same_file_and_another_has_other_uids(cine):
@@ -80,10 +80,10 @@ def test_the_same_version_is_the_same_file_and_another_has_other_uids(cine):
 
 def test_a_proposal_that_was_shown_is_named(cine):
     by = Authorship("final", 1, SAVED, creator="Änne^\\x", model="demo 3")
-    found = read_back(cine_segmentation(cine, masks_of(), [3], ABDOMEN, by))
-    (segment,) = found.SegmentSequence
+    dataset = read_back(cine_segmentation(cine, masks_of(), [3], ABDOMEN, by))
+    (segment,) = dataset.SegmentSequence
     assert (segment.SegmentAlgorithmType, segment.SegmentAlgorithmName) == ("SEMIAUTOMATIC", "demo 3")
-    assert str(found.ContentCreatorName) == "Änne  x^"
+    assert str(dataset.ContentCreatorName) == "Änne  x^"
 
 
 @pytest.mark.parametrize(("masks", "frames"), [(masks_of()[:5], [1]), (masks_of(), [])])

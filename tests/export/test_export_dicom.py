@@ -19,9 +19,9 @@ FRAMES = (1, 3, 4, 7)
 
 
 def test_stills_keep_pixels_and_spacing(export):
-    found = export("--format", "dicom", "--cases", "beta")
+    exported = export("--format", "dicom", "--cases", "beta")
     for frame in FRAMES:
-        path = found.out / "images" / f"beta_{frame:04d}.dcm"
+        path = exported.out / "images" / f"beta_{frame:04d}.dcm"
         dataset = pydicom.dcmread(path)
         assert np.array_equal(dataset.pixel_array, frames_of(CASES.index("beta"))[frame])
         assert [float(value) for value in dataset.PixelSpacing] == list(SPACING)
@@ -32,11 +32,11 @@ def test_stills_keep_pixels_and_spacing(export):
 
 def test_segmentations_keep_pixels_spacing_and_labels_and_refer_to_their_still(export):
     """By pydicom: highdicom 0.22 refuses to open what it wrote itself, because no slice thickness is known."""
-    found = export("--format", "dicom", "--cases", "alpha", "--states", "annotated,empty,proposed")
-    assert not (found.out / "segmentations" / "alpha_0004.dcm").exists()  # empty: nothing to segment
+    exported = export("--format", "dicom", "--cases", "alpha", "--states", "annotated,empty,proposed")
+    assert not (exported.out / "segmentations" / "alpha_0004.dcm").exists()  # empty: nothing to segment
     for frame, label in ((1, "abdomen"), (3, "abdomen_suboptimal"), (7, "abdomen")):
-        still = pydicom.dcmread(found.out / "images" / f"alpha_{frame:04d}.dcm")
-        segmentation = pydicom.dcmread(found.out / "segmentations" / f"alpha_{frame:04d}.dcm")
+        still = pydicom.dcmread(exported.out / "images" / f"alpha_{frame:04d}.dcm")
+        segmentation = pydicom.dcmread(exported.out / "segmentations" / f"alpha_{frame:04d}.dcm")
         (described,) = segmentation.SegmentSequence
         assert (described.SegmentLabel, described.SegmentAlgorithmType) == (label, "MANUAL")
         assert np.array_equal(segmentation.pixel_array, expected_masks()[frame] > 0)
@@ -44,15 +44,15 @@ def test_segmentations_keep_pixels_spacing_and_labels_and_refer_to_their_still(e
         assert reference.ReferencedSOPInstanceUID == still.SOPInstanceUID
         measures = segmentation.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
         assert [float(value) for value in measures.PixelSpacing] == list(SPACING)
-    proposed = pydicom.dcmread(found.out / "segmentations" / "alpha_0009_proposed.dcm")
+    proposed = pydicom.dcmread(exported.out / "segmentations" / "alpha_0009_proposed.dcm")
     (described,) = proposed.SegmentSequence
     assert (described.SegmentLabel, described.SegmentAlgorithmType) == ("abdomen_proposed", "AUTOMATIC")
     assert proposed.ContentDescription == "proposed by a model, confirmed by nobody"
 
 
 def test_a_cine_keeps_pixels_and_spacing(export):
-    found = export("--format", "dicom-cine", "--cases", "alpha")
-    path = found.out / "images" / "alpha.dcm"
+    exported = export("--format", "dicom-cine", "--cases", "alpha")
+    path = exported.out / "images" / "alpha.dcm"
     dataset = pydicom.dcmread(path)
     assert np.array_equal(dataset.pixel_array, frames_of(0)[list(FRAMES)])
     region = dataset.SequenceOfUltrasoundRegions[0]
@@ -64,18 +64,18 @@ def test_a_cine_keeps_pixels_and_spacing(export):
 def in_segments(dataset):
     """Masks by (segment's name, place in the cine), as pydicom reads them."""
     names = {int(one.SegmentNumber): one.SegmentLabel for one in dataset.SegmentSequence}
-    found = {}
+    sizes = {}
     for mask, groups in zip(dataset.pixel_array, dataset.PerFrameFunctionalGroupsSequence, strict=True):
         source = groups.DerivationImageSequence[0].SourceImageSequence[0]
         number = groups.SegmentIdentificationSequence[0].ReferencedSegmentNumber
-        found[names[int(number)], int(source.ReferencedFrameNumber) - 1] = mask
-    return found
+        sizes[names[int(number)], int(source.ReferencedFrameNumber) - 1] = mask
+    return sizes
 
 
 def test_a_segmentation_of_a_cine_holds_each_selected_frame_with_its_label(export):
-    found = export("--format", "dicom-cine", "--cases", "alpha")
-    cine = pydicom.dcmread(found.out / "images" / "alpha.dcm")
-    segmentation = pydicom.dcmread(found.out / "segmentations" / "alpha.dcm")
+    exported = export("--format", "dicom-cine", "--cases", "alpha")
+    cine = pydicom.dcmread(exported.out / "images" / "alpha.dcm")
+    segmentation = pydicom.dcmread(exported.out / "segmentations" / "alpha.dcm")
     masks, drawn = expected_masks(), in_segments(segmentation)
     assert set(drawn) == {("abdomen", 0), ("abdomen_suboptimal", 1), ("abdomen", 2), ("abdomen", 3)}
     for (_, place), mask in drawn.items():
@@ -86,7 +86,7 @@ def test_a_segmentation_of_a_cine_holds_each_selected_frame_with_its_label(expor
     assert (segmentation.StudyInstanceUID, segmentation.PatientID) == (cine.StudyInstanceUID, cine.PatientID)
     measures = segmentation.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]
     assert [float(value) for value in measures.PixelSpacing] == pytest.approx(SPACING)
-    with open(found.out / "manifest.csv", newline="") as rows:
+    with open(exported.out / "manifest.csv", newline="") as rows:
         for row in csv.DictReader(rows):
             assert row["mask"] == "segmentations/alpha.dcm"
             assert FRAMES[int(row["slice"])] == int(row["frame"])
@@ -95,9 +95,9 @@ def test_a_segmentation_of_a_cine_holds_each_selected_frame_with_its_label(expor
 def test_highdicom_reads_a_segmentation_of_a_cine(export):
     from highdicom.seg import Segmentation
 
-    found = export("--format", "dicom-cine", "--cases", "beta")
-    cine = pydicom.dcmread(found.out / "images" / "beta.dcm")
-    dataset = pydicom.dcmread(found.out / "segmentations" / "beta.dcm")
+    exported = export("--format", "dicom-cine", "--cases", "beta")
+    cine = pydicom.dcmread(exported.out / "images" / "beta.dcm")
+    dataset = pydicom.dcmread(exported.out / "segmentations" / "beta.dcm")
     del dataset.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence  # highdicom wants a slice thickness in it
     segmentation = Segmentation.from_dataset(dataset)
     numbers = list(range(1, len(FRAMES) + 1))
@@ -106,8 +106,8 @@ def test_highdicom_reads_a_segmentation_of_a_cine(export):
 
 
 def test_what_nobody_confirmed_is_in_segments_of_its_own_that_say_so(export):
-    found = export("--format", "dicom-cine", "--cases", "alpha", "--states", "annotated,empty,proposed")
-    segmentation = pydicom.dcmread(found.out / "segmentations" / "alpha.dcm")
+    exported = export("--format", "dicom-cine", "--cases", "alpha", "--states", "annotated,empty,proposed")
+    segmentation = pydicom.dcmread(exported.out / "segmentations" / "alpha.dcm")
     by_name = {one.SegmentLabel: one for one in segmentation.SegmentSequence}
     assert set(by_name) == {"abdomen", "abdomen_suboptimal", "abdomen_proposed"}
     proposed = by_name.pop("abdomen_proposed")
@@ -117,12 +117,12 @@ def test_what_nobody_confirmed_is_in_segments_of_its_own_that_say_so(export):
     in_proposed = {place for name, place in in_segments(segmentation) if name == "abdomen_proposed"}
     assert in_proposed == {4}  # frame 9, and only it; the empty frame 4 is in a confirmed segment
     assert segmentation.ContentDescription == "some frames proposed by a model and confirmed by nobody"
-    assert any("confirmed by nobody" in note for note in found.card["notes"])
+    assert any("confirmed by nobody" in note for note in exported.card["notes"])
 
 
 def test_an_empty_frame_beside_proposals_is_never_in_a_proposed_segment(export):
-    found = export("--format", "dicom-cine", "--cases", "alpha", "--states", "empty,proposed")
-    drawn = in_segments(pydicom.dcmread(found.out / "segmentations" / "alpha.dcm"))
+    exported = export("--format", "dicom-cine", "--cases", "alpha", "--states", "empty,proposed")
+    drawn = in_segments(pydicom.dcmread(exported.out / "segmentations" / "alpha.dcm"))
     assert {key: bool(mask.any()) for key, mask in drawn.items()} == {
         ("abdomen", 0): False,
         ("abdomen_proposed", 1): True,
@@ -130,8 +130,8 @@ def test_an_empty_frame_beside_proposals_is_never_in_a_proposed_segment(export):
 
 
 def test_a_segmentation_of_proposals_only_says_so_and_comes_back_as_proposals(export):
-    found = export("--format", "dicom-cine", "--cases", "alpha", "--states", "proposed")
-    segmentation = pydicom.dcmread(found.out / "segmentations" / "alpha.dcm")
+    exported = export("--format", "dicom-cine", "--cases", "alpha", "--states", "proposed")
+    segmentation = pydicom.dcmread(exported.out / "segmentations" / "alpha.dcm")
     assert segmentation.ContentDescription == "proposed by a model, confirmed by nobody"
     masks, record = read_cine_segmentation(segmentation, (1, *SHAPE[1:]))
     assert masks.any()
@@ -139,15 +139,15 @@ def test_a_segmentation_of_proposals_only_says_so_and_comes_back_as_proposals(ex
 
 
 def test_a_segmentation_of_a_cine_has_one_label_where_planes_do_not_count(export):
-    found = export("--format", "dicom-cine", "--cases", "alpha", "--classes", "anatomy")
-    drawn = in_segments(pydicom.dcmread(found.out / "segmentations" / "alpha.dcm"))
+    exported = export("--format", "dicom-cine", "--cases", "alpha", "--classes", "anatomy")
+    drawn = in_segments(pydicom.dcmread(exported.out / "segmentations" / "alpha.dcm"))
     assert set(drawn) == {("abdomen", place) for place in range(len(FRAMES))}
     assert drawn["abdomen", 1].sum() == np.count_nonzero(expected_masks()[3])
 
 
 def test_a_segmentation_of_a_cine_names_nobody_and_no_day(export, tmp_path):
-    found = export("--format", "dicom-cine", "--cases", "alpha", "--pseudonyms", tmp_path / "key.json")
-    (path,) = (found.out / "segmentations").iterdir()
+    exported = export("--format", "dicom-cine", "--cases", "alpha", "--pseudonyms", tmp_path / "key.json")
+    (path,) = (exported.out / "segmentations").iterdir()
     content = path.read_bytes()
     for secret in (b"alpha", b"anna"):
         assert secret not in content
@@ -162,8 +162,8 @@ def test_highdicom_cannot_segment_a_cine(export):
 
     from fetaliqa.export.formats.dicom_format import _segment
 
-    found = export("--format", "dicom-cine", "--cases", "alpha")
-    cine = pydicom.dcmread(found.out / "images" / "alpha.dcm")
+    exported = export("--format", "dicom-cine", "--cases", "alpha")
+    cine = pydicom.dcmread(exported.out / "images" / "alpha.dcm")
     case = SimpleNamespace(entries={0: FrameEntry(0, 0, "annotated")}, anatomy=ABDOMEN)
     with pytest.raises(ValueError, match="Only a single frame is supported"):
         Segmentation(
@@ -196,9 +196,9 @@ def test_identifiers_of_a_dicom_source_never_leave(export, tmp_path, form):
     image.SetSpacing((SPACING[1], SPACING[0], 1.0))
     (tmp_path / "cine" / "labels").mkdir()
     sitk.WriteImage(image, str(tmp_path / "cine" / "labels" / "scan.mha"))
-    found = export("--format", form, folder=tmp_path / "cine")
-    assert found.code == 0, found.err
-    everything = b"".join(path.read_bytes() for path in found.out.rglob("*") if path.is_file())
+    exported = export("--format", form, folder=tmp_path / "cine")
+    assert exported.code == 0, exported.err
+    everything = b"".join(path.read_bytes() for path in exported.out.rglob("*") if path.is_file())
     for secret in (PATIENT, "4711", "St Elsewhere", "1.2.3.999", "1.2.3.4\0", "20260102", "19900304"):
         assert secret.encode() not in everything
         assert secret.encode() in (tmp_path / "cine" / "images" / "scan.dcm").read_bytes()

@@ -33,14 +33,14 @@ def test_nnunet_finds_nothing_wrong_and_reads_what_was_written(export):
     from nnunetv2.experiment_planning.verify_dataset_integrity import verify_dataset_integrity
     from nnunetv2.imageio.natural_image_reader_writer import NaturalImage2DIO
 
-    found = export("--format", "nnunet")
-    folder = found.out / "Dataset501_FetalIQA"
+    exported = export("--format", "nnunet")
+    folder = exported.out / "Dataset501_FetalIQA"
     verify_dataset_integrity(str(folder), num_processes=1)  # raises when something is wrong
-    reader, rows = NaturalImage2DIO(), rows_of(found.out)
+    reader, rows = NaturalImage2DIO(), rows_of(exported.out)
     assert len(rows) == 16
     for row in rows:
-        image, _ = reader.read_images([str(found.out / row["image"])])
-        label, _ = reader.read_seg(str(found.out / row["mask"]))
+        image, _ = reader.read_images([str(exported.out / row["image"])])
+        label, _ = reader.read_seg(str(exported.out / row["mask"]))
         assert np.array_equal(image[0, 0], expected_frame(row))
         assert np.array_equal(label[0, 0], expected_masks()[int(row["frame"])])
     (fold,) = json.loads((folder / "splits_final.json").read_text())
@@ -61,11 +61,11 @@ def test_nnunet_refuses_the_set_when_a_label_is_missing(export):
 
 
 def test_one_class_for_all_planes_is_possible(export):
-    found = export("--format", "nnunet", "--classes", "anatomy")
-    described = json.loads((found.out / "Dataset501_FetalIQA" / "dataset.json").read_text())
+    exported = export("--format", "nnunet", "--classes", "anatomy")
+    described = json.loads((exported.out / "Dataset501_FetalIQA" / "dataset.json").read_text())
     assert described["labels"] == {"background": 0, "abdomen": 1}
     values = {
-        value for path in found.out.rglob("labelsT*/*.png") for value in np.unique(cv2.imread(str(path), -1))
+        value for path in exported.out.rglob("labelsT*/*.png") for value in np.unique(cv2.imread(str(path), -1))
     }
     assert values == {0, 1}
 
@@ -77,17 +77,17 @@ def test_one_class_for_all_planes_is_possible(export):
 def test_pycocotools_reads_coco(export, suffix):
     from pycocotools.coco import COCO
 
-    found = export("--format", "coco")
+    exported = export("--format", "coco")
     seen = 0
     for part in PARTS:
-        coco = COCO(str(found.out / "annotations" / f"instances_{part}{suffix}.json"))
+        coco = COCO(str(exported.out / "annotations" / f"instances_{part}{suffix}.json"))
         assert [category["name"] for category in coco.loadCats(coco.getCatIds())] == [
             "abdomen",
             "abdomen_suboptimal",
         ]
         for image in coco.loadImgs(coco.getImgIds()):
             row = {"case_id": image["case_id"], "frame": image["frame"]}
-            pixels = cv2.imread(str(found.out / image["file_name"]), cv2.IMREAD_UNCHANGED)
+            pixels = cv2.imread(str(exported.out / image["file_name"]), cv2.IMREAD_UNCHANGED)
             assert np.array_equal(pixels, expected_frame(row))
             mask = np.zeros((image["height"], image["width"]), np.uint8)
             for annotation in coco.loadAnns(coco.getAnnIds(imgIds=image["id"])):
@@ -121,15 +121,16 @@ def test_coco_evaluates_the_set_against_itself(export):
 def test_yolo_polygons_cover_the_same_pixels(export):
     import yaml
 
-    found = export("--format", "yolo")
-    described = yaml.safe_load((found.out / "data.yaml").read_text())
+    exported = export("--format", "yolo")
+    described = yaml.safe_load((exported.out / "data.yaml").read_text())
     assert described["names"] == {0: "abdomen", 1: "abdomen_suboptimal"}
-    for row in rows_of(found.out):
-        assert np.array_equal(cv2.imread(str(found.out / row["image"]), cv2.IMREAD_UNCHANGED), expected_frame(row))
+    for row in rows_of(exported.out):
+        image = cv2.imread(str(exported.out / row["image"]), cv2.IMREAD_UNCHANGED)
+        assert np.array_equal(image, expected_frame(row))
         # Ultralytics finds a picture's labels by this change of name
         assert row["mask"] == row["image"].replace("images/", "labels/").replace(".png", ".txt")
         mask, fine = np.zeros(SHAPE[1:], np.uint8), 8
-        for line in (found.out / row["mask"]).read_text().splitlines():
+        for line in (exported.out / row["mask"]).read_text().splitlines():
             label, *numbers = line.split()
             corners = np.array(numbers, float).reshape(-1, 2)
             assert ((corners >= 0) & (corners <= 1)).all()
@@ -138,7 +139,7 @@ def test_yolo_polygons_cover_the_same_pixels(export):
             cv2.fillPoly(large, [points], [1.0])
             mask[large[fine // 2 :: fine, fine // 2 :: fine] > 0] = int(label) + 1  # at pixel centres
         assert np.array_equal(mask, expected_masks()[int(row["frame"])])
-    folders = {path.name for path in (found.out / "images").iterdir()}
+    folders = {path.name for path in (exported.out / "images").iterdir()}
     assert folders == {"train", "val", "test"}
 
 
@@ -150,8 +151,8 @@ def test_datasets_loads_the_imagefolder_with_masks_and_metadata(export, tmp_path
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
     import datasets
 
-    found = export("--format", "imagefolder", "--licence", "CC BY 4.0: with a colon")
-    loaded = datasets.load_dataset(str(found.out), cache_dir=str(tmp_path / "cache"))
+    exported = export("--format", "imagefolder", "--licence", "CC BY 4.0: with a colon")
+    loaded = datasets.load_dataset(str(exported.out), cache_dir=str(tmp_path / "cache"))
     assert set(loaded) == PARTS
     seen = 0
     for part in loaded.values():
@@ -168,10 +169,10 @@ def test_datasets_loads_the_imagefolder_with_masks_and_metadata(export, tmp_path
 
 @pytest.mark.parametrize(("form", "suffix"), [("mha", ".mha"), ("nifti", ".nii.gz")])
 def test_stacks_keep_geometry_and_say_which_slice_is_known(export, form, suffix):
-    found = export("--format", form, "--states", "annotated,empty,proposed")
+    exported = export("--format", form, "--states", "annotated,empty,proposed")
     for number, case in enumerate(CASES):
         image, label = (
-            sitk.ReadImage(str(found.out / folder / f"{case}{suffix}")) for folder in ("images", "labels")
+            sitk.ReadImage(str(exported.out / folder / f"{case}{suffix}")) for folder in ("images", "labels")
         )
         for volume in (image, label):
             assert volume.GetSpacing() == pytest.approx((SPACING[1], SPACING[0], 1.0), abs=1e-7)
@@ -181,7 +182,7 @@ def test_stacks_keep_geometry_and_say_which_slice_is_known(export, form, suffix)
         masks = sitk.GetArrayFromImage(label)
         assert all(np.array_equal(masks[k], expected_masks()[frame]) for k, frame in enumerate(FRAMES))
         assert masks[4].any()
-        record = json.loads((found.out / "labels" / f"{case}.frames.json").read_text())["frames"]
+        record = json.loads((exported.out / "labels" / f"{case}.frames.json").read_text())["frames"]
         assert [record[key]["state"] for key in "01234"] == [
             "annotated",
             "annotated",
@@ -189,7 +190,7 @@ def test_stacks_keep_geometry_and_say_which_slice_is_known(export, form, suffix)
             "annotated",
             "proposed",
         ]
-    assert {(row["frame"], row["slice"]) for row in rows_of(found.out)} == {
+    assert {(row["frame"], row["slice"]) for row in rows_of(exported.out)} == {
         ("1", "0"),
         ("3", "1"),
         ("4", "2"),
@@ -199,8 +200,8 @@ def test_stacks_keep_geometry_and_say_which_slice_is_known(export, form, suffix)
 
 
 def test_nibabel_reads_the_same_place_in_space(export):
-    found = export("--format", "nifti", "--cases", "alpha")
-    image = nib.load(found.out / "images" / "alpha.nii.gz")
+    exported = export("--format", "nifti", "--cases", "alpha")
+    image = nib.load(exported.out / "images" / "alpha.nii.gz")
     # NIfTI points to the patient's left and front, so x and y change their sign
     assert image.affine == pytest.approx(
         np.array(
@@ -212,8 +213,8 @@ def test_nibabel_reads_the_same_place_in_space(export):
 
 
 def test_exported_stacks_are_studies_that_know_the_same(export, studies):
-    found = export("--format", "mha", "--states", "annotated,empty,proposed")
-    before, after = Studies(studies), Studies(found.out)
+    exported = export("--format", "mha", "--states", "annotated,empty,proposed")
+    before, after = Studies(studies), Studies(exported.out)
     assert after.problems() == []
     assert {(entry.case_id, entry.subject_id) for entry in after.entries()} == {
         (entry.case_id, entry.subject_id) for entry in before.entries()
@@ -229,8 +230,8 @@ def test_exported_stacks_are_studies_that_know_the_same(export, studies):
 
 
 def test_the_acouslic_layout_is_read_again_and_black_frames_are_unknown(export):
-    found = export("--format", "acouslic")
-    data = Acouslic(found.out)
+    exported = export("--format", "acouslic")
+    data = Acouslic(exported.out)
     assert {entry.case_id for entry in data.entries()} == set(CASES)
     for number, case_id in enumerate(CASES):
         case = data.read(case_id)
@@ -241,27 +242,27 @@ def test_the_acouslic_layout_is_read_again_and_black_frames_are_unknown(export):
             assert np.array_equal(case.frames[frame], frames_of(number)[frame])
             assert np.array_equal(case.masks[frame], expected_masks()[frame])
         assert all(value == pytest.approx(52.3, abs=0.5) for value in case.circumferences_mm)
-    assert "no expert's" in json.loads((found.out / "manifest.json").read_text())["circumferences"]
-    assert any("no expert's" in note for note in found.card["notes"])
-    image = sitk.ReadImage(str(found.out / "images" / "stacked_fetal_ultrasound" / "alpha.mha"))
+    assert "no expert's" in json.loads((exported.out / "manifest.json").read_text())["circumferences"]
+    assert any("no expert's" in note for note in exported.card["notes"])
+    image = sitk.ReadImage(str(exported.out / "images" / "stacked_fetal_ultrasound" / "alpha.mha"))
     assert image.GetOrigin() == pytest.approx(ORIGIN)
 
 
 def test_the_acouslic_layout_takes_no_proposals(export):
-    found = export("--format", "acouslic", "--states", "annotated,proposed")
-    assert found.code == 2
-    assert "cannot mark what nobody confirmed" in found.err
-    assert not found.out.exists()
+    exported = export("--format", "acouslic", "--states", "annotated,proposed")
+    assert exported.code == 2
+    assert "cannot mark what nobody confirmed" in exported.err
+    assert not exported.out.exists()
 
 
 def test_challenge_answers_are_one_frame_and_its_mask_or_none(export):
     """The steps that the challenge's public evaluation takes to load an answer (evaluate.py, commit 680e82d)."""
-    found = export("--format", "challenge", "--planes", "optimal", "--raters", "anna")
-    jobs = json.loads((found.out / "predictions.json").read_text())
+    exported = export("--format", "challenge", "--planes", "optimal", "--raters", "anna")
+    jobs = json.loads((exported.out / "predictions.json").read_text())
     assert {job["pk"] for job in jobs} == set(CASES)
     for job in jobs:
         paths = {one["interface"]["slug"]: one["interface"]["relative_path"] for one in job["outputs"]}
-        below = found.out / job["pk"] / "output"
+        below = exported.out / job["pk"] / "output"
         number = json.loads((below / paths["fetal-abdomen-frame-number"]).read_text())
         (file,) = (below / paths["fetal-abdomen-segmentation"]).glob("*.mha")
         image = sitk.ReadImage(str(file))
@@ -280,9 +281,9 @@ def test_challenge_answers_are_one_frame_and_its_mask_or_none(export):
 
 
 def test_the_challenge_takes_no_two_frames_of_a_case(export):
-    found = export("--format", "challenge")
-    assert found.code == 2
-    assert "3 frames with an outline are selected, and the challenge takes one; add --best" in found.err
+    exported = export("--format", "challenge")
+    assert exported.code == 2
+    assert "3 frames with an outline are selected, and the challenge takes one; add --best" in exported.err
 
 
 # -- all ------------------------------------------------------------------------------------------------

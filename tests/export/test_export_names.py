@@ -30,28 +30,28 @@ def rows_of(out: Path) -> list[dict]:
 
 @pytest.mark.parametrize("kind", ["coco", "yolo", "nnunet", "png", "dicom-cine", "mha"])
 def test_every_case_has_files_that_are_nobody_elses_on_any_disk(export, odd: Path, kind: str) -> None:
-    found = export("--format", kind, folder=odd)
-    assert found.code == 0, found.err
-    rows = rows_of(found.out)
+    exported = export("--format", kind, folder=odd)
+    assert exported.code == 0, exported.err
+    rows = rows_of(exported.out)
     assert {row["case_id"] for row in rows} == set(CASES)
     cases = {row["image"].casefold(): set() for row in rows}
     for row in rows:
-        assert (found.out / row["image"]).is_file()
+        assert (exported.out / row["image"]).is_file()
         cases[row["image"].casefold()].add(row["case_id"])
     assert all(len(owners) == 1 for owners in cases.values())
-    assert any("are not called after the case" in note for note in found.card["notes"])
+    assert any("are not called after the case" in note for note in exported.card["notes"])
     assert all(row["image"].isascii() for row in rows) or kind != "nnunet"
 
 
 def test_coco_and_studies_are_read_back_under_their_names(export, odd: Path) -> None:
     out = export("--format", "coco", folder=odd).out
-    told = [
+    entries = [
         image
         for file in (out / "annotations").glob("*polygons.json")
         for image in json.loads(file.read_bytes())["images"]
     ]
-    assert {image["case_id"] for image in told} == set(CASES)
-    assert all(cv2.imdecode(np.fromfile(out / image["file_name"], np.uint8), 0) is not None for image in told)
+    assert {image["case_id"] for image in entries} == set(CASES)
+    assert all(cv2.imdecode(np.fromfile(out / image["file_name"], np.uint8), 0) is not None for image in entries)
     again = Studies(export("--format", "mha", folder=odd, name="again").out)
     assert len(again.entries()) == len(CASES)
 

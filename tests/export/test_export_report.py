@@ -25,14 +25,14 @@ def two_raters(tmp_path):
     for tag, shift, empty in (("anna", 0, False), ("bo", 12, True), ("final", 0, False)):
         masks = np.zeros(SHAPE, np.uint8)
         masks[1], masks[3] = ellipse(1), ellipse(1, shift)
-        told = {frame: FrameLabel("annotated", "optimal", tag) for frame in (1, 3, 4)}
+        labels = {frame: FrameLabel("annotated", "optimal", tag) for frame in (1, 3, 4)}
         if empty:
-            told[4] = FrameLabel("empty", rater=tag)
+            labels[4] = FrameLabel("empty", rater=tag)
         else:
             masks[4] = ellipse(1)
         path = tmp_path / f"{tag}.nii.gz"
         write_volume(path, masks)
-        store.save("alpha", tag, path, FrameRecord(told), {"user": tag}, image=pixels)
+        store.save("alpha", tag, path, FrameRecord(labels), {"user": tag}, image=pixels)
     return folder
 
 
@@ -43,9 +43,9 @@ def sections(html: str) -> dict[str, str]:
 
 def test_the_report_needs_nothing_from_outside_and_shows_what_raters_disagree_on(export, two_raters, tmp_path):
     words = ("--report", "--model", "demo", "--device", "cpu")
-    found = export(*words, folder=two_raters)
-    assert found.code == 0, found.err
-    html = (found.out / "report.html").read_text()
+    exported = export(*words, folder=two_raters)
+    assert exported.code == 0, exported.err
+    html = (exported.out / "report.html").read_text()
     assert not re.findall(r"(?:src|href)=[\"'](?!data:)", html)
     assert "http" not in html
     shown = sections(html)
@@ -63,8 +63,8 @@ def test_the_report_needs_nothing_from_outside_and_shows_what_raters_disagree_on
 
 
 def test_pseudonyms_hold_in_the_report_too(export, two_raters, tmp_path):
-    found = export("--report", "--pseudonyms", tmp_path / "key.json", folder=two_raters)
-    html = (found.out / "report.html").read_text()
+    exported = export("--report", "--pseudonyms", tmp_path / "key.json", folder=two_raters)
+    html = (exported.out / "report.html").read_text()
     assert "rater-" in html
     for name in ("alpha", "anna", ">bo"):
         assert name not in html
@@ -81,12 +81,12 @@ def test_only_so_many_frames_are_kept():
     builder = ReportBuilder()
     builder.add(case, {frame: {} for frame in entries})
     for sheet, expected in ((builder._best, range(99, 87, -1)), (builder._worst, range(12))):
-        told = [float(re.search(r"quality ([\d.]+)", one["detail"])[1]) for one in sheet.view()]
-        assert told == [number / 100 for number in expected]
+        shown_qualities = [float(re.search(r"quality ([\d.]+)", one["detail"])[1]) for one in sheet.view()]
+        assert shown_qualities == [number / 100 for number in expected]
 
 
 def test_without_scores_the_report_says_so(export):
-    found = export("--report", "--cases", "alpha")
-    html = (found.out / "report.html").read_text()
+    exported = export("--report", "--cases", "alpha")
+    html = (exported.out / "report.html").read_text()
     assert "name a model (--model) to see this" in html
     assert "median" in sections(html)["Distributions"]

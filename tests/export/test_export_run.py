@@ -31,13 +31,13 @@ def files_of(out) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("form", ["png", "tiff"])
 def test_frames_and_masks_come_back_pixel_for_pixel(export, form):
-    found = export("--format", form, "--cases", "alpha,beta")
-    assert found.code == 0
-    rows = rows_of(found.out)
+    exported = export("--format", form, "--cases", "alpha,beta")
+    assert exported.code == 0
+    rows = rows_of(exported.out)
     assert len(rows) == 8
     for row in rows:
         seed, frame = ("alpha", "beta").index(row["case_id"]), int(row["frame"])
-        image, mask = (cv2.imread(str(found.out / row[key]), cv2.IMREAD_UNCHANGED) for key in ("image", "mask"))
+        image, mask = (cv2.imread(str(exported.out / row[key]), cv2.IMREAD_UNCHANGED) for key in ("image", "mask"))
         assert np.array_equal(image, frames_of(seed)[frame])
         assert np.array_equal(mask, expected_masks()[frame])
 
@@ -56,8 +56,8 @@ def test_any_picture_is_read_by_two_other_readers(shape):
 def test_a_tiff_knows_the_size_of_its_pixels(export):
     import tifffile
 
-    found = export("--format", "tiff", "--cases", "alpha", "--planes", "optimal")
-    with tifffile.TiffFile(found.out / "images" / "alpha_0001.tif") as file:
+    exported = export("--format", "tiff", "--cases", "alpha", "--planes", "optimal")
+    with tifffile.TiffFile(exported.out / "images" / "alpha_0001.tif") as file:
         tags = file.pages[0].tags
         assert tags["ResolutionUnit"].value == 3
         for name, spacing in (("XResolution", SPACING[1]), ("YResolution", SPACING[0])):
@@ -79,16 +79,16 @@ def test_the_manifest_says_what_is_known_of_a_frame(export):
 
 def test_proposals_are_only_taken_when_asked_for_and_are_marked(export):
     assert not [name for name in files_of(export(name="plain").out) if "proposed" in name]
-    found = export("--states", "annotated,proposed", "--cases", "alpha", name="marked")
-    assert (found.out / "masks" / "alpha_0009_proposed.png").is_file()
-    row = next(row for row in rows_of(found.out) if row["frame"] == "9")
+    exported = export("--states", "annotated,proposed", "--cases", "alpha", name="marked")
+    assert (exported.out / "masks" / "alpha_0009_proposed.png").is_file()
+    row = next(row for row in rows_of(exported.out) if row["frame"] == "9")
     assert (row["state"], row["model"], row["model_version"], row["rater"]) == ("proposed", "demo", "7", "")
-    assert "nobody confirmed" in (found.out / "README.md").read_text()
+    assert "nobody confirmed" in (exported.out / "README.md").read_text()
 
 
 def test_the_card_counts_what_is_there_and_its_checksums_hold(export):
-    found = export("--licence", "CC BY 4.0", "--name", "My set")
-    card = json.loads((found.out / "dataset.json").read_text())
+    exported = export("--licence", "CC BY 4.0", "--name", "My set")
+    card = json.loads((exported.out / "dataset.json").read_text())
     counts = card["counts"]
     assert (counts["frames"], counts["outlined"], counts["cases"], counts["subjects"]) == (16, 12, 4, 3)
     assert counts["states"] == {"annotated": 12, "empty": 4}
@@ -97,14 +97,14 @@ def test_the_card_counts_what_is_there_and_its_checksums_hold(export):
     assert counts["by_case"]["beta"] == {"frames": 4, "sweeps": {"0": 3, "1": 1}}
     assert (card["licence"], card["name"], card["model"]) == ("CC BY 4.0", "My set", None)
     assert card["software"]["fetaliqa"]
-    sums = (found.out / "checksums.sha256").read_bytes()
+    sums = (exported.out / "checksums.sha256").read_bytes()
     assert card["checksums_sha256"] == hashlib.sha256(sums).hexdigest()
     checked = subprocess.run(
-        ["sha256sum", "--strict", "-c", "checksums.sha256"], cwd=found.out, capture_output=True, text=True
+        ["sha256sum", "--strict", "-c", "checksums.sha256"], cwd=exported.out, capture_output=True, text=True
     )
     assert checked.returncode == 0
-    assert len(checked.stdout.splitlines()) == len(files_of(found.out)) - 2
-    assert {key: card[key] for key in found.card} == found.card
+    assert len(checked.stdout.splitlines()) == len(files_of(exported.out)) - 2
+    assert {key: card[key] for key in exported.card} == exported.card
 
 
 def test_two_exports_differ_in_one_time_only(export):
@@ -144,30 +144,30 @@ def test_an_interrupted_export_leaves_nothing(export, tmp_path, monkeypatch):
 
     plain = PngWriter.write_case
     monkeypatch.setattr(PngWriter, "write_case", broken)
-    found = export()
-    assert found.code == 130
+    exported = export()
+    assert exported.code == 130
     assert len(written) == 2
     assert list(tmp_path.iterdir()) == []
 
 
 def test_an_export_replaces_nothing(export, tmp_path):
     (tmp_path / "out").mkdir()
-    found = export()
-    assert found.code == 2
-    assert "exists already" in found.err
+    exported = export()
+    assert exported.code == 2
+    assert "exists already" in exported.err
     assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_pseudonyms_replace_every_name_and_the_key_leads_back(export, tmp_path):
     key = tmp_path / "key.json"
-    found = export("--pseudonyms", key, "--cases", "alpha,gamma,delta", name="one")
+    exported = export("--pseudonyms", key, "--cases", "alpha,gamma,delta", name="one")
     names = json.loads(key.read_text())
     assert key.stat().st_mode & 0o077 == 0
     assert set(names["case"]) == {"alpha", "gamma", "delta"}
-    everything = b"".join(name.encode() + content for name, content in files_of(found.out).items())
+    everything = b"".join(name.encode() + content for name, content in files_of(exported.out).items())
     for name in ("alpha", "gamma", "delta", "s-3", "anna"):
         assert name.encode() not in everything
-    rows = rows_of(found.out)
+    rows = rows_of(exported.out)
     assert {row["case_id"] for row in rows} == set(names["case"].values())
     assert len({row["subject_id"] for row in rows}) == 2  # gamma and delta are of one subject
     again = export("--pseudonyms", key, name="two")  # the same names, and those that are new
@@ -175,19 +175,19 @@ def test_pseudonyms_replace_every_name_and_the_key_leads_back(export, tmp_path):
 
 
 def test_the_key_file_may_not_lie_in_the_export(export, tmp_path):
-    found = export("--pseudonyms", tmp_path / "out" / "key.json")
-    assert found.code == 2
-    assert "the key file may not lie in the export" in found.err
+    exported = export("--pseudonyms", tmp_path / "out" / "key.json")
+    assert exported.code == 2
+    assert "the key file may not lie in the export" in exported.err
 
 
 def test_outside_of_the_sector_all_is_black_and_the_preview_shows_what_was(export, tmp_path):
-    found = export("--blank-outside", "--sector-preview", tmp_path / "preview.png", "--cases", "alpha")
-    image = cv2.imread(str(found.out / "images" / "alpha_0001.png"), cv2.IMREAD_UNCHANGED)
+    exported = export("--blank-outside", "--sector-preview", tmp_path / "preview.png", "--cases", "alpha")
+    image = cv2.imread(str(exported.out / "images" / "alpha_0001.png"), cv2.IMREAD_UNCHANGED)
     assert frames_of(0)[1][2:6, 2:20].min() == 255  # a name, burned into the pixels
     assert image[2:6, 2:20].max() == 0
     inside = cv2.erode(sector().astype(np.uint8), np.ones((9, 9), np.uint8)) > 0
     assert np.array_equal(image[inside], frames_of(0)[1][inside])
-    assert found.card["blanking"]["lit_pixels"] >= 4 * 4 * 18
+    assert exported.card["blanking"]["lit_pixels"] >= 4 * 4 * 18
     preview = cv2.imread(str(tmp_path / "preview.png"))
     assert (preview[..., 2] > preview[..., 1].astype(int) + 100).any()  # red: what was taken away
 
@@ -201,30 +201,30 @@ def test_a_case_without_a_sector_is_named_in_the_notes(export, tmp_path):
     bright = sitk.GetImageFromArray(np.random.default_rng(0).integers(50, 200, frames_of(0).shape, dtype=np.uint8))
     bright.CopyInformation(image)
     sitk.WriteImage(bright, str(path))
-    found = export("--blank-outside", folder=folder)
-    assert found.card["blanking"]["whole_images"] == ["alpha"]
-    assert any("no sector was found" in note for note in found.card["notes"])
+    exported = export("--blank-outside", folder=folder)
+    assert exported.card["blanking"]["whole_images"] == ["alpha"]
+    assert any("no sector was found" in note for note in exported.card["notes"])
 
 
 def test_a_damaged_case_stops_the_export_or_is_left_out(export, tmp_path):
     folder = write_studies(tmp_path / "damaged", ("alpha", "beta"))
     path = folder / "images" / "alpha.mha"
     path.write_bytes(path.read_bytes()[:400])
-    found = export(folder=folder)
-    assert found.code == SweepError.exit_code
-    assert "alpha.mha" in found.err
-    assert not found.out.exists()
-    kept = export("--skip-unreadable", folder=folder, name="rest")
-    assert list(kept.card["counts"]["by_case"]) == ["beta"]
-    assert kept.card["notes"][0].startswith("left out: alpha.mha")
+    exported = export(folder=folder)
+    assert exported.code == SweepError.exit_code
+    assert "alpha.mha" in exported.err
+    assert not exported.out.exists()
+    result = export("--skip-unreadable", folder=folder, name="rest")
+    assert list(result.card["counts"]["by_case"]) == ["beta"]
+    assert result.card["notes"][0].startswith("left out: alpha.mha")
 
 
 def test_notes_hold_no_path_and_no_name_that_has_a_pseudonym(export, tmp_path):
     folder = write_studies(tmp_path / "damaged", ("alpha", "beta"))
     path = folder / "images" / "alpha.mha"
     path.write_bytes(path.read_bytes()[:400])
-    found = export("--skip-unreadable", "--pseudonyms", tmp_path / "key.json", folder=folder)
-    everything = b"".join(files_of(found.out).values())
+    exported = export("--skip-unreadable", "--pseudonyms", tmp_path / "key.json", folder=folder)
+    everything = b"".join(files_of(exported.out).values())
     assert b"left out: case-" in everything
     for secret in (str(tmp_path), "alpha"):
         assert secret.encode() not in everything
@@ -233,11 +233,11 @@ def test_notes_hold_no_path_and_no_name_that_has_a_pseudonym(export, tmp_path):
 def test_a_case_whose_files_are_missing_is_told(export, tmp_path):
     folder = write_studies(tmp_path / "gone", ("alpha", "beta"))
     (folder / "labels" / "alpha.mha").unlink()
-    found = export(folder=folder)
-    assert list(found.card["counts"]["by_case"]) == ["beta"]
+    exported = export(folder=folder)
+    assert list(exported.card["counts"]["by_case"]) == ["beta"]
     assert any(
         note.startswith("left out: 1 cases whose files are missing") and "(alpha)" in note
-        for note in found.card["notes"]
+        for note in exported.card["notes"]
     )
 
 
@@ -248,10 +248,10 @@ def test_parts_follow_the_split_and_never_share_a_subject(export):
 
 
 def test_an_acouslic_folder_exports_its_experts_frames(export, sample_data):
-    found = export("--states", "annotated", folder=sample_data)
-    assert found.card["source"] == {"kind": "phantom", "synthetic": True, "anatomy": "abdomen"}
-    assert set(found.card["counts"]["planes"]) <= {"optimal", "suboptimal"}
-    assert found.card["counts"]["outlined"] == found.card["counts"]["frames"] > 0
+    exported = export("--states", "annotated", folder=sample_data)
+    assert exported.card["source"] == {"kind": "phantom", "synthetic": True, "anatomy": "abdomen"}
+    assert set(exported.card["counts"]["planes"]) <= {"optimal", "suboptimal"}
+    assert exported.card["counts"]["outlined"] == exported.card["counts"]["frames"] > 0
 
 
 def test_a_folder_of_sweeps_gives_marked_proposals_of_a_model(export, sample_data, tmp_path, monkeypatch):
@@ -259,13 +259,13 @@ def test_a_folder_of_sweeps_gives_marked_proposals_of_a_model(export, sample_dat
     sweeps = sample_data / "images" / "stacked_fetal_ultrasound"
     case = sorted(path.stem for path in sweeps.glob("*.mha"))[0]
     words = ("--model", "demo", "--device", "cpu", "--cases", case)
-    found = export("--states", "proposed", "--top", 2, *words, folder=sweeps)
-    assert found.code == 0, found.err
-    rows = rows_of(found.out)
+    exported = export("--states", "proposed", "--top", 2, *words, folder=sweeps)
+    assert exported.code == 0, exported.err
+    rows = rows_of(exported.out)
     assert 1 <= len(rows) <= 2
     assert {row["state"] for row in rows} == {"proposed"}
     assert all(float(row["quality"]) > 0 and row["model"] for row in rows)
-    assert found.card["model"]["anatomy"] == "abdomen"
+    assert exported.card["model"]["anatomy"] == "abdomen"
     refused = export(*words, folder=sweeps, name="confirmed")
     assert refused.code == 2
     assert "add the state `proposed`" in refused.err
@@ -274,7 +274,7 @@ def test_a_folder_of_sweeps_gives_marked_proposals_of_a_model(export, sample_dat
 @pytest.mark.parametrize("words", [("--format", "dicom"), ("--parquet",), ("--report",)])
 def test_a_missing_package_is_named_before_anything_is_read(export, monkeypatch, words):
     monkeypatch.setattr("fetaliqa.extras.find_spec", lambda name: None)
-    found = export(*words)
-    assert found.code == 2
-    assert "needs `pip install fetaliqa[export]`" in found.err
-    assert not found.out.exists()
+    exported = export(*words)
+    assert exported.code == 2
+    assert "needs `pip install fetaliqa[export]`" in exported.err
+    assert not exported.out.exists()

@@ -31,9 +31,9 @@ def taken(found) -> set[tuple[str, int]]:
     ],
 )
 def test_frames_are_taken_by_state_and_plane(export, words, frames):
-    found = export("--cases", "alpha", *words)
-    assert taken(found) == {("alpha", frame) for frame in frames}
-    assert found.card["counts"]["frames"] == len(frames)
+    exported = export("--cases", "alpha", *words)
+    assert taken(exported) == {("alpha", frame) for frame in frames}
+    assert exported.card["counts"]["frames"] == len(frames)
 
 
 @pytest.mark.parametrize(
@@ -47,21 +47,21 @@ def test_frames_are_taken_by_state_and_plane(export, words, frames):
     ],
 )
 def test_cases_are_taken_by_rater_time_and_name(export, words, cases):
-    found = export("--states", "annotated", *words)
+    exported = export("--states", "annotated", *words)
     if cases is None:
-        assert found.code == 2
-        assert "nothing is selected; there are 12 annotated, 4 empty, 4 proposed in 4 cases" in found.err
-        assert not found.out.exists()
+        assert exported.code == 2
+        assert "nothing is selected; there are 12 annotated, 4 empty, 4 proposed in 4 cases" in exported.err
+        assert not exported.out.exists()
     else:
-        assert {case for case, _ in taken(found)} == cases
+        assert {case for case, _ in taken(exported)} == cases
 
 
 def scored_case(quality: dict[int, float]) -> ExportCase:
     entries = {f: FrameEntry(f, f // 20, "annotated", "optimal", True, quality=q) for f, q in quality.items()}
     stack = np.zeros((40, 4, 4), np.uint8)
-    told = np.full(40, np.nan)
-    told[list(quality)] = list(quality.values())
-    return ExportCase("c", "s", stack, stack, entries, None, ((0, 20), (20, 40)), Grid(), quality=told)
+    reference = np.full(40, np.nan)
+    reference[list(quality)] = list(quality.values())
+    return ExportCase("c", "s", stack, stack, entries, None, ((0, 20), (20, 40)), Grid(), quality=reference)
 
 
 def test_frames_that_nobody_may_take_speak_for_their_neighbours_as_in_an_assessment():
@@ -90,10 +90,10 @@ def test_the_best_are_taken_with_a_gap_between_them():
 
 
 def test_a_selection_by_quality_without_scores_says_what_is_missing(export):
-    found = export("--best")
-    assert found.code == 2
-    assert "name the model that scores them (--model)" in found.err
-    assert not found.out.exists()
+    exported = export("--best")
+    assert exported.code == 2
+    assert "name the model that scores them (--model)" in exported.err
+    assert not exported.out.exists()
 
 
 @pytest.mark.parametrize(

@@ -170,8 +170,8 @@ def test_conflicts_are_shown_and_nothing_of_the_case_is_saved(export, served, br
     masks = np.zeros(SHAPE, np.uint8)
     masks[1], masks[2] = ellipse(1, 9), ellipse(1)
     write_volume(tmp_path / "m.nii.gz", masks)
-    told = {1: FrameLabel("annotated", None, "eve"), 2: FrameLabel("annotated", None, "eve")}
-    store.save("alpha", "final", tmp_path / "m.nii.gz", FrameRecord(told), {"user": "eve"})
+    labels = {1: FrameLabel("annotated", None, "eve"), 2: FrameLabel("annotated", None, "eve")}
+    store.save("alpha", "final", tmp_path / "m.nii.gz", FrameRecord(labels), {"user": "eve"})
     exported = export("--format", "nnunet", "--cases", "alpha,beta").out
     code, results, _ = bring(exported, "nnunet", "--tag", "final")
     assert code == 2
@@ -186,8 +186,8 @@ def test_new_frames_join_a_label_whose_frames_stay(export, served, bring, tmp_pa
     masks = np.zeros(SHAPE, np.uint8)
     masks[2], masks[7] = ellipse(1), ellipse(1, 30)
     write_volume(tmp_path / "m.nii.gz", masks)
-    told = {2: FrameLabel("annotated", "optimal", "eve"), 7: FrameLabel("proposed", None, None, None, "demo")}
-    store.save("alpha", "final", tmp_path / "m.nii.gz", FrameRecord(told), {"user": "eve"})
+    labels = {2: FrameLabel("annotated", "optimal", "eve"), 7: FrameLabel("proposed", None, None, None, "demo")}
+    store.save("alpha", "final", tmp_path / "m.nii.gz", FrameRecord(labels), {"user": "eve"})
     code, results, _ = bring(export("--format", "nnunet", "--cases", "alpha").out, "nnunet", "--tag", "final")
     assert (code, results["alpha"]["version"], results["alpha"]["added"]) == (0, 2, [1, 3, 7])
     masks, frames = stored(served, tag="final")

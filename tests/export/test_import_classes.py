@@ -20,8 +20,9 @@ POLYGONS = {"abdomen": [BOX_CORNERS], "head": [HEAD_CORNERS]}
 
 def annotation(number: int, category: Any, image: Any = 1, **more: Any) -> dict[str, Any]:
     kind = "head" if category == 2 else "abdomen"
-    told = {"id": number, "image_id": image, "category_id": category, "iscrowd": 0, "segmentation": POLYGONS[kind]}
-    return told | more
+    fields = {"id": number, "image_id": image, "category_id": category, "iscrowd": 0}
+    fields["segmentation"] = POLYGONS[kind]
+    return fields | more
 
 
 def coco(
@@ -98,7 +99,7 @@ def test_a_frame_with_an_ignored_region_is_left_out_and_named(served, bring, tmp
 
 def stored_states(served: Path) -> dict[int, str]:
     (file,) = (served / "label-versions" / "alpha" / "cleo").glob("*/label.json")
-    return {int(n): told["state"] for n, told in json.loads(file.read_text())["record"]["frames"].items()}
+    return {int(n): report["state"] for n, report in json.loads(file.read_text())["record"]["frames"].items()}
 
 
 def test_cvat_marks_brush_masks_as_crowds(served, bring, tmp_path):
@@ -128,7 +129,7 @@ def test_coco_as_other_programs_write_it(served, bring, tmp_path):
     from pycocotools import mask as coco_mask
 
     packed = coco_mask.encode(np.asfortranarray(ABDOMEN.astype(np.uint8)))["counts"].decode()
-    told = [
+    entries = [
         annotation(1, "0", "x", segmentation=[*POLYGONS["abdomen"], *POLYGONS["head"]]),
         annotation(2, "0", "x", segmentation=POLYGONS["abdomen"][0]),
         annotation(3, 0, "y", segmentation={"size": list(SHAPE[1:]), "counts": packed}),
@@ -137,7 +138,7 @@ def test_coco_as_other_programs_write_it(served, bring, tmp_path):
         {"id": id_, "file_name": f"alpha_{n}.PNG", "height": str(SHAPE[1]), "width": str(SHAPE[2])}
         for id_, n in (("x", 2), ("y", 3))
     ]
-    file = coco(tmp_path / "a.json", told, categories=(), images=images)
+    file = coco(tmp_path / "a.json", entries, categories=(), images=images)
     content = json.loads(file.read_text()) | {"categories": [{"id": 0, "name": "Fetal abdomen"}]}
     file.write_text(json.dumps(content), encoding="utf-16")
     code, results, err = bring(file, "coco")
@@ -246,8 +247,8 @@ def test_slicers_terminology_tells_what_names_do_not(served, bring, tmp_path):
     file = slicer(tmp_path / "alpha.seg.nrrd", "Segment_1", "Segment_2")
     image = sitk.ReadImage(str(file))
     for number, kind in enumerate(("SCT^85756007^Tissue", "SCT^113345001^Abdomen")):
-        told = f"TerminologyEntry:Categories~SCT^123037004^Anatomical Structure~{kind}~^^~Region~^^~^^|"
-        image.SetMetaData(f"Segment{number}_Tags", told)
+        terminology = f"TerminologyEntry:Categories~SCT^123037004^Anatomical Structure~{kind}~^^~Region~^^~^^|"
+        image.SetMetaData(f"Segment{number}_Tags", terminology)
     sitk.WriteImage(image, str(file))
     assert bring(file, "slicer")[0] == 0
     masks_alone(served, 2, HEAD)

@@ -99,9 +99,9 @@ def literal_brush(mask: np.ndarray) -> list[int]:
 
 def label_studio(path: Path, *results: dict[str, Any], annotations: int = 1) -> Path:
     size = {"original_width": SHAPE[2], "original_height": SHAPE[1], "image_rotation": 0}
-    told = [size | {"id": str(n)} | result for n, result in enumerate(results)]
+    shapes = [size | {"id": str(n)} | result for n, result in enumerate(results)]
     task = {"id": 5, "data": {"image": "/data/upload/1/a1b2c3d4-alpha_0002.png"}, "annotations": []}
-    task["annotations"] = [{"id": 9, "was_cancelled": True, "result": []}, *[{"result": told}] * annotations]
+    task["annotations"] = [{"id": 9, "was_cancelled": True, "result": []}, *[{"result": shapes}] * annotations]
     unseen = {"id": 6, "data": {"image": "/data/upload/1/a1b2c3d4-alpha_0003.png"}, "annotations": []}
     path.write_text(json.dumps([task, unseen]))
     return path

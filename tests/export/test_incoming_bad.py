@@ -60,9 +60,9 @@ def test_coco_that_cannot_be_used(tmp_path: Path) -> None:
 
 
 def test_an_annotation_without_an_outline_is_no_empty_frame(tmp_path: Path) -> None:
-    found = coco(tmp_path, [IMAGE], [])
-    assert found.frames == {}
-    assert found.left_out.without_outline == [1]
+    incoming = coco(tmp_path, [IMAGE], [])
+    assert incoming.frames == {}
+    assert incoming.left_out.without_outline == [1]
 
 
 def test_a_cvat_colour_that_is_none(tmp_path: Path) -> None:
@@ -76,10 +76,10 @@ def test_a_cvat_colour_that_is_none(tmp_path: Path) -> None:
 def test_nnunet_label_values(tmp_path: Path) -> None:
     (tmp_path / "labelsTr").mkdir()
     cv2.imwrite(str(tmp_path / "labelsTr" / "A_0001.png"), np.zeros((16, 16), np.uint8))
-    for value, told in ((1, 1), (1.0, 1), ([1, 2], "[1, 2]"), (1.5, None), ([1, "2"], None), (True, None)):
+    for value, expected in ((1, 1), (1.0, 1), ([1, 2], "[1, 2]"), (1.5, None), ([1, "2"], None), (True, None)):
         (tmp_path / "dataset.json").write_text(json.dumps({"labels": {"background": 0, "abdomen": value}}))
-        if told is not None:
-            assert NnUnetLabels(tmp_path, FrameNames()).classes("A") == [ClassLabel("abdomen", told)]
+        if expected is not None:
+            assert NnUnetLabels(tmp_path, FrameNames()).classes("A") == [ClassLabel("abdomen", expected)]
         else:
             with pytest.raises(LabelError, match="label 'abdomen' is"):
                 NnUnetLabels(tmp_path, FrameNames())

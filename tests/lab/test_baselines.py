@@ -64,10 +64,10 @@ def test_perturbing_any_adapter_changes_the_output(key):
         for name, parameter in model.backbone.named_parameters():
             if ".lora_" not in name:
                 continue
-            kept = parameter.clone()
+            original = parameter.clone()
             parameter.add_(torch.randn_like(parameter))
             assert not torch.equal(model(images), before), name
-            parameter.copy_(kept)
+            parameter.copy_(original)
 
 
 def test_adapters_reach_three_linears_of_every_block_and_nothing_else():
@@ -117,7 +117,7 @@ def test_batch_norm_statistics_move_in_full_training_only(strategy, moves):
     norms = [module for module in model.backbone.modules() if isinstance(module, nn.BatchNorm2d)]
     before = [norm.running_mean.clone() for norm in norms]
     model(_images()).sum().backward()
-    assert all(torch.equal(norm.running_mean, kept) for norm, kept in zip(norms, before)) is not moves
+    assert all(torch.equal(norm.running_mean, earlier) for norm, earlier in zip(norms, before)) is not moves
     assert model.classifier.weight.grad is not None
 
 

@@ -80,8 +80,8 @@ def test_a_compact_bundle_learns_to_outline_as_its_teacher_does(
     out = tmp_path / "bundle"
     command = ["distill", str(cases), "--answers", str(bright_teacher), "--steps", "8", "--name", "mine@2"]
     assert main([*command, "--out", str(out)]) == 0
-    told = capsys.readouterr().out
-    assert "bundle mine 2 written to" in told
+    output = capsys.readouterr().out
+    assert "bundle mine 2 written to" in output
     card = Bundle.open(out).card
     held_out = card.metrics["held_out"]
     assert card.metrics["teacher"]["fingerprint"] == TEACHER
@@ -90,27 +90,27 @@ def test_a_compact_bundle_learns_to_outline_as_its_teacher_does(
     assert (held_out["cases"], held_out["sweeps_with_a_best_frame"]) == (2, 2)
     assert held_out["dice_mean"] > 0.6
     assert held_out["best_within_15"] == 2
-    assert f"a mean Dice of {held_out['dice_mean']:.3f}" in told
-    assert "as a student: a search finds the best frame of 2 of 2 held-out sweeps" in told
+    assert f"a mean Dice of {held_out['dice_mean']:.3f}" in output
+    assert "as a student: a search finds the best frame of 2 of 2 held-out sweeps" in output
 
     assert publish_bundle(out).card.name == "mine"
     sweep = read_sweep(write_case(tmp_path / "new.mha", [33], 99))
-    found = assess(sweep, Predictor(Bundle.open(out), "cpu"), AssessOptions(frames=(24, 44))).record
-    assert abs(found["best"] - 33) <= 3
-    assert found["frames"][found["best"]]["unlike_training_data"] is False
-    assert found["frames"][43]["positive"] is False
+    assessment = assess(sweep, Predictor(Bundle.open(out), "cpu"), AssessOptions(frames=(24, 44))).record
+    assert abs(assessment["best"] - 33) <= 3
+    assert assessment["frames"][assessment["best"]]["unlike_training_data"] is False
+    assert assessment["frames"][43]["positive"] is False
 
     student = Student.open(out, SimpleNamespace(fingerprint=TEACHER), "cpu")  # type: ignore[arg-type]
     whole = assess(sweep, teacher()).record
-    found = assess(sweep, teacher(), AssessOptions(search=True), student=student).record
-    assessed = [frame["index"] for frame in found["frames"] if frame["positive"] is not None]
-    guessed = [frame for frame in found["frames"] if frame.get("interpolated")]
-    assert found["best"] in assessed
-    assert found["frames"][found["best"]]["quality"] >= whole["frames"][whole["best"]]["quality"] - 0.01
+    assessment = assess(sweep, teacher(), AssessOptions(search=True), student=student).record
+    assessed = [frame["index"] for frame in assessment["frames"] if frame["positive"] is not None]
+    guessed = [frame for frame in assessment["frames"] if frame.get("interpolated")]
+    assert assessment["best"] in assessed
+    assert assessment["frames"][assessment["best"]]["quality"] >= whole["frames"][whole["best"]]["quality"] - 0.01
     assert len(assessed) <= 16
     assert {(frame["positive"], frame["guessed_by"]) for frame in guessed} == {(None, "student")}
     assert len(assessed) + len(guessed) == 80
-    assert (found["student"], whole["student"]) == (student.fingerprint, None)
+    assert (assessment["student"], whole["student"]) == (student.fingerprint, None)
 
 
 def test_a_bundle_that_cannot_screen_is_no_student_and_is_not_written(
@@ -159,11 +159,11 @@ def test_agreement_counts_what_is_missed_and_what_is_made_up():
     teacher = an_answer([outline, outline, empty, empty], [True, True, False, False], [0, -1])
     distilled = an_answer([half, empty, outline, empty], [True, False, True, False], [1, 2])
     assert agreement([(teacher, teacher)])["dice_mean"] == 1
-    told = agreement([(teacher, distilled)])
-    assert told["dice_mean"] == pytest.approx((2 / 3 + 0) / 2, abs=1e-4)
-    assert (told["precision"], told["recall"]) == (0.5, 0.5)
-    assert (told["sweeps_with_a_best_frame"], told["best_within_15"]) == (1, 1)
-    assert (told["sweeps_without_a_best_frame"], told["best_offered_there"]) == (1, 1)
+    figures = agreement([(teacher, distilled)])
+    assert figures["dice_mean"] == pytest.approx((2 / 3 + 0) / 2, abs=1e-4)
+    assert (figures["precision"], figures["recall"]) == (0.5, 0.5)
+    assert (figures["sweeps_with_a_best_frame"], figures["best_within_15"]) == (1, 1)
+    assert (figures["sweeps_without_a_best_frame"], figures["best_offered_there"]) == (1, 1)
     assert agreement([])["dice_mean"] is None
 
 
@@ -184,11 +184,11 @@ def test_outlines_are_kept_with_the_teachers_threshold_at_one_half(cases):
     model = teacher()
     probabilities = next(iter(model.predict(sweep.frames, np.arange(10)))).probabilities.numpy()
     model.card.threshold = Threshold(0.9)
-    found = teacher_outputs.answers_on(sweep, model)
-    assert found.positive.any()
+    answers = teacher_outputs.answers_on(sweep, model)
+    assert answers.positive.any()
     assert ((probabilities > 0.5) & (probabilities < 0.89)).any()
     sure = np.abs(probabilities - 0.9) > 0.01
-    assert np.array_equal((found.outlines > teacher_outputs.HALF)[sure], (probabilities > 0.9)[sure])
+    assert np.array_equal((answers.outlines > teacher_outputs.HALF)[sure], (probabilities > 0.9)[sure])
 
 
 def test_an_answer_is_asked_for_once_and_again_only_when_it_is_damaged(cases, tmp_path, monkeypatch):
@@ -219,9 +219,9 @@ def test_wrong_use_is_one_sentence_and_writes_nothing(cases, bright_teacher, tmp
         ([str(cases), "--start", "demo"], "--start demo: a bundle of architecture 'demo'; one of architecture"),
     ):
         assert main(["distill", *command, *tail]) == 2
-        told = capsys.readouterr().err
-        assert sentence in told
-        assert "Traceback" not in told
+        output = capsys.readouterr().err
+        assert sentence in output
+        assert "Traceback" not in output
     for command in ([], ["--student", *tail]):
         assert main(["distill", str(cases), *command]) == 2
         assert "either the folder of the bundle to make with --out, or --student" in capsys.readouterr().err

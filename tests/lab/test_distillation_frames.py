@@ -32,8 +32,8 @@ def a_case(positive: list[int], doubtful: list[int] = (), sweeps: int = 2, lengt
 
 
 def test_hard_frames_are_beside_positive_ones_of_their_sweep_or_doubtful() -> None:
-    found = np.flatnonzero(hard(a_case([28, 29], [50])))
-    assert found.tolist() == [*range(28 - BESIDE, 28), 50]  # frame 30 is another sweep's
+    frames_found = np.flatnonzero(hard(a_case([28, 29], [50])))
+    assert frames_found.tolist() == [*range(28 - BESIDE, 28), 50]  # frame 30 is another sweep's
 
 
 def test_a_positive_frame_is_taught_the_teachers_probabilities_and_any_other_nothing() -> None:

@@ -41,10 +41,10 @@ def scores(frames: np.ndarray, *names: str, padding=None, ranges=None, **options
 
 
 def test_every_measure_that_can_run_gives_each_frame_a_finite_value():
-    found = scores(speckle(3))
-    assert list(found) == runnable_measures()
-    assert {"sharpness", "entropy", "contrast"} <= set(found)
-    for name, values in found.items():
+    by_measure = scores(speckle(3))
+    assert list(by_measure) == runnable_measures()
+    assert {"sharpness", "entropy", "contrast"} <= set(by_measure)
+    for name, values in by_measure.items():
         assert values.shape == (3,), name
         assert np.isfinite(values).all(), name
 
@@ -70,15 +70,15 @@ def test_brisque_grades_a_noisy_photograph_worse_than_the_photograph():
 
 def test_flat_frames_have_no_entropy_and_no_contrast():
     frames = np.full((1, 40, 50), 90, np.uint8)
-    found = scores(frames, "entropy", "contrast", "sharpness")
-    assert found["entropy"][0] == found["contrast"][0] == found["sharpness"][0] == 0
+    values = scores(frames, "entropy", "contrast", "sharpness")
+    assert values["entropy"][0] == values["contrast"][0] == values["sharpness"][0] == 0
 
 
 def test_two_equally_frequent_grey_levels_are_one_bit_and_half_of_full_scale():
     frame = np.tile(np.array([0, 255], np.uint8), (1, 40, 20))
-    found = scores(frame, "entropy", "contrast", sector=np.ones((40, 40)))
-    assert found["entropy"][0] == pytest.approx(1.0)
-    assert found["contrast"][0] == pytest.approx(0.5)
+    values = scores(frame, "entropy", "contrast", sector=np.ones((40, 40)))
+    assert values["entropy"][0] == pytest.approx(1.0)
+    assert values["contrast"][0] == pytest.approx(0.5)
 
 
 def test_black_around_the_fan_changes_nothing():
@@ -131,9 +131,9 @@ def test_padding_is_not_scored_and_a_case_of_padding_has_no_values():
 
 def test_a_box_too_small_for_a_measure_is_not_scored(similarity):
     frames = np.random.default_rng(0).integers(5, 255, (2, 20, 20), np.uint8)
-    found = scores(frames, similarity, "vif", sector=np.ones((20, 20)))
-    assert np.isfinite(found[similarity]).all()
-    assert np.isnan(found["vif"]).all()
+    values = scores(frames, similarity, "vif", sector=np.ones((20, 20)))
+    assert np.isfinite(values[similarity]).all()
+    assert np.isnan(values["vif"]).all()
 
 
 def test_progress_counts_each_measure_of_each_frame():
@@ -180,18 +180,18 @@ def result(validation, test, validation_truth=TRUTH, test_truth=TRUTH):
 
 
 def test_direction_and_threshold_come_from_validation():
-    found = result([1.0, 2, 5, 6, 7, 8], [3.0, 4.0, 3.4, 6, 7, 8])
-    assert found.higher_is_positive is False
-    assert found.threshold == pytest.approx(3.5)  # halfway between 2 and 5
-    assert found.roc_auc == pytest.approx(7 / 8)
-    assert (found.precision, found.recall, found.f1) == (0.5, 0.5, 0.5)
-    assert found.accuracy == pytest.approx(4 / 6)
+    measured = result([1.0, 2, 5, 6, 7, 8], [3.0, 4.0, 3.4, 6, 7, 8])
+    assert measured.higher_is_positive is False
+    assert measured.threshold == pytest.approx(3.5)  # halfway between 2 and 5
+    assert measured.roc_auc == pytest.approx(7 / 8)
+    assert (measured.precision, measured.recall, measured.f1) == (0.5, 0.5, 0.5)
+    assert measured.accuracy == pytest.approx(4 / 6)
 
 
 def test_a_direction_that_turns_round_on_the_test_frames_is_not_corrected():
-    found = result([9.0, 8, 1, 2, 3, 4], [1.0, 2, 5, 6, 7, 8])
-    assert found.higher_is_positive is True
-    assert found.roc_auc == 0
+    measured = result([9.0, 8, 1, 2, 3, 4], [1.0, 2, 5, 6, 7, 8])
+    assert measured.higher_is_positive is True
+    assert measured.roc_auc == 0
 
 
 def test_scaling_a_measure_or_turning_it_over_changes_no_figure():
@@ -211,26 +211,27 @@ def test_the_threshold_has_the_best_f1_of_all_thresholds():
     rng = np.random.default_rng(6)
     truth = rng.random(60) < 0.4
     values = np.round(rng.normal(size=60) + truth, 1)  # with ties
-    found = result(values, values, truth, truth)
+    measured = result(values, values, truth, truth)
     best = max(f1_score(truth, values >= threshold) for threshold in np.unique(values))
-    assert found.f1 == pytest.approx(best)
+    assert measured.f1 == pytest.approx(best)
 
 
 @pytest.mark.parametrize("sign", [1.0, -1.0])
 def test_frames_without_a_value_are_ranked_last_and_negative(sign):
     test = sign * np.array([math.nan, 9.0, 1, 2, 3, math.nan])
-    found = result(sign * np.array([9.0, 8, 1, 2, 3, 4]), test)
-    assert found.unscored == 2
-    assert (found.precision, found.recall) == (1.0, 0.5)
+    measured = result(sign * np.array([9.0, 8, 1, 2, 3, 4]), test)
+    assert measured.unscored == 2
+    assert (measured.precision, measured.recall) == (1.0, 0.5)
     # the positive without a value loses to three scored negatives and ties with the unscored one
-    assert found.roc_auc == pytest.approx((4 + 0.5) / 8)
+    assert measured.roc_auc == pytest.approx((4 + 0.5) / 8)
 
 
 def test_sets_without_both_classes():
     with pytest.raises(OptionError, match="3 validation frames are all of one class"):
         result([1.0, 2, 3], [1.0], np.zeros(3, bool), np.zeros(1, bool))
-    found = result([9.0, 8, 1, 2, 3, 4], [1.0, 2], TRUTH, np.zeros(2, bool))
-    assert (found.roc_auc, found.average_precision, found.f1, found.accuracy) == (None, None, None, 1.0)
+    measured = result([9.0, 8, 1, 2, 3, 4], [1.0, 2], TRUTH, np.zeros(2, bool))
+    assert (measured.roc_auc, measured.average_precision, measured.f1) == (None, None, None)
+    assert measured.accuracy == 1.0
     blank = result([math.nan] * 6, [1.0] * 6)
     assert (blank.roc_auc, blank.reason) == (None, "no validation frame has a value")
 

@@ -87,20 +87,20 @@ def test_the_loop_spends_its_budget_and_goes_on_where_it_was(tmp_path: Path, bas
         if row["strategy"] != FULL:
             assert row["frames"] == simulation.budgets[row["round"]]
         assert 0 <= row["f1"] <= 1
-    kept = tmp_path / "runs" / "random-1.json"
-    before = kept.read_bytes()
-    kept.unlink()
+    file = tmp_path / "runs" / "random-1.json"
+    before = file.read_bytes()
+    file.unlink()
     seen: list[tuple[int, int]] = []
     again = simulate(tmp_path, simulation, progress=lambda *done: seen.append(done))
     assert seen == [(5, 6), (6, 6)], "more than what was missing was run"
-    assert kept.read_bytes() == before, "the same seed gave another run"
+    assert file.read_bytes() == before, "the same seed gave another run"
     assert again == rows
 
 
 def test_areas_and_the_share_of_labels_by_hand() -> None:
     def row(strategy: str, number: int, frames: int, dice: float | None) -> dict[str, Any]:
-        told = {"strategy": strategy, "seed": 0, "round": number, "frames": frames, "outlined": 1, "cases": 1}
-        return {**told, "dice": dice, "f1": 0.5, "ac_error_mm": None, "challenge": 0.5}
+        fields = {"strategy": strategy, "seed": 0, "round": number, "frames": frames, "outlined": 1, "cases": 1}
+        return {**fields, "dice": dice, "f1": 0.5, "ac_error_mm": None, "challenge": 0.5}
 
     simulation = settings(Path("x"), budgets=(4, 8, 32), seeds=1, strategies=("random",))
     rows = [
@@ -109,14 +109,14 @@ def test_areas_and_the_share_of_labels_by_hand() -> None:
         row("random", 2, 32, 0.78),
         row(FULL, 0, 100, 0.8),
     ]
-    found = summarise(rows, simulation, 100)
-    told = found["strategies"]["random"]
+    summary = summarise(rows, simulation, 100)
+    random_summary = summary["strategies"]["random"]
     # over log2 of the frames: 2, 3, 5
-    assert told["area"]["dice"]["mean"] == pytest.approx((0.2 * 1 + 0.59 * 2) / 3, abs=1e-4)
-    assert told["area"]["f1"]["mean"] == 0.5
-    assert (told["frames_to_95"], told["share_to_95"]) == (32, 0.32)
-    assert told["curve"][0]["dice"] == {"mean": None, "std": None}
-    assert draw_curves(found, synthetic=True).startswith(b"\x89PNG")
+    assert random_summary["area"]["dice"]["mean"] == pytest.approx((0.2 * 1 + 0.59 * 2) / 3, abs=1e-4)
+    assert random_summary["area"]["f1"]["mean"] == 0.5
+    assert (random_summary["frames_to_95"], random_summary["share_to_95"]) == (32, 0.32)
+    assert random_summary["curve"][0]["dice"] == {"mean": None, "std": None}
+    assert draw_curves(summary, synthetic=True).startswith(b"\x89PNG")
     rows[2]["dice"] = 0.75
     assert summarise(rows, simulation, 100)["strategies"]["random"]["frames_to_95"] is None
 
@@ -129,9 +129,9 @@ def test_the_command_writes_a_report_that_says_phantom(
     command += ["--seeds", "1", "--budgets", "3,6", "--steps", "1", "--full-steps", "1"]
     command += ["--strategies", "strided,diversity"]
     assert main([*command, "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["synthetic"] is True
-    assert set(told["strategies"]) == {"strided", "diversity"}
+    output = json.loads(capsys.readouterr().out)
+    assert output["synthetic"] is True
+    assert set(output["strategies"]) == {"strided", "diversity"}
     text = (out / "README.md").read_text()
     assert "synthetic phantoms; they say nothing of patients" in text
     assert {path.name for path in out.iterdir()} >= {"README.md", "curves.png", "rows.csv", "summary.json"}

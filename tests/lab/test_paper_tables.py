@@ -191,7 +191,7 @@ def test_prepared_test_frames_give_the_rows_of_whole_cases(labels, tmp_path):
     save_bundle(model, card, tmp_path / "bundle")
     scorer = BundleScorer(Predictor(Bundle.open(tmp_path / "bundle"), "cpu"))
     whole = collect(scorer, study.data, SPLIT.test, labels)
-    found = judged_tables(model, study.held_out(), (Threshold(),), labels, device="cpu")[0]
+    table = judged_tables(model, study.held_out(), (Threshold(),), labels, device="cpu")[0]
     for column in (
         "case",
         "frame",
@@ -204,8 +204,8 @@ def test_prepared_test_frames_give_the_rows_of_whole_cases(labels, tmp_path):
         "truth",
         "both",
     ):
-        assert np.array_equal(getattr(whole, column), getattr(found, column)), column
-    assert np.allclose(whole.score, found.score, atol=1e-5)
+        assert np.array_equal(getattr(whole, column), getattr(table, column)), column
+    assert np.allclose(whole.score, table.score, atol=1e-5)
 
 
 # -- recipes and their parts ------------------------------------------------------------------------------
@@ -220,14 +220,14 @@ def test_ablations_change_one_part_each_and_all_together_are_the_other_recipe():
     thinned = replace(FETALIQA, frame_step=2)
     assert set(ablations(thinned)) - set(ablations()) == {"thinning"}  # which frames of each case are used
     assert ablations(thinned)["thinning"].keep_positives is False
-    found = ablations()
-    assert set(found) == {
+    recipes = ablations()
+    assert set(recipes) == {
         "augmentation", "loss", "sampling", "optimiser", "schedule", "averaging", "clipping", "threshold",
         "selection", "sweeps",
     }  # fmt: skip
-    assert described_change(found["averaging"], FETALIQA) == "ema_decay None"
+    assert described_change(recipes["averaging"], FETALIQA) == "ema_decay None"
     together = FETALIQA
-    for part in found:
+    for part in recipes:
         together = replace(together, **{name: getattr(PAPER, name) for name in GROUPS[part]})
     assert replace(together, epochs=PAPER.epochs, patience=PAPER.patience).decided() == PAPER.decided()
 
@@ -296,8 +296,8 @@ def test_a_difference_to_the_paper_needs_its_data_split_recipe_and_trials(tmp_pa
     data = DiscData()
     data.name, data.synthetic = changes.pop("name", "acouslic"), changes.pop("synthetic", False)
     whole = {"data": data, "split": PAPER_SPLIT, "settings": {}, "seeds": (0, 1, 2, 3, 4), "reduced": False}
-    found = a_study(tmp_path, **{**whole, **changes}).incomparable
-    assert found is None if why is None else re.search(why, found)
+    reasons = a_study(tmp_path, **{**whole, **changes}).incomparable
+    assert reasons is None if why is None else re.search(why, reasons)
 
 
 def test_rows_without_weights_say_not_run_and_why_and_the_rest_is_shown(tmp_path, monkeypatch, no_counting):

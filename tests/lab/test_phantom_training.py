@@ -101,10 +101,10 @@ def _train_level(cycle, target=3.0, told=lambda _: None):
 
 @pytest.mark.parametrize("steps", [1, 2, 10, 200])
 def test_the_loop_ends_with_the_average_of_what_was_trained(steps):
-    told: list[Step] = []
-    model, levels = _train_level(Cycle(steps, 0.1, average=0.9), told=told.append)
-    assert [one.number for one in told] == list(range(1, steps + 1))
-    assert told[-1].dice == (1 if levels[-1] > 0 else 0)
+    steps_reported: list[Step] = []
+    model, levels = _train_level(Cycle(steps, 0.1, average=0.9), told=steps_reported.append)
+    assert [one.number for one in steps_reported] == list(range(1, steps + 1))
+    assert steps_reported[-1].dice == (1 if levels[-1] > 0 else 0)
     assert not model.training
     assert int(model.steps) == steps  # counters are the last ones, not averaged
     assert model.frozen.item() == 1

@@ -34,10 +34,11 @@ def stills(sample_data: Path) -> list[Path]:
 
 
 def test_every_still_is_attributed_and_unchanged(sample_data: Path, stills: list[Path]) -> None:
-    told = {row[0]: row[1:] for row in ROW.findall((sample_data / "ATTRIBUTION.md").read_text(encoding="utf-8"))}
-    found = {still.name: (CC_BY, hashlib.sha256(still.read_bytes()).hexdigest()[:16]) for still in stills}
+    text = (sample_data / "ATTRIBUTION.md").read_text(encoding="utf-8")
+    documented = {row[0]: row[1:] for row in ROW.findall(text)}
+    present = {still.name: (CC_BY, hashlib.sha256(still.read_bytes()).hexdigest()[:16]) for still in stills}
     assert 6 <= len(stills) <= 10
-    assert told == found
+    assert documented == present
 
 
 def test_no_still_taught_the_default_model(stills: list[Path], shared_data: Path, tmp_path: Path) -> None:

@@ -36,21 +36,21 @@ def test_two_raters_are_compared_on_frames_that_both_looked_at():
             3: FrameLabel("proposed", "optimal"),
         }
     )
-    found = compare((first, one), (second, two), (0.5, 0.5)).agreement()
-    assert (found.frames, found.outlined_by_both) == (3, 2)
+    figures = compare((first, one), (second, two), (0.5, 0.5)).agreement()
+    assert (figures.frames, figures.outlined_by_both) == (3, 2)
     inner, outer = int(ellipse(30).sum()), int(ellipse(33).sum())
-    assert found.dice == pytest.approx((1 + 2 * inner / (inner + outer)) / 2)
+    assert figures.dice == pytest.approx((1 + 2 * inner / (inner + outer)) / 2)
     grown = 0.5 * (ellipse_circumference(33.5, 33.5) - ellipse_circumference(30.5, 30.5))
-    assert found.ac_difference_mm == pytest.approx(grown / 2, abs=0.3)
-    assert found.ac_bias_mm == found.ac_difference_mm
-    assert found.kappa == pytest.approx(cohen_kappa_score([2, 2, 0], [2, 1, 0]))
+    assert figures.ac_difference_mm == pytest.approx(grown / 2, abs=0.3)
+    assert figures.ac_bias_mm == figures.ac_difference_mm
+    assert figures.kappa == pytest.approx(cohen_kappa_score([2, 2, 0], [2, 1, 0]))
     turned = compare((second, two), (first, one), (0.5, 0.5)).agreement()
-    assert turned.ac_bias_mm == pytest.approx(-found.ac_bias_mm)
-    assert found.circumference_difference == pytest.approx((33.5 - 30.5) / 32 / 2, abs=0.005)
+    assert turned.ac_bias_mm == pytest.approx(-figures.ac_bias_mm)
+    assert figures.circumference_difference == pytest.approx((33.5 - 30.5) / 32 / 2, abs=0.005)
 
     without = compare((first, one), (second, two), None).agreement()
     assert (without.ac_difference_mm, without.ac_bias_mm) == (None, None)
-    assert without.circumference_difference == pytest.approx(found.circumference_difference, abs=1e-6)
+    assert without.circumference_difference == pytest.approx(figures.circumference_difference, abs=1e-6)
 
 
 def test_cases_are_joined_frame_by_frame():
@@ -59,17 +59,17 @@ def test_cases_are_joined_frame_by_frame():
     empty = (np.zeros((1, 128, 128), np.uint8), FrameRecord({0: FrameLabel("empty")}))
     same, other = (compare((small, record), (mask, record), None) for mask in (small, large))
     nothing = compare(empty, (small, record), None)
-    found = joined([same, other, nothing]).agreement()
-    assert (found.frames, found.outlined_by_both) == (3, 2)
-    assert found.dice == pytest.approx((1 + other.agreement().dice) / 2)
-    assert found.kappa == pytest.approx(cohen_kappa_score([2, 2, 0], [2, 2, 2]))
+    figures = joined([same, other, nothing]).agreement()
+    assert (figures.frames, figures.outlined_by_both) == (3, 2)
+    assert figures.dice == pytest.approx((1 + other.agreement().dice) / 2)
+    assert figures.kappa == pytest.approx(cohen_kappa_score([2, 2, 0], [2, 2, 2]))
 
 
 def test_without_a_shared_frame_nothing_is_claimed():
     masks = np.zeros((2, 128, 128), np.uint8)
     one, two = FrameRecord({0: FrameLabel("empty")}), FrameRecord({1: FrameLabel("empty")})
-    found = compare((masks, one), (masks, two), (1.0, 1.0)).agreement()
-    assert found.to_json() == {
+    figures = compare((masks, one), (masks, two), (1.0, 1.0)).agreement()
+    assert figures.to_json() == {
         "frames": 0,
         "outlined_by_both": 0,
         "dice": None,

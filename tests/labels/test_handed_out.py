@@ -34,16 +34,16 @@ def test_proposals_are_kept_once_with_their_clients(tmp_path: Path) -> None:
     ledger.image_received("case", IMAGE, Proposal(digests(f1=6), "demo", "2", ("ben",)))
     ledger.label_received("case", IMAGE, "final", 3)
     ledger.label_received("case", IMAGE, "final", 3)
-    found = ledger.of_image("case", IMAGE)
-    assert [one.clients for one in found.proposals] == [("anna", "ben"), ("ben",)]
-    assert (found.labels, found.complete) == ((("final", 3),), True)
-    assert [one.model_version for one in found.to("anna")] == ["1"]
-    assert len(found.to("ben")) == 2
-    assert found.to("somebody new") == found.to(None) == []  # what they have is from elsewhere
+    served = ledger.of_image("case", IMAGE)
+    assert [one.clients for one in served.proposals] == [("anna", "ben"), ("ben",)]
+    assert (served.labels, served.complete) == ((("final", 3),), True)
+    assert [one.model_version for one in served.to("anna")] == ["1"]
+    assert len(served.to("ben")) == 2
+    assert served.to("somebody new") == served.to(None) == []  # what they have is from elsewhere
     ledger.image_received("case", IMAGE, Proposal(digests(f1=7)))
     ledger.image_received("case", IMAGE, Proposal(digests(f1=7), clients=("",)))
-    found = ledger.of_image("case", IMAGE)
-    assert (len(found.to("anna")), len(found.to(None))) == (2, 3)
+    served = ledger.of_image("case", IMAGE)
+    assert (len(served.to("anna")), len(served.to(None))) == (2, 3)
     assert ledger.of_image("case", (1, 2, 4)).proposals == ()  # the file was replaced
     ledger.pixels_received("abc", first)
     assert Ledger(tmp_path).of_pixels("abc").proposals == (first,)
@@ -81,8 +81,8 @@ def test_a_frame_is_a_persons_only_where_it_differs_from_all_that_was_given() ->
 
 
 def test_what_did_not_change_since_the_version_before_keeps_its_state() -> None:
-    told = FrameRecord({0: FrameLabel("annotated", rater="anna"), 1: FrameLabel("empty", rater="anna")})
-    before = (digests(f0=5, f2=6), told)
+    frame_record = FrameRecord({0: FrameLabel("annotated", rater="anna"), 1: FrameLabel("empty", rater="anna")})
+    before = (digests(f0=5, f2=6), frame_record)
     record = compared_record(digests(f0=5, f2=6, f3=4), 8, [Proposal(digests(f1=5))], "ben", before)
     assert {frame: (one.state, one.rater) for frame, one in record.frames.items()} == {
         0: ("annotated", "anna"),

@@ -20,10 +20,10 @@ WHOLE = {
 
 def test_a_record_survives_json():
     record = FrameRecord({57: FrameLabel(**WHOLE), 3: FrameLabel("empty", rater="anna")})
-    told = json.loads(json.dumps(record.to_json()))
-    assert list(told["frames"]) == ["3", "57"]
-    assert told["frames"]["57"] == WHOLE
-    assert parse_record(told, "case").frames == record.frames
+    parsed = json.loads(json.dumps(record.to_json()))
+    assert list(parsed["frames"]) == ["3", "57"]
+    assert parsed["frames"]["57"] == WHOLE
+    assert parse_record(parsed, "case").frames == record.frames
 
 
 def test_a_proposal_is_never_known():

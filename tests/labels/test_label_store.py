@@ -41,12 +41,12 @@ def test_what_was_saved_is_read_back(store, mask):
     assert store.current("case-1", "final") is None
     saved = store.save("case-1", "final", mask("one"), record(3), {"user": "anna"}, based_on=0)
     assert (saved.version, saved.based_on, saved.removed, saved.review) == (1, 0, False, None)
-    found = LabelStore(store.folder).current("case-1", "final")
-    assert found == saved
-    assert found.mask.read_text() == "one"
-    assert found.mask.name == "mask.nii.gz"
-    assert found.record == record(3)
-    assert found.info == {"user": "anna"}
+    current = LabelStore(store.folder).current("case-1", "final")
+    assert current == saved
+    assert current.mask.read_text() == "one"
+    assert current.mask.name == "mask.nii.gz"
+    assert current.record == record(3)
+    assert current.info == {"user": "anna"}
     assert (store.cases(), store.tags("case-1")) == (["case-1"], ["final"])
     assert store.check() == []
 
@@ -291,15 +291,15 @@ def test_a_kill_at_any_moment_leaves_whole_labels_with_their_records(store, tmp_
             time.sleep(chance.uniform(0, 0.15))
             process.send_signal(signal.SIGKILL)
             process.wait()
-            told = [int(word) for word in (tmp_path / f"out-{kill}").read_text().split() if word.isdigit()]
+            reported = [int(word) for word in (tmp_path / f"out-{kill}").read_text().split() if word.isdigit()]
         history = store.history("case-1", "final")
-        assert [found.version for found in history] == list(range(1, len(history) + 1))
-        if told:  # whoever was told that it is saved, it is
-            assert len(history) >= told[-1]
-        for found in history:
-            assert found.mask.read_text() == f"mask {found.version} " * 4000
-            assert found.record.known() == [found.version]
-            assert found.info == {"number": found.version}
+        assert [saved_version.version for saved_version in history] == list(range(1, len(history) + 1))
+        if reported:  # whoever was told that it is saved, it is
+            assert len(history) >= reported[-1]
+        for saved_version in history:
+            assert saved_version.mask.read_text() == f"mask {saved_version.version} " * 4000
+            assert saved_version.record.known() == [saved_version.version]
+            assert saved_version.info == {"number": saved_version.version}
     assert store.check() == []
     assert len(history) > KILLS  # it did save in between
     left = json.loads((store.folder / "case-1/final/000001/label.json").read_text())

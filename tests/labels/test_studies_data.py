@@ -64,8 +64,8 @@ def test_without_a_record_only_frames_with_a_mask_are_known(tmp_path):
 
 
 def test_with_a_record_only_what_a_person_confirmed_is_known(tmp_path):
-    told = record(f1="annotated/suboptimal", f2="empty", f5="proposed/optimal")
-    data = Studies(plain(tmp_path, {1: 1, 5: 1, 9: 1}, told))
+    frame_record = record(f1="annotated/suboptimal", f2="empty", f5="proposed/optimal")
+    data = Studies(plain(tmp_path, {1: 1, 5: 1, 9: 1}, frame_record))
     case = data.read("p")
     assert _known(case) == [1, 2]
     assert case.grades().tolist() == [0, 2] + [0] * 22  # neither the proposal nor the unrecorded mask is left
@@ -84,8 +84,8 @@ def test_without_a_plane_the_mask_keeps_its_value_which_must_be_a_known_one(tmp_
 
 
 def test_frames_whose_record_and_mask_contradict_each_other_are_unknown_and_reported(tmp_path):
-    told = record(f1="empty", f2="annotated/optimal", f3="empty", f5="annotated/optimal")
-    data = Studies(plain(tmp_path, {1: 1, 5: 1}, told))
+    frame_record = record(f1="empty", f2="annotated/optimal", f3="empty", f5="annotated/optimal")
+    data = Studies(plain(tmp_path, {1: 1, 5: 1}, frame_record))
     case = data.read("p")
     assert _known(case) == [5]
     assert not case.masks[1].any()
@@ -105,8 +105,9 @@ def test_there_is_no_reference_circumference(tmp_path):
 
 @pytest.mark.parametrize("under", ["frame_record", "params"])
 def test_the_final_labels_of_a_server_s_studies_folder_are_read_with_their_record(tmp_path, under):
-    told = record(f1="annotated/optimal", f2="empty")
-    info = {"frame_record": told} if under == "frame_record" else {"params": {"frame_record": told}}
+    frame_record = record(f1="annotated/optimal", f2="empty")
+    info = {"frame_record": frame_record}
+    info = info if under == "frame_record" else {"params": info}
     data = open_labelled(indexed(tmp_path, info))
     assert [entry.case_id for entry in data.entries()] == ["p"]
     assert _known(data.read("p")) == [1, 2]
@@ -124,9 +125,9 @@ def test_a_server_s_label_without_a_record_tells_of_no_frame(tmp_path):
 def test_a_label_that_was_sent_back_trains_again_once_it_is_saved_anew(tmp_path):
     indexed(tmp_path, {})
     store = LabelStore(tmp_path / FOLDER)
-    told = parse_record(record(f1="annotated", f2="empty"), "test")
+    frame_record = parse_record(record(f1="annotated", f2="empty"), "test")
     mask = tmp_path / "labels/final/p.mha"
-    store.save("p", "final", mask, told)
+    store.save("p", "final", mask, frame_record)
     assert Studies(tmp_path).confirmed("p") == (1, 1)
     store.review("p", "final", 1, "returned", "dr_b", "the liver is cut off")
     data = Studies(tmp_path)
@@ -138,7 +139,7 @@ def test_a_label_that_was_sent_back_trains_again_once_it_is_saved_anew(tmp_path)
     store.review("p", "final", 1, "accepted", "dr_b")
     assert [entry.case_id for entry in Studies(tmp_path).entries()] == ["p"]
     store.review("p", "final", 1, "returned", "dr_b", "no")
-    store.save("p", "final", mask, told)
+    store.save("p", "final", mask, frame_record)
     assert Studies(tmp_path).confirmed("p") == (1, 1)
 
 
@@ -213,12 +214,12 @@ def test_a_manifest_that_lists_its_phantoms_does_not_make_others_synthetic(tmp_p
 
 
 def test_the_fingerprint_changes_with_a_state_and_not_with_who_gave_it(tmp_path):
-    told = record(f1="annotated/optimal", f2="empty")
-    first = Studies(plain(tmp_path, {1: 1}, told)).fingerprint()
-    told["frames"]["1"]["rater"] = "somebody else"
-    assert Studies(plain(tmp_path, {1: 1}, told)).fingerprint() == first
-    told["frames"]["2"]["state"] = "proposed"
-    assert Studies(plain(tmp_path, {1: 1}, told)).fingerprint() != first
+    frame_record = record(f1="annotated/optimal", f2="empty")
+    first = Studies(plain(tmp_path, {1: 1}, frame_record)).fingerprint()
+    frame_record["frames"]["1"]["rater"] = "somebody else"
+    assert Studies(plain(tmp_path, {1: 1}, frame_record)).fingerprint() == first
+    frame_record["frames"]["2"]["state"] = "proposed"
+    assert Studies(plain(tmp_path, {1: 1}, frame_record)).fingerprint() != first
 
 
 @pytest.mark.parametrize(

@@ -57,11 +57,11 @@ def test_a_quick_training_has_as_many_steps_as_fit_into_its_minutes(compact, mon
 
 def test_a_compact_model_learns_from_what_is_confirmed_and_replays_nothing_of_its_own(compact, tmp_path):
     studies = disc_studies(tmp_path / "studies", 4)
-    said: list[str] = []
+    messages: list[str] = []
     asked = RetrainRequest(
         bundle=str(compact.directory), name="seg", settings={"epochs": 6, "learning_rate": 5e-3}
     )
-    result = retrain(studies, asked, say=said.append)
+    result = retrain(studies, asked, say=messages.append)
     assert result["replay"] is None
     figures = result["gate"]["groups"]["confirmed"]["figures"]
     assert figures["dice"]["candidate"] > figures["dice"]["published"] + 0.3

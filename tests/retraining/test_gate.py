@@ -26,13 +26,13 @@ def model(
         others: ``ac`` and ``score``, of each subject.
     """
     result = np.zeros((len(dices), len(SUMS)))
-    found = np.array(dices) > 0
+    hits = np.array(dices) > 0
     right = np.full(len(dices), empties) if empty_right is None else np.array(empty_right)
     for name, values in {
         "dice": dices,
         "outlined": 1,
-        "tp": found,
-        "fn": ~found,
+        "tp": hits,
+        "fn": ~hits,
         "tn": right,
         "fp": empties - right,
     }.items():
@@ -68,27 +68,27 @@ def f1_group(before: float, after: float, cases: int = SIX, synthetic: bool = Tr
 
 
 def judged(**groups: dict[str, Any]) -> tuple[bool, str]:
-    found = verdict(groups)
-    return found.passed, found.rule
+    judgement = verdict(groups)
+    return judgement.passed, judgement.rule
 
 
 # -- figures ----------------------------------------------------------------------------------------
 
 
 def test_recall_specificity_and_their_mean_are_shares_of_frames() -> None:
-    found = group(
+    figures = group(
         model([0.9, 0.8, 0.0, 0.7], empties=2), model([0.9, 0.8, 0.6, 0.7], empties=2, empty_right=[2, 1, 1, 2])
     )
-    told = {
-        name: (figure["published"], figure["candidate"]) for name, figure in found["figures"].items() if figure
+    values = {
+        name: (figure["published"], figure["candidate"]) for name, figure in figures["figures"].items() if figure
     }
-    assert told["dice"] == (0.6, 0.75)
-    assert told["recall"] == (0.75, 1.0)
-    assert told["specificity"] == (1.0, 0.75)
-    assert told["balanced_accuracy"] == (0.875, 0.875)
-    assert told["f1"] == (pytest.approx(6 / 7, abs=1e-5), 0.8)
-    assert (found["outlined"], found["empty"]) == (4, 8)
-    assert found["figures"]["ac_error"] is None
+    assert values["dice"] == (0.6, 0.75)
+    assert values["recall"] == (0.75, 1.0)
+    assert values["specificity"] == (1.0, 0.75)
+    assert values["balanced_accuracy"] == (0.875, 0.875)
+    assert values["f1"] == (pytest.approx(6 / 7, abs=1e-5), 0.8)
+    assert (figures["outlined"], figures["empty"]) == (4, 8)
+    assert figures["figures"]["ac_error"] is None
 
 
 def test_whole_subjects_are_drawn_and_not_their_cases() -> None:
@@ -107,11 +107,11 @@ def test_whole_subjects_are_drawn_and_not_their_cases() -> None:
 
 def test_a_difference_is_sure_from_five_subjects_on_and_only_when_its_interval_leaves_out_zero() -> None:
     for subjects, sure in ((4, None), (5, "better")):
-        found = paired_figures(np.stack([model([0.5] * subjects), model([0.6] * subjects)]))["dice"]
-        assert (found["interval"], found["sure"]) == ([0.1, 0.1], sure)
-    found = paired_figures(np.stack([model([0.5] * SIX), model([0.9, 0.4, 0.5, 0.6, 0.3, 0.6])]))["dice"]
-    assert found["interval"][0] < 0 < found["interval"][1]
-    assert found["sure"] is None
+        figure = paired_figures(np.stack([model([0.5] * subjects), model([0.6] * subjects)]))["dice"]
+        assert (figure["interval"], figure["sure"]) == ([0.1, 0.1], sure)
+    figure = paired_figures(np.stack([model([0.5] * SIX), model([0.9, 0.4, 0.5, 0.6, 0.3, 0.6])]))["dice"]
+    assert figure["interval"][0] < 0 < figure["interval"][1]
+    assert figure["sure"] is None
     ac = paired_figures(np.stack([model([0.9] * SIX, ac=0.05), model([0.9] * SIX, ac=0.08)]))["ac_error"]
     assert (ac["difference"], ac["sure"]) == (-0.03, "worse")  # a larger error is worse
 
@@ -128,9 +128,9 @@ def test_synthetic_cases_are_no_veto_over_a_sure_gain_on_real_frames() -> None:
     own = group(before, after)
     held = {name: own["figures"][name]["subjects"] for name in ("dice", "specificity", "balanced_accuracy")}
     assert held == {"dice": 14, "specificity": 12, "balanced_accuracy": 12}  # of the rarer kind of frame
-    found = verdict({"confirmed": own, "original": f1_group(0.931, 0.175)})
-    assert (found.passed, found.rule) == (True, rules.SURELY_BETTER)
-    assert found.reason == (
+    judgement = verdict({"confirmed": own, "original": f1_group(0.931, 0.175)})
+    assert (judgement.passed, judgement.rule) == (True, rules.SURELY_BETTER)
+    assert judgement.reason == (
         "Dice 0.000 -> 0.800, F1 0.000 -> 0.933, specificity 1.000 -> 0.833 on 14 outlined and 12 empty frames of "
         "26 subjects (surely better); worse on replayed data: F1 0.931 -> 0.175 on 6 synthetic phantom validation "
         "cases"
@@ -141,22 +141,22 @@ def test_synthetic_cases_are_no_veto_over_a_sure_gain_on_real_frames() -> None:
 
 def test_replayed_real_data_are_no_veto_over_a_sure_gain_either_but_the_loss_is_told() -> None:
     own = group(model([0.5] * SIX, empties=1), model([0.6] * SIX, empties=1))
-    found = verdict({"confirmed": own, "original": f1_group(0.9, 0.7, synthetic=False)})
-    assert (found.passed, found.rule) == (True, rules.SURELY_BETTER)
-    assert found.reason.endswith("worse on replayed data: F1 0.900 -> 0.700 on 6 validation cases")
+    judgement = verdict({"confirmed": own, "original": f1_group(0.9, 0.7, synthetic=False)})
+    assert (judgement.passed, judgement.rule) == (True, rules.SURELY_BETTER)
+    assert judgement.reason.endswith("worse on replayed data: F1 0.900 -> 0.700 on 6 validation cases")
 
 
 def test_a_sure_gain_is_not_bought_with_another_figure_of_the_confirmed_frames() -> None:
     worse_ac = group(model([0.5] * SIX, ac=0.05), model([0.6] * SIX, ac=0.08))
-    found = verdict({"confirmed": worse_ac})
-    assert (found.passed, found.rule, found.figure) == (False, rules.WORSE, "ac_error")
-    assert found.reason == "AC error 0.050 -> 0.080 on 6 validation cases, surely worse"
+    judgement = verdict({"confirmed": worse_ac})
+    assert (judgement.passed, judgement.rule, judgement.figure) == (False, rules.WORSE, "ac_error")
+    assert judgement.reason == "AC error 0.050 -> 0.080 on 6 validation cases, surely worse"
     little = group(model([0.5] * SIX, ac=0.05), model([0.6] * SIX, ac=0.05 + MAX_LOSS / 2))
     assert judged(confirmed=little) == (True, rules.SURELY_BETTER)
     # empties count as much as outlined frames, however few: 3 of 6 more are called positive, for Dice 0.80 -> 0.85
     wrong = model([0.85] * SIX, empties=1, empty_right=[0, 0, 0, 1, 1, 1])
-    found = verdict({"confirmed": group(model([0.8] * SIX, empties=1), wrong)})
-    assert (found.passed, found.rule, found.figure) == (False, rules.WORSE, "balanced_accuracy")
+    judgement = verdict({"confirmed": group(model([0.8] * SIX, empties=1), wrong)})
+    assert (judgement.passed, judgement.rule, judgement.figure) == (False, rules.WORSE, "balanced_accuracy")
 
 
 def test_a_large_loss_that_may_be_chance_outweighs_a_smaller_gain_that_is_sure() -> None:
@@ -167,9 +167,9 @@ def test_a_large_loss_that_may_be_chance_outweighs_a_smaller_gain_that_is_sure()
         wrong = model([dice] * SIX, empties=1, empty_right=[0, 0, 1, 1, 1, 1])
         own = group(model([0.5] * SIX, empties=1), wrong)
         assert own["figures"]["balanced_accuracy"]["sure"] is None
-        found = verdict({"confirmed": own})
-        assert (found.passed, found.rule) == (passes, rules.SURELY_BETTER if passes else rules.WORSE)
-        assert passes or found.reason.endswith(
+        judgement = verdict({"confirmed": own})
+        assert (judgement.passed, judgement.rule) == (passes, rules.SURELY_BETTER if passes else rules.WORSE)
+        assert passes or judgement.reason.endswith(
             "balanced accuracy 1.000 -> 0.833 on 6 validation cases, more than was gained"
         )
 
@@ -183,9 +183,9 @@ def unsure(gain: float) -> dict[str, Any]:
 
 
 def test_a_gain_that_may_be_chance_passes_when_nothing_speaks_against_it() -> None:
-    found = verdict({"confirmed": unsure(0.05), "original": f1_group(0.9, 0.9)})
-    assert (found.passed, found.rule) == (True, rules.BETTER)
-    assert "better, though it may be chance" in found.reason
+    judgement = verdict({"confirmed": unsure(0.05), "original": f1_group(0.9, 0.9)})
+    assert (judgement.passed, judgement.rule) == (True, rules.BETTER)
+    assert "better, though it may be chance" in judgement.reason
     assert judged(confirmed=group(model([0.8]), model([0.81]))) == (True, rules.BETTER)  # one subject only
 
 
@@ -196,9 +196,9 @@ def test_replayed_real_data_stop_a_gain_that_may_be_chance_when_they_are_surely_
         (0.88, True, True),  # synthetic data only count by much
         (0.75, True, False),
     ):
-        found = verdict({"confirmed": unsure(0.05), "original": f1_group(0.9, after, synthetic=synthetic)})
-        assert found.passed == passes, after
-        assert found.rule == (rules.BETTER if passes else rules.FORGETS)
+        judgement = verdict({"confirmed": unsure(0.05), "original": f1_group(0.9, after, synthetic=synthetic)})
+        assert judgement.passed == passes, after
+        assert judgement.rule == (rules.BETTER if passes else rules.FORGETS)
     # not surely: two cases; then it is weighed against the gain
     assert judged(confirmed=unsure(0.05), original=f1_group(0.9, 0.83, 2, False)) == (False, rules.FORGETS)
     assert judged(confirmed=unsure(0.10), original=f1_group(0.9, 0.83, 2, False)) == (True, rules.BETTER)
@@ -216,9 +216,9 @@ def test_the_challenge_score_of_whole_sweeps_may_move_a_little() -> None:
         moved = [0.8 + by, 0.6 + by, 1.0 + by]  # by chance: the interval holds 0
         sweeps = group(model([0.8] * 3, score=0.8), model([0.8] * 3, score=moved))
         assert sweeps["figures"]["score"]["sure"] is None
-        found = verdict({"confirmed": unsure(0.02), "sweeps": sweeps})
-        assert found.passed == passes
-        assert passes or "challenge score 0.800 -> 0.740 on 3 validation cases" in found.reason
+        judgement = verdict({"confirmed": unsure(0.02), "sweeps": sweeps})
+        assert judgement.passed == passes
+        assert passes or "challenge score 0.800 -> 0.740 on 3 validation cases" in judgement.reason
 
 
 # -- a worse one, and one that is no better ---------------------------------------------------------
@@ -226,9 +226,9 @@ def test_the_challenge_score_of_whole_sweeps_may_move_a_little() -> None:
 
 def test_a_figure_that_got_worse_everywhere_stops_a_candidate_however_little() -> None:
     before = [0.90, 0.80, 0.95, 0.85, 0.9]
-    found = verdict({"confirmed": group(model(before), model([value - 0.004 for value in before]))})
-    assert (found.passed, found.rule, found.figure) == (False, rules.WORSE, "dice")
-    assert found.reason == "Dice 0.880 -> 0.876 on 5 validation cases, and no figure gained more"
+    judgement = verdict({"confirmed": group(model(before), model([value - 0.004 for value in before]))})
+    assert (judgement.passed, judgement.rule, judgement.figure) == (False, rules.WORSE, "dice")
+    assert judgement.reason == "Dice 0.880 -> 0.876 on 5 validation cases, and no figure gained more"
 
 
 def test_a_mean_that_lost_more_than_any_other_gained_stops_it_though_it_may_be_chance() -> None:
@@ -242,9 +242,9 @@ def test_a_mean_that_lost_more_than_any_other_gained_stops_it_though_it_may_be_c
 
 def test_an_equal_model_is_not_published() -> None:
     same = model([0.95] * SIX, empties=2, ac=0.03)
-    found = verdict({"confirmed": group(same, same), "original": f1_group(0.5, 0.9)})
-    assert (found.passed, found.rule) == (False, rules.NOT_BETTER)
-    assert found.reason.startswith("not better in any figure: Dice 0.950 -> 0.950, F1 1.000 -> 1.000")
+    judgement = verdict({"confirmed": group(same, same), "original": f1_group(0.5, 0.9)})
+    assert (judgement.passed, judgement.rule) == (False, rules.NOT_BETTER)
+    assert judgement.reason.startswith("not better in any figure: Dice 0.950 -> 0.950, F1 1.000 -> 1.000")
     hidden = model([0.9504] * SIX, empties=2, ac=0.03)  # surely, and nothing that three decimals show
     assert judged(confirmed=group(same, hidden)) == (False, rules.NOT_BETTER)
 
@@ -254,9 +254,9 @@ def test_an_equal_model_is_not_published() -> None:
 
 def test_a_model_that_finds_nothing_is_never_published() -> None:
     nothing = model([0.0] * SIX, empties=2)
-    found = verdict({"confirmed": group(nothing, nothing)})
-    assert (found.passed, found.rule) == (False, rules.FINDS_NOTHING)
-    assert found.reason.startswith("it finds next to nothing: Dice 0.000 -> 0.000")
+    judgement = verdict({"confirmed": group(nothing, nothing)})
+    assert (judgement.passed, judgement.rule) == (False, rules.FINDS_NOTHING)
+    assert judgement.reason.startswith("it finds next to nothing: Dice 0.000 -> 0.000")
     # surely better than one that called everything positive, and still nothing
     loud = model([0.02] * SIX, empties=2, empty_right=[0] * SIX)
     assert judged(confirmed=group(loud, nothing)) == (False, rules.FINDS_NOTHING)
@@ -271,13 +271,13 @@ def test_a_model_that_finds_nothing_is_never_published() -> None:
 def test_a_model_that_calls_every_confirmed_empty_frame_positive_is_refused() -> None:
     nothing = model([0.0] * SIX, empties=2)
     loud = model([0.5] * SIX, empties=2, empty_right=[0] * SIX)
-    found = verdict({"confirmed": group(nothing, loud)})
-    assert (found.passed, found.rule) == (False, rules.ALL_POSITIVE)
-    assert found.reason == "it calls 12 of 12 confirmed empty frames positive (the published model: 0)"
+    judgement = verdict({"confirmed": group(nothing, loud)})
+    assert (judgement.passed, judgement.rule) == (False, rules.ALL_POSITIVE)
+    assert judgement.reason == "it calls 12 of 12 confirmed empty frames positive (the published model: 0)"
     better_but_loud = model([0.9] * SIX, empties=2, empty_right=[0] * 5 + [1])
-    found = verdict({"confirmed": group(loud, better_but_loud)})
-    assert (found.passed, found.rule) == (False, rules.ALL_POSITIVE)
-    assert "11 of 12 confirmed empty frames positive (the published model: 12)" in found.reason
+    judgement = verdict({"confirmed": group(loud, better_but_loud)})
+    assert (judgement.passed, judgement.rule) == (False, rules.ALL_POSITIVE)
+    assert "11 of 12 confirmed empty frames positive (the published model: 12)" in judgement.reason
 
 
 def test_two_empty_frames_are_too_few_to_tell_and_it_is_said() -> None:
@@ -287,8 +287,8 @@ def test_two_empty_frames_are_too_few_to_tell_and_it_is_said() -> None:
         return group(before, after)
 
     assert judged(confirmed=own(2)) == (True, rules.SURELY_BETTER)
-    (told,) = remarks({"groups": {"confirmed": own(2)}})
-    assert told.startswith("2 confirmed empty frame(s) to check on, and 3 are needed")
+    (remark,) = remarks({"groups": {"confirmed": own(2)}})
+    assert remark.startswith("2 confirmed empty frame(s) to check on, and 3 are needed")
     assert judged(confirmed=own(3)) == (False, rules.ALL_POSITIVE)
     assert remarks({"groups": {"confirmed": own(3)}}) == []
 
@@ -319,10 +319,10 @@ def test_a_refusal_says_what_to_do_next_and_how_to_publish_all_the_same(rule: st
     gate = {"passed": False, "rule": rule, "reason": "so it is", "groups": {}}
     assert REFUSALS[rule] in advice(gate, "quick")
     assert "mode full" not in advice(gate, "full")
-    told = sentence("seg", "3", {**gate, "advice": advice(gate, "quick")}, False)
-    assert told.startswith("candidate 3: so it is: not published. Next: ")
-    assert REFUSALS[rule] in told
-    assert told.endswith("on record: `fetaliqa models publish seg@3 --force --reason WHY`")
+    text = sentence("seg", "3", {**gate, "advice": advice(gate, "quick")}, False)
+    assert text.startswith("candidate 3: so it is: not published. Next: ")
+    assert REFUSALS[rule] in text
+    assert text.endswith("on record: `fetaliqa models publish seg@3 --force --reason WHY`")
 
 
 def test_what_to_confirm_is_the_kind_of_frame_that_got_worse() -> None:
@@ -332,14 +332,14 @@ def test_what_to_confirm_is_the_kind_of_frame_that_got_worse() -> None:
         (model([0.8, 0.8, 0.8, 0.0, 0.0, 0.0], empties=2), "outlined"),
     ):
         groups = {"confirmed": group(before, after)}
-        found = verdict(groups)
-        assert (found.passed, found.rule) == (False, rules.WORSE)
-        told = advice({"rule": found.rule, "figure": found.figure, "groups": groups}, "full")
-        assert told == f"confirm more {kind} frames, of other patients"
+        judgement = verdict(groups)
+        assert (judgement.passed, judgement.rule) == (False, rules.WORSE)
+        text = advice({"rule": judgement.rule, "figure": judgement.figure, "groups": groups}, "full")
+        assert text == f"confirm more {kind} frames, of other patients"
 
 
 def test_a_candidate_that_passed_is_told_as_published_or_why_not() -> None:
     gate = {"passed": True, "rule": rules.BETTER, "reason": "Dice 0.8 -> 0.9", "groups": {}}
     assert sentence("seg", "3", gate, True) == "candidate 3: Dice 0.8 -> 0.9: published"
-    told = sentence("seg", "3", gate, False, "publishing was turned off")
-    assert told == "candidate 3: Dice 0.8 -> 0.9: not published (publishing was turned off)"
+    text = sentence("seg", "3", gate, False, "publishing was turned off")
+    assert text == "candidate 3: Dice 0.8 -> 0.9: not published (publishing was turned off)"

@@ -51,19 +51,19 @@ def test_models_that_are_none_are_measured_as_such(tmp_path: Path, silent: Bundl
     (studies / "subjects.csv").write_text("case_id,subject_id\ncase-0,anna\ncase-1,anna\n")
     data = Studies(studies)
     groups = [GateGroup(CONFIRMED, data, tuple(entry.case_id for entry in data.entries()))]
-    found = compare(loud, silent, groups)
-    own = found["groups"][CONFIRMED]
+    comparison = compare(loud, silent, groups)
+    own = comparison["groups"][CONFIRMED]
     counts = [own[name] for name in ("cases", "subjects", "frames", "outlined", "empty")]
     assert counts == [6, 5, 72, 24, 48]
-    told = {name: (figure["published"], figure["candidate"]) for name, figure in own["figures"].items() if figure}
-    assert (told["recall"], told["specificity"], told["balanced_accuracy"]) == ((0, 1), (1, 0), (0.5, 0.5))
-    assert told["f1"] == (0, 0.5)  # precision 1/3
+    pairs = {name: (figure["published"], figure["candidate"]) for name, figure in own["figures"].items() if figure}
+    assert (pairs["recall"], pairs["specificity"], pairs["balanced_accuracy"]) == ((0, 1), (1, 0), (0.5, 0.5))
+    assert pairs["f1"] == (0, 0.5)  # precision 1/3
     assert own["figures"]["f1"]["subjects"] == 5
     assert own["figures"]["dice"]["sure"] == "better"  # and is no model for all that
-    assert (found["passed"], found["rule"]) == (False, rules.ALL_POSITIVE)
+    assert (comparison["passed"], comparison["rule"]) == (False, rules.ALL_POSITIVE)
     for published in (silent, loud):
-        found = compare(silent, published, groups)
-        assert (found["passed"], found["rule"]) == (False, rules.FINDS_NOTHING)
+        comparison = compare(silent, published, groups)
+        assert (comparison["passed"], comparison["rule"]) == (False, rules.FINDS_NOTHING)
 
 
 def test_a_training_that_learns_nothing_is_refused_and_published_on_record_only(

@@ -70,10 +70,10 @@ def test_each_stage_ends_failed_and_goes_on_once_there_is_memory(
         short.setattr(where, what, run_out(error))
         with pytest.raises(TrainingError, match=f"memory ran out in the stage '{stage}'; close other programs"):
             retrain(studies, a_request)
-    found = read_progress(studies)
-    assert (found["run"], found["state"]) == (2, "failed")
-    assert f"'{stage}'" in found["error"]
-    assert "and resume" in found["error"]
+    progress = read_progress(studies)
+    assert (progress["run"], progress["state"]) == (2, "failed")
+    assert f"'{stage}'" in progress["error"]
+    assert "and resume" in progress["error"]
     assert current_version("seg") == published
     assert [line["action"] for line in history("seg")] == ["publish"]
     assert retrain(studies, resume=True)["run"] == 2
@@ -121,6 +121,6 @@ def test_the_command_ends_with_one_sentence(studies, a_request, monkeypatch, cap
     monkeypatch.setattr(gate, "Predictor", run_out(FULL_CARD))
     options = ["--bundle", a_request.bundle, "--name", "seg", "--no-replay", "--set", "epochs=1"]
     assert main(["retrain", str(studies), *options]) == 1
-    said = capsys.readouterr().err
-    assert "fetaliqa retrain: memory ran out in the stage 'compare'; close other programs" in said
-    assert "Traceback" not in said
+    output = capsys.readouterr().err
+    assert "fetaliqa retrain: memory ran out in the stage 'compare'; close other programs" in output
+    assert "Traceback" not in output

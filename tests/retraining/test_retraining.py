@@ -53,8 +53,8 @@ def test_a_model_learns_and_is_published_and_a_worse_one_is_kept_apart(
     studies: Path, untrained: Bundle, tmp_path: Path
 ):
     old = disc_studies(tmp_path / "old", 4, first=20)
-    said: list[str] = []
-    result = retrain(studies, asked(untrained, replay=old), say=said.append)
+    messages: list[str] = []
+    result = retrain(studies, asked(untrained, replay=old), say=messages.append)
     figures = result["gate"]["groups"]
     assert set(figures) == {"confirmed", "original", "sweeps"}
     for group in figures.values():
@@ -70,7 +70,7 @@ def test_a_model_learns_and_is_published_and_a_worse_one_is_kept_apart(
     progress = read_progress(studies)
     assert (progress["state"], progress["gate"]["sentence"]) == ("done", result["sentence"])
     assert len(progress["losses"]) > 10
-    assert any("epoch 10 of 10" in line for line in said)
+    assert any("epoch 10 of 10" in line for line in messages)
     assert json.loads((studies / "retraining/replay.json").read_text())["path"] == str(old)
     assert history("seg")[0]["figures"]["confirmed"]["dice"][1] > 0.3
 
@@ -79,9 +79,9 @@ def test_a_model_learns_and_is_published_and_a_worse_one_is_kept_apart(
     prepared = {path.name for path in retraining_paths.prepared_folder(studies).iterdir() if path.is_dir()}
     again = retrain(studies, RetrainRequest(name="seg", settings={**FAST, "learning_rate": 1e-5, "epochs": 1}))
     assert (again["version"], again["bundle"], again["replay"]["path"]) == ("2", "seg", str(old))
-    kept = {path.name for path in retraining_paths.prepared_folder(studies).iterdir() if path.is_dir()}
-    assert prepared <= kept
-    assert len(kept - prepared) == 2  # frames and features of the new case
+    names = {path.name for path in retraining_paths.prepared_folder(studies).iterdir() if path.is_dir()}
+    assert prepared <= names
+    assert len(names - prepared) == 2  # frames and features of the new case
 
     # a third one is spoilt: it is kept, and not published
     in_use = current_version("seg")
@@ -289,13 +289,13 @@ def test_a_killed_training_goes_on_with_the_same_result(studies: Path, untrained
 def test_two_processes_train_one_candidate_together(studies: Path, untrained: Bundle):
     options = ("--bundle", str(untrained.directory), "--name", "seg", "--devices", "2", "--accelerator", "cpu")
     running = start(studies, *options, *settings(FAST))
-    _, said = running.communicate(timeout=240)
-    assert running.returncode == 0, said
+    _, output = running.communicate(timeout=240)
+    assert running.returncode == 0, output
     assert current_version("seg") == "1"
     assert [line["action"] for line in history("seg")] == ["publish"]
-    found = json.loads((retraining_paths.run_folder(studies, 1) / retraining_paths.REPORT).read_text())
-    assert found["trained"]["computed"]["devices"] == 2
-    assert found["gate"]["groups"]["confirmed"]["figures"]["dice"]["candidate"] > 0.3
+    report = json.loads((retraining_paths.run_folder(studies, 1) / retraining_paths.REPORT).read_text())
+    assert report["trained"]["computed"]["devices"] == 2
+    assert report["gate"]["groups"]["confirmed"]["figures"]["dice"]["candidate"] > 0.3
 
 
 def test_labels_that_changed_since_are_not_resumed_on(studies: Path, untrained: Bundle):
@@ -322,11 +322,11 @@ def test_an_interrupt_says_how_to_go_on_and_a_second_training_is_refused(studies
     with pytest.raises(StoreConflict, match="another training of this folder runs"):
         retrain(studies, asked(untrained))
     running.send_signal(signal.SIGINT)
-    _, said = running.communicate(timeout=240)
+    _, output = running.communicate(timeout=240)
     assert running.returncode == 130
-    assert "retrain" in said
-    assert "--resume" in said
-    assert "Traceback" not in said
+    assert "retrain" in output
+    assert "--resume" in output
+    assert "Traceback" not in output
     assert read_progress(studies)["state"] == "stopped"
 
 

@@ -66,13 +66,13 @@ def test_a_second_run_that_makes_the_same_bundle_is_published_in_its_own_right(s
 
 def test_a_published_model_that_left_its_student_behind_says_so(studies, untrained, request_, monkeypatch):
     monkeypatch.setattr(retraining, "compare", compared())
-    said: list[str] = []
-    retrain(studies, request_, say=said.append)
-    assert "student" not in " ".join(said)
+    messages: list[str] = []
+    retrain(studies, request_, say=messages.append)
+    assert "student" not in " ".join(messages)
     (untrained.directory / "student").mkdir()
-    retrain(studies, request_, say=said.append)
-    assert "seg 2 has no student, as the model that it started from has: it looks at more frames" in said[-1]
-    assert f"`fetaliqa distill {studies.resolve()} --student --model seg` has made one" in said[-1]
+    retrain(studies, request_, say=messages.append)
+    assert "seg 2 has no student, as the model that it started from has: it looks at more frames" in messages[-1]
+    assert f"`fetaliqa distill {studies.resolve()} --student --model seg` has made one" in messages[-1]
 
 
 def test_a_version_published_during_the_comparison_is_compared_with_too(
@@ -83,10 +83,10 @@ def test_a_version_published_during_the_comparison_is_compared_with_too(
     compare = compared(said=against)
 
     def slow(*given, **named):
-        found = compare(*given, **named)
+        comparison = compare(*given, **named)
         if len(against) == 1:  # meanwhile somebody else publishes
             publish("seg", add_candidate(other.directory, "seg", "other"))
-        return found
+        return comparison
 
     monkeypatch.setattr(retraining, "compare", slow)
     result = retrain(studies, request_)
@@ -95,9 +95,9 @@ def test_a_version_published_during_the_comparison_is_compared_with_too(
     assert [(line["version"], line["replaced"]) for line in history("seg")] == [("1", None), ("2", "1")]
 
     def always(*given, **named):
-        found = compare(*given, **named)
+        comparison = compare(*given, **named)
         (rollback if current_version("seg") == "2" else lambda name: publish(name, "2"))("seg")
-        return found
+        return comparison
 
     monkeypatch.setattr(retraining, "compare", always)
     with pytest.raises(StoreConflict, match="published all the time"):
@@ -131,8 +131,8 @@ def test_a_process_that_has_the_number_of_a_killed_training_does_not_pass_for_it
     monkeypatch.setattr(retraining, "compare", compared())
     retrain(studies, request_)
     file = retraining_paths.run_folder(studies, 1) / retraining_paths.PROGRESS
-    told = json.loads(file.read_text())
-    file.write_text(json.dumps({**told, "state": "running", "pid": os.getppid()}))
+    report = json.loads(file.read_text())
+    file.write_text(json.dumps({**report, "state": "running", "pid": os.getppid()}))
     assert read_progress(studies)["state"] == "interrupted"
     with retraining.FileLock(retraining_paths.lock_file(studies)):
         assert read_progress(studies)["state"] == "running"
@@ -143,12 +143,12 @@ def test_a_damaged_mask_or_record_leaves_out_its_case_only(tmp_path, untrained, 
     (folder / "labels/case-4.mha").write_bytes(b"no mask")
     (folder / "labels/case-5.frames.json").write_text("{")
     monkeypatch.setattr(retraining, "compare", compared())
-    said: list[str] = []
+    messages: list[str] = []
     request = RetrainRequest(bundle=str(untrained.directory), name="seg", settings=SHORT, without_replay=True)
-    result = retrain(folder, request, say=said.append)
+    result = retrain(folder, request, say=messages.append)
     assert sorted(result["confirmed"]) == ["case-0", "case-1", "case-2", "case-3"]
     assert [problem.split()[0].split(".")[0] for problem in result["problems"]] == ["case-5", "case-4"]
-    assert set(result["problems"]) <= set(said)
+    assert set(result["problems"]) <= set(messages)
 
 
 def test_what_could_be_read_is_not_read_again_until_it_changes(studies, monkeypatch):
@@ -171,8 +171,8 @@ def test_what_is_replayed_keeps_the_part_that_it_has_in_the_studies(tmp_path):
 
     train, validation = parts(folder_replay(old))
     leaking = {next(iter(train)): "validation", next(iter(validation)): "train"}
-    kept = folder_replay(old, others=leaking)
-    for train, validation in (parts(kept), parts(made_again(kept.described))):
+    leak_free = folder_replay(old, others=leaking)
+    for train, validation in (parts(leak_free), parts(made_again(leak_free.described))):
         assert not train & validation
         assert all(case in (train if part == "train" else validation) for case, part in leaking.items())
 
@@ -191,6 +191,6 @@ def test_a_full_disk_ends_a_training_with_a_sentence_and_not_as_running(studies,
     monkeypatch.setattr(retraining, "compare", full)
     with pytest.raises(StorageError, match="the disk is full; make room and resume again"):
         retrain(studies, request_)
-    found = read_progress(studies)
-    assert found["state"] == "failed"
-    assert "disk is full" in found["error"]
+    progress = read_progress(studies)
+    assert progress["state"] == "failed"
+    assert "disk is full" in progress["error"]

@@ -48,11 +48,11 @@ def first_batch(stores: Any, recipe: Recipe) -> dict[str, Any]:
 
 
 def all_tensors(item: dict[str, Any]) -> list[torch.Tensor]:
-    found = []
+    values = []
     for value in item.values():
         many = isinstance(value, Changes)
-        found += [getattr(value, one.name) for one in fields(value)] if many else [value]
-    return found
+        values += [getattr(value, one.name) for one in fields(value)] if many else [value]
+    return values
 
 
 @pytest.mark.parametrize("name", ["fetaliqa", "compact"])

@@ -134,7 +134,7 @@ def test_batch_norms_keep_their_statistics_where_few_frames_are_trained_on(still
 
 def test_a_model_that_comes_in_eval_mode_is_trained_in_training_mode(stores, tmp_path):
     class Modes(Callback):
-        found: ClassVar[list[bool]] = []
+        modes: ClassVar[list[bool]] = []
 
         def on_train_batch_start(self, trainer, module, batch, number):
             self.found.append(module.model.decoder.training)
@@ -199,16 +199,16 @@ CHECKED = {"checked": True, "epochs": 10, "learning_rate": 2e-2, "monitor": "val
 def test_a_training_that_finds_nothing_is_begun_once_more_with_safer_settings(stores, a_recipe, tmp_path):
     recipe = a_recipe("fetaliqa", encoder="full", choose_threshold=False, **CHECKED)
     tried: list[Recipe] = []
-    said: list[str] = []
+    messages: list[str] = []
     model, used, scores = fit_checked(
-        *(fitting(stores, tmp_path, tried), recipe, stores[0].frames, tmp_path), again=True, say=said.append
+        *(fitting(stores, tmp_path, tried), recipe, stores[0].frames, tmp_path), again=True, say=messages.append
     )
     assert (len(tried), used) == (2, tried[1])
     assert used.name == "fetaliqa-safer"
     assert 0.01 <= used.outline_prior <= 0.5
     assert outlines_found(model, stores[0].frames)[0] > 0
-    assert scores["retried"] in said[0]
-    assert "finds 0 of the 16 outlines that it is trained on" in said[0]
+    assert scores["retried"] in messages[0]
+    assert "finds 0 of the 16 outlines that it is trained on" in messages[0]
 
 
 def test_a_training_that_never_learns_ends_with_a_sentence(stores, a_recipe, tmp_path):

@@ -47,11 +47,11 @@ class Card:
         answer = FrameModule._answer
 
         def limited(module, batch, held):
-            found = answer(module, batch, held)
+            answers = answer(module, batch, held)
             if len(batch.images) > self.frames * (4 if recomputes(module.model) else 1):
                 raise self.error
             self.sizes.append(len(batch.images))
-            return found
+            return answers
 
         monkeypatch.setattr(FrameModule, "_answer", limited)
 
@@ -153,7 +153,7 @@ def test_the_last_sentence_says_how_few_frames_did_not_fit(stores, a_recipe, tmp
 
 def test_recomputed_blocks_train_the_very_same_model_and_keep_less(stores, a_recipe, tmp_path):
     recipe = a_recipe()
-    kept = {}
+    sizes = {}
     models = []
     for recompute in (False, True):
         saved = 0
@@ -165,10 +165,10 @@ def test_recomputed_blocks_train_the_very_same_model_and_keep_less(stores, a_rec
 
         with saved_tensors_hooks(count, lambda tensor: tensor):
             model, _ = trained(recipe, stores, tmp_path / str(recompute), replace(QUIET, recompute=recompute))
-        kept[recompute] = saved
+        sizes[recompute] = saved
         models.append(state(model))
     assert same(*models)
-    assert kept[True] < kept[False]
+    assert sizes[True] < sizes[False]
 
 
 def test_mixed_precision_is_split_too(stores, a_recipe, tmp_path):
@@ -214,13 +214,13 @@ def test_gradients_of_parts_reach_processes_that_train_together_and_a_scaler(alo
     step = Step()
     wrapped = torch.nn.parallel.DistributedDataParallel(step)
     batch = Batch(torch.randn(10, 4), torch.zeros(10, 1, 1))
-    found = []
+    values = []
     for step.size in (10, 4, 1):
         wrapped.zero_grad()
         loss = wrapped(batch)
         (128 * loss).backward()
-        found.append((loss.detach(), step.layer.weight.grad.clone()))
+        values.append((loss.detach(), step.layer.weight.grad.clone()))
     expected = torch.autograd.grad(128 * step.layer(batch.images).square().mean(), step.layer.weight)[0]
-    for loss, gradient in found:
+    for loss, gradient in values:
         torch.testing.assert_close(gradient, expected)
-        torch.testing.assert_close(loss, found[0][0])
+        torch.testing.assert_close(loss, values[0][0])

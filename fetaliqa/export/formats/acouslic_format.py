@@ -66,12 +66,12 @@ class AcouslicWriter(Writer):
         fits = self.context.each(
             lambda frame: fit_outline(case.masks[frame], case.spacing, sector).circumference_mm, outlined
         )
-        found = {frame: value for frame, value in zip(outlined, fits) if value is not None}
-        return tuple(_of_sweep(case, found, number) for number in range(len(case.ranges)))
+        fitted = {frame: value for frame, value in zip(outlined, fits) if value is not None}
+        return tuple(_of_sweep(case, fitted, number) for number in range(len(case.ranges)))
 
 
-def _of_sweep(case: ExportCase, found: Mapping[int, float], number: int) -> float | None:
-    here = {frame: value for frame, value in found.items() if case.entries[frame].sweep == number}
+def _of_sweep(case: ExportCase, fitted: Mapping[int, float], number: int) -> float | None:
+    here = {frame: value for frame, value in fitted.items() if case.entries[frame].sweep == number}
     better = [value for frame, value in here.items() if case.entries[frame].plane != "suboptimal"]
     values = better or list(here.values())
     return float(np.median(values)) if values else None

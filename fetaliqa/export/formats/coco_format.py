@@ -54,7 +54,7 @@ class CocoWriter(Writer):
                 "column_spacing_mm": column,
             }
         )
-        found = self._found.setdefault(part, {"rle": [], "polygons": []})
+        annotations = self._found.setdefault(part, {"rle": [], "polygons": []})
         for value in sorted(set(np.unique(mask).tolist()) - {0}):
             self._annotation_id += 1
             about = _about(mask == value)
@@ -67,8 +67,8 @@ class CocoWriter(Writer):
             }
             polygons, complete = pixel_polygons(mask == value)
             self._with_holes += not complete
-            found["rle"].append(about | {"segmentation": _rle(mask == value)})
-            found["polygons"].append(about | {"segmentation": [p.ravel().tolist() for p in polygons]})
+            annotations["rle"].append(about | {"segmentation": _rle(mask == value)})
+            annotations["polygons"].append(about | {"segmentation": [p.ravel().tolist() for p in polygons]})
 
     def finish(self, about: dict[str, Any]) -> None:
         folder = self.context.root / "annotations"

@@ -18,5 +18,5 @@ def writer_named(name: str) -> type[Writer]:
     if name not in FORMATS:
         raise OptionError(f"unknown format {name!r}; known are {', '.join(FORMATS)}")
     module, _, attribute = FORMATS[name][0].partition(":")
-    found: type[Writer] = getattr(importlib.import_module(f"fetaliqa.export.formats.{module}"), attribute)
-    return found
+    writer: type[Writer] = getattr(importlib.import_module(f"fetaliqa.export.formats.{module}"), attribute)
+    return writer

@@ -53,7 +53,7 @@ class ImageFolderWriter(Writer):
 def _line(case: ExportCase, frame: int) -> str:
     entry, name = case.entries[frame], f"{stem_of(case, frame)}.png"
     row, column = case.spacing or (None, None)
-    told = {
+    fields = {
         "file_name": f"images/{name}",
         "mask_file_name": f"masks/{name}",
         "case_id": case.case_id,
@@ -67,4 +67,4 @@ def _line(case: ExportCase, frame: int) -> str:
         "row_spacing_mm": row,
         "column_spacing_mm": column,
     }
-    return json.dumps(told, ensure_ascii=False) + "\n"
+    return json.dumps(fields, ensure_ascii=False) + "\n"

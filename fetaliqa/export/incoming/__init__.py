@@ -92,7 +92,7 @@ class Incoming:
         chosen = self._shared
         if chosen is None:
             chosen = self._choice.chosen(self._source.classes(case_id), self._source.where)
-        found, empty = CaseLabels(), np.zeros(sweep.shape[1:], np.uint8)
+        labels, empty = CaseLabels(), np.zeros(sweep.shape[1:], np.uint8)
         seen: set[int] = set()
         drawn_on = self._source.drawn(case_id, sweep)
         for number in sorted(drawn_on, key=lambda one: -1 if one is None else one):
@@ -100,10 +100,10 @@ class Incoming:
             if frame in seen:
                 raise LabelError(f"{case_id}: two pictures are its frame {frame}; import them one after the other")
             seen.add(frame)
-            told = self._choice.combined(frame, drawn, chosen, empty, found.left_out)
-            if told is not None:
-                found.frames[frame] = told
-        return found
+            label = self._choice.combined(frame, drawn, chosen, empty, labels.left_out)
+            if label is not None:
+                labels.frames[frame] = label
+        return labels
 
     def _frame(self, number: int | None, case_id: str, sweep: Sweep) -> int:
         if number is None and sweep.frame_count != 1:
@@ -169,7 +169,7 @@ def _opened(path: Path, kind: str, names: FrameNames, images: Mapping[str, Path]
     if kind == "dicom":
         from fetaliqa.export.incoming.dicom_seg_labels import DicomSegLabels
 
-        return DicomSegLabels(path, names, images, told=request.case is not None)
+        return DicomSegLabels(path, names, images, case_given=request.case is not None)
     if kind == "masks":
         from fetaliqa.export.incoming.picture_labels import PlainMasks
 

@@ -84,26 +84,26 @@ class ClassChoice:
             return frozenset(there)
         name = self.anatomy.name
         stems = {one: stem_of(one.name, name) for one in there if one.name is not None}
-        found = {one: stem for one, stem in stems.items() if stem is not None}
-        if len(set(found.values())) > 1:
+        matching = {one: stem for one, stem in stems.items() if stem is not None}
+        if len(set(matching.values())) > 1:
             raise LabelError(
-                f"{where}: {_listed(found)} are both names of the {name}; say with --label which is it (--label "
-                "may be given several times)"
+                f"{where}: {_listed(matching)} are both names of the {name}; choose with --label (it may be given "
+                "several times)"
             )
-        found = found or {one: name for one in there if one.code in CODES.get(name, ())}
-        if not found:
+        matching = matching or {one: name for one in there if one.code in CODES.get(name, ())}
+        if not matching:
             raise LabelError(
                 f"{where}: none of its classes is the {name} by name: {_listed(there)}; say with --label NAME (or "
                 "value) which is it"
             )
-        return frozenset(found)
+        return frozenset(matching)
 
     def _called(self, wanted: str, there: list[ClassLabel], where: str) -> list[ClassLabel]:
         by_name = [one for one in there if one.name is not None and _folded(one.name) == _folded(wanted)]
-        found = by_name or [one for one in there if str(one.value) == wanted.strip()]
-        if not found:
+        matching = by_name or [one for one in there if str(one.value) == wanted.strip()]
+        if not matching:
             raise LabelError(f"{where}: no class {wanted!r}; there are {_listed(there) or 'none'}")
-        return found
+        return matching
 
     def combined(
         self, frame: int, drawn: Drawn, chosen: frozenset[ClassLabel], empty: np.ndarray, left: LeftOut
@@ -168,7 +168,7 @@ def _folded(name: str) -> str:
 
 def _listed(classes: Iterable[ClassLabel]) -> str:
     """Classes with their values, for messages."""
-    told = [
+    listed = [
         str(one) if one.name is None or one.value is None else f"{one.name!r} ({one.value})" for one in classes
     ]
-    return ", ".join(told[:20]) + (", ..." if len(told) > 20 else "")
+    return ", ".join(listed[:20]) + (", ..." if len(listed) > 20 else "")

@@ -40,12 +40,12 @@ class CocoLabels:
         return list(self._classes)
 
     def drawn(self, case_id: str, sweep: Sweep) -> dict[int | None, Drawn]:
-        found: dict[int | None, Drawn] = {}
+        frames: dict[int | None, Drawn] = {}
         for frame, place, (image, drawn) in self.placed.of(case_id):
             check_size(str(image["file_name"]), (_whole(image["height"]), _whole(image["width"])), sweep)
             outlines = [self._outline(annotation, label, sweep) for annotation, label in drawn]
-            found[frame] = Drawn(outlines, place.proposed)
-        return found
+            frames[frame] = Drawn(outlines, place.proposed)
+        return frames
 
     def _outline(self, annotation: dict[str, Any], label: ClassLabel, sweep: Sweep) -> Outline:
         ignored = (_yes(annotation.get("iscrowd")) and not self._crowd) or _yes(annotation.get("ignore"))
@@ -96,15 +96,17 @@ def _whole(value: Any) -> Any:
 
 def _mask(annotation: dict[str, Any], height: int, width: int) -> np.ndarray | None:
     """What an annotation outlines; None when it has a box only."""
-    where, told = f"annotation {annotation.get('id')}", annotation.get("segmentation")
-    if not told:
+    where, segmentation = f"annotation {annotation.get('id')}", annotation.get("segmentation")
+    if not segmentation:
         return None
-    if isinstance(told, dict):
-        if told.get("size") != [height, width]:
+    if isinstance(segmentation, dict):
+        if segmentation.get("size") != [height, width]:
             raise LabelError(
-                f"{where}: its size {told.get('size')} is not that of its picture, {height} x {width}"
+                f"{where}: its size {segmentation.get('size')} is not that of its picture, {height} x {width}"
             )
-        return runs_mask(told.get("counts"), height, width, where)
-    if not isinstance(told, list):
+        return runs_mask(segmentation.get("counts"), height, width, where)
+    if not isinstance(segmentation, list):
         raise LabelError(f"{where}: its outline is neither polygons nor run lengths; export it again")
-    return polygons_mask(told if isinstance(told[0], list) else [told], height, width, where)
+    return polygons_mask(
+        segmentation if isinstance(segmentation[0], list) else [segmentation], height, width, where
+    )

@@ -50,13 +50,13 @@ class CvatMasks:
         return list(self._colours.values())
 
     def drawn(self, case_id: str, sweep: Sweep) -> dict[int | None, Drawn]:
-        found: dict[int | None, Drawn] = {}
+        frames: dict[int | None, Drawn] = {}
         for frame, place, file in self.placed.of(case_id):
             with opened_picture(file) as image:
                 picture = np.asarray(image.convert("RGB"))
             check_size(file.name, picture.shape[:2], sweep)
-            found[frame] = Drawn(self._outlines(picture, file), place.proposed)
-        return found
+            frames[frame] = Drawn(self._outlines(picture, file), place.proposed)
+        return frames
 
     def _outlines(self, picture: np.ndarray, file: Path) -> list[Outline]:
         outlines = []
@@ -73,24 +73,24 @@ class CvatMasks:
 
 def _label_map(file: Path) -> dict[tuple[int, ...], ClassLabel]:
     """Class of each colour (red, green, blue): lines ``name:r,g,b:parts:actions``."""
-    found: dict[tuple[int, ...], ClassLabel] = {}
+    labels: dict[tuple[int, ...], ClassLabel] = {}
     for line in text_of(file).splitlines():
         if not line.strip() or line.startswith("#"):
             continue
         name, _, rest = line.partition(":")
         colour = rest.split(":")[0].split(",")
         try:
-            told = tuple(map(int, colour))
+            rgb = tuple(map(int, colour))
         except ValueError:
-            told = ()
-        if len(told) != 3:
+            rgb = ()
+        if len(rgb) != 3:
             raise LabelError(
                 f"{file.name}: the colour {','.join(colour)!r} of {name!r} is not three whole numbers"
             )
-        if told in found:
-            raise LabelError(f"{file.name}: {found[told]} and {name} have one colour; export it again")
-        found[told] = ClassLabel(name)
-    return found
+        if rgb in labels:
+            raise LabelError(f"{file.name}: {labels[rgb]} and {name} have one colour; export it again")
+        labels[rgb] = ClassLabel(name)
+    return labels
 
 
 class CvatXml:
@@ -127,14 +127,14 @@ class CvatXml:
         return self._classes
 
     def drawn(self, case_id: str, sweep: Sweep) -> dict[int | None, Drawn]:
-        found: dict[int | None, Drawn] = {}
+        frames: dict[int | None, Drawn] = {}
         for frame, place, image in self.placed.of(case_id):
             name = image.get("name", "")
             height, width = (int(text) if (text := image.get(key, "")).isdecimal() else text for key in SIZE)
             check_size(name, (height, width), sweep)
             outlines = [self._outline(shape, name, sweep) for shape in image]
-            found[frame] = Drawn(outlines, place.proposed)
-        return found
+            frames[frame] = Drawn(outlines, place.proposed)
+        return frames
 
     def _outline(self, shape: Element, name: str, sweep: Sweep) -> Outline:
         proposed = shape.get("source") == AUTOMATIC

@@ -61,7 +61,7 @@ class DicomSegLabels:
 
     shared = False
 
-    def __init__(self, path: Path, names: FrameNames, images: Mapping[str, Path], *, told: bool) -> None:
+    def __init__(self, path: Path, names: FrameNames, images: Mapping[str, Path], *, case_given: bool) -> None:
         self.where = path.name
         self.placed: Placed[_Segmentation] = Placed(names)
         instances, dicom = _instances(images)
@@ -75,22 +75,22 @@ class DicomSegLabels:
                 if path.is_file():
                     raise LabelError(f"{file.name}: no DICOM segmentation; name one, or a folder with some")
                 continue
-            self._add(file, header, instances, dicom, tuple(rows.get(file.resolve(), ())), told)
+            self._add(file, header, instances, dicom, tuple(rows.get(file.resolve(), ())), case_given)
 
     def classes(self, case_id: str) -> list[ClassLabel]:
-        found: dict[ClassLabel, None] = {}
+        labels: dict[ClassLabel, None] = {}
         for _, _, one in self.placed.of(case_id):
             header = _header(one.file)
             if header is not None:
-                found.update(dict.fromkeys(label for label, _ in _segments(header, one.file.name).values()))
-        return list(found)
+                labels.update(dict.fromkeys(label for label, _ in _segments(header, one.file.name).values()))
+        return list(labels)
 
     def drawn(self, case_id: str, sweep: Sweep) -> dict[int | None, Drawn]:
-        found: dict[int | None, Drawn] = {}
+        frames: dict[int | None, Drawn] = {}
         for _, _, one in self.placed.of(case_id):
             for frame, drawn in _drawn(one, sweep).items():
-                add_frame(found, frame, drawn, one.file.name)
-        return found
+                add_frame(frames, frame, drawn, one.file.name)
+        return frames
 
     def _add(
         self,
@@ -99,7 +99,7 @@ class DicomSegLabels:
         instances: Mapping[str, tuple[str, int | None]],
         dicom: set[str],
         rows: tuple[Row, ...],
-        told: bool,
+        case_given: bool,
     ) -> None:
         """Find the case of a file."""
         references, cine = _references(header), _is_of_cine(header)
@@ -127,7 +127,7 @@ class DicomSegLabels:
         elif place.case_id in dicom:
             right, problem = False, f"refers to another cine than {place.case_id}; import it where that cine is"
         else:
-            right = told and len(references) == 1
+            right = case_given and len(references) == 1
             problem = (
                 "refers to a DICOM image that is not in the studies; add --case ID when its frames are those of "
                 "a case"
@@ -138,7 +138,7 @@ class DicomSegLabels:
 
 def _instances(images: Mapping[str, Path]) -> tuple[dict[str, tuple[str, int | None]], set[str]]:
     """Case of each DICOM image of the studies, its frame where it is of one; and the cases that are DICOM."""
-    found: dict[str, tuple[str, int | None]] = {}
+    instances: dict[str, tuple[str, int | None]] = {}
     dicom = set()
     for case_id, path in images.items():
         if not path.is_dir() and sweep_suffix(path) not in (None, *DICOM_SUFFIXES):
@@ -149,8 +149,8 @@ def _instances(images: Mapping[str, Path]) -> tuple[dict[str, tuple[str, int | N
         except (FetalIQAError, OSError):
             continue  # of no use for anything; reading the case says why
         dicom |= {case_id} if uids else set()
-        found |= {uid: (case_id, None if len(uids) == 1 else frame) for frame, uid in enumerate(uids)}
-    return found, dicom
+        instances |= {uid: (case_id, None if len(uids) == 1 else frame) for frame, uid in enumerate(uids)}
+    return instances, dicom
 
 
 def _header(file: Path) -> Dataset | None:
@@ -168,14 +168,14 @@ def _references(header: Dataset) -> list[str]:
         *(header.get("PerFrameFunctionalGroupsSequence") or []),
         *(header.get("SharedFunctionalGroupsSequence") or []),
     ]
-    found = [uid for groups in per_frame for uid, _ in _sources(groups)]
-    if not found:
-        found = [
+    referenced = [uid for groups in per_frame for uid, _ in _sources(groups)]
+    if not referenced:
+        referenced = [
             str(instance.ReferencedSOPInstanceUID)
             for series in header.get("ReferencedSeriesSequence") or []
             for instance in series.get("ReferencedInstanceSequence") or []
         ]
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(referenced))
 
 
 def _is_of_cine(header: Dataset) -> bool:
@@ -191,25 +191,25 @@ def _is_of_cine(header: Dataset) -> bool:
 
 def _sources(groups: Dataset) -> list[tuple[str, list[int]]]:
     """Images, and frames of them from 1 (none where the image has one), that a frame was drawn on."""
-    found = []
+    sources = []
     for derivation in groups.get("DerivationImageSequence") or []:
         for source in derivation.get("SourceImageSequence") or []:
             numbers = source.get("ReferencedFrameNumber")
             several = numbers if numbers is None or hasattr(numbers, "__iter__") else [numbers]
-            found.append((str(source.get("ReferencedSOPInstanceUID")), [int(one) for one in several or []]))
-    return found
+            sources.append((str(source.get("ReferencedSOPInstanceUID")), [int(one) for one in several or []]))
+    return sources
 
 
 def _segments(header: Dataset, name: str) -> dict[int, tuple[ClassLabel, bool]]:
     """Class of each segment by its number, and whether nobody confirmed it."""
     try:
-        found = {}
+        by_number = {}
         for segment in header.SegmentSequence:
             number, codes = int(segment.SegmentNumber), segment.get("SegmentedPropertyTypeCodeSequence") or []
             code = f"{codes[0].get('CodingSchemeDesignator')}:{codes[0].get('CodeValue')}" if codes else None
             label = ClassLabel(str(segment.get("SegmentLabel") or "") or None, number, code)
-            found[number] = label, segment.get("SegmentAlgorithmType") == AUTOMATIC
-        return found
+            by_number[number] = label, segment.get("SegmentAlgorithmType") == AUTOMATIC
+        return by_number
     except (AttributeError, LookupError, ValueError, TypeError) as problem:
         raise LabelError(f"{name}: its segments are damaged ({type(problem).__name__}); export it again") from None
 
@@ -236,16 +236,16 @@ def _drawn(one: _Segmentation, sweep: Sweep) -> dict[int, Drawn]:
         groups = dataset.PerFrameFunctionalGroupsSequence
         if len(groups) != len(pixels):
             raise ValueError(f"{len(pixels)} frames, {len(groups)} described")
-        found: dict[int, Drawn] = {}
+        by_frame: dict[int, Drawn] = {}
         confirmed: set[int] = set()
         for mask, own in zip(pixels, groups):
             frame = _frame_of(own, dataset, one, sweep)
-            known = found.setdefault(frame, Drawn([], proposed=True))
+            known = by_frame.setdefault(frame, Drawn([], proposed=True))
             for (label, proposed), inside in _shapes(mask, own, dataset, segments):
                 confirmed |= set() if proposed else {frame}
                 if inside.any():
                     known.outlines.append(Outline(label, lambda inside=inside: inside, proposed=proposed))  # type: ignore[misc]
-        return {frame: Drawn(drawn.outlines, frame not in confirmed) for frame, drawn in found.items()}
+        return {frame: Drawn(drawn.outlines, frame not in confirmed) for frame, drawn in by_frame.items()}
     except (
         AttributeError,
         LookupError,

@@ -124,8 +124,8 @@ class Placed(Generic[T]):
         there = self.at.setdefault(place.case_id, {}).setdefault(place.frame, [])
         if any(other.label == place.label for other, _ in there):
             what = "stacks are" if place.frame is None else f"pictures are frame {place.frame} of"
-            told = f"two {what} {place.case_id}, the second is {name}; import them one after the other"
-            self.refuse(place.case_id, told)
+            message = f"two {what} {place.case_id}, the second is {name}; import them one after the other"
+            self.refuse(place.case_id, message)
         there.append((place, item))
 
     def put(self, case_id: str, item: T) -> None:
@@ -143,15 +143,15 @@ class Placed(Generic[T]):
         return [(frame, *one) for frame in frames for one in self.at[case_id][frame]]
 
 
-def add_frame(found: dict[int | None, Drawn], frame: int | None, drawn: Drawn, name: str) -> None:
+def add_frame(frames: dict[int | None, Drawn], frame: int | None, drawn: Drawn, name: str) -> None:
     """Add what a file says of a frame.
 
     Raises:
         LabelError: when another file of the case was of that frame.
     """
-    if frame in found:
+    if frame in frames:
         raise LabelError(f"{name}: another file is of frame {frame} too; import them one after the other")
-    found[frame] = drawn
+    frames[frame] = drawn
 
 
 def text_of(file: Path) -> str:
@@ -189,6 +189,6 @@ def check_size(what: str, size: tuple[Any, ...], sweep: Sweep) -> None:
         LabelError: naming it.
     """
     if size != sweep.shape[1:]:
-        told = " x ".join(map(str, size))
+        written = " x ".join(map(str, size))
         expected = " x ".join(map(str, sweep.shape[1:]))
-        raise LabelError(f"{what}: {told} pixels, but frames of {sweep.case_id} have {expected}")
+        raise LabelError(f"{what}: {written} pixels, but frames of {sweep.case_id} have {expected}")

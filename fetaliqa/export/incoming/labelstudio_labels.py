@@ -56,7 +56,7 @@ class LabelStudioLabels:
         return list(self._classes)
 
     def drawn(self, case_id: str, sweep: Sweep) -> dict[int | None, Drawn]:
-        found: dict[int | None, Drawn] = {}
+        frames: dict[int | None, Drawn] = {}
         for frame, place, results in self.placed.of(case_id):
             try:
                 outlines = [one for result in results for one in self._outlines(result, results, sweep)]
@@ -64,8 +64,8 @@ class LabelStudioLabels:
                 raise LabelError(
                     f"{self.where}: a result for frame {frame} of {case_id} is damaged ({problem!r})"
                 ) from None
-            found[frame] = Drawn(outlines, place.proposed)
-        return found
+            frames[frame] = Drawn(outlines, place.proposed)
+        return frames
 
     def _add(self, task: dict[str, Any]) -> None:
         annotations = [one for one in task["annotations"] if not one.get("was_cancelled")]

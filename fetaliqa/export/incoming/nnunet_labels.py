@@ -50,7 +50,7 @@ class NnUnetLabels:
         return list(self._values)
 
     def drawn(self, case_id: str, sweep: Sweep) -> dict[int | None, Drawn]:
-        found: dict[int | None, Drawn] = {}
+        frames: dict[int | None, Drawn] = {}
         for frame, place, file in self.placed.of(case_id):
             pictures: dict[int | None, np.ndarray]
             if file.name.lower().endswith(STACKS):
@@ -59,8 +59,8 @@ class NnUnetLabels:
                 pictures = {frame: read_picture(file)}
                 check_size(file.name, pictures[frame].shape[:2], sweep)
             for number, picture in pictures.items():
-                add_frame(found, number, Drawn(self._outlines(picture, file), place.proposed), file.name)
-        return found
+                add_frame(frames, number, Drawn(self._outlines(picture, file), place.proposed), file.name)
+        return frames
 
     def _outlines(self, picture: np.ndarray, file: Path) -> list[Outline]:
         if picture.ndim != 2:
@@ -82,7 +82,7 @@ def _nnunet_labels(labels: object, where: str) -> dict[ClassLabel, tuple[int, ..
         raise LabelError(f"{where}: its labels are no object of names and values")
     if all(isinstance(value, str) for value in labels.values()):  # as nnU-Net v1 wrote them: names by value
         labels = {name: int(value) if value.isdecimal() else value for value, name in labels.items()}
-    found = {}
+    regions = {}
     for name, value in labels.items():
         values = value if isinstance(value, list) else [value]
         for one in values:
@@ -92,5 +92,5 @@ def _nnunet_labels(labels: object, where: str) -> dict[ClassLabel, tuple[int, ..
                 )
         region = tuple(sorted({int(one) for one in values} - {0}))
         if region:
-            found[ClassLabel(name, region[0] if len(region) == 1 else str(list(region)))] = region
-    return found
+            regions[ClassLabel(name, region[0] if len(region) == 1 else str(list(region)))] = region
+    return regions

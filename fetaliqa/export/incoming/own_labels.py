@@ -52,14 +52,14 @@ def export_aliases(path: Path) -> dict[str, str]:
     Raises:
         LabelError: when its manifest cannot be used.
     """
-    found = {}
+    aliases = {}
     for row in _rows(path):
         stem = SUFFIX.sub("", row.image.name)
         if row.slice is None:  # a picture of a frame; nnU-Net adds the number of the channel
             stem = re.sub(rf"_{row.frame:04d}(_proposed)?(_0000)?$", "", stem)
         if stem != row.case_id:
-            found[stem] = row.case_id
-    return found
+            aliases[stem] = row.case_id
+    return aliases
 
 
 def export_rows(path: Path) -> dict[Path, list[Row]]:
@@ -68,11 +68,11 @@ def export_rows(path: Path) -> dict[Path, list[Row]]:
     Raises:
         LabelError: when its manifest cannot be used.
     """
-    found: dict[Path, list[Row]] = {}
+    rows: dict[Path, list[Row]] = {}
     for row in _rows(path):
         if row.mask is not None:
-            found.setdefault(row.mask.resolve(), []).append(row)
-    return found
+            rows.setdefault(row.mask.resolve(), []).append(row)
+    return rows
 
 
 def _rows(path: Path) -> list[Row]:

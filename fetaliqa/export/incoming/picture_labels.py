@@ -87,10 +87,10 @@ class PlainMasks:
         self.placed: Placed[Path] = Placed(names)
         for file in _mask_files(path):
             self.placed.add(file.relative_to(path).as_posix() if path.is_dir() else file.name, file)
-        told = {place.label for case in self.placed.at for _, place, _ in self.placed.of(case)}
-        self._by_name = bool(told - {None})  # the class is in the name of the file
+        names_in_files = {place.label for case in self.placed.at for _, place, _ in self.placed.of(case)}
+        self._by_name = bool(names_in_files - {None})  # the class is in the name of the file
         if self._by_name:
-            self._classes = [ClassLabel(name) for name in sorted(one or UNNAMED for one in told)]
+            self._classes = [ClassLabel(name) for name in sorted(one or UNNAMED for one in names_in_files)]
         else:
             self._classes = export_classes(path) or unnamed_classes(self.placed, _values, progress)
 
@@ -98,11 +98,11 @@ class PlainMasks:
         return self._classes
 
     def drawn(self, case_id: str, sweep: Sweep) -> dict[int | None, Drawn]:
-        found: dict[int | None, Drawn] = {}
+        frames: dict[int | None, Drawn] = {}
         for frame, place, file in self.placed.of(case_id):
             picture = _values(file)
             check_size(file.name, picture.shape, sweep)
-            known = found.setdefault(frame, Drawn([], place.proposed))
+            known = frames.setdefault(frame, Drawn([], place.proposed))
             if not self._by_name:
                 known.outlines.extend(outlines_of(picture, self._classes, file.name))
                 continue
@@ -110,7 +110,7 @@ class PlainMasks:
                 raise LabelError(f"{file.name}: holds several values beside 0; its name tells one class")
             if picture.any():
                 known.outlines.append(Outline(ClassLabel(place.label or UNNAMED), _inside(picture)))
-        return found
+        return frames
 
 
 def _inside(picture: np.ndarray) -> Callable[[], np.ndarray]:

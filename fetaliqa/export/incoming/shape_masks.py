@@ -176,7 +176,7 @@ def _numbers(values: Any) -> np.ndarray | None:
     if not isinstance(values, list) or not all(type(value) in (int, float) for value in values):
         return None
     try:
-        found = np.array(values, float)
+        numbers = np.array(values, float)
     except OverflowError:
         return None
-    return found if np.isfinite(found).all() else None
+    return numbers if np.isfinite(numbers).all() else None

@@ -29,18 +29,18 @@ class SlicerLabels:
         return [_label(one) for _, _, file in self.placed.of(case_id) for one in Segmentation(file).segments]
 
     def drawn(self, case_id: str, sweep: Sweep) -> dict[int | None, Drawn]:
-        found: dict[int | None, Drawn] = {}
+        outlines: dict[int | None, Drawn] = {}
         for _, place, file in self.placed.of(case_id):
             segmentation = Segmentation(file)
             frames, rows, columns = segmentation.place_in(sweep)
             for frame in range(sweep.frame_count):
-                add_frame(found, frame, Drawn([], place.proposed), file.name)
+                add_frame(outlines, frame, Drawn([], place.proposed), file.name)
             for segment in segmentation.segments:
                 for offset, part in enumerate(segmentation.layer(segment)):
                     if (part == segment.value).any():
                         draw = _Part(part, segment.value, sweep.shape[1:], (rows, columns), segmentation)
-                        found[frames.start + offset].outlines.append(Outline(_label(segment), draw))
-        return found
+                        outlines[frames.start + offset].outlines.append(Outline(_label(segment), draw))
+        return outlines
 
 
 def _label(segment: Segment) -> ClassLabel:

@@ -61,12 +61,12 @@ class AcouslicLabels:
         return PLANES
 
     def drawn(self, case_id: str, sweep: Sweep) -> dict[int | None, Drawn]:
-        found: dict[int | None, Drawn] = {}
+        frames: dict[int | None, Drawn] = {}
         for frame, place, file in self.placed.of(case_id):
             for number, mask in read_stack(file, sweep, None if frame is None else [frame]).items():
                 drawn = Drawn(outlines_of(mask, PLANES, file.name), place.proposed)
-                add_frame(found, number, drawn, file.name)
-        return found
+                add_frame(frames, number, drawn, file.name)
+        return frames
 
 
 class StackLabels:
@@ -97,19 +97,19 @@ class StackLabels:
         return self._classes
 
     def drawn(self, case_id: str, sweep: Sweep) -> dict[int | None, Drawn]:
-        found: dict[int | None, Drawn] = {}
+        frames: dict[int | None, Drawn] = {}
         for frame, place, file in self.placed.of(case_id):
             rows = sorted(self._rows.get(file.resolve(), []), key=lambda row: row.slice or 0)
             own = [row.frame for row in rows] if rows else None if frame is None else [frame]
             record = _record_of(file)
             for position, (number, mask) in enumerate(read_stack(file, sweep, own).items()):
-                told = None if record is None else record.frames.get(position)
-                if record is not None and told is None:
+                label = None if record is None else record.frames.get(position)
+                if record is not None and label is None:
                     continue
-                proposed = place.proposed or (told is not None and not told.known)
+                proposed = place.proposed or (label is not None and not label.known)
                 drawn = Drawn(outlines_of(mask, self._classes, file.name), proposed)
-                add_frame(found, number, drawn, file.name)
-        return found
+                add_frame(frames, number, drawn, file.name)
+        return frames
 
 
 def _values(file: Path) -> np.ndarray:

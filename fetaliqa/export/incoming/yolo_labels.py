@@ -38,14 +38,14 @@ class YoloLabels:
         return [ClassLabel(name, number) for number, name in self._names.items()]
 
     def drawn(self, case_id: str, sweep: Sweep) -> dict[int | None, Drawn]:
-        found: dict[int | None, Drawn] = {}
+        frames: dict[int | None, Drawn] = {}
         for frame, place, file in self.placed.of(case_id):
             outlines = []
             for number, line in enumerate(text_of(file).splitlines(), start=1):
                 if line.strip():
                     outlines.append(self._outline(line.split(), sweep, f"{file.name}, line {number}"))
-            found[frame] = Drawn(outlines, place.proposed)
-        return found
+            frames[frame] = Drawn(outlines, place.proposed)
+        return frames
 
     def _outline(self, words: list[str], sweep: Sweep, where: str) -> Outline:
         _, height, width = sweep.shape
@@ -69,7 +69,7 @@ def _class_names(file: Path) -> dict[int, str]:
     try:
         content = yaml.safe_load(text_of(file))
         names = content["names"]
-        found = dict(enumerate(names)) if isinstance(names, list) else {int(key): names[key] for key in names}
+        by_number = dict(enumerate(names)) if isinstance(names, list) else {int(key): names[key] for key in names}
     except (yaml.YAMLError, KeyError, TypeError, ValueError, RecursionError):
         raise LabelError(f"{file.name}: no names of classes in it; add `names: [abdomen, ...]`") from None
-    return {number: str(name) for number, name in found.items()}
+    return {number: str(name) for number, name in by_number.items()}

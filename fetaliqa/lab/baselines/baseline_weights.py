@@ -68,8 +68,8 @@ def _fill(backbone: nn.Module, baseline: Baseline, state: Mapping[str, Any], wha
     renamed = _renamed(backbone, state)
     renamed = {name: tensor for name, tensor in renamed.items() if not name.startswith(f"{head}.")}
     _check_shapes(renamed, own, baseline, what)
-    found = backbone.load_state_dict(renamed, strict=False)
-    for kind, names in (("is missing", found.missing_keys), ("is not part of it", found.unexpected_keys)):
+    mismatch = backbone.load_state_dict(renamed, strict=False)
+    for kind, names in (("is missing", mismatch.missing_keys), ("is not part of it", mismatch.unexpected_keys)):
         if names:
             raise WeightsError(f"{what}: not the weights of {baseline.timm_id}: {names[0]!r} {kind}")
     for name, tensor in renamed.items():

@@ -68,9 +68,9 @@ class FileSource:
 def thin_sweep(sweep: Sweep, step: int) -> Sweep:
     """Every ``step``-th frame of each sweep that is not black; sweeps of which nothing is left are left out."""
     lit = ~sweep.padding
-    kept = [np.flatnonzero(lit[start:stop])[::step] + start for start, stop in sweep.ranges]
-    kept = [part for part in kept if len(part)]
-    ends = np.cumsum([len(part) for part in kept]).tolist()
-    chosen = np.concatenate(kept) if kept else np.zeros(0, int)
+    selected = [np.flatnonzero(lit[start:stop])[::step] + start for start, stop in sweep.ranges]
+    selected = [part for part in selected if len(part)]
+    ends = np.cumsum([len(part) for part in selected]).tolist()
+    chosen = np.concatenate(selected) if selected else np.zeros(0, int)
     ranges = tuple(zip([0, *ends[:-1]], ends))
     return replace(sweep, frames=np.ascontiguousarray(sweep.frames[chosen]), ranges=ranges)

@@ -130,9 +130,9 @@ class Lessons:
 
 def hard(answers: Answers) -> np.ndarray:
     """Which frames are beside one that shows the anatomy to the teacher, or doubtful to it; bool [N]."""
-    found = answers.quality > DOUBTED
+    candidates = answers.quality > DOUBTED
     for start, stop in answers.ranges:
         shown = np.flatnonzero(answers.positive[start:stop])
         beside = np.abs(np.arange(stop - start)[:, None] - shown) <= BESIDE
-        found[start:stop] |= beside.any(axis=1)
-    return found & ~answers.positive
+        candidates[start:stop] |= beside.any(axis=1)
+    return candidates & ~answers.positive

@@ -76,7 +76,7 @@ def distil(
     teacher: Predictor,
     sources: Sequence[Source],
     folder: Path,
-    kept: Path,
+    cache: Path,
     report: Report,
     settings: DistilSettings | None = None,
 ) -> Bundle:
@@ -86,7 +86,7 @@ def distil(
         teacher: a segmentation model.
         sources: the cases; a quarter of them is held out from training.
         folder: of the bundle, to make.
-        kept: folder of the teacher's answers, so that a second run need not ask again.
+        cache: folder of the teacher's answers, so that a second run need not ask again.
         report: told how far each stage is.
         settings: of the training.
 
@@ -102,7 +102,7 @@ def distil(
     check_free(folder)
     training, held_out = parted(sources)
     model, start = starting_model(settings.start, teacher.card.anatomy, settings.seed)
-    store = AnswerStore(kept, teacher)
+    store = AnswerStore(cache, teacher)
     lessons = Lessons(
         store.each(training, STEP, stage(report, "teacher on training cases")), len(training), settings.seed
     )
@@ -122,10 +122,10 @@ def distil(
     card = _card(teacher, sources, training, lessons, start, recipe, settings)
     with tempfile.TemporaryDirectory() as temporary:
         stored = save_bundle(model, card, Path(temporary) / "bundle")
-        told, screening = _held_out(stored, store, held_out, stage(report, "held-out cases"))
+        agreement_figures, screening = _held_out(stored, store, held_out, stage(report, "held-out cases"))
     if settings.must_screen and screening.limits is None:
         raise TrainingError(screening.reason)
-    metrics = {**card.metrics, "held_out": told, SCREENING: to_json(screening)}
+    metrics = {**card.metrics, "held_out": agreement_figures, SCREENING: to_json(screening)}
     return save_bundle(model, replace(card, metrics=metrics), folder)
 
 

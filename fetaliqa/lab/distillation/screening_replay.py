@@ -73,9 +73,11 @@ def choose_screen_floor(cases: Sequence[Sequence[KnownSweep]]) -> tuple[float | 
     for floor in FLOORS:
         replays = [one for case in cases for one in replay_screens(case, floor)]
         tried.append((floor, screening_figures(replays)))
-    good = [told for _, told in tried if told["found"] >= ASKED * told["positive_frames"] > 0]
-    fewest = min((told["share_looked_at"] for told in good), default=1.0)
+    good = [figures for _, figures in tried if figures["found"] >= ASKED * figures["positive_frames"] > 0]
+    fewest = min((figures["share_looked_at"] for figures in good), default=1.0)
     if fewest > WORTH_IT:
         return None, {}
     most = min(SPARE * fewest, WORTH_IT)
-    return next((floor, told) for floor, told in tried if told in good and told["share_looked_at"] <= most)
+    return next(
+        (floor, figures) for floor, figures in tried if figures in good and figures["share_looked_at"] <= most
+    )

@@ -98,21 +98,21 @@ def choose_limits(sweeps: Sequence[KnownSweep]) -> tuple[ScreenLimits, dict[str,
     tried = []
     for floor, margin in itertools.product(FLOORS, MARGINS):
         limits = ScreenLimits(floor, margin)
-        told = figures(
+        result = figures(
             [
                 replay(ScreenedSearch(np.arange(len(one.quality)), one.guessed, limits), one.quality, one.positive)
                 for one in sweeps
             ]
         )
-        tried.append((limits, told))
+        tried.append((limits, result))
     good = [one for one in tried if one[1]["found"] >= ASKED * len(sweeps)]
     if not good:
-        most = max(told["found"] for _, told in tried)
+        most = max(result["found"] for _, result in tried)
         raise TrainingError(
             f"this student finds the best frame of {most} of {len(sweeps)} held-out sweeps at most, "
             f"{ASKED:.0%} are asked for; distil from more cases"
         )
-    fewest = min(told["share_looked_at"] for _, told in good)
+    fewest = min(result["share_looked_at"] for _, result in good)
     if fewest > WORTH_IT:
         raise TrainingError(
             f"with this student {fewest:.0%} of the frames are looked at, about as many as without one; "

@@ -32,11 +32,11 @@ def agreement(cases: Iterable[tuple[Answers, Answers]]) -> dict[str, Any]:
         frames += frame_metrics(distilled.positive, teacher.positive)
         for frame in np.flatnonzero(teacher.positive):
             dices.append(dice(distilled.outlines[frame] > HALF, teacher.outlines[frame] > HALF))
-        has, found = teacher.best != NOWHERE, distilled.best != NOWHERE
+        has, finds = teacher.best != NOWHERE, distilled.best != NOWHERE
         close = np.abs(distilled.best - teacher.best) <= TOLERANCE_FRAMES
         with_best += int(has.sum())
-        near += int((has & found & close).sum())
-        offered += int((~has & found).sum())
+        near += int((has & finds & close).sum())
+        offered += int((~has & finds).sum())
         empty += int((~has).sum())
     return {
         "cases": count,

@@ -92,10 +92,10 @@ class _Overheard:
         for chunk in self._predictor.predict(frames, indices):
             assert chunk.probabilities is not None
             with reading(chunk.probabilities.device, chunk.computed):
-                found = on_host(chunk.probabilities).float()
-            if found.shape[-1] != GRID:
-                found = functional.interpolate(found[:, None], (GRID, GRID), mode="bilinear")[:, 0]
-            yes, no = found * (1 - threshold), (1 - found) * threshold
+                probabilities = on_host(chunk.probabilities).float()
+            if probabilities.shape[-1] != GRID:
+                probabilities = functional.interpolate(probabilities[:, None], (GRID, GRID), mode="bilinear")[:, 0]
+            yes, no = probabilities * (1 - threshold), (1 - probabilities) * threshold
             self._outlines[chunk.indices] = (255 * yes / (yes + no)).round().byte().numpy()
             yield chunk
 
@@ -120,9 +120,9 @@ class AnswerStore:
         """
         how = (SCHEMA, __version__, self._teacher.fingerprint, self._teacher.precision)
         file = self._folder / f"{cache_key(*how, source.identity(), step)}.npz"
-        kept = _read(file)
-        if kept is not None:
-            return kept
+        stored = _read(file)
+        if stored is not None:
+            return stored
         made = self._made(source, step)
         archive = io.BytesIO()
         np.savez_compressed(archive, **vars(made))

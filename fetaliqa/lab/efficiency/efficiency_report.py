@@ -136,10 +136,10 @@ def _text(summary: dict[str, Any], simulation: Simulation, *, synthetic: bool) -
         "| strategy | area, Dice | area, F1 | area, challenge | frames to 95 % of full Dice | share of the pool |",
         "|---|---|---|---|---|---|",
     ]
-    for name, found in summary["strategies"].items():
-        area = found["area"]
-        frames = found["frames_to_95"] or f"not with {simulation.budgets[-1]}"
-        share = "" if found["share_to_95"] is None else f"{100 * found['share_to_95']:.1f} %"
+    for name, curve_summary in summary["strategies"].items():
+        area = curve_summary["area"]
+        frames = curve_summary["frames_to_95"] or f"not with {simulation.budgets[-1]}"
+        share = "" if curve_summary["share_to_95"] is None else f"{100 * curve_summary['share_to_95']:.1f} %"
         cells = " | ".join(_shown(area[figure]) for figure in ("dice", "f1", "challenge"))
         lines.append(f"| {name} | {cells} | {frames} | {share} |")
     lines += [
@@ -147,8 +147,8 @@ def _text(summary: dict[str, Any], simulation: Simulation, *, synthetic: bool) -
         "| strategy | frames | outlined | Dice | F1 | AC error, mm | challenge score |",
         "|---|---|---|---|---|---|---|",
     ]
-    for name, found in summary["strategies"].items():
-        for point in found["curve"]:
+    for name, curve_summary in summary["strategies"].items():
+        for point in curve_summary["curve"]:
             cells = " | ".join(_shown(point[figure], 1 if figure == "ac_error_mm" else 3) for figure in FIGURES)
             lines.append(f"| {name} | {point['frames']} | {point['outlined']} | {cells} |")
     cells = " | ".join(_shown(summary["full"][figure], 1 if figure == "ac_error_mm" else 3) for figure in FIGURES)
@@ -172,8 +172,8 @@ def draw_curves(summary: dict[str, Any], *, synthetic: bool) -> bytes:
     FigureCanvasAgg(figure)
     panels = figure.subplots(2, 2).ravel()
     for axes, (name, title) in zip(panels, FIGURES.items()):
-        for colour, (strategy, found) in zip(COLOURS, summary["strategies"].items()):
-            points = [point for point in found["curve"] if point[name]["mean"] is not None]
+        for colour, (strategy, curve_summary) in zip(COLOURS, summary["strategies"].items()):
+            points = [point for point in curve_summary["curve"] if point[name]["mean"] is not None]
             if not points:
                 continue
             frames = [point["frames"] for point in points]

@@ -47,7 +47,7 @@ def data_maker(data: LabelledData, step: int) -> Callable[[str], SubsampledCase]
 
 def _write(path: Path, thin: SubsampledCase) -> None:
     case = thin.case
-    told = {
+    header = {
         "case_id": case.case_id,
         "subject_id": case.subject_id,
         "spacing": case.spacing,
@@ -57,7 +57,7 @@ def _write(path: Path, thin: SubsampledCase) -> None:
     with atomic_path(path) as temporary, open(temporary, "wb") as stream:
         np.savez_compressed(
             stream,
-            told=np.frombuffer(json.dumps(told).encode(), np.uint8),
+            told=np.frombuffer(json.dumps(header).encode(), np.uint8),
             frames=case.frames,
             masks=case.masks,
             numbers=thin.numbers,
@@ -66,16 +66,16 @@ def _write(path: Path, thin: SubsampledCase) -> None:
 
 def _read(path: Path) -> SubsampledCase:
     with np.load(path, allow_pickle=False) as stored:
-        told = json.loads(bytes(stored["told"]))
+        header = json.loads(bytes(stored["told"]))
         frames, masks, numbers = stored["frames"], stored["masks"], stored["numbers"]
     case = LabelledCase(
-        told["case_id"],
-        told["subject_id"],
+        header["case_id"],
+        header["subject_id"],
         frames,
         masks,
         np.ones(len(frames), bool),
-        None if told["spacing"] is None else (told["spacing"][0], told["spacing"][1]),
-        tuple((start, stop) for start, stop in told["ranges"]),
-        tuple(told["circumferences_mm"]),
+        None if header["spacing"] is None else (header["spacing"][0], header["spacing"][1]),
+        tuple((start, stop) for start, stop in header["ranges"]),
+        tuple(header["circumferences_mm"]),
     )
     return SubsampledCase(case, numbers)

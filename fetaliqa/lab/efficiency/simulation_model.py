@@ -87,12 +87,12 @@ def train_decoder(base: Base, frames: FrameSet, steps: int, seed: int) -> FetalC
     """
     outlined = chosen_frames(frames, np.flatnonzero(frames.grades > 0))
     starts = STARTS if len(outlined) and steps else 0
-    found = _fresh(base, seed)
+    model = _fresh(base, seed)
     for start in range(starts):
-        found = _fitted(_fresh(base, seed + 1000 * start), frames, steps, seed)
-        if (predictions(found, outlined.images)[0] > Threshold().probability).any():
+        model = _fitted(_fresh(base, seed + 1000 * start), frames, steps, seed)
+        if (predictions(model, outlined.images)[0] > Threshold().probability).any():
             break
-    return found
+    return model
 
 
 def _fresh(base: Base, seed: int) -> FetalCLIPSeg:
@@ -111,21 +111,21 @@ def _fitted(model: FetalCLIPSeg, frames: FrameSet, steps: int, seed: int) -> Fet
 @torch.inference_mode()
 def predictions(model: FetalCLIPSeg, images: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
     """Probabilities float [N, S, S] and appearance float [N, C] of frames uint8 [N, S, S]."""
-    found, looks = [], []
+    probabilities, looks = [], []
     for start in range(0, len(images), CHUNK):
         logits, maps = model.outline_and_maps(normalise(torch.from_numpy(np.array(images[start : start + CHUNK]))))
-        found.append(torch.sigmoid(logits[:, 0]))
+        probabilities.append(torch.sigmoid(logits[:, 0]))
         looks.append(maps[-1].mean(dim=(2, 3)))
-    return torch.cat(found), torch.cat(looks)
+    return torch.cat(probabilities), torch.cat(looks)
 
 
 def profile_of(numbers: np.ndarray, probabilities: torch.Tensor, appearance: torch.Tensor) -> FrameProfile:
     """The profile of frames with the given numbers."""
     maker = ProfileMaker(Threshold().min_foreground_pixels(probabilities.shape[-1]))
     maker.add(numbers, probabilities, appearance)
-    found = maker.profile()
-    assert found is not None
-    return found
+    profile = maker.profile()
+    assert profile is not None
+    return profile
 
 
 @dataclass

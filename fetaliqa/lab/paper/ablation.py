@@ -48,12 +48,12 @@ def ablations(recipe: Recipe = FETALIQA, against: Recipe = PAPER) -> dict[str, R
     """
     if recipe.task != against.task:
         raise OptionError(f"recipe {recipe.name!r} is for {recipe.task}, {against.name!r} for {against.task}")
-    found = {}
+    recipes = {}
     for part in GROUPS:
         changed_recipe = without(recipe, part, against)
         if changed_recipe.decided() != recipe.decided():
-            found[part] = changed_recipe
-    return found
+            recipes[part] = changed_recipe
+    return recipes
 
 
 def without(recipe: Recipe, parts: str, against: Recipe = PAPER) -> Recipe:

@@ -54,7 +54,7 @@ class Table:
     not_run: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
-    def to_markdown(self, heading: str = "##", said: Container[str] = ()) -> str:
+    def to_markdown(self, heading: str = "##", known_notes: Container[str] = ()) -> str:
         """The title, one Markdown table per part, then the reasons and those notes not ``said`` before."""
         lines = [f"{heading} {self.title}", ""]
         for part in self.parts:
@@ -65,7 +65,7 @@ class Table:
                 lines.append("| " + " | ".join(_escaped(row.get(key, Cell(EMPTY)).text) for key in keys) + " |")
             lines.append("")
         lines += [f"- {label}: {NOT_RUN}: {reason}" for label, reason in self.not_run.items()]
-        lines += [f"- {note}" for note in self.notes if note not in said]
+        lines += [f"- {note}" for note in self.notes if note not in known_notes]
         return "\n".join(lines).rstrip() + "\n"
 
     def to_json(self) -> dict[str, Any]:
@@ -117,13 +117,13 @@ class Table:
 
 def figure_cell(values: Sequence[float | None], digits: int = 3) -> Cell:
     """Mean ± sample standard deviation over trials; "undefined" where a trial has no value."""
-    found = over_trials(list(values))
-    if found is None:
+    spread = over_trials(list(values))
+    if spread is None:
         return Cell("undefined")
-    text = f"{found.mean:.{digits}f}"
-    if found.std is not None:
-        text += f" ± {found.std:.{digits}f}"
-    return Cell(f"{text} (n={found.trials})", found.mean, found.std, found.trials)
+    text = f"{spread.mean:.{digits}f}"
+    if spread.std is not None:
+        text += f" ± {spread.std:.{digits}f}"
+    return Cell(f"{text} (n={spread.trials})", spread.mean, spread.std, spread.trials)
 
 
 def difference_cell(ours: Cell, paper: float | None, comparable: bool, digits: int = 3) -> Cell:

@@ -161,7 +161,7 @@ def table_figures(table: FrameTable, *, masks: bool) -> Figures:
     nothing = draw_cases(cases, 0, 0)  # no intervals: spread is over trials here
     parts = {ALL_SWEEPS: table, MEASURED_SWEEPS: table.select(table.measured)}
     return {
-        name: {figure: found.value for figure, found in judge(part, nothing, masks=masks).figures.items()}
+        name: {figure: estimate.value for figure, estimate in judge(part, nothing, masks=masks).figures.items()}
         for name, part in parts.items()
         if len(part)
     }

@@ -37,7 +37,7 @@ def classic_table(study: Study) -> Table:
         results = evaluate_classic(validation, validation_truth, test, test_truth)
     except OptionError as problem:
         reason = str(problem)
-    found = {one.name: one for one in results}
+    by_name = {one.name: one for one in results}
     columns = {
         "measure": "measure",
         "source": "source",
@@ -53,10 +53,10 @@ def classic_table(study: Study) -> Table:
     rows, not_run = [], {}
     for one in measure_table():
         label = str(one["label"])
-        why = one["why_not"] or reason or getattr(found.get(str(one["name"])), "reason", None)
+        why = one["why_not"] or reason or getattr(by_name.get(str(one["name"])), "reason", None)
         if why is not None:
             not_run[label] = str(why).removeprefix(f"{NOT_RUN}: ")
-        rows.append(_cells(label, str(one["source"]), found.get(str(one["name"])), not_run.get(label)))
+        rows.append(_cells(label, str(one["source"]), by_name.get(str(one["name"])), not_run.get(label)))
     rows += _models(study)
     frames = results[0].frames if results else 0
     return Table(
@@ -113,14 +113,14 @@ def _read(file: Path) -> dict[str, np.ndarray]:
 
 
 def _scored(study: Study, case: LabelledCase, names: Sequence[str]) -> dict[str, np.ndarray]:
-    kept = [
+    parts = [
         (start, stop)
         for (start, stop), value in zip(case.ranges, case.circumferences_mm)
         if value is not None and stop > start
     ]
-    frames = np.concatenate([np.arange(start, stop) for start, stop in kept] or [np.empty(0, np.int64)])
-    ends = np.cumsum([stop - start for start, stop in kept])
-    ranges = [(int(end - (stop - start)), int(end)) for end, (start, stop) in zip(ends, kept)]
+    frames = np.concatenate([np.arange(start, stop) for start, stop in parts] or [np.empty(0, np.int64)])
+    ends = np.cumsum([stop - start for start, stop in parts])
+    ranges = [(int(end - (stop - start)), int(end)) for end, (start, stop) in zip(ends, parts)]
     padding = black_slots(case.frames[frames])
     judged = case.known[frames] & ~padding
     scores = classic_scores(

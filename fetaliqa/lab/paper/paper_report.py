@@ -38,15 +38,15 @@ def write_report(outcomes: Sequence[Outcome], out: Path, study: Study, command: 
     Returns:
         The README's path.
     """
-    said = reading_notes(study)
+    notes = reading_notes(study)
     lines = ["# The paper's comparisons, run anew", ""]
     if banner := _banner(study):
         lines += [banner, ""]
-    lines += [*_about(study, command), "", *(f"- {note}" for note in said), "", *_times(outcomes), ""]
+    lines += [*_about(study, command), "", *(f"- {note}" for note in notes), "", *_times(outcomes), ""]
     for outcome in outcomes:
         if outcome.table is not None:
             outcome.table.write(out)
-            lines += [outcome.table.to_markdown(said=said)]
+            lines += [outcome.table.to_markdown(known_notes=notes)]
         if outcome.picture is not None:
             lines += [_picture(outcome.picture, out)]
     write_json(out / "report.json", report_json(outcomes, study, command))

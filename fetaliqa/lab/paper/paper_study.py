@@ -127,10 +127,10 @@ class Study:
             return None
         baseline = baseline_named(key)
         names = [f"{stem}{ending}" for stem in (key, baseline.timm_id) for ending in WEIGHT_ENDINGS]
-        found = next((self.weights_dir / name for name in names if (self.weights_dir / name).is_file()), None)
-        if found is None:
+        file = next((self.weights_dir / name for name in names if (self.weights_dir / name).is_file()), None)
+        if file is None:
             raise WeightsError(f"no weights of {baseline.label} in {self.weights_dir}; put {names[0]} there")
-        return found
+        return file
 
     def stores(self, recipe: Recipe) -> tuple[FrameStore, FrameStore]:
         """Frames to train and to validate on."""

@@ -32,11 +32,11 @@ def _content() -> dict[str, Any]:
 
 def published(key: str) -> Published | None:
     """What was published of the row called ``key``; None when nothing is known."""
-    found = _content()["models"].get(key)
-    if found is None:
+    entry = _content()["models"].get(key)
+    if entry is None:
         return None
-    figures = {name: tuple(found[name]) for name in PUBLISHED_FIGURES if found[name] is not None}
-    return Published(found["millions"], figures)
+    figures = {name: tuple(entry[name]) for name in PUBLISHED_FIGURES if entry[name] is not None}
+    return Published(entry["millions"], figures)
 
 
 def published_source() -> str:

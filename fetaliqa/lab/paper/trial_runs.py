@@ -120,18 +120,18 @@ def run_trial(
     row.check(study)
     stores = study.stores(recipe)
     stem = trial_name(study, row, recipe, seed, stores, steps)
-    result, kept = study.work / "trials" / f"{stem}.json", study.work / "models" / f"{stem}.safetensors"
+    result, weights = study.work / "trials" / f"{stem}.json", study.work / "models" / f"{stem}.safetensors"
     result.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(str(result) + ".lock"):
-        if not result.is_file() or (keep and not kept.is_file()):
+        if not result.is_file() or (keep and not weights.is_file()):
             if study.only_done:
                 raise OptionError(f"seed {seed} was not trained yet; run the same command without --only-done")
             model = row.build(study, recipe, seed)
             write_json(
-                result, _train(study, row, model, recipe, seed, stores, steps, stem, kept if keep else None)
+                result, _train(study, row, model, recipe, seed, stores, steps, stem, weights if keep else None)
             )
-    found = json.loads(result.read_text(encoding="utf-8"))
-    return Trial(**{name: found[name] for name in Trial.__dataclass_fields__})
+    values = json.loads(result.read_text(encoding="utf-8"))
+    return Trial(**{name: values[name] for name in Trial.__dataclass_fields__})
 
 
 def trial_name(
@@ -173,7 +173,7 @@ def _train(
     stores: tuple[FrameStore, FrameStore],
     steps: int | None,
     stem: str,
-    kept: Path | None,
+    weights: Path | None,
 ) -> dict[str, Any]:
     started = time.monotonic()
     parameters = trainable_count(model)
@@ -200,8 +200,8 @@ def _train(
         progress=lambda done, count: study.report(f"test {stage}", done, count),
     )
     masks = recipe.task == "segmentation"
-    if kept is not None:
-        save_trained(model, kept)
+    if weights is not None:
+        save_trained(model, weights)
     shutil.rmtree(folder)
     return {
         "schema": SCHEMA,
@@ -241,5 +241,5 @@ def known_trials(study: Study, row: Row) -> tuple[Trial, ...]:
     except EXPECTED:
         return ()
     files = [study.work / "trials" / f"{name}.json" for name in names]
-    found = [json.loads(file.read_text(encoding="utf-8")) for file in files if file.is_file()]
-    return tuple(Trial(**{name: one[name] for name in Trial.__dataclass_fields__}) for one in found)
+    trials = [json.loads(file.read_text(encoding="utf-8")) for file in files if file.is_file()]
+    return tuple(Trial(**{name: one[name] for name in Trial.__dataclass_fields__}) for one in trials)

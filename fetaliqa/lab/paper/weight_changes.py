@@ -26,8 +26,8 @@ def load_trained(model: nn.Module, file: Path) -> None:
     Raises:
         FetalIQAError: when the file holds something that is not part of the model.
     """
-    found = model.load_state_dict(load_file(file), strict=False)
-    if found.unexpected_keys:
+    mismatch = model.load_state_dict(load_file(file), strict=False)
+    if mismatch.unexpected_keys:
         raise FetalIQAError(
-            f"{file.name}: {found.unexpected_keys[0]!r} is not part of this model; remove the file"
+            f"{file.name}: {mismatch.unexpected_keys[0]!r} is not part of this model; remove the file"
         )

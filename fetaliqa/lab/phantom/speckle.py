@@ -147,9 +147,9 @@ class Imager:
         """The frame (uint8 [rows, columns]) of what ``Scene.paint`` returned."""
         if self.last is not None:
             moved = float(np.linalg.norm(self.plan.origin[frame] - self.plan.origin[self.last]))
-            kept = np.exp(-0.5 * (moved / SLICE_MM) ** 2)
-            self.scatter *= np.float32(kept)
-            self.scatter += np.float32(np.sqrt(1 - kept * kept)) * self._fresh()
+            correlation = np.exp(-0.5 * (moved / SLICE_MM) ** 2)
+            self.scatter *= np.float32(correlation)
+            self.scatter += np.float32(np.sqrt(1 - correlation * correlation)) * self._fresh()
         self.last = frame
         through = np.cumsum(loss, axis=0)
         through *= -2.0 * self.step

@@ -41,9 +41,9 @@ def without_marks(image: np.ndarray) -> np.ndarray:
 
 def marks_mask(image: np.ndarray) -> np.ndarray:
     """Where graphics are burned in: uint8 [H, W] of 0 and 1."""
-    found = _bright_graphics(image) | _blocks(image) | _shadowed_text(image)
+    mask = _bright_graphics(image) | _blocks(image) | _shadowed_text(image)
     # where a letter crosses a cross, single pixels have a level of neither
-    return cv2.morphologyEx(found, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8)).astype(np.uint8)
+    return cv2.morphologyEx(mask, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8)).astype(np.uint8)
 
 
 def _bright_graphics(image: np.ndarray) -> np.ndarray:
@@ -63,13 +63,13 @@ def _blocks(image: np.ndarray) -> np.ndarray:
     if not (dots.any() or bars.any()):
         return dots
     whole = cv2.dilate(dots, np.ones((3, 3), np.uint8), anchor=(2, 2))  # a dot's nine pixels from its first
-    found = cv2.bitwise_or(whole, bars)
-    near = cv2.dilate(found, np.ones((2 * REACH_PX + 1, 2 * REACH_PX + 1), np.uint8))
+    blocks = cv2.bitwise_or(whole, bars)
+    near = cv2.dilate(blocks, np.ones((2 * REACH_PX + 1, 2 * REACH_PX + 1), np.uint8))
     # where dots overlap, what is left of each is a 2 x 2 block or its shadow, connected to a mark
     paint = (np.isin(image, (BLOCK_LEVEL, SHADOW_LEVEL)) & (near != 0)).astype(np.uint8)
     _, parts = cv2.connectedComponents(paint, connectivity=8)
-    touching = np.unique(parts[(found != 0) & (paint != 0)])
-    return found | np.isin(parts, touching[touching > 0]).astype(np.uint8)
+    touching = np.unique(parts[(blocks != 0) & (paint != 0)])
+    return blocks | np.isin(parts, touching[touching > 0]).astype(np.uint8)
 
 
 def _shadowed_text(image: np.ndarray) -> np.ndarray:
@@ -88,10 +88,10 @@ def _shadowed_text(image: np.ndarray) -> np.ndarray:
 
 def _exact(image: np.ndarray, pattern: np.ndarray) -> np.ndarray:
     """1 at the first (upper left) pixel of each exact copy of a pattern: uint8 [H, W]."""
-    found = np.zeros(image.shape, np.uint8)
+    mask = np.zeros(image.shape, np.uint8)
     rows, columns = pattern.shape
     if image.shape[0] < rows or image.shape[1] < columns:
-        return found
+        return mask
     windows = np.lib.stride_tricks.sliding_window_view(image, pattern.shape)
-    found[: windows.shape[0], : windows.shape[1]] = (windows == pattern).all(axis=(2, 3))
-    return found
+    mask[: windows.shape[0], : windows.shape[1]] = (windows == pattern).all(axis=(2, 3))
+    return mask

@@ -167,8 +167,8 @@ def _placed(
             moved = _moved_into(view, base, centre, diameter, rng, settings, tame)
         if mask is None or area == 0:
             return moved
-        kept = _warped_mask(mask, moved) if view is None else _warped_mask(mask, moved) * view.mask
-        if cv2.countNonZero(kept) >= MIN_KEPT * area * abs(np.linalg.det(moved[:, :2])):
+        visible = _warped_mask(mask, moved) if view is None else _warped_mask(mask, moved) * view.mask
+        if cv2.countNonZero(visible) >= MIN_KEPT * area * abs(np.linalg.det(moved[:, :2])):
             return moved
     return base if view is None else moved
 
@@ -218,13 +218,13 @@ def _about(base: np.ndarray, pivot: np.ndarray, goal: np.ndarray, turn: np.ndarr
 def _plane(shape: tuple[int, ...], mask: np.ndarray | None, base: np.ndarray) -> tuple[np.ndarray, float, float]:
     """Centre and diameter of the outlined plane on the square, and its area in native pixels."""
     scale = base[0, 0]
-    found = None if mask is None else cv2.moments(mask, binaryImage=True)
-    if found is None or found["m00"] == 0:
+    moments = None if mask is None else cv2.moments(mask, binaryImage=True)
+    if moments is None or moments["m00"] == 0:
         middle = np.array([shape[1] - 1, shape[0] - 1]) / 2
         return base[:, :2] @ middle + base[:, 2], TYPICAL_DIAMETER * SIZE, 0.0
-    middle = np.array([found["m10"], found["m01"]]) / found["m00"]
-    diameter = 2 * math.sqrt(found["m00"] / math.pi) * scale
-    return base[:, :2] @ middle + base[:, 2], diameter, found["m00"]
+    middle = np.array([moments["m10"], moments["m01"]]) / moments["m00"]
+    diameter = 2 * math.sqrt(moments["m00"] / math.pi) * scale
+    return base[:, :2] @ middle + base[:, 2], diameter, moments["m00"]
 
 
 def _warped(image: np.ndarray, matrix: np.ndarray) -> np.ndarray:

@@ -57,10 +57,10 @@ def _patients_merged(read: Iterable[Read]) -> list[Still]:
 
 
 def _without_copies(stills: list[Still]) -> list[Still]:
-    kept: dict[str, Still] = {}
+    unique: dict[str, Still] = {}
     # one that carries an outline is kept before one that does not
     for still in sorted(stills, key=lambda still: still.ellipse is None):
-        first = kept.get(still.sha256)
-        kept[still.sha256] = replace(first, also=(*first.also, still.name)) if first else still
+        first = unique.get(still.sha256)
+        unique[still.sha256] = replace(first, also=(*first.also, still.name)) if first else still
     order = {still.file: number for number, still in enumerate(stills)}
-    return sorted(kept.values(), key=lambda still: order[still.file])
+    return sorted(unique.values(), key=lambda still: order[still.file])

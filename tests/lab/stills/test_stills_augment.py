@@ -49,14 +49,14 @@ def test_the_same_state_gives_the_same_sample_and_another_one_another(image, mas
 
 
 def test_samples_are_squares_with_masks_of_0_and_1_and_inputs_stay(image, mask):
-    kept = image.copy(), mask.copy()
+    original = image.copy(), mask.copy()
     for seed in range(60):
         square, outline = augmented(image, mask if seed % 2 else None, np.random.default_rng(seed))
         assert (square.shape, square.dtype, outline.dtype) == ((SIZE, SIZE), np.uint8, np.uint8)
         assert set(np.unique(outline)) <= {0, 1}
         assert outline.any() == bool(seed % 2)
-    assert np.array_equal(image, kept[0])
-    assert np.array_equal(mask, kept[1])
+    assert np.array_equal(image, original[0])
+    assert np.array_equal(mask, original[1])
 
 
 def test_the_mask_follows_the_image_through_every_move(mask):

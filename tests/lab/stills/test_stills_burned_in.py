@@ -23,11 +23,11 @@ def test_bright_dots_and_crosses_are_filled_from_around_them():
     cv2.line(marked, (40, 30), (48, 30), [255.0], 1)
     cv2.line(marked, (44, 26), (44, 34), [255.0], 1)
     painted = marked != clean
-    found = marks_mask(marked) != 0
-    assert found[painted].all()
-    assert (found & ~painted).sum() < 0.5 * painted.sum()
+    mask = marks_mask(marked) != 0
+    assert mask[painted].all()
+    assert (mask & ~painted).sum() < 0.5 * painted.sum()
     filled = without_marks(marked)
-    assert np.array_equal(filled[~found], clean[~found])
+    assert np.array_equal(filled[~mask], clean[~mask])
     assert np.abs(filled[painted].astype(int) - clean[painted]).max() < 25
 
 
@@ -38,9 +38,9 @@ def test_dots_with_a_shadow_are_found_on_bright_and_on_dark_tissue():
         for x, y in on_outline():
             marked[y : y + 3, x : x + 3] = DOT
             painted[y : y + 3, x : x + 3] = True
-        found = marks_mask(marked) != 0
-        assert (found & painted).sum() == painted.sum()
-        assert (found & ~painted).sum() < 0.5 * painted.sum()
+        mask = marks_mask(marked) != 0
+        assert (mask & painted).sum() == painted.sum()
+        assert (mask & ~painted).sum() < 0.5 * painted.sum()
         assert np.abs(without_marks(marked)[painted].astype(int) - clean[painted]).mean() < 8
 
 

@@ -27,21 +27,21 @@ def folder(tmp_path):
 
 def test_plain_is_the_model_s_own_square_of_the_native_image(folder):
     stills = usable(read_catalogue(folder), "abdomen")
-    kept = StillSet(stills)
+    still_set = StillSet(stills)
     for number, still in enumerate(stills):
         native, grid = read_grey(still.file), SquareGrid(*still.shape)
-        square, outline = kept.plain(number)
+        square, outline = still_set.plain(number)
         assert np.array_equal(square, grid.to_square(native[None])[0].numpy())
         assert np.array_equal(outline, grid.mask_to_square(native_mask(still, "abdomen")[None])[0])
 
 
 def test_arrays_say_who_what_and_whether_it_is_outlined(folder):
-    kept = StillSet(usable(read_catalogue(folder), "abdomen"))
-    assert len(kept) == 3
-    assert kept.planes.tolist() == ["abdomen", "abdomen", "femur"]
-    assert kept.positive.tolist() == [True, True, False]
-    assert kept.patients.tolist() == [f"african/patient00{number}_EGY" for number in (1, 2, 3)]
-    assert max(kept._held[1].image.shape) == LONGEST_SIDE
+    still_set = StillSet(usable(read_catalogue(folder), "abdomen"))
+    assert len(still_set) == 3
+    assert still_set.planes.tolist() == ["abdomen", "abdomen", "femur"]
+    assert still_set.positive.tolist() == [True, True, False]
+    assert still_set.patients.tolist() == [f"african/patient00{number}_EGY" for number in (1, 2, 3)]
+    assert max(still_set._held[1].image.shape) == LONGEST_SIDE
 
 
 def test_an_abdomen_that_nobody_outlined_is_no_negative(folder):
@@ -54,11 +54,11 @@ def test_an_abdomen_that_nobody_outlined_is_no_negative(folder):
 
 
 def test_samples_depend_on_the_generator_only_and_negatives_have_no_mask(folder):
-    kept = StillSet(usable(read_catalogue(folder), "abdomen"))
-    one, again = (kept.sample(0, np.random.default_rng(3)) for _ in range(2))
+    still_set = StillSet(usable(read_catalogue(folder), "abdomen"))
+    one, again = (still_set.sample(0, np.random.default_rng(3)) for _ in range(2))
     assert np.array_equal(one[0], again[0])
     assert one[1].any()
-    assert not any(kept.sample(2, np.random.default_rng(seed))[1].any() for seed in range(10))
+    assert not any(still_set.sample(2, np.random.default_rng(seed))[1].any() for seed in range(10))
 
 
 def test_marks_are_taken_out_before_the_image_is_kept(tmp_path):
