@@ -1,7 +1,7 @@
-"""Labels of clients that say nothing of frames: what a person changed, by comparing with what they were given.
+"""Frame records for labels without one: which frames a person changed, by comparison with the served proposals.
 
-A frame that differs from every proposal was drawn or erased by a person. One that does not may be right, but
-nobody said so: it stays proposed, which never trains, until a reviewer confirms it.
+A frame that differs from every proposal was drawn or erased by a person. One that equals a proposal stays
+``proposed``, which never trains, until a reviewer confirms it.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ def compared_record(
     Args:
         drawn: digest of each outlined frame, see ``frame_digests``.
         frame_count: of the case.
-        proposals: all that the client may have been given; none when that is not known.
+        proposals: all that the client may have received; none when not known.
         rater: who saved it.
-        before: digests and record of the version before, when that was found in this way too: what did not change
-            since keeps its state.
+        before: digests and record of the previous version, when that record was made by comparison too: unchanged
+            frames keep their state.
     """
     now = datetime.now(UTC).isoformat(timespec="seconds")
     model = proposals[-1] if proposals else Proposal({})
@@ -60,13 +60,13 @@ def counted(record: FrameRecord) -> dict[str, int]:
     return dict(Counter(label.state for label in record.frames.values()))
 
 
-def told_of(case: str, tag: str, record: FrameRecord, known: bool) -> str:
-    """What a client that sent no frame record is told of its label.
+def comparison_note(case: str, tag: str, record: FrameRecord, known: bool) -> str:
+    """The message to a client that sent no frame record.
 
     Args:
         case, tag: of the label.
-        record: that was found by comparing.
-        known: whether what the client was given is known.
+        record: made by :func:`compared_record`.
+        known: whether the proposals that the client received are known.
     """
     counts = counted(record)
     annotated, empty, proposed = (counts.get(state, 0) for state in ("annotated", "empty", "proposed"))
@@ -76,8 +76,8 @@ def told_of(case: str, tag: str, record: FrameRecord, known: bool) -> str:
     )
     if not known:
         return (
-            f"the label came without a frame record, and what this server proposed to its client is not known, so "
-            f"nothing can be compared: {proposed} frame(s) with a mask stay proposed and do not train; {confirm}"
+            f"the label came without a frame record, and the proposals sent to its client are not known, so "
+            f"no comparison is possible: {proposed} frame(s) with a mask stay proposed and do not train; {confirm}"
         )
     return (
         f"the label came without a frame record and was compared with the proposal: {annotated} changed frame(s) "

@@ -1,4 +1,4 @@
-"""A reviewer confirms what a label proposes: the frames become truth, in a new version."""
+"""Confirmation: a reviewer accepts proposed frames of a label, in a new version."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ KEY = "confirmed_from"  # in the info of a label: who confirmed how many frames 
 def confirm(
     store: LabelStore, case: str, tag: str, version: int, reviewer: str, frames: Sequence[int] | None = None
 ) -> LabelVersion:
-    """Confirm proposed frames of a label, as its next version; which is accepted.
+    """Confirm proposed frames of a label; the result is its next version, accepted.
 
     Args:
         store: of the labels.
         case, tag: which label.
-        version: that the reviewer looked at; it must still be the last.
-        reviewer: who looked.
+        version: that was reviewed; it must still be the last.
+        reviewer: their name.
         frames: numbers of the frames, from 0; a frame without a mask among them is confirmed as empty. None: all
             proposed frames that have a mask.
 

@@ -1,4 +1,4 @@
-"""Opens a labelled data set, whatever it is."""
+"""Opens a labelled data set of any kind: ACOUSLIC-AI, HC18 or a studies folder."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def open_labelled(path: Path, kind: str = "auto", anatomy: str | None = None) ->
         anatomy: name of what is outlined; needed for studies of anything but the abdomen.
 
     Raises:
-        NotFoundError: when there is no such folder, or nothing known in it.
+        NotFoundError: when there is no such folder, or no known data set in it.
         OptionError: for another kind or anatomy, or an anatomy that the data set does not show.
         SweepError: when the data set's table or index cannot be used.
     """

@@ -1,9 +1,9 @@
-"""What was said about which frame of a case: the part of a label that its mask stack cannot hold.
+"""The frame record of a label: state, plane, rater and time of each frame, which a mask stack cannot hold.
 
 ``{"schema": 1, "frames": {"57": {"state": "annotated", "plane": "optimal", "rater": ..., "time": ...}}}``
 
-An all-zero mask may mean "no anatomy here" or "nobody looked"; the record tells the two apart. Only ``annotated``
-and ``empty`` frames are truth; a ``proposed`` one is a model's answer that nobody confirmed.
+An all-zero mask may mean "no anatomy" or "not reviewed"; the record distinguishes the two. Only ``annotated`` and
+``empty`` frames are ground truth; a ``proposed`` frame is an unconfirmed prediction.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ STATES = ("annotated", "empty", "proposed")
 PLANES = {"optimal": 1, "suboptimal": 2}  # and their label in a mask
 KEY = "frame_record"  # in a label's info of MONAI Label
 MAX_DIGITS = 6  # of a frame number
-MAX_SECONDS = 253402300799  # the last second of the year 9999; what is larger was meant in milliseconds
+MAX_SECONDS = 253402300799  # the last second of the year 9999; larger values are in milliseconds
 MAX_TEXT = 200  # characters of a rater's or a model's name
 
 
 @dataclass(frozen=True)
 class FrameLabel:
-    """What is said of one frame.
+    """The record of one frame.
 
     Attributes
     ----------
@@ -76,7 +76,7 @@ class FrameLabel:
 
     @property
     def known(self) -> bool:
-        """Whether somebody looked, so that the frame may train and test."""
+        """Whether a person reviewed the frame, so that it may train and test."""
         return self.state != "proposed"
 
     @property
@@ -85,7 +85,7 @@ class FrameLabel:
         return None if self.plane is None else PLANES[self.plane]
 
     def contradicts(self, drawn: bool) -> bool:
-        """Whether the frame's mask, which is ``drawn`` or empty, cannot be meant; of a proposal it always can."""
+        """Whether the state contradicts the frame's mask, ``drawn`` or empty; a proposal never does."""
         return self.known and (self.state == "annotated") != drawn
 
     def to_json(self) -> dict[str, Any]:
@@ -118,7 +118,7 @@ class FrameRecord:
     frames: Mapping[int, FrameLabel] = field(default_factory=dict)
 
     def known(self) -> list[int]:
-        """Numbers of the frames that somebody looked at."""
+        """Numbers of the reviewed frames."""
         return sorted(frame for frame, label in self.frames.items() if label.known)
 
     def to_json(self) -> dict[str, Any]:
@@ -130,7 +130,7 @@ class FrameRecord:
 
 
 def parse_record(record: Any, where: str, frame_count: int | None = None) -> FrameRecord:
-    """Read a frame record. Fields of a frame that this version does not know are left out.
+    """Parse a frame record. Unknown fields of a frame are dropped.
 
     Args:
         record: the record, as JSON gave it.

@@ -1,16 +1,15 @@
-"""Every version of every label, on disk, where nobody's stale copy of an index can reach them.
+"""The label store: every version of every label on disk, saved atomically under a lock.
 
 ::
 
-    FOLDER/CASE/TAG/000001/label.json  mask.nii.gz      one version, complete or not there, never changed
+    FOLDER/CASE/TAG/000001/label.json  mask.nii.gz      one version, complete or absent, never changed
     FOLDER/CASE/TAG/000002/...
-    FOLDER/CASE/TAG/reviews/000001.json                 what reviewers said of it
+    FOLDER/CASE/TAG/reviews/000001.json                 its reviews
     FOLDER/.retired/CASE-TIME/...                       labels of an image that was removed
 
-A tag is one line of labels of a case: one rater's, or the final one. The highest version is the label. Saving
-makes a new version by renaming a folder that is complete; so a kill at any moment leaves the old or the new label
-with its record. Restoring and removing are versions too: nothing is lost. Writers of all processes take one lock
-per tag and read what is there before they write.
+A tag is one series of labels of a case: one rater's, or the final one. The highest version is the current label.
+Saving renames a complete folder, so a kill at any moment leaves either the old or the new label with its record.
+Restoring and removing are versions too, so no label is lost. Writers of all processes take one lock per tag.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ FOLDER = "label-versions"  # in a folder of studies
 LABEL, MASK, REVIEWS, LOCK = "label.json", "mask", "reviews", ".lock"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 VERSION = re.compile(r"[0-9]{6}")
-LOCK_SECONDS = 60.0  # a writer that holds the lock for longer has died on a network disk
+LOCK_SECONDS = 60.0  # a lock held for longer is of a process that died on a network disk
 REVIEW_STATES = ("accepted", "returned")
 
 
@@ -61,7 +60,7 @@ class LabelStore:
         return _names(self.folder, is_case_name)
 
     def tags(self, case: str) -> list[str]:
-        """Tags of a case that have a label now, by name; one whose files are damaged is one."""
+        """Tags of a case that have a current label, by name; damaged ones included."""
         return [tag for tag in self.known_tags(case) if not self._ended(case, tag)]
 
     def current(self, case: str, tag: str) -> LabelVersion | None:
@@ -75,7 +74,7 @@ class LabelStore:
         return None if last is None or last.removed else last
 
     def latest(self, case: str, tag: str) -> int:
-        """Number of the last version, whatever it holds; 0 when there is none. Reads no file."""
+        """Number of the last version, of a removal too; 0 without one. Reads no file."""
         versions = self._versions(case, tag)
         return versions[-1] if versions else 0
 
@@ -100,12 +99,12 @@ class LabelStore:
         """
         versions = self._versions(case, tag)
         if version not in versions:
-            known = f"versions 1 to {versions[-1]}" if versions else "no version"
-            raise NotFoundError(f"{case}, {tag}: there is no version {version}; there are {known}")
+            existing = f"versions 1 to {versions[-1]}" if versions else "no version"
+            raise NotFoundError(f"{case}, {tag}: there is no version {version}; there are {existing}")
         return self._read(case, tag, version)
 
     def check(self) -> list[str]:
-        """What is damaged, one sentence each; reads and hashes every mask."""
+        """Check every version and mask hash; returns one message per damaged version."""
         problems = []
         for case in self.cases():
             for tag in self.known_tags(case):
@@ -140,15 +139,15 @@ class LabelStore:
             case: id of the case.
             tag: line of labels.
             mask: mask stack, copied; None when no frame has an outline.
-            record: what is said of each frame.
-            info: whatever else belongs to it, JSON values.
+            record: frame record.
+            info: further metadata, JSON values.
             image: of the pixels that were labelled, see ``pixels_sha256``.
-            based_on: version that the writer had before them, 0 for none; None when they do not say, as clients
-                that know no versions: theirs becomes the label, and the one before stays in the history.
+            based_on: version that the writer edited, 0 for none; None from clients without versions: no conflict
+                is detected then, and the previous label stays in the history.
 
         Raises:
             LabelConflict: when ``based_on`` is not the current version; nothing is saved.
-            LabelStorageError: when the disk does not take it; nothing is saved.
+            LabelStorageError: when it cannot be written; nothing is saved.
             LabelError: on names that cannot be used.
         """
         return self._append(case, tag, mask, record, info or {}, image=image, based_on=based_on)
@@ -158,14 +157,14 @@ class LabelStore:
 
         Raises:
             NotFoundError: when there is none of this number.
-            LabelError: when that version removed the label, or the disk does not take it.
+            LabelError: when that version removed the label, or it cannot be written.
         """
         old = self._kept(case, tag, version, "restore")
         merged = {**old.info, **(info or {})}
         return self._append(case, tag, old.mask, old.record, merged, image=old.image, restored_from=version)
 
     def remove(self, case: str, tag: str, info: Mapping[str, Any] | None = None) -> LabelVersion:
-        """End a label; its versions stay and can be restored.
+        """Remove a label; its versions stay and can be restored.
 
         Raises:
             NotFoundError: when there is no such label.
@@ -177,18 +176,18 @@ class LabelStore:
     def review(
         self, case: str, tag: str, version: int, state: str, reviewer: str, comment: str = ""
     ) -> LabelVersion:
-        """Say of a version that it is ``accepted``, or ``returned`` to its rater with a comment.
+        """Review a version: ``accepted``, or ``returned`` (changes requested) with a comment.
 
         Raises:
             NotFoundError: when there is no such version.
-            LabelError: for another state, a missing reviewer, or a return without a comment.
+            LabelError: for another state, a missing reviewer, or ``returned`` without a comment.
         """
         if state not in REVIEW_STATES:
             raise LabelError(f"review {state!r}; it must be one of {', '.join(REVIEW_STATES)}")
         if not reviewer.strip():
             raise LabelError("a review needs the reviewer's name")
         if state == "returned" and not comment.strip():
-            raise LabelError("a label is sent back with a comment that says what to change")
+            raise LabelError("requesting changes needs a comment that says what to change")
         self.version(case, tag, version)
         with self._writing(case, tag) as folder:
             reviews = (*self._reviews_of(case, tag, version), Review(state, reviewer, _now(), comment))
@@ -200,7 +199,7 @@ class LabelStore:
 
         Raises:
             NotFoundError: when there is no such version.
-            LabelError: when that version removed the label, or the disk does not take it.
+            LabelError: when that version removed the label, or it cannot be written.
         """
         chosen = self._kept(case, tag, version, "pick")
         self.review(case, tag, version, "accepted", reviewer)
@@ -209,12 +208,12 @@ class LabelStore:
         return self._append(case, final, chosen.mask, chosen.record, merged, image=chosen.image)
 
     def retire(self, case: str) -> None:
-        """Put all labels of a case aside, so that an image of the same name does not inherit them.
+        """Archive all labels of a case, so that a new image of the same name does not inherit them.
 
         They stay on disk, in ``.retired``, under the name and the time.
 
         Raises:
-            LabelStorageError: when the disk does not take it.
+            LabelStorageError: when the folder cannot be moved.
         """
         folder = self._below(case)
         if not folder.is_dir():
@@ -224,12 +223,12 @@ class LabelStore:
             target.parent.mkdir(exist_ok=True)
             os.rename(folder, target)
         except OSError as problem:
-            raise LabelStorageError(f"{case}: its labels were not put aside: {why_not_written(problem)}") from None
+            raise LabelStorageError(f"{case}: its labels were not archived: {why_not_written(problem)}") from None
 
     # -- parts --------------------------------------------------------------------------------------
 
     def _kept(self, case: str, tag: str, version: int, verb: str) -> LabelVersion:
-        """A version that did not end the label."""
+        """A version that is not a removal."""
         label_version = self.version(case, tag, version)
         if label_version.removed:
             raise LabelError(f"{case}, {tag}: version {version} removed the label; {verb} an earlier one")
@@ -292,7 +291,7 @@ class LabelStore:
 
     @contextlib.contextmanager
     def _writing(self, case: str, tag: str) -> Iterator[Path]:
-        """The folder of a tag, locked against all other writers; what a killed one left half-made is gone."""
+        """The folder of a tag, locked; unfinished folders of killed processes are removed."""
         folder = self._below(case, tag)
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -307,7 +306,7 @@ class LabelStore:
 
     @contextlib.contextmanager
     def _made(self, target: Path) -> Iterator[Path]:
-        """A folder that becomes ``target``; when the disk fails after that, the error says so."""
+        """A temporary folder that is renamed to ``target``; the error says when the disk fails after that."""
         try:
             with atomic_directory(target) as temporary:
                 yield temporary
@@ -320,7 +319,7 @@ class LabelStore:
             ) from None
 
     def _ended(self, case: str, tag: str) -> bool:
-        """Whether there is no label: none was saved, or it was removed. A damaged one is one."""
+        """Whether there is no current label: none saved, or removed. A damaged one counts as a label."""
         last = self.latest(case, tag)
         try:
             return last == 0 or self._read(case, tag, last).removed
@@ -328,7 +327,7 @@ class LabelStore:
             return False
 
     def _below(self, case: str, *tags: str) -> Path:
-        """A folder of the store; names lead nowhere else."""
+        """A folder of the store; refuses names that lead outside."""
         if (problem := name_problem(case)) is not None:
             raise LabelError(f"{case[:80]!r} cannot name a case or tag: it {problem}; rename its file")
         if wrong := [tag for tag in tags if not usable_name(tag)]:

@@ -1,4 +1,4 @@
-"""One version of a label, and which image it belongs to."""
+"""A label version: masks, frame record, reviews, and the hash of the labelled pixels."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Review:
-    """What a reviewer said of a version: ``accepted``, or ``returned`` with a comment."""
+    """A review of a version: ``accepted``, or ``returned`` (changes requested) with a comment."""
 
     state: str
     reviewer: str
@@ -36,13 +36,13 @@ class LabelVersion:
         saved: when, ISO 8601.
         mask: its mask stack; None when there is none (every frame is empty, or the label was removed).
         mask_sha256: of that file, hex.
-        record: what is said of each frame; None when the writer said nothing, as clients do that know no records.
-        info: whatever else was saved with it, as JSON values.
-        image: SHA-256 (hex) of the pixels that were labelled, see ``pixels_sha256``; None when not said.
-        based_on: version that the writer had before them; None when they did not say.
+        record: frame record; None from clients that send none.
+        info: further metadata, as JSON values.
+        image: SHA-256 (hex) of the pixels that were labelled, see ``pixels_sha256``; None when not known.
+        based_on: version that the writer edited; None when not known.
         restored_from: version that this one repeats.
         removed: whether the label ends here.
-        reviews: what reviewers said of it, the first one first.
+        reviews: in the order they were made.
     """
 
     case: str
@@ -66,7 +66,7 @@ class LabelVersion:
 
     @property
     def returned(self) -> bool:
-        """Whether a reviewer sent it back, and has not accepted it since: nothing of it counts then."""
+        """Whether changes were requested and it was not accepted since; such a label does not train."""
         return self.review is not None and self.review.state == "returned"
 
     def masks(self, sweep: Sweep) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""How far two raters agree, on a case or on several."""
+"""Inter-rater agreement: Dice, circumference difference and Cohen's kappa, on one case or several."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PIXELS = (1.0, 1.0)  # spacing of an image without one, whose circumferences are
 
 @dataclass(frozen=True)
 class Agreement:
-    """Two raters on the frames that both looked at.
+    """Agreement of two raters on the frames that both reviewed.
 
     Attributes:
         frames: how many.
@@ -50,7 +50,7 @@ class Comparison:
     """Two raters' answers, frame by frame; those of several cases can be joined.
 
     Attributes:
-        grades: of each rater, of every frame that both looked at.
+        grades: of each rater, of every frame that both reviewed.
         overlaps: Dice of the frames that both outlined.
         relative: differences of their circumferences, second minus first, as shares of their mean.
         differences_mm: the same in mm, where the pixel size is known.
@@ -83,8 +83,8 @@ def compare(
     """Compare two labels of a case.
 
     Args:
-        first, second: masks uint8 [T, H, W], positive inside, and the record of who looked at what.
-        spacing: row and column pitch, mm; None when the file has none: then no circumference is told in mm.
+        first, second: masks uint8 [T, H, W], positive inside, and the frame record.
+        spacing: row and column pitch, mm; None when unknown: then no circumference is given in mm.
         sector: uint8 [H, W], positive inside the field of view; None for the whole frame.
 
     Raises:
@@ -123,7 +123,9 @@ def joined(comparisons: Sequence[Comparison]) -> Comparison:
 
 
 def cohen_kappa(first: Sequence[int], second: Sequence[int]) -> float | None:
-    """Cohen's kappa (1960) of two raters' categories; None when there is nothing to disagree on.
+    """Cohen's kappa (1960) of two raters' categories; None when all answers are one category.
+
+    Computed here because scikit-learn is not among the core dependencies.
 
     Raises:
         ValueError: when the lists differ in length.

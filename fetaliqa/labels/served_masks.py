@@ -1,12 +1,12 @@
-"""Which masks a server gave out for a case, so that a person's work can be told from a proposal nobody changed.
+"""Log of the masks that a server sent for each image, to distinguish edited masks from unchanged proposals.
 
 ::
 
     LABEL-VERSIONS/CASE/.handed-out.json     for an image of the studies
     LABEL-VERSIONS/.handed-out/PIXELS.json   for a file that was sent along, by the hash of its pixels
 
-Of each proposal only a digest of every outlined frame is kept. A client that tells nothing of frames may have
-received any of them; so a frame is taken for a person's work only when it differs from all.
+Of each proposal only a digest of every outlined frame is stored. A client without frame records may have received
+any of them, so a frame counts as edited only when it differs from all.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from filelock import FileLock
 from fetaliqa.atomic import write_json
 
 FILE, FOLDER, LOCK = ".handed-out.json", ".handed-out", ".handed-out.lock"
-MAX_PROPOSALS = 200  # of one image; beyond, nothing is compared any more
-MAX_FILES = 1000  # of clients' own files; of older ones nothing is known any more
+MAX_PROPOSALS = 200  # per image; beyond, the log is incomplete and no comparison is made
+MAX_FILES = 1000  # logs of clients' own files; older ones are removed
 DIGEST_BYTES = 8
 LOCK_SECONDS = 10.0
 
@@ -42,12 +42,12 @@ def frame_digests(frames: Iterable[np.ndarray | None]) -> dict[int, str]:
 
 @dataclass(frozen=True)
 class Proposal:
-    """Masks that were given out.
+    """Masks that were sent to clients.
 
     Attributes:
         frames: digests of the outlined frames.
-        model, model_version: that made them; None of a label.
-        clients: names of the clients that received them, "" of those that gave none.
+        model, model_version: that made them; None for a label.
+        clients: names of the clients that received them, "" for unnamed ones.
     """
 
     frames: Mapping[int, str]
@@ -58,12 +58,12 @@ class Proposal:
 
 @dataclass(frozen=True)
 class HandedOut:
-    """What was given out for one image.
+    """What was sent for one image.
 
     Attributes:
         proposals: of models.
         labels: (tag, version) of the labels that were downloaded.
-        complete: whether that is all of it.
+        complete: whether nothing is missing.
     """
 
     proposals: tuple[Proposal, ...] = ()
@@ -71,9 +71,9 @@ class HandedOut:
     complete: bool = True
 
     def to(self, client: str | None) -> list[Proposal]:
-        """The proposals that a client may have received: its own, and unnamed ones; of one without a name, all.
+        """The proposals that a client may have received: its own and unnamed ones; all, for an unnamed client.
 
-        Empty when none is known to have gone to it: what it has then is from elsewhere.
+        Empty when it received none.
         """
         name = client or ""
         if not any(name in one.clients for one in self.proposals):
@@ -83,7 +83,7 @@ class HandedOut:
 
 @dataclass
 class Ledger:
-    """Remembers what was given out for the images of one folder of studies.
+    """Log of what was sent for the images of one folder of studies.
 
     Args:
         folder: of the versions of labels (``LabelStore.folder``).
@@ -93,31 +93,31 @@ class Ledger:
     _failed: set[Path] = field(default_factory=set)
 
     def of_image(self, case: str, identity: Iterable[str]) -> HandedOut:
-        """What was given out for an image file, told by what identifies it on the disk."""
+        """What was sent for an image file, identified by its path, size and times."""
         return self._read(self.folder / case / FILE, list(identity))
 
     def of_pixels(self, pixels: str) -> HandedOut:
-        """What was given out for files with these pixels (``pixels_sha256``) that clients sent along."""
+        """What was sent for clients' own files with these pixels (``pixels_sha256``)."""
         return self._read(self.folder / FOLDER / f"{pixels}.json", [])
 
     def image_received(self, case: str, identity: Iterable[str], proposal: Proposal) -> None:
-        """Remember that a proposal for an image is given to a client. Raises OSError, see ``_add``."""
+        """Record that a proposal for an image is sent to a client. Raises OSError, see ``_add``."""
         self._add(self.folder / case / FILE, list(identity), proposal=proposal)
 
     def pixels_received(self, pixels: str, proposal: Proposal) -> None:
-        """Remember that a proposal for a client's own file is given to it. Raises OSError, see ``_add``."""
+        """Record that a proposal for a client's own file is sent to it. Raises OSError, see ``_add``."""
         self._add(self.folder / FOLDER / f"{pixels}.json", [], proposal=proposal)
         files = sorted((self.folder / FOLDER).glob("*.json"), key=lambda file: file.stat().st_mtime)
         for old in files[:-MAX_FILES]:
             old.unlink(missing_ok=True)
 
     def label_received(self, case: str, identity: Iterable[str], tag: str, version: int) -> None:
-        """Remember that a version of a label is downloaded. Raises OSError, see ``_add``."""
+        """Record that a version of a label is downloaded. Raises OSError, see ``_add``."""
         self._add(self.folder / case / FILE, list(identity), label=(tag, version))
 
     def _read(self, file: Path, identity: list[str]) -> HandedOut:
         entry = _load(file)
-        if entry is None or entry["identity"] != identity:  # nothing is known of a file that was replaced
+        if entry is None or entry["identity"] != identity:  # the log of a replaced file does not apply
             return HandedOut(complete=file not in self._failed)
         proposals = tuple(
             Proposal(
@@ -139,11 +139,11 @@ class Ledger:
         proposal: Proposal | None = None,
         label: tuple[str, int] | None = None,
     ) -> None:
-        """Add to a file what is not in it.
+        """Add entries to a log file.
 
         Raises:
-            OSError: when the disk does not take it; nothing is compared with this image's proposals then, until
-                the server starts again.
+            OSError: when it cannot be written; the log of this image counts as incomplete until the server
+                restarts.
         """
         try:
             file.parent.mkdir(parents=True, exist_ok=True)

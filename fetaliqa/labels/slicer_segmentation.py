@@ -32,7 +32,7 @@ ORIGIN_TOLERANCE = 1e-2  # pixels
 TERMINOLOGY = re.compile(r"TerminologyEntry:[^~|]*~[^~|]*~(?P<scheme>[^~^|]+)\^(?P<value>[^~^|]+)\^")
 OFFSET = "Segmentation_ReferenceImageExtentOffset"
 PARAMETERS = "Segmentation_ConversionParameters"
-# names that Slicer and others give by themselves: they say nothing of what is outlined
+# default names of Slicer and other tools, which do not name the anatomy
 GENERIC = re.compile(r"(segment|label|class|region|mask|unknown)?[ _-]*\d*", re.IGNORECASE)
 
 
@@ -41,10 +41,10 @@ class Segment:
     """One segment.
 
     Attributes:
-        name: that a person gave it, else its ID.
-        layer: that it is in.
-        value: of its pixels there.
-        code: of the kind of thing that it is, ``SCHEME:VALUE`` of a terminology; None without one.
+        name: given name, else its ID.
+        layer: index of its layer.
+        value: of its pixels in that layer.
+        code: terminology code ``SCHEME:VALUE``; None without one.
     """
 
     name: str
@@ -146,7 +146,7 @@ class Segmentation:
 
     @property
     def _grid(self) -> Grid:
-        """Where the file says that it lies."""
+        """The geometry given in the file."""
         spacing, origin, direction = (
             self._reader.GetSpacing(),
             self._reader.GetOrigin(),
@@ -158,7 +158,7 @@ class Segmentation:
         return Grid((*spacing, 1.0), (*origin, 0.0), (a, b, 0.0, c, d, 0.0, 0.0, 0.0, 1.0), dimensions=2)
 
     def place_in(self, sweep: Sweep) -> tuple[slice, slice, slice]:
-        """Where the file, which may be cropped, lies in the sweep's stack: frames, rows, columns.
+        """Where the (possibly cropped) file lies in the sweep's stack: frames, rows, columns.
 
         Raises:
             LabelError: when it belongs to an image of another size or orientation.
@@ -189,7 +189,7 @@ class Segmentation:
         return frames, rows, columns
 
     def _check_reference(self, sweep: Sweep) -> bool:
-        """Refuse a segmentation of an image that has another size; return whether Slicer wrote that size down."""
+        """Refuse a segmentation of an image that has another size; return whether the file gives that size."""
         match = re.search(r"Reference image geometry\|([^|&]*)", self._field(PARAMETERS, ""))
         words = [word for word in match[1].split(";") if word] if match else []
         extent = words[-6:]
@@ -207,9 +207,9 @@ class Segmentation:
         return min(size) > 0
 
     def _physical_place(self, grid: Grid, sweep: Sweep) -> np.ndarray:
-        """The first pixel of a cropped file that does not say what it was cropped from.
+        """The first pixel of a cropped file without a reference extent, from its physical origin.
 
-        Of calibrated DICOM ultrasound GDCM, and so Slicer, says 1 mm: there its own spacing counts.
+        For calibrated DICOM ultrasound, GDCM (and so Slicer) gives 1 mm; the file's own spacing is used there.
         """
         dicom = sweep.source is not None and sweep_suffix(sweep.source) in (None, *DICOM_SUFFIXES)
         reference = sitk.Image([1, 1, 1], sitk.sitkUInt8)

@@ -1,4 +1,4 @@
-"""A researcher's own labelled studies: MONAI Label's studies folder, or plain folders of images and masks.
+"""Labelled studies as a data set: MONAI Label's studies folder, or plain folders of images and masks.
 
 ::
 
@@ -6,11 +6,11 @@
     images/NAME.ext  labels/NAME.ext (or masks/)         plain; the frame record is labels/NAME.frames.json
     subjects.csv                                         optional in both: case_id, subject_id
 
-**A frame nobody looked at is never training truth.** With a frame record, known frames are those that it calls
-``annotated`` or ``empty``; a ``proposed`` one never is. Without a record none is known in MONAI Label's folder,
-where a mask may be a proposal that was saved as it came; in a plain folder the frames with a mask are: an empty
-mask may mean that nobody looked. A label that a reviewer sent back holds no known frame until it is saved again.
-Where record and mask contradict each other the frame is unknown, and ``problems`` says so.
+**An unreviewed frame is never ground truth.** With a frame record, known frames are those with state
+``annotated`` or ``empty``; ``proposed`` frames never are. Without a record no frame is known in MONAI Label's
+folder, where a mask may be an unchanged proposal; in a plain folder the frames with a mask are known, since an
+empty mask may mean that the frame was not reviewed. A label with requested changes has no known frame until it is
+saved again. Where record and mask contradict each other the frame is unknown, and ``problems`` says so.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, eq=False)
 class StudyParts:
-    """All that is in a labelled study, what may train and what may not.
+    """A labelled study: the frames that may train, and everything else.
 
     Attributes:
         case: what may train; see ``LabelledCase.known``.
         sweep: the image as it was read.
-        drawn: uint8 [T, H, W], the mask file's own values, those of frames nobody confirmed included.
-        states: what the record says of each frame; None when there is none.
-        problems: what contradicts itself, one sentence each.
+        drawn: uint8 [T, H, W], the mask file's own values, unconfirmed frames included.
+        states: frame labels by frame; None without a record.
+        problems: contradictions, one sentence each.
     """
 
     case: LabelledCase
@@ -60,7 +60,7 @@ class StudyParts:
 
 @dataclass
 class Survey:
-    """What was found in a folder of studies.
+    """Counts and problems of a folder of studies.
 
     Attributes:
         cases: that could be read.
@@ -89,7 +89,7 @@ class Studies:
     nothing here.
 
     Args:
-        folder: see the module's text; read once, so labels that arrive later need a new object.
+        folder: see the module's text; read once, so later labels need a new object.
         anatomy: name of what is outlined.
 
     Raises:
@@ -117,7 +117,7 @@ class Studies:
         return same
 
     def entries(self) -> list[CaseEntry]:
-        """Cases with a label, by name; without those of :meth:`left_out` or whose record tells of no frame."""
+        """Cases with a usable label, by name; without those of :meth:`left_out` or with an empty record."""
         return [CaseEntry(s.case_id, s.subject_id) for s in self._studies.values() if _usable(s)]
 
     def left_out(self) -> list[str]:
@@ -135,11 +135,11 @@ class Studies:
         return self.read_parts(case_id).case
 
     def read_parts(self, case_id: str) -> StudyParts:
-        """A case with its record and what nobody confirmed. Raises as ``read`` does."""
+        """A case with its record and its unconfirmed frames. Raises as ``read`` does."""
         return self._read(self._study(case_id))
 
     def problems(self, progress: Progress | None = None) -> list[str]:
-        """What is missing or contradicts itself, one sentence each; reads every case."""
+        """Missing files and contradictions, one sentence each; reads every case."""
         return self.survey(progress).problems
 
     def survey(self, progress: Progress | None = None) -> Survey:
@@ -180,9 +180,9 @@ class Studies:
         return digest.hexdigest()
 
     def confirmed(self, case_id: str) -> tuple[int, int]:
-        """How many frames of a case were annotated, and how many called empty; proposals are neither.
+        """How many frames of a case are annotated, and how many empty; proposals are neither.
 
-        By its record, without reading pixels; only a case without one is read, where a mask is all that is said.
+        From its record, without reading pixels; only a case without a record is read.
 
         Raises:
             NotFoundError, SweepError, LabelError: as :meth:`read`.
@@ -215,7 +215,7 @@ class Studies:
                 f"{study.case_id}: its label was made for other pixels than {study.image.name} has; label it again"
             )
         if study.mask is not None:
-            # of a version, the hash of the pixels has told already that it belongs to them
+            # for a label version, the hash of the pixels was compared already
             drawn = read_masks(study.mask, sweep, by_size=study.pixels is not None)
         elif any(state.state == "annotated" for state in (states or {}).values()):
             raise NotFoundError(f"{study.case_id}: its record has annotated frames, but there is no mask file")
@@ -227,14 +227,14 @@ class Studies:
             labels = {int(frame): FrameLabel("annotated") for frame in outlined}
         else:
             labels = dict(states)
-        masks, known, problems = _reconciled(study.case_id, sweep, drawn, {} if withheld else labels)
+        masks, known_frames, problems = _reconciled(study.case_id, sweep, drawn, {} if withheld else labels)
         problems += [withheld] if withheld else []
         case = LabelledCase(
             case_id=study.case_id,
             subject_id=study.subject_id,
             frames=sweep.frames,
             masks=fill_outlines(masks),
-            known=known,
+            known=known_frames,
             spacing=sweep.spacing,
             ranges=sweep.ranges,
             circumferences_mm=(None,) * len(sweep.ranges),
@@ -247,19 +247,19 @@ def _states(study: Study) -> Mapping[int, FrameLabel] | None:
 
 
 def _withheld(study: Study) -> str | None:
-    """Why nothing of a label that can be read may train."""
+    """Why a readable label may not train; None when it may."""
     if study.withheld is not None:
-        return f"{study.case_id}: {study.withheld}; it trains again once it is saved anew"
+        return f"{study.case_id}: {study.withheld}; save it again to train on it"
     if study.record is None and not study.outlines_count:
         return (
-            f"{study.case_id}: its label has no frame record, so which frames somebody looked at is not known and "
+            f"{study.case_id}: its label has no frame record, so the reviewed frames are not known and "
             "none of them trains; save it with a record, as FetalIQA's Slicer module does"
         )
     return None
 
 
 def _why_not(study: Study) -> str | None:
-    """Why a label is no entry; empty where there is nothing to put right, None for an entry."""
+    """Why a label is not usable; empty where nothing is wrong but nothing is labelled, None when usable."""
     if study.problem is not None:
         return study.problem
     if not study.image.exists():
@@ -288,7 +288,7 @@ def _usable(study: Study) -> bool:
 def _reconciled(
     case_id: str, sweep: Sweep, masks: np.ndarray, states: Mapping[int, FrameLabel]
 ) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """Masks that hold known frames only, which those are (bool [T]), and what contradicts itself."""
+    """Masks of the known frames only, which frames are known (bool [T]), and contradictions."""
     drawn = masks.reshape(len(masks), -1).any(axis=1)
     beyond = [frame for frame in states if frame >= len(masks)]
     if beyond:

@@ -1,4 +1,4 @@
-"""Which image, mask and frame record belong together in a folder of one's own studies."""
+"""Files of a studies folder: which image, mask, frame record and subject belong together."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ class Study:
         record: its frame record as JSON gave it, None when there is none.
         pixels: which pixels were labelled (``pixels_sha256``), None when not known.
         problem: why the label cannot be used.
-        withheld: why it may not train though it can be read: a reviewer sent it back.
-        outlines_count: whether an outline without a record was a person's; in a plain folder it is, while clients
-            of MONAI Label may save a model's proposal as it is.
+        withheld: why it may not train though it is readable: changes were requested.
+        outlines_count: whether an outline without a record counts as a person's; true in a plain folder, while
+            clients of MONAI Label may save an unchanged proposal.
     """
 
     case_id: str
@@ -137,7 +137,7 @@ def _versioned(store: LabelStore, case_id: str, subject_id: str, image: Path) ->
         record = None if version.record is None else version.record.to_json()
         last, withheld = version.review, None
         if last is not None and version.returned:
-            withheld = f"version {version.version} was sent back by {last.reviewer} ({last.comment})"
+            withheld = f"version {version.version} has changes requested by {last.reviewer} ({last.comment})"
         yield Study(case_id, subject_id, image, version.mask, record, pixels=version.image, withheld=withheld)
 
 
@@ -168,7 +168,7 @@ def _plain(folder: Path, subjects: dict[str, str]) -> Iterator[Study]:
 
 
 class _LabelFiles:
-    """The files of a folder of labels, found by the case that they are called after.
+    """The files of a label folder by case.
 
     Suffixes count in upper and lower case, and names in any form of Unicode: a mask named on a Mac belongs to an
     image that was not.
@@ -192,7 +192,7 @@ class _LabelFiles:
         matching = [path for path in named if path.name.lower().endswith(suffixes)]
         matching = [
             path for path in matching if path.name.startswith(case_id)
-        ] or matching  # its very spelling first
+        ] or matching  # prefer the exact spelling
         if len(matching) > 1:
             raise LabelError(
                 f"{case_id}: {matching[0].name} and {matching[1].name} are both its label; remove one of them"
@@ -201,7 +201,7 @@ class _LabelFiles:
 
 
 def subject_of(case_id: str, subjects: Mapping[str, str]) -> str:
-    """The subject of a case in a table that ``read_subjects`` read; a case that is not in it is one of its own."""
+    """The subject of a case in the table of ``read_subjects``; a case that is not in it is its own subject."""
     return subjects.get(canonical(case_id), case_id)
 
 

@@ -132,9 +132,9 @@ def test_a_label_that_was_sent_back_trains_again_once_it_is_saved_anew(tmp_path)
     store.review("p", "final", 1, "returned", "dr_b", "the liver is cut off")
     data = Studies(tmp_path)
     assert data.entries() == []
-    assert data.left_out() == [
-        "p: version 1 was sent back by dr_b (the liver is cut off); it trains again once it is saved anew"
-    ]
+    (reason,) = data.left_out()
+    assert reason.startswith("p: version 1 ")
+    assert "dr_b (the liver is cut off)" in reason
     assert not data.read("p").known.any()
     store.review("p", "final", 1, "accepted", "dr_b")
     assert [entry.case_id for entry in Studies(tmp_path).entries()] == ["p"]

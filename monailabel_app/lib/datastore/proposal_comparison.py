@@ -12,7 +12,7 @@ import numpy as np
 
 from fetaliqa.errors import FetalIQAError
 from fetaliqa.labels import FrameRecord, LabelStore, LabelVersion
-from fetaliqa.labels.changed_frames import KEY, compared_record, told_of
+from fetaliqa.labels.changed_frames import KEY, compared_record, comparison_note
 from fetaliqa.labels.served_masks import Ledger, Proposal, frame_digests
 from fetaliqa.sweep.sweep_reader import open_image
 
@@ -88,7 +88,7 @@ class ProposalComparison:
     def info(self) -> dict[str, Any]:
         """Info to store with the label: what came with it, and how its record was derived."""
         known = bool(self._proposals)
-        note = told_of(self._image_id, self._tag, self._record, known)
+        note = comparison_note(self._image_id, self._tag, self._record, known)
         return {**self._info, KEY: {"proposal_known": known, "note": note}}
 
     def _rater(self) -> str | None:
