@@ -1,4 +1,7 @@
-"""What to label next in a studies folder: profiles, labels and leases kept at hand, so that asking is quick."""
+"""The annotation queue: which case and frames of a studies folder are offered for labelling next.
+
+Profiles, labels and leases are cached in memory, so that an answer takes milliseconds.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ import numpy as np
 
 from fetaliqa.active.frame_pool import Pool, make_pool
 from fetaliqa.active.frame_profiles import FOLDER, CaseProfile, ProfileFolder
-from fetaliqa.active.labelled_frames import KnownFrames
+from fetaliqa.active.labelled_frames import LabelledFrames
 from fetaliqa.active.leases import MINUTES, Lease, Leases
 from fetaliqa.active.selection_rules import QuerySettings
 from fetaliqa.active.strategies import STRATEGIES, Query, next_query
@@ -27,13 +30,13 @@ NOT_SCORED = "not scored yet: nothing is known of its frames"
 
 @dataclass(frozen=True)
 class Offer:
-    """A case handed to a rater.
+    """A case offered to a rater.
 
     Attributes:
         case: its id.
-        frames: of it, worth labelling: number, sweep, reason, score, and the model's quality score.
+        frames: suggested frames: number, sweep, reason, score, and the model's quality score.
         lease: who has it until when.
-        note: in words, when there is something to say of the whole offer.
+        note: remark on the whole offer; None without one.
     """
 
     case: str
@@ -52,7 +55,7 @@ class Offer:
 
 
 class LabelQueue:
-    """The cases of a studies folder in the order in which they are worth labelling.
+    """The cases of a studies folder, the most informative one first.
 
     Args:
         studies: the folder.
@@ -61,14 +64,14 @@ class LabelQueue:
     def __init__(self, studies: Path) -> None:
         self._studies = Path(studies)
         self._leases = Leases(self._studies)
-        self._known = KnownFrames(LabelStore(self._studies / LABELS))
+        self._labelled_frames = LabelledFrames(LabelStore(self._studies / LABELS))
         self._lock = threading.Lock()
         self._pool: Pool | None = None
         self._pooled: list[tuple[str, str, FileProvenance]] = []
         self._profiles: dict[tuple[str, str], tuple[FileProvenance, CaseProfile | None]] = {}
 
     def refresh(self, cases: Cases, fingerprint: str) -> None:
-        """Read what changed; called ahead of need, so that :meth:`offer` finds it done.
+        """Read what changed since the last call, so that the next :meth:`offer` is quick.
 
         Args:
             cases: as for :meth:`offer`.
@@ -76,7 +79,7 @@ class LabelQueue:
         """
         with self._lock:
             self._refresh(cases, fingerprint)
-            self._known.by_case()
+            self._labelled_frames.by_case()
 
     def offer(
         self,
@@ -89,20 +92,20 @@ class LabelQueue:
         skip: Collection[str] = (),
         minutes: float = MINUTES,
     ) -> Offer | None:
-        """The next case for a rater, who has it then; None when nothing is left.
+        """Offer the next case to a rater and lease it to them; None when no case is left.
 
         The same rater asking again without having labelled anything gets the same case again: name it in ``skip``
         to get another.
 
         Args:
-            cases: all that there are; a mapping tells of each which file it is (``source_of``), so that a profile
-                of another that was there before does not count.
+            cases: ids of all cases; a mapping gives the identity of each file (``source_of``), so that the profile
+                of an earlier file of the same name is not used.
             strategy: name, see ``STRATEGIES``.
             rater: who asks.
             fingerprint: of the model's bundle.
             settings: the rules.
             skip: cases not to offer.
-            minutes: how long the rater has it.
+            minutes: duration of the lease.
 
         Raises:
             NotFoundError: when there is no such strategy.
@@ -111,11 +114,11 @@ class LabelQueue:
             raise NotFoundError(f"there is no strategy {strategy!r}; known: {', '.join(STRATEGIES)}")
         with self._lock:
             pool = self._refresh(cases, fingerprint)
-            known = self._known.by_case()
+            labelled_frames = self._labelled_frames.by_case()
             while True:  # again when another process takes the case meanwhile
                 barred = self._leases.of_others(rater) | set(skip)
                 choice = self._choose(
-                    pool, known, [case for case in cases if case not in barred], strategy, settings
+                    pool, labelled_frames, [case for case in cases if case not in barred], strategy, settings
                 )
                 if choice is None:
                     return None
@@ -129,42 +132,42 @@ class LabelQueue:
         self._leases.release(rater)
 
     def counts(self, cases: Cases, fingerprint: str) -> dict[str, int]:
-        """How many cases there are, how many are scored, have a label, and are in somebody's hands."""
+        """Counts of cases: all, scored, labelled and leased; and of labelled frames."""
         with self._lock:
             pool = self._refresh(cases, fingerprint)
-            known = self._known.by_case()
+            by_case = self._labelled_frames.by_case()
         there = set(cases)
         return {
             "cases": len(cases),
             "scored": 0 if pool is None else len(there.intersection(pool.cases)),
-            "labelled": len(there & set(known)),
-            "labelled_frames": sum(len(frames) for case, frames in known.items() if case in there),
+            "labelled": len(there & set(by_case)),
+            "labelled_frames": sum(len(frames) for case, frames in by_case.items() if case in there),
             "leased": len(there & set(self._leases.active())),
         }
 
     def _choose(
         self,
         pool: Pool | None,
-        known: dict[str, frozenset[int]] | Any,
+        labelled_frames: dict[str, frozenset[int]] | Any,
         free: Sequence[str],
         strategy: str,
         settings: QuerySettings | None,
     ) -> tuple[str, tuple[dict[str, Any], ...], str | None] | None:
         if pool is not None:
-            labelled = pool.mark(known)
+            labelled = pool.mark(labelled_frames)
             query = next_query(pool.with_labels(labelled, pool.of_cases(free) & ~labelled), strategy, settings)
             if query is not None:
                 return query.case, _frames(pool, query), None
         scored = set() if pool is None else set(pool.cases)
         for case in free:
-            if case not in scored and not known.get(case):
+            if case not in scored and not labelled_frames.get(case):
                 return case, (), NOT_SCORED
         return None
 
     def _refresh(self, cases: Cases, fingerprint: str) -> Pool | None:
         """The pool of the cases that have a profile: the model's own, else the newest of another.
 
-        A model that was published just now has scored nothing yet; what the one before saw is better than nothing.
+        A newly published model has scored nothing yet; the profiles of its predecessor serve meanwhile.
         """
         chosen: dict[str, tuple[str, str, FileProvenance]] = {}
         kept: dict[tuple[str, str], tuple[FileProvenance, CaseProfile | None]] = {}
@@ -191,7 +194,7 @@ class LabelQueue:
         return self._pool
 
     def _folders(self, fingerprint: str) -> Iterator[ProfileFolder]:
-        """Profiles of the model, then those of others, the newest first."""
+        """Profiles of this model, then those of other models, the newest first."""
         own = ProfileFolder(self._studies, fingerprint)
         yield own
         there = self._studies / FOLDER

@@ -1,13 +1,12 @@
-"""The default strategy.
+"""The default query strategy: cluster coverage while labels are few, then uncertainty with novelty.
 
-Few labels: cover what there is. Groups of alike frames are taken in the
-order of how much anatomy the current model sees in them, and of each the frame nearest to its centre (typical
-frames first, TypiClust's idea).
+With few labels, clusters of similar frames are taken in the order of how much anatomy the current model sees in
+them, and of each the frame nearest to its centre (typical frames first, as in TypiClust).
 
 Then frames that look unlike the labelled ones, from four strata: likely outlines; likely ones with an
-uncertain outline; near misses; and any frames, since a model trained on hard frames only expects too little. Power
-noise, weaker as labels come in (ClaSP PE, arXiv 2601.13677), keeps a wrong model from choosing by itself. The
-frame that would be measured, the case's best, is among them.
+uncertain outline; near misses; and random frames, since a model trained on hard frames alone predicts too few
+outlines. Power noise that decreases with the number of labels (ClaSP PE, arXiv 2601.13677) limits the influence
+of a poor model. The best frame of the case, which would be measured, is always included.
 """
 
 from __future__ import annotations
@@ -20,18 +19,18 @@ from fetaliqa.active.diversity import nearest
 from fetaliqa.active.frame_pool import Pool
 from fetaliqa.active.selection_rules import Basket, QuerySettings
 
-COLD_FRAMES = 24  # labelled frames up to which covering goes on
-# of all frames, those with most anatomy in them, which count as likely outlines at least: a model with few labels
-# calls hardly any frame positive, yet knows which of them come closest
+COLD_FRAMES = 24  # labelled frames below which clusters are covered first
+# least share of all frames that counts as likely outlines, by presence: a model trained on few labels calls hardly
+# any frame positive, but ranks them well
 LIKELY_SHARE = 0.02
-FLOOR = 0.1  # presence that a group counts with even where the model sees nothing
-SURE_FRAMES = 500  # labelled frames from which the noise is at its weakest
-WEAKEST = 100.0
+FLOOR = 0.1  # least presence of a frame in the weight of its cluster
+LEAST_NOISE_FRAMES = 500  # labelled frames from which the noise is least
+MAX_NOISE_DIVISOR = 100.0
 CANDIDATES = 400  # frames of each stratum that compete for the case
 NEW = "new appearance"
 BEST = "likely best frame"
-ANY = "drawn at random, so that nothing is overlooked"
-CHANCE = 100.0  # makes a draw outweigh all else
+RANDOM = "drawn at random, for coverage"
+RANDOM_PRIORITY = 100.0  # outweighs all other terms
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,11 +38,11 @@ class _Stratum:
     """Frames of one kind.
 
     Attributes:
-        share: of an answer's frames, in the long run.
-        reason: for an annotator.
+        share: expected share of the selected frames.
+        reason: shown to the annotator.
         members: bool [N], over the pool.
-        worth: float [N], log of what makes a frame of this kind worth labelling, noise included.
-        competes: whether its frames speak for a case, or are only taken from the case that was chosen.
+        worth: float [N], log priority of a frame of this kind, noise included.
+        competes: whether its frames count for the choice of the case.
     """
 
     share: float
@@ -54,29 +53,29 @@ class _Stratum:
 
 
 def default_query(pool: Pool, left: np.ndarray, settings: QuerySettings, random: np.random.Generator) -> Basket:
-    """Frames of one case by the default strategy; ``left`` is bool [N], the frames to choose from."""
+    """Frames of one case by the default strategy; ``left`` is bool [N], the eligible frames."""
     if pool.labelled.sum() < COLD_FRAMES:
         return _cover(pool, left, settings)
     return _uncertain_and_new(pool, left, settings, random)
 
 
 def _cover(pool: Pool, left: np.ndarray, settings: QuerySettings) -> Basket:
-    weight = np.bincount(pool.alike, np.where(left, FLOOR + pool.presence, 0.0)).astype(float)
-    labelled = np.bincount(pool.alike[pool.labelled], minlength=len(weight))
+    weight = np.bincount(pool.cluster, np.where(left, FLOOR + pool.presence, 0.0)).astype(float)
+    labelled = np.bincount(pool.cluster[pool.labelled], minlength=len(weight))
     if (weight[labelled == 0] > 0).any():
         weight[labelled > 0] = 0
-    else:  # every group has a label: those with the fewest for their weight
+    else:  # every cluster has a label: prefer those with the fewest for their weight
         weight = weight / (1 + labelled)
-    sizes = np.bincount(pool.alike)
+    sizes = np.bincount(pool.cluster)
     basket = Basket(pool, settings)
     for number in np.argsort(-weight, kind="stable"):
-        members = np.flatnonzero(left & (pool.alike == number))
+        members = np.flatnonzero(left & (pool.cluster == number))
         if basket.picks:
             members = members[pool.case[members] == pool.case[basket.picks[0].index]]
-        ordered = members[np.argsort(pool.from_centre[members], kind="stable")]
-        basket.fill(ordered, f"typical of {sizes[number]} frames that look alike", count=1)
+        ordered = members[np.argsort(pool.centre_distance[members], kind="stable")]
+        basket.fill(ordered, f"typical of {sizes[number]} similar frames", count=1)
     members = np.flatnonzero(left & (pool.case == pool.case[basket.picks[0].index]))
-    _take(basket, members, np.zeros(len(members)), settings.frames, NEW)
+    _add_farthest(basket, members, np.zeros(len(members)), settings.frames, NEW)
     return basket
 
 
@@ -84,7 +83,7 @@ def _uncertain_and_new(
     pool: Pool, left: np.ndarray, settings: QuerySettings, random: np.random.Generator
 ) -> Basket:
     strata = _strata(pool, random)
-    members = np.flatnonzero(left & (pool.case == _worth_most(pool, left, strata, settings)))
+    members = np.flatnonzero(left & (pool.case == _best_case(pool, left, strata, settings)))
     basket = Basket(pool, settings)
     best = members[int(pool.quality[members].argmax())]
     if pool.positive[best]:
@@ -92,13 +91,13 @@ def _uncertain_and_new(
     for number in random.choice(len(strata), settings.frames, p=[stratum.share for stratum in strata]):
         stratum = strata[number]
         own = members[stratum.members[members]]
-        _take(basket, own, stratum.worth[own], 1, stratum.reason)
-    _take(basket, members, np.zeros(len(members)), settings.frames, NEW)
+        _add_farthest(basket, own, stratum.worth[own], 1, stratum.reason)
+    _add_farthest(basket, members, np.zeros(len(members)), settings.frames, NEW)
     return basket
 
 
 def _strata(pool: Pool, random: np.random.Generator) -> tuple[_Stratum, ...]:
-    strength = WEAKEST ** min(1.0, pool.labelled.sum() / SURE_FRAMES)
+    strength = MAX_NOISE_DIVISOR ** min(1.0, pool.labelled.sum() / LEAST_NOISE_FRAMES)
     noise = random.gumbel(size=len(pool)) / strength
     uncertain = np.log(pool.uncertainty + 1e-3) + noise
     likely, close = _likely_and_close(pool)
@@ -106,16 +105,18 @@ def _strata(pool: Pool, random: np.random.Generator) -> tuple[_Stratum, ...]:
     return (
         _Stratum(0.45, "likely outline, unlike the labelled ones", likely, present),
         _Stratum(0.15, "high disagreement along the outline", likely, uncertain),
-        _Stratum(0.1, "near miss: the model is not sure that nothing is there", close, uncertain),
-        _Stratum(0.3, ANY, np.ones(len(pool), bool), CHANCE * random.gumbel(size=len(pool)), competes=False),
+        _Stratum(0.1, "near miss: uncertain whether the anatomy is shown", close, uncertain),
+        _Stratum(
+            0.3, RANDOM, np.ones(len(pool), bool), RANDOM_PRIORITY * random.gumbel(size=len(pool)), competes=False
+        ),
     )
 
 
 def _likely_and_close(pool: Pool) -> tuple[np.ndarray, np.ndarray]:
-    """bool [N] each: frames called positive, or those that come closest; and as many that come close after."""
+    """bool [N] each: frames called positive or nearest to it; and the same number of the next ones."""
     count = max(int(pool.positive.sum()), round(LIKELY_SHARE * len(pool)), 1)
     worth = np.where(pool.positive, 2.0, 0.0) + pool.presence  # presence is at most 1
-    # only the best are sorted: there are hundreds of thousands of frames, and somebody waits
+    # only the best are sorted: the pool has hundreds of thousands of frames, and a user waits
     least = np.partition(worth, -min(2 * count, len(worth)))[-min(2 * count, len(worth))]
     order = np.flatnonzero(worth >= least)
     order = order[np.argsort(-worth[order], kind="stable")]
@@ -124,9 +125,9 @@ def _likely_and_close(pool: Pool) -> tuple[np.ndarray, np.ndarray]:
     return likely, close
 
 
-def _worth_most(pool: Pool, left: np.ndarray, strata: tuple[_Stratum, ...], settings: QuerySettings) -> int:
-    """The case whose best candidates of each stratum add up to most."""
-    known = pool.embedding[pool.labelled]
+def _best_case(pool: Pool, left: np.ndarray, strata: tuple[_Stratum, ...], settings: QuerySettings) -> int:
+    """The case with the highest sum of its best candidates over the strata."""
+    labelled = pool.embedding[pool.labelled]
     value = np.zeros(len(pool.cases))
     for stratum in strata:
         members = np.flatnonzero(left & stratum.members)
@@ -134,7 +135,7 @@ def _worth_most(pool: Pool, left: np.ndarray, strata: tuple[_Stratum, ...], sett
             continue
         if len(members) > CANDIDATES:
             members = members[np.argpartition(-stratum.worth[members], CANDIDATES)[:CANDIDATES]]
-        worth = stratum.worth[members] + _newness(nearest(pool.embedding[members], known)[0])
+        worth = stratum.worth[members] + _novelty(nearest(pool.embedding[members], labelled)[0])
         worth = worth - worth.min()
         order = np.lexsort((members, -worth, pool.case[members]))
         cases = pool.case[members[order]]
@@ -146,30 +147,30 @@ def _worth_most(pool: Pool, left: np.ndarray, strata: tuple[_Stratum, ...], sett
     return int(value.argmax())
 
 
-def _newness(away: np.ndarray) -> np.ndarray:
-    """Log of the distance to what is labelled; 0 everywhere when nothing is."""
+def _novelty(away: np.ndarray) -> np.ndarray:
+    """Log distance to the nearest labelled frame; 0 when no frame is labelled."""
     return np.zeros(len(away)) if np.isinf(away).all() else np.log(np.maximum(away, 1e-6))
 
 
-def _take(basket: Basket, members: np.ndarray, worth: np.ndarray, count: int, reason: str) -> None:
-    """Add up to ``count`` of some frames, one by one the one worth most and unlike those labelled or picked.
+def _add_farthest(basket: Basket, members: np.ndarray, worth: np.ndarray, count: int, reason: str) -> None:
+    """Add up to ``count`` frames, each time the one with the highest priority and novelty.
 
     Args:
         basket: to add to.
         members: indices into the pool, int [n].
-        worth: float [n], in logarithms.
+        worth: float [n], log priority.
         count: of frames.
         reason: of all.
     """
     if not len(members):
         return
     pool = basket.pool
-    known = np.concatenate([pool.embedding[pool.labelled], pool.embedding[[p.index for p in basket.picks]]])
-    away, _ = nearest(pool.embedding[members], known)
+    chosen = np.concatenate([pool.embedding[pool.labelled], pool.embedding[[p.index for p in basket.picks]]])
+    away, _ = nearest(pool.embedding[members], chosen)
     allowed = np.ones(len(members), bool)
     taken = 0
     while allowed.any() and not basket.full and taken < count:
-        total = np.where(allowed, worth + _newness(away), -np.inf)
+        total = np.where(allowed, worth + _novelty(away), -np.inf)
         place = int(total.argmax())
         allowed[place] = False
         if basket.add(int(members[place]), reason, float(total[place])):

@@ -1,4 +1,4 @@
-"""Covering what frames look like: groups of alike frames, and distance to what is labelled."""
+"""Diversity of frames: clusters of similar embeddings, and distances to the labelled frames."""
 
 from __future__ import annotations
 
@@ -8,38 +8,38 @@ import numpy as np
 
 GROUPS = 48
 ITERATIONS = 20
-MAX_SAMPLE = 4000  # frames that groups are formed from; all others join the nearest
+MAX_SAMPLE = 4000  # frames that clusters are fitted to; all others are assigned to the nearest centre
 CHUNK = 8192  # frames compared at a time
 
 
-def thinned(group: np.ndarray, step: int) -> np.ndarray:
-    """Indices of every ``step``-th frame of each sweep (``group``, int [N]): neighbours are much alike."""
+def every_nth(group: np.ndarray, step: int) -> np.ndarray:
+    """Indices of every ``step``-th frame of each sweep (``group``, int [N]); neighbouring frames are similar."""
     starts = np.flatnonzero(np.concatenate([[True], group[1:] != group[:-1]]))
     place = np.arange(len(group)) - np.repeat(starts, np.diff(np.append(starts, len(group))))
     return np.flatnonzero(place % step == 0)
 
 
-def group_alike(
+def cluster_frames(
     embedding: np.ndarray, group: np.ndarray, step: int, seed: int = 0, groups: int = GROUPS
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Groups of frames that look alike (k-means on the embeddings of thinned frames).
+    """Clusters of similar frames (k-means on the embeddings of every ``step``-th frame).
 
     Args:
         embedding: float [N, D], of frames in the order of sweeps.
         group: int [N], which sweep each is of.
-        step: see :func:`thinned`.
+        step: see :func:`every_nth`.
         seed: of the start.
         groups: how many.
 
     Returns:
-        int32 [N], the group of each frame; float32 [N], its distance to the group's centre.
+        int32 [N], the cluster of each frame; float32 [N], its distance to the cluster's centre.
     """
-    from scipy.cluster.vq import kmeans2  # here: with what it brings, a tenth of a server's start
+    from scipy.cluster.vq import kmeans2  # imported here: it takes a tenth of the server's start-up
 
-    chosen = thinned(group, step)
+    chosen = every_nth(group, step)
     sample = embedding[chosen[:: -(-len(chosen) // MAX_SAMPLE)]]
     with warnings.catch_warnings(), np.errstate(invalid="ignore"):
-        warnings.simplefilter("ignore", UserWarning)  # of empty groups: fewer different frames than groups
+        warnings.simplefilter("ignore", UserWarning)  # of empty clusters: fewer distinct frames than clusters
         centres, _ = kmeans2(sample, min(groups, len(sample)), iter=ITERATIONS, minit="++", seed=seed)
     distance, index = nearest(embedding, centres, with_index=True)
     return index.astype(np.int32), distance

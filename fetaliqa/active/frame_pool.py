@@ -1,4 +1,4 @@
-"""Every frame that could be labelled, as columns."""
+"""The pool of frames that may be labelled, as arrays (one entry per frame)."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from fetaliqa.active.diversity import group_alike
+from fetaliqa.active.diversity import cluster_frames
 from fetaliqa.active.frame_profiles import CaseProfile
 
-THINNING = 10  # frames; of those that groups are formed from
+THINNING = 10  # every tenth frame is used to fit the clusters
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,10 +26,10 @@ class Pool:
         quality: float32, quality score.
         positive: bool; the model calls the frame positive.
         embedding: float32 [N, D], each dimension of unit spread over the pool.
-        alike: int32, group of frames that look alike.
-        from_centre: float32, distance to the middle of that group.
-        labelled: bool; somebody has looked at the frame.
-        offered: bool; may be offered: neither labelled nor in a case that another rater has.
+        cluster: int32, cluster of similar frames.
+        centre_distance: float32, distance to the centre of that cluster.
+        labelled: bool; a rater has reviewed the frame.
+        offered: bool; may be offered: neither labelled nor in a case leased to another rater.
     """
 
     cases: tuple[str, ...]
@@ -41,8 +41,8 @@ class Pool:
     quality: np.ndarray
     positive: np.ndarray
     embedding: np.ndarray
-    alike: np.ndarray
-    from_centre: np.ndarray
+    cluster: np.ndarray
+    centre_distance: np.ndarray
     labelled: np.ndarray
     offered: np.ndarray
 
@@ -94,7 +94,7 @@ def make_pool(profiles: Iterable[CaseProfile]) -> Pool:
     embedding = (embedding - embedding.mean(axis=0)) / np.where(spread > 0, spread, 1)
     case = np.repeat(np.arange(len(chosen), dtype=np.int32), [len(one.profile.frames) for one in chosen])
     sweep = np.concatenate(sweeps).astype(np.int32)
-    alike, from_centre = group_alike(embedding, _sweep_numbers(case, sweep), THINNING)
+    cluster, centre_distance = cluster_frames(embedding, _sweep_numbers(case, sweep), THINNING)
     return Pool(
         tuple(one.case for one in chosen),
         case,
@@ -105,8 +105,8 @@ def make_pool(profiles: Iterable[CaseProfile]) -> Pool:
         np.concatenate([one.quality for one in chosen]).astype(np.float32),
         np.concatenate([one.positive for one in chosen]).astype(bool),
         embedding,
-        alike,
-        from_centre,
+        cluster,
+        centre_distance,
         np.zeros(count, bool),
         np.ones(count, bool),
     )

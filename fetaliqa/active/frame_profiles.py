@@ -1,10 +1,10 @@
-"""Profiles of the frames of a studies folder: one small file a case, beside the studies, for one model each.
+"""Frame profiles (quality, presence, uncertainty, embedding) of a studies folder, one file per case and model.
 
 ::
 
     STUDIES/frame-profiles/MODEL/CASE.npz      MODEL: the bundle's fingerprint, shortened
 
-They are derived data: a file that is missing or damaged is made again by scoring the case.
+They are derived data: a missing or damaged file is made again by scoring the case.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class CaseProfile:
-    """What is known of a case's frames before anybody opens it.
+    """The profile of a case's frames, as a model assessed them.
 
     Attributes:
         case: its id.
@@ -44,7 +44,7 @@ class CaseProfile:
         quality: float32 [N], quality score of each assessed frame.
         positive: bool [N], whether the model called it positive.
         profile: of the same N frames.
-        source: which file it was made from, see :func:`source_of`; empty where nobody asks.
+        source: identity of the file it was made from, see :func:`source_of`; empty where it is not checked.
     """
 
     case: str
@@ -69,7 +69,7 @@ def source_of(image: Path) -> str:
 
 
 def case_profile(case: str, record: dict[str, Any], profile: FrameProfile, source: str = "") -> CaseProfile:
-    """From an assessment's record (docs/assessment.md) and the profile made with it."""
+    """Make the profile of a case from its assessment record and the signals computed with it."""
     frames = {frame["index"]: frame for frame in record["frames"]}
     numbers = [int(number) for number in profile.frames]
     return CaseProfile(
@@ -103,7 +103,7 @@ class ProfileFolder:
             {"schema": SCHEMA, "case": profile.case, "ranges": profile.ranges, "source": profile.source}
         ).encode()
         content = io.BytesIO()
-        # not compressed: three hundred of them are read when a server starts
+        # not compressed: a server reads hundreds of them at start-up
         np.savez(
             content,
             told=np.frombuffer(header, np.uint8),
@@ -116,7 +116,7 @@ class ProfileFolder:
             temporary.write_bytes(content.getvalue())
 
     def read(self, case: str) -> CaseProfile | None:
-        """The profile of a case; None where there is none that can be used."""
+        """The profile of a case; None when it is missing or unusable."""
         path = self.path(case)
         try:
             with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as stored:

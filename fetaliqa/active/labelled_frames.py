@@ -1,4 +1,4 @@
-"""Which frames somebody has looked at, over all raters of all cases."""
+"""Which frames have been reviewed, over all raters and cases."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from fetaliqa.sweep.sweep_reader import open_image
 logger = logging.getLogger(__name__)
 
 
-class KnownFrames:
-    """The frames that have a label, read again only where a label changed.
+class LabelledFrames:
+    """Cache of the reviewed frames of each case; reads again only labels that changed.
 
     Args:
         labels: of the studies folder.
@@ -54,7 +54,7 @@ class KnownFrames:
 
 
 def _drawn(version: LabelVersion) -> list[int]:
-    """Frames with a mask: all that is known of a label without a record."""
+    """Frames with a mask, for a label without a frame record."""
     if version.mask is None:
         return []
     try:

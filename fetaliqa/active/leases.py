@@ -1,4 +1,4 @@
-"""Who is working on which case, for a while: two raters are not handed the same case."""
+"""Leases of cases: for some minutes, a case offered to one rater is not offered to another."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Lease:
-    """A case in somebody's hands.
+    """A case leased to a rater.
 
     Attributes:
         case: its id.
         rater: who has it.
-        until: when it is free again, seconds since 1970.
+        until: when the lease ends, seconds since 1970.
     """
 
     case: str
@@ -37,10 +37,10 @@ class Lease:
 
 
 class Leases:
-    """The leases of a studies folder, in one file that is replaced whole.
+    """The leases of a studies folder, in one file that is replaced atomically.
 
-    A lease is a courtesy, not a lock: labels are kept apart and checked for conflicts whoever saves them. So a
-    file that is damaged counts as empty, and one that cannot be written stops nobody.
+    A lease is advisory, not a lock: labels are stored by rater, and conflicts are detected on saving. So a damaged
+    file counts as empty, and a file that cannot be written does not stop labelling.
 
     Args:
         folder: of the studies.
@@ -52,16 +52,16 @@ class Leases:
         self._clock = clock
 
     def active(self) -> dict[str, Lease]:
-        """Leases that have not run out, by case."""
+        """Leases that have not expired, by case."""
         now = self._clock()
         return {lease.case: lease for lease in self._read() if lease.until > now}
 
     def of_others(self, rater: str) -> set[str]:
-        """Cases that other raters have."""
+        """Cases leased to other raters."""
         return {case for case, lease in self.active().items() if lease.rater != rater}
 
     def take(self, case: str, rater: str, minutes: float = MINUTES) -> Lease | None:
-        """Hand a case to a rater, in place of the one they had; None when another has it."""
+        """Lease a case to a rater in place of their previous one; None when another rater has it."""
         with self._lock():
             active = self.active()
             held = active.get(case)
@@ -73,16 +73,16 @@ class Leases:
         return lease
 
     def release(self, rater: str) -> None:
-        """Free what a rater has."""
+        """End a rater's lease."""
         with self._lock():
             self._write([one for one in self.active().values() if one.rater != rater])
 
     def _write(self, leases: list[Lease]) -> None:
         try:
             write_json(self._path, [vars(one) for one in leases])
-        except OSError as problem:  # a full disk must not keep people from labelling
+        except OSError as problem:  # a full disk must not stop labelling
             logger.warning(
-                "%s cannot be written (%s); others may be handed the case too", self._path.name, problem
+                "%s cannot be written (%s); the case may be offered to others too", self._path.name, problem
             )
 
     @contextlib.contextmanager
@@ -91,7 +91,9 @@ class Leases:
         try:
             lock.acquire()
         except OSError as problem:  # Timeout is one
-            logger.warning("%s cannot be locked (%s); others may be handed the case too", self._path.name, problem)
+            logger.warning(
+                "%s cannot be locked (%s); the case may be offered to others too", self._path.name, problem
+            )
         try:
             yield
         finally:
@@ -104,5 +106,5 @@ class Leases:
         except FileNotFoundError:
             return []
         except (ValueError, KeyError, TypeError) as problem:
-            logger.warning("%s is damaged (%s); all cases count as free", self._path.name, problem)
+            logger.warning("%s is damaged (%s); all leases are dropped", self._path.name, problem)
             return []

@@ -1,4 +1,4 @@
-"""Taking frames one by one under the rules that hold for every strategy."""
+"""Rules common to all query strategies: how many frames per case and sweep, and how far apart."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ MAX_FRAMES = 100
 
 @dataclass(frozen=True)
 class QuerySettings:
-    """What may be asked for.
+    """Settings of a query.
 
     Attributes:
-        frames: how many of the case, at most.
-        per_sweep: how many of one sweep, at most.
+        frames: most frames of the case.
+        per_sweep: most frames of one sweep.
         gap: least distance, in frames, to any frame of the sweep that is labelled or picked.
-        seed: of everything that is drawn; the same seed and the same labels give the same answer.
+        seed: of all random draws; the same seed and labels give the same answer.
     """
 
     frames: int = 8
@@ -46,12 +46,12 @@ class QuerySettings:
 
 @dataclass(frozen=True)
 class Pick:
-    """A frame worth labelling.
+    """A suggested frame.
 
     Attributes:
         index: of the frame in the pool.
-        reason: why, in words an annotator reads.
-        score: what it was chosen by; comparable within one answer only.
+        reason: shown to the annotator.
+        score: selection score; comparable within one answer only.
     """
 
     index: int
@@ -80,7 +80,7 @@ def near(pool: Pool, chosen: np.ndarray, gap: int) -> np.ndarray:
 
 @dataclass
 class Basket:
-    """Picks of one case, and what may still be added.
+    """Suggested frames of one case, and the check of further ones.
 
     Args:
         pool: the frames.
@@ -98,7 +98,7 @@ class Basket:
         return len(self.picks) >= self.settings.frames
 
     def fits(self, index: int) -> bool:
-        """Whether a frame keeps the rules beside those picked; labelled ones are for ``eligible``."""
+        """Whether a frame may join those picked; labelled frames are checked by ``eligible``."""
         pool, sweep = self.pool, int(self.pool.sweep[index])
         if self.full or self._sweeps[sweep] >= self.settings.per_sweep:
             return False
@@ -109,7 +109,7 @@ class Basket:
         )
 
     def add(self, index: int, reason: str, score: float) -> bool:
-        """Take a frame if it fits; whether it was taken."""
+        """Add a frame if it fits; return whether it was added."""
         index = int(index)
         if not self.fits(index):
             return False
@@ -118,7 +118,7 @@ class Basket:
         return True
 
     def fill(self, ordered: Iterable[int], reason: str, scores: np.ndarray | None = None, count: int = 0) -> None:
-        """Take frames in order while they fit; at most ``count`` of them, 0 for no limit of its own.
+        """Add frames in order while they fit; at most ``count``, 0 for no limit.
 
         Args:
             ordered: indices, the best first.

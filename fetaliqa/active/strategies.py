@@ -1,7 +1,7 @@
-"""Which case to label next, and which of its frames: the baselines, and what each is for.
+"""Query strategies: the registry, and the baseline strategies (random, strided, uncertainty, diversity).
 
-Every strategy answers with frames of one case, as an annotator opens one case at a time. Evidence on them is in
-docs/active-learning.md. The default is in ``default``.
+Every strategy selects frames of one case, as an annotator opens one case at a time. Measured comparisons are in
+docs/active-learning.md. The default strategy is in ``fetaliqa.active.default_strategy``.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ from dataclasses import dataclass
 import numpy as np
 
 from fetaliqa.active.default_strategy import default_query
-from fetaliqa.active.diversity import centre_most, nearest, thinned
+from fetaliqa.active.diversity import centre_most, every_nth, nearest
 from fetaliqa.active.frame_pool import Pool
 from fetaliqa.active.selection_rules import Basket, Pick, QuerySettings, eligible
 from fetaliqa.errors import NotFoundError
 
-FOREGROUND_SHARE = 0.5  # of the frames of the foreground-aware draw; nnU-Net's own is a third of its patches
-DIVERSITY_STEP = 30  # frames; of those among which the one farthest from all labelled ones is looked for
+FOREGROUND_SHARE = 0.5  # of the drawn frames are predicted positives; nnU-Net oversamples a third of its patches
+DIVERSITY_STEP = 30  # every 30th frame is a candidate for the farthest one
 DEFAULT = "fetaliqa"
 
 
 @dataclass(frozen=True)
 class Query:
-    """A case to label, with frames of it.
+    """A case to label, with suggested frames.
 
     Attributes:
         case: its id.
@@ -39,10 +39,10 @@ Choice = Callable[[Pool, np.ndarray, QuerySettings, np.random.Generator], Basket
 
 
 def next_query(pool: Pool, strategy: str, settings: QuerySettings | None = None) -> Query | None:
-    """What a strategy would have labelled next; None when there is nothing left to offer.
+    """The case and frames that a strategy selects next; None when no frame is eligible.
 
     Args:
-        pool: the frames; ``labelled`` and ``offered`` say what is left.
+        pool: the frames, with ``labelled`` and ``offered``.
         strategy: name, see ``STRATEGIES``.
         settings: the rules.
 
@@ -55,7 +55,7 @@ def next_query(pool: Pool, strategy: str, settings: QuerySettings | None = None)
     left = eligible(pool, settings.gap)
     if not left.any():
         return None
-    # another draw whenever something was labelled; the same as long as nothing was
+    # the seed includes the labels: a new draw after each label, else the same one
     random = np.random.default_rng([settings.seed, int(pool.labelled.sum())])
     basket = STRATEGIES[strategy].choose(pool, left, settings, random)
     ordered = sorted(basket.picks, key=lambda pick: pick.index)
@@ -63,7 +63,7 @@ def next_query(pool: Pool, strategy: str, settings: QuerySettings | None = None)
 
 
 def _drawn_case(pool: Pool, left: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Indices of the frames left of one case, drawn from those with the fewest labelled frames."""
+    """Indices of the eligible frames of a random case among those with the fewest labelled frames."""
     counts = np.bincount(pool.case[pool.labelled], minlength=len(pool.cases))
     open_cases = np.unique(pool.case[left])
     least = open_cases[counts[open_cases] == counts[open_cases].min()]
@@ -115,7 +115,7 @@ def _uncertainty(pool: Pool, left: np.ndarray, settings: QuerySettings, _: np.ra
     best, best_mean = Basket(pool, settings), -1.0
     for case in np.argsort(-highest, kind="stable"):
         if highest[case] <= best_mean:
-            break  # a mean is not above the highest of its case, so none that follows can win
+            break  # a mean is at most the case's maximum, so no later case can win
         start, stop = borders[case], borders[case + 1]
         own = start + np.flatnonzero(left[start:stop])
         basket = Basket(pool, settings)
@@ -134,18 +134,18 @@ def _diversity(pool: Pool, left: np.ndarray, settings: QuerySettings, _: np.rand
     """Farthest first from all that is labelled (greedy k-center)."""
     basket = Basket(pool, settings)
     sample = np.flatnonzero(left)
-    sparse = thinned(pool.group(), DIVERSITY_STEP)
+    sparse = every_nth(pool.group(), DIVERSITY_STEP)
     sample = sample[np.isin(sample, sparse)] if np.isin(sparse, sample).any() else sample
-    known = pool.embedding[pool.labelled]
-    if len(known):
-        distance, _index = nearest(pool.embedding[sample], known)
+    labelled = pool.embedding[pool.labelled]
+    if len(labelled):
+        distance, _index = nearest(pool.embedding[sample], labelled)
         first = sample[int(distance.argmax())]
         basket.add(int(first), "new appearance", float(distance.max()))
     else:
         first = sample[centre_most(pool.embedding[sample])]
         basket.add(int(first), "typical of all frames", 0.0)
     members = np.flatnonzero(left & (pool.case == pool.case[first]))
-    distance, _index = nearest(pool.embedding[members], np.concatenate([known, pool.embedding[[first]]]))
+    distance, _index = nearest(pool.embedding[members], np.concatenate([labelled, pool.embedding[[first]]]))
     allowed = np.ones(len(members), bool)
     while not basket.full and allowed.any():
         place = int(np.where(allowed, distance, -1).argmax())
@@ -158,7 +158,7 @@ def _diversity(pool: Pool, left: np.ndarray, settings: QuerySettings, _: np.rand
 
 @dataclass(frozen=True)
 class Strategy:
-    """A way to choose, what it is in words, and whether it goes by the model's answers or by appearance only."""
+    """A query strategy: function, description, and whether it uses the model's predictions."""
 
     choose: Choice
     description: str
@@ -168,7 +168,7 @@ class Strategy:
 STRATEGIES: dict[str, Strategy] = {
     DEFAULT: Strategy(
         default_query,
-        "Covers groups of alike frames first; then uncertain frames that look unlike the labelled ones",
+        "Covers clusters of similar frames first; then uncertain frames that look unlike the labelled ones",
         True,
     ),
     "random": Strategy(_random, "Random frames of a random case", False),

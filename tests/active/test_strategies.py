@@ -142,9 +142,9 @@ def test_the_default_covers_groups_before_it_trusts_the_model() -> None:
         assert query is not None
         queries.append(query)
         pool = labelled(pool, [pick.index for pick in query.picks])
-    typical = [pick.index for query in queries for pick in query.picks if "look alike" in pick.reason]
+    typical = [pick.index for query in queries for pick in query.picks if "similar frames" in pick.reason]
     assert len(typical) >= 12
-    assert len(set(pool.alike[typical])) == len(typical)
+    assert len(set(pool.cluster[typical])) == len(typical)
     assert len({query.case for query in queries}) > 1
 
 
