@@ -1,4 +1,4 @@
-"""What people confirmed in a folder of studies, whether it suffices, and which cases validate."""
+"""Confirmed frames of a studies folder: whether they suffice to retrain, and the train/validation split."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from fetaliqa.errors import FetalIQAError, TooFewLabels
 from fetaliqa.labels.studies import Studies
 from fetaliqa.retraining.retraining_paths import read_file, split_file
 
-FRACTIONS = (0.75, 0.25, 0.0)  # train, validation; no test part: every case that is not trained on guards the gate
-MIN_FRAMES = 8  # confirmed in all; below, half of a batch of 16 would be repetitions of one another
-MIN_SUBJECTS = 2  # one to learn from, another to check on
+FRACTIONS = (0.75, 0.25, 0.0)  # train, validation; no test part: all other cases are used by the gate
+MIN_FRAMES = 8  # confirmed in all; with fewer, half of a batch of 16 would be repeated frames
+MIN_SUBJECTS = 2  # one to train on, another to validate on
 
 
 @dataclass(frozen=True)
 class ConfirmedCase:
-    """A case with confirmed frames: how many show an outline, and how many were called empty."""
+    """A case with confirmed frames: numbers of outlined and of empty frames."""
 
     case_id: str
     subject_id: str
@@ -41,12 +41,12 @@ class ConfirmedCase:
 
 @dataclass(frozen=True)
 class Confirmed:
-    """What people confirmed in a folder of studies, as it was when the folder was read.
+    """Confirmed frames of a studies folder at the time it was read.
 
     Attributes:
         data: the studies.
         cases: that have confirmed frames, by name.
-        problems: what could not be used, one sentence each.
+        problems: why labels could not be used, one sentence each.
     """
 
     data: Studies
@@ -55,7 +55,7 @@ class Confirmed:
 
 
 class StudyCase:
-    """One case of a folder of studies as a data set, so that it is prepared anew only when it changed itself."""
+    """One case of a folder of studies as a data set, so that only changed cases are prepared again."""
 
     def __init__(self, data: Studies, case_id: str) -> None:
         self.data, self.case_id = data, case_id
@@ -80,8 +80,8 @@ def confirmed_cases(
     for done, entry in enumerate(entries, start=1):
         try:
             outlined, empty = data.confirmed(entry.case_id)
-        except FetalIQAError as problem:  # one damaged label must not stop what was learnt from all others
-            problems.append(f"{entry.case_id} is left out: {problem}")
+        except FetalIQAError as problem:  # one damaged label must not stop the training
+            problems.append(f"{entry.case_id} is excluded: {problem}")
         else:
             if outlined or empty:
                 confirmed.append(ConfirmedCase(entry.case_id, entry.subject_id, outlined, empty))
@@ -94,7 +94,7 @@ def readable_cases(
 ) -> tuple[list[ConfirmedCase], list[str]]:
     """Those of the cases whose image and mask can be read, and why the others cannot, one sentence each.
 
-    One damaged file would otherwise end every training. What was read once and did not change is not read again.
+    One damaged file would otherwise end every training. Unchanged files are not read again.
     """
     file = read_file(data.folder)
     try:
@@ -108,7 +108,7 @@ def readable_cases(
             if not isinstance(before, dict) or before.get(case.case_id) != mark:
                 data.read(case.case_id)
         except FetalIQAError as problem:
-            problems.append(f"{case.case_id} is left out: {problem}")
+            problems.append(f"{case.case_id} is excluded: {problem}")
         else:
             readable.append(case)
             seen[case.case_id] = mark
@@ -119,7 +119,7 @@ def readable_cases(
 
 
 def check_enough(cases: Sequence[ConfirmedCase], problems: Sequence[str] = ()) -> None:
-    """Refuse to train on too little.
+    """Check that there are enough confirmed frames.
 
     Args:
         cases: with confirmed frames.
@@ -132,7 +132,7 @@ def check_enough(cases: Sequence[ConfirmedCase], problems: Sequence[str] = ()) -
     outlined = {case.subject_id for case in cases if case.outlined}
     subjects = {case.subject_id for case in cases}
     if not cases:
-        # what is there and does not count explains it better than any advice
+        # the reasons why labels do not count are more helpful than general advice
         why = f" ({problems[0]})" if problems else ""
         raise TooFewLabels(f"no frame is confirmed yet; save labels with annotated or empty frames first{why}")
     if frames < MIN_FRAMES:
@@ -141,7 +141,7 @@ def check_enough(cases: Sequence[ConfirmedCase], problems: Sequence[str] = ()) -
         what = "case" if len(cases) == 1 else "subject"
         raise TooFewLabels(
             f"all confirmed frames are of one {what} ({cases[0].case_id}); confirm frames of another subject, "
-            "so that there is one to train on and one to check on"
+            "so that one trains and one validates"
         )
     if len(outlined) < MIN_SUBJECTS:
         has = "no confirmed frame has an outline" if not outlined else "only one subject has an outlined frame"
@@ -151,7 +151,7 @@ def check_enough(cases: Sequence[ConfirmedCase], problems: Sequence[str] = ()) -
 
 
 def recorded_split(studies: Path, cases: Sequence[ConfirmedCase], *, write: bool = True) -> Split:
-    """Which cases train and which validate, as recorded in the folder; new cases are added, none ever moves.
+    """The train/validation split recorded in the folder; new cases are added, none changes its part.
 
     Raises:
         TooFewLabels: when a part has no confirmed frame with an outline.
@@ -172,7 +172,7 @@ def recorded_split(studies: Path, cases: Sequence[ConfirmedCase], *, write: bool
 
 
 def _first_split(cases: Sequence[ConfirmedCase]) -> Split:
-    """By subject; where one part would have no outline, the subject with fewest frames of the other joins it."""
+    """Split by subject; a part without an outline gets the subject with the fewest frames of the other part."""
     split = subject_split([case.entry for case in cases], FRACTIONS)
     where = {case: part for part in ("train", "validation") for case in split.part(part)}
     for poor, rich in (("train", "validation"), ("validation", "train")):

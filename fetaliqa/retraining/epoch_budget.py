@@ -1,4 +1,4 @@
-"""How many epochs of a recipe fit into some minutes on this machine."""
+"""The number of epochs of a recipe that fit into a time budget on this machine."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from fetaliqa.training.frame_head_loss import frame_head_loss
 from fetaliqa.training.losses import outline_loss
 from fetaliqa.training.recipes import Recipe
 
-# Of the ten minutes that a quick training may take: the rest is for reading, validation, a second attempt that
-# begins half-way at the latest, and the comparison.
+# Of the ten minutes of a quick training; the rest is for reading, validation, a second attempt that begins
+# half-way at the latest, and the gate.
 QUICK_SECONDS = 330.0
 LEAST_EPOCHS = 4
 TIMED_STEPS = 2  # after one that is not timed
@@ -25,9 +25,9 @@ def within_time(recipe: Recipe, model: EncoderModel, seconds: float, device: str
     """The recipe with no more epochs than fit, and the seconds that a step takes.
 
     Args:
-        recipe: whose epochs are of 20 steps, and the most there will be; four are kept in any case.
-        model: a compact model as it will be trained; its weights stay as they are.
-        seconds: that training may take.
+        recipe: with epochs of 20 steps; its number of epochs is the maximum, four the minimum.
+        model: a compact model as it will be trained; its weights are not changed.
+        seconds: budget of the training.
         device: where.
     """
     step = step_seconds(model, recipe, device)
@@ -42,7 +42,7 @@ def step_seconds(model: EncoderModel, recipe: Recipe, device: str) -> float:
     home = next(model.parameters()).device
     images = torch.randint(0, 256, (recipe.batch_size, side, side), dtype=torch.uint8, device=device)
     outlines = torch.zeros(recipe.batch_size, side, side, device=device)
-    model.to(device).eval()  # so that no statistics change
+    model.to(device).eval()  # batch-norm statistics must not change
     for number in range(1 + TIMED_STEPS):
         if number == 1:
             started = time.perf_counter()

@@ -1,4 +1,4 @@
-"""The gate: a candidate against the published model on the same cases, and whether it may take its place."""
+"""The gate: compares a candidate with the published model on the same cases and decides on publishing."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class GateGroup:
-    """Validation cases that are judged together.
+    """Validation cases that are compared together.
 
     Attributes:
-        name: ``confirmed`` (the studies' own), ``original`` (what the model was trained on before) or ``sweeps``
-            (of that, whole sweeps).
-        data: where they are.
-        case_ids: which.
+        name: ``confirmed`` (the studies' own), ``original`` (replayed training data) or ``sweeps``
+            (whole sweeps of the replayed data).
+        data: the data set.
+        case_ids: its validation cases.
     """
 
     name: str
@@ -92,13 +92,13 @@ def compare(
     decided = verdict(measured)
     return {
         **asdict(decided),
-        "published": _told(published),
-        "candidate": _told(candidate),
+        "published": _described(published),
+        "candidate": _described(candidate),
         "groups": measured,
     }
 
 
-def _told(bundle: Bundle) -> dict[str, Any]:
+def _described(bundle: Bundle) -> dict[str, Any]:
     threshold = to_json(bundle.card.threshold)
     return {
         "name": bundle.card.name,
@@ -109,18 +109,18 @@ def _told(bundle: Bundle) -> dict[str, Any]:
 
 
 class _Outlines:
-    """What one model makes of the known frames of a case."""
+    """Predictions of one model for the known frames of a case."""
 
     def __init__(self, predictor: Predictor, case: LabelledCase) -> None:
         self._case = case
         self._threshold = predictor.card.threshold.probability
         self._reader = CaseReader(BundleScorer(predictor), case, 0, "any", None)
-        self.circumferences = self._circumferences()  # first: what is predicted here is not predicted again
+        self.circumferences = self._circumferences()  # first: these predictions are reused
         self._score = self._challenge()
         self._table = self._reader.table()
 
     def _circumferences(self) -> dict[int, float]:
-        """Of the outlined frames that the model outlines too, in mm (or pixels, which ratios do not mind)."""
+        """Circumference by frame, where rater and model have an outline; mm, or pixels (only ratios are used)."""
         case = self._case
         grid = SquareGrid(case.frames.shape[1], case.frames.shape[2], self._reader.image_size)
         seen = field_of_view(case.frames)
@@ -137,7 +137,7 @@ class _Outlines:
         return sizes
 
     def _challenge(self) -> float | None:
-        """The challenge's score (corrected), where the case is whole and has a reference circumference."""
+        """The ACOUSLIC-AI challenge score (corrected), for whole cases with a reference circumference."""
         if self._case.weights is not None or not worth_assessing(self._case, self._reader):
             return None
         outcome = case_outcome(self._case, 0, self._reader)
@@ -145,7 +145,7 @@ class _Outlines:
 
     @property
     def empty(self) -> int:
-        """How many frames were called empty by who labelled them."""
+        """Number of frames labelled as empty."""
         return int((~self._table.target).sum())
 
     def sums(self) -> np.ndarray:
@@ -167,9 +167,9 @@ def _circumference(mask: np.ndarray, case: LabelledCase, seen: np.ndarray) -> fl
 
 
 def _paired_ac_errors(published: _Outlines, candidate: _Outlines) -> np.ndarray:
-    """[2, 2]: per model the sum of relative AC errors against the rater's own outlines, and of how many frames.
+    """[2, 2]: per model the sum of relative AC errors against the rater's outlines, and the number of frames.
 
-    Only of frames that both models outline: what one of them misses is counted by Dice and F1.
+    Only frames that both models outline count; missed outlines are measured by Dice and F1.
     """
     case = published._case
     seen = field_of_view(case.frames)

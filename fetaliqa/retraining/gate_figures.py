@@ -1,4 +1,4 @@
-"""Figures of two models on the same frames, and how sure their differences are: a paired bootstrap by subject."""
+"""Figures of two models on the same frames, with a paired bootstrap of their differences by subject."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import numpy as np
 from fetaliqa.evaluation.bootstrap import draw_cases, frame_figures, percentile_interval, ratios
 
 DRAWS = 2000
-# Subjects that a sure difference needs. Where all differ in one direction the interval never holds 0, however few
-# they are; by chance that happens one in 2**4 times with four subjects, and one in 2**5 (3 %) with five.
+# Least number of subjects for a significant difference. Where all differ in one direction the interval excludes 0,
+# however few they are; by chance that happens once in 2**4 with four subjects, and once in 2**5 (3 %) with five.
 SURE_SUBJECTS = 5
 FIGURES = ("dice", "f1", "recall", "specificity", "balanced_accuracy", "ac_error", "score")
 LOWER_IS_BETTER = ("ac_error",)
 
 # Of each case or subject, sums of: Dice, outlined frames; true and false positives, false and true negatives
-# (weighted by the frames that each stands for); relative AC errors, how many; challenge scores, how many.
+# (weighted by the frames that each represents); relative AC errors and count; challenge scores and count.
 SUMS = ("dice", "outlined", "tp", "fp", "fn", "tn", "ac", "acs", "score", "scores")
 COLUMN = {name: number for number, name in enumerate(SUMS)}
 COUNTS = slice(COLUMN["tp"], COLUMN["tn"] + 1)
@@ -33,7 +33,7 @@ def by_subject(sums: np.ndarray, subjects: Sequence[str]) -> np.ndarray:
 
 
 def paired_figures(sums: np.ndarray, draws: int = DRAWS, seed: int = 0) -> dict[str, dict[str, Any] | None]:
-    """Figures of both models, and the bootstrap of their differences over the same drawn subjects.
+    """Figures of both models, and the bootstrap of their differences over the same resampled subjects.
 
     Args:
         sums: [2, S, 10] of the published model and the candidate, see ``SUMS``.
@@ -43,7 +43,7 @@ def paired_figures(sums: np.ndarray, draws: int = DRAWS, seed: int = 0) -> dict[
     Returns:
         By name ``published``, ``candidate``, ``difference`` (positive: the candidate is better), ``subjects``
         (that hold anything of it), ``interval`` (95 %; None with fewer than two such subjects) and ``sure``
-        (``better``, ``worse``, or None where it may be chance). None where the frames do not have the figure.
+        (``better``, ``worse``, or None: not significant). None where the figure is undefined.
     """
     weights = draw_cases(sums.shape[1], draws, seed)
     values = [_figures(own.sum(axis=0, keepdims=True)) for own in sums]
@@ -85,7 +85,7 @@ def _figures(sums: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def _subjects(sums: np.ndarray, name: str) -> int:
-    """How many subjects hold something of a figure; of balanced accuracy, of the rarer kind of frame."""
+    """Number of subjects that contribute to a figure; for balanced accuracy, of the rarer kind of frame."""
     if name == "balanced_accuracy":
         return min(_subjects(sums, "recall"), _subjects(sums, "specificity"))
     needed = {

@@ -1,7 +1,7 @@
-"""May a candidate take the published model's place? The rules, and the sentences that tell what came of it.
+"""The rules of the gate: publish a candidate that is better on confirmed frames and non-inferior on replayed ones.
 
-Frames that the site's own people confirmed decide. Replayed data guard in proportion, and never against a sure
-gain on confirmed frames. docs/learning.md has the rules as a table.
+Frames confirmed at the site decide. Replayed data can veto an insignificant gain, but never a significant gain on
+confirmed frames. docs/learning.md has the rules as a table.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from fetaliqa.retraining.gate_figures import SURE_SUBJECTS
 
 CONFIRMED, ORIGINAL, SWEEPS = "confirmed", "original", "sweeps"  # groups of validation cases
 
-# Of confirmed frames. Recall and specificity are told apart from these: each is bought with the other.
+# Of confirmed frames. Recall and specificity are reported but not compared: they trade off against each other.
 DECIDING = ("dice", "f1", "balanced_accuracy", "ac_error")
 GAINS = ("dice", "f1")
 GUARDS = ("dice", "f1", "ac_error", "score")  # of replayed data
@@ -29,15 +29,15 @@ SHOWN = {
 }
 
 MIN_GAIN = 0.001  # smaller differences do not show in three decimals
-MAX_LOSS = 0.01  # of any figure; no reader would notice less
-MAX_LOSS_OF_SCORE = 0.05  # of one frame a sweep: the next, as good, moves it by more than MAX_LOSS
-MUCH = 0.1  # a loss that counts on synthetic data too, and on confirmed frames though it may be chance
-MIN_FOUND = 0.05  # Dice and recall of a model that finds anything
+MAX_LOSS = 0.01  # of any figure; smaller losses are not noticeable
+MAX_LOSS_OF_SCORE = 0.05  # of the challenge score, which an equally good neighbouring frame changes too
+LARGE_LOSS = 0.1  # a loss that counts on synthetic data too, and on confirmed frames even if not significant
+MIN_FOUND = 0.05  # least Dice and recall
 MIN_SPECIFICITY = 0.1  # below, a model calls everything positive
-# Empty frames that it takes to tell: a model right on 7 of 10 calls three of three positive in 3 % of cases.
+# Least number of empty frames: a model with specificity 0.7 calls three of three positive in 3 % of cases.
 MIN_EMPTY = 3
 
-# why a candidate passes, or does not
+# rule that decided
 SURELY_BETTER, BETTER = "surely_better", "better"
 NOTHING_TO_COMPARE, FINDS_NOTHING, ALL_POSITIVE = "nothing_to_compare", "finds_nothing", "all_positive"
 WORSE, NOT_BETTER, FORGETS = "worse", "not_better", "forgets"
@@ -47,14 +47,14 @@ Group = dict[str, Any]
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether a candidate may take the published model's place.
+    """Decision of the gate on a candidate.
 
     Attributes:
-        passed: whether it may.
+        passed: whether it may be published.
         rule: that decided: ``surely_better`` or ``better``; ``nothing_to_compare``, ``finds_nothing``,
             ``all_positive``, ``worse``, ``not_better`` or ``forgets``.
-        reason: the figures that say so.
-        figure: the one that stopped it; None where none did.
+        reason: the decisive figures, in words.
+        figure: name of the figure that stopped it; None otherwise.
     """
 
     passed: bool
@@ -81,8 +81,8 @@ def verdict(groups: dict[str, Group]) -> Verdict:
         stopped = _not_better(own, gained) or _forgets(groups, gained)
     if stopped is not None:
         return stopped
-    reason = f"{_own_figures(own)} ({'surely better' if sure else 'better, though it may be chance'})"
-    losses = _told_losses(groups)
+    reason = f"{_own_figures(own)} ({'significantly better' if sure else 'better, but not significant'})"
+    losses = _replay_losses(groups)
     if losses:
         reason += f"; worse on replayed data: {losses}"
     return Verdict(True, SURELY_BETTER if sure else BETTER, reason)
@@ -108,12 +108,12 @@ def _all_positive(own: Group) -> Verdict | None:
 
 
 def _worse(own: Group, gained: float) -> Verdict | None:
-    """A figure got surely worse, or worse by much and by more than was gained, however sure the gain is."""
+    """A figure got significantly worse, or worse by a large amount and by more than was gained."""
     losses = []
     for name, difference in _differences(own, DECIDING):
         surely = _sure(own, name) == "worse" and -difference > MAX_LOSS
-        if surely or -difference > max(MUCH, gained):
-            losses.append((difference, name, "surely worse" if surely else "more than was gained"))
+        if surely or -difference > max(LARGE_LOSS, gained):
+            losses.append((difference, name, "significantly worse" if surely else "more than was gained"))
     if not losses:
         return None
     _, name, how = min(losses)
@@ -121,7 +121,7 @@ def _worse(own: Group, gained: float) -> Verdict | None:
 
 
 def _not_better(own: Group, gained: float) -> Verdict | None:
-    """Nothing is sure: what confirmed frames gained must at least be more than what they lost."""
+    """No difference is significant: the gain on confirmed frames must exceed the loss."""
     lost, name = min((difference, name) for name, difference in _differences(own, DECIDING))
     if gained < MIN_GAIN and -lost < MIN_GAIN:
         return Verdict(False, NOT_BETTER, f"not better in any figure: {_own_figures(own)}")
@@ -131,13 +131,13 @@ def _not_better(own: Group, gained: float) -> Verdict | None:
 
 
 def _forgets(groups: dict[str, Group], gained: float) -> Verdict | None:
-    """Replayed data lost more than a gain that may be chance is worth; synthetic ones only count by much."""
+    """Replayed data lost more than an insignificant gain allows; synthetic data count for large losses only."""
     losses = []
     for kind, group in groups.items():
         if kind == CONFIRMED:
             continue
         for name, difference in _differences(group, GUARDS):
-            limit = MUCH if group["synthetic"] else _max_loss(name)
+            limit = LARGE_LOSS if group["synthetic"] else _max_loss(name)
             surely = _sure(group, name) == "worse" and not group["synthetic"]
             if -difference > limit and (surely or -difference > gained):
                 losses.append((difference, name, kind))
@@ -147,7 +147,7 @@ def _forgets(groups: dict[str, Group], gained: float) -> Verdict | None:
     return Verdict(
         False,
         FORGETS,
-        f"{_change(name, groups[kind])}, and what confirmed frames gained may be chance: "
+        f"{_change(name, groups[kind])}, and the gain on confirmed frames is not significant: "
         f"{_own_figures(groups[CONFIRMED])}",
         name,
     )
@@ -176,7 +176,7 @@ def _max_loss(name: str) -> float:
 
 
 def _own_figures(own: Group) -> str:
-    """The figures of confirmed frames that people ask for first."""
+    """The main figures of confirmed frames."""
     figures = [
         f"{SHOWN[name]} {_before_after(own['figures'][name])}"
         for name in ("dice", "f1", "specificity")
@@ -197,8 +197,8 @@ def _before_after(figure: dict[str, Any]) -> str:
     return f"{figure['published']:.3f} -> {figure['candidate']:.3f}"
 
 
-def _told_losses(groups: dict[str, Group]) -> str:
-    """The largest loss of each group of replayed data, where one would be noticed."""
+def _replay_losses(groups: dict[str, Group]) -> str:
+    """The largest loss of each group of replayed data above ``MAX_LOSS``."""
     changes = []
     for kind, group in groups.items():
         losses = [
@@ -234,33 +234,33 @@ def advice(gate: dict[str, Any], mode: str) -> str:
 
 
 def _wanted(name: str | None, figures: dict[str, Any]) -> str:
-    """The kind of frame that would mend a figure: the one whose own share fell most."""
+    """The kind of frame that would improve a figure: the one whose own rate fell most."""
     if name not in ("f1", "balanced_accuracy"):
         return "outlined"
     shares = {"outlined": figures.get("recall"), "empty": figures.get("specificity")}
-    known = {kind: figure["difference"] for kind, figure in shares.items() if figure is not None}
-    return min(known, key=lambda kind: known[kind]) if known else "outlined"
+    changes = {kind: figure["difference"] for kind, figure in shares.items() if figure is not None}
+    return min(changes, key=changes.__getitem__) if changes else "outlined"
 
 
 def remarks(gate: dict[str, Any]) -> list[str]:
-    """What the figures cannot tell."""
+    """Remarks on what the figures cannot show."""
     own = gate["groups"].get(CONFIRMED)
     if own is None or own.get("empty", MIN_EMPTY) >= MIN_EMPTY:
         return []
     return [
-        f"{own['empty']} confirmed empty frame(s) to check on, and {MIN_EMPTY} are needed to notice a model that "
+        f"{own['empty']} confirmed empty frame(s) for validation; {MIN_EMPTY} are needed to detect a model that "
         "calls everything positive: confirm empty frames too, of several patients"
     ]
 
 
 def sentence(name: str, version: str, gate: dict[str, Any], published: bool, why_not: str = "") -> str:
-    """What came of it: the figures, whether it was published, and what to do where it was not.
+    """The outcome in words: the figures, whether it was published, and what to do otherwise.
 
     Args:
         name, version: of the candidate.
         gate: as ``compare`` returns it, with ``advice``.
         published: whether it was.
-        why_not: of a candidate that passed.
+        why_not: why a candidate that passed was not published.
     """
     if published:
         return f"candidate {version}: {gate['reason']}: published"

@@ -1,4 +1,4 @@
-"""How much was confirmed since the last training."""
+"""Number of frames confirmed since the last training."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from fetaliqa.retraining.retraining_paths import ASKED, last_run, run_folder
 
 
 def newly_confirmed(studies: Path) -> int:
-    """Frames that are confirmed in addition to those at the begin of the last training; all, without one.
+    """Frames confirmed since the start of the last training; all of them, without one.
 
-    Counted case by case: frames that were taken back in one case do not hide those that were added in another.
+    Counted case by case: frames withdrawn in one case do not offset those added in another.
 
     Raises:
         NotFoundError, SweepError: when the folder cannot be read.

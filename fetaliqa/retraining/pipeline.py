@@ -1,4 +1,4 @@
-"""Retraining: confirmed frames and replayed old ones in, a candidate out, published if the gate lets it pass."""
+"""The retraining pipeline: train on confirmed and replayed frames, compare, publish if the gate accepts."""
 
 from __future__ import annotations
 
@@ -35,15 +35,15 @@ from fetaliqa.training.run_folder import main_process, open_run
 from fetaliqa.training.trainer import Machine
 from fetaliqa.training.training_run import execute
 
-COMPARISONS = 3  # with versions that others publish while a candidate is compared
-LOCK_SECONDS = 2.0  # `read_progress` holds the lock for a moment, to see whether somebody else does
+COMPARISONS = 3  # most repetitions, when other versions are published during the comparison
+LOCK_SECONDS = 2.0  # `read_progress` holds the lock for a moment, to test whether it is held
 
 
 def check_labels(studies: Path) -> Confirmed:
-    """What people confirmed in a folder of studies, when it suffices to retrain on; changes nothing.
+    """Confirmed frames of a studies folder, checked to suffice for retraining; writes nothing.
 
     Raises:
-        TooFewLabels: saying what is missing.
+        TooFewLabels: naming what is missing.
         NotFoundError, SweepError: when the folder cannot be read.
     """
     data = Studies(studies)
@@ -62,20 +62,20 @@ def retrain(
     report: Report = lambda *_: None,
     say: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
-    """Retrain on a folder of studies; a run that was killed is gone on with by ``resume``.
+    """Retrain on a folder of studies; ``resume`` continues a killed run.
 
     The published model is not touched before the last step, which is atomic.
 
     Args:
         studies: folder of studies.
-        request: what is asked for; with ``resume`` the unfinished run's own counts.
-        resume: go on with the last run, which has no report yet.
+        request: settings; with ``resume`` those of the unfinished run are used.
+        resume: continue the last run, which has no report yet.
         machine: where it is computed.
         report: called with stage, done, in all.
-        say: called with a sentence at each stage, for logs.
+        say: called with a log message at each stage.
 
     Returns:
-        What the run's ``report.json`` holds (docs/learning.md); nothing in all but the first of several processes.
+        What the run's ``report.json`` holds (docs/learning.md); empty in all but the first of several processes.
 
     Raises:
         TooFewLabels: when there is not enough to train on; nothing was changed.
@@ -90,7 +90,7 @@ def retrain(
     if not studies.is_dir():
         raise NotFoundError(f"{studies}: no such folder of studies")
     if not main_process():
-        # one of several that train together: the first has begun the run, and does all the rest
+        # a further process of distributed training: the first one does everything else
         return _trained_along(studies, machine or Machine(progress=False))
     if resume and retraining_paths.unfinished_run(studies) is None:
         raise StoreConflict(f"{studies}: no unfinished training to resume; start a new one")
@@ -101,7 +101,7 @@ def retrain(
                 f"name is {request.name!r}; it must be of letters, digits, '.', '_' and '-', and none of "
                 f"{', '.join(map(repr, RESERVED_NAMES))}"
             )
-        confirmed = check_labels(studies)  # before anything is made; what it read is checked again under the lock
+        confirmed = check_labels(studies)  # before the run is made; checked again under the lock
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(retraining_paths.lock_file(studies), timeout=LOCK_SECONDS):
@@ -113,7 +113,7 @@ def retrain(
     except Timeout:
         raise StoreConflict(f"{studies}: another training of this folder runs; wait for it, or stop it") from None
     except OSError as problem:
-        raise StorageError(f"{studies}: no training was begun: {why_not_written(problem, 'try')}") from None
+        raise StorageError(f"{studies}: no training was started: {why_not_written(problem, 'try')}") from None
     except (RuntimeError, MemoryError) as problem:
         if is_out_of_memory(problem):
             raise memory_ran_out("start") from problem
@@ -127,31 +127,31 @@ def _trained_along(studies: Path, machine: Machine) -> dict[str, Any]:
 
 
 class _Retraining:
-    """Trains, compares and publishes a run that was begun; each step is skipped when it was done before."""
+    """Trains, compares and publishes a run; steps that are done are skipped."""
 
     def __init__(self, run: Run, machine: Machine, report: Report, say: Callable[[str], None]) -> None:
         self.run, self.machine, self.report, self.say = run, machine, report, say
         self.progress = Progress(run.folder, run.number)
 
     def execute(self) -> dict[str, Any]:
-        """See :func:`retrain`; however it ends, ``progress.json`` says how."""
+        """See :func:`retrain`; ``progress.json`` records how it ended."""
         try:
             return self._execute()
         except KeyboardInterrupt:
             self.progress.say(state="stopped", stage="stopped", eta_seconds=None)
             raise
         except Exception as problem:
-            failure = self._told(problem)
+            failure = self._user_error(problem)
             if failure is None:
                 raise
-            with contextlib.suppress(OSError):  # the disk may not take this either
+            with contextlib.suppress(OSError):  # the disk may be full
                 self.progress.say(state="failed", stage="failed", error=str(failure), eta_seconds=None)
             if failure is problem:
                 raise
             raise failure from problem
 
-    def _told(self, problem: Exception) -> FetalIQAError | None:
-        """What is told of a problem; None where it is a bug."""
+    def _user_error(self, problem: Exception) -> FetalIQAError | None:
+        """The error shown to the user; None for a bug, which is raised as it is."""
         if isinstance(problem, FetalIQAError):
             return problem
         if is_out_of_memory(problem):
@@ -163,20 +163,20 @@ class _Retraining:
     def _execute(self) -> dict[str, Any]:
         run, asked = self.run, self.run.asked
         old = (
-            "none replayed: nothing is known of what the model was trained on"
+            "none replayed: the model's training data are not known"
             if run.replay is None
             else (f"replayed: {run.replay.described['kind']}")
         )
         self.say(
             f"run {run.number}: {asked['mode']} training from {asked['bundle']} on {asked['frames']['train']} "
             f"confirmed frames of {len(run.split.train)} case(s), {asked['frames']['validation']} of "
-            f"{len(run.split.validation)} to check on; {old}"
+            f"{len(run.split.validation)} to validate on; {old}"
         )
         self._train()
         result = self._decide()
         gate, outcome = result["gate"], result["sentence"]
         write_json(run.folder / retraining_paths.REPORT, result)
-        # the bundle is in the store, so no checkpoint is gone on from
+        # the bundle is in the store, so checkpoints are no longer needed
         shutil.rmtree(run.folder / "trial-0" / "checkpoints", ignore_errors=True)
         _prune(retraining_paths.prepared_folder(run.studies), run)
         self.progress.say(
@@ -192,7 +192,7 @@ class _Retraining:
         return result
 
     def _decide(self) -> dict[str, Any]:
-        """Compare, and publish what passes; compared anew when another version was published meanwhile.
+        """Compare, and publish if it passes; repeated when another version was published meanwhile.
 
         Raises:
             StoreConflict: when that happens again and again.
@@ -201,7 +201,7 @@ class _Retraining:
         for _ in range(COMPARISONS):
             gate = self._gate()
             self._stage("publish", 0, 1)
-            # with its verdict from the first moment on: nobody may publish a refused one unawares
+            # recorded with its verdict at once, so that a refused candidate is not published by mistake
             version = add_candidate(self._trained().directory, asked["name"], self._origin(), {"gate": gate})
             wanted = gate["passed"] and asked["publish"]
             why_not = "" if asked["publish"] else "publishing was turned off"
@@ -212,7 +212,7 @@ class _Retraining:
                 record_candidate(asked["name"], version, short_figures(gate), outcome)
                 return result
             if was_published(asked["name"], version):
-                return result  # before a kill; whoever has gone back from it since meant it
+                return result  # published before a kill; a later rollback was deliberate
             figures, before = short_figures(gate), gate["instead_of"]
             try:
                 publish(asked["name"], version, figures=figures, reason=outcome, instead_of=before)
@@ -250,26 +250,26 @@ class _Retraining:
         return Bundle.open(self.run.folder / "trial-0" / "bundle")
 
     def _remarks(self, version: str) -> list[str]:
-        """What whoever published this version should know."""
+        """Remarks for those who use this version."""
         base, name = self.run.base.bundle, self.run.asked["name"]
         if base is None or not (base.directory / STUDENT_FOLDER).is_dir():
             return []
         return [
-            f"{name} {version} has no student, as the model that it started from has: it looks at more frames for "
-            "the best one, and screens none, until "
+            f"{name} {version} has no student, unlike its predecessor: the search evaluates more frames and "
+            "screening is not available, until "
             f"`fetaliqa distill {self.run.studies} --student --model {name}` has made one"
         ]
 
     def _origin(self) -> str:
-        """What the candidate comes from: this run too, for two short runs can make the same bundle to the byte."""
+        """Origin of the candidate: bundle and run, since two short runs can make identical bundles."""
         return f"{self._trained().fingerprint} of run {self.run.number} of {self.run.asked['started']}"
 
     def _gate(self) -> dict[str, Any]:
-        """The comparison; after a kill the one made before, for the candidate may be in use by now."""
+        """The comparison; after a kill the recorded one, since the candidate may be published by now."""
         file = self.run.folder / retraining_paths.GATE
         with contextlib.suppress(OSError, ValueError):
             stored = json.loads(file.read_text(encoding="utf-8"))
-            if "instead_of" in stored and "rule" in stored:  # else of a version with other rules
+            if "instead_of" in stored and "rule" in stored:  # else written by a version with other rules
                 return stored
         name, run = self.run.asked["name"], self.run
         groups = [GateGroup(CONFIRMED, run.own, run.split.validation)]
@@ -312,7 +312,7 @@ class _Retraining:
 
 
 def gate_summary(gate: dict[str, Any], outcome: str, version: str, published: bool) -> dict[str, Any]:
-    """What a client is shown of the gate."""
+    """Summary of the gate for clients."""
     return {
         "version": version,
         "passed": gate["passed"],
@@ -325,8 +325,8 @@ def gate_summary(gate: dict[str, Any], outcome: str, version: str, published: bo
 
 
 def _prune(frames: Path, run: Run) -> None:
-    """Remove prepared frames and features of labels that have changed since."""
-    begun = (run.folder / "run.json").stat().st_mtime
+    """Remove prepared frames and features of labels that have changed."""
+    started = (run.folder / "run.json").stat().st_mtime
     for folder in frames.iterdir() if frames.is_dir() else ():
-        if folder.is_dir() and folder.stat().st_mtime < begun and not folder.name.startswith("."):
+        if folder.is_dir() and folder.stat().st_mtime < started and not folder.name.startswith("."):
             shutil.rmtree(folder, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Tells the progress of a fit, from inside of Lightning's trainer."""
+"""A Lightning callback that reports steps, losses and the remaining time of a training."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ KEPT_LOSSES = 50  # the last ones
 
 
 class TrainingProgress(Callback):
-    """Tells the steps, losses and the time left of a fit."""
+    """Reports steps, losses and the remaining time."""
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class TrainingProgress(Callback):
         self._report("train", step, steps)
 
     def _read_losses(self) -> None:
-        """Note the losses since the last time; a GPU is waited for once, not at each step."""
+        """Read the losses since the last call; synchronises with the GPU once, not at each step."""
         if self._unread:
             read = [round(loss, 5) for loss in torch.stack(list(self._unread)).tolist()]
             self.progress.values["losses"] = [*self.progress.values["losses"], *read][-KEPT_LOSSES:]

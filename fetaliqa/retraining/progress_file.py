@@ -1,4 +1,4 @@
-"""How far a retraining is: a small file that any process may read, always whole."""
+"""The progress file of a retraining: written atomically, read by any process."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ WRITE_SECONDS = 1.0  # between two writes
 class Progress:
     """Writes ``progress.json`` of a run.
 
-    ``state`` is ``running``, ``done``, ``failed`` or ``stopped``; what was killed says ``running`` still, so
-    readers go by ``read_progress``.
+    ``state`` is ``running``, ``done``, ``failed`` or ``stopped``; a killed process leaves ``running``, so
+    use ``read_progress`` to read it.
     """
 
     def __init__(self, folder: Path, number: int) -> None:
@@ -44,7 +44,7 @@ class Progress:
         self._written = 0.0
 
     def say(self, *, now: bool = True, **values: Any) -> None:
-        """Change some values; with ``now=False`` the file is written at most once a second."""
+        """Update values; with ``now=False`` the file is written at most once a second."""
         self.values.update(values)
         if now or self.due():
             self._written = time.monotonic()
@@ -52,7 +52,7 @@ class Progress:
             write_json(self.file, self.values)
 
     def due(self) -> bool:
-        """Whether the file is written when the next values are said, ``now`` or not."""
+        """Whether the next update writes the file, whatever ``now`` is."""
         return time.monotonic() - self._written >= WRITE_SECONDS
 
     def stage(self, stage: str, done: int, total: int) -> None:
@@ -72,7 +72,7 @@ def alive(pid: Any) -> bool:
 
 
 def read_progress(studies: Path) -> dict[str, Any]:
-    """How far the last retraining of a folder of studies is.
+    """Progress of the last retraining of a folder of studies.
 
     Returns:
         What ``progress.json`` holds; ``state`` is ``none`` when nothing was ever trained, and ``interrupted`` when
@@ -85,7 +85,7 @@ def read_progress(studies: Path) -> dict[str, Any]:
     try:
         progress = json.loads(file.read_text(encoding="utf-8"))
         state = progress["state"]
-    except FileNotFoundError:  # between the making of the run's folder and its first word
+    except FileNotFoundError:  # the run's folder exists, its progress file does not yet
         return {"run": number, "state": "running", "stage": "start"} if _locked(studies) else _interrupted(number)
     except (OSError, ValueError, KeyError, TypeError):
         return _interrupted(number)
@@ -99,11 +99,11 @@ def _interrupted(number: int) -> dict[str, Any]:
 
 
 def _locked(studies: Path) -> bool:
-    """Whether some process trains: numbers of processes are given out again, so one that lives says little."""
+    """Whether some process holds the training lock; a live process id alone may be a reused one."""
     try:
         with FileLock(lock_file(studies), timeout=0):
             return False
     except Timeout:
         return True
     except OSError:
-        return True  # a folder that is read-only for this process: the number is all there is
+        return True  # a folder that is read-only for this process: only the process id can be checked

@@ -1,9 +1,8 @@
-"""Replay: old training data that is trained on again, so that a handful of corrections does not erase the rest.
+"""Replay of earlier training data during retraining, against catastrophic forgetting.
 
-The data set that was named is replayed, or what a replay source says that the model was trained on: an installed
-package offers one under the entry point group ``fetaliqa.replay`` (the phantoms of the demo model:
-``fetaliqa.lab.phantom.phantom_replay``). Of each case only a few frames are taken: many cases with few frames keep
-more than few cases with many.
+Either the named data set is replayed, or the training data that a replay source knows for the model: installed
+packages provide sources under the entry point group ``fetaliqa.replay`` (the phantoms of the demo model:
+``fetaliqa.lab.phantom.phantom_replay``). A few frames of many cases preserve more than many frames of few cases.
 """
 
 from __future__ import annotations
@@ -29,21 +28,21 @@ from fetaliqa.sweep.sweep_ranges import black_slots
 from fetaliqa.training.frame_store import near_outlined
 
 TRAIN_CASES, VALIDATION_CASES = 40, 8
-SWEEP_CASES, SWEEP_STEP = 6, 8  # of whole sweeps, which are slow to read: every eighth frame of them
+SWEEP_CASES, SWEEP_STEP = 6, 8  # whole sweeps are slow to read: every eighth frame of six cases
 TRAIN_FRAMES = Sampling(annotated=5, hard=3, easy=1)  # of each sweep, as the demo model was trained
-# more without outline: each stands for many, and few of them would tell the frame F1 by chance
+# more negatives than in training: each represents many, and the frame F1 needs enough of them
 VALIDATION_FRAMES = Sampling(annotated=2, hard=4, easy=4)
 
 FOLDER = "folder"  # kind of a replayed data set that was named
-LEAST_FRAMES = 100  # of a case, where it has as many
+LEAST_FRAMES = 100  # of a case, if it has that many
 
 
 @dataclass(frozen=True)
 class Replay:
-    """What is replayed, and which of its cases train and validate.
+    """The replayed data, and their training and validation cases.
 
     Attributes:
-        described: as recorded in the run: ``kind`` (``folder`` or a replay source) and what makes it again.
+        described: as recorded in the run: ``kind`` (``folder`` or a replay source) and how to reopen it.
         train, validation: data sets of sampled frames.
         sweeps: cases of whole sweeps, at a lower rate, with reference circumferences where the data have them, as
             the challenge's score needs them.
@@ -85,7 +84,7 @@ class _SomeCases:
 
 
 class WholeCases(_SomeCases):
-    """Some cases of a data set, every n-th frame of their sweeps; more of a short case."""
+    """Some cases of a data set, every n-th frame of their sweeps; more frames of short cases."""
 
     def __init__(self, data: LabelledData, case_ids: Sequence[str], step: int = SWEEP_STEP) -> None:
         super().__init__(data, case_ids)
@@ -163,8 +162,8 @@ def folder_replay(
     Args:
         folder: of the data set.
         train_cases, validation_cases: how many, at most.
-        others: part (``train``, ``validation``) of each case and subject of the studies themselves: what is there
-            too keeps its part, else a model would be checked on what it was trained on.
+        others: part (``train``, ``validation``) of each case and subject of the studies: shared ones keep their
+            part, to avoid leakage between training and validation.
 
     Raises:
         NotFoundError, OptionError, SweepError: as ``open_labelled``; or when it has fewer than two subjects.
@@ -190,7 +189,7 @@ def folder_replay(
 
 
 def _with_parts(split: Split, entries: Sequence[CaseEntry], others: Mapping[str, str]) -> Split:
-    """The split with every subject that the studies have too in the part that it has there."""
+    """The split, with each subject shared with the studies in the part that it has there."""
     part_of = {case: part for part in ("train", "validation") for case in split.part(part)}
     part_of_subject: dict[str, str] = {}
     for entry in entries:
@@ -217,11 +216,11 @@ def _some(split: Split, part: str, count: int) -> list[str]:
     return sorted(ids[:count])
 
 
-def made_again(described: dict[str, Any] | None, others: Mapping[str, str] | None = None) -> Replay | None:
-    """The replay that a run recorded; with ``others``, for another run, see :func:`folder_replay`.
+def reopen_replay(described: dict[str, Any] | None, others: Mapping[str, str] | None = None) -> Replay | None:
+    """Reopen the replay that a run recorded; ``others``: see :func:`folder_replay`.
 
     Raises:
-        OptionError: when its data set is not there any more, or the record is damaged.
+        OptionError: when its data set is missing, or the record is damaged.
     """
     if described is None:
         return None
@@ -239,7 +238,7 @@ def made_again(described: dict[str, Any] | None, others: Mapping[str, str] | Non
     except KeyError as problem:
         raise OptionError(f"the record of what is replayed lacks {problem}; name it again with --replay") from None
     except NotFoundError as problem:
-        raise OptionError(f"what is replayed is not there any more: {problem}") from None
+        raise OptionError(f"the replayed data set is missing: {problem}") from None
 
 
 def replay_for(
@@ -249,17 +248,17 @@ def replay_for(
     cases: tuple[int, int] = (TRAIN_CASES, VALIDATION_CASES),
     others: Mapping[str, str] | None = None,
 ) -> Replay | None:
-    """What is replayed when a bundle is retrained.
+    """The replayed data for retraining a bundle.
 
     Args:
         bundle: it starts from.
-        folder: data set that was named.
-        recorded: what was replayed in this folder of studies before.
+        folder: named data set.
+        recorded: replay recorded in this folder of studies.
         cases: how many are replayed to train, and to validate.
         others: see :func:`folder_replay`.
 
     Returns:
-        None when nothing is known that the bundle was trained on.
+        None when the training data of the bundle are not known.
 
     Raises:
         FetalIQAError: when the data set named cannot be used.
@@ -267,6 +266,6 @@ def replay_for(
     if folder is not None:
         return folder_replay(folder, *cases, others)
     if recorded is not None:
-        return made_again(recorded, others or {})
+        return reopen_replay(recorded, others or {})
     source = next((source for source in replay_sources().values() if source.trained(bundle)), None)
     return None if source is None else source.replay(*cases)

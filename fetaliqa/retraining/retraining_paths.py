@@ -1,10 +1,10 @@
-"""Where retraining keeps its files in a folder of studies.
+"""Paths of the files of retraining in a folder of studies.
 
 ::
 
-    STUDIES/retraining/split.json          which case trains and which validates; no case ever moves
-    STUDIES/retraining/replay.json         the data set that is replayed, once one was named
-    STUDIES/retraining/read.json           labels that could be read, so that they need not be tried again
+    STUDIES/retraining/split.json          training and validation cases; none changes its part
+    STUDIES/retraining/replay.json         the replayed data set, once named
+    STUDIES/retraining/read.json           labels known to be readable
     STUDIES/retraining/frames/             prepared frames and features, made again when missing
     STUDIES/retraining/runs/3/             a run: run.json, recipe.json, trial-0/ (docs/training.md), and
         retraining.json progress.json gate.json report.json
@@ -49,7 +49,7 @@ def run_folder(studies: Path, number: int) -> Path:
 
 
 def run_numbers(studies: Path) -> list[int]:
-    """Numbers of the runs there are, ascending; those that were not begun properly included."""
+    """Numbers of all runs, ascending, incomplete ones included."""
     folder = retraining_folder(studies) / "runs"
     names = [child.name for child in folder.iterdir() if child.is_dir()] if folder.is_dir() else []
     return sorted(int(name) for name in names if name.isdigit())
@@ -61,9 +61,9 @@ def lock_file(studies: Path) -> Path:
 
 
 def last_run(studies: Path) -> int | None:
-    """The last run that was begun; None when there is none."""
-    begun = [number for number in run_numbers(studies) if (run_folder(studies, number) / ASKED).is_file()]
-    return begun[-1] if begun else None
+    """The last started run; None without one."""
+    started = [number for number in run_numbers(studies) if (run_folder(studies, number) / ASKED).is_file()]
+    return started[-1] if started else None
 
 
 def unfinished_run(studies: Path) -> int | None:

@@ -1,4 +1,4 @@
-"""A retraining run: what was asked for, what decides it, and how it is begun or found again."""
+"""A retraining run: request, inputs, and how it is started or resumed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from fetaliqa.retraining.confirmed_frames import (
     recorded_split,
 )
 from fetaliqa.retraining.epoch_budget import QUICK_SECONDS, within_time
-from fetaliqa.retraining.replay import TRAIN_CASES, VALIDATION_CASES, Replay, made_again, replay_for
+from fetaliqa.retraining.replay import TRAIN_CASES, VALIDATION_CASES, Replay, reopen_replay, replay_for
 from fetaliqa.retraining.training_modes import mode_recipe
 from fetaliqa.retraining.warm_start import WarmStart, warm_start
 from fetaliqa.training.dataset_mixture import Mixture, Source
@@ -40,18 +40,18 @@ NEW, OLD = 0, 1  # groups of the mixture: each half of every batch
 
 @dataclass(frozen=True)
 class RetrainRequest:
-    """What is asked for.
+    """Settings of a retraining.
 
     Attributes:
         mode: ``quick`` or ``full``.
         bundle: to start from; None: the published one of ``name``, else the default one.
-        replay: data set whose cases are replayed; None: the one named before, else what the bundle is known for.
+        replay: data set whose cases are replayed; None: the recorded one, else that of a replay source.
         replay_cases: how many are replayed to train, and to validate.
-        without_replay: replay nothing, to see what that costs.
+        without_replay: replay nothing, for comparison.
         name: of the model that is published.
         publish: whether a candidate that passes the gate is published.
         weights: FetalCLIP's weights file; None for the imported ones.
-        seed: of everything drawn.
+        seed: of all random draws.
         settings: recipe fields to change.
     """
 
@@ -69,13 +69,13 @@ class RetrainRequest:
 
 @dataclass
 class Run:
-    """A run that was begun: everything that decides it.
+    """A started run and its inputs.
 
     Attributes:
         studies: the folder.
         number: of the run in it.
         asked: its ``retraining.json``.
-        base: what it starts from.
+        base: initial model.
         replay: what is replayed; None for nothing.
         data: confirmed and replayed cases.
         split: of the studies' own cases.
@@ -105,13 +105,13 @@ class Run:
 def begin_run(
     confirmed: Confirmed, request: RetrainRequest, say: Callable[[str], None], device: str = "cpu"
 ) -> Run:
-    """Check everything, then make the run's folder.
+    """Check all inputs, then make the run's folder.
 
     Args:
-        confirmed: the labels to train on: what people confirmed after the folder was read waits for the next run.
+        confirmed: the labels to train on; later confirmations count for the next run.
         request: what is asked for.
-        say: called with a sentence for each label that cannot be used.
-        device: that a quick training is timed on, to know how many steps fit into its minutes.
+        say: called with a message for each label that cannot be used.
+        device: on which the step time of a quick training is measured.
 
     Raises:
         TooFewLabels: when what can be read of them does not suffice, or a part of the split recorded meanwhile
@@ -135,7 +135,7 @@ def begin_run(
     if request.replay is not None and replay is not None:
         write_json(retraining_paths.replay_file(studies), replay.described)
     if request.mode == "quick" and recipe.encoder == "full" and "epochs" not in request.settings:
-        # as many steps as fit: a quick training is to end within ten minutes
+        # as many steps as fit: a quick training ends within ten minutes
         recipe, step = within_time(recipe, base.build(recipe, request.seed), QUICK_SECONDS, device)
         say(f"a step of {recipe.batch_size} frames takes {step:.2f} s here: {recipe.epochs} epochs of 20 steps")
     number = max(retraining_paths.run_numbers(studies), default=0) + 1
@@ -173,14 +173,14 @@ def begin_run(
         "confirmed": {case.case_id: case.frames for case in cases},
         "problems": problems,
     }
-    write_json(folder / retraining_paths.ASKED, record)  # last: a run with it can be gone on with
+    write_json(folder / retraining_paths.ASKED, record)  # last: a run with this file can be resumed
     for problem in problems:
         say(problem)
     return Run(studies, number, record, base, replay, data, split)
 
 
 def resume_run(studies: Path) -> Run:
-    """The last run, when neither labels nor the bundle changed since it began."""
+    """Resume the last run; labels and bundle must be unchanged."""
     number = retraining_paths.unfinished_run(studies)
     assert number is not None
     folder = retraining_paths.run_folder(studies, number)
@@ -190,7 +190,7 @@ def resume_run(studies: Path) -> Run:
         train, validation = (tuple(asked["split"][part]) for part in ("train", "validation"))
         split = Split("retraining", "subject", 0, train, validation, ())
         base = warm_start(bundle, asked["bundle"], asked["weights"])
-        replay = made_again(asked["replay"])
+        replay = reopen_replay(asked["replay"])
     except (OSError, ValueError, KeyError, TypeError) as problem:
         raise OptionError(
             f"{folder / retraining_paths.ASKED} is damaged ({problem}); start a new training"
@@ -200,7 +200,7 @@ def resume_run(studies: Path) -> Run:
     gone = [case for case in split.cases() if case not in present]
     if gone:
         raise OptionError(
-            f"{folder}: {gone[0]} has no label that trains any more; start a new training instead of resuming"
+            f"{folder}: {gone[0]} has no usable label any more; start a new training instead of resuming"
         )
     data = _mixture(own, split, replay)
     check_unchanged(folder, data, base)
@@ -208,7 +208,7 @@ def resume_run(studies: Path) -> Run:
 
 
 def _moved(folder: Path) -> Path:
-    """A bundle's folder; one that was a candidate may have been published since."""
+    """A bundle's present folder; a candidate may have been published since."""
     return folder if folder.is_dir() else folder.parent.parent / folder.name
 
 
@@ -222,7 +222,7 @@ def _parts(split: Split, cases: Sequence[ConfirmedCase]) -> dict[str, str]:
 def _replay(
     bundle: Bundle, request: RetrainRequest, recorded: dict[str, Any] | None, others: dict[str, str]
 ) -> Replay | None:
-    """What is replayed; of a compact model only what was named, for phantoms are not what it learnt from."""
+    """The replayed data; for a compact model only a named data set, as it was not trained on phantoms alone."""
     named = request.replay is not None or recorded is not None
     if isinstance(bundle.card.architecture.vision, BackboneConfig) and not named:
         return None

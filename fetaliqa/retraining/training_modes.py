@@ -1,10 +1,10 @@
-"""How retraining trains: ``quick`` and ``full``.
+"""Training modes of retraining: recipes of ``quick`` and ``full``.
 
-Both go on from a trained model, so their steps are few. The threshold that is published is kept.
+Both fine-tune a trained model in few steps and keep its threshold.
 
-A compact model trains whole in both modes, ``full`` three times as long: its encoder is small enough. Of other
-models ``quick`` trains the decoder only, and each frame weighs as much as such frames do in sweeps: a model that
-saw many positives in its batches takes doubtful frames for positives.
+A compact model is trained as a whole in both modes, ``full`` three times as long. Of other models ``quick`` trains
+the decoder only, with each frame weighted by its frequency in sweeps: after batches with many positives a model
+calls doubtful frames positive.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ _WEIGHED: dict[str, Any] = {
     "positive_share": 0.25,
     "hard_share": 0.5,
     "sweep_weights": True,
-    # a trained decoder goes on from its statistics: those of 80 steps would be of few frames
+    # batch-norm statistics of the trained decoder are kept: 80 steps see too few frames
     "norm_frames": sys.maxsize,
 }
-LEAST_CHECKED_EPOCHS = 4  # of fewer, by the user's wish, nobody can expect that outlines are found
+LEAST_CHECKED_EPOCHS = 4  # with fewer epochs, as set by the user, outlines may not be found yet
 # epochs are of 20 steps here (``GROUPED_STEPS``)
 QUICK = replace(DECODER, name="retrain-quick", epochs=4, **_GOING_ON, **_WEIGHED)
 FULL = replace(FETALIQA, name="retrain-full", encoder_rate=0.4, epochs=6, **_GOING_ON, **_WEIGHED)

@@ -1,4 +1,4 @@
-"""A run that starts from a bundle's own adapters and decoder instead of fresh ones."""
+"""Warm start: training that continues from a bundle's own adapters and decoder."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fetaliqa.training.starting_weights import Base, begin_at_prior, freeze_unre
 
 @dataclass
 class WarmStart(Base):
-    """A bundle to go on from.
+    """A bundle to continue from.
 
     Attributes:
         bundle: whose adapters and head are trained further.
@@ -28,7 +28,7 @@ class WarmStart(Base):
         return self.bundle.fingerprint
 
     def build(self, recipe: Recipe, seed: int) -> EncoderModel:
-        """The bundle's model, with the parts trainable that the recipe trains; ``seed`` is of fresh adapters.
+        """The bundle's model, with the parts trainable that the recipe trains; ``seed`` is for fresh adapters.
 
         Raises:
             OptionError: when the recipe is for another task, or other adapters than the bundle has.
@@ -58,7 +58,7 @@ class WarmStart(Base):
 
 
 def warm_start(bundle: Bundle, name: str, weights: str | None = None) -> WarmStart:
-    """A base that goes on from a segmentation bundle.
+    """A base that continues from a segmentation bundle.
 
     Raises:
         OptionError: when it is a classifier's.

@@ -1,6 +1,6 @@
-"""Encoder blocks that are computed again in the backward pass, instead of keeping what they made.
+"""Activation checkpointing: encoder blocks are recomputed in the backward pass, to save memory.
 
-open_clip has such a setting of its own, which its custom block (``fetaliqa.model.image_encoder``) does not take.
+open_clip's own setting does not cover the custom block in ``fetaliqa.model.image_encoder``.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from torch.utils.checkpoint import checkpoint
 
 
 def recomputes(model: nn.Module) -> bool:
-    """Whether the model's encoder blocks are computed again in the backward pass."""
+    """Whether the model's encoder blocks are recomputed in the backward pass."""
     return any("forward" in vars(block) for block in _blocks(model))
 
 
 def recompute_blocks(model: nn.Module, on: bool) -> bool:
-    """Let the model's encoder blocks be computed again in the backward pass, or not; False where it has none.
+    """Switch recomputation of the encoder blocks in the backward pass; returns False for a model without blocks.
 
-    The same values: dropout is drawn again as it was.
+    Results do not change: dropout is redrawn from the same random state.
     """
     for block in _blocks(model):
         vars(block).pop("forward", None)

@@ -1,10 +1,10 @@
-"""Augmentation of a batch on the square grid, on whatever device the batch is.
+"""Augmentation of a batch on the square grid, on the batch's device.
 
-A positive frame keeps its outline: a move that would push more than a small share of the outline out of the
-picture is not applied to that frame, so no label is ever flipped silently. (The released code of FetalCLIP-IQA
-shifts frames by up to 20 % without looking again.)
+A positive frame keeps its outline: a geometric change that would cut off more than a small share of the outline is
+not applied to that frame, so no label is flipped silently. (The released code of FetalCLIP-IQA shifts frames by up
+to 20 % without this check.)
 
-Drawing and applying are apart, so that several processes can draw for the whole batch and apply their part of it.
+Drawing and applying are separate steps, so that each process can draw for the whole batch and apply its part.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from fetaliqa.training.training_frames import Batch
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How far frames are changed.
+    """Settings of the augmentation.
 
     Attributes:
         rotation_deg: largest rotation either way; the probe is held roughly upright in a blind sweep.
@@ -30,7 +30,7 @@ class Augmentation:
         flip: whether half of the frames are turned upside down.
         gamma: largest change of the exponent of the grey levels, either way (log2).
         gain: largest change of the brightness, as a share.
-        max_lost: share of the outline's area that a move may cut off; else the frame stays where it is.
+        max_lost: share of the outline's area that may be cut off; otherwise the frame is not moved.
     """
 
     rotation_deg: float = 12.0
@@ -58,7 +58,7 @@ STILL = Augmentation(rotation_deg=0.0, shift=0.0, zoom=0.0)  # the sector stays 
 
 @dataclass(frozen=True)
 class Changes:
-    """What was drawn for n frames.
+    """Random changes drawn for n frames.
 
     Attributes:
         thetas: float [n, 2, 3], sampling matrices of ``affine_grid`` (mirroring included).

@@ -1,4 +1,4 @@
-"""Augmented copies of training frames, drawn once before training, as the paper makes them.
+"""Augmented copies of training frames, made once before training, as in the paper.
 
 On the padded picture at full resolution, with albumentations 2.0.8 (its settings are those that FetalCLIP-IQA's
 released code uses): colour jitter (brightness, contrast and saturation by up to 20 %, half of the time; saturation
@@ -6,7 +6,7 @@ and hue change nothing in a grey picture), CLAHE (clip limit up to 4, 8 x 8 tile
 shift of up to 20 % and a rotation of up to 20 degrees. Two differences: our copies are seeded, and resampled
 to the square grid like every other frame.
 
-Nothing looks whether the anatomy is still in the picture afterwards; ``lost`` of the frame store counts that.
+The anatomy may be shifted out of the picture; ``lost`` of the frame store counts such copies.
 """
 
 from __future__ import annotations

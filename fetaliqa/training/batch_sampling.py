@@ -1,6 +1,6 @@
-"""Which frames make a batch: a pure function of seed, step and process, so that a killed run goes on exactly.
+"""Batch sampling: a pure function of seed, step and process, so that a killed run resumes exactly.
 
-A step's batch is drawn for all processes together; process r of w takes every w-th frame of it from r on.
+A step's batch is drawn for all processes together; process r of w takes every w-th frame of it, starting at r.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Item = dict[str, Any]
 
 # per epoch of such an order, which never ends: a validation and a checkpoint every 20 steps
 GROUPED_STEPS = 20
-MOST_REPEATED = 4  # times that a frame without outline is seen for each time that one with an outline is
+MOST_REPEATED = 4  # most repetitions of a negative frame relative to a positive one
 
 
 @lru_cache(maxsize=16)
@@ -33,11 +33,11 @@ def _permutation(seed: int, pool: int, turn: int, count: int) -> np.ndarray:
 
 def _drawn(members: np.ndarray, seed: int, pool: int, first: int, count: int) -> np.ndarray:
     """Positions ``first`` to ``first + count`` of an endless sequence of shuffled passes over ``members``."""
-    places = np.arange(first, first + count)
-    turns = places // len(members)
+    positions = np.arange(first, first + count)
+    turns = positions // len(members)
     chosen = [
-        _permutation(seed, pool, int(turn), len(members))[place % len(members)]
-        for turn, place in zip(turns, places)
+        _permutation(seed, pool, int(turn), len(members))[position % len(members)]
+        for turn, position in zip(turns, positions)
     ]
     return members[np.array(chosen, np.int64)]
 
@@ -51,7 +51,7 @@ class Order:
         steps: per epoch.
         seed: of the shuffling.
         weights: float [batch], of each place in a batch; their mean is 1.
-        endless: whether an only pool is drawn from without end, as several are, instead of once per epoch.
+        endless: whether a single pool is sampled without end, as several pools are, instead of once per epoch.
     """
 
     pools: tuple[tuple[np.ndarray, int], ...]
@@ -64,7 +64,7 @@ class Order:
         """Frame indices of a step, counted over all epochs."""
         if (
             len(self.pools) == 1 and not self.endless
-        ):  # every epoch is one pass; the last frames that fill no batch are left out
+        ):  # every epoch is one pass; the last incomplete batch is dropped
             members, count = self.pools[0]
             epoch, place = divmod(step, self.steps)
             order = _permutation(self.seed, 0, epoch, len(members))
@@ -88,7 +88,7 @@ def make_order(frames: FrameSet, recipe: Recipe, seed: int, groups: np.ndarray |
             within it by the recipe. None: all frames are one group.
 
     Raises:
-        OptionError: when there is nothing with an outline, or less than a batch.
+        OptionError: when no frame has an outline, or there are fewer frames than a batch.
     """
     size = min(recipe.batch_size, len(frames))
     positive = frames.grades > 0
@@ -118,7 +118,7 @@ def _balanced(frames: FrameSet, members: np.ndarray, size: int, recipe: Recipe) 
         wanted[1] = size - wanted[0]
     others = size - wanted[0] - wanted[1]
     if far.any() and not near.any():
-        # a few empty frames are not to fill half of every batch
+        # a few empty frames must not fill half of every batch
         others = min(others, max(1, round(MOST_REPEATED * wanted[0] * far.sum() / positive.sum())))
         wanted[0] = size - others
     wanted.append(others)
@@ -149,7 +149,7 @@ def _grouped_order(frames: FrameSet, recipe: Recipe, seed: int, groups: np.ndarr
             own = _balanced(frames, members, share, recipe)
         pools += own
         weights.append(_place_weights(frames, own, recipe))
-    # endless with one pool too: once through 45 outlined frames, and no other, would be an epoch of two steps
+    # endless with one pool too: one pass over 45 outlined frames would be an epoch of two steps
     return Order(pools, GROUPED_STEPS, seed, np.concatenate(weights), endless=True)
 
 
@@ -202,7 +202,7 @@ def frame_item(frames: FrameSet, chosen: np.ndarray) -> Item:
 class StepSampler(Sampler[int]):
     """Step numbers of one epoch; ``done`` says how many steps were taken before it.
 
-    Asked at the start of each epoch, so that a resumed run goes on within one.
+    Read at the start of each epoch, so that a run resumes within one.
     """
 
     def __init__(self, steps: int, done: Any) -> None:

@@ -1,6 +1,6 @@
-"""Training the compact model from single images and phantom frames: one ordinary recipe.
+"""Training of the compact model from single images and phantom frames, with a standard recipe.
 
-AdamW with one cycle of the learning rate, augmentation drawn anew for each frame, averaged weights. Used for the
+AdamW with one cycle of the learning rate, online augmentation, averaged weights. Used for the
 models that ship (``benchmarks/train_shipped.py``); corrections are learnt by ``fetaliqa.retraining``.
 """
 
@@ -25,8 +25,8 @@ HELD_BATCHES = 6  # drawn ahead, while the model trains
 MIN_MEAN_WEIGHT = 0.1  # of a batch's frames, where nearly all are without an outline
 
 
-class Drawn(Protocol):
-    """Samples to draw from."""
+class SampleSource(Protocol):
+    """A source of random samples."""
 
     def __len__(self) -> int: ...
 
@@ -38,7 +38,7 @@ class Drawn(Protocol):
 class Share:
     """A kind of samples, and how many of them each batch has."""
 
-    samples: Drawn
+    samples: SampleSource
     count: int
 
 
@@ -48,8 +48,8 @@ class CompactRecipe(Cycle):
 
     Attributes:
         plane_weight, dice_weight: of the losses of the frame head, beside the outline's.
-        empty_weight: of frames without an outline in the outline's loss; the frame head tells them apart, and an
-            outline that is held down by many of them is missed where it is needed.
+        empty_weight: of frames without an outline in the outline's loss; low, since the frame head separates them
+            and many empty frames would suppress outlines.
         dropout: of the decoder's channels; None: as the model has it.
     """
 

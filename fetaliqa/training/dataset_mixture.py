@@ -1,4 +1,4 @@
-"""Several labelled data sets trained on together, each prepared and kept by itself."""
+"""A mixture of labelled data sets for joint training; each is prepared and cached separately."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ class Source:
 class Mixture:
     """Data sets as one: a ``LabelledData`` whose frames are prepared source by source.
 
-    What was prepared of a source is found again whatever the others hold.
+    The prepared frames of a source are reused whatever the other sources are.
 
     Args:
-        sources: of different names, the first names the data set and its anatomy.
+        sources: with different names; the first gives name and anatomy of the mixture.
 
     Raises:
         OptionError: when they outline different anatomies.

@@ -1,9 +1,9 @@
-"""What a frozen encoder says of each training frame, computed once and mapped from disk.
+"""Cached features of a frozen encoder for the training frames, computed once and memory-mapped.
 
-Exact where the encoder gets the same picture each time: without adapters, and without online augmentation (copies
-drawn before training are frames of their own). There, training from the store is the same computation as without
-it, up to the rounding of other batch sizes; with bfloat16 on CUDA stored features, in float32, are the more exact.
-With online augmentation or adapters there is nothing to store, and ``can_cache`` says no.
+Exact where the encoder input never changes: without adapters and without online augmentation (copies made before
+training are frames of their own). Training from the cache is then the same computation up to the rounding of
+other batch sizes; with bfloat16 on CUDA the cached features, in float32, are more exact. Otherwise ``can_cache``
+is False.
 """
 
 from __future__ import annotations
@@ -62,9 +62,9 @@ class FeatureStore:
             pinned: into page-locked memory.
         """
         held = torch.empty((len(indices), *self.maps.shape[1:]), dtype=torch.float32, pin_memory=pinned)
-        places = held.numpy()
+        rows = held.numpy()
         for place, (maps, row) in enumerate(self._rows(indices.numpy())):
-            places[place] = maps[row]  # other threads run meanwhile
+            rows[place] = maps[row]  # other threads run meanwhile
         return held
 
     def _rows(self, indices: np.ndarray) -> Iterator[tuple[np.ndarray, int]]:
@@ -151,7 +151,7 @@ def prepare_features(
 ) -> FeatureStore:
     """The features of all frames of a store, from ``folder`` when they were computed before.
 
-    The folder is named by the frames, the encoder's weights and the depths read, so other weights never find it.
+    The folder's name is a hash of the frames, the encoder's weights and the depths.
 
     Raises:
         OptionError: when they would take more than ``max_bytes``.
@@ -167,7 +167,7 @@ def prepare_features(
             f"{max_bytes / 1e9:.0f} GB; raise frame_step, use fewer copies, or train without the feature cache"
         )
     decided = [store.key, tensors_sha256(base_state(model.visual)), list(shape), getattr(model, "indices", [])]
-    if has_adapters(model.visual):  # which speak too, though they do not train
+    if has_adapters(model.visual):  # frozen adapters change the features too
         lora = model.lora
         decided += [tensors_sha256(adapter_state(model.visual)), None if lora is None else lora.scale]
     key = hashlib.sha256(json.dumps(decided).encode()).hexdigest()
@@ -178,7 +178,7 @@ def prepare_features(
             with atomic_directory(target) as temporary:
                 _compute(model, store, temporary / "features.f32", shape, torch.device(device), progress)
                 write_json(temporary / "record.json", {"key": key, "shape": list(shape)})
-        os.utime(target)  # when it was last asked for
+        os.utime(target)  # time of last use
     file = target / "features.f32"
     if file.stat().st_size != needed:
         raise OptionError(f"{file} is damaged; remove its folder, it is computed again")
@@ -193,7 +193,7 @@ def _prepare_parts(
     max_bytes: int,
     progress: Callable[[int, int], None] | None,
 ) -> FeatureStore:
-    """The features of each of the stores that were joined, kept by themselves."""
+    """The features of each of the joined stores, cached separately."""
     stores: list[FeatureStore] = []
     before = 0
     for part in store.parts:

@@ -1,4 +1,4 @@
-"""Whether losses are finite numbers, looked at together where each look waits for the device."""
+"""Check that losses are finite, for several steps at once, since each check synchronises with the device."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class FiniteLosses:
 
     Args:
         recipe: whose settings the error names.
-        every: steps between looks; whoever keeps the weights looks before, see :meth:`check`.
+        every: steps between checks; call :meth:`check` before weights are saved.
     """
 
     def __init__(self, recipe: Recipe, every: int) -> None:
@@ -30,14 +30,14 @@ class FiniteLosses:
         """Note a step's loss, a scalar.
 
         Raises:
-            NotFinite: as :meth:`check`, when it is time to look.
+            NotFinite: as :meth:`check`, when a check is due.
         """
         self._unseen.append((step, loss.detach()))
         if len(self._unseen) >= self._every:
             self.check()
 
     def check(self) -> None:
-        """Look at the losses since the last look.
+        """Check the losses since the last check.
 
         Raises:
             NotFinite: naming the first step whose loss is not finite.

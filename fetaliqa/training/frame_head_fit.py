@@ -1,4 +1,4 @@
-"""What is fitted on a trained compact model, whose outline stays as it is: the frame head, the expected Dice."""
+"""Fitting of the frame head and the expected Dice on a trained compact model with a frozen outline."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BATCH = 64  # samples
 
 @dataclass(frozen=True)
 class FrameHeadFit:
-    """How the frame head alone is trained.
+    """Settings of the training of the frame head.
 
     Attributes:
         epochs: times that each sample is seen.
@@ -38,19 +38,19 @@ def fit_frame_head(
     batches: Iterable[tuple[torch.Tensor, torch.Tensor, float]],
     recipe: FrameHeadFit = FrameHeadFit(),
 ) -> None:
-    """Train further what says whether a frame shows the plane; the encoder and the outline stay as they are.
+    """Train the frame head (whether a frame shows the plane); encoder and outline are frozen.
 
-    So one kind of samples can be told apart better without a loss on the outlines of another.
+    This separates one kind of samples better without a loss on the outlines of another.
 
     Args:
         model: changed in place; it ends in eval mode.
         batches: frames uint8 [N, S, S], outlines [N, S, S] (0 or 1), and the weight of each of these frames.
-        recipe: how.
+        recipe: settings.
     """
-    head, known = model.decoder.frame, []
+    head, inputs_of_head = model.decoder.frame, []
     shown, weights = [], []
     model.eval()
-    hook = head.register_forward_pre_hook(lambda _, inputs: known.append(inputs[0].detach()))
+    hook = head.register_forward_pre_hook(lambda _, inputs: inputs_of_head.append(inputs[0].detach()))
     try:
         with torch.no_grad():
             for images, outlines, weight in batches:
@@ -59,7 +59,7 @@ def fit_frame_head(
                 weights.append(torch.full((len(images),), weight))
     finally:
         hook.remove()
-    samples, targets, importance = torch.cat(known), torch.cat(shown), torch.cat(weights)
+    samples, targets, importance = torch.cat(inputs_of_head), torch.cat(shown), torch.cat(weights)
     torch.manual_seed(recipe.seed)
     whole = len(samples) // BATCH * BATCH or len(samples)
     rounds = recipe.epochs * max(1, whole // BATCH)
@@ -81,25 +81,25 @@ def fit_expected_dice(model: CompactSeg, batches: Iterable[tuple[torch.Tensor, t
     """Fit the two numbers of ``model.decoder.dice`` to the Dice that outlines have, at the end of a training.
 
     Args:
-        model: in eval mode; nothing else of it changes.
+        model: in eval mode; only these two numbers change.
         batches: frames uint8 [N, S, S] and outlines float [N, S, S], 0 or 1; frames without one do not count.
     """
     expected = model.decoder.dice
     promised, achieved = [], []
     with torch.no_grad():
         expected.scale.fill_(1.0)
-        expected.offset.zero_()  # so that the logits are the promised ones
+        expected.offset.zero_()  # so that the logits are the uncorrected ones
         for images, outlines in batches:
             outputs = model.outputs(model_inputs(model, images))
             outlined = outlines.amax(dim=(1, 2)) > 0
             promised.append(outputs.dice[outlined])
             achieved.append(frame_dice(outputs.outline[:, 0] > 0, outlines)[outlined])
-    known, targets = torch.cat(promised), torch.cat(achieved)
+    logits, targets = torch.cat(promised), torch.cat(achieved)
     optimizer = torch.optim.LBFGS(expected.parameters(), max_iter=FITTING_STEPS, line_search_fn="strong_wolfe")
 
     def closure() -> torch.Tensor:
         optimizer.zero_grad()
-        loss = functional.binary_cross_entropy_with_logits(expected.scale * known + expected.offset, targets)
+        loss = functional.binary_cross_entropy_with_logits(expected.scale * logits + expected.offset, targets)
         loss.backward()
         return loss
 

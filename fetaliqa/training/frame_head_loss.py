@@ -1,4 +1,4 @@
-"""The loss of what the compact model says of a whole frame: whether it shows the plane, and its outline's Dice."""
+"""The loss of the compact model's frame head: plane visibility and expected Dice of the outline."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ def frame_head_loss(
     plane_weight: float = PLANE_WEIGHT,
     dice_weight: float = DICE_WEIGHT,
 ) -> torch.Tensor:
-    """Cross-entropy of plane and expected Dice, weighted as they are added to the outline's loss.
+    """Weighted cross-entropy of plane and expected Dice.
 
-    The expected Dice is taught the Dice that the outline has now (as FUSQA does, arXiv 2303.04418), on frames with
-    an outline; soft targets in a cross-entropy have their minimum where the two agree.
+    The target of the expected Dice is the current Dice of the outline (as in FUSQA, arXiv 2303.04418), on frames
+    with an outline; a cross-entropy with soft targets is least where the two agree.
 
     Args:
         outputs: of n frames.
@@ -38,7 +38,11 @@ def frame_head_loss(
 
 
 def frame_dice(masks: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """Dice float [n] of bool masks [n, S, S] and targets float [n, S, S]; 0 where the target is empty."""
+    """Dice float [n] of bool masks [n, S, S] and targets float [n, S, S]; 0 where the target is empty.
+
+    Not MONAI's ``compute_dice``: that loops over frames and synchronises with the device for each, and gives 1 or
+    NaN for two empty masks.
+    """
     overlap = (masks * targets).sum(dim=(1, 2))
     total = masks.sum(dim=(1, 2)) + targets.sum(dim=(1, 2))
     return 2 * overlap / total.clamp(min=1)

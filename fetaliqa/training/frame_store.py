@@ -1,7 +1,7 @@
-"""Training frames of a data set on the model's grid, prepared once and read from disk as needed.
+"""The frame store: training frames of a data set on the model's grid, prepared once and memory-mapped.
 
-ACOUSLIC-AI's training frames are about 10 GB on the grid: they are mapped into memory, not loaded. A store is kept
-in a folder named by the hash of all that decides its content, so the same request finds it again.
+ACOUSLIC-AI's training frames are about 10 GB on the grid. A store's folder is named by the hash of all that
+determines its content, so that the same request reuses it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from fetaliqa.training.augmented_copies import augmented_copy, make_compose
 from fetaliqa.training.dataset_mixture import Mixture
 from fetaliqa.training.training_frames import FrameSet, frames_of_case, join
 
-VERSION = 1  # of the stores' content; raise it when the same request would give other frames
+VERSION = 1  # of the stores' content; increase it when the same request would give other frames
 HARD_DISTANCE = 15  # frames from an annotated one: the challenge's tolerance
 COLUMNS = ("grades", "hard", "weights", "cases", "numbers", "copies", "lost")
 BITS_PER_BYTE = 8
@@ -36,14 +36,14 @@ BITS_PER_BYTE = 8
 
 @dataclass(frozen=True)
 class StoreRequest:
-    """Which frames of which cases, and how.
+    """Which frames to prepare, and how.
 
     Attributes:
         size: side of the square grid, pixels.
         labels: ``any`` or ``optimal``, see ``Recipe``.
         measured_sweeps_only: leave out sweeps without a reference circumference.
-        frame_step: every how many frames one is taken.
-        keep_positives: take all frames with outline all the same.
+        frame_step: take every n-th frame.
+        keep_positives: take all frames with an outline regardless of ``frame_step``.
         copies: augmented copies of each frame.
         seed: of the copies.
         black_slots: take the black slots that pad a sweep too, as frames without outline.
@@ -69,8 +69,8 @@ class FrameStore:
         numbers: int [N], frame number in its case.
         copies: int [N], 0 for the frame itself, else the number of the augmented copy.
         lost: bool [N], copies that lost their whole outline, so that their label flipped.
-        key: hash of all that decides the content.
-        groups: int [N], where each group is to have an equal share of every batch; None: all are one.
+        key: hash of all that determines the content.
+        groups: int [N], groups with equal shares of every batch; None: one group.
         parts: the stores that this one was joined from.
     """
 
@@ -106,7 +106,7 @@ def prepare_frames(
     processes: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> FrameStore:
-    """The frames of some cases, from ``folder`` when they were prepared before.
+    """The prepared frames of some cases, from ``folder`` when present.
 
     Several processes may ask for the same frames: one prepares them, the others wait.
 
@@ -136,7 +136,7 @@ def _joined(
     processes: int,
     progress: Callable[[int, int], None] | None,
 ) -> FrameStore:
-    """The stores of a mixture's sources one after the other, each kept by itself."""
+    """The stores of a mixture's sources, each cached separately, joined."""
     stores, groups, done = [], [], 0
     for source, own in data.chosen(case_ids):
 
@@ -258,7 +258,7 @@ def _parts(
         for index, case_id in jobs:
             yield _case_part(data, case_id, index, request)
         return
-    # spawned, not forked: a fork of a process whose torch threads run can hang
+    # spawned, not forked: forking a process with running torch threads can hang
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, mp_context=context, initializer=_single_threaded) as pool:
         count = len(case_ids)
@@ -316,13 +316,13 @@ def _chosen(case: LabelledCase, grades: np.ndarray, request: StoreRequest) -> np
 
 
 def _stand_for(grades: np.ndarray, request: StoreRequest) -> np.ndarray:
-    """float [n]: how many frames of its case each frame taken stands for."""
+    """float [n]: how many frames of its case each selected frame represents."""
     alone = (grades > 0) & request.keep_positives
     return np.where(alone, 1, request.frame_step).astype(np.float32)
 
 
 def _near_annotated(case: LabelledCase, grades: np.ndarray) -> np.ndarray:
-    """bool [T]: no outline, but within 15 frames of one in the same sweep: easily taken for a positive."""
+    """bool [T]: no outline, but within 15 frames of one in the same sweep: a hard negative."""
     near = np.zeros(len(grades), bool)
     for start, stop in case.ranges:
         near[start:stop] = near_outlined(grades[start:stop] > 0)
@@ -345,7 +345,7 @@ def _copied(
     copy: int,
     request: StoreRequest,
 ) -> FrameSet:
-    """One augmented copy of each chosen frame; its label is what the changed mask says."""
+    """One augmented copy of each chosen frame; its label follows from the augmented mask."""
     compose = make_compose()
     side = max(case.frames.shape[1:])
     grid = SquareGrid(side, side, request.size)

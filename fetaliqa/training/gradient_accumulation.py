@@ -1,7 +1,7 @@
-"""A step's gradient added up over parts of its batch, and fewer frames at a time when memory runs out.
+"""Gradient accumulation over micro-batches, whose size is halved when memory runs out.
 
-Where the loss is a mean over frames and each frame's is its own (no batch norm that uses the batch's statistics,
-no loss over all pixels of a batch), the parts' gradients add up to that of the whole batch.
+Where the loss is a mean over independent frames (no batch norm in training mode, no loss over all pixels of a
+batch), the accumulated gradient equals that of the whole batch.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ LossOf = Callable[[Batch, torch.Tensor | None], torch.Tensor]
 
 
 class FramesAtOnce:
-    """How many frames of a batch are computed at a time.
+    """The size of a micro-batch.
 
     Args:
-        frames: to begin with; None: all of a batch.
-        recompute: what is tried where no fewer frames help; False when there is nothing left to try.
+        frames: initial size; None: the whole batch.
+        recompute: called when one frame at a time does not fit; returns False when nothing more can be tried.
 
     Attributes:
         frames: now.
@@ -37,13 +37,13 @@ class FramesAtOnce:
     def compute(
         self, count: int, by_parts: Callable[[int], torch.Tensor], *, splits: bool, again: Callable[[], None]
     ) -> torch.Tensor:
-        """What ``by_parts`` makes of the largest part that fits: halved each time that memory runs out.
+        """Call ``by_parts`` with the size of a micro-batch, halved each time memory runs out.
 
         Args:
             count: frames in the batch.
-            by_parts: computes the batch; is given the frames of a part.
+            by_parts: computes the batch; gets the size of a micro-batch.
             splits: whether a batch may be split.
-            again: called before another try.
+            again: called before a retry.
         """
         while True:
             size = min(self.frames or count, count) if splits else count
@@ -54,9 +54,9 @@ class FramesAtOnce:
                     raise
                 if splits and size > 1:
                     self.frames = -(-size // 2)
-                    change = f"{self.frames} of {count} frames are computed at a time from here on"
+                    change = f"{self.frames} of {count} frames are computed at a time from now on"
                 elif self._recompute():
-                    change = "encoder blocks are computed again in the backward pass from here on"
+                    change = "encoder blocks are recomputed in the backward pass from now on"
                 else:
                     raise
             logger.warning("memory is short: %s", change)
@@ -84,12 +84,12 @@ def loss_by_parts(
     parameters: Sequence[torch.Tensor],
     scaled: Callable[[torch.Tensor], torch.Tensor] = lambda loss: loss,
 ) -> torch.Tensor:
-    """The loss of a batch, whose gradients were computed already, part by part; ``backward`` hands them on.
+    """The loss of a batch with its gradients computed part by part; ``backward`` returns these.
 
     Args:
         loss_of: mean loss of some frames.
         batch: the frames.
-        held: their features, where they are known.
+        held: their cached features, if any.
         size: frames of a part.
         parameters: that have gradients.
         scaled: the scale that ``backward`` will be called with, of a gradient scaler.
@@ -102,7 +102,7 @@ def loss_by_parts(
             added = torch.autograd.grad(scaled(loss), list(parameters), allow_unused=True)
         gradients = [_added(old, new) for old, new in zip(gradients, added)]
         value = loss.detach() if value is None else value + loss.detach()
-    return _Known.apply(value, gradients, *parameters)  # type: ignore[no-any-return, no-untyped-call]
+    return _Precomputed.apply(value, gradients, *parameters)  # type: ignore[no-any-return, no-untyped-call]
 
 
 def _added(old: torch.Tensor | None, new: torch.Tensor | None) -> torch.Tensor | None:
@@ -111,8 +111,8 @@ def _added(old: torch.Tensor | None, new: torch.Tensor | None) -> torch.Tensor |
     return old.add_(new)
 
 
-class _Known(torch.autograd.Function):
-    """A value with gradients that are known already, at the scale that ``backward`` is called with."""
+class _Precomputed(torch.autograd.Function):
+    """A value with precomputed gradients, at the scale that ``backward`` is called with."""
 
     @staticmethod
     def forward(ctx: Any, value: torch.Tensor, gradients: list[Any], *_: torch.Tensor) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""Lightning says much that is not about the run: advertisements, missing hardware, known deprecations."""
+"""Filters for Lightning's log messages that do not concern the run (tips, hardware, deprecations)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import warnings
 
 
 def quiet_lightning() -> None:
-    """Leave Lightning's warnings about this run, and nothing else."""
+    """Silence all of Lightning's messages but warnings about this run."""
     for name in ("lightning.pytorch", "lightning.fabric", "lightning"):
         logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")

@@ -1,4 +1,4 @@
-"""A model and a recipe as a Lightning module: losses, optimiser, schedule, validation."""
+"""The Lightning module: losses, optimiser, schedule, validation and checkpoints of a model and recipe."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from fetaliqa.training.training_frames import Batch
 logger = logging.getLogger(__name__)
 
 FINAL_RATE = 0.01  # of the peak learning rate, at the end of a cosine schedule
-# of a checkpoint, by parameter: the weights validated, and those that train where they are averaged (Lightning)
+# entries of a checkpoint: the validated weights, and with averaging (Lightning) the current ones
 STATES = {"state_dict", "current_model_state"}
 DICE_EPS = 1e-7  # of the paper's loss (segmentation_models_pytorch's DiceLoss with smooth 0)
 
@@ -45,10 +45,10 @@ def batch_dice_loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor
         logits: float [N, H, W].
         targets: float [N, H, W], 0 or 1.
     """
-    probabilities = torch.sigmoid(logits)
-    overlap, total = (probabilities * targets).sum(), (probabilities + targets).sum()
-    loss = 1 - 2 * overlap / total.clamp(min=DICE_EPS)
-    return loss * (targets.sum() > 0).to(loss.dtype)
+    from monai.losses import DiceLoss  # takes seconds to import
+
+    loss = DiceLoss(sigmoid=True, batch=True, smooth_nr=0.0, smooth_dr=DICE_EPS)(logits[:, None], targets[:, None])
+    return loss * (targets.sum() > 0)
 
 
 class FrameModule(pl.LightningModule):
@@ -56,14 +56,14 @@ class FrameModule(pl.LightningModule):
 
     Args:
         model: maps normalised frames [N, 3, S, S] to logits [N, 1, S, S] (segmentation) or [N].
-        recipe: how.
+        recipe: training settings.
         steps: optimiser steps in all.
         seed: of dropout; each step is seeded by it, so that a resumed run goes on exactly.
-        check_every: steps between looks whether losses are finite; before a checkpoint and before validation they
-            are looked at in any case.
-        still_norms: whether batch norms keep their statistics.
-        micro_batch: frames that are computed at a time; None: all of a batch. Fewer once memory has run out.
-        recompute: compute encoder blocks again in the backward pass instead of keeping what they made.
+        check_every: steps between checks that losses are finite; they are also checked before validation and
+            before a checkpoint.
+        still_norms: whether batch norms are frozen (running statistics).
+        micro_batch: frames computed at a time; None: the whole batch. Halved when memory runs out.
+        recompute: recompute encoder blocks in the backward pass instead of storing activations.
     """
 
     def __init__(
@@ -123,10 +123,9 @@ class FrameModule(pl.LightningModule):
     # -- training -----------------------------------------------------------------------------------
 
     def train(self, mode: bool = True) -> FrameModule:
-        """Training mode, except for an encoder that does not train and batch norms that keep their statistics.
+        """Training mode, except for a frozen encoder and frozen batch norms.
 
-        A batch of few frames has other statistics than the frames to come, and running averages of few steps are
-        neither those of before nor those of the new frames; see ``Recipe.norm_frames``.
+        Statistics of few frames or few steps are unreliable; see ``Recipe.norm_frames``.
         """
         super().train(mode)
         encoder = getattr(self.model, "visual", None)
@@ -140,11 +139,11 @@ class FrameModule(pl.LightningModule):
         return self
 
     def on_train_start(self) -> None:
-        # Lightning leaves each part in the mode that it came in, and a bundle's model comes in eval mode
+        # Lightning keeps the mode of each module, and a bundle's model is in eval mode
         self.train()
         self._splits, self._trainable = self._can_split(), trainable_parameters(self.model)
         if self._recomputes and not self._recompute():
-            logger.warning("encoder blocks are not computed again: this training has none that learn")
+            logger.warning("encoder blocks are not recomputed: none of them is trained")
         if self.at_once.frames is not None and not self._splits:
             logger.warning("batches are not split: their loss or their batch norms need whole ones")
 
@@ -158,12 +157,12 @@ class FrameModule(pl.LightningModule):
         torch.manual_seed(hash((self.seed, self.global_step, self.global_rank)) % 2**63)
 
     def _can_split(self) -> bool:
-        """Whether the gradients of parts of a batch add up to that of the whole one."""
+        """Whether accumulated gradients equal that of the whole batch."""
         norms = (one for one in self.model.modules() if isinstance(one, nn.modules.batchnorm._BatchNorm))
         return self.recipe.loss != "batch-dice" and not any(norm.training for norm in norms)
 
     def _recompute(self) -> bool:
-        """Let encoder blocks be computed again in the backward pass; False where they are, or do not train."""
+        """Switch on recomputation of encoder blocks; False where it is on already, or they are not trained."""
         if self.recipe.encoder == "frozen" or recomputes(self.model):
             return False
         return recompute_blocks(self.model, True)
@@ -177,15 +176,14 @@ class FrameModule(pl.LightningModule):
             batch = Batch(changed.images, changed.outlines, weights=batch.weights)
         loss = self._step_loss(batch, item.get("features"))
         self._losses.add(self.global_step, loss)
-        # not prog_bar: Lightning would read it at every step, for a bar that moves every tenth
+        # not prog_bar: Lightning would synchronise at every step for a bar that moves every tenth
         self.log("train_loss", loss, on_step=True, on_epoch=False, batch_size=len(batch.images))
         return loss
 
     def _step_loss(self, batch: Batch, held: torch.Tensor | None) -> torch.Tensor:
-        """The loss of a step; its gradients are computed with it where one process trains alone.
+        """The loss of a step; in a single process its gradients are computed here too.
 
-        So memory that runs out costs a second try of the step, and no more: of several processes that train
-        together, one cannot try again by itself.
+        Then a step that runs out of memory is retried. In distributed training one process cannot retry alone.
         """
         alone = self._trainer is not None and self.trainer.world_size == 1
         if not alone and not (self._splits and self.at_once.frames):
@@ -257,7 +255,7 @@ class FrameModule(pl.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         sums = self.trainer.strategy.reduce(self._sums, reduce_op="sum").tolist()
-        if not math.isfinite(sums[0]):  # by hand: early stopping would take it for the end
+        if not math.isfinite(sums[0]):  # checked here: early stopping would end the run silently
             raise NotFinite(
                 f"the validation loss became {sums[0]} after step {self.global_step}; lower learning_rate "
                 f"(now {self.recipe.learning_rate}) or set clip_norm"
@@ -265,17 +263,17 @@ class FrameModule(pl.LightningModule):
         self.figures = figures_of(sums, self.recipe.task == "segmentation")
         self.log_dict(self.figures, prog_bar=True)
 
-    # -- checkpoints: what stands still is in the base already ----------------------------------------
+    # -- checkpoints without frozen parameters, which are in the base already ------------------------
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        self._losses.check()  # nothing is kept of weights from after a loss that is not finite
+        self._losses.check()  # never save weights after a loss that is not finite
         checkpoint["figures"] = dict(self.figures)
         frozen = self._frozen()
         for part in STATES & checkpoint.keys():
             checkpoint[part] = {name: value for name, value in checkpoint[part].items() if name not in frozen}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Fill in the parameters that do not train, as this model has them."""
+        """Add the frozen parameters of this model."""
         for part in STATES & checkpoint.keys():
             checkpoint[part] = {**self._frozen(), **checkpoint[part]}
 
@@ -284,7 +282,7 @@ class FrameModule(pl.LightningModule):
 
 
 def check_trainable(model: nn.Module, recipe: Recipe) -> None:
-    """Refuse a recipe whose adapters are missing from the model.
+    """Check that the recipe has something to train in the model.
 
     Raises:
         TrainingError: when there is nothing to train.

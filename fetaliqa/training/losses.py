@@ -1,4 +1,4 @@
-"""The loss of outlines in frames of which most show nothing to outline."""
+"""The outline loss: cross-entropy plus smoothed Dice per frame, for data in which most frames are empty."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Arrays that are mapped from files, as they go to other processes: by the file's path, not by its content."""
+"""Memory-mapped arrays that are passed to other processes by file path instead of by content."""
 
 from __future__ import annotations
 

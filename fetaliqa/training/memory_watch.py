@@ -1,4 +1,4 @@
-"""What a training says when memory runs out, and how it gives back what it no longer needs."""
+"""The error message of a training that runs out of memory, naming its stage."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ def memory_ran_out(stage: str) -> TrainingError:
 
 @contextmanager
 def memory_watched(report: Report) -> Iterator[Report]:
-    """Yields ``report`` to be called in its place: when memory runs out, the error names the stage told last.
+    """Yields a wrapped ``report``; when memory runs out, the error names the stage reported last.
 
     Raises:
         TrainingError: when memory ran out.
     """
     stage = "start"
 
-    def noted(name: str, done: int, total: int) -> None:
+    def recorded(name: str, done: int, total: int) -> None:
         nonlocal stage
         stage = name
         report(name, done, total)
 
     try:
-        yield noted
+        yield recorded
     except Exception as problem:
         if is_out_of_memory(problem):
             raise memory_ran_out(stage) from problem

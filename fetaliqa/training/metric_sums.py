@@ -1,4 +1,4 @@
-"""Validation figures from sums over frames, which several processes can add up."""
+"""Validation figures from weighted sums over frames, which are added over distributed processes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def sums_of(
     Args:
         logits: float [n, S, S] (segmentation) or [n] (classification).
         outlines: float [n, S, S], 1 inside.
-        weights: float [n], how many frames of its case each stands for.
+        weights: float [n], how many frames of its case each represents.
         loss: mean over the batch.
     """
     truth = outlines.amax(dim=(1, 2)) > 0
@@ -50,7 +50,7 @@ def sums_of(
 def figures_of(sums: list[float], segmentation: bool) -> dict[str, float]:
     """The figures of all frames.
 
-    ``val_score`` is for choosing an epoch where frames with and without an outline both matter:
+    ``val_score`` selects the epoch where frames with and without an outline both matter:
     ``Dice * (1 + specificity) / 2``, with the mean Dice of the outlined frames (one not found counts 0) and the
     share of the others called empty. A model that finds nothing has 0; one that outlines every frame,
     half of its Dice.

@@ -1,7 +1,7 @@
-"""A plain training loop: AdamW, one cycle of the learning rate, averaged weights.
+"""A plain training loop without validation: AdamW, one-cycle learning rate, averaged weights.
 
-For models that learn from batches of frames without validation on the way; training runs and retraining use
-Lightning (``fetaliqa.training.trainer``).
+For the compact and stand-in models, which need no checkpoints, validation or distribution; training runs and
+retraining use Lightning (``fetaliqa.training.trainer``).
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ from fetaliqa.training.losses import outline_loss
 from fetaliqa.training.training_frames import FrameSet
 from fetaliqa.training.weight_averaging import decay_at, move_towards
 
-LEAST_CYCLE, LEAST_WARMUP = 3, 2  # steps; OneCycleLR divides by zero where a cycle has no way up, or none down
+LEAST_CYCLE, LEAST_WARMUP = 3, 2  # steps; OneCycleLR divides by zero for a cycle without a rising or falling part
 
 
 @dataclass(frozen=True)
 class Cycle:
-    """How a model is trained.
+    """Settings of the loop.
 
     Attributes:
         steps: optimiser steps.
         learning_rate: at the peak of the cycle.
         weight_decay: of matrices.
         warmup: share of the steps with a growing learning rate.
-        average: decay per step of the averaged weights, which are kept.
+        average: decay per step of the averaged weights, which are the result.
         clip_norm: largest norm of the gradient.
-        seed: of samples, new layers and dropout.
+        seed: for samples, new layers and dropout.
     """
 
     steps: int
@@ -51,7 +51,7 @@ class Cycle:
 
 @dataclass(frozen=True)
 class Step:
-    """What is told of a training step: number, of how many, loss, mean Dice of the outlined samples."""
+    """Report of a training step: number, total, loss, mean Dice of the outlined samples."""
 
     number: int
     steps: int
@@ -76,7 +76,7 @@ def train_cycle(
         model: to train.
         batches: as many as there are steps.
         answer: the loss of images and outlines, and the logits [N, S, S] of the outlines.
-        cycle: how.
+        cycle: settings.
         report: called after every step.
 
     Raises:

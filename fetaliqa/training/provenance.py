@@ -1,4 +1,4 @@
-"""What a run was made with, recorded so that it can be made again."""
+"""Provenance of a run: versions, machine and git revision."""
 
 from __future__ import annotations
 

@@ -28,45 +28,44 @@ NORM_FRAMES = 200  # see COMPACT
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that decides a training run, besides data, split, base weights and seed.
+    """All settings of a training run besides data, split, base weights and seed.
 
     Attributes:
         name: of the recipe.
-        task: what the model answers: a mask, or one number per frame.
+        task: segmentation (a mask per frame) or classification (one number per frame).
         encoder: what training changes in the encoder: adapters, nothing, or everything.
-        lora: of the adapters, when there are any.
+        lora: settings of the adapters, if any.
         labels: ``any`` mask makes a frame positive (the paper), or ``optimal`` planes only; suboptimal frames then
             count as negative.
         measured_sweeps_only: leave out sweeps without a reference circumference, for training and validation.
         black_slots: use the black slots that pad a sweep as frames without outline.
-        frame_step: every how many frames of a case one is used, with outline or without; 1: all. Neighbouring
-            frames are much alike, and the share of positives stays what it is.
-        keep_positives: use all frames with outline all the same; the others then stand for those left out.
+        frame_step: use every n-th frame of a case, positive or negative; 1: all. Neighbouring frames are similar,
+            and the share of positives does not change.
+        keep_positives: use all frames with an outline regardless of ``frame_step``; the others are weighted.
         copies: augmented copies per training frame, drawn once before training (the paper: 2).
-        online: augmentation drawn anew each time a frame is used; None for none.
+        online: augmentation drawn each time a frame is used; None for none.
         sampling: ``shuffle`` all frames each epoch, or ``balanced`` batches.
         positive_share, hard_share: of a balanced batch: with outline; without, but within 15 frames of one.
-        sweep_weights: weigh the loss of each frame by how much rarer such frames are in batches than in sweeps.
+        sweep_weights: weight the loss of each frame by its frequency in sweeps relative to batches.
         loss: ``bce`` on frames; ``batch-dice``: Dice over all pixels of a batch, which is 0 without gradient when
             no frame of it has an outline; ``outline``: pixel cross-entropy plus smoothed Dice per frame;
-            ``sparse-outline``: the same from a decoder that starts by expecting few outlined pixels.
-        outline_prior: share of pixels that training starts by expecting inside of outlines, by the bias of the
-            last layer; None: the model's own bias stays.
-        norm_frames: with fewer training frames than this, batch norms normalise by the statistics that they have,
-            not by those of the batch: those of an encoder that trains whole, else those of the decoder.
-        checked: whether training that finds no outline in its own frames is begun once more with safer settings,
+            ``sparse-outline``: the same with a decoder initialised to predict few outlined pixels.
+        outline_prior: initial probability of an outlined pixel, by the bias of the last layer; None: unchanged.
+        norm_frames: with fewer training frames than this, batch norms are frozen: those of a fully trained
+            encoder, else those of the decoder.
+        checked: whether training that finds no outline in its own frames is restarted once with safer settings,
             see ``fetaliqa.training.stall_recovery``.
         learning_rate: AdamW's, at the peak.
-        encoder_rate: of what trains in the encoder, as a share of ``learning_rate``.
+        encoder_rate: learning rate of the encoder, as a share of ``learning_rate``.
         weight_decay: decoupled.
         epochs: passes over the training frames (of balanced batches: as many steps).
         batch_size: frames per step, over all devices.
         warmup_share: share of all steps with a growing learning rate.
         schedule: of the learning rate after that.
-        ema_decay: of averaged weights, which are then validated and kept; None for none.
+        ema_decay: decay of averaged weights, which are then validated and saved; None: no averaging.
         clip_norm: largest norm of the gradient; None for no limit.
-        precision: on CUDA; CPUs without bfloat16 arithmetic train in float32 whatever is said here.
-        monitor: validation figure by which the best epoch is kept: the paper's ``val_loss``, ``val_dice`` (pooled
+        precision: on CUDA; CPUs without bfloat16 arithmetic always train in float32.
+        monitor: validation figure that selects the best epoch: the paper's ``val_loss``, ``val_dice`` (pooled
             over all pixels, at 0.5), ``val_f1`` (of frames, at 0.5) or ``val_score``: the mean Dice of the frames
             with an outline, one not found counting 0, less up to half of it for false positives.
         patience: epochs without a better figure before training stops.
@@ -140,7 +139,7 @@ class Recipe:
         return to_json(self)
 
     def decided(self) -> dict[str, Any]:
-        """What decides the training, as JSON values: the same for two recipes that differ in words only.
+        """The settings that affect training, as JSON values, for comparing recipes.
 
         The name is left out, and ``keep_positives`` where all frames are used anyway.
         """
@@ -161,7 +160,7 @@ RELEASED_CODE_CLS = replace(
     lora=LoraSettings(targets=("c_fc", "c_proj")),
 )
 
-# What the deviations from the paper are worth, as far as it was measured on phantoms: docs/training.md.
+# Ablations of the deviations from the paper, measured on phantoms: docs/training.md.
 FETALIQA = replace(
     PAPER,
     name="fetaliqa",
@@ -181,10 +180,10 @@ FETALIQA = replace(
     choose_threshold=True,
 )
 
-# Retraining on a laptop: the frozen encoder sees each frame once, and the decoder learns from what it said.
+# Retraining on a laptop: the frozen encoder's features are computed once, and only the decoder trains.
 DECODER = replace(FETALIQA, name="decoder", encoder="frozen", online=None)
 
-# For the compact network, whose encoder learnt from photographs: an ordinary recipe (one cycle of AdamW).
+# For the compact network with an ImageNet encoder: a standard recipe (AdamW, one cycle).
 COMPACT = replace(
     FETALIQA,
     name="compact",
@@ -257,11 +256,11 @@ def changed(recipe: Recipe, settings: dict[str, Any]) -> Recipe:
         OptionError: naming the first wrong field.
     """
     value = recipe.to_json()
-    known = {one.name for one in fields(Recipe)}
+    field_names = {one.name for one in fields(Recipe)}
     for key, new in settings.items():
         name, _, inner = key.partition(".")
-        if name not in known:
-            raise OptionError(f"recipe has no field {name!r}; known: {', '.join(sorted(known))}")
+        if name not in field_names:
+            raise OptionError(f"recipe has no field {name!r}; known: {', '.join(sorted(field_names))}")
         if not inner:
             value[name] = new
         elif isinstance(value[name], dict):

@@ -1,4 +1,4 @@
-"""After a compact model was trained further: what it was trained on is not unlike its training data."""
+"""Update of the out-of-distribution limit after fine-tuning a compact model."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from fetaliqa.model import CompactSeg
 from fetaliqa.model.preprocess import model_inputs
 from fetaliqa.training.training_frames import FrameSet
 
-WITHIN = 0.95  # share of the training frames whose distance is below the limit afterwards
-MOST = 500  # frames that are looked at
+WITHIN = 0.95  # share of the new training frames whose distance is below the limit afterwards
+MOST = 500  # most frames evaluated
 CHUNK = 16  # frames
 
 
 @torch.no_grad()
 def widen_reference(model: nn.Module, frames: FrameSet) -> None:
-    """Raise the limit of distances, so that nearly all of these frames lie below it.
+    """Raise the distance limit so that nearly all of these frames lie below it.
 
-    The frames that the bundle learnt from before are not at hand, so its mean and covariance stay; only the limit
-    grows, and never shrinks. Does nothing for a model without a reference.
+    Mean and covariance are kept, since the earlier training frames are not available; the limit only grows. Does
+    nothing for a model without a reference.
 
     Args:
-        model: trained already, in eval mode.
-        frames: that it was trained on.
+        model: after training, in eval mode.
+        frames: its training frames.
     """
     if not isinstance(model, CompactSeg) or not float(model.decoder.reference.limit) > 0:
         return

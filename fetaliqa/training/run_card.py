@@ -1,4 +1,4 @@
-"""The card of a bundle that a training run made."""
+"""The model card of a bundle made by a training run."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ REAL_LIMITS = "Research use. Not validated for any clinical decision."
 
 
 def licence(base: Base, data: LabelledData) -> str:
-    """The terms of a model: its encoder's, and those of the data where they ask for it."""
+    """The licence of a model: its encoder's, and that of the data where required."""
     asked = DATA_LICENCES.get(data.name)
     parts = [base.licence, *([asked] if asked is not None and asked not in base.licence else [])]
     return "; ".join(parts)

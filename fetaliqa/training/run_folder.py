@@ -1,6 +1,6 @@
-"""The folder of a training run: everything that decided it and everything it made.
+"""The folder of a training run: its inputs and its results.
 
-run.json, recipe.json, split.json, data.json, environment.json      what was asked, of what, with what
+run.json, recipe.json, split.json, data.json, environment.json      request and environment
 trial-0/bundle/, metrics.json, checkpoints/, logs/, tensorboard/    one independent trial
 metrics.json                                                        mean and spread over the trials
 """
@@ -28,7 +28,7 @@ SCHEMA = 1
 
 @dataclass(frozen=True)
 class RunRequest:
-    """What was asked for, beside recipe and split.
+    """Settings of a run besides recipe and split.
 
     Attributes:
         data: folder of the data set.
@@ -39,7 +39,7 @@ class RunRequest:
         seed: of the first trial; the next have the numbers after it.
         name: of the bundles.
         feature_cache: compute a frozen encoder's features once, where that is exact.
-        frames: folder that prepared frames and features are kept in.
+        frames: cache folder of prepared frames and features.
         anatomy: what is outlined, where the data set does not say so itself.
     """
 
@@ -67,7 +67,7 @@ class RunRequest:
 
 
 def main_process() -> bool:
-    """Whether this is the process that writes, of those that train together."""
+    """Whether this is the first process of distributed training, which writes the files."""
     from lightning.fabric.plugins.environments import SLURMEnvironment
 
     def number(name: str) -> int:
@@ -84,7 +84,7 @@ def main_process() -> bool:
 def start_run(
     folder: Path, request: RunRequest, recipe: Recipe, split: Split, data: LabelledData, base: Base
 ) -> None:
-    """Make the run's folder and record what was asked for.
+    """Make the run's folder and record its settings.
 
     Raises:
         OptionError: when the folder exists, or the split has no case to train or to validate on.
@@ -117,17 +117,17 @@ def start_run(
         "leaks": leaks,
     }
     write_json(folder / "data.json", described)
-    write_json(folder / "run.json", asdict(request))  # last: a folder with it is complete enough to go on
+    write_json(folder / "run.json", asdict(request))  # last: a folder with this file can be resumed
 
 
 def remove_unused(folder: Path) -> None:
-    """Remove a run's folder in which nothing was trained yet, so that its name can be used again."""
+    """Remove a run's folder without training results, so that its name can be used again."""
     if not any(folder.glob("trial-*/checkpoints/*")):
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def open_run(folder: Path) -> tuple[RunRequest, Recipe, Split]:
-    """What a run's folder says was asked for.
+    """Read the settings of a run's folder.
 
     Raises:
         OptionError: when it is not a run's folder.
@@ -143,7 +143,7 @@ def open_run(folder: Path) -> tuple[RunRequest, Recipe, Split]:
             raise OptionError(f"{file}: not readable JSON ({problem})") from None
     asked = values["run"]
     if isinstance(asked, dict):
-        asked = {"anatomy": None, **asked}  # which runs of before do not name
+        asked = {"anatomy": None, **asked}  # missing in runs of earlier versions
     request = from_json(RunRequest, asked, str(folder / "run.json"), OptionError)
     return (
         request,
@@ -153,19 +153,17 @@ def open_run(folder: Path) -> tuple[RunRequest, Recipe, Split]:
 
 
 def check_unchanged(folder: Path, data: LabelledData, base: Base) -> None:
-    """Refuse to go on with a run on other data or from other weights than it began with.
+    """Check that data and base weights have not changed since the run began.
 
     Raises:
-        OptionError: saying which of them changed.
+        OptionError: naming what changed.
     """
     file = folder / "data.json"
     try:
         recorded = json.loads(file.read_text(encoding="utf-8"))
         recorded = {name: recorded[name] for name in ("sha256", "base_sha256")}
     except (OSError, ValueError, KeyError, TypeError):
-        raise OptionError(
-            f"{file}: missing or damaged, so whether the data are still the same cannot be told; start a new run"
-        ) from None
+        raise OptionError(f"{file}: missing or damaged, so the data cannot be compared; start a new run") from None
     if recorded["sha256"] != data.fingerprint():
         raise OptionError(
             f"{folder}: images or labels of the data set changed since this run began; start a new run"

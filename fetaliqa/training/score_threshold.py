@@ -1,4 +1,4 @@
-"""Choosing the probability threshold by which a model calls frames positive, on validation frames."""
+"""Choice of the probability threshold for positive frames on validation data."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from fetaliqa.model import Threshold
 from fetaliqa.model.preprocess import model_inputs
 from fetaliqa.training.training_frames import FrameSet
 
-# F1 on two dozen cases is not known better than this; of thresholds as good as the best, the one nearest to 0.5 is
-# the least bold choice
+# the precision of F1 on two dozen cases; of thresholds within it of the best, the one nearest to 0.5 is chosen
 F1_MARGIN = 0.01
 THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(5, 20))  # 0.25 to 0.95
 CHUNK = 16  # frames
@@ -23,7 +22,7 @@ def choose_threshold(
 ) -> tuple[float, dict[str, float]]:
     """The probability threshold for the best frame F1 on validation frames.
 
-    Negatives may be sampled and count for as many frames of their sweep as they stand for (``frames.weights``).
+    Sampled negatives are weighted by the number of frames they represent (``frames.weights``).
 
     Args:
         model: in eval mode; logits [N, 1, S, S] or [N]. Moved to the device, and left there.
@@ -31,8 +30,8 @@ def choose_threshold(
         device: where to compute, in the model's own precision.
 
     Returns:
-        The threshold, and F1 at each threshold by name. It is for choosing; the figures to report come from
-        whole cases of the test part.
+        The threshold, and F1 at each threshold by name. Not for reporting: final figures come from
+        whole test cases.
     """
     device = torch.device(device)
     model.to(device)

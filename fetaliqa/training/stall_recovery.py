@@ -1,8 +1,8 @@
-"""Training that looks whether it learns, and begins once more with safer settings when it does not.
+"""Detection of training that does not learn, and one restart with safer settings.
 
-What is looked at is the training frames themselves: a model that finds none of the outlines that it is being shown
-has not learnt, whatever its loss says. Looked at after a fifth of the steps (nothing found *and* a loss that does
-not fall), after half of them, and at the end.
+A model that finds none of the outlines of its own training frames has not learnt, whatever its loss is. This is
+checked after a fifth of the steps (no outline found *and* a loss that does not decrease), after half of them, and
+at the end.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ from fetaliqa.training.recipes import Recipe, recipe_from_json
 from fetaliqa.training.training_frames import FrameSet
 
 EARLY_SHARE, HALF_SHARE = 0.2, 0.5  # of the steps
-LOOKED_AT = 24  # outlined training frames at most: half a second of the compact model
+LOOKED_AT = 24  # most outlined training frames checked: half a second with the compact model
 CHUNK = 8  # frames
-SLOWER = 0.3  # of the learning rate, where the loss did not fall
+SLOWER = 0.3  # factor of the learning rate, where the loss did not decrease
 RETRY_FILE = "retry.json"
 
 Model = TypeVar("Model", bound=nn.Module)
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What a look at the training found.
+class OutlineCheck:
+    """Result of a check during training.
 
     Attributes:
-        step, steps: when, and how many there are in all.
-        found, of: outlined training frames of which the model finds the outline.
+        step, steps: current and total number of steps.
+        found, of: outlined training frames of which the model finds the outline, and how many were checked.
         first, last: mean loss at the beginning and now; None where they are not known.
     """
 
@@ -56,7 +56,7 @@ class Seen:
 
     @property
     def falling(self) -> bool:
-        """Whether the loss falls, as far as that is known."""
+        """Whether the loss decreases; True when not known."""
         return self.first is None or self.last is None or self.last < self.first
 
     def __str__(self) -> str:
@@ -69,20 +69,20 @@ class Seen:
 
 
 class NotLearning(TrainingError):
-    """Training that finds nothing of what it is shown."""
+    """Training that finds none of its own outlines."""
 
-    def __init__(self, seen: Seen) -> None:
+    def __init__(self, seen: OutlineCheck) -> None:
         super().__init__(str(seen))
         self.seen = seen
 
 
 @torch.no_grad()
 def outlines_found(model: nn.Module, frames: FrameSet) -> tuple[int, int]:
-    """Of how many outlined frames the model finds the outline (some overlap, by the frame rule), of how many.
+    """Number of frames whose outline the model finds (positive by the frame rule, with overlap), and of how many.
 
     Args:
-        model: a segmentation model; is left as it was.
-        frames: of which up to 24 outlined ones are looked at, spread over all.
+        model: a segmentation model; its mode is restored.
+        frames: up to 24 outlined ones are checked, evenly spread.
     """
     outlined = np.flatnonzero(frames.grades > 0)
     chosen = outlined[np.linspace(0, len(outlined) - 1, min(len(outlined), LOOKED_AT)).round().astype(int)]
@@ -101,7 +101,7 @@ def outlines_found(model: nn.Module, frames: FrameSet) -> tuple[int, int]:
 
 
 class LearningCheck(pl.Callback):
-    """Ends a training early that does not learn.
+    """Stops a training that does not learn.
 
     Args:
         frames: the training frames.
@@ -124,27 +124,29 @@ class LearningCheck(pl.Callback):
             return
         module: Any = pl_module
         seen = self._seen(step, module)
-        module.train()  # the model's parts that stand still included
+        module.train()  # sets frozen parts to eval mode again
         if not seen.found and (step == self._half or not seen.falling):
             raise NotLearning(seen)
 
-    def _seen(self, step: int, module: Any) -> Seen:
+    def _seen(self, step: int, module: Any) -> OutlineCheck:
         part = max(1, len(self._losses) // 4)
         losses = torch.stack(self._losses).tolist() if len(self._losses) >= 2 else None
         first, last = (None, None) if losses is None else (losses[:part], losses[-part:])
-        return Seen(step, self._steps, *outlines_found(module.model, self._frames), _mean(first), _mean(last))
+        return OutlineCheck(
+            step, self._steps, *outlines_found(module.model, self._frames), _mean(first), _mean(last)
+        )
 
 
 def _mean(values: list[float] | None) -> float | None:
     return None if values is None else float(np.mean(values))
 
 
-def safer(recipe: Recipe, frames: FrameSet, seen: Seen | None) -> Recipe:
+def safer(recipe: Recipe, frames: FrameSet, seen: OutlineCheck | None) -> Recipe:
     """The recipe of the second attempt.
 
-    Half of each batch outlined frames, no weighing by sweeps, the outline's bias at the share of pixels that are
-    outlined in such batches, batch norms that stand still, a limit to the gradient; and where the loss did not
-    fall (``seen`` None: became infinite) a lower learning rate.
+    Half of each batch are outlined frames, without sweep weights; the outline's bias is set to the share of
+    outlined pixels in such batches; batch norms are frozen; gradients are clipped; and where the loss did not
+    decrease (``seen`` None: not finite) the learning rate is lower.
     """
     rate = 1.0 if seen is not None and seen.falling else SLOWER
     outlined = np.flatnonzero(frames.grades > 0)
@@ -158,10 +160,10 @@ def safer(recipe: Recipe, frames: FrameSet, seen: Seen | None) -> Recipe:
         hard_share=min(recipe.hard_share, 1 - share),
         sweep_weights=False,
         outline_prior=min(max(share * area, 0.01), 0.5),
-        # an encoder's norms stay as they are; those of a decoder may be what is far from the new frames
+        # norms of an encoder are frozen; those of a decoder may be the part that does not fit the new frames
         norm_frames=max(recipe.norm_frames, len(frames) + 1) if recipe.encoder == "full" else 0,
         clip_norm=1.0,
-        checked=False,  # on the way: there is no third attempt, so this one is run to its end
+        checked=False,  # there is no third attempt, so this one runs to its end
     )
 
 
@@ -174,18 +176,18 @@ def fit_checked(
     again: bool,
     say: Callable[[str], None],
 ) -> tuple[Model, Recipe, dict[str, Any]]:
-    """Train, and where nothing is learnt once more by :func:`safer`; a killed run goes on with its attempt.
+    """Train, and restart once by :func:`safer` when nothing is learnt; a killed run resumes its attempt.
 
     Args:
         fit: trains a new model by a recipe; raises ``NotLearning`` or ``NotFinite``.
         recipe: of the first attempt.
         frames: the training frames.
         folder: of the trial.
-        again: whether there may be a second attempt.
-        say: told what was seen.
+        again: whether a second attempt is allowed.
+        say: called with a message about the check.
 
     Returns:
-        The model, the recipe that it was trained by, and its scores; ``retried`` says what was seen at first.
+        The model, the recipe that it was trained by, and its scores; ``retried`` records the first check.
 
     Raises:
         TrainingError: when the second attempt finds nothing either.
@@ -198,16 +200,16 @@ def fit_checked(
             hits, of = outlines_found(model, frames)
             if not hits:
                 steps = int(scores["steps_run"])
-                raise NotLearning(Seen(steps, steps, hits, of))
+                raise NotLearning(OutlineCheck(steps, steps, hits, of))
         except (NotLearning, NotFinite) as problem:
             if before is not None or not again:
-                raise TrainingError(_given_up(problem, before)) from None
+                raise TrainingError(_failure(problem, before)) from None
             seen = problem.seen if isinstance(problem, NotLearning) else None
             before = {"seen": str(problem), "recipe": safer(used, frames, seen).to_json()}
             shutil.rmtree(folder / "checkpoints", ignore_errors=True)
             folder.mkdir(parents=True, exist_ok=True)
             write_json(folder / RETRY_FILE, before)
-            say(f"{problem}; training begins once more, with safer settings")
+            say(f"{problem}; training restarts with safer settings")
         else:
             return model, used, scores if before is None else {**scores, "retried": before["seen"]}
 
@@ -219,11 +221,11 @@ def _recorded(folder: Path) -> dict[str, Any] | None:
         return None
 
 
-def _given_up(problem: TrainingError, before: dict[str, Any] | None) -> str:
+def _failure(problem: TrainingError, before: dict[str, Any] | None) -> str:
     what = f"training has not learnt: {problem}"
     if before is not None:
         what += f" (a second attempt with safer settings; at the first, {before['seen']})"
     return (
-        f"{what}. Look whether the outlines lie on the anatomy (`fetaliqa data folder`, Slicer); then train in "
+        f"{what}. Check that the outlines lie on the anatomy (`fetaliqa data folder`, Slicer); then train in "
         "mode full, or from another bundle"
     )

@@ -1,4 +1,4 @@
-"""What a run starts from: FetalCLIP's encoder, the encoder of a bundle, or random values."""
+"""Initial weights of a run: FetalCLIP's encoder, the encoder of a bundle, ImageNet, or random values."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ FETALCLIP_LICENCE = "CC BY-NC 4.0 (builds on the FetalCLIP weights)"
 
 @dataclass
 class Base:
-    """An encoder to start from, and how to build a fresh model on it.
+    """An initial encoder, and how to build a new model on it.
 
     Attributes:
-        name: what the user asked for.
+        name: as given by the user.
         architecture: of the model.
         kind: of the bundle's base, see ``BaseReference``.
-        synthetic: whether the encoder learnt from phantoms.
+        synthetic: whether the encoder was trained on phantoms.
         weights: its tensors by name; None: random values.
         licence: its terms.
         threshold: of bundles made from it, where the recipe chooses no probability threshold.
@@ -61,10 +61,10 @@ class Base:
         return None if self.weights is None else tensors_sha256(self.weights)
 
     def check(self, recipe: Recipe) -> None:
-        """Refuse a recipe that cannot start from here.
+        """Check that the recipe fits this base.
 
         Raises:
-            OptionError: when the recipe trains only part of an encoder that has learnt nothing.
+            OptionError: when the recipe trains only part of a random encoder.
         """
         if self.name.startswith(SCRATCH) and recipe.encoder != "full":
             raise OptionError(
@@ -84,7 +84,7 @@ class Base:
         scratch = self.name.startswith(SCRATCH)
         weights = self.weights
         if recipe.encoder == "full" and weights is not None:
-            # a model's parameters are the tensors it is given; training must not change those of the next trial
+            # copies: training must not change the weights of the next trial
             weights = {name: tensor.clone() for name, tensor in weights.items()}
         build = build_segmentation if recipe.task == "segmentation" else build_classification
         model: EncoderModel = build(
@@ -102,23 +102,23 @@ class Base:
 
 
 def expect_outlines(model: SegmentationModel, logit: float) -> None:
-    """Let a model start by expecting few outlined pixels, by the bias of the outline's last layer.
+    """Initialise a model to predict few outlined pixels, by the bias of the outline's last layer.
 
-    Without it, the quickest way down is to expect nothing anywhere, and features that speak for an outline die on
-    that way: small decoders then never reached a probability of 0.5. RetinaNet's prior (arXiv 1708.02002).
+    Without it, small decoders collapsed to empty predictions and never reached a probability of 0.5. This is
+    RetinaNet's prior (arXiv 1708.02002).
     """
     nn.init.constant_(cast(torch.Tensor, model.outline_layer.bias), logit)
 
 
 def begin_at_prior(model: EncoderModel, recipe: Recipe) -> None:
-    """Let a model start by expecting as many outlined pixels as ``recipe.outline_prior`` says."""
+    """Initialise a model to predict the share of outlined pixels in ``recipe.outline_prior``."""
     if recipe.outline_prior is not None and isinstance(model, SegmentationModel):
         share = recipe.outline_prior
         expect_outlines(model, math.log(share / (1 - share)))
 
 
 def freeze_unreached(model: EncoderModel, recipe: Recipe) -> None:
-    """Freeze what the decoder never reaches: left trainable, processes that train together would wait for it."""
+    """Freeze parameters that the decoder never uses: distributed training would wait for their gradients."""
     if recipe.task == "segmentation":
         for name, parameter in model.visual.named_parameters():
             if name == "proj" or name.startswith("ln_post."):
@@ -126,7 +126,7 @@ def freeze_unreached(model: EncoderModel, recipe: Recipe) -> None:
 
 
 def open_base(name: str, weights: str | None = None) -> Base:
-    """What a run starts from.
+    """Open the base of a run.
 
     Args:
         name: ``fetalclip``, ``imagenet`` (of the compact architecture), ``scratch:ARCHITECTURE``, or a bundle

@@ -1,4 +1,4 @@
-"""Settings of PyTorch that hold for a whole process and that training changes: as they were, when it has ended."""
+"""Restores PyTorch's process-wide numerics settings after training."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import torch
 
 @contextmanager
 def numerics_restored() -> Iterator[None]:
-    """Restores how exact float32 products are, deterministic kernels and cuDNN's choice at the end.
+    """Restores float32 matmul precision, deterministic algorithms and cuDNN settings on exit.
 
-    What trains also judges models afterwards, as they will be served: by the settings of inference.
+    The same process evaluates models afterwards, with the settings of inference.
     """
     products = torch.get_float32_matmul_precision()
     deterministic = torch.are_deterministic_algorithms_enabled()

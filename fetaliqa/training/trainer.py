@@ -1,4 +1,4 @@
-"""One training run of one model: Lightning's trainer with our batches, checkpoints and clear ends."""
+"""The trainer: fits one model with Lightning, with resumable batches, checkpoints and clear errors."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ from fetaliqa.training.stall_recovery import LearningCheck, NotLearning
 from fetaliqa.training.torch_settings import numerics_restored
 from fetaliqa.training.weight_averaging import Averaging
 
-CHECKPOINT_MINUTES = 5.0  # between checkpoints within an epoch: what a kill costs at most
+CHECKPOINT_MINUTES = 5.0  # between checkpoints within an epoch: the most that a kill can cost
 LAST, BEST = "last.ckpt", "best.ckpt"
-# On CUDA the host prepares and starts steps while the device computes; asking the device for a number makes the
-# host wait for all that was started. On a CPU nothing waits, and each step is looked at.
+# On CUDA, reading a value from the device synchronises with all queued work, so losses are checked every 50 steps.
+# On a CPU each step is checked.
 CUDA_WORKERS = 2  # loader processes
 CUDA_GATHERERS = 4  # threads that gather cached features, each a batch: of 32 frames 103 MB
-CUDA_CHECK_EVERY = 50  # steps between looks at the loss
-CUDA_REFRESH = 10  # steps between moves of the progress bar, which shows the loss
+CUDA_CHECK_EVERY = 50  # steps between checks of the loss
+CUDA_REFRESH = 10  # steps between updates of the progress bar, which shows the loss
 
 
 @dataclass(frozen=True)
 class Machine:
-    """Where and how a run is computed; nothing here changes what it computes, up to rounding.
+    """Where and how a run is computed; results do not depend on it, up to rounding.
 
-    With a micro-batch, dropout is drawn for each part by itself.
+    With a micro-batch, dropout is drawn for each part separately.
 
     Attributes:
         accelerator: ``auto``, ``cpu`` or ``cuda``.
@@ -52,10 +52,10 @@ class Machine:
         deterministic: only deterministic kernels.
         progress: whether to show a progress bar.
         index: which CUDA device, where there is one process.
-        micro_batch: frames of a batch that are computed at a time, their gradients added up; None: all of it.
-            Where one process trains, they are halved when memory runs out.
-        recompute: compute encoder blocks again in the backward pass instead of keeping what they made: less
-            memory, a third more time. Begun by itself where no fewer frames help.
+        micro_batch: frames computed at a time, with accumulated gradients; None: the whole batch. In a single
+            process it is halved when memory runs out.
+        recompute: recompute encoder blocks in the backward pass instead of storing activations: less memory, a
+            third more time. Switched on automatically when single frames do not fit.
 
     Raises:
         OptionError: when several processes are to train on one device.
@@ -95,7 +95,7 @@ class Machine:
         return CUDA_WORKERS if self.uses_cuda() else 0
 
     def check_every(self) -> int:
-        """Steps between looks whether the loss is finite."""
+        """Steps between checks that the loss is finite."""
         return CUDA_CHECK_EVERY if self.uses_cuda() else 1
 
     def precision_of(self, recipe: Recipe) -> str:
@@ -107,7 +107,7 @@ class Machine:
         return recipe.precision
 
     def described(self, recipe: Recipe) -> dict[str, Any]:
-        """How a run is really computed, whatever the recipe wishes, as JSON values."""
+        """How a run is actually computed, as JSON values."""
         return {
             "device": self.device,
             "devices": self.devices,
@@ -135,13 +135,13 @@ def fit_model(
     """Train ``model`` in place; it ends with the weights of the best epoch by the recipe's ``monitor``.
 
     Checkpoints are written to ``folder/checkpoints``: ``last.ckpt`` every few minutes and after each epoch,
-    ``best.ckpt`` when the recipe's ``monitor`` got better. They hold what trains and the statistics, not the
-    parameters that stand still. Where there is a ``last.ckpt``, training goes on from it, with the same result as
-    without the interruption, when ``model`` has the same parameters that stand still.
+    ``best.ckpt`` when the recipe's ``monitor`` improved. They hold trained parameters and statistics, not frozen
+    parameters. An existing ``last.ckpt`` is resumed, with the same result as without the interruption, provided
+    that ``model`` has the same frozen parameters.
 
     Returns:
         The figures of the best epoch (``val_loss``, ...), and how many epochs were run; ``frames_at_once`` where
-        fewer than a batch were computed at a time.
+        a batch was split.
 
     Raises:
         TrainingError: when memory ran out or the loss is not finite; the checkpoints stay.
@@ -169,7 +169,9 @@ def fit_model(
     )
     if recipe.checked:
         callbacks = (*callbacks, LearningCheck(train.frames, order.steps * recipe.epochs))
-    trainer = _trainer(recipe, folder, machine, (best, *_always(recipe, checkpoints, machine), *callbacks))
+    trainer = _trainer(
+        recipe, folder, machine, (best, *_default_callbacks(recipe, checkpoints, machine), *callbacks)
+    )
     data = _Frames(train, validation, recipe, order, seed, machine, (features, validation_features))
     last = checkpoints / LAST
     try:
@@ -179,15 +181,15 @@ def fit_model(
             warnings.filterwarnings("ignore", message=".*is smaller than the logging interval.*")
             # training mode is set when training starts
             warnings.filterwarnings("ignore", message=".*in eval mode at the start of training.*")
-            # our loader starts at the step that the trainer has come to
+            # our loader starts at the trainer's step
             warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")
             trainer.fit(module, data, ckpt_path=str(last) if last.is_file() else None, weights_only=True)
     except SystemExit:  # Lightning's answer to an interrupt
         raise KeyboardInterrupt from None
     except NotLearning:
-        raise  # nothing of it is worth keeping
+        raise  # nothing to keep
     except TrainingError as problem:
-        raise type(problem)(f"{problem}; {_kept(checkpoints)}") from None
+        raise type(problem)(f"{problem}; {_checkpoint_note(checkpoints)}") from None
     except Exception as problem:
         if is_out_of_memory(problem):
             raise _out_of_memory(recipe, module.at_once.frames, checkpoints) from None
@@ -196,7 +198,7 @@ def fit_model(
     module.on_load_checkpoint(best_epoch)
     module.load_state_dict(best_epoch["state_dict"])  # averaged weights, where the recipe averages
     module.model.eval()
-    trainer.strategy.barrier("trial done")  # nobody starts the next trial while another still reads this one
+    trainer.strategy.barrier("trial done")  # no process starts the next trial while another reads this one
     scores = {key: round(float(value), 6) for key, value in best_epoch["figures"].items()}
     at_once = module.at_once.frames
     if at_once is not None and at_once < recipe.batch_size:
@@ -209,7 +211,7 @@ def _trainer(recipe: Recipe, folder: Path, machine: Machine, callbacks: tuple[Ca
 
     # the paper's float32_matmul_precision; no effect on a CPU
     torch.set_float32_matmul_precision("high")
-    # else, with deterministic kernels, all new memory is filled with NaN first: a pass that finds bugs only
+    # otherwise deterministic mode fills all new memory with NaN first, a debugging aid
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     try:
         return pl.Trainer(
@@ -243,7 +245,7 @@ def _better(recipe: Recipe) -> str:
     return "min" if recipe.monitor == "val_loss" else "max"
 
 
-def _always(recipe: Recipe, checkpoints: Path, machine: Machine) -> list[Callback]:
+def _default_callbacks(recipe: Recipe, checkpoints: Path, machine: Machine) -> list[Callback]:
     callbacks: list[Callback] = [
         ModelCheckpoint(
             checkpoints,
@@ -270,7 +272,7 @@ def _always(recipe: Recipe, checkpoints: Path, machine: Machine) -> list[Callbac
 
 
 class LossBar(TQDMProgressBar):
-    """A progress bar with the loss, which it reads when it moves."""
+    """A progress bar that reads the loss only when it is refreshed."""
 
     def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
         shown: dict[str, Any] = dict(super().get_metrics(trainer, pl_module))
@@ -318,10 +320,10 @@ class _Frames(pl.LightningDataModule):
         return WithFeatures(loaded, features, CUDA_GATHERERS if self._cuda else 0, self._cuda)
 
 
-def _kept(checkpoints: Path) -> str:
+def _checkpoint_note(checkpoints: Path) -> str:
     for name in (BEST, LAST):
         if (checkpoints / name).is_file():
-            return f"the last good checkpoint is kept at {checkpoints / name}"
+            return f"the last good checkpoint is {checkpoints / name}"
     return "no checkpoint was written yet"
 
 
@@ -331,5 +333,6 @@ def _out_of_memory(recipe: Recipe, at_once: int | None, checkpoints: Path) -> Tr
         frames += f", {at_once} computed at a time"
     return TrainingError(
         f"memory ran out with {frames}; close other programs that use the same card or memory, lower batch_size, "
-        f"or compute on the CPU (--accelerator cpu, of a server --conf device cpu); {_kept(checkpoints)}"
+        "or compute on the CPU (--accelerator cpu, of a server --conf device cpu); "
+        f"{_checkpoint_note(checkpoints)}"
     )

@@ -18,12 +18,12 @@ CONVERT_CHUNK = 64  # frames resampled at a time, so that float temporaries stay
 
 @dataclass
 class Batch:
-    """Frames and what is known of them.
+    """A batch of frames with outlines and weights.
 
     Attributes:
         images: uint8 [n, S, S] on the square grid.
         outlines: float [n, S, S], 1 inside the outline.
-        weights: float [n], how much more often such frames occur in sweeps than in batches; None: as often.
+        weights: float [n], frequency of such frames in sweeps relative to batches; None: all 1.
     """
 
     images: torch.Tensor
@@ -39,8 +39,8 @@ class FrameSet:
         images: uint8 [N, S, S] on the square grid; S is 224 for FetalCLIP.
         outline_bits: uint8 [N, S * S / 8], the target masks, one bit per pixel.
         grades: uint8 [N]: 0 no outline, 1 optimal plane, 2 suboptimal plane.
-        hard: bool [N]: a negative that is easily taken for a positive.
-        weights: float [N]: how many frames of its sweep a frame stands for, where negatives were sampled.
+        hard: bool [N]: a hard negative, close to a positive frame.
+        weights: float [N]: how many frames of its sweep a frame represents, where negatives were sampled.
         cases: int [N], case number; the unit of every split.
     """
 
@@ -52,7 +52,7 @@ class FrameSet:
     cases: np.ndarray
 
     def __getstate__(self) -> dict[str, object]:
-        """Of what is mapped from disk the path: loader processes map it too, instead of getting it whole."""
+        """Pickles paths of memory-mapped arrays, so that loader processes map them too."""
         return {field.name: as_file(getattr(self, field.name)) for field in fields(self)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""A training run's trials, in the folder that ``run_folder`` describes."""
+"""Runs the trials of a training run in the folder described in ``run_folder``."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def execute(
     callbacks: tuple[Callback, ...] = (),
     say: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
-    """Run all trials that are not done yet; what a killed run left is gone on with.
+    """Run all trials that are not done yet; a killed trial is resumed.
 
     Returns:
         What ``metrics.json`` holds: the validation figures of each trial, their mean and spread.
@@ -144,8 +144,8 @@ def _trial(
     report: Report,
 ) -> None:
     def fit(used: Recipe) -> tuple[EncoderModel, dict[str, Any]]:
-        free_memory()  # of an attempt or a trial before, its loader processes included
-        # the model at hand is of the recipe that was asked for, and untrained once only
+        free_memory()  # of an earlier attempt or trial, loader processes included
+        # the given model is for the original recipe, and untrained only once
         trained = ready.pop() if ready and used is recipe else base.build(used, seed)
         scores = fit_model(
             trained,
@@ -159,7 +159,7 @@ def _trial(
             validation_features=features[1],
             callbacks=callbacks,
         )
-        report("check what was learnt", 0, 1)
+        report("check the trained model", 0, 1)
         return trained, scores
 
     ready = [model]
@@ -167,11 +167,11 @@ def _trial(
         # several processes would have to agree on a second attempt
         alone = machine.devices * machine.num_nodes == 1
         if not alone:
-            recipe = replace(recipe, checked=False)  # on the way: without a second attempt it is run to its end
+            recipe = replace(recipe, checked=False)  # without a second attempt it runs to its end
         model, recipe, scores = fit_checked(fit, recipe, train.frames, folder, again=alone, say=say)
     else:
         model, scores = fit(recipe)
-    report("check what was learnt", 1, 1)
+    report("check the trained model", 1, 1)
     if not main_process():
         return
     model.eval()
@@ -190,11 +190,11 @@ def _trial(
     report("save the model", 0, 1)
     model.cpu()
     card = make_card(base, data, request, recipe, train, threshold, {**scores, **by_threshold}, machine)
-    if (folder / "bundle").exists():  # saved, but the run was killed before it could say so
+    if (folder / "bundle").exists():  # saved, but the run was killed before it was recorded
         shutil.rmtree(folder / "bundle")
     save_bundle(model, card, folder / "bundle")
     write_json(folder / SUMMARY, {"seed": seed, "threshold": threshold.frame, **scores, "computed": computed})
-    # of use to a run that goes on only
+    # needed only for resuming
     (folder / "checkpoints" / LAST).unlink(missing_ok=True)
     report("save the model", 1, 1)
 

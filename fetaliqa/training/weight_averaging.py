@@ -1,4 +1,4 @@
-"""The exponential moving average of a model's weights while it trains."""
+"""Exponential moving average of a model's weights during training."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from torch import nn
 
 
 class Averaging(WeightAveraging):
-    """Exponential moving average of weights and statistics; a decay that grows forgets the random start.
+    """Exponential moving average of weights and statistics, with a decay that grows from 0.1.
 
-    Lightning's callback does the rest (checkpoints, validation with the averaged weights). Its own update waits
-    for the device at each parameter, and averages those that do not train, too; here the average has the very same
-    ones, in no memory of its own.
+    Lightning's callback does the rest (checkpoints, validation with the averaged weights). Its update, which is
+    torch's ``AveragedModel``, synchronises with the device for each parameter and averages frozen parameters too;
+    here these are shared with the model and take no memory.
 
     Args:
-        decay: per step, in the long run.
+        decay: per step, after the warm-up.
     """
 
     def __init__(self, decay: float) -> None:
@@ -47,7 +47,7 @@ class Averaging(WeightAveraging):
 
 
 def _share_frozen(average: nn.Module, new: nn.Module) -> None:
-    """Put the parameters of ``new`` that do not train into ``kept``, its copy."""
+    """Share the frozen parameters of ``new`` with ``average``, its copy."""
     for mine, own in zip(average.modules(), new.modules()):
         for name, parameter in own.named_parameters(recurse=False):
             if not parameter.requires_grad:
@@ -55,15 +55,15 @@ def _share_frozen(average: nn.Module, new: nn.Module) -> None:
 
 
 def decay_at(step: int, decay: float) -> float:
-    """The decay of an average at a step, counted from 0: it grows to ``decay``, so that the start is forgotten."""
+    """The decay at a step, counted from 0; it grows to ``decay``, so that the initial weights are forgotten."""
     return min(decay, (1 + step) / (10 + step))
 
 
 @torch.no_grad()
 def move_towards(average: nn.Module, new: nn.Module, share: float) -> None:
-    """Move the floating-point values of a model by a share (0 to 1) of the way to those of its likeness.
+    """Interpolate the floating-point values of a model towards those of ``new`` by a share (0 to 1).
 
-    Counters are copied. Parameters that need no gradient are the same in both, and stay.
+    Counters are copied. Frozen parameters are equal in both and are skipped.
     """
     pairs = [
         (old, now.detach().to(old.device))

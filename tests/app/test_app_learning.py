@@ -199,7 +199,7 @@ def test_a_candidate_that_the_gate_refused_is_published_on_record_only(
     figures = {"confirmed": {"figures": {"dice": {"published": 0.9, "candidate": 0.8}}}}
     gate = {
         "passed": False,
-        "reason": "Dice 0.900 -> 0.800 on 5 validation cases, surely worse",
+        "reason": "Dice 0.900 -> 0.800 on 5 validation cases, significantly worse",
         "groups": figures,
     }
     refused = publishing.add_candidate(DEMO, "fetalclip_seg", "refused", {"gate": gate, "sentence": "worse"})

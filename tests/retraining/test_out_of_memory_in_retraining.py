@@ -90,7 +90,7 @@ def test_the_last_look_at_what_was_learnt_is_a_stage_too(studies, a_request, mon
 
     monkeypatch.setattr(stall_recovery, "outlines_found", outlines_found)
     asked = replace(a_request, settings={**a_request.settings, "checked": True})
-    with pytest.raises(TrainingError, match="memory ran out in the stage 'check what was learnt'"):
+    with pytest.raises(TrainingError, match="memory ran out in the stage 'check the trained model'"):
         retrain(studies, asked)
 
 

@@ -21,7 +21,7 @@ from fetaliqa.retraining import retraining_paths
 from fetaliqa.retraining.confirmed_frames import confirmed_cases, readable_cases
 from fetaliqa.retraining.pipeline import RetrainRequest, retrain
 from fetaliqa.retraining.progress_file import read_progress
-from fetaliqa.retraining.replay import folder_replay, made_again
+from fetaliqa.retraining.replay import folder_replay, reopen_replay
 
 SHORT = {**FAST, "epochs": 1}
 
@@ -172,7 +172,7 @@ def test_what_is_replayed_keeps_the_part_that_it_has_in_the_studies(tmp_path):
     train, validation = parts(folder_replay(old))
     leaking = {next(iter(train)): "validation", next(iter(validation)): "train"}
     leak_free = folder_replay(old, others=leaking)
-    for train, validation in (parts(leak_free), parts(made_again(leak_free.described))):
+    for train, validation in (parts(leak_free), parts(reopen_replay(leak_free.described))):
         assert not train & validation
         assert all(case in (train if part == "train" else validation) for case, part in leaking.items())
 

@@ -152,9 +152,7 @@ def test_a_loss_that_is_not_finite_ends_with_a_sentence_and_keeps_the_checkpoint
                 batch["weights"].fill_(float("nan"))
 
     recipe = a_recipe()
-    with pytest.raises(
-        TrainingError, match=r"loss became nan at step 11; lower learning_rate .*kept at .*best.ckpt"
-    ):
+    with pytest.raises(TrainingError, match=r"loss .* nan .* step 11;.*best\.ckpt"):
         fit_model(a_model(recipe), recipe, *stores, tmp_path, seed=1, machine=QUIET, callbacks=(Spoil(),))
     assert (tmp_path / "checkpoints/best.ckpt").is_file()
 
@@ -166,7 +164,7 @@ def test_a_validation_loss_that_is_not_finite_is_an_error_not_an_early_stop(stor
                 module.model.decoder.head[-1].bias.data.fill_(float("nan"))
 
     recipe = a_recipe(epochs=3, ema_decay=None)
-    with pytest.raises(TrainingError, match=r"validation loss became nan after step 22; .*kept at .*best\.ckpt"):
+    with pytest.raises(TrainingError, match=r"validation loss .* nan .* step 22;.*best\.ckpt"):
         fit_model(a_model(recipe), recipe, *stores, tmp_path, seed=1, machine=QUIET, callbacks=(Spoil(),))
 
 

@@ -23,7 +23,7 @@ from fetaliqa.training.lightning_module import FrameModule
 from fetaliqa.training.metric_sums import figures_of, sums_of
 from fetaliqa.training.recipes import COMPACT, Recipe, changed
 from fetaliqa.training.reference_update import widen_reference
-from fetaliqa.training.stall_recovery import RETRY_FILE, NotLearning, Seen, fit_checked, outlines_found
+from fetaliqa.training.stall_recovery import RETRY_FILE, NotLearning, OutlineCheck, fit_checked, outlines_found
 from fetaliqa.training.starting_weights import begin_at_prior
 from fetaliqa.training.trainer import Machine, fit_model
 from fetaliqa.training.training_frames import FrameSet
@@ -231,7 +231,7 @@ def test_a_killed_second_attempt_is_gone_on_with(stores, a_recipe, tmp_path):
 
     def killed(used: Recipe):
         tried.append(used)
-        raise Killed if len(tried) > 1 else NotLearning(Seen(1, 2, 0, 3))
+        raise Killed if len(tried) > 1 else NotLearning(OutlineCheck(1, 2, 0, 3))
 
     with pytest.raises(Killed):
         fit_checked(killed, recipe, stores[0].frames, tmp_path, again=True, say=lambda _: None)

@@ -91,7 +91,7 @@ def test_a_full_card_halves_the_batch_and_changes_no_step(
     assert again["frames_at_once"] == 2
     assert max(card.sizes) == 2
     for frames in (4, 2):
-        assert f"memory is short: {frames} of 8 frames are computed at a time from here on" in caplog.text
+        assert f"memory is short: {frames} of 8 frames are computed at a time" in caplog.text
 
 
 def test_a_card_that_fills_in_the_middle_of_a_run_costs_one_more_try(stores, a_recipe, tmp_path, monkeypatch):
