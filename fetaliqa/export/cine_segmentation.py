@@ -1,4 +1,4 @@
-"""DICOM segmentations that go into an archive with the study that their cine is in, and come back from there."""
+"""DICOM segmentations of a label version for a DICOM archive: writing, and reading them back."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ SUBOPTIMAL = "_suboptimal"  # at the end of a segment's name
 
 @dataclass(frozen=True)
 class Authorship:
-    """What a segmentation says of where it comes from.
+    """Provenance of a segmentation.
 
     Attributes:
-        label: name of the line of labels, such as ``final``.
-        version: its version; the same version always makes the same file.
+        label: tag of the label, such as ``final``.
+        version: its version; the same version always gives the same file.
         saved: when the version was saved.
-        creator: who labelled; None when nobody said.
-        model: whose proposals the annotator was shown; None when none were.
+        creator: the rater; None when not known.
+        model: whose proposals were shown to the rater; None without one.
     """
 
     label: str
@@ -47,10 +47,10 @@ def cine_segmentation(
     Args:
         image: header of the cine; patient and study are taken from it as they are.
         masks: uint8 [T, H, W], T frames of the cine; 1 on optimal and ungraded planes, 2 on suboptimal ones.
-        frames: numbers (from 0) of the frames that somebody looked at. Each is in the segmentation, one without
-            an outline as an empty frame: a frame that is not in it was not looked at.
+        frames: numbers (from 0) of the reviewed frames. Each is in the segmentation, one without an outline as an
+            empty frame.
         anatomy: what is outlined.
-        by: who labelled, and when.
+        by: provenance.
 
     Raises:
         OptionError: when the masks are not of the cine's size, or no frame is given.
@@ -79,12 +79,12 @@ def read_cine_segmentation(dataset: Dataset, shape: tuple[int, int, int]) -> tup
         shape: (frames, rows, columns) of its cine.
 
     Returns:
-        uint8 [T, H, W] masks as ``cine_segmentation`` takes them, and what is said of the frames. Where several
-        people are named, all of them are the rater; a plane that is not suboptimal counts as not graded. What an
-        export marked as confirmed by nobody is a proposal.
+        uint8 [T, H, W] masks as in ``cine_segmentation``, and the frame record. Several named people are joined as
+        the rater; a plane that is not suboptimal counts as ungraded. Unconfirmed segments of an export become
+        proposals.
 
     Raises:
-        OptionError: when it is another's, or of another cine.
+        OptionError: when it was made by other software, or is of another cine.
     """
     if dataset.get("Manufacturer") != MANUFACTURER or dataset.get("SOPClassUID") != SegmentationStorage:
         raise OptionError("the segmentation was not made here")
@@ -100,13 +100,13 @@ def read_cine_segmentation(dataset: Dataset, shape: tuple[int, int, int]) -> tup
             segment = segments[int(groups.SegmentIdentificationSequence[0].ReferencedSegmentNumber)]
             suboptimal = segment.SegmentLabel.removesuffix(UNCONFIRMED).endswith(SUBOPTIMAL)
             masks[frame][drawn > 0] = PLANES["suboptimal" if suboptimal else "optimal"]
-            frames[frame] = _told(segment, masks[frame], rater)
+            frames[frame] = _frame_label(segment, masks[frame], rater)
     except (AttributeError, LookupError, ValueError, TypeError) as problem:
         raise OptionError(f"the segmentation does not fit its cine ({type(problem).__name__})") from None
     return masks, FrameRecord(frames)
 
 
-def _told(segment: Dataset, mask: np.ndarray, rater: str | None) -> FrameLabel:
+def _frame_label(segment: Dataset, mask: np.ndarray, rater: str | None) -> FrameLabel:
     plane = "suboptimal" if mask.max() == PLANES["suboptimal"] else None
     if segment.SegmentAlgorithmType == AUTOMATIC:
         return FrameLabel("proposed", plane, model=segment.get("SegmentAlgorithmName") or None)

@@ -1,8 +1,8 @@
-"""DICOM segmentations of ultrasound cines: the file itself, whoever asks for it.
+"""DICOM segmentation files of ultrasound cines, written with pydicom.
 
-highdicom 0.22 segments several frames only where they have a place in space (a frame of reference), which a
-freehand sweep has not. DICOM does without one where each frame of the segmentation says on which frame of the
-image it was drawn (PS3.3 A.51, functional group Derivation Image), and that is what is written here.
+highdicom 0.22 requires a frame of reference for multi-frame segmentations, which a freehand sweep does not have.
+DICOM allows none where each frame of the segmentation references the frame of the image it was drawn on (PS3.3
+A.51, functional group Derivation Image), as written here.
 """
 
 from __future__ import annotations
@@ -54,14 +54,14 @@ BITS = 8  # that many frames, of whatever size, fill whole bytes
 
 @dataclass(frozen=True)
 class Origin:
-    """What a segmentation says of itself.
+    """Identification of a segmentation.
 
     Attributes:
         instance, series: its UIDs.
         series_number: of its series.
-        series_description, description: in words, at most 64 characters each.
-        made: when; None writes the fixed date of exports.
-        creator: who labelled; None when that is not said.
+        series_description, description: at most 64 characters each.
+        made: date and time; None writes the fixed date of exports.
+        creator: the rater; None when not known.
     """
 
     instance: UID
@@ -75,7 +75,7 @@ class Origin:
 
 @dataclass(frozen=True)
 class _Segment:
-    """What the frames of a segment share: how they came to be, and their value in the masks."""
+    """A segment: how its frames were drawn, and their value in the masks."""
 
     algorithm: Algorithm
     value: int
@@ -94,12 +94,12 @@ def segmentation_of_cine(
     Args:
         image: header of the cine; patient and study are taken from it as they are.
         masks: uint8 [T, H, W], T frames of the cine; 0 background, other values as in ``names``.
-        frames: how each frame came to be, by its number from 0. Each is in the segmentation, one without an
-            outline as an empty frame. Frames of different origin are never in one segment, and the name of a
-            segment that nobody confirmed ends in ``_proposed``.
+        frames: how each frame was drawn, by its number from 0. Each is in the segmentation, one without an outline
+            as an empty frame. Frames drawn in different ways are in different segments, and the name of an
+            unconfirmed segment ends in ``_proposed``.
         names: of the segments, by value in the masks.
         anatomy: what is outlined.
-        origin: what the segmentation says of itself.
+        origin: its identification.
 
     Raises:
         OptionError: when the masks are not of the cine's size, or no frame is given.
@@ -119,16 +119,16 @@ def segmentation_of_cine(
 
 
 def check_fits(image: Dataset, masks: np.ndarray, frames: Collection[int]) -> None:
-    """Refuse masks that are not of the cine's size, and a segmentation of no frame.
+    """Check that the masks fit the cine, and that there is a frame to segment.
 
     Raises:
-        OptionError: saying so.
+        OptionError: when they do not fit, or no frame is given.
     """
     shape = int(image.get("NumberOfFrames") or 1), int(image.Rows), int(image.Columns)
     if masks.shape != shape:
         raise OptionError(f"masks of {masks.shape} for a cine of {shape}; label the cine itself")
     if not frames:
-        raise OptionError("no frame was looked at, so there is nothing to segment")
+        raise OptionError("no frame was reviewed, so there is nothing to segment")
 
 
 def _segments_of(
@@ -136,7 +136,7 @@ def _segments_of(
 ) -> tuple[list[_Segment], list[tuple[int, int]]]:
     """The segments, confirmed ones first, and (segment from 1, frame) of each frame of the segmentation.
 
-    An empty frame is in the first segment of its own origin, which is there for it if for nothing else.
+    An empty frame belongs to the first segment of its origin, which is made for it if necessary.
     """
     values = {frame: np.flatnonzero(np.bincount(masks[frame].ravel())[1:]) + 1 for frame in sorted(frames)}
     segments: list[_Segment] = []
@@ -198,7 +198,7 @@ def _started(image: Dataset, origin: Origin) -> FileDataset:
 
 
 def _person(name: str | None) -> str:
-    """A name of one part, which the caret says."""
+    """A person name with one component, marked by the caret."""
     plain = re.sub(r"[\^=\\\x00-\x1f]", " ", name or "").strip()[: TEXT_LENGTH - 1]
     return f"{plain}^" if plain else ""
 

@@ -1,4 +1,4 @@
-"""The data card: what an export holds, how it was selected, and the hashes of its files."""
+"""The data card of an export (contents, selection, software) and the checksums of its files."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ SOFTWARE = ("numpy", "SimpleITK", "opencv-python-headless", "pillow")
 NO_LICENCE = "not stated; ask the owner of the data before you pass it on"
 SYNTHETIC = "These are synthetic phantoms. Nothing measured on them says anything about patients."
 PROPOSALS = (
-    "Frames of state `proposed` carry a model's outline that nobody confirmed. Their files, or segments, are "
+    "Frames of state `proposed` carry an unconfirmed outline of a model. Their files, or segments, are "
     "called `..._proposed`. They are no ground truth."
 )
 RESEARCH = "For research, not for diagnosis."
 
 
 def software() -> dict[str, str]:
-    """Versions of what the files were written with."""
+    """Versions of the software that wrote the files."""
     return {"fetaliqa": __version__, "python": platform.python_version()} | {
         name: metadata.version(name) for name in SOFTWARE
     }
@@ -45,11 +45,11 @@ def write_checksums(folder: Path, each: Each = map) -> str:
 
 
 def write_card(folder: Path, about: dict[str, Any], each: Each = map) -> None:
-    """Write checksums and ``dataset.json``; its ``created`` is the only time of an export in it.
+    """Write checksums and ``dataset.json``; only its ``created`` contains the time of the export.
 
     Args:
         folder: of the export.
-        about: what the card says.
+        about: contents of the card.
         each: calls a function with every item, in their order, as ``ExportContext.each`` does on several threads.
     """
     about = {"schema": SCHEMA, **about, "checksums_sha256": write_checksums(folder, each)}
@@ -59,7 +59,7 @@ def write_card(folder: Path, about: dict[str, Any], each: Each = map) -> None:
 
 
 def readme_text(about: dict[str, Any]) -> str:
-    """The card in words, without the time."""
+    """The card as Markdown, without the time."""
     counts, source = about["counts"], about["source"]
     lines = [f"# {about['name']}", ""]
     if source["synthetic"]:
@@ -121,7 +121,7 @@ def _blanking(blanking: dict[str, Any] | None) -> str:
 def _labels(labels: dict[str, int]) -> str:
     values = [f"{value} {name}" for name, value in labels.items()]
     if len(values) > 1:
-        values[0] += " (on an optimal plane, or one that nobody graded)"
+        values[0] += " (on an optimal or ungraded plane)"
     return ", ".join(["0 background", *values])
 
 

@@ -1,4 +1,4 @@
-"""What the DICOM files of an export share. Nothing of a source's header is in them: only its pixels were read."""
+"""Common elements of the exported DICOM files; no element of a source header is copied."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ FRAME_MS = 100.0  # nominal: a stack does not say how fast it was recorded
 
 
 def uid(*parts: object) -> UID:
-    """A UID that follows from its parts: the same export has the same UIDs."""
+    """A deterministic UID: the same parts give the same UID."""
     return generate_uid(entropy_srcs=[repr(part) for part in parts])
 
 
 def private_dates(dataset: Dataset) -> None:
-    """Replace every date and time of an export by a fixed one, or take it out."""
+    """Replace every date and time of an export by a fixed one, or remove it."""
     for element in list(dataset):
         if element.VR in ("DA", "TM", "DT") and element.value:
             if element.keyword in DATE_KEYWORDS:
@@ -68,7 +68,7 @@ def write_cine(path: Path, case: ExportCase, frames: list[int]) -> Dataset:
 
     Args:
         path: file to write.
-        case: names are taken from it as they are: give it pseudonyms first.
+        case: with pseudonyms, if wanted: its names are written as they are.
         frames: their numbers.
     """
     pixels = np.ascontiguousarray(case.frames[frames])
@@ -101,7 +101,7 @@ def write_cine(path: Path, case: ExportCase, frames: list[int]) -> Dataset:
 
 
 def _identify(dataset: Dataset, case: ExportCase) -> None:
-    """Patient, study and equipment: names of the export, nothing else."""
+    """Set patient, study and equipment to the names in the export."""
     dataset.SpecificCharacterSet = UTF_8
     dataset.PatientName, dataset.PatientID = person_name(case), patient_id(case)
     dataset.PatientBirthDate = dataset.PatientSex = ""
@@ -114,7 +114,7 @@ def _identify(dataset: Dataset, case: ExportCase) -> None:
 
 
 def person_name(case: ExportCase) -> str:
-    """The subject's name in the export; the caret says that it has one part only."""
+    """The subject's name in the export, as a person name with one component (caret)."""
     return f"{re.sub(DELIMITERS, ' ', patient_id(case))}^"
 
 

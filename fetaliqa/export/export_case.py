@@ -1,4 +1,4 @@
-"""A case on its way out: its pixels, and what is known of each frame."""
+"""A case to export: pixels, masks, and the label of each frame."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fetaliqa.sweep import Grid, Ranges
 
 @dataclass(frozen=True)
 class FrameEntry:
-    """What is known of one frame.
+    """Label and score of one frame.
 
     Attributes:
         frame: number in the case's stack, from 0.
@@ -22,10 +22,10 @@ class FrameEntry:
         state: ``annotated``, ``empty`` or ``proposed``.
         plane: ``optimal``, ``suboptimal``; None when not graded or without outline.
         outlined: whether its mask holds anything.
-        rater, time: who looked and when; None where the data does not say.
+        rater, time: who reviewed it and when; None when not known.
         model, model_version: whose proposal it is, or was shown to the rater.
         quality: score in [0, 1]; None when no model scored it.
-        warning: what speaks against a proposed outline or its circumference, as the assessment says; or None.
+        warning: doubts about a proposed outline or its circumference, from the assessment; or None.
     """
 
     frame: int
@@ -46,20 +46,20 @@ class ExportCase:
     """A case.
 
     Attributes:
-        case_id, subject_id: names; pseudonyms once they are asked for.
+        case_id, subject_id: names or pseudonyms.
         frames: uint8 [T, H, W].
         masks: uint8 [T, H, W]; 0 background, 1 anatomy (on an optimal plane, where graded), 2 suboptimal plane.
-        entries: what is known, by frame number; a frame that is not in it was neither looked at nor proposed.
+        entries: labelled or proposed frames, by frame number.
         spacing: (row, column) pixel spacing in mm, or None.
         ranges: half-open frame range of each sweep.
         grid: geometry of the file that the frames came from.
         anatomy: what is outlined.
         quality: float [T], quality score of every frame that a model scored, NaN of others; None without a model.
-            What ranks frames needs those without an entry too.
-        unlike: bool [T], frames that are unlike what that model learnt from; None where it does not say.
-        raters: masks and known frames of others who labelled the case, by tag: what they disagree on.
-        notes: what could not be used, one sentence each.
-        file_name: what its files are called after, see :attr:`stem`; None for its name.
+            Ranking needs frames without an entry too.
+        unlike: bool [T], frames that are out of distribution for that model; None when not known.
+        raters: masks and known frames of each rater, by tag, for the comparison of raters.
+        notes: remarks on unusable parts, one sentence each.
+        file_name: stem of its files, see :attr:`stem`; None for its name.
     """
 
     case_id: str

@@ -1,4 +1,4 @@
-"""How to write an export."""
+"""Options of an export: format, names, classes, split, pseudonyms, blanking."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fetaliqa.export.formats.format_writer import CLASSES
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """How to write.
+    """Options of an export.
 
     Attributes:
         format: one of ``FORMATS``.
@@ -20,7 +20,7 @@ class ExportOptions:
         split: file of ``fetaliqa data split``; None: a subject-wise split of the source's cases.
         pseudonyms: key file, see ``Pseudonyms``; None keeps the names.
         blank: whether to blank outside of the sector.
-        preview: where to show what is (or would be) blanked; outside of the export.
+        preview: file for a preview of the blanking; outside of the export.
         parquet: whether to write the manifest as Parquet too.
         licence: of the data, in words.
         skip_unreadable: skip cases that cannot be read, instead of stopping.
@@ -48,13 +48,13 @@ class ExportOptions:
 
 
 def check_places(out: Path | None, options: ExportOptions) -> None:
-    """Refuse a place that is taken, or that would put what leads back to names into the export.
+    """Check that the output does not exist, and that key file and preview lie outside of it.
 
     Raises:
-        OptionError: naming the place.
+        OptionError: naming the path.
     """
     if out is not None and out.exists():
         raise OptionError(f"{out} exists already; name a folder that does not, an export replaces nothing")
-    for path, what in ((options.pseudonyms, "the key file"), (options.preview, "the preview of what is blanked")):
+    for path, what in ((options.pseudonyms, "the key file"), (options.preview, "the blanking preview")):
         if path is not None and out is not None and path.resolve().is_relative_to(out.resolve()):
             raise OptionError(f"{what} may not lie in the export; name a place outside of {out}")

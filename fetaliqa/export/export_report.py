@@ -1,4 +1,4 @@
-"""An export at a glance: one HTML file that needs nothing beside it."""
+"""The HTML report of an export: counts, histograms and example frames in one self-contained file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from fetaliqa.pictures.frame_picture import ELLIPSE_COLOUR, OUTLINE_COLOUR, fram
 from fetaliqa.pictures.html_report import render
 
 TEMPLATE = "export.html"
-SHOWN = 12  # frames of a sheet
+SHOWN = 12  # frames per sheet
 WIDTH = 300  # pixels of a frame
 BINS = 24
 PLOT_WIDTH, PLOT_HEIGHT = 520, 180  # units of the drawing
@@ -27,24 +27,24 @@ PLOT_WIDTH, PLOT_HEIGHT = 520, 180  # units of the drawing
 
 @dataclass(order=True)
 class _Shown:
-    """A frame on a sheet; those with the greatest ``weight`` stay."""
+    """A frame on a sheet; those with the largest ``weight`` are shown."""
 
     weight: float
-    number: int  # of two equals the first one stays
+    number: int  # breaks ties: the first frame wins
     caption: str = field(compare=False)
     detail: str = field(compare=False)
     picture: bytes = field(compare=False)
 
 
 class _Sheet:
-    """The frames of the greatest weight; a picture is only drawn of one that may stay."""
+    """The frames with the largest weight; pictures are only drawn when needed."""
 
     def __init__(self) -> None:
         self._heap: list[_Shown] = []
         self._count = 0
 
     def offer(self, weight: float, draw: Any) -> None:
-        """Take a frame in when it is among the greatest; ``draw`` gives caption, detail and picture."""
+        """Add a frame if its weight is among the largest; ``draw`` gives caption, detail and picture."""
         self._count += 1
         if len(self._heap) == SHOWN and weight <= self._heap[0].weight:
             return
@@ -55,7 +55,7 @@ class _Sheet:
             heapq.heapreplace(self._heap, shown)
 
     def view(self) -> list[dict[str, str]]:
-        """Frames for the template, the greatest weight first."""
+        """Frames for the template, the largest weight first."""
         return [
             {
                 "caption": one.caption,
@@ -67,7 +67,7 @@ class _Sheet:
 
 
 class ReportBuilder:
-    """Gathers what a report shows while the frames go by; memory does not grow with pixels."""
+    """Collects the contents of a report case by case; memory does not grow with the number of frames."""
 
     def __init__(self) -> None:
         self._best, self._worst, self._disagreed = _Sheet(), _Sheet(), _Sheet()
@@ -76,7 +76,7 @@ class ReportBuilder:
         self._compared = 0
 
     def add(self, case: ExportCase, sizes: Mapping[int, Mapping[str, Any]]) -> None:
-        """Take the exported frames of a case in.
+        """Add the exported frames of a case.
 
         Args:
             case: with the exported entries.
@@ -140,7 +140,7 @@ class ReportBuilder:
 
 
 def _overlap(first: np.ndarray, second: np.ndarray) -> float:
-    """Dice; 1 when both say that there is nothing."""
+    """Dice; 1 when both masks are empty."""
     return dice(first, second) if first.any() or second.any() else 1.0
 
 

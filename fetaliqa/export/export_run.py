@@ -1,4 +1,4 @@
-"""An export from beginning to end: read, select, blank, rename, write, describe; complete or not at all."""
+"""The export run: reads, selects, blanks, renames and writes cases; the result is complete or absent."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ def run_export(
     options: ExportOptions,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Export what a selection takes.
+    """Export the selected frames.
 
     Args:
         source: the cases.
-        out: folder to make; None only counts, and writes nothing but the preview.
+        out: folder to make; None only counts, and writes at most the preview.
         selection: which frames.
-        options: how.
+        options: of the export.
         progress: called after each case with cases done, cases in all and frames done.
 
     Returns:
@@ -82,11 +82,11 @@ class _Export:
         self.blanked_pixels = 0
         self.notes: list[str] = self._unusable()
         if self.names is not None:
-            # the order of an export must not tell the order of the names
+            # the order of an export must not reveal the order of the names
             self.entries.sort(key=lambda entry: self._public(entry).case_id)
 
     def run(self, out: Path | None, progress: Progress | None) -> dict[str, Any]:
-        """Count, and write when there is a place to write to."""
+        """Count, and write when ``out`` is given."""
         with ExitStack() as stack:
             if out is None:
                 for _ in self._selected(progress):
@@ -106,7 +106,7 @@ class _Export:
     def _check_format(self) -> None:
         if self.selection.takes_proposals and not self.format.holds_proposals:
             raise OptionError(
-                f"format {self.format.name} cannot mark what nobody confirmed; leave `proposed` out of the states"
+                f"format {self.format.name} cannot mark unconfirmed frames; leave `proposed` out of the states"
             )
 
     def _check_cases(self) -> None:
@@ -116,7 +116,7 @@ class _Export:
                 raise OptionError(f"{missing[0]}: no such case in {self.source.folder.name}; see `fetaliqa data`")
 
     def _unusable(self) -> list[str]:
-        """A note on cases that cannot even be tried; a case must not be missing in silence."""
+        """A note on unusable cases, so that none is missing silently."""
         lost = [case_id for case_id in self.source.unusable() if self.selection.takes_case(case_id)]
         if not lost:
             return []
@@ -157,10 +157,10 @@ class _Export:
             if progress is not None:
                 progress(done, len(self.entries), self.counts.frames)
         if not self.counts.frames and not (self.format.takes_empty_cases and self.entries):
-            raise OptionError(self._nothing())
+            raise OptionError(self._nothing_selected())
 
     def _read(self) -> Iterator[tuple[CaseEntry, ExportCase | None]]:
-        """Cases in their order, the next one being read while one is written."""
+        """Cases in order; the next one is read while one is written."""
         memory = StackMemory()
 
         def read(entry: CaseEntry) -> ExportCase:
@@ -182,7 +182,7 @@ class _Export:
                 ahead = reader.submit(read, following[0]) if following else None
                 del current
                 yield entry, case
-                del case  # or two cases would be held while a third is read
+                del case  # else two cases would be in memory while a third is read
 
     def _prepared(self, case: ExportCase, entry: CaseEntry) -> tuple[ExportCase, Any, str]:
         part = self.parts[entry.case_id]
@@ -288,17 +288,17 @@ class _Export:
         if self.whole_images:
             notes.append(
                 f"no sector was found in {len(self.whole_images)} cases, whose whole image is lit, so nothing was "
-                f"blanked there: look at them ({', '.join(self.whole_images[:5])})"
+                f"blanked there: check them ({', '.join(self.whole_images[:5])})"
             )
         others = [name for name, file in self.file_names.items() if name != file]
         if others:
             notes.append(
-                f"the files of {len(others)} cases ({', '.join(others[:5])}) are not called after the case, since "
-                f"this format or a file system does not take its name; {CSV_NAME} says which files are whose"
+                f"the files of {len(others)} cases ({', '.join(others[:5])}) are not named after the case, whose "
+                f"name the format or a file system does not allow; {CSV_NAME} lists the files of each case"
             )
         return list(dict.fromkeys(notes))
 
-    def _nothing(self) -> str:
+    def _nothing_selected(self) -> str:
         if not self.entries:
             return f"{self.source.folder.name}: no case to export; check it with `fetaliqa data`"
         offered = self.counts.offered
@@ -307,5 +307,5 @@ class _Export:
         )
         hint = "widen the selection"
         if offered["proposed"] and not any(offered[state] for state in CONFIRMED):
-            hint = "nobody confirmed them; add the state `proposed` to take a model's answers all the same"
+            hint = "they are not confirmed; add the state `proposed` to export predictions too"
         return f"nothing is selected; there are {there} in {len(self.entries)} cases: {hint}"

@@ -1,4 +1,4 @@
-"""Where an export takes its cases from: labelled data of any kind, or sweeps that a model scores."""
+"""The source of an export: labelled data of any kind, or sweeps scored by a model."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ class ExportSource:
         kind: of the data set, see ``open_labelled``.
         anatomy: name of what is outlined; needed for studies of anything but the abdomen.
         service: the model that scores frames and proposes outlines; None: frames have no score.
-        proposals: whether frames that nobody looked at are given with the model's outline.
-        raters: whether the labels of single raters are read too, for what they disagree on.
-        alive: called now and then while a model runs; what it raises ends the reading.
+        proposals: whether unreviewed frames are included with the model's outline.
+        raters: whether the labels of single raters are read too, for the comparison of raters.
+        alive: called regularly while a model runs; an exception from it stops the reading.
 
     Raises:
-        NotFoundError: when there is no such folder, or nothing known in it.
+        NotFoundError: when there is no such folder, or no known data set in it.
         OptionError, SweepError: see ``open_labelled``.
     """
 
@@ -218,7 +218,7 @@ def _bare(entry: CaseEntry, sweep: Sweep, anatomy: Anatomy) -> ExportCase:
 
 def _of_labelled(case: LabelledCase, grid: Grid, anatomy: Anatomy) -> ExportCase:
     """A case whose masks are all there is: a known frame with a mask is annotated, without one empty."""
-    graded = anatomy.name == ABDOMEN.name  # of heads nobody says how good the plane is
+    graded = anatomy.name == ABDOMEN.name  # planes of heads are not graded
     entries = {}
     for frame, grade in enumerate(case.grades()):
         if not case.known[frame]:
@@ -253,17 +253,17 @@ def _of_study(
     entries, masks = dict(plain.entries), case.masks
     for frame, label in states.items():
         if frame in entries:
-            entries[frame] = _told(entries[frame], label, bool(masks[frame].max() > 1))
+            entries[frame] = _with_label(entries[frame], label, bool(masks[frame].max() > 1))
         elif not label.known and drawn[frame].any() and not sweep.padding[frame]:
             if masks is case.masks:
                 masks = case.masks.copy()
             masks[frame] = fill_outlines((drawn[frame] > 0).astype(np.uint8)[None] * (label.label or 1))[0]
             bare = FrameEntry(frame, _sweep_of(case.ranges, frame), "proposed", outlined=True)
-            entries[frame] = _told(bare, label, False)
+            entries[frame] = _with_label(bare, label, False)
     return replace(plain, entries=dict(sorted(entries.items())), masks=masks)
 
 
-def _told(entry: FrameEntry, label: FrameLabel, suboptimal: bool) -> FrameEntry:
+def _with_label(entry: FrameEntry, label: FrameLabel, suboptimal: bool) -> FrameEntry:
     """An entry with what the record says; a mask's value 2 is a grade too, its value 1 may just be a mask."""
     plane = label.plane or ("suboptimal" if suboptimal else None)
     return replace(

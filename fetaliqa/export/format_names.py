@@ -1,4 +1,4 @@
-"""Names of the formats, without anything that takes time to import."""
+"""Names and descriptions of the export formats, in a module that imports quickly."""
 
 from __future__ import annotations
 

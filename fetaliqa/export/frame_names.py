@@ -1,9 +1,8 @@
-"""Which case and frame a picture's name means, whatever an annotation tool made of the name.
+"""Matching of picture names to cases and frames, as annotation tools change the names.
 
-Exports of this software call pictures ``CASE_FRAME``. Tools put folders before that (``images/default/``,
-``job_12/``, also with backslashes), Label Studio eight hexadecimal digits and a dash, and some write names
-percent-encoded, or in decomposed Unicode. All readings of a name are compared with the cases that are there: one
-that fits is taken, none or several never are.
+Exported pictures are called ``CASE_FRAME``. Tools prepend folders (``images/default/``, ``job_12/``, also with
+backslashes), Label Studio eight hexadecimal digits and a dash, and some percent-encode names or decompose Unicode.
+All interpretations of a name are compared with the existing cases; a match must be unique.
 """
 
 from __future__ import annotations
@@ -26,12 +25,12 @@ FIELDS = ("case", "frame", "label")
 
 @dataclass(frozen=True)
 class Place:
-    """What a name means.
+    """The case and frame that a name refers to.
 
     Attributes:
-        case_id: case; one that is not there when nothing that is there fits.
+        case_id: case; a missing one when no existing case fits.
         frame: number from 0; None for the whole stack of the case, or its only frame.
-        proposed: whether the name says that nobody confirmed it.
+        proposed: whether the name marks it as unconfirmed.
         label: name of the class, where the pattern has a place for it.
     """
 
@@ -42,7 +41,7 @@ class Place:
 
 
 class AmbiguousName(LabelError):
-    """A name fits several frames that are there.
+    """A name that fits several existing frames.
 
     Attributes:
         cases: whose frames they are.
@@ -52,16 +51,16 @@ class AmbiguousName(LabelError):
         readings = sorted(
             place.case_id if place.frame is None else f"frame {place.frame} of {place.case_id}" for place in places
         )
-        super().__init__(f"{name}: may mean {' or '.join(readings)}; say with --pattern or --case what it means")
+        super().__init__(f"{name}: may mean {' or '.join(readings)}; give --pattern or --case")
         self.cases = sorted({place.case_id for place in places})
 
 
 class FrameNames:
-    """Reads names.
+    """Interprets picture names.
 
     Args:
-        cases: that are there.
-        case: the one case that all names are of; None: names tell it.
+        cases: existing cases.
+        case: the case of all names; None: it is part of the name.
         pattern: how names are made: a template (``{case}_{frame}.png``; ``*`` is anything) or a regular expression
             with groups ``case`` and ``frame`` (stacks have no frame); compared with the last part of a name and
             with all of it. None: as
@@ -92,28 +91,28 @@ class FrameNames:
         self._pattern = None if pattern is None else compiled(pattern)
         self._first = first_frame
         if self._pattern is not None and case is None and "case" not in self._pattern.groupindex:
-            raise OptionError(f"--pattern {pattern!r} does not say where the case is; add {{case}}, or --case ID")
+            raise OptionError(f"--pattern {pattern!r} has no field for the case; add {{case}}, or --case ID")
 
     def place(self, name: str, *, whole: bool = False) -> Place | None:
-        """What a name means.
+        """The case and frame that a name refers to.
 
         Args:
             name: of a picture or file, with folders or without.
             whole: whether it may be a file of one whole case, so that a name without a frame is the case.
 
         Returns:
-            None when it tells nothing, or another case than the one that was asked for.
+            None when it names no case, or another case than ``case``.
 
         Raises:
             AmbiguousName: when it fits several cases, or several frames of one.
             LabelError: when its frame number cannot be.
         """
         readings = set(self._matched(name) if self._pattern is not None else self._read(name, whole))
-        known = {place for place in readings if place.case_id in self._cases}
-        if len(known) > 1:
-            raise AmbiguousName(name, known)
-        if known:
-            return known.pop()
+        matching = {place for place in readings if place.case_id in self._cases}
+        if len(matching) > 1:
+            raise AmbiguousName(name, matching)
+        if matching:
+            return matching.pop()
         if self._case is not None:
             return None
         if self._pattern is not None:
@@ -125,7 +124,7 @@ class FrameNames:
         return None if named is None else self._place(named["case"], named)
 
     def _read(self, name: str, whole: bool) -> Iterator[Place]:
-        """Readings of a name in the usual ways."""
+        """Interpretations of a name in the usual formats."""
         for parts in _written(name):
             stem = SUFFIX.sub("", parts[-1])
             for one in {stem, LABEL_STUDIO.sub("", stem, count=1)}:
@@ -161,7 +160,7 @@ class FrameNames:
         return Place(case, number, groups.get("proposed") is not None, groups.get("label"))
 
     def _matched(self, name: str) -> Iterator[Place]:
-        """Readings of a name by the pattern."""
+        """Interpretations of a name by the pattern."""
         assert self._pattern is not None
         for parts in _written(name):
             stems = [parts[-1], LABEL_STUDIO.sub("", parts[-1], count=1), "/".join(parts)]
@@ -206,7 +205,7 @@ def _part(part: str, pattern: str) -> str:
 
 
 def _written(name: str) -> list[list[str]]:
-    """Parts of a path or address, in each way in which it may be meant, without doubles."""
+    """Parts of a path or address, in each possible interpretation, without duplicates."""
     variants: list[list[str]] = []
     for text in (name, _of_address(name)):
         for one in (text, unquote(text)):

@@ -1,6 +1,6 @@
-"""Which frames to take: one set of conditions for every format, the command line and the server.
+"""The selection of frames to export: conditions shared by all formats, the command line and the server.
 
-All conditions must hold. Then, where a number of frames is asked for, the best of what is left are taken.
+All conditions must hold. Where a number of frames is given, the best of the remaining frames are taken.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from fetaliqa.errors import OptionError
 from fetaliqa.labels.frame_record import MAX_SECONDS, STATES
 from fetaliqa.measure.frame_ranking import MIN_GAP
 
-CONFIRMED = ("annotated", "empty")  # states that a person vouches for
+CONFIRMED = ("annotated", "empty")  # states set by a person
 PROPOSED = "proposed"
 UNGRADED = "ungraded"
 GRADES = ("optimal", "suboptimal", UNGRADED)
@@ -28,7 +28,7 @@ class Selection:
     """Conditions on frames.
 
     Attributes:
-        states: ``annotated`` and ``empty`` are confirmed by a person; ``proposed`` is a model's answer.
+        states: ``annotated`` and ``empty`` are confirmed by a person; ``proposed`` is a prediction.
         planes: ``optimal``, ``suboptimal``, ``ungraded``; None for all, frames without an outline included.
         min_quality: least quality score in [0, 1]; frames without a score are left out.
         top: how many frames to take of each ``per``, best quality first; None for all.
@@ -81,10 +81,10 @@ class Selection:
         """
         if not isinstance(given, Mapping):
             raise OptionError(f"a selection is a JSON object of conditions, not {type(given).__name__}")
-        known = {one.name for one in fields(cls)}
-        unknown = sorted(set(map(str, given)) - known)
+        field_names = {one.name for one in fields(cls)}
+        unknown = sorted(set(map(str, given)) - field_names)
         if unknown:
-            raise OptionError(f"unknown condition {unknown[0][:80]!r}; known are {', '.join(sorted(known))}")
+            raise OptionError(f"unknown condition {unknown[0][:80]!r}; known are {', '.join(sorted(field_names))}")
         lists = ("states", "planes", "raters", "cases")
         values: dict[str, Any] = {
             key: _names(key, value) if key in lists else value for key, value in given.items()
@@ -102,7 +102,7 @@ class Selection:
 
     @property
     def takes_proposals(self) -> bool:
-        """Whether answers of a model are wanted that nobody confirmed."""
+        """Whether unconfirmed predictions are selected."""
         return PROPOSED in self.states
 
     def takes_case(self, case_id: str) -> bool:

@@ -1,4 +1,4 @@
-"""Names of the kinds of labels that can be imported, without anything that takes time to import."""
+"""Names and descriptions of the importable label formats, in a module that imports quickly."""
 
 from __future__ import annotations
 

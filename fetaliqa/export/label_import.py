@@ -1,4 +1,4 @@
-"""Labels made elsewhere become label versions with a frame record; conflicts are shown, nothing is overwritten."""
+"""Import of labels as label versions with a frame record; conflicts are reported, nothing is overwritten."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ MASK_NAME = "mask.nii.gz"
 
 @dataclass
 class ImportedCase:
-    """What became of a case; frame numbers.
+    """Result of the import of a case; lists of frame numbers.
 
     Attributes:
         case_id: name.
         version: that was saved; None when nothing was.
-        added: frames that nobody had said anything of, or that were proposals.
-        same: frames of which the label says the same already.
-        conflicts: frames of which the label says something else; with any, nothing of the case is saved.
+        added: frames without a label, or with a proposal only.
+        same: frames whose label is equal already.
+        conflicts: frames with a different label; with any, nothing of the case is saved.
         problem: why the case could not be imported.
-        left_out: what of it is not imported, and which outlines were joined.
+        left_out: what is not imported, and which outlines were joined.
     """
 
     case_id: str
@@ -47,7 +47,7 @@ class ImportedCase:
 
 
 def studied_images(folder: Path) -> dict[str, Path]:
-    """Images of a folder that a server serves, or can serve.
+    """Images of a folder that a server can serve.
 
     Raises:
         NotFoundError: when there is no such folder.
@@ -77,23 +77,23 @@ def import_labels(
     dry_run: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[ImportedCase]:
-    """Save labels made elsewhere as versions.
+    """Save imported labels as versions.
 
     Args:
         folder: studies of a server.
         incoming: the labels.
         rater: who made them.
-        tag: line of labels to save to; None: the rater's own.
-        empty: whether frames without an outline were looked at, so that they become ``empty``.
-        about: kept in the version's info.
+        tag: tag to save to; None: the rater's own.
+        empty: whether frames without an outline were reviewed, so that they become ``empty``.
+        about: stored in the version's info.
         dry_run: whether to save nothing.
         progress: called with cases done and cases in all.
 
     Returns:
-        What became of each case, by name.
+        The result of each case, by name.
 
     Raises:
-        FetalIQAError: when the folder cannot be used. What is wrong with a case is in its ``problem``.
+        FetalIQAError: when the folder cannot be used. Errors of a single case are in its ``problem``.
     """
     images, store = studied_images(Path(folder)), LabelStore(Path(folder) / FOLDER)
     results, names = [], incoming.cases()
@@ -103,8 +103,8 @@ def import_labels(
         try:
             if case_id not in images:
                 raise NotFoundError(
-                    f"{case_id}: no such case in {folder}; its images must be there first, or say with --case or "
-                    "--pattern what names mean"
+                    f"{case_id}: no such case in {folder}; its images must be there first; else give --case or "
+                    "--pattern"
                 )
             _Case(store, case_id, images[case_id], tag or rater, folder).take(
                 result, incoming, rater, empty, about or {}, dry_run
@@ -132,9 +132,9 @@ class _Case:
     def take(
         self, result: ImportedCase, incoming: Incoming, rater: str, empty: bool, about: dict[str, Any], dry: bool
     ) -> None:
-        """Compare, and save when nothing is in conflict and something is new."""
+        """Compare, and save if there is no conflict and a new label."""
         masks, record = self._present()
-        known = dict(record.frames)
+        record_frames = dict(record.frames)
         now = datetime.now(UTC).isoformat(timespec="seconds")
         labels = incoming.read(self.case_id, self.sweep)
         result.left_out = labels.left_out
@@ -146,19 +146,19 @@ class _Case:
                     raise LabelError(f"{self.case_id}: frame {frame} is black, but has an outline")
                 continue
             label = _label_of(incoming_frame, rater, now)
-            old = known.get(frame)
+            old = record_frames.get(frame)
             if old is not None and not (label.known and not old.known):
-                same = _says_the_same(old, masks[frame], label, incoming_frame.mask)
+                same = _labels_agree(old, masks[frame], label, incoming_frame.mask)
                 (result.same if same or (old.known and not label.known) else result.conflicts).append(frame)
                 continue
-            known[frame], masks[frame] = label, incoming_frame.mask
+            record_frames[frame], masks[frame] = label, incoming_frame.mask
             result.added.append(frame)
         if result.conflicts or not result.added or dry:
             return
-        result.version = self._save(masks, FrameRecord(known), rater, about).version
+        result.version = self._save(masks, FrameRecord(record_frames), rater, about).version
 
     def _present(self) -> tuple[np.ndarray, FrameRecord]:
-        """Masks and record of the label that is there; empty ones without."""
+        """Masks and record of the current label; empty ones without a label."""
         if self.current is None:
             return np.zeros(self.sweep.shape, np.uint8), FrameRecord()
         if self.current.image not in (None, self.pixels):
@@ -195,7 +195,7 @@ def _label_of(incoming_frame: IncomingFrame, rater: str, now: str) -> FrameLabel
     return FrameLabel("annotated" if incoming_frame.mask.any() else "empty", incoming_frame.plane, rater, now)
 
 
-def _says_the_same(old: FrameLabel, old_mask: np.ndarray, new: FrameLabel, new_mask: np.ndarray) -> bool:
-    """Whether two labels agree; a grade that one of them does not give is no disagreement."""
+def _labels_agree(old: FrameLabel, old_mask: np.ndarray, new: FrameLabel, new_mask: np.ndarray) -> bool:
+    """Whether two labels agree; a missing grade counts as agreement."""
     grades = {old.plane, new.plane} - {None}
     return old.state == new.state and len(grades) < 2 and np.array_equal(old_mask > 0, new_mask > 0)

@@ -1,4 +1,4 @@
-"""The table of exported frames: where each is, who said what of it, and its size in mm."""
+"""The manifest: a table of the exported frames with files, labels and sizes in mm."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ class ManifestWriter:
         self._writer.writeheader()
 
     def write(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Write some rows."""
+        """Write rows."""
         for row in rows:
             shown = {key: str(value).lower() if isinstance(value, bool) else value for key, value in row.items()}
             self._writer.writerow(shown)

@@ -1,4 +1,7 @@
-"""Outlines along the edges of pixels: what a polygon must be to give the very same mask back."""
+"""Polygons along pixel edges, from which the mask can be restored exactly.
+
+OpenCV's contours run through pixel centres and lose half a pixel on each side.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +21,8 @@ def pixel_polygons(mask: np.ndarray) -> tuple[list[np.ndarray], bool]:
         mask: [H, W], non-zero inside.
 
     Returns:
-        Corners (x, y) of each part, int [N, 2], the first row and column first; and whether that is all, which
-        it is not when a part has holes.
+        Corners (x, y) of each part, int [N, 2], the first row and column first; and whether they are the whole
+        mask, which is not so for a part with holes.
     """
     inside = np.pad(mask != 0, 1)
     edges = _edges(inside)
@@ -48,7 +51,7 @@ def _edges(inside: np.ndarray) -> dict[tuple[int, int], set[int]]:
 
 
 def _loop(edges: dict[tuple[int, int], set[int]], start: tuple[int, int]) -> np.ndarray:
-    """Follow edges from a corner back to it, taking them out of ``edges``; corners where the way turns."""
+    """Follow edges from a corner back to it and remove them; returns the corners where the direction changes."""
     corners: list[tuple[int, int]] = []
     place, heading = start, -1
     while True:

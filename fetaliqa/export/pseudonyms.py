@@ -1,7 +1,7 @@
-"""Pseudonyms for cases, subjects and raters, and the key file that leads back.
+"""Pseudonyms for cases, subjects and raters, and the key file for re-identification.
 
-The key file is the only way back to the names, and stays with its owner: it is never written into an export.
-A pseudonym follows from the name and the file's secret, so the same key file gives the same pseudonyms again.
+The key file is the only link to the names and is never written into an export. A pseudonym is derived from the
+name and the file's secret, so the same key file gives the same pseudonyms again.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from fetaliqa.errors import OptionError
 
 SCHEMA = 1
 GROUPS = ("case", "subject", "rater")
-DIGITS = 12  # hex: 48 bits, so that two of 100,000 names meet with probability 2e-5, which is noticed
+DIGITS = 12  # hex: 48 bits; a collision among 100,000 names has probability 2e-5 and is detected
 
 
 class Pseudonyms:
     """Pseudonyms of one key file.
 
     Args:
-        path: the key file; read when it is there, else made by ``save``.
+        path: the key file; read if it exists, else created by ``save``.
 
     Raises:
         OptionError: when it is no key file.
@@ -58,14 +58,14 @@ class Pseudonyms:
         os.chmod(self.path, 0o600)
 
     def _of(self, group: str, name: str) -> str:
-        known = self._names[group]
-        if name not in known:
+        names = self._names[group]
+        if name not in names:
             digest = hmac.new(self._secret.encode(), f"{group}|{name}".encode(), hashlib.sha256).hexdigest()
             pseudonym = f"{group}-{digest[:DIGITS]}"
-            if pseudonym in known.values():
+            if pseudonym in names.values():
                 raise OptionError(f"two names would be called {pseudonym}; start another key file")
-            known[name] = pseudonym
-        return known[name]
+            names[name] = pseudonym
+        return names[name]
 
     def _read(self) -> None:
         try:

@@ -1,4 +1,4 @@
-"""Blanking what lies outside of the ultrasound sector, where scanners write names and dates."""
+"""Blanking of pixels outside of the ultrasound sector, where scanners burn in names and dates."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from fetaliqa.pictures.frame_picture import OUTLINE_COLOUR
 
 PREVIEW_WIDTH = 360  # pixels of a case in the preview
 PREVIEW_COLUMNS = 4
-PREVIEW_CASES = 48  # more would be stamps; the others are blanked all the same
-BLANKED_COLOUR = (255, 64, 48)  # RGB, over what is taken away
+PREVIEW_CASES = 48  # in the preview; the others are blanked too
+BLANKED_COLOUR = (255, 64, 48)  # RGB, over blanked pixels
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
@@ -26,7 +26,7 @@ class Blanked:
 
     Attributes:
         share: of the image, in [0, 1].
-        lit: pixels of it that were lit in any exported frame: what was really taken away.
+        lit: blanked pixels that were not black in some exported frame.
     """
 
     share: float
@@ -51,14 +51,14 @@ def blank(case: ExportCase, sector: np.ndarray, frames: list[int]) -> tuple[Expo
 
 
 class Preview:
-    """A picture of what was blanked, for a person to check. It shows what was taken away: keep it to yourself."""
+    """A picture of the blanked regions for review. It contains the removed pixels, so it is confidential."""
 
     def __init__(self) -> None:
         self._pictures: list[np.ndarray] = []
         self.left_out = 0
 
     def add(self, case: ExportCase, sector: np.ndarray, frames: list[int]) -> None:
-        """Show a case: the brightest value of each pixel, the sector's outline, red what is taken away."""
+        """Show a case: the brightest value of each pixel, the sector's outline, blanked pixels in red."""
         if len(self._pictures) >= PREVIEW_CASES:
             self.left_out += 1
             return

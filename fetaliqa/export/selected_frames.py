@@ -1,4 +1,4 @@
-"""Frames of a case that a selection takes."""
+"""Applies a selection to the frames of a case."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fetaliqa.measure.frame_ranking import rank_frames
 
 
 def chosen_entries(case: ExportCase, selection: Selection) -> dict[int, FrameEntry]:
-    """Entries of the frames that are taken, in the order of the stack.
+    """Entries of the selected frames, in the order of the stack.
 
     Raises:
         OptionError: when the selection goes by quality and no frame was scored.

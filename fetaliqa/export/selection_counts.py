@@ -1,4 +1,4 @@
-"""What was selected, counted by state, grade, rater, case and sweep."""
+"""Counts of the selected frames by state, grade, rater, case and sweep."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Counts:
     Attributes:
         frames: selected.
         outlined: of them, with a mask.
-        states, planes, raters, models, parts: of them, by what is said of them; planes of outlined ones only.
+        states, planes, raters, models, parts: numbers of them by label; planes of outlined ones only.
         cases: selected frames by case and sweep.
         subjects: that have any.
         offered: all frames of the source that have a state, by state, whatever the selection.
@@ -37,7 +37,7 @@ class Counts:
     offered: Counter[str] = field(default_factory=Counter)
 
     def offer(self, case: ExportCase) -> None:
-        """Count what a case has before anything is selected."""
+        """Count the frames of a case before selection."""
         self.offered.update(entry.state for entry in case.entries.values())
 
     def add(self, case: ExportCase, part: str) -> None:

@@ -1,4 +1,4 @@
-"""Still frames as files: the same pixels, without loss."""
+"""Lossless PNG and TIFF files of single frames."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LEVEL = 1  # of isal's 0 to 3; higher ones are 1 % smaller
 def png_bytes(pixels: np.ndarray) -> bytes:
     """A grey PNG (W3C PNG 3, sections 5, 7 and 10) of uint8 [H, W].
 
-    Written here because encoding is half of an export's time: igzip takes a quarter of what OpenCV's zlib does.
+    Written here because encoding is half of an export's time: igzip takes a quarter of the time of OpenCV's zlib.
     PNG's own unit of pixel size, whole pixels per metre, is too coarse to be used.
     """
     return _encoded(pixels) if pixels.any() else _black_png(*pixels.shape)
@@ -41,7 +41,7 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
 
 @lru_cache(maxsize=16)
 def _black_png(height: int, width: int) -> bytes:
-    """Empty masks are most of what is written, and all alike."""
+    """An empty mask, cached since most masks are empty."""
     return _encoded(np.zeros((height, width), np.uint8))
 
 

@@ -47,7 +47,7 @@ def test_segmentations_keep_pixels_spacing_and_labels_and_refer_to_their_still(e
     proposed = pydicom.dcmread(exported.out / "segmentations" / "alpha_0009_proposed.dcm")
     (described,) = proposed.SegmentSequence
     assert (described.SegmentLabel, described.SegmentAlgorithmType) == ("abdomen_proposed", "AUTOMATIC")
-    assert proposed.ContentDescription == "proposed by a model, confirmed by nobody"
+    assert proposed.ContentDescription == "proposed by a model, not confirmed"
 
 
 def test_a_cine_keeps_pixels_and_spacing(export):
@@ -116,8 +116,8 @@ def test_what_nobody_confirmed_is_in_segments_of_its_own_that_say_so(export):
     assert {one.SegmentAlgorithmType for one in by_name.values()} == {"MANUAL"}
     in_proposed = {place for name, place in in_segments(segmentation) if name == "abdomen_proposed"}
     assert in_proposed == {4}  # frame 9, and only it; the empty frame 4 is in a confirmed segment
-    assert segmentation.ContentDescription == "some frames proposed by a model and confirmed by nobody"
-    assert any("confirmed by nobody" in note for note in exported.card["notes"])
+    assert segmentation.ContentDescription == "some frames proposed by a model, not confirmed"
+    assert any("not confirmed" in note for note in exported.card["notes"])
 
 
 def test_an_empty_frame_beside_proposals_is_never_in_a_proposed_segment(export):
@@ -132,7 +132,7 @@ def test_an_empty_frame_beside_proposals_is_never_in_a_proposed_segment(export):
 def test_a_segmentation_of_proposals_only_says_so_and_comes_back_as_proposals(export):
     exported = export("--format", "dicom-cine", "--cases", "alpha", "--states", "proposed")
     segmentation = pydicom.dcmread(exported.out / "segmentations" / "alpha.dcm")
-    assert segmentation.ContentDescription == "proposed by a model, confirmed by nobody"
+    assert segmentation.ContentDescription == "proposed by a model, not confirmed"
     masks, record = read_cine_segmentation(segmentation, (1, *SHAPE[1:]))
     assert masks.any()
     assert (record.frames[0].state, record.known()) == ("proposed", [])

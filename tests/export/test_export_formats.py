@@ -251,7 +251,7 @@ def test_the_acouslic_layout_is_read_again_and_black_frames_are_unknown(export):
 def test_the_acouslic_layout_takes_no_proposals(export):
     exported = export("--format", "acouslic", "--states", "annotated,proposed")
     assert exported.code == 2
-    assert "cannot mark what nobody confirmed" in exported.err
+    assert "cannot mark unconfirmed frames" in exported.err
     assert not exported.out.exists()
 
 

@@ -39,7 +39,7 @@ def test_every_case_has_files_that_are_nobody_elses_on_any_disk(export, odd: Pat
         assert (exported.out / row["image"]).is_file()
         cases[row["image"].casefold()].add(row["case_id"])
     assert all(len(owners) == 1 for owners in cases.values())
-    assert any("are not called after the case" in note for note in exported.card["notes"])
+    assert any("are not named after the case" in note for note in exported.card["notes"])
     assert all(row["image"].isascii() for row in rows) or kind != "nnunet"
 
 

@@ -83,7 +83,7 @@ def test_proposals_are_only_taken_when_asked_for_and_are_marked(export):
     assert (exported.out / "masks" / "alpha_0009_proposed.png").is_file()
     row = next(row for row in rows_of(exported.out) if row["frame"] == "9")
     assert (row["state"], row["model"], row["model_version"], row["rater"]) == ("proposed", "demo", "7", "")
-    assert "nobody confirmed" in (exported.out / "README.md").read_text()
+    assert "unconfirmed outline" in (exported.out / "README.md").read_text()
 
 
 def test_the_card_counts_what_is_there_and_its_checksums_hold(export):

@@ -1,4 +1,4 @@
-"""The layout of ACOUSLIC-AI, which this software trains on, and what the challenge takes as an answer."""
+"""Writers of the ACOUSLIC-AI layout, and of predictions for the ACOUSLIC-AI challenge."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from fetaliqa.measure import fit_outline
 from fetaliqa.measure.field_of_view import field_of_view
 
 TABLE_NOTE = (
-    "the table of circumferences is no expert's: each value is the median of the ellipses fitted to the exported "
+    "the circumferences are not an expert's: each value is the median of the ellipses fitted to the exported "
     "masks of a sweep, of its optimal (and ungraded) planes, or of its suboptimal ones where there are no others"
 )
 UNKNOWN_NOTE = "frames that were not selected are black, so that they count as padding and never as empty frames"
@@ -30,7 +30,7 @@ class AcouslicWriter(Writer):
     """Images and masks in full length, and the table of circumferences. Frame numbers are the source's."""
 
     name = "acouslic"
-    holds_proposals = False  # the layout has no place to say that nobody confirmed a mask
+    holds_proposals = False  # the layout cannot mark unconfirmed masks
 
     def __init__(self, context: ExportContext) -> None:
         super().__init__(context)
@@ -49,7 +49,7 @@ class AcouslicWriter(Writer):
         return {frame: Place(image.as_posix(), mask.as_posix(), frame) for frame in frames}
 
     def finish(self, about: dict[str, Any]) -> None:
-        # a table needs the same columns for all
+        # all rows need the same columns
         sweeps = max((len(row.ac_mm) for row in self._rows), default=0)
         rows = [
             Circumferences(row.uuid, row.subject_id, row.ac_mm + (None,) * (sweeps - len(row.ac_mm)))
@@ -78,7 +78,7 @@ def _of_sweep(case: ExportCase, fitted: Mapping[int, float], number: int) -> flo
 
 
 class ChallengeWriter(Writer):
-    """For each case its mask stack and frame number, -1 for none, and ``predictions.json`` that leads to them.
+    """For each case its mask stack and frame number, -1 for none, and ``predictions.json`` with their paths.
 
     An answer is one frame of a case, with a mask of 0 and 1; cases without a selected outline answer -1. The
     folder is what the challenge's public evaluation takes as its input.

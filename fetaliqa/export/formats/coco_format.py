@@ -1,4 +1,4 @@
-"""COCO instance segmentation (cocodataset.org/#format-data): RLE without loss, and polygons."""
+"""Writer of COCO instance segmentation (cocodataset.org/#format-data): lossless RLE, and polygons."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""DICOM: stills with a segmentation each, or a cine of each case with one."""
+"""Writers of DICOM: stills with a segmentation each, or a cine of each case with one."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ CINE_NOTE = (
     "segmentations/CASE.dcm says of each of its frames on which frame of the cine it lies (ReferencedFrameNumber, "
     "one more than `slice` in manifest.csv)"
 )
-PROPOSED_NOTE = "segments of type AUTOMATIC, whose names end in `_proposed`, were confirmed by nobody"
+PROPOSED_NOTE = "segments of type AUTOMATIC, whose names end in `_proposed`, are not confirmed"
 SEGMENTATIONS = 2  # number of their series; the images' is 1
 
 
@@ -78,8 +78,8 @@ class DicomStillWriter(Writer):
 class DicomCineWriter(Writer):
     """``images/CASE.dcm``, selected frames as Ultrasound Multi-frame; ``segmentations/CASE.dcm`` of all of them.
 
-    A frame without an outline is an empty frame of the segmentation, and what nobody confirmed is in segments of
-    its own.
+    A frame without an outline is an empty frame of the segmentation; unconfirmed frames are in segments of their
+    own.
     """
 
     name = "dicom-cine"
@@ -126,7 +126,7 @@ def _still(case: ExportCase, frame: int) -> Any:
         photometric_interpretation="MONOCHROME2",
         bits_allocated=8,
         coordinate_system="PATIENT",
-        patient_orientation=("L", "F"),  # asked for; taken out below, nobody knows it
+        patient_orientation=("L", "F"),  # required by highdicom; removed below, since it is not known
         study_instance_uid=study_uid(case),
         series_instance_uid=uid("stills", case.case_id),
         series_number=1,

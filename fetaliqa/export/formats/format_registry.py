@@ -1,4 +1,4 @@
-"""Writers by name; a writer is imported when it is asked for."""
+"""Registry of the format writers by name, imported on demand."""
 
 from __future__ import annotations
 

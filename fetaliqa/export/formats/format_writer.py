@@ -1,4 +1,4 @@
-"""What a writer of a format is given, and what it has to do."""
+"""Base class and context of the format writers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ R = TypeVar("R")
 
 @dataclass
 class ExportContext:
-    """What all writers may use.
+    """Context shared by all writers.
 
     Attributes:
         root: folder to write into; becomes the export when all is written.
@@ -67,7 +67,7 @@ class Writer:
         modules: packages that the extra ``export`` brings, by the module that is needed.
         takes_empty_cases: whether ``write_case`` is also called for cases without a selected frame.
         ascii_names: whether file names may have nothing but ASCII letters, digits, dot, underscore and hyphen.
-        holds_proposals: whether the format can carry frames that nobody confirmed, marked as such.
+        holds_proposals: whether the format can mark unconfirmed frames.
     """
 
     name: ClassVar[str]
@@ -84,7 +84,7 @@ class Writer:
         raise NotImplementedError
 
     def finish(self, about: dict[str, Any]) -> None:
-        """Write what takes all cases to know.
+        """Write the files that depend on all cases.
 
         Args:
             about: the data card, without its time.
@@ -92,7 +92,7 @@ class Writer:
 
 
 def stem_of(case: ExportCase, frame: int) -> str:
-    """Name of a frame's files; a frame that nobody confirmed says so wherever it goes."""
+    """Name of a frame's files, marked when the frame is unconfirmed."""
     mark = f"_{PROPOSED}" if case.entries[frame].state == PROPOSED else ""
     return f"{case.stem}_{frame:04d}{mark}"
 

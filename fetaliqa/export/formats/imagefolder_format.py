@@ -1,4 +1,4 @@
-"""Hugging Face ``imagefolder`` with metadata (huggingface.co/docs/datasets/image_dataset)."""
+"""Writer of Hugging Face ``imagefolder`` with metadata (huggingface.co/docs/datasets/image_dataset)."""
 
 from __future__ import annotations
 

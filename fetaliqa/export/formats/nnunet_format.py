@@ -1,4 +1,4 @@
-"""nnU-Net v2 raw data set, 2D natural images (nnU-Net's documentation/dataset_format.md)."""
+"""Writer of nnU-Net v2 raw data sets, 2D natural images (nnU-Net's documentation/dataset_format.md)."""
 
 from __future__ import annotations
 

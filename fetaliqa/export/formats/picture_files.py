@@ -1,4 +1,4 @@
-"""Frames and masks as single pictures, side by side."""
+"""Writers of single pictures (PNG, TIFF) of frames and masks."""
 
 from __future__ import annotations
 

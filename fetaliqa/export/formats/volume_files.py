@@ -1,4 +1,4 @@
-"""A stack of the selected frames of each case, and one of their masks: a studies folder of its own."""
+"""Writers of volumes (MetaImage, NIfTI): stacks of frames and masks that form a studies folder."""
 
 from __future__ import annotations
 

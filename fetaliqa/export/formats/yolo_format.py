@@ -1,4 +1,4 @@
-"""YOLO segmentation (docs.ultralytics.com/datasets/segment): a text file of polygons for each picture."""
+"""Writer of YOLO segmentation (docs.ultralytics.com/datasets/segment): a polygon file per picture."""
 
 from __future__ import annotations
 

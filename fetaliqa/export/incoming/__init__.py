@@ -1,8 +1,8 @@
-"""Labels made elsewhere: which frames they outline, whatever files they are in.
+"""Import of labels made with other tools: readers for each file format, matched to frames.
 
 Pictures are matched to frames by name (``fetaliqa.export.frame_names``), DICOM by the images that it refers to.
-The class that is the anatomy is taken by its name, others are left out. Only outlined frames are taken, unless the
-caller says that frames without an outline were looked at too.
+The class of the anatomy is found by its name, other classes are skipped. Only outlined frames are imported, unless
+the caller states that frames without an outline were reviewed too.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ __all__ = ["Incoming", "IncomingFrame", "LeftOut", "Request", "open_incoming"]
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked for.
+    """Settings of an import.
 
     Attributes:
         anatomy: that is imported.
         labels: names or values of its classes; none: by name.
         case, pattern, first_frame: how pictures are named, see ``FrameNames``.
-        crowd: whether COCO annotations with ``iscrowd`` are outlines as others are.
-        progress: called with files read and files in all, where all are read beforehand.
+        crowd: whether COCO annotations with ``iscrowd`` count as outlines.
+        progress: called with files read and files in all, where all are read first.
     """
 
     anatomy: Anatomy = ABDOMEN
@@ -58,11 +58,11 @@ class Incoming:
     """Labels of several cases.
 
     Args:
-        source: what is read.
-        choice: which of its classes are the anatomy.
+        source: the reader.
+        choice: chooses the classes of the anatomy.
 
     Raises:
-        LabelError: when that cannot be told of classes that all cases share.
+        LabelError: when the choice is ambiguous among classes shared by all cases.
     """
 
     def __init__(self, source: Source, choice: ClassChoice) -> None:
@@ -77,14 +77,14 @@ class Incoming:
 
     @property
     def unplaced(self) -> list[str]:
-        """Names of pictures and files that tell no case."""
+        """Names of pictures and files without a matching case."""
         return self._source.placed.unplaced
 
     def read(self, case_id: str, sweep: Sweep) -> CaseLabels:
-        """What is said of a case.
+        """Labels of a case.
 
         Raises:
-            LabelError, SweepError: when a file does not fit the sweep, its place or its class cannot be told.
+            LabelError, SweepError: when a file does not fit the sweep, or its frame or class is ambiguous.
         """
         problem = self._source.placed.wrong.get(case_id)
         if problem is not None:
@@ -108,7 +108,7 @@ class Incoming:
     def _frame(self, number: int | None, case_id: str, sweep: Sweep) -> int:
         if number is None and sweep.frame_count != 1:
             raise LabelError(
-                f"{case_id}: has {sweep.frame_count} frames, and a picture's name tells none; say with --pattern"
+                f"{case_id}: has {sweep.frame_count} frames, and a picture's name gives none; use --pattern"
             )
         if number is not None and not 0 <= number < sweep.frame_count:
             raise LabelError(f"{case_id}: frame {number}; its frames are 0 to {sweep.frame_count - 1}")
@@ -118,17 +118,17 @@ class Incoming:
 def open_incoming(
     path: Path, kind: str, images: Mapping[str, Path] | None = None, request: Request | None = None
 ) -> Incoming:
-    """Open labels made elsewhere.
+    """Open labels made with another tool.
 
     Args:
         path: folder or file, as ``kind`` has it.
         kind: one of ``fetaliqa.export.incoming_names.FORMATS``.
         images: image of each case of the studies.
-        request: what is asked for.
+        request: settings.
 
     Raises:
         NotFoundError: when there is nothing of this kind, or no such case.
-        LabelError: when it cannot be read, or which class is the anatomy cannot be told.
+        LabelError: when it cannot be read, or the class of the anatomy is ambiguous.
         OptionError: when the pattern cannot be used.
     """
     path, images, request = Path(path), images or {}, request or Request()
@@ -150,14 +150,14 @@ def open_incoming(
         left = ", ".join(incoming.unplaced[:5]) + (", ..." if len(incoming.unplaced) > 5 else "")
         why = f" ({left})" if left else ""
         raise NotFoundError(
-            f"{path}: no {kind} label in it whose name tells case and frame{why}; check the folder, or say with "
-            "--case or --pattern what names mean"
+            f"{path}: no {kind} label in it whose name gives case and frame{why}; check the folder, or give "
+            "--case or --pattern"
         )
     return incoming
 
 
 def _opened(path: Path, kind: str, names: FrameNames, images: Mapping[str, Path], request: Request) -> Source:
-    """The reader of a kind, imported when it is asked for."""
+    """The reader of a kind, imported on demand."""
     if kind == "coco":
         from fetaliqa.export.incoming.coco_labels import CocoLabels
 

@@ -1,4 +1,4 @@
-"""Which classes of a segmentation are the anatomy, and what of it is left out."""
+"""Choice of the classes that are the anatomy, and a record of what is skipped."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ CODES = {
 
 @dataclass(frozen=True, eq=False)
 class IncomingFrame:
-    """What is said elsewhere of one frame.
+    """An imported label of one frame.
 
     Attributes:
         mask: uint8 [H, W], 0 outside; 1 or, on a suboptimal plane, 2 inside.
         plane: as in a frame record.
-        proposed: whether nobody confirmed it.
+        proposed: whether it is unconfirmed.
     """
 
     mask: np.ndarray
@@ -39,13 +39,13 @@ class IncomingFrame:
 
 @dataclass
 class LeftOut:
-    """What of a case is not imported, and what was joined.
+    """What of a case is not imported, and which outlines were joined.
 
     Attributes:
         classes: outlines of other classes, by the name of the class.
-        ignored: frames with a region of which nothing is known (nnU-Net's ``ignore``, COCO's ``iscrowd``).
+        ignored: frames with an unknown region (nnU-Net's ``ignore``, COCO's ``iscrowd``).
         without_outline: frames on which the anatomy is marked, but not outlined (a box, a point, no pixel).
-        joined: frames on which several outlines of the anatomy were made one; these are imported.
+        joined: frames on which several outlines of the anatomy were merged; these are imported.
     """
 
     classes: dict[str, int] = field(default_factory=dict)
@@ -59,7 +59,7 @@ class ClassChoice:
 
     Args:
         anatomy: what is imported.
-        wanted: names or values of its classes; none: it is known by its name.
+        wanted: names or values of its classes; none: found by its name.
     """
 
     def __init__(self, anatomy: Anatomy, wanted: Sequence[str] = ()) -> None:
@@ -73,7 +73,7 @@ class ClassChoice:
             where: file, for messages.
 
         Raises:
-            LabelError: when that cannot be told, naming the classes.
+            LabelError: when the choice is ambiguous, naming the classes.
         """
         there = [one for one in dict.fromkeys(classes) if not _is_nothing(one)]
         if self._wanted:
@@ -93,8 +93,8 @@ class ClassChoice:
         matching = matching or {one: name for one in there if one.code in CODES.get(name, ())}
         if not matching:
             raise LabelError(
-                f"{where}: none of its classes is the {name} by name: {_listed(there)}; say with --label NAME (or "
-                "value) which is it"
+                f"{where}: none of its classes is the {name} by name: {_listed(there)}; choose by --label NAME "
+                "(or value)"
             )
         return frozenset(matching)
 
@@ -108,18 +108,17 @@ class ClassChoice:
     def combined(
         self, frame: int, drawn: Drawn, chosen: frozenset[ClassLabel], empty: np.ndarray, left: LeftOut
     ) -> IncomingFrame | None:
-        """The anatomy's outline on a frame, all its parts as one.
+        """The anatomy's outline on a frame, all parts merged.
 
         Args:
             frame: number.
-            drawn: what the file says of it.
+            drawn: its outlines in the file.
             chosen: classes that are the anatomy.
             empty: uint8 [H, W] zeros.
-            left: gets what is not taken.
+            left: collects what is skipped.
 
         Returns:
-            None when the frame is left out: a pixel of which nothing is known may be of the anatomy or not, and a
-            box is no outline, so that neither an outline nor an empty frame would be true.
+            None when the frame is skipped: with an unknown region or only a box it is neither outlined nor empty.
         """
         mine = [one for one in drawn.outlines if one.label in chosen and not one.ignored]
         unknown = [
@@ -153,7 +152,7 @@ class ClassChoice:
 
 
 def _plane_of(names: Iterable[str]) -> str | None:
-    """The grade that names tell; the better one where they tell both, None where one of them tells none."""
+    """The grade given by names; the better one of two, None where one of them gives none."""
     grades = set(map(grade_of, names))
     return "optimal" if "optimal" in grades else "suboptimal" if grades == {"suboptimal"} else None
 

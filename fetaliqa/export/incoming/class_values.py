@@ -1,4 +1,4 @@
-"""Classes of masks that hold values: which there are, and where each is."""
+"""Classes of masks by pixel value: which values occur, and the outline of each."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import numpy as np
 from fetaliqa.errors import FetalIQAError, LabelError
 from fetaliqa.export.incoming.label_source import ClassLabel, Outline, Placed
 
-INSIDE = (1, 255, 65535)  # what programs write for inside, when there is nothing else but 0
+INSIDE = (1, 255, 65535)  # usual values for the inside of a binary mask
 Progress = Callable[[int, int], None]
 
 
 def values_in(mask: np.ndarray) -> set[int]:
     """Whole numbers in a mask or a stack of masks, 0 left out."""
-    if mask.ndim > 2:  # frame by frame: counting takes eight times the memory of what is counted
+    if mask.ndim > 2:  # frame by frame: counting takes eight times the memory of the values
         return set().union(*map(values_in, mask))
     if mask.dtype == np.uint8:  # many times faster than sorting all pixels
         return set(np.flatnonzero(np.bincount(mask.ravel())).tolist()) - {0}
@@ -26,12 +26,12 @@ def values_in(mask: np.ndarray) -> set[int]:
 def unnamed_classes(
     placed: Placed[Path], read: Callable[[Path], np.ndarray], progress: Progress | None
 ) -> list[ClassLabel]:
-    """Classes of masks whose values nobody names: inside, or one for each value.
+    """Classes of masks with unnamed values: one for a binary mask, or one per value.
 
-    All masks are read: one that holds only 1 may be of a set in which 1 and 2 are different structures.
+    All masks are read: a mask with value 1 only may belong to a set in which 1 and 2 are different structures.
 
     Args:
-        placed: the files; the case of one that cannot be read is refused.
+        placed: the files; the case of an unreadable one is rejected.
         read: gives the values of a file.
         progress: called with files read and files in all.
     """

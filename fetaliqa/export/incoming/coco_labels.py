@@ -1,4 +1,4 @@
-"""COCO annotations."""
+"""Reader of COCO annotations."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from fetaliqa.sweep import Sweep
 
 
 class CocoLabels:
-    """COCO annotations: RLE or polygons, in one file, or in a folder of them without the polygon doubles.
+    """COCO annotations: RLE or polygons, in one file, or in a folder without the duplicates as polygons.
 
     In a folder, ``annotations/*.json`` are read (COCO, CVAT, this software), else its own ``*.json`` (Label
     Studio).
 
     Args:
         path: file or folder.
-        names: tells where pictures belong.
-        crowd: whether annotations with ``iscrowd`` are outlines as others are. COCO means by it a region in which
-            objects were not told apart; CVAT sets it for every brush mask.
+        names: interprets picture names.
+        crowd: whether annotations with ``iscrowd`` count as outlines. In COCO it marks a region of several
+            objects; CVAT sets it for every brush mask.
     """
 
     shared = True
@@ -85,7 +85,7 @@ def _files(path: Path) -> list[Path]:
 
 
 def _yes(value: Any) -> bool:
-    """A mark that some tools write as text."""
+    """A flag that some tools write as text."""
     return str(value).lower() not in ("0", "0.0", "false", "none", "")
 
 
@@ -95,7 +95,7 @@ def _whole(value: Any) -> Any:
 
 
 def _mask(annotation: dict[str, Any], height: int, width: int) -> np.ndarray | None:
-    """What an annotation outlines; None when it has a box only."""
+    """The mask of an annotation; None when it has a box only."""
     where, segmentation = f"annotation {annotation.get('id')}", annotation.get("segmentation")
     if not segmentation:
         return None

@@ -1,4 +1,4 @@
-"""CVAT: "Segmentation mask 1.1" and "CVAT for images 1.1". Its COCO export is read as COCO."""
+"""Readers of CVAT: "Segmentation mask 1.1" and "CVAT for images 1.1". Its COCO export is read as COCO."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from fetaliqa.export.incoming.picture_labels import SUFFIXES, opened_picture
 from fetaliqa.export.incoming.shape_masks import ellipse_mask, polygons_mask, runs_mask
 from fetaliqa.sweep import Sweep
 
-AUTOMATIC = "auto"  # source of a shape that a model drew and nobody changed; then it is "semi-auto"
-SIZE = ("height", "width")  # attributes of a picture
+AUTOMATIC = "auto"  # source of an unchanged shape of a model; an edited one is "semi-auto"
+SIZE = ("height", "width")  # attributes of an image
 
 
 def cvat_labels(path: Path, names: FrameNames) -> CvatMasks | CvatXml:
@@ -96,14 +96,14 @@ def _label_map(file: Path) -> dict[tuple[int, ...], ClassLabel]:
 class CvatXml:
     """CVAT's "CVAT for images": annotations.xml with polygons, masks and ellipses.
 
-    What a model drew and nobody changed is proposed, not annotated. Tags of a picture are no outlines.
+    Unchanged shapes of a model are proposed, not annotated. Tags of a picture are not outlines.
 
     Args:
         file: annotations.xml.
-        names: tells where pictures belong.
+        names: interprets picture names.
 
     Raises:
-        LabelError: when it is no such file; of tracks (videos) most frames were interpolated, seen by nobody.
+        LabelError: when it is no such file, or has tracks (videos), whose frames are mostly interpolated.
     """
 
     shared = True
@@ -142,7 +142,7 @@ class CvatXml:
 
 
 def _xml(file: Path) -> Element:
-    """The root of an XML file of CVAT; without entities, which could make a small file large."""
+    """The root of an XML file of CVAT; rejects entities, against expansion attacks."""
     content = file.read_bytes()
     try:
         if b"<!DOCTYPE" in content:
@@ -156,7 +156,7 @@ def _xml(file: Path) -> Element:
 
 
 def _shape(shape: Element, sweep: Sweep, picture: str) -> np.ndarray | None:
-    """What a shape encloses; None when it encloses nothing (box, points, line, tag)."""
+    """The mask of a shape; None for one without an area (box, points, line, tag)."""
     _, height, width = sweep.shape
     where = f"{picture}, {shape.tag} {shape.get('label', '')!r}"
     try:

@@ -1,4 +1,4 @@
-"""DICOM segmentations: binary, fractional, and label maps."""
+"""Reader of DICOM segmentations: binary, fractional, and label maps."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ from fetaliqa.sweep.sweep_reader import DICOM_SUFFIXES, sweep_suffix
 
 SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")  # binary or fractional, label map
 FOLDER = "segmentations"  # of an export of this software
-INSIDE = 0.5  # least part of a pixel, or probability, that counts as inside
+INSIDE = 0.5  # least fraction or probability of a pixel that counts as inside
 
 
 @dataclass(frozen=True)
 class _Segmentation:
-    """A file, and how its references are turned into frames of a case.
+    """A file, and how its references map to frames of a case.
 
     Attributes:
         file: of the segmentation.
         frames: frame of each image of one frame, by SOP instance; of a cine None: references number its frames.
         cine: whether it refers to a cine.
-        rows: of the manifest, where an export of this software says which frames it is of.
+        rows: of the manifest, for an export of this software.
     """
 
     file: Path
@@ -48,15 +48,15 @@ class _Segmentation:
 class DicomSegLabels:
     """DICOM segmentations in a file or folder.
 
-    A segmentation names the images that it was drawn on. Where the studies hold that very image, it is of that
-    case; that of an export of this software is traced by the manifest. In studies that are not DICOM there is
-    nothing to compare with: then the user has to name the case. One of another cine is refused.
+    A segmentation references the images it was drawn on. When the studies contain that image, it belongs to that
+    case; one of an export of this software is traced by the manifest. For studies that are not DICOM the user has
+    to name the case. A segmentation of another cine is rejected.
 
     Args:
         path: a file, or a folder that is searched.
-        names: tells where files belong that refer to no image of the studies.
+        names: interprets names of files that reference no image of the studies.
         images: image of each case.
-        told: whether the user named the case.
+        case_given: whether the case was given by the user.
     """
 
     shared = False
@@ -108,8 +108,8 @@ class DicomSegLabels:
             frames = {one: instances[one][1] for one in references if one in instances}
             if len(cases) > 1 or len(frames) < len(references):
                 for case_id in cases:
-                    told_of = f"{file.name}: refers to images of {case_id} and to others; make one for each case"
-                    self.placed.refuse(case_id, told_of)
+                    message = f"{file.name}: refers to images of {case_id} and to others; make one for each case"
+                    self.placed.refuse(case_id, message)
                 return
             self.placed.put(cases.pop(), _Segmentation(file, frames, cine))
             return
@@ -137,7 +137,7 @@ class DicomSegLabels:
 
 
 def _instances(images: Mapping[str, Path]) -> tuple[dict[str, tuple[str, int | None]], set[str]]:
-    """Case of each DICOM image of the studies, its frame where it is of one; and the cases that are DICOM."""
+    """Case and, for a single-frame image, frame of each DICOM image of the studies; and the DICOM cases."""
     instances: dict[str, tuple[str, int | None]] = {}
     dicom = set()
     for case_id, path in images.items():
@@ -147,7 +147,7 @@ def _instances(images: Mapping[str, Path]) -> tuple[dict[str, tuple[str, int | N
             files = [file for file in files_of(path) if sweep_suffix(file) in (None, *DICOM_SUFFIXES)]
             uids = frame_instances(files, path.name)
         except (FetalIQAError, OSError):
-            continue  # of no use for anything; reading the case says why
+            continue  # unreadable; reading the case reports why
         dicom |= {case_id} if uids else set()
         instances |= {uid: (case_id, None if len(uids) == 1 else frame) for frame, uid in enumerate(uids)}
     return instances, dicom
@@ -163,7 +163,7 @@ def _header(file: Path) -> Dataset | None:
 
 
 def _references(header: Dataset) -> list[str]:
-    """SOP instances that the frames of a segmentation say they were drawn on; else those that all of it names."""
+    """SOP instances referenced by the frames of a segmentation; else by the whole of it."""
     per_frame = [
         *(header.get("PerFrameFunctionalGroupsSequence") or []),
         *(header.get("SharedFunctionalGroupsSequence") or []),
@@ -179,7 +179,7 @@ def _references(header: Dataset) -> list[str]:
 
 
 def _is_of_cine(header: Dataset) -> bool:
-    """Whether the image that a segmentation refers to is one of several frames, by its kind."""
+    """Whether the SOP class of the referenced image is a multi-frame one."""
     kinds = [
         instance.get("ReferencedSOPClassUID")
         for series in header.get("ReferencedSeriesSequence") or []
@@ -190,7 +190,7 @@ def _is_of_cine(header: Dataset) -> bool:
 
 
 def _sources(groups: Dataset) -> list[tuple[str, list[int]]]:
-    """Images, and frames of them from 1 (none where the image has one), that a frame was drawn on."""
+    """Images that a frame was drawn on, with frame numbers from 1 (none for a single-frame image)."""
     sources = []
     for derivation in groups.get("DerivationImageSequence") or []:
         for source in derivation.get("SourceImageSequence") or []:
@@ -201,7 +201,7 @@ def _sources(groups: Dataset) -> list[tuple[str, list[int]]]:
 
 
 def _segments(header: Dataset, name: str) -> dict[int, tuple[ClassLabel, bool]]:
-    """Class of each segment by its number, and whether nobody confirmed it."""
+    """Class of each segment by its number, and whether it is unconfirmed."""
     try:
         by_number = {}
         for segment in header.SegmentSequence:
@@ -215,7 +215,7 @@ def _segments(header: Dataset, name: str) -> dict[int, tuple[ClassLabel, bool]]:
 
 
 def _is_of(rows: tuple[Row, ...], references: list[str]) -> bool:
-    """Whether the image that a manifest names is referred to; one that is not there cannot be compared."""
+    """Whether the manifest's image is referenced; True when that file is missing and cannot be compared."""
     image = rows[0].image
     if not image.is_file():
         return True
@@ -240,11 +240,11 @@ def _drawn(one: _Segmentation, sweep: Sweep) -> dict[int, Drawn]:
         confirmed: set[int] = set()
         for mask, own in zip(pixels, groups):
             frame = _frame_of(own, dataset, one, sweep)
-            known = by_frame.setdefault(frame, Drawn([], proposed=True))
+            outlines = by_frame.setdefault(frame, Drawn([], proposed=True))
             for (label, proposed), inside in _shapes(mask, own, dataset, segments):
                 confirmed |= set() if proposed else {frame}
                 if inside.any():
-                    known.outlines.append(Outline(label, lambda inside=inside: inside, proposed=proposed))  # type: ignore[misc]
+                    outlines.outlines.append(Outline(label, lambda inside=inside: inside, proposed=proposed))  # type: ignore[misc]
         return {frame: Drawn(drawn.outlines, frame not in confirmed) for frame, drawn in by_frame.items()}
     except (
         AttributeError,

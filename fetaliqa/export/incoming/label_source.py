@@ -1,4 +1,4 @@
-"""What labels made elsewhere are turned into: outlines of classes on frames, whatever file they are in."""
+"""Common types of the label readers: classes, outlines on frames, and the ``Source`` protocol."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ class Outline:
 
     Attributes:
         label: the class.
-        draw: gives bool [H, W], True inside; None when the annotation has no outline (a box, a point).
-        ignored: whether it marks pixels of which nothing is known, rather than the class.
-        proposed: whether nobody confirmed it.
+        draw: returns bool [H, W], True inside; None for an annotation without an area (a box, a point).
+        ignored: whether it marks unknown pixels instead of the class.
+        proposed: whether it is unconfirmed.
     """
 
     label: ClassLabel
@@ -56,7 +56,7 @@ class Outline:
 
 @dataclass(frozen=True, eq=False)
 class Drawn:
-    """What a file says of one frame; no outline when it lists the frame and nothing on it."""
+    """The outlines of one frame in a file; empty for a listed frame without any."""
 
     outlines: list[Outline]
     proposed: bool = False
@@ -68,7 +68,7 @@ class Source(Protocol):
     Attributes:
         where: its name, for messages.
         shared: whether all cases have the same classes.
-        placed: where its parts belong.
+        placed: its parts by case and frame.
     """
 
     where: str
@@ -76,7 +76,7 @@ class Source(Protocol):
     placed: Placed[Any]
 
     def classes(self, case_id: str) -> list[ClassLabel]:
-        """Classes that may be on the frames of a case; of all cases alike when they are shared.
+        """Classes that may occur in a case; the same for all cases when they are shared.
 
         Raises:
             LabelError: when the file cannot be read.
@@ -84,7 +84,7 @@ class Source(Protocol):
         ...
 
     def drawn(self, case_id: str, sweep: Sweep) -> dict[int | None, Drawn]:
-        """What is said of the frames of a case; None for the only frame of a case of one frame.
+        """Outlines by frame of a case; the key is None for a single-frame case.
 
         Raises:
             LabelError, SweepError: when a file does not fit the sweep.
@@ -97,10 +97,10 @@ class Placed(Generic[T]):
     """Pictures, files or entries of a file, by case and frame.
 
     Attributes:
-        names: tells where each belongs.
-        at: items by case and frame, with what their names say; frame None: the whole case, or its only frame.
+        names: interprets names.
+        at: items by case and frame, with the interpreted names; frame None: the whole case, or its only frame.
         wrong: why a case cannot be imported, by case.
-        unplaced: names that tell no case.
+        unplaced: names without a matching case.
     """
 
     names: FrameNames
@@ -109,7 +109,7 @@ class Placed(Generic[T]):
     unplaced: list[str] = field(default_factory=list)
 
     def add(self, name: str, item: T, *, whole: bool = False, problem: str | None = None) -> None:
-        """Place an item by its name; see ``FrameNames.place``. With a ``problem``, its case cannot be imported."""
+        """Add an item by its name; see ``FrameNames.place``. A ``problem`` rejects its case."""
         try:
             place = self.names.place(name, whole=whole)
         except AmbiguousName as ambiguity:
@@ -129,25 +129,25 @@ class Placed(Generic[T]):
         there.append((place, item))
 
     def put(self, case_id: str, item: T) -> None:
-        """Add an item of a case that is known otherwise than by name."""
+        """Add an item of a given case."""
         self.at.setdefault(case_id, {}).setdefault(None, []).append((Place(case_id, None), item))
 
     def refuse(self, case_id: str, why: str) -> None:
-        """Say that a case cannot be imported; the first reason is kept."""
+        """Reject a case; the first reason is kept."""
         self.at.setdefault(case_id, {})
         self.wrong.setdefault(case_id, why)
 
     def of(self, case_id: str) -> list[tuple[int | None, Place, T]]:
-        """Frame, place and item of all that is of a case, in order of the frames."""
+        """Frame, place and item of all items of a case, in order of the frames."""
         frames = sorted(self.at[case_id], key=lambda frame: -1 if frame is None else frame)
         return [(frame, *one) for frame in frames for one in self.at[case_id][frame]]
 
 
 def add_frame(frames: dict[int | None, Drawn], frame: int | None, drawn: Drawn, name: str) -> None:
-    """Add what a file says of a frame.
+    """Add the outlines of a frame.
 
     Raises:
-        LabelError: when another file of the case was of that frame.
+        LabelError: when another file of the case has the same frame.
     """
     if frame in frames:
         raise LabelError(f"{name}: another file is of frame {frame} too; import them one after the other")
@@ -183,10 +183,10 @@ def read_json(file: Path, kind: type = dict) -> Any:
 
 
 def check_size(what: str, size: tuple[Any, ...], sweep: Sweep) -> None:
-    """Refuse a picture of another size than the sweep's frames.
+    """Check that a picture has the size of the sweep's frames.
 
     Raises:
-        LabelError: naming it.
+        LabelError: when it does not.
     """
     if size != sweep.shape[1:]:
         written = " x ".join(map(str, size))

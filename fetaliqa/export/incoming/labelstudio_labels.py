@@ -1,4 +1,4 @@
-"""Label Studio's export "JSON": brush masks, polygons and ellipses."""
+"""Reader of Label Studio's export "JSON": brush masks, polygons and ellipses."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fetaliqa.export.incoming.shape_masks import ellipse_mask, painted_mask, pol
 from fetaliqa.sweep import Sweep
 
 KINDS = ("brush", "polygon", "ellipse", "rectangle", "keypoint")
-WHOLE_PICTURE = (  # results that say something of the picture, or of a region that another result draws
+WHOLE_PICTURE = (  # results about the whole picture, or about a region drawn by another result
     *("", "choices", "datetime", "labels", "number", "pairwise"),
     *("ranker", "rating", "relation", "taxonomy", "textarea"),
 )
@@ -23,11 +23,11 @@ PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif")
 
 
 class LabelStudioLabels:
-    """Annotated tasks; predictions of models are not taken.
+    """Annotated tasks; predictions of models are skipped.
 
     Args:
         path: the JSON file, or a folder with one.
-        names: tells where pictures belong.
+        names: interprets picture names.
 
     Raises:
         LabelError: when it is another export of Label Studio.
@@ -70,7 +70,7 @@ class LabelStudioLabels:
     def _add(self, task: dict[str, Any]) -> None:
         annotations = [one for one in task["annotations"] if not one.get("was_cancelled")]
         if not annotations:
-            return  # nobody looked
+            return  # not reviewed
         name, results, problem = _picture_of(task), annotations[0]["result"], None
         if len(annotations) > 1:
             problem = (
@@ -124,7 +124,7 @@ def _picture_of(task: dict[str, Any]) -> str:
 
 
 def _mask(kind: str, value: dict[str, Any], sweep: Sweep, where: str) -> np.ndarray | None:
-    """What a region encloses; None when it encloses nothing."""
+    """The mask of a region; None for one without an area."""
     try:
         return _enclosed(kind, value, sweep, where)
     except (KeyError, TypeError, ValueError) as problem:

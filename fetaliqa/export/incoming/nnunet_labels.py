@@ -1,4 +1,4 @@
-"""Labels of nnU-Net's raw data set: pictures, or stacks of whole cases."""
+"""Reader of the labels of nnU-Net's raw data sets: pictures, or stacks of whole cases."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class NnUnetLabels:
 
 
 def _nnunet_labels(labels: object, where: str) -> dict[ClassLabel, tuple[int, ...]]:
-    """Values of each label; of a region, which nnU-Net makes of several labels, all of its values."""
+    """Values of each label; a region (several labels in nnU-Net) has several values."""
     if not isinstance(labels, dict):
         raise LabelError(f"{where}: its labels are no object of names and values")
     if all(isinstance(value, str) for value in labels.values()):  # as nnU-Net v1 wrote them: names by value

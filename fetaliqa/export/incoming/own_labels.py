@@ -1,4 +1,4 @@
-"""What an export of this software says of itself: classes of its masks, and which frames its stacks hold."""
+"""Reader of the manifest and card of an export of this software: classes, aliases and frames of its files."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def export_classes(path: Path) -> list[ClassLabel]:
 
 
 def export_aliases(path: Path) -> dict[str, str]:
-    """Case by the name of its files, for cases of the export whose names its format or disks do not take.
+    """Case by stem of its files, for cases whose files had to be named differently.
 
     Raises:
         LabelError: when its manifest cannot be used.

@@ -1,4 +1,4 @@
-"""Pictures whose values or colours are labels, and plain masks."""
+"""Reader of label pictures and of plain masks."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LOSSY = (".jpg", ".jpeg", ".webp")
 FORMATS = ("PNG", "TIFF", "BMP")
 MASK_FOLDERS = ("masks", "mask", "labels", "label", "annotations", "SegmentationClass")
 IMAGE_FOLDERS = ("images", "image", "imgs", "JPEGImages")
-UNNAMED = "no class"  # of a picture whose name tells none, where others' names do
+UNNAMED = "no class"  # of a picture without a class in its name, where other names have one
 
 
 def opened_picture(file: Path) -> Image.Image:
@@ -76,8 +76,8 @@ class PlainMasks:
     Args:
         path: a picture or a folder. Where folders are called ``masks``, ``labels`` and the like, only these are
             read; folders of images never are.
-        names: tells where pictures belong.
-        progress: called with pictures read and pictures in all, while values are looked for.
+        names: interprets picture names.
+        progress: called with pictures read and pictures in all, while values are collected.
     """
 
     shared = True
@@ -102,14 +102,14 @@ class PlainMasks:
         for frame, place, file in self.placed.of(case_id):
             picture = _values(file)
             check_size(file.name, picture.shape, sweep)
-            known = frames.setdefault(frame, Drawn([], place.proposed))
+            drawn = frames.setdefault(frame, Drawn([], place.proposed))
             if not self._by_name:
-                known.outlines.extend(outlines_of(picture, self._classes, file.name))
+                drawn.outlines.extend(outlines_of(picture, self._classes, file.name))
                 continue
             if len(values_in(picture)) > 1:
-                raise LabelError(f"{file.name}: holds several values beside 0; its name tells one class")
+                raise LabelError(f"{file.name}: holds several values beside 0; its name gives one class")
             if picture.any():
-                known.outlines.append(Outline(ClassLabel(place.label or UNNAMED), _inside(picture)))
+                drawn.outlines.append(Outline(ClassLabel(place.label or UNNAMED), _inside(picture)))
         return frames
 
 
@@ -126,7 +126,7 @@ def _values(file: Path) -> np.ndarray:
     picture = read_picture(file)
     if picture.ndim != 2:
         raise LabelError(
-            f"{file.name}: is coloured, and nothing says which colour is which class; take --from cvat, with "
+            f"{file.name}: is coloured, and the class of each colour is not known; use --from cvat, with "
             "the pictures in a folder SegmentationClass and a labelmap.txt with lines `name:red,green,blue::`"
         )
     return picture

@@ -1,4 +1,7 @@
-"""Masks of the shapes that annotation files hold: polygons, ellipses, run lengths."""
+"""Masks from annotated shapes: polygons, ellipses, run-length encodings.
+
+Run lengths are decoded here, with a check of their sum and without the extra ``export``.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,7 @@ def polygons_mask(polygons: Sequence[Any], height: int, width: int, where: str) 
         Bool [H, W].
 
     Raises:
-        LabelError: when one is no polygon, or lies far outside.
+        LabelError: when one is not a polygon, or lies far outside.
     """
     from pycocotools import mask as coco_mask
 
@@ -58,7 +61,7 @@ def ellipse_mask(
         where: annotation, for messages.
 
     Raises:
-        LabelError: when the numbers are none of an ellipse.
+        LabelError: when the numbers do not describe an ellipse.
     """
     if not all(map(math.isfinite, (*centre, *radii, degrees))) or min(radii) <= 0:
         raise LabelError(f"{where}: its ellipse has no size; export it again")
@@ -79,7 +82,7 @@ def runs_mask(counts: Any, height: int, width: int, where: str, *, order: Litera
         order: ``F``: column by column, as COCO; ``C``: row by row.
 
     Raises:
-        LabelError: when they do not make such a mask.
+        LabelError: when they do not fill the mask exactly.
     """
     runs = _numbers(_uncompressed(counts) if isinstance(counts, str) else counts)
     if runs is None or runs.ndim != 1 or (runs < 0).any() or (runs % 1).any() or runs.sum() != height * width:
@@ -112,7 +115,7 @@ def _uncompressed(text: str) -> list[int] | None:
 
 
 def painted_mask(encoded: Any, height: int, width: int, where: str) -> np.ndarray:
-    """What was painted with Label Studio's brush: pixels of four channels, run lengths of bits ("rle-pack").
+    """Decode a brush mask of Label Studio: four channels, run-length encoded as a bit stream ("rle-pack").
 
     The bits are: 32 for the number of words, 5 for the bits of a word less one, four times 4 for the bits of a
     length less one; then runs: 1 bit whether one word is repeated, 2 bits for which length follows, the number of
@@ -124,10 +127,10 @@ def painted_mask(encoded: Any, height: int, width: int, where: str) -> np.ndarra
         where: annotation, for messages.
 
     Returns:
-        Bool [H, W], True where the brush was.
+        Bool [H, W], True where painted.
 
     Raises:
-        LabelError: when it is no such picture.
+        LabelError: when the encoding is invalid.
     """
     numbers = _numbers(encoded)
     size = height * width * CHANNELS
@@ -154,7 +157,7 @@ def painted_mask(encoded: Any, height: int, width: int, where: str) -> np.ndarra
 
 
 class _Bits:
-    """Numbers out of a row of bits, the highest bit first; ValueError at its end."""
+    """Numbers from a bit stream, the highest bit first; ValueError at its end."""
 
     def __init__(self, packed: np.ndarray) -> None:
         self._bits, self._at = np.unpackbits(packed).astype(np.int64), 0
@@ -172,7 +175,7 @@ class _Bits:
 
 
 def _numbers(values: Any) -> np.ndarray | None:
-    """Finite numbers as an array; None when they are something else."""
+    """Finite numbers as an array; None for other values."""
     if not isinstance(values, list) or not all(type(value) in (int, float) for value in values):
         return None
     try:

@@ -1,4 +1,4 @@
-"""Segmentations of 3D Slicer."""
+"""Reader of segmentations of 3D Slicer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stacks of label values: masks of whole cases, of ACOUSLIC-AI, nnU-Net and others."""
+"""Readers of mask stacks of whole cases: ACOUSLIC-AI, nnU-Net and others."""
 
 from __future__ import annotations
 
@@ -72,13 +72,13 @@ class AcouslicLabels:
 class StackLabels:
     """A mask stack of each case, in the folder itself or its ``labels`` or ``masks``.
 
-    An export of this software says which frames its stacks hold. A frame record beside a stack
-    (``CASE.frames.json``) says which frames somebody looked at; others are not taken then.
+    For an export of this software, the manifest gives the frames of its stacks. With a frame record beside a stack
+    (``CASE.frames.json``) only the frames in the record are imported.
 
     Args:
         path: a stack or a folder.
-        names: tells where stacks belong.
-        progress: called with stacks read and stacks in all, while values are looked for.
+        names: interprets file names.
+        progress: called with stacks read and stacks in all, while values are collected.
     """
 
     shared = True

@@ -1,4 +1,4 @@
-"""YOLO segmentation: a text file of polygons for each picture, and data.yaml with the names of the classes."""
+"""Reader of YOLO segmentation: a polygon file per picture, and data.yaml with the class names."""
 
 from __future__ import annotations
 
