@@ -1,4 +1,4 @@
-"""Figure 2: what the features of test frames look like in two dimensions.
+"""Figure 2: PCA and t-SNE of the penultimate features of test frames.
 
 The numbering (2: features, 3: outlines) is ours, see ``fetaliqa.lab.paper``.
 """
@@ -24,8 +24,8 @@ from fetaliqa.model.preprocess import model_inputs
 from fetaliqa.pictures.colours import ACCENT, FAINT, MEASURE, MUTED, PANEL, TEXT
 
 MAX_FRAMES = 1500  # in a map of features: t-SNE takes minutes for more
-PERPLEXITY = 30.0  # t-SNE's usual; at most a third of the frames
-COMPONENTS = 50  # principal components that t-SNE is given
+PERPLEXITY = 30.0  # t-SNE's default; at most a third of the frames
+COMPONENTS = 50  # principal components as input of t-SNE
 SEED = 0
 DPI = 150
 GRADES = (
@@ -43,7 +43,7 @@ class Picture:
         name: for files.
         title: one line.
         png: the picture; None when nothing could be drawn.
-        notes: what a reader must know.
+        notes: notes for the reader.
         not_run: reason by model.
     """
 
@@ -105,7 +105,7 @@ def chosen_frames(grades: np.ndarray, most: int = MAX_FRAMES) -> np.ndarray:
 
 @torch.inference_mode()
 def penultimate(model: nn.Module, held: HeldOut, chosen: np.ndarray) -> np.ndarray:
-    """What the last linear unit reads of some frames: float [n, features].
+    """Penultimate features of frames: float [n, features].
 
     Raises:
         TypeError: for a model without such a unit.

@@ -1,4 +1,4 @@
-"""Figure 3 (by our numbering): outlines of a trained model beside the experts'."""
+"""Figure 3 (by our numbering): outlines of a trained model next to the experts' outlines."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PAIR_WIDTH = 360  # pixels of one picture
 
 
 class _ModelScorer:
-    """A model in memory as ``choose_examples`` takes it."""
+    """A model in memory, with the interface of ``choose_examples``."""
 
     def __init__(self, model: nn.Module, size: int, threshold: float, anatomy: str) -> None:
         self._model = model.eval()

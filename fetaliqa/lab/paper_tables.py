@@ -1,7 +1,6 @@
-"""The paper's tables and figures, run anew: what the command line and other programs use.
+"""Entry points for the reproduction of the paper's tables and figures.
 
-The parts are in ``fetaliqa.lab.paper``; its text says what each experiment is, and why their numbering is
-ours.
+The implementation is in ``fetaliqa.lab.paper``, which describes the experiments and their numbering.
 """
 
 from fetaliqa.lab.paper.ablation import ablations

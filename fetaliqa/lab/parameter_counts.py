@@ -1,13 +1,12 @@
-"""Trainable parameters of the paper's eight models: ours, the paper's, and those of the released code.
+"""Counts of trainable parameters of the paper's eight models: ours, the paper's, and the released code's.
 
 A count here is **effective**: the scalars that get a gradient in one backward pass. A layer can be marked as
-trainable and still never learn, as two parts of the released code do. Everything is counted on torch's meta
-device: shapes and gradients without values, so that models of 300 million parameters cost no memory.
+trainable and still get no gradient, as two parts of the released code. Everything is counted on torch's meta
+device, so that models of 300 million parameters take no memory.
 """
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import torch
@@ -71,25 +70,6 @@ def learning_count(model: nn.Module, images: torch.Tensor) -> int:
     model.zero_grad(set_to_none=True)
     model(images).sum().backward()
     return _with_gradient(model)
-
-
-def counts_text(rows: list[dict[str, Any]]) -> str:
-    """The rows as a plain text table, reasons below it."""
-    head = ("model", "trained", "ours", "paper [M]", "released", "marked there")
-    body = [
-        (row["label"], row["strategy"], f"{row['ours']:,}", row["paper"], f"{row['released']:,}",
-         f"{row['released_marked']:,}")
-        for row in rows
-    ]  # fmt: skip
-    widths = [max(len(line[column]) for line in (head, *body)) for column in range(len(head))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() for line in (head, *body)]
-    reasons = [f"{row['label']}: {row['reason']}" for row in rows if row["reason"]]
-    return "\n".join([*lines, "", *reasons])
-
-
-def counts_json(rows: list[dict[str, Any]]) -> str:
-    """The rows as a JSON list."""
-    return json.dumps(rows, indent=2, ensure_ascii=False)
 
 
 def _baseline_counts(key: str, as_released: bool) -> tuple[int, int]:

@@ -1,13 +1,12 @@
-"""A small encoder that knows phantoms, in FetalCLIP's place where its weights are not to be had.
+"""Auxiliary pre-training of a small stand-in encoder on phantoms, where FetalCLIP's weights are not available.
 
-FetalCLIP learnt fetal ultrasound before the paper adapted it. So that frozen encoders and adapters can be compared
-without it, a small model first learns to outline phantom cases that no experiment uses again; its encoder is the
-stand-in. Whatever is measured with it is about recipes on phantoms, not about FetalCLIP.
+FetalCLIP was pre-trained on fetal ultrasound. To compare frozen encoders and adapters without it, a small model is
+trained to outline phantom cases that no experiment uses again; its encoder is the stand-in. Results with it are
+about recipes on phantoms, not about FetalCLIP.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from fetaliqa.lab.phantom.phantom_frames import Sampling, phantom_frames
 from fetaliqa.lab.phantom.phantom_seeds import PHANTOM, STAND_IN
 from fetaliqa.model import BaseReference, BundleCard, TrainingData, save_bundle
 from fetaliqa.training.batch_sampling import make_order
+from fetaliqa.training.memory_watch import Report
 from fetaliqa.training.plain_loop import Cycle, train_outlines
 from fetaliqa.training.recipes import FETALIQA
 from fetaliqa.training.starting_weights import SCRATCH, open_base
@@ -25,8 +25,6 @@ SAMPLING = Sampling(annotated=5, hard=3, easy=1)
 LEARNING_RATE = 1e-3
 MIX = replace(FETALIQA, name="stand-in", encoder="full")  # how batches are mixed, and the start
 
-Report = Callable[[str, int, int], None]  # stage, done, in all
-
 
 def train_stand_in(
     folder: Path, report: Report, *, cases: int = CASES, steps: int = STEPS, processes: int = 2
@@ -36,8 +34,8 @@ def train_stand_in(
     Args:
         folder: of the bundle; must not exist.
         report: called with stage, done, in all.
-        cases: phantom cases it learns from.
-        steps: how long.
+        cases: number of phantom cases.
+        steps: training steps.
         processes: to render phantoms with.
     """
     model = open_base(SCRATCH + ARCHITECTURE).build(MIX, SEED)

@@ -1,6 +1,6 @@
-"""What a model does on held-out phantom cases: the figures of the demo model.
+"""Evaluation of a model on held-out phantom cases, as for the demo model.
 
-All of it is accuracy on synthetic pictures; none of it says how the model reads patients.
+All figures are on synthetic images; they say nothing about patients.
 """
 
 from __future__ import annotations

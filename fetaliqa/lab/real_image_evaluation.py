@@ -1,4 +1,4 @@
-"""What a model does on real still images, set by set: the figures of docs/real-images.md.
+"""Evaluation of a model on real still images, as in docs/real-images.md.
 
 Each image is assessed as a case of one frame, as a user's file would be.
 """
@@ -27,7 +27,7 @@ REFERENCE, FOUND = (80, 220, 80), (60, 60, 255)  # BGR: green, red
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """What a model made of one image.
+    """Result for one image.
 
     Attributes:
         still: the image.
@@ -39,7 +39,7 @@ class Outcome:
         circumference_error: relative to the reference ellipse's, signed; None where one of them is missing.
         circumference_error_mm: the same in mm, where the pixel size is known.
         quality: the frame's quality score.
-        expected_dice, distance: what the model itself says, see docs/assessment.md; None where it says nothing.
+        expected_dice, distance: signals of the model, see docs/assessment.md; None without them.
     """
 
     still: Still
@@ -120,10 +120,10 @@ def outline_figures(outcomes: Sequence[Outcome]) -> dict[str, Any]:
         "images": len(dices),
         "patients": len({one.still.patient for one in outcomes}),
         "found": sum(one.positive for one in outcomes),
-        "dice": _told(dices),
-        "ellipse_dice": _told(np.array([one.ellipse_dice for one in outcomes if one.ellipse_dice is not None])),
-        "circumference_error": _told(relative) if len(relative) else None,
-        "circumference_error_mm": _told(absolute) if len(absolute) else None,
+        "dice": _spread(dices),
+        "ellipse_dice": _spread(np.array([one.ellipse_dice for one in outcomes if one.ellipse_dice is not None])),
+        "circumference_error": _spread(relative) if len(relative) else None,
+        "circumference_error_mm": _spread(absolute) if len(absolute) else None,
     }
 
 
@@ -182,7 +182,7 @@ def _tile(one: Outcome) -> np.ndarray:
     return tile
 
 
-def _told(values: np.ndarray) -> dict[str, float]:
+def _spread(values: np.ndarray) -> dict[str, float]:
     return {
         "mean": round(float(values.mean()), 4),
         "median": round(float(np.median(values)), 4),

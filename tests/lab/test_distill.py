@@ -116,7 +116,7 @@ def test_a_compact_bundle_learns_to_outline_as_its_teacher_does(
 def test_a_bundle_that_cannot_screen_is_no_student_and_is_not_written(
     cases, bright_teacher, small_batches, tmp_path, monkeypatch, capsys
 ):
-    monkeypatch.setattr("fetaliqa.lab.distillation.search_limits.WORTH_IT", 0.0)
+    monkeypatch.setattr("fetaliqa.lab.distillation.search_limits.MAX_SHARE", 0.0)
     model = shutil.copytree(resolve_bundle("demo"), tmp_path / "model")
     command = ["distill", str(cases), "--answers", str(bright_teacher), "--steps", "1", "--model", str(model)]
     assert main([*command, "--student"]) == 1

@@ -7,7 +7,7 @@ import pytest
 
 from fetaliqa.errors import TrainingError
 from fetaliqa.lab.distillation import distillation_frames
-from fetaliqa.lab.distillation.distillation_frames import BESIDE, Lessons, hard
+from fetaliqa.lab.distillation.distillation_frames import NEIGHBOURS, DistillationFrames, hard
 from fetaliqa.lab.distillation.teacher_outputs import Answers
 
 
@@ -33,12 +33,12 @@ def a_case(positive: list[int], doubtful: list[int] = (), sweeps: int = 2, lengt
 
 def test_hard_frames_are_beside_positive_ones_of_their_sweep_or_doubtful() -> None:
     frames_found = np.flatnonzero(hard(a_case([28, 29], [50])))
-    assert frames_found.tolist() == [*range(28 - BESIDE, 28), 50]  # frame 30 is another sweep's
+    assert frames_found.tolist() == [*range(28 - NEIGHBOURS, 28), 50]  # frame 30 is another sweep's
 
 
 def test_a_positive_frame_is_taught_the_teachers_probabilities_and_any_other_nothing() -> None:
-    shown, beside, others = Lessons([a_case([10, 11])], 1).taught
-    assert (len(shown), len(beside), len(others)) == (2, 2 * BESIDE, 60 - 2 - 2 * BESIDE)
+    shown, beside, others = DistillationFrames([a_case([10, 11])], 1).by_kind
+    assert (len(shown), len(beside), len(others)) == (2, 2 * NEIGHBOURS, 60 - 2 - 2 * NEIGHBOURS)
     square, outline = shown.sample(0, np.random.default_rng(0))
     assert (square.shape, outline.shape, outline.dtype) == ((224, 224), (224, 224), np.float32)
     assert outline.max() == pytest.approx(0.8, abs=0.01)
@@ -48,19 +48,19 @@ def test_a_positive_frame_is_taught_the_teachers_probabilities_and_any_other_not
 
 def test_more_frames_than_fit_are_chosen_evenly_from_all_cases(monkeypatch) -> None:
     monkeypatch.setattr(distillation_frames, "MOST_FRAMES", 60)
-    taught = Lessons([a_case(list(range(20))), a_case([5])], 2)
-    assert len(taught) == 60
-    assert taught.seen == 120
-    assert [len(kind) for kind in taught.taught] == [10 + 1, 5 + 10, 15 + 19]
+    frames = DistillationFrames([a_case(list(range(20))), a_case([5])], 2)
+    assert len(frames) == 60
+    assert frames.seen == 120
+    assert [len(kind) for kind in frames.by_kind] == [10 + 1, 5 + 10, 15 + 19]
 
 
 def test_what_a_kind_without_frames_would_have_had_goes_to_another() -> None:
-    everything = Lessons([a_case(list(range(60)))], 1)
+    everything = DistillationFrames([a_case(list(range(60)))], 1)
     assert [share.count for share in everything.shares()] == [16]
-    no_others = Lessons([a_case([3, 8], sweeps=1, length=14)], 1)
+    no_others = DistillationFrames([a_case([3, 8], sweeps=1, length=14)], 1)
     assert [share.count for share in no_others.shares()] == [7, 9]
 
 
 def test_where_the_anatomy_is_nowhere_there_is_nothing_to_learn() -> None:
     with pytest.raises(TrainingError, match="on none of 60 training frames"):
-        Lessons([a_case([])], 1)
+        DistillationFrames([a_case([])], 1)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fetaliqa.lab.phantom import PhantomSettings, draw_plan, label_statistics
-from fetaliqa.lab.phantom.fetus import draw_fetus, ramanujan
+from fetaliqa.lab.phantom.fetus import draw_fetus, ellipse_circumference
 from fetaliqa.lab.phantom.label_statistics import REAL
 from fetaliqa.lab.phantom.phantom_case import CaseRenderer, frame_ranges
 from fetaliqa.lab.phantom.phantom_truth import MAX_TILT_RAD, OPTIMAL, SUBOPTIMAL, masks_of
@@ -63,7 +63,7 @@ def test_an_uncut_mask_measures_the_stated_circumference(plans):
             moments = cv2.moments((mask > 0).astype(np.uint8), binaryImage=True)
             mu = np.array([[moments["mu20"], moments["mu11"]], [moments["mu11"], moments["mu02"]]])
             semi = 2 * np.sqrt(np.linalg.eigvalsh(mu / moments["m00"])) * sector.spacing_mm
-            assert ramanujan(*semi) == pytest.approx(truth.ac_mm, rel=0.02)
+            assert ellipse_circumference(*semi) == pytest.approx(truth.ac_mm, rel=0.02)
             compared += 1
     assert compared >= 5
 
@@ -100,7 +100,7 @@ def test_a_fetus_has_the_circumference_it_was_drawn_for():
     for seed in range(20):
         fetus = draw_fetus(np.random.default_rng(seed))
         assert 141 <= fetus.ac_mm <= 351
-        assert ramanujan(*fetus.trunk.semi[:2]) == pytest.approx(fetus.ac_mm, rel=1e-6)
+        assert ellipse_circumference(*fetus.trunk.semi[:2]) == pytest.approx(fetus.ac_mm, rel=1e-6)
 
 
 def test_ranges_of_labels_are_half_open_and_shifted():

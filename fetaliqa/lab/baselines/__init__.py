@@ -1,4 +1,4 @@
-"""Comparison models of the paper (He, Wang & Yaqub, arXiv 2507.22802): timm backbones with one linear unit."""
+"""Baseline classifiers of the paper (He, Wang & Yaqub, arXiv 2507.22802): timm backbones with one linear unit."""
 
 from fetaliqa.lab.baselines.baseline_builders import build_baseline
 from fetaliqa.lab.baselines.baseline_classifier import BaselineClassifier

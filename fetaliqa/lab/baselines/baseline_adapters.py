@@ -1,4 +1,4 @@
-"""Where a baseline's low-rank adapters go.
+"""Placement of low-rank adapters (LoRA) in a baseline.
 
 The same kinds of layers in every transformer as in FetalCLIP: the attention's output projection and both linears
 of the MLP, in every block, and nothing else. The released code names ``proj``, ``fc1`` and ``fc2`` instead, which
@@ -62,7 +62,7 @@ def add_adapters(backbone: nn.Module, baseline: Baseline, as_released: bool) -> 
         lora_alpha=settings.alpha,
         lora_dropout=settings.dropout,
         bias="none",
-        # an expression for whole names: peft compares a list of names with the end of each name
+        # a regular expression for full names: peft matches a list of names with the end of each name
         target_modules="|".join(re.escape(name) for name in names),
     )
     inject_adapter_in_model(config, backbone, adapter_name=ADAPTER_NAME)

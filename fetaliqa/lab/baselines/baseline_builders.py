@@ -1,4 +1,4 @@
-"""Building a baseline: pretrained, from a file, random when asked for, or reduced."""
+"""Builds a baseline: pretrained, from a file, with random values, or reduced."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def build_baseline(
         pretrained: start from the weights the timm id names; False: from random values.
         as_released: put adapters where the released code does (patch embedding included), cut frames as it does.
         reduced: a small member of the family with random weights, for frames of 64 pixels.
-        weights: a local ``.safetensors`` or PyTorch file of those weights, instead of timm's hub.
+        weights: a local ``.safetensors`` or PyTorch file of these weights, instead of timm's hub.
         crop: make timm's evaluation crop (it cuts the border of square frames); None: only when ``as_released``.
 
     Raises:
         OptionError: for an unknown key or strategy, options that exclude each other, or released adapter targets
             on a network they do not match.
-        WeightsError: when the weights cannot be read or do not fit; values are never random unless asked for.
+        WeightsError: when the weights cannot be read or do not fit.
     """
     baseline = baseline_named(key)
     strategy = strategy or baseline.strategy

@@ -1,4 +1,4 @@
-"""A timm backbone and one linear unit, trained in one of three ways."""
+"""The baseline classifier: a timm backbone and a linear unit; linear probe, LoRA or full fine-tuning."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from fetaliqa.lab.baselines.baseline_networks import Baseline, Strategy
 class BaselineClassifier(nn.Module):
     """Backbone plus ``Linear(features, 1)``; made by ``build_baseline``.
 
-    With strategies ``linear`` and ``lora`` the backbone's own values never move, batch-norm statistics included:
+    With strategies ``linear`` and ``lora`` the backbone is frozen, batch-norm statistics included:
     ``train()`` leaves the whole backbone (``linear``) or its batch norms (``lora``) in eval mode.
 
     Attributes:
-        baseline: what it is.
+        baseline: its description.
         strategy: what training changes.
         reduced: whether this is the small stand-in with random weights.
         spec: input size, statistics and resampling.
@@ -69,7 +69,7 @@ class BaselineClassifier(nn.Module):
         return self.spec.normalise(frames)
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
-        """What the linear unit reads: float [N, features] of images [N, 3, s, s].
+        """Input of the linear unit: float [N, features] of images [N, 3, s, s].
 
         Raises:
             ValueError: when the images have another shape.

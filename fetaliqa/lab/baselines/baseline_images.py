@@ -1,8 +1,8 @@
-"""From 8-bit square frames to a baseline's input: its own size, interpolation and channel statistics.
+"""Preprocessing of 8-bit square frames for a baseline: size, interpolation and channel statistics.
 
 timm's evaluation transform enlarges a picture by ``1 / crop_pct`` and cuts the centre out. Frames here are square
-already (a whole fan padded with zeros), so that cut would take 5-6 % off each side for some networks and nothing
-off others. It is left out unless ``crop`` asks for it, as the released code does.
+already (a whole fan padded with zeros), so that crop would remove 5-6 % of each side for some networks and nothing
+for others. It is applied only with ``crop``, as in the released code.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class ImageSpec:
         mean, std: channel statistics (RGB, fractions of full scale).
         interpolation: how frames of another size are resampled (always with antialiasing).
         crop_pct: share of a side that timm's evaluation transform keeps.
-        crop: whether that cut is made.
+        crop: whether that crop is applied.
     """
 
     size: int

@@ -1,4 +1,4 @@
-"""Which networks FetalCLIP is compared with, under their timm names (with the tag that fixes the weights)."""
+"""The baseline networks, by their timm names and weight tags."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Baseline:
         strategy: what the paper trains: head alone (``linear``), all (``full``), or head and adapters (``lora``).
         paper_millions: trainable parameters in millions, as the paper prints them ("7.0"); None: not given.
         transformer: whether it is made of attention blocks; decides where adapters go.
-        note: what a reader of a table should know; empty when nothing.
+        note: note for tables; may be empty.
     """
 
     key: str

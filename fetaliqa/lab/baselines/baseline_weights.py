@@ -1,7 +1,7 @@
-"""A baseline's pretrained values: from timm's hub or from a local file, and all of them.
+"""Loads the pretrained weights of a baseline from timm's hub or a local file, and checks completeness.
 
-timm itself loads without complaint when tensors are missing (it has to, once the classifier is dropped), so the
-backbone could stay partly random. Here every tensor must be present and of its shape.
+timm loads silently when tensors are missing (as it must once the classifier is dropped), so a backbone could stay
+partly random. Here every tensor must be present and of the right shape.
 """
 
 from __future__ import annotations
@@ -57,12 +57,12 @@ def _from_hub(backbone: nn.Module, baseline: Baseline) -> dict[str, Any]:
 
 def _fill(backbone: nn.Module, baseline: Baseline, state: Mapping[str, Any], what: str) -> None:
     inner = state.get("model")
-    state = inner if isinstance(inner, Mapping) else state  # DeiT's and Swin's authors wrap theirs
+    state = inner if isinstance(inner, Mapping) else state  # DeiT's and Swin's checkpoints are nested
     for name, tensor in state.items():
         if not isinstance(tensor, torch.Tensor):
             raise WeightsError(f"{what}: {name!r} is a {type(tensor).__name__}; named tensors are needed")
     own = backbone.state_dict()
-    # before timm's renaming, which would stretch position embeddings of another image size without a word
+    # before timm's renaming, which silently resizes position embeddings of another image size
     _check_shapes(state, own, baseline, what)
     head = str(backbone.pretrained_cfg.get("classifier") or "head")  # type: ignore[union-attr, operator]
     renamed = _renamed(backbone, state)

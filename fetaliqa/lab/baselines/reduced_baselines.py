@@ -1,6 +1,6 @@
-"""Small members of the same families for frames of 64 pixels: for runs on a processor, and labelled as such.
+"""Reduced baselines: small networks of the same families for frames of 64 pixels, for runs on a CPU.
 
-DenseNet-121 and EfficientNet-B0 are what they are; the others are too large to train without an accelerator.
+DenseNet-121 and EfficientNet-B0 are used as they are; the others are too large to train without an accelerator.
 """
 
 from __future__ import annotations

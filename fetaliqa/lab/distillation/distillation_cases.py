@@ -1,4 +1,4 @@
-"""Cases to distil from: sweep files, or phantoms made from seeds. Nobody needs to have annotated anything."""
+"""Unlabelled cases for distillation: sweep files, or phantoms made from seeds."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fetaliqa.lab.phantom.phantom_excerpt import SETTINGS, subsampled_phantom
 from fetaliqa.lab.phantom.phantom_settings import VERSION
 from fetaliqa.sweep import Sweep, case_id_of, read_sweep, sweep_from_array
 
-FIRST_SEED = 80_000  # of the phantoms; those of the demo model, the experiments and the benchmarks are others
+FIRST_SEED = 80_000  # of the phantoms; not used by the demo model, the experiments or the benchmarks
 PHANTOMS = 80
 
 
@@ -24,7 +24,7 @@ class Source(Protocol):
         """For messages."""
 
     def identity(self) -> Any:
-        """What tells this case from all others, as a JSON-able value."""
+        """Identity of the case, as a JSON value."""
 
     def sweep(self, step: int) -> Sweep:
         """Every ``step``-th frame of each sweep that is not black."""
@@ -44,7 +44,7 @@ class PhantomSource:
         return ["phantom", VERSION, self.seed]
 
     def sweep(self, step: int) -> Sweep:
-        case = subsampled_phantom(self.seed, step, SETTINGS).case  # what is left out is not rendered
+        case = subsampled_phantom(self.seed, step, SETTINGS).case  # omitted frames are not rendered
         return sweep_from_array(case.frames, case.spacing, sweeps=case.ranges, case_id=case.case_id)
 
 
@@ -62,10 +62,10 @@ class FileSource:
         return ["file", read_sweep(self.path).content_hash]
 
     def sweep(self, step: int) -> Sweep:
-        return thin_sweep(read_sweep(self.path), step)
+        return subsample_sweep(read_sweep(self.path), step)
 
 
-def thin_sweep(sweep: Sweep, step: int) -> Sweep:
+def subsample_sweep(sweep: Sweep, step: int) -> Sweep:
     """Every ``step``-th frame of each sweep that is not black; sweeps of which nothing is left are left out."""
     lit = ~sweep.padding
     selected = [np.flatnonzero(lit[start:stop])[::step] + start for start, stop in sweep.ranges]

@@ -1,4 +1,4 @@
-"""What the compact network learns from: frames of sweeps with a teacher's outlines, drawn for batches."""
+"""Training frames for distillation: frames of sweeps with the teacher's outlines, sampled for batches."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from fetaliqa.training.compact_training import Share
 
 MOST_FRAMES = 8000  # in memory, 50 kB each and as much again for an outline
 LEAST_OF_CASE = 12  # frames, however many cases there are
-DOUBTED = 0.01  # quality of a negative frame on which the teacher has pixels above its threshold, or nearly
-BESIDE = 5  # frames on either side of a positive one, of those that the teacher was asked about
-# Of a batch: frames that show the anatomy to the teacher; others beside these or doubtful to it; the rest.
-# In a sweep they are few, few and most.
+DOUBTFUL_QUALITY = 0.01  # of a negative frame on which the teacher nearly sees an outline
+NEIGHBOURS = 5  # assessed frames on either side of a positive one that count as hard
+# Of a batch: frames positive by the teacher; hard negatives (next to these, or doubtful); other negatives.
+# In a sweep the first two are rare.
 SHARES = (7, 4, 5)
-FITTED = 1500  # frames at most that the distance to the training data is fitted to
+REFERENCE_FRAMES = 1500  # most frames that the distance to the training data is fitted to
 CHUNK = 16
 
-# Sweeps of the same device and protocol as those that the model will see: they are changed little.
+# The sweeps are of the same device and protocol as those in use, so augmentation is mild.
 SETTINGS = Settings(
     rotation_deg=10.0,
     scale=(0.85, 1.18),
@@ -42,12 +42,12 @@ SETTINGS = Settings(
 )
 
 
-class Taught:
+class TeacherFrames:
     """Frames of one kind.
 
     Args:
         squares: uint8 [224, 224] each.
-        outlines: uint8 [224, 224] each, see ``Answers``; None: the frame shows nothing.
+        outlines: uint8 [224, 224] each, see ``Answers``; None for a negative frame.
     """
 
     def __init__(self, squares: list[np.ndarray], outlines: list[np.ndarray | None]) -> None:
@@ -67,8 +67,8 @@ class Taught:
         return augmented(self.squares[index], mask, rng, SETTINGS, soft=soft)
 
 
-class Lessons:
-    """Frames that a network learns from, of all training cases.
+class DistillationFrames:
+    """Training frames of all cases, by kind.
 
     Args:
         answers: a teacher's, one case after the other.
@@ -76,63 +76,63 @@ class Lessons:
         seed: of the choice where there are more frames than fit into memory.
 
     Attributes:
-        taught: frames that show the anatomy to the teacher; hard ones that do not; others.
+        by_kind: frames positive by the teacher; hard negatives; other negatives.
         seen: frames that the teacher assessed.
 
     Raises:
-        TrainingError: when the teacher sees the anatomy nowhere.
+        TrainingError: when no frame is positive by the teacher.
     """
 
     def __init__(self, answers: Iterable[Answers], cases: int, seed: int = 0) -> None:
-        self.taught = tuple(Taught([], []) for _ in SHARES)
+        self.by_kind = tuple(TeacherFrames([], []) for _ in SHARES)
         self.seen = 0
         self._plain: list[np.ndarray] = []
         random = np.random.default_rng(seed)
         most = max(LEAST_OF_CASE, MOST_FRAMES // cases)
         for one in answers:
             self._add(one, most, random)
-        if not len(self.taught[0]):
+        if not len(self.by_kind[0]):
             raise TrainingError(
                 f"the teacher sees the anatomy on none of {self.seen} training frames, "
                 "so there is nothing to learn"
             )
 
     def __len__(self) -> int:
-        return sum(map(len, self.taught))
+        return sum(map(len, self.by_kind))
 
     def _add(self, answers: Answers, most: int, random: np.random.Generator) -> None:
         self.seen += len(answers.squares)
         kinds = np.where(answers.positive, 0, np.where(hard(answers), 1, 2))
         left = most
-        for kind, taught in enumerate(self.taught):
+        for kind, target in enumerate(self.by_kind):
             frames = np.flatnonzero(kinds == kind)
             chosen = np.sort(random.permutation(frames)[: -(-left // (len(SHARES) - kind))])
             left -= len(chosen)
-            taught.squares += [answers.squares[frame].copy() for frame in chosen]
-            taught.outlines += [answers.outlines[frame].copy() if kind == 0 else None for frame in chosen]
-            self._plain += taught.squares[len(taught.squares) - len(chosen) :]
+            target.squares += [answers.squares[frame].copy() for frame in chosen]
+            target.outlines += [answers.outlines[frame].copy() if kind == 0 else None for frame in chosen]
+            self._plain += target.squares[len(target.squares) - len(chosen) :]
 
     def shares(self) -> list[Share]:
-        """Of a batch; what a kind without frames would have had goes to the others."""
+        """Samples per batch of each kind; the share of an empty kind goes to the others."""
         counts = list(SHARES)
         for kind in (1, 2):
-            if not len(self.taught[kind]):
-                counts[(3 - kind) if len(self.taught[3 - kind]) else 0] += counts[kind]
+            if not len(self.by_kind[kind]):
+                counts[(3 - kind) if len(self.by_kind[3 - kind]) else 0] += counts[kind]
                 counts[kind] = 0
-        return [Share(taught, count) for taught, count in zip(self.taught, counts) if count]
+        return [Share(frames, count) for frames, count in zip(self.by_kind, counts) if count]
 
     def plain(self) -> Iterator[np.ndarray]:
-        """Batches uint8 [n, 224, 224] of frames as they are, case after case."""
-        chosen = np.linspace(0, len(self._plain) - 1, min(FITTED, len(self._plain))).round().astype(int)
+        """Batches uint8 [n, 224, 224] of frames without augmentation, case after case."""
+        chosen = np.linspace(0, len(self._plain) - 1, min(REFERENCE_FRAMES, len(self._plain))).round().astype(int)
         for start in range(0, len(chosen), CHUNK):
             yield np.stack([self._plain[frame] for frame in chosen[start : start + CHUNK]])
 
 
 def hard(answers: Answers) -> np.ndarray:
-    """Which frames are beside one that shows the anatomy to the teacher, or doubtful to it; bool [N]."""
-    candidates = answers.quality > DOUBTED
+    """Hard negatives: next to a frame positive by the teacher, or doubtful; bool [N]."""
+    candidates = answers.quality > DOUBTFUL_QUALITY
     for start, stop in answers.ranges:
         shown = np.flatnonzero(answers.positive[start:stop])
-        beside = np.abs(np.arange(stop - start)[:, None] - shown) <= BESIDE
+        beside = np.abs(np.arange(stop - start)[:, None] - shown) <= NEIGHBOURS
         candidates[start:stop] |= beside.any(axis=1)
     return candidates & ~answers.positive

@@ -1,4 +1,4 @@
-"""Cases to learn from, and cases to choose the limits of the search on."""
+"""Split of the cases into training cases and held-out cases, on which the limits of the search are chosen."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import numpy as np
 from fetaliqa.errors import OptionError
 from fetaliqa.lab.distillation.distillation_cases import Source
 
-# of each hundred cases; always the same ones, so that what a teacher said of some also serves a run with more
+# of each hundred cases; always the same ones, so that cached teacher outputs also serve a run with more cases
 HELD_OUT = frozenset(np.random.default_rng(0).permutation(100)[:25].tolist())
 LEAST_HELD_OUT = 2
 LEAST_CASES = 4
 
 
-def parted(sources: Sequence[Source]) -> tuple[list[Source], list[Source]]:
+def split_cases(sources: Sequence[Source]) -> tuple[list[Source], list[Source]]:
     """Training and held-out cases: a quarter is held out; of fewer than ten cases it is the last two.
 
     Raises:

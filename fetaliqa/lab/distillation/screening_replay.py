@@ -1,4 +1,4 @@
-"""How far a student is trusted to say that a frame does not show the anatomy, by replays on held-out cases."""
+"""Choice of the screening floor: below which guessed quality a frame is skipped, by replay on held-out cases."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 
 from fetaliqa.inference.frame_screening import Screen, wanted_in_case
-from fetaliqa.lab.distillation.search_limits import SPARE, KnownSweep
+from fetaliqa.lab.distillation.search_limits import BUDGET_FACTOR, KnownSweep
 
-ASKED = 0.995  # of the frames that show the anatomy to the teacher
-WORTH_IT = 0.5  # of the frames looked at, at most
+MIN_FOUND = 0.995  # least recall of the frames positive by the teacher
+MAX_SHARE = 0.5  # most frames that the teacher assesses, as a share
 FLOORS = (0.0005, 0.001, 0.002, 0.003, 0.005, 0.007, 0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.07)
 
 
 @dataclass(frozen=True)
 class ScreenReplay:
-    """What screening made of one sweep: how many frames it has, were looked at, show the anatomy, were found."""
+    """Screening of one sweep: numbers of frames, assessed frames, positive frames, and positive frames found."""
 
     frames: int
     looked_at: int
@@ -28,7 +28,7 @@ class ScreenReplay:
 
 
 def replay_screens(sweeps: Sequence[KnownSweep], floor: float) -> list[ScreenReplay]:
-    """Screen the sweeps of a case of known answers."""
+    """Screen the sweeps of a case whose teacher outputs are known."""
     starts = np.cumsum([0, *(len(one.positive) for one in sweeps)])
     numbers = [np.arange(start, stop) for start, stop in itertools.pairwise(starts)]
     screens = [Screen(frames, one.guessed, floor) for frames, one in zip(numbers, sweeps)]
@@ -49,7 +49,7 @@ def replay_screens(sweeps: Sequence[KnownSweep], floor: float) -> list[ScreenRep
 
 
 def screening_figures(replays: Sequence[ScreenReplay]) -> dict[str, Any]:
-    """How many frames that show the anatomy were found, and the share looked at, as JSON values."""
+    """Recall of positive frames, and the share of frames assessed, as JSON values."""
     shown = [one for one in replays if one.positive]
     return {
         "positive_frames": sum(one.positive for one in replays),
@@ -61,23 +61,23 @@ def screening_figures(replays: Sequence[ScreenReplay]) -> dict[str, Any]:
 
 
 def choose_screen_floor(cases: Sequence[Sequence[KnownSweep]]) -> tuple[float | None, dict[str, Any]]:
-    """The lowest floor that is affordable, and its figures on the sweeps of these cases.
+    """The lowest floor within the budget, and its figures on the sweeps of these cases.
 
-    Affordable is up to ``SPARE`` times the fewest looks that find ``ASKED`` of the frames that show the anatomy.
+    The budget is ``BUDGET_FACTOR`` times the fewest assessed frames with a recall of ``MIN_FOUND``.
 
     Returns:
-        None and no figures where no floor finds so many with looks at ``WORTH_IT`` of the frames or fewer, or
-        nothing can be said, since no frame shows the anatomy.
+        None and no figures where no floor reaches that recall with ``MAX_SHARE`` of the frames or fewer, or no
+        frame is positive.
     """
     tried = []
     for floor in FLOORS:
         replays = [one for case in cases for one in replay_screens(case, floor)]
         tried.append((floor, screening_figures(replays)))
-    good = [figures for _, figures in tried if figures["found"] >= ASKED * figures["positive_frames"] > 0]
+    good = [figures for _, figures in tried if figures["found"] >= MIN_FOUND * figures["positive_frames"] > 0]
     fewest = min((figures["share_looked_at"] for figures in good), default=1.0)
-    if fewest > WORTH_IT:
+    if fewest > MAX_SHARE:
         return None, {}
-    most = min(SPARE * fewest, WORTH_IT)
+    most = min(BUDGET_FACTOR * fewest, MAX_SHARE)
     return next(
         (floor, figures) for floor, figures in tried if figures in good and figures["share_looked_at"] <= most
     )

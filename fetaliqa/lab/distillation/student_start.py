@@ -1,4 +1,4 @@
-"""The compact network that distillation starts from."""
+"""Initial weights of the student: a compact bundle, or ImageNet weights."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ARCHITECTURE = "compact"
 
 
 def starting_model(start: str | None, anatomy: str, seed: int = 0) -> tuple[CompactSeg, BundleCard | None]:
-    """A network to train further.
+    """The initial network.
 
     Args:
         start: a bundle of the compact architecture (folder, name, name@version); ``imagenet``: the encoder's

@@ -1,4 +1,4 @@
-"""How far a distilled model agrees with its teacher on cases that it did not learn from."""
+"""Agreement of a distilled model with its teacher on held-out cases."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ import numpy as np
 
 from fetaliqa.evaluation.acouslic_metrics import TOLERANCE_FRAMES
 from fetaliqa.evaluation.frame_metrics import FrameMetrics, dice, frame_metrics
-from fetaliqa.lab.distillation.teacher_outputs import HALF, NOWHERE, Answers
+from fetaliqa.lab.distillation.teacher_outputs import HALF, NO_FRAME, Answers
 
 
 def agreement(cases: Iterable[tuple[Answers, Answers]]) -> dict[str, Any]:
-    """Compare the teacher's and the distilled model's answers on whole cases.
+    """Compare the outputs of teacher and distilled model on whole cases.
 
     Args:
         cases: (teacher, distilled) of each.
 
     Returns:
-        JSON values: mean Dice of the outlines over frames that show the anatomy to the teacher (one that the
-        distilled model misses counts 0); precision and recall of positive frames; over sweeps of which the teacher
-        offers a best frame, how many have the distilled model's within 15 frames of it, and over the others, how
-        many have one all the same. A figure of nothing is None.
+        JSON values: mean Dice of the outlines over frames positive by the teacher (a missed one counts 0);
+        precision and recall of positive frames; of the sweeps with a best frame by the teacher, how many have the
+        distilled model's within 15 frames of it; of the other sweeps, how many have one by the distilled model.
+        An undefined figure is None.
     """
     frames = FrameMetrics(0, 0, 0, 0)
     dices: list[float] = []
@@ -32,7 +32,7 @@ def agreement(cases: Iterable[tuple[Answers, Answers]]) -> dict[str, Any]:
         frames += frame_metrics(distilled.positive, teacher.positive)
         for frame in np.flatnonzero(teacher.positive):
             dices.append(dice(distilled.outlines[frame] > HALF, teacher.outlines[frame] > HALF))
-        has, finds = teacher.best != NOWHERE, distilled.best != NOWHERE
+        has, finds = teacher.best != NO_FRAME, distilled.best != NO_FRAME
         close = np.abs(distilled.best - teacher.best) <= TOLERANCE_FRAMES
         with_best += int(has.sum())
         near += int((has & finds & close).sum())

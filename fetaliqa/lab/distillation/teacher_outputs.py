@@ -1,4 +1,4 @@
-"""What a teacher says of the frames of a case, computed once and kept: a run that was killed goes on cheaply."""
+"""Teacher outputs for the frames of a case, cached on disk so that a killed run resumes without recomputing."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ from fetaliqa.sweep import Sweep
 
 SCHEMA = 2
 FINGERPRINT_DIGITS = 16  # of the teacher's, in the name of its folder
-HALF = 127  # an outline's probability times 255 above this is inside of it
-NOWHERE = -1  # of a sweep in which no frame is offered
+HALF = 127  # a pixel with an outline probability times 255 above this is inside
+NO_FRAME = -1  # best frame of a sweep without one
 
 
 @dataclass(frozen=True, eq=False)
 class Answers:
-    """A model's answers on a case; black slots are left out.
+    """A model's outputs for a case, without black slots.
 
     Attributes:
         squares: uint8 [N, 224, 224], the frames.
-        outlines: uint8 [N, 224, 224], probability of the outline times 255, its odds divided by those of the
-            model's threshold, which thereby lies at one half.
+        outlines: uint8 [N, 224, 224], probability of the outline times 255, rescaled in odds so that the model's
+            threshold lies at one half.
         quality: float32 [N].
         positive: bool [N].
         ranges: int [S, 2], half-open frame range of each sweep.
-        best: int [S], the frame that is offered of each sweep; ``NOWHERE``: none is.
+        best: int [S], best frame of each sweep, or ``NO_FRAME``.
     """
 
     squares: np.ndarray
@@ -57,29 +57,29 @@ class Answers:
             and self.quality.shape == self.positive.shape == (count,)
             and self.ranges.shape == (*self.best.shape, 2)
         ):
-            raise ValueError("arrays that do not fit each other")
+            raise ValueError("arrays of different lengths")
 
 
 def answers_on(sweep: Sweep, model: Predictor) -> Answers:
-    """What a segmentation model says of the frames of a sweep that are not black."""
+    """Outputs of a segmentation model for the frames of a sweep that are not black."""
     outlines = np.zeros((sweep.frame_count, GRID, GRID), np.uint8)
-    record = assess(sweep, cast(Predictor, _Overheard(model, outlines))).record
+    record = assess(sweep, cast(Predictor, _RecordingPredictor(model, outlines))).record
     grid = SquareGrid(sweep.frames.shape[1], sweep.frames.shape[2], GRID)
     lit = np.flatnonzero(~sweep.padding)
     frames: list[dict[str, Any]] = [record["frames"][number] for number in lit]
-    best = [NOWHERE if part["best"] is None else part["best"] for part in record["sweeps"]]
+    best = [NO_FRAME if part["best"] is None else part["best"] for part in record["sweeps"]]
     return Answers(
         squares=grid.to_square(sweep.frames[lit]).numpy(),
         outlines=outlines[lit],
         quality=np.array([frame["quality"] for frame in frames], np.float32),
         positive=np.array([bool(frame["positive"]) for frame in frames], bool),
         ranges=np.searchsorted(lit, np.array(sweep.ranges, np.int64)),
-        best=np.array([one if one == NOWHERE else np.searchsorted(lit, one) for one in best], np.int64),
+        best=np.array([one if one == NO_FRAME else np.searchsorted(lit, one) for one in best], np.int64),
     )
 
 
-class _Overheard:
-    """A predictor whose probabilities are kept as well as used; see ``Answers.outlines``."""
+class _RecordingPredictor:
+    """A predictor that also records its probabilities; see ``Answers.outlines``."""
 
     def __init__(self, predictor: Predictor, outlines: np.ndarray) -> None:
         self._predictor, self._outlines = predictor, outlines
@@ -101,11 +101,11 @@ class _Overheard:
 
 
 class AnswerStore:
-    """A folder of answers of one teacher.
+    """A cache folder of the outputs of one teacher.
 
     Args:
         folder: for all teachers; made on first write.
-        teacher: whose answers.
+        teacher: the model.
     """
 
     def __init__(self, folder: Path, teacher: Predictor) -> None:
@@ -113,7 +113,7 @@ class AnswerStore:
         self._teacher = teacher
 
     def answers(self, source: Source, step: int) -> Answers:
-        """On every ``step``-th frame of a case.
+        """Outputs for every ``step``-th frame of a case.
 
         Raises:
             FetalIQAError: when the case cannot be read, or all of it is black.
@@ -133,7 +133,7 @@ class AnswerStore:
     def each(
         self, sources: Sequence[Source], step: int, progress: Callable[[int, int], None]
     ) -> Iterator[Answers]:
-        """On one case after the other; ``progress`` is told (cases done, cases in all)."""
+        """Outputs case by case; ``progress`` is called with (cases done, cases in all)."""
         for number, source in enumerate(sources):
             yield self.answers(source, step)
             progress(number + 1, len(sources))
@@ -150,4 +150,4 @@ def _read(file: Path) -> Answers | None:
         with np.load(file, allow_pickle=False) as stored:
             return Answers(**{name: stored[name] for name in Answers.__dataclass_fields__})
     except (OSError, ValueError, KeyError, EOFError, BadZipFile):
-        return None  # never made, or damaged: it is made again
+        return None  # missing or damaged: it is computed again

@@ -1,1 +1,1 @@
-"""Label efficiency: a simulated annotator runs the labelling loop with every query strategy."""
+"""Label efficiency: simulated annotation with each query strategy."""

@@ -1,4 +1,4 @@
-"""The loop: ask a strategy, label its frames from the truth, train anew, measure, until the budget is spent."""
+"""Simulation of active learning: query, label from ground truth, retrain, evaluate, until the budget is used."""
 
 from __future__ import annotations
 
@@ -39,19 +39,19 @@ FULL = "full"  # in place of a strategy: all frames of the pool are labelled
 
 @dataclass(frozen=True)
 class Simulation:
-    """What is simulated.
+    """Settings of a simulation.
 
     Attributes:
-        base: bundle whose encoder is taken, frozen.
+        base: bundle with the frozen encoder.
         pool, test: names of the cases.
-        step: every how many frames one is kept.
+        step: every n-th frame of a case is used.
         budgets: labelled frames after each round, growing.
         seeds: independent repetitions.
         strategies: names.
-        frames: how many frames of a case the annotator is handed at a time.
-        per_sweep: and of one sweep.
+        frames: frames of a case per query.
+        per_sweep: frames of one sweep per query.
         gap: least distance of two labelled frames of a sweep, in frames of the whole case.
-        steps: training steps of a round; as many for all.
+        steps: training steps of a round, the same for all strategies.
         full_steps: of the training on all frames.
     """
 
@@ -79,7 +79,7 @@ class Simulation:
 
 @dataclass
 class _World:
-    """What all runs of a process share."""
+    """Data shared by all runs of a process."""
 
     simulation: Simulation
     pool_cases: list[SubsampledCase]
@@ -89,7 +89,7 @@ class _World:
     card: BundleCard
 
     def model_pool(self, model: FetalCLIPSeg) -> Pool:
-        """The pool as a model sees it; its quality score is the presence, the rest of it needs whole sweeps."""
+        """The pool with a model's predictions; the quality score is the presence, which needs no whole sweeps."""
         probabilities, appearance = predictions(model, self.pool_frames.images)
         minimum = self.card.threshold.min_foreground_pixels(self.pool_frames.size)
         count = (probabilities > self.card.threshold.frame).sum(dim=(1, 2)).numpy()
@@ -112,11 +112,11 @@ def simulate(
     processes: int = 1,
     progress: Callable[[int, int], None] = lambda *_: None,
 ) -> list[dict[str, Any]]:
-    """Run what is not yet run in ``folder``; a killed simulation goes on.
+    """Run all missing runs in ``folder``; a killed simulation is resumed.
 
     Args:
         folder: with the prepared cases in ``cases/``; a file per run is written to ``runs/``.
-        simulation: what to run.
+        simulation: settings.
         processes: runs at the same time.
         progress: called with (runs done, runs in all).
 
@@ -151,7 +151,7 @@ def simulate(
 
 
 def pool_size(folder: Path, simulation: Simulation) -> int:
-    """How many frames there are to label."""
+    """Number of frames in the pool."""
     return sum(len(thin.numbers) for thin in read_cases(folder / "cases", simulation.pool))
 
 
@@ -206,7 +206,7 @@ def _run(world: _World, strategy: str, seed: int) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     pool = world.model_pool(model)
     for budget in simulation.budgets:
-        if rows and STRATEGIES[strategy].reads_model:  # for the others the frozen encoder says the same each time
+        if rows and STRATEGIES[strategy].reads_model:  # for the others the profiles do not change
             pool = world.model_pool(model)
         labelled = _label(world, pool, labelled, strategy, budget, seed)
         chosen = training_sample(world.pool_frames.grades, labelled, kinds_of(pool), simulation.steps, seed)
@@ -216,7 +216,7 @@ def _run(world: _World, strategy: str, seed: int) -> list[dict[str, Any]]:
 
 
 def _label(world: _World, pool: Pool, labelled: np.ndarray, strategy: str, budget: int, seed: int) -> np.ndarray:
-    """bool [N]: what is labelled once the budget is spent, by one answer of the strategy after another."""
+    """bool [N]: labelled frames when the budget is used, by repeated queries."""
     simulation = world.simulation
     while (left := budget - int(labelled.sum())) > 0:
         settings = QuerySettings(

@@ -1,4 +1,4 @@
-"""Label-efficiency curves: what was reached with how many labelled frames, by strategy."""
+"""Report of label efficiency: curves and tables of accuracy by number of labelled frames and strategy."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.integrate import trapezoid
 
 from fetaliqa.atomic import atomic_path, write_json, write_text
 from fetaliqa.lab.efficiency.annotation_simulation import FULL, Simulation
@@ -19,7 +20,7 @@ FIGURES = {
     "ac_error_mm": "AC error, mm",
     "challenge": "challenge score",
 }
-ENOUGH = 0.95  # of the figure that all labels give
+ENOUGH = 0.95  # of the figure with all labels
 COLOURS = (
     "#0072b2",
     "#999999",
@@ -27,7 +28,7 @@ COLOURS = (
     "#d55e00",
     "#cc79a7",
     "#009e73",
-)  # Okabe and Ito: for colour-blind eyes
+)  # Okabe and Ito: suitable for colour-blind readers
 DPI = 130
 
 Row = dict[str, Any]
@@ -72,20 +73,20 @@ def _point(rows: Sequence[Row]) -> dict[str, Any]:
 
 
 def _mean(values: Sequence[float | None]) -> dict[str, float | None]:
-    known = [value for value in values if value is not None]
-    if not known:
+    defined = [value for value in values if value is not None]
+    if not defined:
         return {"mean": None, "std": None}
-    spread = float(np.std(known, ddof=1)) if len(known) > 1 else None
-    return {"mean": round(float(np.mean(known)), 4), "std": None if spread is None else round(spread, 4)}
+    spread = float(np.std(defined, ddof=1)) if len(defined) > 1 else None
+    return {"mean": round(float(np.mean(defined)), 4), "std": None if spread is None else round(spread, 4)}
 
 
 def _area(frames: Sequence[int], values: Sequence[float]) -> float:
     """Mean height of a curve over the logarithm of the number of frames."""
-    places = np.log2(frames)
-    width = places[-1] - places[0]
+    positions = np.log2(frames)
+    width = positions[-1] - positions[0]
     if width == 0:
         return float(values[-1])
-    return float(((np.array(values[1:]) + np.array(values[:-1])) / 2 * np.diff(places)).sum() / width)
+    return float(trapezoid(values, positions) / width)
 
 
 def write_report(
@@ -125,7 +126,7 @@ def _text(summary: dict[str, Any], simulation: Simulation, *, synthetic: bool) -
         "# Label efficiency",
         "",
         f"A simulated annotator labels {what} in the order of each strategy. After each round a decoder is",
-        f"trained anew on a frozen encoder and measured on {tests} test cases. {pool} cases to label, every",
+        f"trained afresh on a frozen encoder and evaluated on {tests} test cases. {pool} cases to label, every",
         f"{simulation.step}th frame of them: {summary['pool_frames']} frames. {simulation.seeds} seeds,",
         f"{simulation.frames} frames of a case at a time, at most {simulation.per_sweep} of a sweep,",
         f"{simulation.gap} frames apart.",

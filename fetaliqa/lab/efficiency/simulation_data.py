@@ -1,4 +1,4 @@
-"""Cases of the simulation: every n-th frame of a case, with its truth."""
+"""Cases of the simulation: every n-th frame of a case, with ground truth."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fetaliqa.datasets.labelled_data import LabelledCase, LabelledData
 from fetaliqa.datasets.subsample import SubsampledCase, subsample_case
 from fetaliqa.lab.phantom.phantom_excerpt import subsampled_phantom
 
-POOL_SEED, TEST_SEED = 62_000, 63_000  # of phantom cases that nothing else is trained or measured on
+POOL_SEED, TEST_SEED = 62_000, 63_000  # of phantom cases that are not used elsewhere
 
 
 def prepare_cases(
@@ -22,7 +22,7 @@ def prepare_cases(
     make: Callable[[str], SubsampledCase],
     progress: Callable[[int, int], None] = lambda *_: None,
 ) -> None:
-    """Make cases into ``folder``, one file each; those that are there stay."""
+    """Prepare cases in ``folder``, one file each; existing ones are reused."""
     folder.mkdir(parents=True, exist_ok=True)
     for done, name in enumerate(names, start=1):
         if not (folder / f"{name}.npz").is_file():

@@ -1,4 +1,4 @@
-"""The model of the simulation: a frozen encoder, a decoder trained anew from the labels of each round."""
+"""The model of the simulation: a frozen encoder with a decoder trained from scratch in each round."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from fetaliqa.training.training_frames import FrameSet, frames_of_case, join
 CHUNK = 64  # frames
 BATCH = 16
 STARTS = 4
-NEAR_PRESENCE = 0.1  # from which a frame that is not called positive is a near miss
+NEAR_PRESENCE = 0.1  # presence from which a negative frame is a near miss
 LEARNING_RATE = 1e-2  # of the recipe `decoder`
 
 
@@ -47,18 +47,18 @@ def chosen_frames(frames: FrameSet, chosen: np.ndarray) -> FrameSet:
 
 
 def kinds_of(pool: Pool) -> np.ndarray:
-    """int [N]: what the current model takes each frame for: 2 positive, 1 a near miss, 0 nothing."""
+    """int [N]: prediction of the current model by frame: 2 positive, 1 near miss, 0 negative."""
     return np.where(pool.positive, 2, np.where(pool.presence > NEAR_PRESENCE, 1, 0))
 
 
 def training_sample(
     grades: np.ndarray, labelled: np.ndarray, kinds: np.ndarray, steps: int, seed: int
 ) -> np.ndarray:
-    """Which labelled frames to train on, some of them several times.
+    """Indices of the training frames, with repetitions.
 
-    A strategy that asks for difficult frames gathers many that look like an outline and have none. In sweeps they
-    are few, and a decoder that sees little else expects too little everywhere. So each frame without an outline is
-    taken as often as there are frames of its kind for each labelled one; what was drawn evenly stays as it is.
+    Strategies that query difficult frames over-represent near misses, and a decoder trained on these predicts too
+    few outlines. So each negative frame is repeated by the ratio of all to labelled frames of its kind; an even
+    sample is not changed.
 
     Args:
         grades: [N], of all frames.
@@ -80,10 +80,10 @@ def training_sample(
 
 
 def train_decoder(base: Base, frames: FrameSet, steps: int, seed: int) -> FetalCLIPSeg:
-    """A model with a fresh decoder trained on frames; without any outline among them it stays untrained.
+    """A model with a new decoder trained on frames; untrained when none has an outline.
 
-    From some random starts a small decoder learns to expect nothing anywhere. One that does not find any of the
-    outlines it was trained on is trained again from another start.
+    From some initialisations a small decoder collapses to empty predictions. One that finds none of its training
+    outlines is trained again from another initialisation.
     """
     outlined = chosen_frames(frames, np.flatnonzero(frames.grades > 0))
     starts = STARTS if len(outlined) and steps else 0
@@ -130,7 +130,7 @@ def profile_of(numbers: np.ndarray, probabilities: torch.Tensor, appearance: tor
 
 @dataclass
 class _Reader:
-    """Stands in for a ``Predictor``: gives back what was predicted before."""
+    """A substitute for ``Predictor`` that returns stored predictions."""
 
     card: BundleCard
     image_size: int
@@ -148,12 +148,11 @@ class _Reader:
 def test_figures(
     model: FetalCLIPSeg, card: BundleCard, cases: Sequence[SubsampledCase], frames: FrameSet
 ) -> dict[str, float | None]:
-    """What the model is worth on test cases.
+    """Evaluate the model on test cases.
 
     Returns:
-        ``dice`` (mean over frames with an outline, at the
-        outline's threshold, on the square grid), ``f1`` of frames, ``ac_error_mm``
-        (mean over the sweeps with a reference that were measured; None when none was), ``challenge`` (the
+        ``dice`` (mean over frames with an outline, at the outline's threshold, on the square grid), ``f1`` of
+        frames, ``ac_error_mm`` (mean over measured sweeps with a reference; None without any), ``challenge`` (the
         ACOUSLIC-AI score, corrected).
     """
     probabilities, _ = predictions(model, frames.images)

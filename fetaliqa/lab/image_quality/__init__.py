@@ -1,6 +1,6 @@
 """No-reference image quality measures as baselines of frame classification.
 
-``classic_scores`` gives each frame a figure per measure; ``evaluate_classic`` chooses direction and threshold of
+``classic_scores`` gives a score per frame and measure; ``evaluate_classic`` chooses direction and threshold of
 each on validation frames and reports ROC-AUC, AP and F1 on test frames.
 """
 

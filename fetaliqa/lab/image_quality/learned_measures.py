@@ -1,8 +1,8 @@
-"""Quality networks trained on photographs, through pyiqa where it is installed.
+"""Learned image quality networks (trained on photographs), by pyiqa where it is installed.
 
-pyiqa (PolyForm Noncommercial licence) is no dependency of this project. It opens its weight files without limiting
-what they may hold, so a file is first read here with tensors allowed only; pyiqa then opens the same file. Files
-are never downloaded by asking whether a measure can run.
+pyiqa (PolyForm Noncommercial licence) is not a dependency of this project. It unpickles its weight files without
+restrictions, so a file is first loaded here with ``weights_only``; pyiqa then opens the same file. Checking
+whether a measure can run never downloads files.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def why_not(name: str) -> str | None:
 
 
 def score(name: str, frame: np.ndarray, _inside: np.ndarray) -> float:
-    """The network's grade of a frame uint8 [h, w].
+    """The network's score of a frame uint8 [h, w].
 
     Raises:
         OptionError: when the network cannot be loaded.

@@ -1,4 +1,4 @@
-"""How well a measure tells frames that show the anatomy from those that do not."""
+"""Evaluation of image quality measures as classifiers of frames that show the anatomy."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fetaliqa.errors import OptionError
 
 @dataclass(frozen=True)
 class ClassicResult:
-    """A measure's figures on the test frames; a figure is None where the test frames are all of one class.
+    """Figures of a measure on the test frames; None where the test frames are all of one class.
 
     Attributes:
         name: the measure.
@@ -46,11 +46,11 @@ def evaluate_classic(
     test_scores: Mapping[str, np.ndarray],
     test_truth: np.ndarray,
 ) -> list[ClassicResult]:
-    """Evaluate measures whose direction and threshold are chosen on other frames than they are judged on.
+    """Evaluate measures on test frames, with direction and threshold chosen on validation frames.
 
     The direction is the one with ROC-AUC of at least 0.5, the threshold the one with the highest F1 (the strictest
-    of equals), both on validation. All measures are judged on the same test frames: one without a value counts as
-    negative, ranked last.
+    of equals), both on validation. All measures are evaluated on the same test frames; a frame without a value
+    counts as negative and is ranked last.
 
     Args:
         validation_scores, test_scores: per measure, float [N] and [M]; NaN where undefined.
@@ -86,12 +86,12 @@ def _evaluate(
     from sklearn.metrics import average_precision_score, f1_score, precision_score, recall_score, roc_auc_score
 
     unscored = int(np.isnan(test).sum())
-    known = ~np.isnan(validation)
-    if not known.any():
+    defined = ~np.isnan(validation)
+    if not defined.any():
         nothing = "no validation frame has a value"
         return ClassicResult(name, None, None, None, None, None, None, None, None, len(test), unscored, nothing)
-    both = 0 < np.count_nonzero(chosen_on[known]) < np.count_nonzero(known)
-    higher = not both or roc_auc_score(chosen_on[known], validation[known]) >= 0.5
+    both = 0 < np.count_nonzero(chosen_on[defined]) < np.count_nonzero(defined)
+    higher = not both or roc_auc_score(chosen_on[defined], validation[defined]) >= 0.5
     sign = 1.0 if higher else -1.0
     threshold = _best_threshold(_ranked(sign * validation), chosen_on)
     values = _ranked(sign * test)

@@ -1,7 +1,7 @@
-"""The list of measures: what each is, where it comes from, and whether it can run here.
+"""The image quality measures: description, source, and whether each can run here.
 
-A measure takes a frame cut to the bounding box of the field of view. Those that look at single pixels use only the
-pixels inside of it, so that the black around a fan does not count; the others see what black is left in the box.
+A measure gets a frame cropped to the bounding box of the field of view. Pixel measures use only the pixels inside
+of it; the others see the black corners of the box.
 """
 
 from __future__ import annotations
@@ -32,15 +32,13 @@ _EXTRA = "install the extra iqa"
 
 @dataclass(frozen=True)
 class ClassicMeasure:
-    """A measure of picture quality that was not made for fetal ultrasound.
+    """An image quality measure (none was made for fetal ultrasound).
 
     Attributes:
         name: short name.
         label: name for tables.
-        higher_is_better: direction its authors give it for photographs; None where they give none. Not used to
-            grade: ``evaluate_classic`` chooses the direction on validation frames.
         source: publication, and the package that computes it.
-        why_not: None when it can run here, else one sentence that says why it cannot.
+        why_not: reason why it cannot run here; None when it can.
         score: figure of one frame, for measures of a single frame.
         compare: figure of a frame against one neighbour, for measures that need neighbours.
         symmetric: whether ``compare`` gives the same both ways, so that each pair is computed once.
@@ -49,7 +47,6 @@ class ClassicMeasure:
 
     name: str
     label: str
-    higher_is_better: bool | None
     source: str
     why_not: Callable[[], str | None] = field(default=_runs, repr=False)
     score: FrameFunction | None = field(default=None, repr=False)
@@ -73,7 +70,6 @@ def _learned(name: str, label: str, source: str) -> ClassicMeasure:
     return ClassicMeasure(
         name,
         label,
-        True,
         f"{source}; pyiqa",
         partial(learned_measures.why_not, name),
         partial(learned_measures.score, name),
@@ -83,14 +79,13 @@ def _learned(name: str, label: str, source: str) -> ClassicMeasure:
 
 _ALL = (
     ClassicMeasure(
-        "sharpness", "Variance of the Laplacian", True, "Pech-Pacheco 2000; OpenCV", score=pixel_measures.sharpness
+        "sharpness", "Variance of the Laplacian", "Pech-Pacheco 2000; OpenCV", score=pixel_measures.sharpness
     ),
-    ClassicMeasure("entropy", "Entropy of grey levels", True, "Shannon 1948; numpy", score=pixel_measures.entropy),
-    ClassicMeasure("contrast", "RMS contrast", True, "Peli 1990; numpy", score=pixel_measures.contrast),
+    ClassicMeasure("entropy", "Entropy of grey levels", "Shannon 1948; numpy", score=pixel_measures.entropy),
+    ClassicMeasure("contrast", "RMS contrast", "Peli 1990; numpy", score=pixel_measures.contrast),
     ClassicMeasure(
         "total_variation",
         "Total variation",
-        None,
         "Rudin 1992; piq",
         _PIQ,
         package_measures.total_variation,
@@ -99,7 +94,6 @@ _ALL = (
     ClassicMeasure(
         "blur",
         "Perceptual blur",
-        False,
         "Crété-Roffet 2007; scikit-image",
         _SKIMAGE,
         package_measures.blur,
@@ -108,7 +102,6 @@ _ALL = (
     ClassicMeasure(
         "brisque",
         "BRISQUE",
-        False,
         "Mittal 2012; brisque (its model comes with the package)",
         partial(_needs, "brisque", _EXTRA),
         package_measures.brisque,
@@ -117,7 +110,6 @@ _ALL = (
     ClassicMeasure(
         "piqe",
         "PIQE",
-        False,
         "Venkatanath 2015; pypiqe",
         partial(_needs, "pypiqe", _PIQE_ADVICE),
         package_measures.piqe,
@@ -126,7 +118,6 @@ _ALL = (
     ClassicMeasure(
         "ssim",
         "SSIM with neighbours",
-        None,
         "Wang 2004; piq",
         _PIQ,
         compare=package_measures.ssim,
@@ -136,7 +127,6 @@ _ALL = (
     ClassicMeasure(
         "vif",
         "VIF (pixels) with neighbours",
-        None,
         "Sheikh 2006; piq",
         _PIQ,
         compare=package_measures.vif,
@@ -145,7 +135,7 @@ _ALL = (
     _learned("cnniqa", "CNNIQA", "Kang 2014, trained on KonIQ-10k"),
     _learned("maniqa", "MANIQA", "Yang 2022, trained on KonIQ-10k"),
     _learned("tres", "TReS", "Golestaneh 2022, trained on KonIQ-10k"),
-    ClassicMeasure("triq", "TRIQ", True, "You & Korhonen 2021", lambda: _NO_TRIQ),
+    ClassicMeasure("triq", "TRIQ", "You & Korhonen 2021", lambda: _NO_TRIQ),
 )
 MEASURES: dict[str, ClassicMeasure] = {measure.name: measure for measure in _ALL}
 

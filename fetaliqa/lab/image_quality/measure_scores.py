@@ -1,4 +1,4 @@
-"""Scores of every frame of a case by each measure."""
+"""Scores of the frames of a case by each image quality measure."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def classic_scores(
 
     Args:
         frames: uint8 [T, H, W].
-        padding: bool [T], True for black slots: not scored, and nobody's neighbour.
+        padding: bool [T], True for black slots, which are not scored and not used as neighbours.
         ranges: half-open frame range of each sweep.
         names: keys of ``MEASURES``; None for all that can run here.
         sector: [H, W], non-zero inside the field of view; None to find it from the frames.

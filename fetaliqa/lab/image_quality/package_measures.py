@@ -1,4 +1,4 @@
-"""Measures computed by maintained packages, which are imported when a measure first runs."""
+"""Image quality measures from packages, imported on demand."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def brisque(frame: np.ndarray, _inside: np.ndarray) -> float:
     A frame unlike any the model was trained on gets its constant term, 155.8.
     """
     with warnings.catch_warnings(), np.errstate(all="ignore"):
-        warnings.simplefilter("ignore")  # fits that do not converge are what NaN stands for here
+        warnings.simplefilter("ignore")  # fits that do not converge give NaN
         return float(_brisque_model().score(np.repeat(frame[..., None], 3, axis=2)))
 
 

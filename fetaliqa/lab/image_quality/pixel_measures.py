@@ -1,4 +1,4 @@
-"""Measures that are a formula of the pixels inside the field of view."""
+"""Image quality measures computed from the pixels inside the field of view."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def sharpness(frame: np.ndarray, inside: np.ndarray) -> float:
 
     NaN where there is no such pixel.
     """
-    # the edge of the fan is the sharpest line of every frame and says nothing about any
+    # without the edge of the fan, which is the sharpest line of every frame
     core = cv2.erode(
         inside.astype(np.uint8), np.ones((3, 3), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=[0.0]
     )

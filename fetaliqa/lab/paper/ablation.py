@@ -1,4 +1,4 @@
-"""Ways of training against each other, and what each part of ours is worth: all with equally many steps."""
+"""Ablation of the training recipe, and comparison of recipes, with equal numbers of steps."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fetaliqa.lab.paper.table_rows import Row, fetalclip_row
 from fetaliqa.lab.paper.trial_runs import RowResult, run_row
 from fetaliqa.training.recipes import FETALIQA, PAPER, RELEASED_CODE, Recipe, changed
 
-# Fields that make sense together only; "epochs" and "patience" follow from the equal number of steps.
+# Fields that belong together; "epochs" and "patience" follow from the equal number of steps.
 GROUPS: dict[str, tuple[str, ...]] = {
     "augmentation": ("online", "copies"),
     "loss": ("loss", "sweep_weights"),
@@ -114,7 +114,7 @@ def _per_epoch(study: Study, recipe: Recipe) -> int:
 
 def _run(study: Study, row: Row, recipe: Recipe, steps: int) -> RowResult:
     epochs = -(-steps // _per_epoch(study, recipe))
-    # patience beyond the last epoch: equal budgets, whoever improves early
+    # patience beyond the last epoch: no early stopping
     return run_row(study, row, recipe=replace(recipe, epochs=epochs, patience=epochs + 1), steps=steps)
 
 
@@ -141,7 +141,7 @@ def _table(study: Study, results: Sequence[RowResult], own: Recipe, steps: int) 
     reference = next((one for one in results if one.row.label == "fetaliqa"), None)
     return Table(
         "recipes",
-        "Recipes, and what each part of ours is worth",
+        "Recipes and ablations",
         columns,
         (
             ("changed", "f1", "f1_all", "gain"),

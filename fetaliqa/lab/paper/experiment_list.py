@@ -1,4 +1,4 @@
-"""The experiments by name."""
+"""The list of experiments and how each is run."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from fetaliqa.lab.paper.trial_runs import RowResult
 
 @dataclass(frozen=True)
 class Outcome:
-    """What an experiment gave.
+    """Result of an experiment.
 
     Attributes:
         name: of the experiment.
         table, picture: one of the two.
-        ran: whether any of it could be run.
-        trials: trainings it rests on, those of earlier runs included.
+        ran: whether any part of it could be run.
+        trials: trainings it uses, earlier ones included.
         trial_seconds: time of those trainings.
         seconds: time of this run.
     """
@@ -90,7 +90,7 @@ EXPERIMENTS = tuple(_MAKERS)
 
 
 def run_experiment(study: Study, name: str) -> Outcome:
-    """Run one experiment; what the study's folder has already is not computed again.
+    """Run one experiment; results in the study's folder are reused.
 
     Raises:
         OptionError: for an unknown name.

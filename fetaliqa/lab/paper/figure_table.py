@@ -18,12 +18,12 @@ EMPTY = "-"
 
 @dataclass(frozen=True)
 class Cell:
-    """What stands in one place of a table.
+    """A cell of a table.
 
     Attributes:
-        text: as a reader sees it.
-        mean, std: the number behind it, where there is one.
-        trials: how many trials the mean is over.
+        text: shown text.
+        mean, std: its value, if numeric.
+        trials: number of trials of the mean.
     """
 
     text: str
@@ -43,7 +43,7 @@ class Table:
         parts: keys of the columns of each Markdown table; the first key of ``columns`` begins each.
         rows: cells by column key; a missing one is empty.
         not_run: reason by row label.
-        notes: what a reader must know, one sentence each.
+        notes: notes for the reader, one sentence each.
     """
 
     name: str
@@ -55,7 +55,7 @@ class Table:
     notes: tuple[str, ...] = ()
 
     def to_markdown(self, heading: str = "##", known_notes: Container[str] = ()) -> str:
-        """The title, one Markdown table per part, then the reasons and those notes not ``said`` before."""
+        """The title, one Markdown table per part, then the reasons, and the notes not in ``known_notes``."""
         lines = [f"{heading} {self.title}", ""]
         for part in self.parts:
             keys = [next(iter(self.columns)), *part]
@@ -127,7 +127,7 @@ def figure_cell(values: Sequence[float | None], digits: int = 3) -> Cell:
 
 
 def difference_cell(ours: Cell, paper: float | None, comparable: bool, digits: int = 3) -> Cell:
-    """Ours minus the paper's; in words where there is no such difference."""
+    """Our value minus the paper's; an explanation where it is undefined."""
     if ours.mean is None:
         return Cell(EMPTY)
     if not comparable:

@@ -1,7 +1,7 @@
-"""Test frames, prepared once on the model's grid, and a model's figures on them.
+"""Held-out test frames, prepared once on the model's grid, and the evaluation of models on them.
 
-``frame_table.collect`` reads and resamples whole cases for each model; dozens of models are judged here on the
-same frames. The rows, and what is computed from them, are the same (a test compares the two).
+``frame_table.collect`` reads and resamples whole cases for each model; here dozens of models are evaluated on the
+same prepared frames. The resulting rows are the same (a test compares the two).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Figures = dict[str, dict[str, float | None]]  # by protocol and figure
 
 @dataclass(frozen=True, eq=False)
 class HeldOut:
-    """Frames that no model has seen: all that are known; with or without the black slots that pad sweeps.
+    """All labelled frames of the test part, with or without the black slots that pad sweeps.
 
     Attributes:
         store: pictures and outlines.
@@ -54,7 +54,7 @@ class HeldOut:
 def held_out_frames(
     data: LabelledData, case_ids: Sequence[str], store: FrameStore, folder: Path, report: Any
 ) -> HeldOut:
-    """What the cases say of each frame of a prepared store; kept in ``folder``.
+    """Metadata of each frame of a prepared store, cached in ``folder``.
 
     Raises:
         SweepError: when a case cannot be read.
@@ -88,13 +88,13 @@ def judged_tables(
     device: str = "auto",
     progress: Any = lambda *_: None,
 ) -> list[FrameTable]:
-    """Every held-out frame as a model sees it, decided at each of some thresholds.
+    """Predictions of a model for every held-out frame, decided at each threshold.
 
     Args:
         model: logits [N, 1, S, S] or [N]; moved to the device, left there in eval mode.
         held: the frames.
         thresholds: of outlines (segmentation) and of frames.
-        labels: what counts as positive.
+        labels: which frames count as positive.
         device: see ``choose_device``.
         progress: called with frames done and in all.
     """

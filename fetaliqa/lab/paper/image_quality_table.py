@@ -1,4 +1,4 @@
-"""The classic measures of picture quality on the test frames, chosen and judged like a model."""
+"""Table of the image quality measures on the test frames, evaluated like a model."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from fetaliqa.lab.paper.table_rows import TABLE1
 from fetaliqa.lab.paper.trial_runs import known_trials
 from fetaliqa.sweep.sweep_ranges import black_slots
 
-VERSION = 1  # of the kept scores
+VERSION = 1  # of the cached scores
 FIGURES = ("f1", "precision", "recall", "accuracy", "roc_auc", "average_precision")
 
 
@@ -61,7 +61,7 @@ def classic_table(study: Study) -> Table:
     frames = results[0].frames if results else 0
     return Table(
         "classic",
-        "Classic measures of picture quality",
+        "Classic image quality measures",
         columns,
         (tuple(columns)[1:-1],),
         tuple(rows),
@@ -94,7 +94,7 @@ def _part(study: Study, part: str, names: Sequence[str]) -> tuple[dict[str, np.n
 
 
 def _case(study: Study, case_id: str, names: Sequence[str]) -> dict[str, np.ndarray]:
-    """A case's scores, from the work folder when they were computed before."""
+    """Scores of a case, from the work folder if cached."""
     folder = study.work / "classic" / f"{study.data.fingerprint()[:16]}-{VERSION}"
     file = folder / f"{case_id}.npz"
     held = _read(file)
@@ -144,7 +144,7 @@ def _cells(label: str, source: str, result: ClassicResult | None, reason: str | 
 
 
 def _models(study: Study) -> list[dict[str, Cell]]:
-    """Table 1's models, as far as they were run before."""
+    """The models of table 1 that were run before."""
     rows = []
     for row in TABLE1:
         trials = known_trials(study, row)

@@ -1,4 +1,4 @@
-"""Tables 1 to 4: models against each other, on the paper's figures."""
+"""Tables 1 to 4: comparison of models by the paper's figures."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from fetaliqa.lab.paper.trial_runs import RowResult, run_row
 TITLES = {
     "table1": "Table 1: the eight models",
     "table2": "Table 2: FetalCLIP_SEG against FetalCLIP_CLS",
-    "table3": "Table 3: what training changes",
-    "table4": "Table 4: what the encoder learnt before",
+    "table3": "Table 3: linear probe, full fine-tuning, LoRA",
+    "table4": "Table 4: encoder pre-training",
 }
 ROWS: dict[str, tuple[Row, ...]] = {"table1": TABLE1, "table2": TABLE2, "table3": TABLE3, "table4": TABLE4}
 KEPT = "table1"  # whose first trials' weights the figures need
@@ -35,7 +35,7 @@ COLUMN_NOTE = "Parameters are those that get a gradient; 'full size' is counted 
 
 
 def reading_notes(study: Study) -> tuple[str, ...]:
-    """What the reader of any table must know, one sentence or two each."""
+    """Notes for the reader of any table, one or two sentences each."""
     slots = WITH_SLOTS_NOTE if study.as_released else WITHOUT_SLOTS_NOTE
     return (NUMBERING_NOTE, PROTOCOL_NOTE, slots, COLUMN_NOTE, f"Paper: {published_source()}")
 
@@ -122,7 +122,7 @@ def _notes(study: Study, name: str) -> tuple[str, ...]:
         )
     if name == "table4" and study.reduced:
         notes.append(
-            "The two ViT-L/14 rows are the same small random network here; only the stand-in encoder had lessons."
+            "The two ViT-L/14 rows are one small random network here; only the stand-in encoder was pre-trained."
         )
     if name == "table2":
         notes.append("Under 'optimal planes only', suboptimal frames are negatives in training and in the test.")
@@ -130,16 +130,16 @@ def _notes(study: Study, name: str) -> tuple[str, ...]:
 
 
 def _cells(study: Study, label: str, result: RowResult, columns: dict[str, str]) -> dict[str, Cell]:
-    row, known = result.row, published(result.row.key)
+    row, paper_row = result.row, published(result.row.key)
     full = full_parameters(row, study.as_released)
     frozen = row.baseline is None and result.recipe is not None and result.recipe.encoder == "frozen"
     cells = {
         "model": Cell(label),
         "strategy": Cell(STRATEGY_LABELS["frozen" if frozen else row.strategy]),
-        "params_paper": Cell(known.millions if known else "not known"),
+        "params_paper": Cell(paper_row.millions if paper_row else "not known"),
         "params_full": Cell(EMPTY) if full is None else Cell(f"{full:,}", full),
         "reason": Cell(result.reason or EMPTY),
-        **{f"{name}_paper": _paper(known, name) for name in PUBLISHED_FIGURES},
+        **{f"{name}_paper": _paper(paper_row, name) for name in PUBLISHED_FIGURES},
     }
     if not result.trials:
         return cells | {key: Cell(NOT_RUN) for key in columns if key not in cells}
@@ -149,15 +149,15 @@ def _cells(study: Study, label: str, result: RowResult, columns: dict[str, str])
         cells[name] = figure_cell(result.values(name, MEASURED_SWEEPS))
         cells[f"{name}_all"] = figure_cell(result.values(name, ALL_SWEEPS))
     for name in PUBLISHED_FIGURES:
-        paper = known.figures[name][0] if known and name in known.figures else None
+        paper = paper_row.figures[name][0] if paper_row and name in paper_row.figures else None
         cells[f"{name}_difference"] = difference_cell(cells[name], paper, study.incomparable is None)
     cells["steps"] = Cell(str(first.fit["steps_run"]))
     cells["seconds"] = figure_cell([trial.seconds for trial in result.trials], 0)
     return {key: cell for key, cell in cells.items() if key in columns}
 
 
-def _paper(known: Published | None, name: str) -> Cell:
-    if known is None or name not in known.figures:
+def _paper(paper_row: Published | None, name: str) -> Cell:
+    if paper_row is None or name not in paper_row.figures:
         return Cell("not known")
-    mean, std = known.figures[name]
+    mean, std = paper_row.figures[name]
     return Cell(f"{mean:.3f}" if std is None else f"{mean:.4f} ± {std:.3f}", mean, std)

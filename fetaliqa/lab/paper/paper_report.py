@@ -1,4 +1,4 @@
-"""One Markdown report of all experiments, with the tables' files and the pictures beside it."""
+"""The Markdown report of all experiments, with tables and figures as separate files."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ def write_report(outcomes: Sequence[Outcome], out: Path, study: Study, command: 
     Args:
         outcomes: in the order they are shown.
         out: folder; files of the same names are replaced.
-        study: what they were run on.
+        study: the study.
         command: how to run it again, without folders of this machine.
 
     Returns:
         The README's path.
     """
     notes = reading_notes(study)
-    lines = ["# The paper's comparisons, run anew", ""]
+    lines = ["# Reproduction of the paper's comparisons", ""]
     if banner := _banner(study):
         lines += [banner, ""]
     lines += [*_about(study, command), "", *(f"- {note}" for note in notes), "", *_times(outcomes), ""]
@@ -56,7 +56,7 @@ def write_report(outcomes: Sequence[Outcome], out: Path, study: Study, command: 
 
 
 def report_json(outcomes: Sequence[Outcome], study: Study, command: str) -> dict[str, Any]:
-    """All figures and how they came about, as JSON values."""
+    """All figures and their provenance, as JSON values."""
     return {
         "schema": 1,
         "synthetic": study.data.synthetic,
@@ -123,12 +123,12 @@ def _about(study: Study, command: str) -> list[str]:
 
 
 def _times(outcomes: Sequence[Outcome]) -> list[str]:
-    """How long it took; a trial that several tables share is counted in each."""
+    """Run times; a trial shared by several tables is counted in each."""
     lines = ["| experiment | trials | training and testing them | this run |", "|---|---|---|---|"]
     for one in outcomes:
         trials = f"{one.trials} | {_duration(one.trial_seconds)}" if one.trials else "- | -"
         lines.append(f"| {one.name} | {trials} | {_duration(one.seconds)} |")
-    return [*lines, "", "Trials are kept and shared: those that were run before cost this run nothing."]
+    return [*lines, "", "Trials are cached and shared; earlier ones take no time in this run."]
 
 
 def _duration(seconds: float) -> str:

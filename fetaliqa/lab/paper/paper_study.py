@@ -1,9 +1,8 @@
-"""What all experiments share: data, split, seeds, the encoder to start from, and a folder for what is done."""
+"""The study: data, split, seeds, base encoder and work folder shared by all experiments."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,42 +15,42 @@ from fetaliqa.lab.baselines.reduced_baselines import REDUCED_SIZE
 from fetaliqa.lab.paper.held_out_frames import HeldOut, held_out_frames
 from fetaliqa.measure.square_grid import GRID
 from fetaliqa.training.frame_store import FrameStore, StoreRequest, prepare_frames
+from fetaliqa.training.memory_watch import Report
 from fetaliqa.training.recipes import Recipe, changed, recipe_named
 from fetaliqa.training.starting_weights import Base
 from fetaliqa.training.trainer import Machine
 from fetaliqa.training.training_run import store_requests
 
 PAPER_DATA, PAPER_SPLIT, PAPER_PARTS, PAPER_TRIALS = "acouslic", "paper", (210, 30, 60), 5
-Report = Callable[[str, int, int], None]  # stage, done, in all
-# So that eight models train on a processor: half of the frames without outline, one pass over each of a frame's
-# three versions instead of five.
+# For training eight models on a CPU: half of the negative frames, and one epoch over the three versions of a frame
+# instead of five.
 REDUCED_SETTINGS: dict[str, Any] = {"frame_step": 2, "epochs": 1}
-REDUCED_RECIPE_SETTINGS: dict[str, Any] = {"epochs": 1}  # of `recipes`, where the share of positives matters
+REDUCED_RECIPE_SETTINGS: dict[str, Any] = {"epochs": 1}  # for `recipes`, where the share of positives matters
 WEIGHT_ENDINGS = (".safetensors", ".pth", ".pt", ".bin")
 ABSOLUTE_PATH = re.compile(r"(?<![\w.])/(?:[^\s/:;,'\"]+/)+")
 
 
 @dataclass
 class Study:
-    """The setting of a set of experiments.
+    """Setting of a set of experiments.
 
     Attributes:
         data: labelled cases.
-        split: which of them train, validate and test.
-        work: folder for prepared frames and for every result; what is in it is not computed again.
+        split: training, validation and test cases.
+        work: folder of prepared frames and results, which are reused.
         seeds: of the trials.
         reduced: small stand-ins with random weights instead of the paper's models.
-        base: FetalCLIP's encoder or its stand-in; None: there is none, for ``base_reason``.
+        base: FetalCLIP's encoder or its stand-in; None: missing, see ``base_reason``.
         base_reason: see ``base``.
-        base_key: what tells this encoder from others.
+        base_key: identity of the encoder.
         settings: changes of every recipe, as ``--set`` gives them.
         as_released: train as the released code does, where it differs from the paper.
         weights_dir: folder of the comparison models' weights; None: timm's hub.
         machine: where models train.
         processes: to prepare frames with.
-        parts: what ``recipes`` leaves out of ours, one at a time: keys of ``ablation.GROUPS``, several together
+        parts: ablated parts in ``recipes``, one at a time: keys of ``ablation.GROUPS``, several together
             joined by ``+``; None: each of them.
-        only_done: train nothing; what was not done before is said to be not run.
+        only_done: train nothing; missing results are reported as not run.
         report: called with stage, done, in all.
     """
 
@@ -74,7 +73,7 @@ class Study:
 
     @property
     def incomparable(self) -> str | None:
-        """Why a difference to the paper's figures would mean nothing; None: trained and tested as the paper's."""
+        """Why results are not comparable with the paper's; None when they are."""
         if self.reduced:
             return "these are other models, on other data" if self.data.synthetic else "these are other models"
         if self.data.synthetic or self.data.name != PAPER_DATA:
@@ -91,7 +90,7 @@ class Study:
 
     @property
     def ours(self) -> str:
-        """What our figures are, for headings."""
+        """Description of our figures, for headings."""
         what = "reduced stand-in" if self.reduced else "ours"
         return f"{what} on phantoms" if self.data.synthetic else what
 
@@ -113,7 +112,7 @@ class Study:
         return self.base
 
     def recipe(self, task: str) -> Recipe:
-        """The recipe that tables are made with: the paper's, or the released code's, with the study's changes."""
+        """The recipe of the tables: the paper's, or the released code's, with the study's changes."""
         recipe = recipe_named("released-code" if self.as_released else "paper", task)
         return changed(recipe, {**(REDUCED_SETTINGS if self.reduced else {}), **self.settings})
 
@@ -154,5 +153,5 @@ class Study:
 
 
 def without_folders(text: str) -> str:
-    """A sentence with absolute paths cut to their last part, for files that others read."""
+    """A message with absolute paths cut to their last part, for published files."""
     return ABSOLUTE_PATH.sub("", text)

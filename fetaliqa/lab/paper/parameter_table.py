@@ -1,4 +1,4 @@
-"""Trainable parameters at full size: the paper's eight models, and the other rows of tables 3 and 4."""
+"""Table of trainable parameters at full size: the paper's eight models, and the other rows of tables 3 and 4."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ PUBLISHED_FIGURES = ("accuracy", "f1", "precision", "recall")
 
 @dataclass(frozen=True)
 class Published:
-    """What was published of one model.
+    """Published figures of one model.
 
     Attributes:
         millions: trainable parameters in millions, as printed.
@@ -31,7 +31,7 @@ def _content() -> dict[str, Any]:
 
 
 def published(key: str) -> Published | None:
-    """What was published of the row called ``key``; None when nothing is known."""
+    """Published figures of the row ``key``; None without any."""
     entry = _content()["models"].get(key)
     if entry is None:
         return None

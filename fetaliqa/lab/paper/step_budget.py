@@ -1,4 +1,4 @@
-"""Training for a number of optimiser steps instead of epochs."""
+"""A Lightning callback for training a number of optimiser steps instead of epochs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from lightning.pytorch.callbacks import Callback
 
 
 class Budget(Callback):
-    """Ends training after so many optimiser steps, within an epoch if need be, and reports on the way.
+    """Stops training after a number of optimiser steps, also within an epoch, and reports progress.
 
     The learning rate's schedule is stretched over exactly those steps, and the model is validated at the end.
     """

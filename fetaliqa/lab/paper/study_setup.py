@@ -1,4 +1,4 @@
-"""Opening a study: its data and split, and the encoder to start from, made here when that is asked for."""
+"""Opens a study: data, split and base encoder; makes phantoms and a stand-in encoder for reduced studies."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ from fetaliqa.datasets.acouslic import Acouslic
 from fetaliqa.datasets.labelled_data import LabelledData
 from fetaliqa.datasets.splits import Split, custom, paper_split, subject_split
 from fetaliqa.errors import FetalIQAError, OptionError
-from fetaliqa.lab.paper.paper_study import Report, Study
+from fetaliqa.lab.paper.paper_study import Study
 from fetaliqa.lab.phantom.phantom_dataset import write_dataset
 from fetaliqa.lab.phantom.phantom_settings import PhantomSettings
 from fetaliqa.lab.phantom_encoder import train_stand_in
 from fetaliqa.labels.dataset_kinds import open_labelled
 from fetaliqa.model import Bundle
+from fetaliqa.training.memory_watch import Report
 from fetaliqa.training.starting_weights import FETALCLIP, Base, open_base
 from fetaliqa.training.trainer import Machine
 
 PHANTOM_CASES = 60
 PHANTOM_SEED = 7000
-TRIALS, REDUCED_TRIALS = 5, 3  # the paper's, and what a processor can do
+TRIALS, REDUCED_TRIALS = 5, 3  # the paper's, and for a CPU
 
 
 def open_study(
@@ -49,12 +50,12 @@ def open_study(
 
     Args:
         data: folder of a labelled data set.
-        work: folder for whatever is made.
+        work: work folder.
         reduced: small models; their encoder is ``stand_in``, or is trained in ``work``, once.
         kind, anatomy: see ``open_labelled``.
         split: split file; None: the paper's split, or by subject when reduced.
         seeds: number of trials; None: 5, or 3 when reduced.
-        first_seed: of the trials and of what is drawn once for all.
+        first_seed: of the trials and of shared random draws.
         settings: changes of every recipe.
         as_released: as the released code trains.
         weights: FetalCLIP's weights file; None: the imported ones.
@@ -128,7 +129,7 @@ def _split(data: LabelledData, file: Path | None, reduced: bool) -> Split:
 def _base(
     work: Path, reduced: bool, weights: str | None, stand_in: Path | None, processes: int, report: Report
 ) -> tuple[Base | None, str, str]:
-    """The encoder or None, why there is none, and what tells it from others."""
+    """The encoder or None, the reason why it is missing, and its identity."""
     if reduced:
         folder = stand_in or work / "stand-in"
         if stand_in is None and not folder.exists():

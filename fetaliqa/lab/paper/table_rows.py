@@ -1,4 +1,4 @@
-"""Which models stand in which table, and how each is built."""
+"""The rows of tables 1 to 4: which models they contain, and how each is built."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ class Row:
     changes: tuple[tuple[str, Any], ...] = ()
 
     def check(self, study: Study) -> None:
-        """Find out whether weights are missing, before anything is computed.
+        """Check for missing weights before anything is computed.
 
         Raises:
-            WeightsError: when they are. timm's hub is asked later, when the model is built.
+            WeightsError: when they are missing. timm's hub is accessed later, when the model is built.
         """
         if self.baseline is None:
             study.require_base()

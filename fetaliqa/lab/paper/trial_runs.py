@@ -1,4 +1,4 @@
-"""Training a row's model with each seed, and judging it; what was done before is read instead."""
+"""Trials: trains and evaluates a row's model with each seed; finished trials are reused."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ class Trial:
     """One training of a model.
 
     Attributes:
-        seed: of its values, batches and dropout.
-        recipe: how it was trained.
+        seed: of weights, batches and dropout.
+        recipe: its training recipe.
         parameters: trainable scalars of the model that ran.
         fit: the trainer's validation figures, ``epochs_run`` and ``steps_run``.
         threshold: chosen on the validation frames.
         figures: by decision (``half``, ``chosen``), protocol and figure, on the test frames.
-        seconds: training and judging.
+        seconds: of training and evaluation.
     """
 
     seed: int
@@ -64,7 +64,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class RowResult:
-    """A row's trials, and why there are none, or fewer than there are seeds."""
+    """A row's trials, and the reason for missing ones."""
 
     row: Row
     recipe: Recipe | None
@@ -79,7 +79,7 @@ class RowResult:
 def run_row(
     study: Study, row: Row, *, recipe: Recipe | None = None, steps: int | None = None, keep: bool = False
 ) -> RowResult:
-    """Train and judge a row's model with each seed of the study.
+    """Train and evaluate a row's model with each seed of the study.
 
     Args:
         study: data, seeds, folder.
@@ -89,8 +89,8 @@ def run_row(
         keep: keep the first trial's weights, for pictures.
 
     Returns:
-        The trials; with a reason, and without the rest of them, when weights are missing, an option excludes the
-        row, or training failed.
+        The trials; incomplete and with a reason when weights are missing, an option excludes the row, or training
+        failed.
 
     Raises:
         SweepError, NotFoundError: when the data cannot be read.
@@ -100,7 +100,7 @@ def run_row(
         recipe = recipe or row.recipe(study)
         for seed in study.seeds:
             trial = run_trial(study, row, recipe, seed, steps, keep=keep and seed == study.seeds[0])
-            # a trial may have been run for another recipe that differs in how the threshold is found alone
+            # the trial may be of a recipe that differs only in the choice of the threshold
             trials.append(replace(trial, recipe=recipe.to_json()))
     except EXPECTED as problem:
         return RowResult(row, recipe, tuple(trials), without_folders(str(problem)))
@@ -110,7 +110,7 @@ def run_row(
 def run_trial(
     study: Study, row: Row, recipe: Recipe, seed: int, steps: int | None = None, *, keep: bool = False
 ) -> Trial:
-    """One trial, from the work folder when it was done before.
+    """One trial, from the work folder if finished.
 
     Several processes may ask for the same trial: one runs it, the others wait.
 
@@ -137,8 +137,8 @@ def run_trial(
 def trial_name(
     study: Study, row: Row, recipe: Recipe, seed: int, stores: tuple[FrameStore, FrameStore], steps: int | None
 ) -> str:
-    """A name that no other training has: row, seed, and a hash of all that decides the result."""
-    # how the threshold is found does not change the training, and both thresholds are judged
+    """A unique name: row, seed, and a hash of all settings that affect the result."""
+    # the choice of the threshold does not change the training, and both thresholds are evaluated
     trained = replace(recipe, choose_threshold=False).decided()
     start = study.base_key if row.baseline is None else _weights_key(study, row)
     decided = [
@@ -219,7 +219,7 @@ def _train(
 
 
 def trained_model(study: Study, row: Row) -> tuple[nn.Module, Trial]:
-    """The first trial's model in eval mode on the CPU; it is trained now when it was not before.
+    """The first trial's model in eval mode on the CPU, trained now if necessary.
 
     Raises:
         FetalIQAError: as ``run_trial``.
@@ -233,7 +233,7 @@ def trained_model(study: Study, row: Row) -> tuple[nn.Module, Trial]:
 
 
 def known_trials(study: Study, row: Row) -> tuple[Trial, ...]:
-    """The row's trials as far as they were run before; nothing is trained."""
+    """The row's finished trials; nothing is trained."""
     try:
         recipe = row.recipe(study)
         stores = study.stores(recipe)

@@ -1,4 +1,4 @@
-"""What training changed of a model, as a file."""
+"""Saves and loads the trained parameters and statistics of a model."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fetaliqa.errors import FetalIQAError
 
 
 def save_trained(model: nn.Module, file: Path) -> None:
-    """Write trainable values and statistics; the rest is built anew from the same seed."""
+    """Write trainable values and statistics; the rest is rebuilt from the same seed."""
     changed = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
     changed |= {name for name, _ in model.named_buffers()}
     state = {name: value.cpu().contiguous() for name, value in model.state_dict().items() if name in changed}

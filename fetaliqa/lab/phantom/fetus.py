@@ -1,4 +1,4 @@
-"""The fetus: quadrics (ellipsoids and elliptical cylinders) in its own coordinates.
+"""The fetus of the phantom: quadrics (ellipsoids and elliptical cylinders) in fetal coordinates.
 
 Fetal axes: x to the fetal left, y to the front (the spine is at negative y), z to the head; the origin is
 the centre of the abdomen, unit mm. All sizes are multiples of the abdominal radius ``a``.
@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
+
+from fetaliqa.measure.ellipse import ellipse_circumference
 
 # AC of ACOUSLIC-AI training cases: 553 values, mean 232.0, SD 45.1, range 140.9-350.6 mm
 AC_MEAN_MM, AC_SD_MM, AC_MIN_MM, AC_MAX_MM = 232.0, 45.1, 141.0, 351.0
@@ -48,7 +50,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Fetus:
-    """A fetus of one size: its parts in painting order, and what the labels are derived from."""
+    """A fetus: its parts in painting order, and the parts that labels are derived from."""
 
     ac_mm: float
     radius: float
@@ -66,11 +68,6 @@ def rotation(axis: int, angle: float) -> np.ndarray:
     matrix[i, i] = matrix[j, j] = c
     matrix[i, j], matrix[j, i] = -s, s
     return matrix
-
-
-def ramanujan(a: float, b: float) -> float:
-    """Circumference of an ellipse, Ramanujan's first approximation (as the ACOUSLIC-AI evaluation uses)."""
-    return float(np.pi * (3 * (a + b) - np.sqrt((3 * a + b) * (a + 3 * b))))
 
 
 def draw_ac(rng: np.random.Generator) -> float:
@@ -241,8 +238,8 @@ def draw_fetus(rng: np.random.Generator) -> Fetus:
     """Draw a fetus: its AC from the real distribution, everything else in proportion."""
     ac_mm = draw_ac(rng)
     ratio = rng.uniform(0.88, 1.08)  # front-to-back over transverse diameter
-    a = ac_mm / ramanujan(1.0, 1.0)
-    scale = ac_mm / ramanujan(a, ratio * a)
+    a = ac_mm / ellipse_circumference(1.0, 1.0)
+    scale = ac_mm / ellipse_circumference(a, ratio * a)
     semi_x, semi_y = a * scale, a * scale * ratio
     trunk = Part(
         "trunk",

@@ -1,4 +1,4 @@
-"""Label statistics over many phantom cases, from truth alone (no rendering)."""
+"""Label statistics over many phantom cases, without rendering."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``generate_case``: one seeded phantom case, rendered or as truth only."""
+"""Generation of one seeded phantom case, rendered or as labels only."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def frame_ranges(labels: np.ndarray, wanted: int, start: int = 0) -> list[list[i
 
 
 def describe(plan: CasePlan, settings: PhantomSettings) -> dict:
-    """What the labels of a case were derived from, JSON-ready."""
+    """The parameters that the labels of a case were derived from, as JSON values."""
     sweeps = []
     for index, (sweep, truth) in enumerate(zip(plan.sweeps, plan.truths)):
         start = index * settings.slots
@@ -53,7 +53,7 @@ def describe(plan: CasePlan, settings: PhantomSettings) -> dict:
 
 
 class CaseRenderer:
-    """Renders frames of one seeded case: all of them, or only those a training set wants.
+    """Renders all or some frames of one seeded case.
 
     Args:
         seed: non-negative.

@@ -1,4 +1,4 @@
-"""Phantom cases as labelled data, rendered when they are read."""
+"""Phantom cases as a labelled data set, rendered on reading."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from fetaliqa.measure.anatomy import ABDOMEN, Anatomy
 
 
 class _Phantoms:
-    """Phantom cases of some seeds, rendered when asked for."""
+    """Phantom cases of some seeds, rendered on reading."""
 
     name = "phantoms"
     anatomy: Anatomy = ABDOMEN
@@ -40,7 +40,7 @@ class _Phantoms:
 
 @dataclass
 class SampledPhantoms(_Phantoms):
-    """A few frames of each of some phantom cases, rendered when asked for; the gaps between them are left out."""
+    """A few frames of each of some phantom cases, rendered on reading; the frames between them are omitted."""
 
     seeds: tuple[int, ...]
     sampling: Sampling

@@ -1,4 +1,4 @@
-"""Some frames of each sweep of a phantom case as a labelled case; the others are never rendered."""
+"""Selected frames of each sweep of a phantom case as a labelled case; other frames are not rendered."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SETTINGS = PhantomSettings(scale="half")
 def excerpt(
     renderer: CaseRenderer, chosen: Sequence[np.ndarray], settings: PhantomSettings, case_id: str
 ) -> LabelledCase:
-    """A case that consists of chosen frames only, all of them known.
+    """A case of chosen frames only, all of them labelled.
 
     Args:
         renderer: of the case.
@@ -46,11 +46,11 @@ def excerpt(
 
 
 def subsampled_phantom(seed: int, step: int, settings: PhantomSettings = SETTINGS) -> SubsampledCase:
-    """A phantom case; frames that are not kept are not rendered."""
+    """A phantom case with every n-th frame; the other frames are not rendered."""
     renderer = CaseRenderer(seed, settings)
     chosen = [np.arange(0, plan.length, step) for plan in renderer.plan.sweeps]
     case = excerpt(renderer, chosen, settings, f"phantom-{seed}")
-    # of the whole sweep: thinned ones come close to the plane it was measured on
+    # of the whole sweep: the selected frames are close to the measured plane
     case = replace(case, circumferences_mm=tuple(truth.ac_mm for truth in renderer.plan.truths))
     numbers = [sweep * settings.slots + frames for sweep, frames in enumerate(chosen)]
     return SubsampledCase(case, np.concatenate(numbers))

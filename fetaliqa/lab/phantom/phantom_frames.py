@@ -1,4 +1,4 @@
-"""Training frames rendered from phantom cases: only the frames that will be used are rendered."""
+"""Training frames from phantom cases; only the selected frames are rendered."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from fetaliqa.training.training_frames import FrameSet, frames_of_case, join
 def sample_sweep(
     truth: SweepTruth, sampling: Sampling, random: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Frame numbers of a sweep to render, sorted; which of them are hard negatives; how many each stands for.
+    """Frame numbers of a sweep to render, sorted; which of them are hard negatives; how many each represents.
 
     Returns:
         int [N], bool [N], float [N].
@@ -80,7 +80,7 @@ def phantom_frames(
     """
     one = partial(case_frames, settings=settings, sampling=sampling, size=size)
     parts = []
-    # spawned, not forked: a fork of a process whose torch threads run can hang
+    # spawned, not forked: forking a process with running torch threads can hang
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(
         processes, mp_context=context, initializer=torch.set_num_threads, initargs=(1,)

@@ -1,4 +1,4 @@
-"""Draws a case: the fetus, which sweeps shall carry annotations, and poses that make it so.
+"""Random plan of a phantom case: fetus, annotated sweeps, and poses that produce them.
 
 The label pattern is drawn first, from the counts of the 300 real cases; each sweep is then posed at random
 until its true anatomy gives that pattern, without frames a reader could argue about (an organ half out of
@@ -22,11 +22,10 @@ from fetaliqa.lab.phantom.probe_path import (
     probe_path,
 )
 
-# ACOUSLIC-AI training set, 300 cases: with an AC in 1, 2, 3, 4 sweeps; with an AC in sweep 1..6
+# ACOUSLIC-AI training set, 300 cases: with an AC in 1, 2, 3, 4 sweeps
 CASES_BY_AC_COUNT = (127, 108, 50, 15)
-AC_BY_SWEEP = (237, 135, 90, 31, 47, 13)
 SWEEP_FRAMES = (100, 125)  # true frames of a sweep of 140 slots
-CUT_SHARE = 0.6  # of the tries at a labelled sweep; most such tries fail, which leaves about an eighth
+CUT_SHARE = 0.6  # of the attempts at a labelled sweep; most of these fail, which leaves about an eighth
 MAX_TRIES = 400
 
 
@@ -45,7 +44,8 @@ def draw_pattern(rng: np.random.Generator, sweeps: int) -> np.ndarray:
     weights = np.array(CASES_BY_AC_COUNT, float)
     count = min(int(rng.choice(4, p=weights / weights.sum())) + 1, sweeps)
     pattern = np.zeros(SWEEP_COUNT, bool)
-    # odds that reproduce AC_BY_SWEEP under sequential drawing without replacement
+    # drawn one by one without replacement, these odds give the real cases with an AC in sweep 1 to 6:
+    # 237, 135, 90, 31, 47, 13 of 300
     odds = np.array([1.00, 0.32, 0.165, 0.065, 0.08, 0.027])[:sweeps]
     chosen = rng.choice(sweeps, size=count, replace=False, p=odds / odds.sum())
     pattern[chosen] = True
@@ -78,7 +78,7 @@ def _draw_losses(rng: np.random.Generator, length: int) -> list[ContactLoss]:
 def _pose(
     rng: np.random.Generator, fetus: Fetus, sweep: int, lie: _Lie, settings: PhantomSettings, carries: bool
 ) -> SweepPlan:
-    """One random try at a sweep that does (or does not) show the abdomen's standard level."""
+    """One random attempt at a sweep that does (or does not) show the abdomen's standard plane."""
     stretch = settings.slots / SWEEP_SLOTS
     length = max(8, round(int(rng.integers(SWEEP_FRAMES[0], SWEEP_FRAMES[1] + 1)) * stretch))
     speed = float(np.clip(rng.lognormal(np.log(1.9), 0.32), 1.0, 4.0)) / stretch

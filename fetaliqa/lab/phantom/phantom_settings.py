@@ -1,4 +1,4 @@
-"""What a phantom case is made from, and what it consists of."""
+"""Settings and contents of a phantom case."""
 
 from __future__ import annotations
 

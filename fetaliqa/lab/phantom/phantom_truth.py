@@ -1,4 +1,4 @@
-"""Labels from anatomy alone: which frames are annotated planes, their outline, and the AC.
+"""Ground truth of a phantom sweep from its geometry: annotated planes, outlines and AC.
 
 A frame is graded where its plane runs roughly axially through the trunk: *optimal* (1) when stomach bubble
 and umbilical vein are both cut and the outline is nearly whole, *suboptimal* (2) when one of them is cut or
@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fetaliqa.lab.phantom.fetus import Fetus, Part, ramanujan
+from fetaliqa.lab.phantom.fetus import Fetus, Part
 from fetaliqa.lab.phantom.probe_path import SweepPlan
 from fetaliqa.lab.phantom.probe_sector import HALF_ANGLE_RAD, INNER_RADIUS_MM, OUTER_RADIUS_MM, Sector
+from fetaliqa.measure.ellipse import ellipse_circumference
 
 MAX_OPTIMAL_TILT_RAD = float(np.radians(18.0))
 MAX_TILT_RAD = float(np.radians(25.0))  # beyond it a plane is not axial and never annotated
@@ -116,7 +117,7 @@ def sweep_truth(plan: SweepPlan, fetus: Fetus) -> SweepTruth:
     grade = np.where(axial & optimal, OPTIMAL, np.where(axial & (stomach | vein), SUBOPTIMAL, 0)).astype(np.uint8)
     doubtful |= (stomach | vein) & (grade == 0)
     best = _best(grade)
-    ac = None if best is None else ramanujan(float(semi[best, 0]), float(semi[best, 1]))
+    ac = None if best is None else ellipse_circumference(float(semi[best, 0]), float(semi[best, 1]))
     return SweepTruth(grade, tilt, share, stomach, vein, doubtful, centre, semi, best, ac)
 
 

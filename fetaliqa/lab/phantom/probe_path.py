@@ -1,4 +1,4 @@
-"""Where the probe is in every frame of a sweep, and where the fetus lies under it.
+"""Geometry of a phantom sweep: probe positions by frame, and the pose of the fetus.
 
 Maternal axes: x to the maternal left, y to the head, z into the body from the skin, mm. Sweeps 1-3 move
 from caudal to cranial (transverse planes), sweeps 4-6 from left to right (sagittal planes).

@@ -1,4 +1,4 @@
-"""From echogenicity to a B-mode frame: speckle, point spread, attenuation, gain, log compression.
+"""B-mode image formation from echogenicity: speckle, point spread, attenuation, gain, log compression.
 
 Fully developed speckle: circular complex Gaussian scatterers, their amplitude set by the tissue, are
 convolved with a separable point spread function on the polar grid. Its width is constant in angle near the

@@ -1,4 +1,4 @@
-"""What lies under each sample of a frame: echogenicity and attenuation on the polar grid.
+"""Echogenicity and attenuation of each sample of a phantom frame on the polar grid.
 
 Every part is a quadric, so along a beam its equation is a parabola in the distance r from the probe's
 centre of curvature: q(r) = A r^2 + 2 B r + C, with A and B per beam. Its two roots bound the samples that

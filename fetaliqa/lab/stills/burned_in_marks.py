@@ -1,4 +1,4 @@
-"""Burned-in graphics (calipers, dotted lines and ellipses, text) taken out of an image.
+"""Removal of burned-in graphics (calipers, dotted lines and ellipses, text) from an image.
 
 Scanners paint graphics in one exact grey level, pixel by pixel, onto tissue whose levels vary. Two kinds occur in
 the African planes:
@@ -7,9 +7,9 @@ the African planes:
 - grey blocks with a dark shadow: Uganda's dots (2 x 2 pixels of 64, a shadow of 32 to the right and below) and
   crosses (bars of 64, three pixels wide), grey on dark tissue and black on bright.
 
-What is found is filled from its border (Telea's inpainting). Nothing is known of the outline here, so what is left
-where a mark was says nothing about it: a dot is at most 3 x 3 native pixels, about one pixel of the model's grid.
-Graphics that were resampled or lossily compressed have no exact level and are not found.
+Detected marks are inpainted (Telea). The outline is not used, so the inpainted pixels carry no information about
+it: a dot is at most 3 x 3 native pixels, about one pixel of the model's grid.
+Graphics that were resampled or lossily compressed have no exact level and are not detected.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ def without_marks(image: np.ndarray) -> np.ndarray:
     Args:
         image: uint8 [H, W], native pixels, not resampled.
     """
-    marks = marks_mask(image)
-    return cv2.inpaint(image, marks, FILL_RADIUS, cv2.INPAINT_TELEA) if marks.any() else image
+    mask = marks_mask(image)
+    return cv2.inpaint(image, mask, FILL_RADIUS, cv2.INPAINT_TELEA) if mask.any() else image
 
 
 def marks_mask(image: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Random changes of grey levels that scanners, settings and bodies make; float32 images [S, S] of 0 to 1.
+"""Random grey-level augmentation (speckle, noise, blur, gain, shadows); float32 images [S, S] of 0 to 1.
 
 Each function takes the image and a generator, and returns a new image unless it says otherwise.
 """

@@ -1,6 +1,6 @@
-"""Random marks as scanners burn them in: calipers, dotted lines and ellipses, text, grey bars, menus.
+"""Random burned-in marks for augmentation: calipers, dotted lines and ellipses, text, grey bars, menus.
 
-They lie anywhere and so say nothing about the outline: no model may lean on them.
+Their position is independent of the outline, so that a model cannot use them.
 """
 
 from __future__ import annotations

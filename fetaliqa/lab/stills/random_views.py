@@ -1,8 +1,8 @@
-"""Random fields of view: fans of curved probes as ACOUSLIC-AI's, fans with a flat top, rectangles, and cuts.
+"""Random fields of view for augmentation: fans of curved probes, fans with a flat top, rectangles, cuts.
 
-In the model's square of 224 pixels, ACOUSLIC-AI's fan (see ``datasets/phantom/sector.py``) has its centre of
+In the model's square of 224 pixels, ACOUSLIC-AI's fan (``fetaliqa.lab.phantom.probe_sector``) has its centre of
 curvature 27 pixels above the square's top, radii of 63 and 224 pixels and a half angle of 30 degrees.
-Random fans vary around it, so that a field of view says nothing about what is in it.
+Random fans vary around it, so that a field of view carries no information about its content.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Which images the models that ship learnt from, and which were held back.
+"""Training and held-out images of the shipped models.
 
 The abdomen model: a quarter of the patients, by hash, and besides never trained on are the Spanish abdomens, whose
 calipers are the reference; ACOUSLIC-AI's frames, by their licence; and NatalIA's phantom. The head model: a fifth
@@ -19,7 +19,7 @@ HEAD_TEST_SHARE = 0.2
 
 
 def learnt_from(stills: Sequence[Still], anatomy: Anatomy) -> list[Still]:
-    """Images that the model of an anatomy was trained on, as far as they are here."""
+    """Available images that the model of an anatomy was trained on."""
     if anatomy == "head":
         return usable([one for one in stills if _teaches_heads(one)], anatomy)
     train, _ = patient_split(stills, ABDOMEN_TEST_SHARE)

@@ -1,8 +1,8 @@
-"""On-the-fly augmentation of still images: from the native image to the model's square in one warp.
+"""Augmentation of still images: from the native image to the model's square in one warp.
 
 The square is that of ``fetaliqa.measure.square_grid.SquareGrid``: the image centred on zeros, its longer side
 224 pixels.
-All that is random is drawn from the generator: the same state gives the same sample.
+All randomness comes from the generator: the same state gives the same sample.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SIZE = 224  # pixels; fetaliqa.measure.square_grid.GRID, repeated because that m
 TYPICAL_DIAMETER = 0.62  # of a still's longer side, for images without outline: median of the African abdomens
 IN_VIEW = 0.8  # of the way from a view's middle to a random pixel of it is where the plane's centre goes
 VIEW_STEP = 8  # pixels between those that are drawn from
-MIN_KEPT = 0.7  # share of an outline that stays in the picture; else it is moved less
+MIN_KEPT = 0.7  # least visible share of an outline; otherwise it is moved less
 TRIES = 3
 BACKDROP_SHARE = 0.6  # of surroundings that are another image's, where one is given
 LEAST_MEAN = 0.04  # grey of the whole square, 0 to 1, below which it is made brighter: ACOUSLIC-AI's have 0.05 up
@@ -32,7 +32,7 @@ MOST_MEAN = 0.5  # above which it is made darker
 
 @dataclass(frozen=True)
 class Settings:
-    """How far stills are changed; ``p_`` are probabilities, 0 switches a change off.
+    """Settings of the augmentation; ``p_`` are probabilities, 0 switches a change off.
 
     Attributes:
         rotation_deg: largest rotation either way.
@@ -43,9 +43,9 @@ class Settings:
         gain: smallest and largest factor of brightness.
         contrast: smallest and largest factor of contrast.
         p_levels: gamma, gain and contrast.
-        p_blur, p_speckle, p_noise, p_low_resolution, p_bands, p_shadow: see ``tones``.
-        p_marks: burned-in marks, see ``marks``.
-        p_view: another field of view, see ``views``; the plane is then small.
+        p_blur, p_speckle, p_noise, p_low_resolution, p_bands, p_shadow: see ``grey_tones``.
+        p_marks: burned-in marks, see ``random_marks``.
+        p_view: another field of view, see ``random_views``; the plane is then small.
         diameter_px: smallest and largest diameter of the plane in such a view, pixels of the square; ACOUSLIC-AI's
             experts' masks have 70 to 110.
         p_surround: share of these in which tissue fills what the still does not.
@@ -93,7 +93,7 @@ NONE = Settings(
     p_view=0.0,
     p_cut=0.0,
 )
-"""Nothing changes: the image on the square."""
+"""No augmentation: the image on the square."""
 
 
 def augmented(
@@ -110,8 +110,8 @@ def augmented(
     Args:
         image: uint8 [H, W].
         mask: uint8 [H, W], non-zero inside of the outline; None for an image without one.
-        rng: all that is random.
-        settings: how far; None: the defaults.
+        rng: source of randomness.
+        settings: None: the defaults.
         lit: uint8 [H, W], the image's own field of view as ``field_of_view`` computes it; None: computed here when
             it is needed (a few ms).
         backdrop: uint8 [h, w], an image without the anatomy, from which the surroundings may be taken.
@@ -160,7 +160,7 @@ def _placed(
     base = base_matrix(shape)
     centre, diameter, area = _plane(shape, mask, base)
     for attempt in range(TRIES):
-        tame = 1 - attempt / TRIES  # less of everything at each attempt
+        tame = 1 - attempt / TRIES  # smaller changes at each attempt
         if view is None:
             moved = _moved(base, rng, settings, tame)
         else:

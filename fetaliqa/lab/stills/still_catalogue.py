@@ -1,7 +1,7 @@
-"""The catalogue of real still images: each image once, and whoever shares an image is one patient.
+"""The catalogue of real still images, without duplicates; patients that share an image are merged.
 
-Public sets hold the same image under several patients' names (African planes: 21 pairs), and the same scan in
-other crops (Egypt). Left alone, a split by patient has them on both sides.
+Public sets contain the same image under several patients' names (African planes: 21 pairs), and the same scan in
+other crops (Egypt), which would leak between the parts of a split by patient.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from scipy.cluster.hierarchy import DisjointSet
 
 from fetaliqa.errors import NotFoundError
-from fetaliqa.lab.stills.name_groups import Groups
 from fetaliqa.lab.stills.still_image import Still
 from fetaliqa.lab.stills.still_sources import SOURCES, Read
 
@@ -23,7 +23,7 @@ SAME_SCAN = 0.95
 
 
 def read_catalogue(folder: Path) -> list[Still]:
-    """All still images of a folder that holds the data sets named in ``sources``, in a fixed order.
+    """All still images of a folder that holds the data sets named in ``still_sources``, in a fixed order.
 
     Args:
         folder: any of the sets may be missing.
@@ -42,23 +42,23 @@ def read_catalogue(folder: Path) -> list[Still]:
 
 
 def _patients_merged(read: Iterable[Read]) -> list[Still]:
-    """Whoever shares an image, or nearly so, gets one name: the first in the order of the alphabet."""
+    """Patients that share an image, or nearly so, get one name: the first in alphabetical order."""
     read = list(read)
-    groups = Groups()
+    groups = DisjointSet(name for still, picture in read for name in (still.patient, f"pixels/{picture.sha256}"))
     for still, picture in read:
-        groups.join(still.patient, f"pixels/{picture.sha256}")
+        groups.merge(still.patient, f"pixels/{picture.sha256}")
     thumbnails = np.stack([picture.thumbnail for _, picture in read])
     for one, other in np.argwhere(np.triu(thumbnails @ thumbnails.T, 1) > SAME_SCAN):
-        groups.join(read[one][0].patient, read[other][0].patient)
+        groups.merge(read[one][0].patient, read[other][0].patient)
     names: dict[str, str] = {}
     for patient in sorted({still.patient for still, _ in read}):
-        names.setdefault(groups.root(patient), patient)
-    return [replace(still, patient=names[groups.root(still.patient)]) for still, _ in read]
+        names.setdefault(groups[patient], patient)
+    return [replace(still, patient=names[groups[still.patient]]) for still, _ in read]
 
 
 def _without_copies(stills: list[Still]) -> list[Still]:
     unique: dict[str, Still] = {}
-    # one that carries an outline is kept before one that does not
+    # of duplicates, one with an outline is preferred
     for still in sorted(stills, key=lambda still: still.ellipse is None):
         first = unique.get(still.sha256)
         unique[still.sha256] = replace(first, also=(*first.also, still.name)) if first else still

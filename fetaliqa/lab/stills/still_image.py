@@ -1,4 +1,4 @@
-"""A real still image and what is known of it."""
+"""A real still image and its metadata."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Plane = Literal["abdomen", "femur", "thorax", "brain", "head", "other", "phantom
 
 CC_BY = "CC BY 4.0"
 CC_BY_NC_SA = "CC BY-NC-SA 4.0"
-THUMBNAIL_SIDE = 32  # pixels; enough to tell one scan from another, and little enough to compare all pairs
+THUMBNAIL_SIDE = 32  # pixels; enough to distinguish scans, and small enough to compare all pairs
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Still:
         plane: what it shows; ``head`` is HC18's plane, ``brain`` FETAL_PLANES_DB's.
         licence: of the image.
         trainable: whether a model that ships may learn from it (CC BY: yes; NC-SA: evaluation only).
-        ellipse: outline of the abdomen or head in native pixels; None where nobody drew one.
+        ellipse: outline of the abdomen or head in native pixels; None without one.
         outliner: who drew it.
         confidence: the outliner's own grade: sure, fair or doubtful; None where ungraded.
         caliper_ellipse: ellipse through an expert's calipers (CC BY-NC-SA: evaluation only).
@@ -42,7 +42,6 @@ class Still:
         pixel_mm: pixel size in mm; None when unknown.
         circumference_mm: the reference table's circumference; None without one.
         burned_in: whether calipers, text or a dotted ellipse are drawn into the image.
-        burned_in_ellipse: where a burned-in dotted ellipse lies; it need not be the outline.
         also: names of further files with the same pixels.
     """
 
@@ -63,7 +62,6 @@ class Still:
     pixel_mm: float | None = None
     circumference_mm: float | None = None
     burned_in: bool = False
-    burned_in_ellipse: Ellipse | None = None
     also: tuple[str, ...] = ()
 
     @property
@@ -74,7 +72,7 @@ class Still:
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """What is read of a picture for the catalogue.
+    """Properties of a picture for the catalogue.
 
     Attributes:
         shape: (rows, columns).

@@ -1,4 +1,4 @@
-"""Still images in memory, ready to be drawn from."""
+"""Random training samples from still images in memory."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from fetaliqa.measure.square_grid import SquareGrid
 LONGEST_SIDE = 512  # pixels kept in memory: more than twice the grid, so that zooming in finds detail
 
 Anatomy = Literal["abdomen", "head"]
-# Planes that show the anatomy, so that an image of them is no negative for it when nobody outlined it.
+# Planes that show the anatomy: an image of them without an outline is not a negative.
 SHOWING: dict[Anatomy, tuple[str, ...]] = {"abdomen": ("abdomen", "phantom"), "head": ("head", "brain", "phantom")}
 
 
 def usable(stills: Sequence[Still], anatomy: Anatomy) -> list[Still]:
-    """The images that say something about an anatomy: outlined, or of another plane.
+    """The images usable for an anatomy: outlined, or of another plane.
 
-    An abdomen that nobody outlined is neither positive nor negative for abdomens, and is left out; so are phantom
-    frames, of which it is not recorded what they show.
+    An abdomen without an outline is neither positive nor negative, and is excluded; so are phantom frames, whose
+    content is not recorded.
     """
     return [one for one in stills if outlined(one, anatomy) or one.plane not in SHOWING[anatomy]]
 
@@ -54,7 +54,7 @@ class StillSet:
         stills: each outlined, or without the anatomy (see ``usable``).
         anatomy: whose outlines are the masks.
         settings: of the augmentation; None: the defaults.
-        clean: whether burned-in marks are taken out of images that have them.
+        clean: whether burned-in marks are removed.
 
     Attributes:
         stills: as given.
@@ -103,7 +103,7 @@ class StillSet:
 
 
 class _Held:
-    """What is kept of one image."""
+    """One image and its mask in memory."""
 
     def __init__(self, still: Still, anatomy: Anatomy, clean: bool) -> None:
         native = read_grey(still.file)

@@ -1,12 +1,14 @@
-"""Splits of still images by patient and by image, each patient's side fixed by a hash."""
+"""Splits of still images by patient, determined by a hash."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Collection, Sequence
+from itertools import chain
+
+from scipy.cluster.hierarchy import DisjointSet
 
 from fetaliqa.errors import OptionError
-from fetaliqa.lab.stills.name_groups import Groups
 from fetaliqa.lab.stills.still_image import Still
 
 Sides = tuple[list[Still], list[Still]]
@@ -15,10 +17,10 @@ Sides = tuple[list[Still], list[Still]]
 def patient_split(stills: Sequence[Still], test_share: float, seed: int = 0) -> Sides:
     """Split into training and test images; no patient and no image is on both sides.
 
-    Images for evaluation only (``Still.trainable``) are tested on, with all of their patient's.
+    Images for evaluation only (``Still.trainable``) are test images, with all others of the patient.
 
-    A patient's side depends on seed and name only, so nobody moves when images are added, except patients who turn
-    out to share an image. Sizes hold on average.
+    A patient's part depends on seed and name only, so it does not change when images are added, unless patients
+    turn out to share an image. The test share holds on average.
 
     Args:
         stills: of any sets.
@@ -41,7 +43,7 @@ def patient_split(stills: Sequence[Still], test_share: float, seed: int = 0) -> 
 
 
 def leave_out(stills: Sequence[Still], centres: Collection[str]) -> Sides:
-    """Split into images of all other centres and images of these, for a test on scanners never seen.
+    """Split into images of all other centres and images of these, for a test on unseen scanners.
 
     Patients and images that are in both (shared under several names) go to the second part.
 
@@ -52,20 +54,21 @@ def leave_out(stills: Sequence[Still], centres: Collection[str]) -> Sides:
     Raises:
         OptionError: when no image is of one of the centres.
     """
-    known = {still.centre for still in stills}
-    unknown = [centre for centre in centres if centre not in known]
+    existing = {still.centre for still in stills}
+    unknown = [centre for centre in centres if centre not in existing]
     if unknown:
-        raise OptionError(f"no image of {', '.join(unknown)}; there are {', '.join(sorted(known))}")
+        raise OptionError(f"no image of {', '.join(unknown)}; there are {', '.join(sorted(existing))}")
     return _sides(stills, lambda _, group: any(still.centre in centres for still in group))
 
 
 def _sides(stills: Sequence[Still], is_second: Callable[[str, Sequence[Still]], bool]) -> Sides:
-    groups = Groups()
-    for still in stills:
-        groups.join(f"patient/{still.patient}", f"pixels/{still.sha256}")
+    pairs = [(f"patient/{still.patient}", f"pixels/{still.sha256}") for still in stills]
+    groups = DisjointSet(chain(*pairs))
+    for patient, pixels in pairs:
+        groups.merge(patient, pixels)
     members: dict[str, list[Still]] = {}
-    for still in stills:
-        members.setdefault(groups.root(f"patient/{still.patient}"), []).append(still)
+    for still, (patient, _) in zip(stills, pairs):
+        members.setdefault(groups[patient], []).append(still)
     second = {
         still.file
         for group in members.values()
