@@ -1,8 +1,8 @@
-"""How fast a case is assessed, against the straightforward pipeline, in one run on one machine.
+"""Speed of the assessment of a case, compared with the straightforward pipeline in the same run.
 
 The straightforward pipeline and the model of random weights are those of ``straightforward.py``. The frames are a
-synthetic phantom's, 562 x 744. Prints frames per second, ratios, each stage's share, how far answers are apart
-and peak memory. The compact model: ``compact_speed.py``.
+synthetic phantom's, 562 x 744. Prints frames per second, ratios, each stage's share, the difference between the
+results, and peak memory. The compact model: ``compact_speed.py``.
 
 "Best frame with a student" and "outlines of screened frames" are put together, since a model of random weights
 can teach nothing: the compact model that ships assesses all frames, then the full-size model the share of
@@ -84,7 +84,7 @@ def read_milliseconds(frames: np.ndarray) -> float:
 
 
 def agreement(ours: Any, reference: Any) -> dict[str, Any]:
-    """How far two assessments of the same frames are apart."""
+    """Differences between two assessments of the same frames."""
     before, after = ours.masks > 0, reference.masks > 0
     drawn = before.any(axis=(1, 2)), after.any(axis=(1, 2))
     both = np.flatnonzero(drawn[0] & drawn[1])
@@ -179,7 +179,7 @@ def measure(count: int, baseline_count: int, searched: int, share: float, screen
     student = StandInStudent(share)
     assessment, seconds = timed(lambda: assess(part_of, chosen, AssessOptions(search=True), student=student))
     looked = sum(one["positive"] is not None for one in assessment.record["frames"])
-    how = "random weights; the share looked at, {}, is that of benchmarks/search.py"
+    how = "random weights; the share of frames assessed, {}, is that of benchmarks/search.py"
     result["best frame with a student"] = {
         **described(searched, seconds, {"student": student.seconds}),
         "frames_looked_at": looked,
@@ -226,8 +226,8 @@ def main() -> int:
     parser.add_argument(
         "--searched", type=int, default=840, help="frames of the case whose best frame is searched"
     )
-    parser.add_argument("--share", type=float, default=0.07, help="of frames looked at with a student")
-    parser.add_argument("--screened-share", type=float, default=0.17, help="of frames looked at by screening")
+    parser.add_argument("--share", type=float, default=0.07, help="of frames assessed with a student")
+    parser.add_argument("--screened-share", type=float, default=0.17, help="of frames assessed by screening")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()

@@ -1,4 +1,4 @@
-"""From a sweep's file to all masks with the compact model, against the straightforward pipeline, in one run.
+"""Speed of the compact model from file to masks, compared with the straightforward pipeline in the same run.
 
 The compact model is timed as ``fetaliqa score`` uses it without pictures, once it is loaded: the file is read,
 every frame is prepared, predicted and assessed, and the masks are written at native size. The straightforward
@@ -53,7 +53,7 @@ def phantom_sweep(path: Path, count: int) -> Path:
 
 
 def conditions() -> dict[str, Any]:
-    """How much of the machine this process had."""
+    """Scheduling of this process, and the load of the machine."""
     if not hasattr(os, "sched_getscheduler"):  # not Linux
         return {}
     policy = os.sched_getscheduler(0)
@@ -96,7 +96,7 @@ def straightforward(path: Path, count: int) -> dict[str, Any]:
 
 
 def compact(path: Path, spec: str, repeats: int, device: str) -> dict[str, Any]:
-    """The product's own way from the file to the written masks."""
+    """The product's pipeline from the file to the written masks."""
     from fetaliqa.inference.assessment import assess
     from fetaliqa.registry import AssessmentService
     from fetaliqa.sweep import read_sweep, sweep_from_array

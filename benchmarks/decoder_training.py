@@ -1,4 +1,4 @@
-"""Frames per second when FetalCLIP_SEG's decoder trains at full size, with random weights and without data.
+"""Training speed of FetalCLIP_SEG's decoder at full size, with random weights and random data.
 
 Each way in a process of its own: the frozen encoder in the loop, or its features cached, as with the recipe
 ``decoder``; each with freed memory given back to the system after each tensor (glibc's way) or kept. Prints frames

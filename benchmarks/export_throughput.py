@@ -1,4 +1,4 @@
-"""Frames per second and memory of ``fetaliqa export``, on phantoms of ACOUSLIC-AI's size (562 x 744, 840 slots).
+"""Speed and memory of ``fetaliqa export`` on phantoms of ACOUSLIC-AI's size (562 x 744, 840 slots).
 
     python benchmarks/export_throughput.py --frames 10000
 
@@ -36,7 +36,7 @@ LIT_PER_CASE = 600  # at least; the rest of 840 slots is black padding
 
 
 def many_cases(folder: Path, count: int) -> Path:
-    """A data set of ``count`` cases that are one and the same."""
+    """A data set of ``count`` copies of one case."""
     settings = PhantomSettings(scale="full", sweeps=6, slots=140)
     root = write_dataset(folder / "data", 1, 0, settings, None, workers=os.cpu_count())
     (row,) = read_circumferences(root)

@@ -1,4 +1,4 @@
-"""A case of 840 frames from file to masks on a CUDA device, and how much of the device the encoder uses.
+"""Speed of a case of 840 frames from file to masks on a CUDA device, and the encoder's utilisation.
 
 FetalCLIP_SEG at full size with random weights, frames of 562 x 744 of synthetic phantoms (``straightforward.py``
 makes both). In one run: the bfloat16 matrix products that the device reaches (the peak that shares are of), the
@@ -93,7 +93,7 @@ def device_facts(device: torch.device) -> dict[str, Any]:
 
 
 def top_kernels(profile: torch.profiler.profile, device: torch.device) -> list[dict[str, Any]]:
-    """What took longest in a profile, and its share of all."""
+    """The kernels or operators that took longest in a profile, with their shares."""
     field = "self_device_time_total" if device.type == "cuda" else "self_cpu_time_total"
     rows = profile.key_averages()
     if device.type == "cuda":  # the kernels: an operator's row holds their time once more
@@ -186,12 +186,12 @@ def encoder(predictor: Any, frames: np.ndarray, gflop: float, peak: float) -> di
 
 
 def recording_failures(captured: Any) -> dict[str, str]:
-    """Why batches of so many frames could not be recorded; empty where all were that were needed, or none was."""
+    """Why CUDA graphs of some batch sizes could not be recorded; empty when all were, or none was needed."""
     return {f"{size} frames": reason for size, reason in getattr(captured, "failures", {}).items()}
 
 
 def ways(predictor: Any) -> Iterator[str]:
-    """Names of the ways to work, each set up in turn; the last is what is used on a CUDA device."""
+    """Names of the modes, each set up in turn; the last is the default on a CUDA device."""
     from fetaliqa.inference.predictor import CUDA_AHEAD, CUDA_THREADS
 
     captured = predictor.captured
@@ -233,7 +233,7 @@ def case(path: Path, predictor: Any, repeats: int) -> dict[str, Any]:
 
 
 def close_to_fp32(reference: Any, answers: Any) -> dict[str, Any]:
-    """How far the answers are from those in float32."""
+    """Differences from the results in float32."""
     close = agreement(answers, reference)
     dice = close.pop("dice")
     return {"dice_mean": round(float(dice.mean()), 5), "dice_min": round(float(dice.min()), 5), **close}

@@ -1,13 +1,13 @@
-"""All that is to be verified and measured on a machine with one CUDA card and no network, in under ten minutes.
+"""Runs all CUDA checks and benchmarks in under ten minutes, on a machine with one card and no network.
 
-Steps in order of worth, each a process of its own with a time limit, so that one that fails or hangs takes nothing
-from the others. After each step all results so far are in the JSON file.
+Steps run in order of priority, each in its own process with a time limit, so that a step that fails or hangs does
+not affect the others. After each step all results so far are in the JSON file.
 
     python benchmarks/gpu_day.py [--device cuda] [--out gpu_day.json] [--seconds 570] [--only case training]
     python benchmarks/gpu_day.py --device cpu --small     # tries every step on a CPU, with small models
     python benchmarks/gpu_day.py --packages               # what such a machine needs, with sizes
 
-Exit code 1 when a step failed, timed out or was left out for lack of time; 2 without the device.
+Exit code 1 when a step failed, timed out or was skipped for lack of time; 2 without the device.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 REPOSITORY = HERE.parent
 SECONDS = 570.0  # of all steps
-SMALL_SECONDS = 1500.0  # of each step with small models, which machine that may be
-LEAST_SECONDS = 10.0  # a step that has less left is not begun
-KEPT_LINES = 30  # of what a step that failed printed
+SMALL_SECONDS = 1500.0  # of each step with small models, on any machine
+LEAST_SECONDS = 10.0  # a step with less time left is skipped
+KEPT_LINES = 30  # of the output of a failed step
 CUDA_TESTS = ("tests/inference/test_overlapped.py", "tests/training/test_training_on_a_device.py")
 
 # What a machine needs that has PyTorch with CUDA, torchvision, lightning, timm, peft, opencv-python-headless,
@@ -52,9 +52,9 @@ class Step:
     """One measurement.
 
     Attributes:
-        name: by which its result is found.
+        name: key of its result.
         command: the process; its last line of output that is a JSON object is the result.
-        seconds: that it may take.
+        seconds: its time limit.
     """
 
     name: str
@@ -63,7 +63,7 @@ class Step:
 
 
 def all_steps(device: str, small: bool) -> list[Step]:
-    """The steps in order of worth."""
+    """The steps in order of priority."""
     where = ["--device", device]
     own = [*where, *(["--small"] if small else [])]
 
@@ -97,7 +97,7 @@ def with_packages() -> dict[str, str]:
 
 
 def run_step(step: Step, limit: float) -> dict[str, Any]:
-    """Run a step; whatever becomes of it, the answer says so."""
+    """Run a step and return its outcome, also when it fails."""
     environment = {**with_packages(), "PYTHONUNBUFFERED": "1"}
     started = time.monotonic()
     process = subprocess.Popen(
@@ -141,7 +141,7 @@ def last_object(text: str) -> dict[str, Any] | None:
 
 
 def goals(outcomes: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """What was reached of what is wanted of an H200, by what was measured."""
+    """Measured figures compared with the goals for an H200."""
     results: dict[str, dict[str, Any]] = {}
 
     def note(name: str, value: float, goal: float, met: bool) -> None:

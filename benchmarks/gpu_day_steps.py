@@ -6,7 +6,7 @@
 retraining of three epochs in another process, while this one assesses a sweep again and again with the model on
 the same card. ``full-card``: another process fills the card; the same frames are to get the same answers in
 smaller batches, or a sentence, and after it has ended whole batches are computed and recorded again. (On a CPU
-memory is not filled; the pass fails as PyTorch does.) Exit code 1 when what was looked at is not so.
+memory is not filled; the pass fails as PyTorch does.) Exit code 1 when a check fails.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ sys.stdin.read()
 
 
 def versions(device: torch.device, small: bool) -> tuple[dict[str, Any], bool]:
-    """What is installed here, and what cannot be imported."""
+    """Installed versions, and packages that cannot be imported."""
     from fetaliqa.training.provenance import environment
 
     problems = {}
@@ -80,7 +80,7 @@ def some_frames(count: int, small: bool) -> np.ndarray:
 
 
 def retraining(device: torch.device, small: bool) -> tuple[dict[str, Any], bool]:
-    """Assessments by a model beside which it is retrained on the same device."""
+    """Assessments during a retraining on the same device."""
     from fetaliqa.registry import AssessmentService
 
     with tempfile.TemporaryDirectory() as folder:
@@ -225,7 +225,7 @@ def full_card(device: torch.device, small: bool) -> tuple[dict[str, Any], bool]:
 
 
 def with_memory_left(predictor: Any, frames: np.ndarray, whole: torch.Tensor, gib: float) -> dict[str, Any]:
-    """What becomes of a request while so much memory is left."""
+    """Result of a request with a given amount of memory left."""
     device = predictor.device
     if device.type != "cuda":
         fits, pass_over = int(gib), predictor._forward
@@ -246,14 +246,14 @@ def with_memory_left(predictor: Any, frames: np.ndarray, whole: torch.Tensor, gi
 
 
 def failing_above(compute: Any, squares: torch.Tensor, fits: int) -> Any:
-    """As on a card where so many frames fit."""
+    """A function that runs out of memory above a number of frames."""
     if len(squares) > fits:
         raise torch.OutOfMemoryError("CUDA out of memory.")
     return compute(squares)
 
 
 def compared(predictor: Any, frames: np.ndarray, whole: torch.Tensor) -> dict[str, Any]:
-    """The answers against those of whole batches, or the sentence, or what else it was."""
+    """Differences from the results of whole batches, or the error message."""
     from fetaliqa.errors import DeviceFull
 
     started = time.perf_counter()
@@ -261,7 +261,7 @@ def compared(predictor: Any, frames: np.ndarray, whole: torch.Tensor) -> dict[st
         probabilities = answers(predictor, frames)
     except DeviceFull as problem:
         return {"state": "refused", "sentence": str(problem)}
-    except (RuntimeError, MemoryError) as problem:  # a step says what it met, and goes on with the next
+    except (RuntimeError, MemoryError) as problem:  # recorded; the next step runs anyway
         return {"state": "failed", "error": f"{type(problem).__name__}: {problem}"[:500]}
     return {
         "state": "answered",
@@ -278,7 +278,7 @@ def answers(predictor: Any, frames: np.ndarray) -> torch.Tensor:
 
 
 def put_forward(predictor: Any) -> None:
-    """Let the minute pass after which whole batches, and recordings, are tried again."""
+    """Advance the clocks by a minute, after which whole batches and recordings are tried again."""
     for part in (predictor._halving, predictor.captured):
         if part is not None:
             clock = part._clock

@@ -1,4 +1,4 @@
-"""How scoring many sweeps scales with processes, on phantoms of 562 x 744, and what a case weighs.
+"""Scaling of batch scoring with the number of processes, and file sizes of a case, on phantoms of 562 x 744.
 
     python benchmarks/many_sweeps.py --cases 8 --runs 1 2 ray2      # scaling
     python benchmarks/many_sweeps.py --cases 1 --sweeps 6           # bytes and steps of a whole case
@@ -30,7 +30,7 @@ from fetaliqa.lab.phantom.phantom_settings import PhantomSettings
 
 
 def many_cases(folder: Path, count: int, sweeps: int, seed: int) -> Path:
-    """A folder of ``count`` cases that are one and the same."""
+    """A folder of ``count`` copies of one case."""
     settings = PhantomSettings(scale="full", sweeps=sweeps, slots=140)
     (made,) = (write_dataset(folder / "data", 1, seed, settings) / IMAGES).glob("*.mha")
     cases = folder / "cases"
@@ -57,7 +57,7 @@ def busy_seconds() -> float:
 def run_once(cases: Path, out: Path, run: str) -> dict[str, Any]:
     """Wall time of one whole command, until its first case was done, and processor time of it and of all else.
 
-    Ray's processes are nobody's children: theirs counts among all else.
+    Ray's processes are not children of this one, so they count as other load.
     """
     command = [sys.executable, "-m", "fetaliqa.cli.main", "score", str(cases), "--out", str(out), "--no-cache"]
     began, clock, busy, used = time.time(), time.perf_counter(), busy_seconds(), os.times()
@@ -82,7 +82,7 @@ def run_once(cases: Path, out: Path, run: str) -> dict[str, Any]:
 
 
 def contents(out: Path) -> dict[str, bytes]:
-    """Results by name, without the marks, which say when."""
+    """Results by name, without the completion markers, which hold times."""
     names = ("masks.mha", "assessment.json", "frames.csv", "contact_sheet.png", "summary.csv")
     return {str(path.relative_to(out)): path.read_bytes() for name in names for path in out.rglob(name)}
 

@@ -1,4 +1,4 @@
-"""How long the next sample takes with 300 scored cases of 840 frames, on generated profiles and labels.
+"""Latency of the next sample with 300 scored cases of 840 frames, on generated profiles and labels.
 
 The queue is asked as the server asks it: profiles in memory, labels and leases on disk. Prints milliseconds of
 the first answer (``refresh`` included, which a server does when it starts) and of those after it, by strategy and
@@ -51,9 +51,9 @@ def profile(case: str, random: np.random.Generator) -> CaseProfile:
 
 def label(store: LabelStore, case: str, frames: np.ndarray, mask: Path) -> None:
     """A label with a record of every frame, as the Slicer module saves it."""
-    known = {int(frame): FrameLabel("empty", rater="anna") for frame in frames}
-    rest = {frame: FrameLabel("proposed") for frame in range(SWEEPS * SLOTS) if frame not in known}
-    store.save(case, "final", mask, FrameRecord({**known, **rest}), {})
+    record = {int(frame): FrameLabel("empty", rater="anna") for frame in frames}
+    rest = {frame: FrameLabel("proposed") for frame in range(SWEEPS * SLOTS) if frame not in record}
+    store.save(case, "final", mask, FrameRecord({**record, **rest}), {})
 
 
 def main() -> None:

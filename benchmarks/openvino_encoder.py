@@ -1,4 +1,4 @@
-"""The encoder by OpenVINO against PyTorch, on a CPU: how fast, and whether it answers the same.
+"""Speed and agreement of the encoder in OpenVINO and PyTorch on a CPU.
 
 The encoder has FetalCLIP's full size and random weights; it reads frames of a synthetic phantom. For float32 and
 bfloat16 by either, one after another in turn: the least seconds of several, the cosine of each map that the
@@ -7,7 +7,7 @@ PyTorch's bfloat16 is what the package uses (``fetaliqa/inference/precision.py``
 took the products, and the cosines of the first block's attention and perceptron alone: where a machine's answers
 are wrong, they tell which part it is.
 
-OpenVINO is no dependency of this project: ``pip install openvino``.
+OpenVINO is not a dependency of this project: ``pip install openvino``.
 
     python benchmarks/openvino_encoder.py [--frames 8] [--repeats 3] [--threads 2] [--json]
 """

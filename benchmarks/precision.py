@@ -1,7 +1,7 @@
-"""The encoder in bfloat16 and with 8-bit matrix products, against float32: speed, and what becomes of the answers.
+"""Speed and agreement of the encoder in bfloat16 and with 8-bit matrix products, compared with float32.
 
-The 8-bit encoder is a trial, nothing of it is in the package: weights are rounded per output channel, what goes
-into a product per token (dynamically, symmetric), sums are of 32 bits (``torch._int_mm``, which takes VNNI or
+The 8-bit encoder is an experiment and not part of the package: weights are rounded per output channel, activations
+per token (dynamically, symmetric), sums are of 32 bits (``torch._int_mm``, which takes VNNI or
 AMX). So is the decoder in bfloat16, what CUDA's autocast would make of it. Speed is that of an encoder of
 FetalCLIP's size with random weights, laid out beforehand as they are in use (float32 as PyTorch has it, too);
 answers are the demo model's, whose encoder is small and not laid out, on phantom cases.
@@ -87,7 +87,7 @@ def compare(seeds: list[int]) -> dict[str, Any]:
 
     bundle = Bundle.open(resolve_bundle("demo"))
     base = {"fp32": "fp32", "bf16": "bf16", BF16_DECODER: "bf16", "int8": "fp32"}
-    predictors = {name: Predictor(bundle, "cpu", precision=begun) for name, begun in base.items()}
+    predictors = {name: Predictor(bundle, "cpu", precision=start) for name, start in base.items()}
     to_int8(predictors["int8"].model.visual)
     predictors[BF16_DECODER].model.decoder = Bf16Decoder(predictors[BF16_DECODER].model.decoder)
     results: dict[str, list[dict[str, Any]]] = {name: [] for name in base if name != "fp32"}
@@ -101,7 +101,7 @@ def compare(seeds: list[int]) -> dict[str, Any]:
 
 
 def together(cases: list[dict[str, Any]]) -> dict[str, Any]:
-    """Several cases' agreement as one."""
+    """Agreement averaged over cases."""
     dice = np.concatenate([one["dice"] for one in cases])
     return {
         "frames_with_outline_in_both": len(dice),

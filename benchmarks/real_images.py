@@ -1,4 +1,4 @@
-"""What the models that ship do on real still images that they were not trained on.
+"""Accuracy of the shipped models on real still images that they were not trained on.
 
 Writes a JSON file, a table and pictures of all outlines (the pictures show images of several licences and are for
 looking at, not for publishing).

@@ -1,15 +1,15 @@
-"""A new machine, from end to end: corrections of real images through the server, and the model that they make.
+"""End-to-end test of the annotation loop for a new site: corrections through the server, retraining, evaluation.
 
 Two countries whose images the bundle has never seen are the new site. Some of its abdomens and some images without
-one are confirmed over HTTP as a client would, a training is started, and the model that the gate decided about is
-measured on the rest of these countries, beside the one from before. Exit code 1 when it was not published, or when
-the gain in Dice is not sure (95 % interval by patient).
+one are confirmed over HTTP as by a client, a training is started, and the candidate is evaluated on the rest of
+these countries, as is the previous model. Exit code 1 when it was not published, or when the gain in Dice is not
+significant (95 % interval by patient).
 
     python benchmarks/real_loop.py --data FOLDER --bundle BUNDLE [--centres Algeria Egypt] [--minutes 10]
 
 FOLDER holds the public sets that ``fetaliqa/lab/stills/still_sources.py`` names. BUNDLE is a folder, or ``none``:
 a small network of FetalCLIP_SEG's layout with random weights; or ``imagenet``: the compact network before it has
-learnt any outline. Both find nothing at all.
+learnt any outline. Both find no outline.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def new_site(stills: Sequence[Still], centres: Sequence[str], outlines: int, emp
     site: set[str] = set()
     positive: list[Still] = []
     negative: list[Still] = []
-    for with_outline in (True, False):  # whoever has no outlined image only makes up for missing empties
+    for with_outline in (True, False):  # patients without an outlined image only fill up the empty ones
         for patient, images in present.items():
             shown = [one for one in images if outlined(one, ANATOMY)]
             full = len(positive) >= most if with_outline else len(negative) >= empties
@@ -185,7 +185,7 @@ def confirm(url: str, stills: Sequence[Still], work: Path) -> None:
 
 
 def train(url: str, mode: str, seconds: float) -> dict[str, Any]:
-    """Start a training and wait for it; what the server tells of it at the end."""
+    """Start a training, wait for it, and return its final status."""
     started = time.monotonic()
     answer = requests.post(f"{url}/train/{MODEL}", json={"mode": mode}, timeout=60)
     if not answer.ok:
@@ -205,7 +205,7 @@ def train(url: str, mode: str, seconds: float) -> dict[str, Any]:
 
 
 def measure(bundle: Path, stills: Sequence[Still], name: str) -> list[Outcome]:
-    """What a model makes of images."""
+    """Evaluate a model on images."""
     predictor = Predictor(Bundle.open(bundle), "cpu")
     return [outcome(predictor, still) for still in tqdm(stills, desc=name, disable=None)]
 
@@ -240,7 +240,7 @@ def gain(before: Sequence[Outcome], after: Sequence[Outcome]) -> dict[str, float
 
 
 def table(result: dict[str, Any]) -> str:
-    """The result for people."""
+    """The result as a table."""
     lines = [f"{'':8} {'Dice':>6} {'found':>9} {'false positives':>16}"]
     for name in ("before", "after"):
         row = result[name]

@@ -1,4 +1,4 @@
-"""The README's first picture: what the default model makes of the real stills in sample-data/.
+"""Draws the README's first picture: results of the default model on the real stills in sample-data/.
 
     python benchmarks/real_stills_picture.py [OUT.png]        # without OUT: docs/images/real-stills.png
 
@@ -91,7 +91,7 @@ def draw(
 
 
 def verdict(name: str, frame: dict[str, Any], mask: np.ndarray) -> tuple[str, str]:
-    """What the model makes of a still, and the colour to say it in."""
+    """The result of a still in words, and its colour."""
     unlike = "unlike the training data" if frame.get("unlike_training_data") else None
     if not frame["positive"]:
         return (WARN if unlike else MUTED), "; ".join(filter(None, ("no abdomen found", unlike)))

@@ -1,9 +1,9 @@
-"""Does replaying old data keep what a model knew? 20 corrections of one odd case, with and without replay.
+"""Effect of replay on forgetting: retraining on 20 corrections of one unusual case, with and without replay.
 
     python benchmarks/replay.py --work DIR        # about 10 minutes on two idle cores
 
 The demo model is retrained (quick mode) on 20 confirmed frames of one phantom case whose grey values are turned
-round (bright is dark); a second such case validates. Then it is measured on phantom cases of the demo's test
+inverted; a second such case validates. Then it is measured on phantom cases of the demo's test
 seeds, which neither training saw, and on other turned cases. All figures are of synthetic phantoms.
 """
 

@@ -1,4 +1,4 @@
-"""How often a search finds a sweep's best frame, and screening its outlines, on synthetic phantoms.
+"""Recall of the best-frame search and of screening, and the frames they assess, on synthetic phantoms.
 
 Assesses every frame of phantom cases with a bundle, then replays the search on those qualities, so that both say
 the same of a frame: without a student, and with one where there is one. A sweep counts as found when the frame
@@ -25,7 +25,7 @@ Row = tuple[Any, bool]  # a Replay, and whether the sweep's best frame shows the
 
 
 def looked_at(choice: Any, frames: list[dict[str, Any]]) -> dict[int, dict[str, Any]]:
-    """Fields of the frames that a search or screening of a case looks at, by number."""
+    """Fields of the frames that a search or screening of a case assesses, by number."""
     seen: dict[int, dict[str, Any]] = {}
     while len(wanted := choice.wanted(seen)):
         seen |= {int(frame): frames[frame] for frame in wanted}
@@ -51,13 +51,13 @@ def searched(sweep: Any, record: dict[str, Any], shows: np.ndarray, student: Any
     quality, positive = np.full(len(frames), np.nan), np.zeros(len(frames), bool)
     for frame, answer in {**search.guesses(seen), **seen}.items():
         quality[frame], positive[frame] = answer["quality"], bool(answer["positive"])
-    known = [frame["quality"] for frame in frames]
+    quality_list = [frame["quality"] for frame in frames]
     rows = []
     for whole, part in zip(record["sweeps"], rank_frames(quality, positive, sweep.ranges).sweeps):
         best = whole["best"]
         numbers = [int(frame) for frame in lit if part.start <= frame < part.stop]
         looked = sum(frame in seen for frame in numbers)
-        replay = Replay(len(numbers), looked, best, is_found(best, part.best, known))
+        replay = Replay(len(numbers), looked, best, is_found(best, part.best, quality_list))
         rows.append((replay, best is not None and bool(shows[best])))
     return rows
 
@@ -84,7 +84,7 @@ def screened(sweep: Any, record: dict[str, Any], shows: np.ndarray, student: Any
     return rows
 
 
-def screening_told(rows: list[tuple[Any, Any]]) -> dict[str, Any]:
+def screening_summary(rows: list[tuple[Any, Any]]) -> dict[str, Any]:
     """Figures of screening over all sweeps."""
     from fetaliqa.lab.distillation.screening_replay import screening_figures
 
@@ -143,7 +143,7 @@ def main() -> int:
     data = f"synthetic phantoms {args.seed} to {args.seed + args.cases - 1}, model {args.model}"
     result: dict[str, Any] = {"data": data, **{name: search_summary(outcomes) for name, outcomes in rows.items()}}
     if screens:
-        result["screening"] = screening_told(screen_rows)
+        result["screening"] = screening_summary(screen_rows)
     print(json.dumps(result, indent=1))
     return 0
 

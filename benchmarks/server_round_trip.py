@@ -1,4 +1,4 @@
-"""How quick the server is beside the model: start, answers for a case that is known, what masks weigh, memory.
+"""Overhead of the server: start-up time, response times for cached cases, size of masks, memory.
 
 Starts ``python -m monailabel_app.serve`` with the demo model and asks over HTTP from the same machine. The cases
 are one of ``sample-data/`` and a phantom of a whole one's size (six sweeps of 140 slots, black where a sweep is
@@ -6,7 +6,7 @@ shorter, 562 x 744). Both are assessed first, in each checkout, which takes minu
 keeps that for the next time. Then, for each checkout:
 
 - seconds from the command to the first answered ``/info/``;
-- milliseconds of a new server's first answer for a known case, of mask files that nobody asked for before, and of
+- milliseconds of a new server's first answer for a known case, of mask files not requested before, and of
   the same answers again;
 - bytes of the mask stack as it travels and as it is;
 - resident memory, open files, threads and temporary files before and after requests of all kinds, refused ones
@@ -175,7 +175,7 @@ def prepare(place: Place, cases: list[str]) -> None:
 
 
 def milliseconds(ask: Callable[[], Any]) -> float:
-    """How long a request takes."""
+    """Duration of a request."""
     started = time.perf_counter()
     ask()
     return round(1000 * (time.perf_counter() - started), 1)
@@ -241,7 +241,7 @@ def kinds(server: Running, cases: list[str]) -> list[Callable[[], Any]]:
 
 
 def held(server: Running, place: Place) -> dict[str, int]:
-    """What the server has at the moment."""
+    """Resources held by the server."""
     time.sleep(0.5)  # what a request leaves to be removed is removed
     return {
         "resident_mib": round(server.process.memory_info().rss / 1024**2),
@@ -252,7 +252,7 @@ def held(server: Running, place: Place) -> dict[str, int]:
 
 
 def memory(server: Running, place: Place, cases: list[str], count: int) -> dict[str, Any]:
-    """What the server has before and after many requests, a quarter of them at a time."""
+    """Resources held by the server before and after each quarter of many requests."""
     asked = kinds(server, cases)
     for ask in asked * 3:  # what is loaded on first use is loaded by now
         ask()
@@ -266,11 +266,11 @@ def memory(server: Running, place: Place, cases: list[str], count: int) -> dict[
 
 def measure(place: Place, cases: list[str], count: int) -> dict[str, Any]:
     """Everything, in one checkout."""
-    starts, known = [], {}
+    starts, cached = [], {}
     for case in cases:
         with place.server() as server:
             starts.append(server.start_s)
-            known[case if case == PHANTOM else "sample"] = answers(server, place, case)
+            cached[case if case == PHANTOM else "sample"] = answers(server, place, case)
     for _ in range(len(starts), STARTS):
         with place.server() as server:
             starts.append(server.start_s)
@@ -280,7 +280,7 @@ def measure(place: Place, cases: list[str], count: int) -> dict[str, Any]:
     return {
         "start_s": [round(seconds, 2) for seconds in starts],
         "stock_start_s": round(stock, 2),
-        "known": known,
+        "known": cached,
         "memory": several,
     }
 

@@ -1,4 +1,4 @@
-"""The recipes of the models that ship: what ``train_shipped.py`` does, as data."""
+"""Training recipes of the shipped models, for ``train_shipped.py``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Time that changing the frame takes in the Slicer module: our own work, without what Slicer needs to draw.
+"""Time of a frame change in the Slicer module, without Slicer's rendering.
 
     python benchmarks/slicer_frames.py [--frames 140] [--render]
 

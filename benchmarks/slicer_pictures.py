@@ -1,4 +1,4 @@
-"""The pictures of docs/slicer.md: panel, quality strip and overlay, drawn without a Slicer.
+"""Draws the pictures of docs/slicer.md (panel, quality strip, overlay) without Slicer.
 
     python benchmarks/slicer_pictures.py [OUT]        # without OUT: docs/images/slicer, and the module's icons
 
@@ -137,7 +137,7 @@ def save(fake: FakeSlicer, path: Path) -> None:
 
 
 def doubled(picture: np.ndarray) -> np.ndarray:
-    """Every pixel four times, so that a strip of 400 columns is looked at as it is."""
+    """Every pixel four times, so that a strip of 400 columns is shown at full resolution."""
     return picture.repeat(2, axis=0).repeat(2, axis=1)
 
 

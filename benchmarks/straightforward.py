@@ -1,8 +1,8 @@
-"""FetalCLIP_SEG at full size with random weights, and the pipeline around it as one writes it first.
+"""The baseline for speed: FetalCLIP_SEG at full size with random weights, in a straightforward pipeline.
 
-Each frame is done by itself with Pillow, encoded in float32 in batches of 32 with forward hooks on the blocks that
-the decoder reads, and each mask is taken back to the frame's own grid by itself. A random decoder's answers are
-shifted so that some pixels are foreground.
+Each frame is resized separately with Pillow and encoded in float32 in batches of 32, with forward hooks on the
+blocks that the decoder reads; each mask is resampled to the frame's own grid separately. A random decoder's
+outputs are shifted so that some pixels are foreground.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def card_of(model: Any) -> Any:
         training_data=TrainingData("none", "none", "random weights"),
         licence="Apache-2.0",
         intended_use="benchmarks",
-        limitations="knows nothing",
+        limitations="random weights",
     )
 
 
@@ -72,7 +72,7 @@ def shift_logits(model: Any, frames: np.ndarray) -> None:
 
 
 class Straightforward:
-    """The pipeline as one writes it first."""
+    """A straightforward pipeline without optimisations."""
 
     def __init__(self, model: Any) -> None:
         self.model, self.outputs = model, {}

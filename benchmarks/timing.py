@@ -1,4 +1,4 @@
-"""What the benchmarks share: clocks, rates, and what they ran on."""
+"""Helpers of the benchmarks: clocks, rates, and a description of the machine."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def timed(work: Callable[[], Any]) -> tuple[Any, float]:
 
 
 def peak_gib() -> float:
-    """Most memory that this process has held so far."""
+    """Peak memory of this process."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
 
 

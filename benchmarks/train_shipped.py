@@ -1,11 +1,11 @@
-"""Train the models that ship, from public still images and phantom frames; on a CPU about an hour each.
+"""Trains the shipped models from public still images and phantom frames; about an hour each on a CPU.
 
     python benchmarks/train_shipped.py head FOLDER --out runs/head
     python benchmarks/train_shipped.py abdomen FOLDER --start runs/head --out runs/abdomen
     python benchmarks/train_shipped.py abdomen FOLDER --start runs/head --without Malawi Egypt --out runs/left-out
 
 FOLDER holds the public sets that ``fetaliqa/lab/stills/still_sources.py`` names. The head model starts from the
-ImageNet weights of its encoder, the abdomen model from the head model. Which images were held back:
+ImageNet weights of its encoder, the abdomen model from the head model. Held-out images:
 ``fetaliqa/lab/stills/shipped_split.py``.
 """
 
@@ -97,7 +97,7 @@ class Phantoms:
 
 @dataclass(frozen=True)
 class Data:
-    """What a model learns from."""
+    """Training data of a model."""
 
     shares: list[Share]
     stills: list[Still]
@@ -198,8 +198,8 @@ def plain_images(stills: Sequence[Still], phantoms: np.ndarray | None) -> Iterat
         if one.plane != "other":
             kinds[one.source, one.plane].append(read_grey(one.file))
     if phantoms is not None:
-        places = np.linspace(0, len(phantoms) - 1, min(len(phantoms), REFERENCE_PHANTOMS)).astype(int)
-        kinds["phantom", ""] = list(phantoms[places])
+        positions = np.linspace(0, len(phantoms) - 1, min(len(phantoms), REFERENCE_PHANTOMS)).astype(int)
+        kinds["phantom", ""] = list(phantoms[positions])
     placed = [(place / len(kind), image) for kind in kinds.values() for place, image in enumerate(kind)]
     placed.sort(key=lambda pair: pair[0])
     for start in range(0, len(placed), 16):

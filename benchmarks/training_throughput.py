@@ -1,9 +1,9 @@
-"""Steps per second of training on a CUDA device, and how much of the device they use.
+"""Training speed on a CUDA device in steps per second, and the utilisation of the device.
 
 The recipe ``fetaliqa`` as the product runs it (Lightning, LoRA and decoder, bfloat16, batches of 32, AdamW,
-averaging, clipping, augmentation drawn anew and made on the device; epochs of 20 steps with validation,
+averaging, clipping, online augmentation on the device; epochs of 20 steps with validation,
 checkpoints and a retraining's progress file), on FetalCLIP_SEG at full size with random weights and on made-up
-frames; or the recipe ``decoder`` with the encoder's features kept. FLOPs of a step are counted on a forward and
+frames; or the recipe ``decoder`` with cached encoder features. FLOPs of a step are counted on a forward and
 backward pass of one frame; the peak is a large bfloat16 matrix product. The first steps are not in the figures;
 steps per second are given without and with validation and checkpoints.
 
