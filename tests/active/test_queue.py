@@ -47,7 +47,7 @@ def test_labelled_frames_are_not_offered_again_whoever_labelled_them(studies: Pa
         offer = queue.offer(CASES, "uncertainty", tag, MODEL, settings)
         assert offer is not None
         numbers = [frame["frame"] for frame in offer.frames]
-        known = queue._known.by_case().get(offer.case, frozenset())
+        known = queue._labelled_frames.by_case().get(offer.case, frozenset())
         assert not known & set(numbers)
         label(studies, offer.case, numbers, tag=tag)
     assert queue.counts(CASES, MODEL)["labelled_frames"] >= 12
@@ -55,7 +55,7 @@ def test_labelled_frames_are_not_offered_again_whoever_labelled_them(studies: Pa
 
 def test_proposed_frames_are_not_labelled(studies: Path) -> None:
     label(studies, "case-0", [0, 1, 2], state="proposed")
-    assert LabelQueue(studies)._known.by_case() == {}
+    assert LabelQueue(studies)._labelled_frames.by_case() == {}
 
 
 def test_a_label_without_a_record_is_known_where_it_is_drawn(studies: Path) -> None:
@@ -64,7 +64,7 @@ def test_a_label_without_a_record_is_known_where_it_is_drawn(studies: Path) -> N
     file = studies / "mask.nii.gz"
     sitk.WriteImage(sitk.GetImageFromArray(mask), str(file))
     LabelStore(studies / FOLDER).save("case-1", "final", file, None, {})
-    assert LabelQueue(studies)._known.by_case() == {"case-1": frozenset({4, 9})}
+    assert LabelQueue(studies)._labelled_frames.by_case() == {"case-1": frozenset({4, 9})}
 
 
 def test_a_case_in_other_hands_is_not_offered(studies: Path) -> None:
@@ -175,7 +175,7 @@ def test_an_exhausted_pool_offers_nothing(studies: Path) -> None:
     offers = 0
     while (offer := queue.offer(CASES, "strided", "anna", MODEL, settings)) is not None:
         offers += 1
-        known = queue._known.by_case().get(offer.case, frozenset())
+        known = queue._labelled_frames.by_case().get(offer.case, frozenset())
         label(studies, offer.case, sorted({*known, *(frame["frame"] for frame in offer.frames)}))
         assert offers < 20
     assert offers == 3

@@ -242,8 +242,8 @@ def test_the_acouslic_layout_is_read_again_and_black_frames_are_unknown(export):
             assert np.array_equal(case.frames[frame], frames_of(number)[frame])
             assert np.array_equal(case.masks[frame], expected_masks()[frame])
         assert all(value == pytest.approx(52.3, abs=0.5) for value in case.circumferences_mm)
-    assert "no expert's" in json.loads((exported.out / "manifest.json").read_text())["circumferences"]
-    assert any("no expert's" in note for note in exported.card["notes"])
+    assert "not an expert's" in json.loads((exported.out / "manifest.json").read_text())["circumferences"]
+    assert any("not an expert's" in note for note in exported.card["notes"])
     image = sitk.ReadImage(str(exported.out / "images" / "stacked_fetal_ultrasound" / "alpha.mha"))
     assert image.GetOrigin() == pytest.approx(ORIGIN)
 

@@ -112,7 +112,7 @@ def test_a_pattern_may_tell_the_class():
     ("pattern", "words"),
     [
         ("{label}.png", "must be case, frame"),
-        ("{frame}.png", "does not say where the case is"),
+        ("{frame}.png", "{case}"),
         ("{case}_{number}.png", "{number} is not known"),
         (r"(?P<frame>\d+", "no regular expression"),
         (r"(?P<case>.+)(?P<frame>\d+)(?P<more>x)", "must be case, frame"),

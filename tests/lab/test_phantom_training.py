@@ -85,7 +85,7 @@ class _Level(nn.Module):
         return self.level * self.frozen + 0 * images.float()
 
 
-def _train_level(cycle, target=3.0, told=lambda _: None):
+def _train_level(cycle, target=3.0, report=lambda _: None):
     model = _Level()
     levels = []
 
@@ -95,14 +95,14 @@ def _train_level(cycle, target=3.0, told=lambda _: None):
         return (logits - target).square().mean(), logits
 
     images, outlines = torch.zeros(2, 4, 4, dtype=torch.uint8), torch.ones(2, 4, 4)
-    train_cycle(model, [(images, outlines)] * cycle.steps, answer, cycle, told)
+    train_cycle(model, [(images, outlines)] * cycle.steps, answer, cycle, report)
     return model, levels
 
 
 @pytest.mark.parametrize("steps", [1, 2, 10, 200])
 def test_the_loop_ends_with_the_average_of_what_was_trained(steps):
     steps_reported: list[Step] = []
-    model, levels = _train_level(Cycle(steps, 0.1, average=0.9), told=steps_reported.append)
+    model, levels = _train_level(Cycle(steps, 0.1, average=0.9), report=steps_reported.append)
     assert [one.number for one in steps_reported] == list(range(1, steps + 1))
     assert steps_reported[-1].dice == (1 if levels[-1] > 0 else 0)
     assert not model.training

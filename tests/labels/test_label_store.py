@@ -145,7 +145,7 @@ def test_reviews_belong_to_a_version(store, mask):
     for state, reviewer, comment, sentence in (
         ("fine", "carla", "", "review 'fine'"),
         ("accepted", " ", "", "reviewer's name"),
-        ("returned", "carla", " ", "with a comment"),
+        ("returned", "carla", " ", "comment"),
     ):
         with pytest.raises(LabelError, match=sentence):
             store.review("case-1", "anna", 2, state, reviewer, comment)

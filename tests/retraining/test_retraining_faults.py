@@ -30,12 +30,12 @@ class Stop(Exception):
     """A kill."""
 
 
-def compared(passed: bool = True, said: list[str] | None = None):
+def compared(passed: bool = True, versions: list[str] | None = None):
     """Stands in for the comparison, which is tested elsewhere; says what it was made against."""
 
     def compare(candidate, published, groups, **_):
-        if said is not None:
-            said.append(f"{published.card.name}@{published.card.version}")
+        if versions is not None:
+            versions.append(f"{published.card.name}@{published.card.version}")
         return {"passed": passed, "rule": "better", "reason": "as good", "groups": {}}
 
     return compare
@@ -80,7 +80,7 @@ def test_a_version_published_during_the_comparison_is_compared_with_too(
 ):
     other = disc_bundle(tmp_path / "other", seed=6)
     against: list[str] = []
-    compare = compared(said=against)
+    compare = compared(versions=against)
 
     def slow(*given, **named):
         comparison = compare(*given, **named)

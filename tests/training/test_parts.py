@@ -141,7 +141,7 @@ def test_batch_norms_that_learn_keep_whole_batches_and_blocks_are_recomputed(
     }
     assert "frames_at_once" not in scores
     assert set(card.sizes) >= {8}
-    assert "encoder blocks are computed again" in caplog.text
+    assert "encoder blocks are recomputed" in caplog.text
     assert not recomputes(recomputed)
 
 
