@@ -170,7 +170,7 @@ class LabelQueue:
         A newly published model has scored nothing yet; the profiles of its predecessor serve meanwhile.
         """
         chosen: dict[str, tuple[str, str, FileProvenance]] = {}
-        kept: dict[tuple[str, str], tuple[FileProvenance, CaseProfile | None]] = {}
+        entries: dict[tuple[str, str], tuple[FileProvenance, CaseProfile | None]] = {}
         missing = set(cases)
         for folder in self._folders(fingerprint):
             if not missing:
@@ -181,7 +181,7 @@ class LabelQueue:
                 held = self._profiles.get(place)
                 if held is None or held[0] != files[case]:
                     held = files[case], folder.read(case)
-                kept[place] = held
+                entries[place] = held
                 if held[1] is not None and (not isinstance(cases, Mapping) or held[1].source == cases[case]):
                     chosen[case] = (*place, files[case])
                     missing.discard(case)

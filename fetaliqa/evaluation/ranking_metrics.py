@@ -89,21 +89,6 @@ def roc(scores: np.ndarray, positive: np.ndarray) -> RocCurve | None:
     return RocCurve(false_rate, true_rate)
 
 
-def at_threshold(scores: np.ndarray, positive: np.ndarray, threshold: float) -> FrameMetrics:
-    """Counts when frames with ``score > threshold`` are called positive.
-
-    Raises:
-        ValueError: as :func:`roc_auc`.
-
-    Examples:
-        >>> found = at_threshold(np.array([0.9, 0.6, 0.7, 0.1]), np.array([True, True, False, False]), 0.6)
-        >>> found.precision, found.recall
-        (0.5, 0.5)
-    """
-    _check(scores, positive)
-    return frame_metrics(scores > threshold, positive)
-
-
 class WeightedRanking:
     """ROC-AUC and average precision for many case weights, for the bootstrap.
 
