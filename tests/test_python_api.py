@@ -320,6 +320,20 @@ def test_a_label_of_other_pixels_is_not_added_to(studies: Path, sweep: fetaliqa.
         labels["p"]
 
 
+def test_a_label_from_before_there_were_versions_is_not_replaced(studies: Path, sweep: fetaliqa.Sweep) -> None:
+    index = json.loads((studies / "datastore_v2.json").read_text())
+    index["objects"]["p"]["labels"] = {"final": {"ext": ".mha", "info": {}}}
+    (studies / "datastore_v2.json").write_text(json.dumps(index))
+    (studies / "labels" / "final").mkdir(parents=True)
+    fetaliqa.write_masks(studies / "labels" / "final" / "p.mha", drawn(sweep, 18), sweep)
+    labels = fetaliqa.Labels(studies)
+    assert len(labels) == 0  # without a frame record nobody knows which frames were looked at
+    assert "frame record" in labels.left_out[0]
+    with pytest.raises(LabelError, match="before there were versions"):
+        labels.save("p", drawn(sweep, 19), [19], rater="anna")
+    assert LabelStore(studies / FOLDER).cases() == []
+
+
 def test_a_data_set_s_own_labels_are_not_written(sample_data: Path, sweep: fetaliqa.Sweep) -> None:
     with pytest.raises(LabelError, match="versions"):
         fetaliqa.Labels(sample_data).save(PHANTOM, drawn(sweep, 18), [18], rater="anna")

@@ -19,7 +19,7 @@ from fetaliqa.labels.frame_record import PLANES, FrameLabel, FrameRecord
 from fetaliqa.labels.label_store import FOLDER, LabelStore
 from fetaliqa.labels.label_version import LabelVersion, pixels_sha256
 from fetaliqa.labels.studies import Studies
-from fetaliqa.labels.studies_folder import FINAL, INDEX, find_images
+from fetaliqa.labels.studies_folder import FINAL, INDEX, find_images, find_studies
 from fetaliqa.sweep import Ranges, Sweep, read_sweep, write_masks
 
 _PLANE_OF = {grade: plane for plane, grade in PLANES.items()}
@@ -253,7 +253,7 @@ class Labels:
                 f"the frames of {case_id}"
             )
         pixels = pixels_sha256(sweep.frames)
-        if base == 0 and case_id in self:
+        if base == 0 and any(study.case_id == case_id for study in find_studies(self.folder)):
             raise LabelError(
                 f"{case_id}: its label was saved before there were versions; start the server on the folder once"
             )
