@@ -37,8 +37,10 @@ def _prefix(target: Path) -> str:
 
 def _suffix(target: Path) -> str:
     """The suffixes of ``target`` (``.nii.gz``), from which writers infer the format."""
-    kept = itertools.takewhile(lambda part: len(os.fsencode(part)) <= MAX_SUFFIX_BYTES, target.suffixes[:-3:-1])
-    return "".join(reversed(list(kept)))
+    suffixes = itertools.takewhile(
+        lambda part: len(os.fsencode(part)) <= MAX_SUFFIX_BYTES, target.suffixes[:-3:-1]
+    )
+    return "".join(reversed(list(suffixes)))
 
 
 @contextlib.contextmanager

@@ -77,8 +77,8 @@ def test_whatever_a_file_is_called_its_case_can_be_printed_and_leads_nowhere(nam
 
 
 def test_an_error_is_one_printable_line_whatever_names_are_in_it() -> None:
-    said = str(SweepError(f"{os.fsdecode(b'bad' + bytes([255]))}\n\x1b[2J\u202e.mha: no"))
-    assert said == "bad\\xff\\n\\x1b[2J\\u202e.mha: no"
+    message = str(SweepError(f"{os.fsdecode(b'bad' + bytes([255]))}\n\x1b[2J\u202e.mha: no"))
+    assert message == "bad\\xff\\n\\x1b[2J\\u202e.mha: no"
 
 
 def test_files_of_two_cases_never_have_one_name_on_any_disk() -> None:

@@ -105,10 +105,10 @@ def _name(requirement: str) -> str:
 
 def _imported(file: Path) -> set[str]:
     """Top-level packages that a module imports when it is imported."""
-    found = set()
+    imports = set()
     for node in ast.parse(file.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.Import):
-            found |= {alias.name.partition(".")[0] for alias in node.names}
+            imports |= {alias.name.partition(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
-            found.add(node.module.partition(".")[0])
-    return found
+            imports.add(node.module.partition(".")[0])
+    return imports

@@ -1,4 +1,4 @@
-"""Argument types that are checked while the command line is parsed, before torch is loaded."""
+"""Argument types of the command line, checked while parsing, before torch is imported."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fetaliqa.errors import NotFoundError, OptionError
 
 
 def existing(text: str) -> Path:
-    """The path of a file or folder that must be there.
+    """The path of an existing file or folder.
 
     Raises:
         NotFoundError: when it is not.
@@ -23,7 +23,7 @@ def existing(text: str) -> Path:
 
 
 def existing_folder(text: str) -> Path:
-    """The path of a folder that must be there.
+    """The path of an existing folder.
 
     Raises:
         NotFoundError: when there is no such folder, or it is a file.
@@ -31,22 +31,22 @@ def existing_folder(text: str) -> Path:
     """
     path = _path(text)
     if not path.is_dir():
-        what = "a file; name the folder it is in" if path.exists() else "no such folder; check the path"
+        what = "a file; give the folder it is in" if path.exists() else "no such folder; check the path"
         raise NotFoundError(f"{path}: {what}")
     return path
 
 
 def _path(text: str) -> Path:
     if not text or "\0" in text:
-        raise OptionError(f"{text!r} is not a path; name a file or folder")
+        raise OptionError(f"{text!r} is not a path; give a file or folder")
     return Path(text)
 
 
 def device(text: str) -> str:
-    """The name of a device; whether this machine has it is known only once torch is loaded.
+    """The name of a device; its availability is checked later, when torch is imported.
 
     Raises:
-        OptionError: when it is no such name.
+        OptionError: when the name is invalid.
     """
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", text):
         raise OptionError(f"unknown device {text!r}; use auto, cpu, cuda or cuda:N")
@@ -54,28 +54,28 @@ def device(text: str) -> str:
 
 
 def add_memory_options(group: argparse._ActionsContainer) -> None:
-    """Options of a training that has little memory."""
+    """Add the options for training with little memory."""
     group.add_argument(
         "--micro-batch",
         type=int,
         metavar="N",
-        help="frames of a batch that are computed at a time, with the same result (default: the whole batch, "
+        help="frames per forward and backward pass (gradient accumulation, same result; default: the full batch, "
         "halved when memory runs out)",
     )
     group.add_argument(
         "--recompute",
         action="store_true",
-        help="compute encoder blocks again in the backward pass: less memory, more time (begun by itself where no "
-        "fewer frames help)",
+        help="activation checkpointing of encoder blocks: less memory, more time (automatic when a smaller "
+        "micro-batch is not enough)",
     )
 
 
-def micro_batch(given: int | None) -> int | None:
+def micro_batch(value: int | None) -> int | None:
     """The value of ``--micro-batch``.
 
     Raises:
         OptionError: when it is less than 1.
     """
-    if given is not None and given < 1:
-        raise OptionError(f"--micro-batch is {given}; 1 or more is needed")
-    return given
+    if value is not None and value < 1:
+        raise OptionError(f"--micro-batch is {value}; 1 or more is needed")
+    return value

@@ -1,4 +1,4 @@
-"""``fetaliqa data``: fetch, check and split labelled data sets."""
+"""``fetaliqa data``: download, check and split labelled data sets."""
 
 from __future__ import annotations
 
@@ -13,51 +13,53 @@ from typing import Any
 from fetaliqa.cli.argument_types import existing, existing_folder
 from fetaliqa.cli.progress_bars import moves
 
-KINDS = ("auto", "acouslic", "hc18", "studies")  # as in fetaliqa.labels.dataset_kinds, which is slow to import
-NO_CASE = "no case can be used: there is none with both image and label"
+KINDS = ("auto", "acouslic", "hc18", "studies")  # as in fetaliqa.labels.dataset_kinds, without its slow import
+NO_CASE = "no usable case: none has both image and label"
 SHOWN_PROBLEMS = 20  # lines; --json has all
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    from fetaliqa.cli import phantom  # standard library only, as this module
+    from fetaliqa.cli import phantom  # imports the standard library only
 
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     acouslic = actions.add_parser(
-        "acouslic", help="check an ACOUSLIC-AI (or phantom) folder, or download it first"
+        "acouslic", help="check an ACOUSLIC-AI (or phantom) folder, optionally after downloading it"
     )
     acouslic.add_argument("folder", metavar="DIR", type=Path, help="root of the data set")
     acouslic.add_argument("--download", action="store_true", help="download the public archive (38 GB) into DIR")
-    acouslic.add_argument("--url", help="address of the archive (default: what Zenodo's record names)")
-    acouslic.add_argument("--sha256", help="hash the archive must have, 64 hex digits")
-    acouslic.add_argument("--md5", help="the same, 32 hex digits, as on Zenodo's page")
+    acouslic.add_argument("--url", help="address of the archive (default: from Zenodo's record)")
+    acouslic.add_argument("--sha256", help="expected SHA-256 of the archive, 64 hex digits")
+    acouslic.add_argument("--md5", help="expected MD5 of the archive, 32 hex digits, as on Zenodo's page")
     acouslic.add_argument("--keep", action="store_true", help="keep the archive beside DIR")
     hc18 = actions.add_parser("hc18", help="check an HC18 folder")
     hc18.add_argument("folder", metavar="DIR", type=existing_folder, help="folder with the table and the images")
-    folder = actions.add_parser("folder", help="check your own studies: a server's studies folder, or plain files")
+    folder = actions.add_parser("folder", help="check a folder of studies: of a server, or plain files")
     folder.add_argument("folder", metavar="DIR", type=existing_folder, help="folder of studies")
-    folder.add_argument("--anatomy", default="abdomen", help="what is outlined (default abdomen)")
-    split = actions.add_parser("split", help="divide a data set's cases into train, validation and test")
+    folder.add_argument("--anatomy", default="abdomen", help="outlined anatomy (default abdomen)")
+    split = actions.add_parser("split", help="split a data set's cases into train, validation and test")
     split.add_argument("folder", metavar="DIR", type=existing_folder, help="folder of the data set")
-    split.add_argument("--out", metavar="FILE", type=Path, required=True, help="JSON file; folds get -1, -2, ...")
+    split.add_argument("--out", metavar="FILE", type=Path, required=True, help="JSON file; -1, -2, ... for folds")
     split.add_argument(
         "--method",
         choices=("subject", "paper", "kfold"),
         default="subject",
         help="subject: by subject (default); paper: by case, with the paper's seed; kfold: by subject",
     )
-    split.add_argument("--seed", type=int, default=0, metavar="S", help="of subject and kfold (default 0)")
+    split.add_argument(
+        "--seed", type=int, default=0, metavar="S", help="random seed of subject and kfold (default 0)"
+    )
     split.add_argument("--folds", type=int, default=5, metavar="K", help="number of folds (default 5)")
     split.add_argument(
-        "--extend", metavar="OLD", type=existing, help="keep this split's cases in place, add new ones"
+        "--extend", metavar="OLD", type=existing, help="keep the parts of this split, and add new cases"
     )
-    split.add_argument("--kind", choices=KINDS, default="auto", help="kind of data set (default: by its files)")
+    split.add_argument("--kind", choices=KINDS, default="auto", help="kind of data set (default: detected)")
     for action in (acouslic, hc18, folder, split):
         action.add_argument("--json", action="store_true", help="print JSON")
-    phantom.configure(actions.add_parser("phantom", help="make synthetic blind sweeps, as `fetaliqa phantom`"))
+    phantom.configure(actions.add_parser("phantom", help="generate synthetic blind sweeps, as `fetaliqa phantom`"))
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run an action; 0 when all is sound, 1 when a check found problems."""
+    """Run an action; returns 0, or 1 when a check found problems."""
     if args.action == "phantom":
         from fetaliqa.cli import phantom
 
@@ -71,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
 
 @contextmanager
 def _bar(unit: str, what: str = "", *, scale: bool = False) -> Iterator[Callable[[int, int | None], None]]:
-    """A progress bar on stderr, when that is a terminal."""
+    """A progress bar on stderr, if that is a terminal."""
     from tqdm import tqdm
 
     with tqdm(unit=unit, desc=what or None, unit_scale=scale, file=sys.stderr, disable=None) as bar:
@@ -83,7 +85,7 @@ def _acouslic(args: argparse.Namespace) -> int:
     from fetaliqa.errors import OptionError
 
     if not args.download and (args.url or args.sha256 or args.md5 or args.keep):
-        raise OptionError("--url, --sha256, --md5 and --keep belong to --download; add it, or leave them out")
+        raise OptionError("--url, --sha256, --md5 and --keep require --download; add it, or omit them")
     fetched = _download(args) if args.download else None
     with _bar("case") as show:
         report = verify(args.folder, show)
@@ -113,7 +115,7 @@ def _acouslic(args: argparse.Namespace) -> int:
         f"{frames['optimal']} optimal, {frames['suboptimal']} suboptimal"
     )
     for remark in report.remarks:
-        print(f"remark       {remark.case_id}: {remark.sentence} (so in the published data)")
+        print(f"remark       {remark.case_id}: {remark.sentence} (as in the published data)")
     return _conclusion([f"{p.case_id}: {p.sentence}" if p.case_id else p.sentence for p in report.problems])
 
 
@@ -175,23 +177,23 @@ def _folder(args: argparse.Namespace) -> int:
         )
         return 1 if survey.problems else 0
     frames = survey.frames
-    known = frames["optimal"] + frames["suboptimal"] + frames["empty"]
+    labelled = frames["optimal"] + frames["suboptimal"] + frames["empty"]
     synthetic = ", synthetic" if data.synthetic else ""
     print(f"studies      {len(entries)} labelled cases of {subjects} subjects{synthetic}")
     print(
-        f"frames       {known} of {frames['slots']} known: {frames['optimal']} optimal, "
+        f"frames       {labelled} of {frames['slots']} labelled: {frames['optimal']} optimal, "
         f"{frames['suboptimal']} suboptimal, {frames['empty']} empty"
     )
     return _conclusion(survey.problems)
 
 
 def _conclusion(problems: list[str]) -> int:
-    """Print problems or that there are none; returns the exit code."""
+    """Print the problems, if any; returns the exit code."""
     for problem in problems[:SHOWN_PROBLEMS]:
         print(f"problem      {problem}")
     if len(problems) > SHOWN_PROBLEMS:
         print(f"             and {len(problems) - SHOWN_PROBLEMS} more; --json lists all")
-    print(f"{len(problems)} problem(s)" if problems else "sound")
+    print(f"{len(problems)} problem(s)" if problems else "no problems")
     return 1 if problems else 0
 
 

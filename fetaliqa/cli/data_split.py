@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Make and write the split or folds; returns 0."""
+    """Create and write the split or folds; returns 0."""
     from fetaliqa.datasets.splits import extend_split, k_fold, leak_report, read_split, subject_split, write_split
     from fetaliqa.errors import OptionError
     from fetaliqa.labels.dataset_kinds import open_labelled
@@ -22,7 +22,7 @@ def run(args: argparse.Namespace) -> int:
     data = open_labelled(args.folder, args.kind)
     entries = data.entries()
     if not entries:
-        raise OptionError(f"{args.folder}: no case has its files here; check it with `fetaliqa data`")
+        raise OptionError(f"{args.folder}: no case has its files; check it with `fetaliqa data`")
     notes: list[str] = []
     if args.extend:
         splits = [extend_split(read_split(args.extend), entries)]
@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     files = _split_files(args.out, len(splits))
     present = [file for file in files if file.exists()]
     if present:
-        raise OptionError(f"{present[0]} exists already, and results may refer to it; name another file")
+        raise OptionError(f"{present[0]} exists already, and results may refer to it; choose another file")
     for file, split in zip(files, splits):
         write_split(file, split)
     leaks = [leak_report(split, entries) for split in splits]
@@ -44,8 +44,8 @@ def run(args: argparse.Namespace) -> int:
         if empty:
             notes.append(f"split {split.name} has no {' and no '.join(empty)} case; more cases are needed")
     if args.json:
-        shown = [_described(*each) for each in zip(files, splits, leaks)]
-        about = {"data": data.name, "synthetic": data.synthetic, "notes": notes, "splits": shown}
+        rows = [_described(*each) for each in zip(files, splits, leaks)]
+        about = {"data": data.name, "synthetic": data.synthetic, "notes": notes, "splits": rows}
         print(json.dumps(about, indent=2, allow_nan=False))
         return 0
     for note in notes:
@@ -57,18 +57,18 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _paper(data: LabelledData, entries: list[CaseEntry], notes: list[str]) -> Split:
-    """The paper's split of all rows of the table, less the cases whose files are not here."""
+    """The paper's split of all rows of the table, without cases whose files are missing."""
     from fetaliqa.datasets.acouslic import Acouslic
     from fetaliqa.datasets.splits import PAPER_CASES, paper_split
 
     rows = data.table_entries() if isinstance(data, Acouslic) else entries
     if data.name != "acouslic" or len(rows) != PAPER_CASES:
         notes.append(
-            f"the paper drew its split from ACOUSLIC-AI's table of {PAPER_CASES} cases, this is one of "
-            f"{len(rows)} of {data.name}: its rule, not its parts"
+            f"the paper's split is of ACOUSLIC-AI's table of {PAPER_CASES} cases, this one of {len(rows)} of "
+            f"{data.name}: the method is the same, the parts differ"
         )
     if len(rows) != len(entries):
-        notes.append(f"{len(rows) - len(entries)} of {len(rows)} cases of the table are not here and left out")
+        notes.append(f"{len(rows) - len(entries)} of {len(rows)} cases of the table have no files and are skipped")
     return paper_split(rows).restricted(entry.case_id for entry in entries)
 
 

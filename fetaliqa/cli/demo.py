@@ -1,4 +1,4 @@
-"""``fetaliqa demo``: what a model does on phantoms and on single images; the sample cases, made again."""
+"""``fetaliqa demo``: evaluate a model on phantoms or single images, and generate the sample cases."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from fetaliqa.cli.argument_types import existing_folder
 
 def configure(parser: argparse.ArgumentParser) -> None:
     steps = parser.add_subparsers(dest="step", metavar="STEP", required=True)
-    evaluate = steps.add_parser("evaluate", help="measure a model on held-out phantom cases")
+    evaluate = steps.add_parser("evaluate", help="evaluate a model on held-out phantom cases")
     evaluate.add_argument("--model", default="demo", help="bundle (default: demo)")
     evaluate.add_argument("--cases", type=int, default=20, help="held-out cases (default: 20)")
     evaluate.add_argument("--json", action="store_true", help="print one JSON object")
-    images = steps.add_parser("images", help="what a model does on a folder of single images")
+    images = steps.add_parser("images", help="evaluate a model on a folder of single images")
     images.add_argument("images", type=existing_folder, metavar="DIR", help="folder of PNG or JPEG images")
     images.add_argument(
         "--masks",
         type=existing_folder,
         metavar="DIR",
-        help="masks of the same names (or NAME_mask_gt.png), for Dice",
+        help="masks with the same names (or NAME_mask_gt.png), for Dice",
     )
     images.add_argument("--model", default="demo", help="bundle (default: demo)")
     images.add_argument("--json", action="store_true", help="print one JSON object")
-    data = steps.add_parser("data", help="make the sample cases again")
+    data = steps.add_parser("data", help="generate the sample cases")
     data.add_argument("--out", type=Path, default=Path("sample-data"), help="folder (default: sample-data)")
 
 
@@ -48,7 +48,7 @@ def _evaluate(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(result))
     else:
-        print("on synthetic phantom cases the model has not seen (no clinical meaning):")
+        print("on held-out synthetic phantom cases (no clinical meaning):")
         for name, value in result.items():
             print(f"  {name:<42} {value:.4f}" if isinstance(value, float) else f"  {name:<42} {value}")
     return 0
@@ -72,7 +72,7 @@ def _images(args: argparse.Namespace) -> int:
     for row in result["each"]:
         overlap = f"Dice {row['dice']:.3f}" if "dice" in row else ""
         print(f"  {row['image']:<52} {'positive' if row['positive'] else 'negative'}  {overlap}")
-    print(f"{result['called_positive']} of {result['images']} images called positive", end="")
+    print(f"{result['called_positive']} of {result['images']} images predicted positive", end="")
     print("" if result["mean_dice"] is None else f"; mean Dice {result['mean_dice']:.3f}")
     return 0
 

@@ -1,4 +1,4 @@
-"""``fetaliqa distill``: a compact bundle that outlines as a large model does, and screens frames for it."""
+"""``fetaliqa distill``: distil a compact bundle from a large model, optionally as its screening model."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         nargs="*",
         type=Path,
         metavar="DATA",
-        help="sweep files or folders of them, without labels (default: synthetic phantoms)",
+        help="sweep files or folders, without labels (default: synthetic phantoms)",
     )
     parser.add_argument(
         "--model",
@@ -32,33 +32,36 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help=f"bundle folder, name, or name@version (default: {default_model()})",
     )
     parser.add_argument("--weights", help="foundation-model weights (default: the imported ones)")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the compact bundle to make")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="folder for the compact bundle")
     parser.add_argument(
         "--student",
         action="store_true",
-        help="put the compact bundle into the large model's folder (student/), where it screens frames for it",
+        help="write the compact bundle to the large model's folder (student/), to screen frames for it",
     )
     parser.add_argument(
         "--start",
         metavar="BUNDLE",
-        help="compact bundle to train further, or imagenet (default: the one that ships for the model's anatomy)",
+        help="compact bundle to start from, or imagenet (default: the shipped one for the model's anatomy)",
     )
     parser.add_argument(
         "--steps",
         type=int,
         default=500,
         metavar="N",
-        help="of training, 16 frames each (default: 500, some 20 minutes on two cores)",
+        help="training steps of 16 frames (default: 500, about 20 minutes on two cores)",
     )
     parser.add_argument(
-        "--name", metavar="NAME[@VERSION]", help="of the compact bundle (default: the model's, with -compact)"
+        "--name", metavar="NAME[@VERSION]", help="name of the compact bundle (default: the model's, with -compact)"
     )
     parser.add_argument("--phantoms", type=int, metavar="N", help="phantom cases, without DATA (default: 80)")
     parser.add_argument(
-        "--answers", type=Path, metavar="DIR", help="where the model's answers are kept (default: the cache)"
+        "--answers",
+        type=Path,
+        metavar="DIR",
+        help="folder for cached outputs of the large model (default: the cache)",
     )
     parser.add_argument(
-        "--device", type=device, default="auto", help="of the large model: auto, cpu, cuda or cuda:N"
+        "--device", type=device, default="auto", help="device of the large model: auto, cpu, cuda or cuda:N"
     )
     parser.add_argument("--json", action="store_true", help="print folder and card as JSON")
 
@@ -70,20 +73,20 @@ def run(args: argparse.Namespace) -> int:
     from fetaliqa.registry.model_store import resolve_bundle
 
     if args.steps < 1:
-        raise OptionError(f"--steps is {args.steps}; 1 or more are needed")
+        raise OptionError(f"--steps is {args.steps}; 1 or more is needed")
     if args.data and args.phantoms is not None:
-        raise OptionError("--phantoms makes cases where none are given; leave it out, or DATA")
+        raise OptionError("--phantoms and DATA exclude each other; omit one of them")
     if args.phantoms is not None and not 1 <= args.phantoms <= MAX_PHANTOMS:
         raise OptionError(f"--phantoms is {args.phantoms}; it must be a whole number from 1 to {MAX_PHANTOMS}")
     name, at, version = (args.name or "").partition("@")
     if args.name is not None and not (valid_name(name) and (not at or valid_name(version))):
         raise OptionError(
-            f"--name {args.name!r} is not a usable name; NAME or NAME@VERSION of letters, digits, '.', '_', '-' is"
+            f"--name {args.name!r} is invalid; use NAME or NAME@VERSION of letters, digits, '.', '_' and '-'"
         )
     directory = resolve_bundle(args.model)
     cases = sweeps_given(args.data, "distill")[0] if args.data else []
     if (args.out is None) != args.student:
-        raise OptionError("give either the folder of the bundle to make with --out, or --student")
+        raise OptionError("give either --out with the folder for the bundle, or --student")
     folder = args.out or directory / STUDENT_FOLDER
     return _bundle(args, directory, folder, cases, name or None, version or None)
 
@@ -107,27 +110,27 @@ def _bundle(
     teacher = Predictor(bundle, args.device, weights=args.weights)
     settings = DistilSettings(args.steps, args.start, name, version, must_screen=args.student)
     with Bars() as bars:
-        made = distil(teacher, sources, folder, args.answers or answers_folder(), bars.report, settings)
+        student = distil(teacher, sources, folder, args.answers or answers_folder(), bars.report, settings)
     if args.json:
-        print(json.dumps({"bundle": str(folder), **made.card.to_json()}))
+        print(json.dumps({"bundle": str(folder), **student.card.to_json()}))
         return 0
-    _print(made.card, folder, args)
+    _print(student.card, folder, args)
     return 0
 
 
 def _print(card: BundleCard, folder: Path, args: argparse.Namespace) -> None:
-    told, screening = card.metrics["held_out"], card.metrics["screening"]
+    metrics, screening = card.metrics["held_out"], card.metrics["screening"]
     print(f"bundle {card.name} {card.version} written to {folder}")
-    if told["positive_frames"]:
+    if metrics["positive_frames"]:
         print(
-            f"on {told['cases']} held-out cases its outlines have a mean Dice of {told['dice_mean']:.3f} with the "
-            f"teacher's, on {told['positive_frames']} frames that show the {card.anatomy} to it"
+            f"on {metrics['cases']} held-out cases its mean Dice with the teacher's outlines is "
+            f"{metrics['dice_mean']:.3f}, on {metrics['positive_frames']} frames with the {card.anatomy}"
         )
-        precision = "none" if told["precision"] is None else f"{told['precision']:.1%}"
-        print(f"it finds {told['recall']:.1%} of these frames; {precision} of what it finds is among them")
+        precision = "undefined" if metrics["precision"] is None else f"{metrics['precision']:.1%}"
+        print(f"recall {metrics['recall']:.1%} and precision {precision} of these frames")
     print(
-        f"its best frame is within 15 frames of the teacher's in {told['best_within_15']} of "
-        f"{told['sweeps_with_a_best_frame']} sweeps"
+        f"its best frame is within 15 frames of the teacher's in {metrics['best_within_15']} of "
+        f"{metrics['sweeps_with_a_best_frame']} sweeps"
     )
     if screening["limits"] is None:
         print(f"it cannot screen frames for its teacher (--student): {screening['reason']}")
@@ -135,13 +138,13 @@ def _print(card: BundleCard, folder: Path, args: argparse.Namespace) -> None:
         _print_screening(screening)
     print(card.limitations)
     if args.student:
-        print(f"`fetaliqa best` and `fetaliqa score --screen` with --model {args.model} use it from now on")
+        print(f"`fetaliqa best` and `fetaliqa score --screen` with --model {args.model} now use it")
     else:
-        print(f"use it with --model {folder}, or put it into the model store: fetaliqa models publish {folder}")
+        print(f"use it with --model {folder}, or add it to the model store: fetaliqa models publish {folder}")
 
 
-def _print_screening(told: dict[str, Any]) -> None:
-    search, outlines = told["search"], told["outlines"]
+def _print_screening(screening: dict[str, Any]) -> None:
+    search, outlines = screening["search"], screening["outlines"]
     print(
         f"as a student: a search finds the best frame of {search['found']} of {search['sweeps']} held-out sweeps, "
         f"and its teacher assesses {search['share_looked_at']:.1%} of the frames"
@@ -152,7 +155,7 @@ def _print_screening(told: dict[str, Any]) -> None:
             f"the anatomy to the teacher, which assesses {outlines['share_looked_at']:.1%}"
         )
     else:
-        print("screening for all outlines (--screen) would miss some, or look at more than half of the frames")
+        print("screening for all outlines (--screen) would miss some, or assess more than half of the frames")
 
 
 def _outlining(name: str, directory: Path) -> Bundle:
@@ -161,7 +164,7 @@ def _outlining(name: str, directory: Path) -> Bundle:
 
     bundle = Bundle.open(directory)
     if bundle.card.task != "segmentation":
-        raise OptionError(f"--model {name}: a {bundle.card.task} bundle; one that outlines is needed")
+        raise OptionError(f"--model {name}: a {bundle.card.task} bundle; a segmentation bundle is needed")
     return bundle
 
 

@@ -1,4 +1,4 @@
-"""``fetaliqa evaluate``: how good a bundle, or every trial of a training run, is on labelled cases."""
+"""``fetaliqa evaluate``: evaluate a bundle, or all trials of a training run, on labelled cases."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "model", metavar="RUN|BUNDLE", help="training run, or bundle folder, name, or name@version"
     )
     parser.add_argument("data", type=existing_folder, metavar="DATA", help="folder of a labelled data set")
-    parser.add_argument("--kind", default="auto", help="kind of the data set (default: auto, found out)")
+    parser.add_argument("--kind", default="auto", help="kind of the data set (default: auto, detected)")
     parser.add_argument(
-        "--split", type=existing, metavar="FILE", help="split to choose cases by (default: the run's own)"
+        "--split", type=existing, metavar="FILE", help="split to select cases by (default: the run's own)"
     )
     parser.add_argument(
         "--part",
@@ -37,7 +37,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--labels",
         choices=("any", "optimal"),
-        help="what makes a frame positive: any outline, or optimal planes only (default: as the run was trained)",
+        help="positive frames: any outline, or optimal planes only (default: as in the run's training)",
     )
     parser.add_argument("--device", type=device, default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
     parser.add_argument("--weights", help="foundation-model weights (default: the imported ones)")
@@ -46,16 +46,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=int,
         choices=(1, 2, 4),
         default=1,
-        help="pictures per frame to average over: 2 adds the mirrored one, 4 also both upside down (default 1)",
+        help="flips to average over: 2 adds a left-right flip, 4 also both flipped upside down (default 1)",
     )
     parser.add_argument(
-        "--bootstrap", type=int, default=1000, metavar="N", help="draws for the intervals (default: 1000; 0: none)"
+        "--bootstrap", type=int, default=1000, metavar="N", help="bootstrap draws (default: 1000; 0: no intervals)"
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of the draws (default: 0)")
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="folder for the results (default: evaluation-NAME in this folder)"
     )
-    parser.add_argument("--force", action="store_true", help="replace results that are in the folder already")
+    parser.add_argument("--force", action="store_true", help="replace existing results in the folder")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
 
 
@@ -79,12 +79,12 @@ def run(args: argparse.Namespace) -> int:
     _check_free(out, args.force)
     data = _open(args.data, args.kind, card.anatomy)
     if bundle is None:
-        whole = _evaluate_run(folder, data, args)
-        name, shown = next(iter(whole.trials.items()))
-        _write(out, args, shown, data, folder / name / "bundle", whole)
+        evaluated_run = _evaluate_run(folder, data, args)
+        name, result = next(iter(evaluated_run.trials.items()))
+        _write(out, args, result, data, folder / name / "bundle", evaluated_run)
     else:
-        shown = _evaluate_bundle(bundle, data, args)
-        _write(out, args, shown, data, bundle.directory, None)
+        result = _evaluate_bundle(bundle, data, args)
+        _write(out, args, result, data, bundle.directory, None)
     return 0
 
 
@@ -93,7 +93,7 @@ def _open(path: Path, kind: str, anatomy: str) -> LabelledData:
     from fetaliqa.labels.studies import Studies
 
     data = open_labelled(path, kind=kind)
-    # a studies folder does not say what is outlined in it: the model's anatomy, or the comparison has no sense
+    # a studies folder has no anatomy of its own: the model's is used
     return open_labelled(path, kind="studies", anatomy=anatomy) if isinstance(data, Studies) else data
 
 
@@ -101,10 +101,12 @@ def _check_free(out: Path, force: bool) -> None:
     from fetaliqa.errors import OptionError
 
     if out.exists() and not out.is_dir():
-        raise OptionError(f"{out}: a file is there; choose another folder with --out")
-    taken = [name for name in (METRICS_FILE, REPORT_FILE) if (out / name).exists()]
-    if taken and not force:
-        raise OptionError(f"{out}: {taken[0]} is there already; choose another folder with --out, or add --force")
+        raise OptionError(f"{out}: is a file; choose another folder with --out")
+    existing_files = [name for name in (METRICS_FILE, REPORT_FILE) if (out / name).exists()]
+    if existing_files and not force:
+        raise OptionError(
+            f"{out}: {existing_files[0]} exists already; choose another folder with --out, or add --force"
+        )
 
 
 def _evaluate_run(folder: Path, data: LabelledData, args: argparse.Namespace) -> RunEvaluation:
@@ -133,21 +135,21 @@ def _evaluate_bundle(bundle: Any, data: LabelledData, args: argparse.Namespace) 
 
     home = run_of(bundle.directory)
     trained = None if home is None else read_split(home / SPLIT_FILE)
-    chosen = choose_cases(data, args.part, split=_split(args), trained=trained)
+    selection = choose_cases(data, args.part, split=_split(args), trained=trained)
     labels = args.labels or ("any" if home is None else run_labels(home))
     with _Bar() as bar:
         return evaluate(
             bundle,
             data,
-            chosen.case_ids,
+            selection.case_ids,
             labels=labels,
             bootstrap=args.bootstrap,
             seed=args.seed,
             device=args.device,
             weights=args.weights,
             views=args.views,
-            about=chosen.about,
-            notes=chosen.notes,
+            about=selection.about,
+            notes=selection.notes,
             progress=lambda done, total: bar.show(bundle.card.name, done, total),
         )
 
@@ -155,16 +157,16 @@ def _evaluate_bundle(bundle: Any, data: LabelledData, args: argparse.Namespace) 
 def _split(args: argparse.Namespace) -> Any:
     from fetaliqa.datasets.splits import custom
 
-    return None if args.split is None else custom(args.split)  # one made by hand will do as well
+    return None if args.split is None else custom(args.split)  # accepts manual splits too
 
 
 def _write(
     out: Path,
     args: argparse.Namespace,
-    shown: EvaluationResult,
+    result: EvaluationResult,
     data: LabelledData,
     bundle: Path,
-    whole: RunEvaluation | None,
+    evaluated_run: RunEvaluation | None,
 ) -> None:
     from fetaliqa.atomic import write_json
     from fetaliqa.evaluation.evaluation_html import write_report
@@ -173,35 +175,35 @@ def _write(
     from fetaliqa.inference import Predictor
     from fetaliqa.model import Bundle
 
-    found = shown.to_json() if whole is None else whole.to_json()
-    # the figures first: they have cost the time, and a report can be made again
-    write_json(out / METRICS_FILE, found)
+    metrics = result.to_json() if evaluated_run is None else evaluated_run.to_json()
+    # figures are written first: the report can be regenerated
+    write_json(out / METRICS_FILE, metrics)
     scorer = BundleScorer(Predictor(Bundle.open(bundle), args.device, weights=args.weights, views=args.views))
-    examples = choose_examples(scorer, data, shown.case_ids, shown.table)
-    write_report(out / REPORT_FILE, shown, examples, whole)
+    examples = choose_examples(scorer, data, result.case_ids, result.table)
+    write_report(out / REPORT_FILE, result, examples, evaluated_run)
     if args.json:
-        print(json.dumps(found, allow_nan=False))
+        print(json.dumps(metrics, allow_nan=False))
     else:
-        _print(shown, whole)
+        _print(result, evaluated_run)
     print(f"written to {out}: {METRICS_FILE}, {REPORT_FILE}", file=sys.stderr)
 
 
-def _print(shown: EvaluationResult, whole: RunEvaluation | None) -> None:
+def _print(result: EvaluationResult, evaluated_run: RunEvaluation | None) -> None:
     from fetaliqa.evaluation.evaluation_tables import figure_tables, summary_rows
 
-    model, about = shown.model, shown.data
-    size = f"{about['cases']} case(s), {len(shown.table)} frames"
+    model, about = result.model, result.data
+    size = f"{about['cases']} case(s), {len(result.table)} frames"
     print(f"{model['name']} {model['version']} on {about['name']}: {size}")
-    for note in shown.notes:
+    for note in result.notes:
         print(f"  note: {note}")
-    if whole is not None:
-        print(f"\nmean ± standard deviation over {len(whole.trials)} trial(s)")
-        for part in summary_rows(whole):
+    if evaluated_run is not None:
+        print(f"\nmean ± standard deviation over {len(evaluated_run.trials)} trial(s)")
+        for part in summary_rows(evaluated_run):
             print(f"  {part['group']}")
             for name, text in part["rows"]:
                 print(f"    {name:<30} {text}")
         return
-    for table in figure_tables(shown):
+    for table in figure_tables(result):
         print(f"\n{table['title']:<32}" + "".join(f"{column:<30}" for column in table["columns"]).rstrip())
         for row in table["rows"]:
             cells = "".join(

@@ -1,4 +1,4 @@
-"""``fetaliqa experiment``: the paper's tables and figures, run anew on a data set or, reduced, on phantoms."""
+"""``fetaliqa experiment``: reproduce the paper's tables and figures on a data set or, reduced, on phantoms."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from fetaliqa.extras import require_extra
 if TYPE_CHECKING:
     from fetaliqa.lab.paper_tables import Outcome, Study
 
-# as in fetaliqa.lab.paper_tables, which is slow to import
+# as in fetaliqa.lab.paper_tables, without its slow import
 NAMES = ("table1", "table2", "table3", "table4", "fig2", "fig3", "classic", "parameters", "recipes")
 EPILOG = """\
 table1      the eight models of the paper
 table2      FetalCLIP_SEG against FetalCLIP_CLS; any outline, or optimal planes only
-table3      linear probe, full training and LoRA
-table4      what the encoder learnt before
+table3      linear probe, full fine-tuning and LoRA
+table4      pre-training of the encoder
 fig2        PCA and t-SNE of penultimate features
 fig3        outlines beside the experts'
 classic     no-reference image quality measures, not made for ultrasound
@@ -45,29 +45,31 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="labelled data set (with --reduced: phantoms by default)",
     )
     parser.add_argument(
-        "--work", type=Path, required=True, metavar="DIR", help="folder for everything that is made"
+        "--work", type=Path, required=True, metavar="DIR", help="folder for all intermediate results"
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the report (default: WORK/report)")
     parser.add_argument(
-        "--reduced", action="store_true", help="small models with random weights, a stand-in for FetalCLIP"
+        "--reduced", action="store_true", help="small models with random weights in place of FetalCLIP"
     )
-    parser.add_argument("--kind", default="auto", help="of the data set (default: auto, found out)")
-    parser.add_argument("--anatomy", help="what is outlined, in a folder of studies (default abdomen)")
+    parser.add_argument("--kind", default="auto", help="kind of the data set (default: auto, detected)")
+    parser.add_argument("--anatomy", help="outlined anatomy of a studies folder (default abdomen)")
     parser.add_argument(
         "--split", type=existing, metavar="FILE", help="split file (default: the paper's; reduced: by subject)"
     )
     parser.add_argument("--seeds", type=int, metavar="N", help="trials of each model (default: 5; reduced: 3)")
-    parser.add_argument("--seed", type=int, default=0, metavar="S", help="of the first trial (default 0)")
+    parser.add_argument(
+        "--seed", type=int, default=0, metavar="S", help="random seed of the first trial (default 0)"
+    )
     parser.add_argument(
         "--set", action="append", default=[], metavar="FIELD=VALUE", help="change a field of every recipe"
     )
     parser.add_argument(
         "--parts",
         metavar="A,B",
-        help="for recipes: leave out these parts of ours only, one at a time (A+B: both together); 'none' for "
-        "none (default: each)",
+        help="for recipes: ablate only these parts, one at a time (A+B: both together); 'none' for none (default: "
+        "each)",
     )
-    parser.add_argument("--as-released", action="store_true", help="train as the released code does")
+    parser.add_argument("--as-released", action="store_true", help="train as in the released code")
     parser.add_argument("--weights", metavar="FILE", help="FetalCLIP weights (default: the imported ones)")
     parser.add_argument(
         "--weights-dir",
@@ -78,15 +80,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--stand-in", type=Path, metavar="BUNDLE", help="encoder for --reduced (default: trained, once)"
     )
-    parser.add_argument("--cases", type=int, default=60, metavar="N", help="phantom cases to make (default 60)")
+    parser.add_argument(
+        "--cases", type=int, default=60, metavar="N", help="phantom cases to generate (default 60)"
+    )
     parser.add_argument("--accelerator", choices=("auto", "cpu", "cuda"), default="auto")
-    parser.add_argument("--only-done", action="store_true", help="report what was done before; train nothing")
-    parser.add_argument("--processes", type=int, default=1, metavar="N", help="to prepare frames with (default 1)")
+    parser.add_argument("--only-done", action="store_true", help="report completed results only; no training")
+    parser.add_argument(
+        "--processes", type=int, default=1, metavar="N", help="processes to prepare frames (default 1)"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run experiments and write the report; 1 when nothing of them could be run."""
+    """Run experiments and write the report; returns 1 when none of them could be run."""
     from fetaliqa.errors import OptionError
 
     if args.processes < 1 or args.seed < 0 or args.cases < 1:
@@ -96,7 +102,7 @@ def run(args: argparse.Namespace) -> int:
     out = args.out or args.work / "report"
     for folder in (args.work, out):
         if folder.exists() and not folder.is_dir():
-            raise OptionError(f"{folder}: a file is there; choose another folder")
+            raise OptionError(f"{folder}: is a file; choose another folder")
     require_extra("train", "experimenting", {"lightning": "lightning", "sklearn": "scikit-learn"})
     # after the checks: these load torch
     from fetaliqa.allocator import keep_freed_memory
@@ -112,7 +118,7 @@ def run(args: argparse.Namespace) -> int:
         for name in NAMES if args.name == "all" else (args.name,):
             stages.say(name)
             outcomes.append(run_experiment(study, name))
-            # after each, so that hours of work can be looked at before the last is done
+            # after each experiment, so that results are available before the last is done
             readme = write_report(outcomes, out, study, _command(args))
     if args.json:
         print(json.dumps(report_json(outcomes, study, _command(args)), allow_nan=False))
@@ -130,7 +136,7 @@ def _study(args: argparse.Namespace, stages: _Stages) -> Study:
 
     choose_device(args.accelerator)
     settings = parse_settings(args.set)
-    changed(recipe_named("paper"), settings)  # a misspelt field is refused before hours of work
+    changed(recipe_named("paper"), settings)  # a misspelt field is reported before hours of training
     return open_study(
         args.data,
         args.work,
@@ -161,15 +167,15 @@ def _parts(text: str | None) -> tuple[str, ...] | None:
     if text is None:
         return None
     names = tuple(name for name in text.split(",") if name != "none")
-    known = tuple(ablations())
+    parts = tuple(ablations())
     for name in (part for together in names for part in together.split("+")):
-        if name not in known:
-            raise OptionError(f"--parts: unknown part {name!r}; known: {', '.join(known)}, or none")
+        if name not in parts:
+            raise OptionError(f"--parts: unknown part {name!r}; known: {', '.join(parts)}, or none")
     return names
 
 
 def _command(args: argparse.Namespace) -> str:
-    """The command with placeholders for folders, which mean nothing on another machine."""
+    """The command with placeholders for folders, which differ between machines."""
     words = ["fetaliqa", "experiment", args.name]
     words += ["DATA"] if args.data is not None else []
     words += ["--work", "WORK"]
@@ -178,8 +184,8 @@ def _command(args: argparse.Namespace) -> str:
         if getattr(args, name) is not None:
             words += [f"--{name.replace('_', '-')}", name.upper()]
     words += [f"--{name.replace('_', '-')}" for name in ("reduced", "as_released") if getattr(args, name)]
-    for name, usual in (("seeds", None), ("seed", 0), ("cases", 60)):
-        if getattr(args, name) != usual:
+    for name, default in (("seeds", None), ("seed", 0), ("cases", 60)):
+        if getattr(args, name) != default:
             words += [f"--{name}", str(getattr(args, name))]
     for setting in args.set:
         words += ["--set", setting]
@@ -198,11 +204,11 @@ def _print(outcomes: list[Outcome], readme: Path) -> None:
 
 
 class _Stages:
-    """Progress on standard error: bars on a terminal, else a line when a stage begins."""
+    """Progress on standard error: bars on a terminal, else a line at the beginning of each stage."""
 
     def __init__(self) -> None:
         self._bars: dict[str, Any] = {}
-        self._said: set[str] = set()
+        self._reported: set[str] = set()
         self._started = time.monotonic()
 
     def __enter__(self) -> _Stages:
@@ -213,13 +219,13 @@ class _Stages:
             bar.close()
 
     def say(self, stage: str) -> None:
-        """Note the beginning of a stage, with the seconds since the start."""
+        """Print the beginning of a stage, with the seconds since the start."""
         print(f"[{time.monotonic() - self._started:7.0f} s] {stage}", file=sys.stderr, flush=True)
 
     def report(self, stage: str, done: int, total: int) -> None:
         if not sys.stderr.isatty():
-            if stage not in self._said:
-                self._said.add(stage)
+            if stage not in self._reported:
+                self._reported.add(stage)
                 self.say(f"{stage} ({total})")
             return
         from tqdm import tqdm

@@ -1,4 +1,4 @@
-"""``fetaliqa export``: annotated frames in a format that others read."""
+"""``fetaliqa export``: export annotated frames in the formats of other software."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "folder", type=existing, metavar="STUDIES", help="studies, ACOUSLIC-AI folder, HC18, or sweeps"
     )
-    parser.add_argument("out", type=Path, metavar="OUT", help="folder to make")
+    parser.add_argument("out", type=Path, metavar="OUT", help="folder to create")
     parser.add_argument(
         "--format",
         default="png",
@@ -34,9 +34,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_selection(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("selection", "all conditions must hold; lists are given as a,b,c")
+    group = parser.add_argument_group("selection", "all conditions must hold; lists are written as a,b,c")
     group.add_argument(
-        "--states", metavar="LIST", help="of annotated, empty, proposed (default: annotated,empty, the confirmed)"
+        "--states", metavar="LIST", help="annotated, empty, proposed (default: annotated,empty: confirmed frames)"
     )
     group.add_argument("--planes", metavar="LIST", help="of optimal, suboptimal, ungraded (default: all frames)")
     group.add_argument("--min-quality", type=float, metavar="Q", help="least quality score, 0 to 1; needs --model")
@@ -54,18 +54,18 @@ def _add_writing(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", help="bundle that scores frames and proposes outlines: folder, name, or demo")
     parser.add_argument("--weights", help="foundation-model weights (default: the imported ones)")
     parser.add_argument("--device", type=device, default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
-    parser.add_argument("--kind", default="auto", help="acouslic, hc18 or studies (default: found)")
-    parser.add_argument("--anatomy", help="what is outlined, when it is not the abdomen")
-    parser.add_argument("--name", default="FetalIQA export", help="of the data set, for its card")
-    parser.add_argument("--licence", metavar="TEXT", help="of the data, for its card")
+    parser.add_argument("--kind", default="auto", help="acouslic, hc18 or studies (default: detected)")
+    parser.add_argument("--anatomy", help="outlined anatomy, if it is not the abdomen")
+    parser.add_argument("--name", default="FetalIQA export", help="name of the data set, for its card")
+    parser.add_argument("--licence", metavar="TEXT", help="licence of the data, for its card")
     parser.add_argument(
         "--classes",
         default="plane",
         choices=("plane", "anatomy"),
-        help="labels by plane (default) or a single one",
+        help="one class per plane (default), or a single class",
     )
     parser.add_argument(
-        "--split", type=existing, metavar="FILE", help="of `fetaliqa data split` (default: by subject)"
+        "--split", type=existing, metavar="FILE", help="split of `fetaliqa data split` (default: by subject)"
     )
     parser.add_argument(
         "--pseudonyms",
@@ -73,7 +73,7 @@ def _add_writing(parser: argparse.ArgumentParser) -> None:
         metavar="KEY",
         help="rename cases, subjects and raters; keep KEY: it is the way back",
     )
-    parser.add_argument("--blank-outside", action="store_true", help="make all black outside of the sector")
+    parser.add_argument("--blank-outside", action="store_true", help="set pixels outside of the sector to black")
     parser.add_argument(
         "--sector-preview", type=Path, metavar="PNG", help="image of what is blanked, to check; do not pass it on"
     )
@@ -92,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
     selection = _selection(args)
     _require(args, writer_named(args.format).modules)
     if args.out.exists() and not args.dry_run:
-        raise OptionError(f"{args.out} exists already; name a folder that does not, an export replaces nothing")
+        raise OptionError(f"{args.out} exists already; choose a new folder")
     options = ExportOptions(
         format=args.format,
         name=args.name,
@@ -128,7 +128,7 @@ def _selection(args: argparse.Namespace) -> Any:
     from fetaliqa.export.frame_selection import Selection
 
     names = ("min_quality", "top", "per", "gap", "since", "until")
-    given: dict[str, Any] = {name: getattr(args, name) for name in names}
+    values: dict[str, Any] = {name: getattr(args, name) for name in names}
     for name in LISTS:
         text = getattr(args, name)
         if text is not None and name == "cases" and text.startswith("@"):
@@ -136,23 +136,23 @@ def _selection(args: argparse.Namespace) -> Any:
             if not path.is_file():
                 raise NotFoundError(f"{path}: no such list of cases; check the path")
             text = ",".join(csv_text(path).read().splitlines())
-        given[name] = None if text is None else [word for part in text.split(",") if (word := part.strip())]
+        values[name] = None if text is None else [word for part in text.split(",") if (word := part.strip())]
     if args.best:
         if args.top not in (None, 1):
-            raise OptionError(f"--best is --top 1, and --top {args.top} was given too; leave one out")
-        given["top"] = 1
-    return Selection.from_json(given)
+            raise OptionError(f"--best means --top 1, but --top {args.top} is given; omit one of them")
+        values["top"] = 1
+    return Selection.from_json(values)
 
 
 def _require(args: argparse.Namespace, modules: dict[str, str]) -> None:
     from fetaliqa.extras import require_extra
 
-    needed = dict(modules)
+    required = dict(modules)
     if args.parquet:
-        needed["pyarrow"] = "pyarrow"
+        required["pyarrow"] = "pyarrow"
     if args.report:
-        needed["jinja2"] = "jinja2"
-    require_extra("export", f"this export ({args.format})", needed)
+        required["jinja2"] = "jinja2"
+    require_extra("export", f"this export ({args.format})", required)
 
 
 def _service(args: argparse.Namespace) -> Any:
@@ -193,6 +193,6 @@ def _print(about: dict[str, Any], args: argparse.Namespace) -> None:
     for note in about["notes"]:
         print(f"note: {note}", file=sys.stderr)
     if args.sector_preview is not None:
-        print(f"look at {args.sector_preview} before you pass anything on, and keep it to yourself")
+        print(f"check {args.sector_preview} before sharing the export, and do not share it")
     if not args.dry_run:
         print(f"{args.out}: see README.md")

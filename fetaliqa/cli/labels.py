@@ -1,4 +1,4 @@
-"""``fetaliqa labels``: versions of the labels in a studies folder, and how far raters agree."""
+"""``fetaliqa labels``: versions of the labels in a studies folder, inter-rater agreement, and import."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     listing = actions.add_parser("list", help="the labels of all cases, or all versions of one")
     listing.add_argument("case", nargs="?", metavar="CASE")
-    restore = actions.add_parser("restore", help="make an earlier version the label again, as a new version")
+    restore = actions.add_parser("restore", help="restore an earlier version, as a new version")
     restore.add_argument("case", metavar="CASE")
     restore.add_argument("version", type=int, metavar="VERSION")
-    confirm = actions.add_parser("confirm", help="confirm the proposed frames of a label, which then train")
+    confirm = actions.add_parser("confirm", help="confirm the proposed frames of a label, for training")
     confirm.add_argument("case", metavar="CASE")
     confirm.add_argument("--version", type=int, metavar="N", help="version that was reviewed (default: the last)")
     confirm.add_argument(
@@ -41,7 +41,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     labels_import.configure(importing)
     for action in (listing, restore, confirm, agreement, check, importing):
         action.add_argument(
-            "--studies", type=existing_folder, required=True, metavar="DIR", help="folder that the server serves"
+            "--studies", type=existing_folder, required=True, metavar="DIR", help="studies folder of the server"
         )
         action.add_argument("--json", action="store_true", help="print JSON")
     for action in (listing, restore, confirm):
@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
     if not args.studies.is_dir():
         raise NotFoundError(f"{args.studies}: no such folder; check the path")
     if not folder.is_dir():
-        raise NotFoundError(f"{args.studies}: no label was saved by a FetalIQA server here yet")
+        raise NotFoundError(f"{args.studies}: no labels saved by a FetalIQA server in this folder")
     store = LabelStore(folder)
     doing = {"list": _list, "restore": _restore, "confirm": _confirm, "agreement": _agreement, "check": _check}
     return doing[args.action](args, store)
@@ -69,29 +69,31 @@ def _list(args: argparse.Namespace, store: LabelStore) -> int:
     from fetaliqa.errors import NotFoundError
 
     if args.case is None:
-        found = [
+        versions = [
             version
             for case in store.cases()
             for tag in store.known_tags(case)
             if (version := store.current(case, tag)) is not None
         ]
     else:
-        found = store.history(args.case, args.tag)
-        if not found:
+        versions = store.history(args.case, args.tag)
+        if not versions:
             tags = _shown(store, args.case)
             raise NotFoundError(f"{args.case}: no label with tag {args.tag!r}; its tags: {tags}")
     if args.json:
-        print(json.dumps([version.summary() for version in found], indent=2))
+        print(json.dumps([version.summary() for version in versions], indent=2))
         return 0
-    for version in found:
-        told = version.summary()
-        counts = told["frames"]
+    for version in versions:
+        summary = version.summary()
+        counts = summary["frames"]
         frames = "no frame record" if counts is None else ", ".join(f"{n} {state}" for state, n in counts.items())
-        remarks = [f"repeats {version.restored_from}"] if version.restored_from else []
+        remarks = [f"restored from {version.restored_from}"] if version.restored_from else []
         remarks += ["removed"] if version.removed else []
         remarks += [f"{version.review.state} by {version.review.reviewer}"] if version.review else []
         what = "; ".join([frames, *remarks])
-        print(f"{version.case}  {version.tag}  {version.version}  {version.saved}  {told['user'] or '-'}  {what}")
+        print(
+            f"{version.case}  {version.tag}  {version.version}  {version.saved}  {summary['user'] or '-'}  {what}"
+        )
     return 0
 
 
@@ -100,7 +102,7 @@ def _restore(args: argparse.Namespace, store: LabelStore) -> int:
     if args.json:
         print(json.dumps(saved.summary(), indent=2))
     else:
-        print(f"{saved.case}, {saved.tag}: version {saved.version} repeats version {args.version}")
+        print(f"{saved.case}, {saved.tag}: version {saved.version} restores version {args.version}")
     return 0
 
 
@@ -129,18 +131,19 @@ def _agreement(args: argparse.Namespace, store: LabelStore) -> int:
         if args.case is not None:
             print(json.dumps({"case": args.case, "tags": tags, **together.to_json()}))
             return 0
-        each = {case: one.agreement().to_json() for case, one in comparisons.items()}
+        each = {case: comparison.agreement().to_json() for case, comparison in comparisons.items()}
         print(json.dumps({"tags": tags, "cases": each, **together.to_json()}))
         return 0
     if args.case is None:
-        for case, one in comparisons.items():
-            found = one.agreement()
+        for case, comparison in comparisons.items():
+            agreement = comparison.agreement()
+            difference = _figure(agreement.circumference_difference, percent=True)
             print(
-                f"{case}: {found.outlined_by_both} of {found.frames} frames outlined by both, Dice "
-                f"{_figure(found.dice)}, circumference {_figure(found.circumference_difference, percent=True)}"
+                f"{case}: {agreement.outlined_by_both} of {agreement.frames} frames outlined by both, Dice "
+                f"{_figure(agreement.dice)}, circumference {difference}"
             )
     print(
-        f"{args.case or f'{len(cases)} cases'}: {args.first} and {args.second} both looked at {together.frames} "
+        f"{args.case or f'{len(cases)} cases'}: {args.first} and {args.second} both labelled {together.frames} "
         f"frames, both outlined {together.outlined_by_both}"
     )
     print(f"  Dice: {_figure(together.dice)}")
@@ -158,7 +161,7 @@ def _figure(value: float | None, unit: str = "", *, percent: bool = False) -> st
 
 
 def _labelled_by_both(store: LabelStore, tags: list[str]) -> list[str]:
-    """Cases of which both raters have a label.
+    """Cases labelled by both raters.
 
     Raises:
         NotFoundError: when there is none.
@@ -167,13 +170,13 @@ def _labelled_by_both(store: LabelStore, tags: list[str]) -> list[str]:
 
     cases = [case for case in store.cases() if set(tags) <= set(store.tags(case))]
     if not cases:
-        known = sorted({tag for case in store.cases() for tag in store.tags(case)})
-        raise NotFoundError(f"no case has labels of both {' and '.join(tags)}; tags here: {', '.join(known)}")
+        all_tags = sorted({tag for case in store.cases() for tag in store.tags(case)})
+        raise NotFoundError(f"no case has labels of both {' and '.join(tags)}; tags: {', '.join(all_tags)}")
     return cases
 
 
 def _compared(studies: Path, store: LabelStore, case: str, tags: list[str]) -> Comparison:
-    """Two raters' labels of a case, frame by frame."""
+    """Compare two raters' labels of a case frame by frame."""
     from fetaliqa.errors import LabelError, NotFoundError
     from fetaliqa.labels.rater_agreement import compare
     from fetaliqa.measure.field_of_view import field_of_view
@@ -186,9 +189,7 @@ def _compared(studies: Path, store: LabelStore, case: str, tags: list[str]) -> C
         if version is None:
             raise NotFoundError(f"{case}: no label with tag {tag!r}; its tags: {_shown(store, case)}")
         if version.record is None:
-            raise LabelError(
-                f"{case}, {tag}: saved without a frame record, so which frames were looked at is unknown"
-            )
+            raise LabelError(f"{case}, {tag}: saved without a frame record, so the reviewed frames are unknown")
         sides.append((version.masks(sweep), version.record))
     return compare(sides[0], sides[1], sweep.spacing, field_of_view(sweep.frames))
 

@@ -19,7 +19,7 @@ SHOWN = 20  # frames or names in a line
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the action's own options."""
+    """Add the options of the action."""
     parser.add_argument("source", type=existing, metavar="PATH", help="folder or file of the labels")
     parser.add_argument(
         "--from",
@@ -28,10 +28,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         choices=FORMATS,
         help="; ".join(f"{name}: {what}" for name, what in FORMATS.items()),
     )
-    parser.add_argument("--rater", required=True, help="who made them")
-    parser.add_argument("--tag", help="line of labels to save to (default: the rater's own)")
+    parser.add_argument("--rater", required=True, help="rater of the labels")
+    parser.add_argument("--tag", help="label tag to save to (default: the rater's name)")
     parser.add_argument(
-        "--anatomy", choices=sorted(ANATOMIES), default="abdomen", help="what is imported (default: abdomen)"
+        "--anatomy", choices=sorted(ANATOMIES), default="abdomen", help="anatomy to import (default: abdomen)"
     )
     parser.add_argument(
         "--label",
@@ -40,10 +40,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="name or value of the class that is the anatomy, where names do not identify it; repeatable",
     )
-    parser.add_argument("--case", metavar="ID", help="case that all pictures are of")
+    parser.add_argument("--case", metavar="ID", help="case of all images")
     parser.add_argument(
         "--pattern",
-        help="how pictures are named: a template such as {case}_{frame}.png (* is anything), or a regular "
+        help="file names of the images: a template such as {case}_{frame}.png (* matches anything), or a regular "
         "expression with groups case and frame",
     )
     parser.add_argument(
@@ -51,17 +51,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=int,
         choices=(0, 1),
         default=0,
-        help="number of the first frame in names of pictures (default: 0)",
+        help="number of the first frame in file names (default: 0)",
     )
     parser.add_argument(
         "--crowd",
         action="store_true",
-        help="COCO annotations with iscrowd are outlines, as CVAT means it: it marks every brush mask so",
+        help="import COCO annotations with iscrowd as outlines, for exports of CVAT's brush masks",
     )
     parser.add_argument(
         "--empty", action="store_true", help="frames without an outline were reviewed too, and are empty"
     )
-    parser.add_argument("--dry-run", action="store_true", help="compare, and save nothing")
+    parser.add_argument("--dry-run", action="store_true", help="compare without saving")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
 
 
@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
     from fetaliqa.errors import NotFoundError
     from fetaliqa.export.frame_names import FrameNames
 
-    for path in (args.source, args.studies):  # before anything that takes time to import
+    for path in (args.source, args.studies):  # before slow imports
         if not path.exists():
             raise NotFoundError(f"{path}: no such file or folder; check the path")
     FrameNames(case=args.case, pattern=args.pattern)
@@ -112,17 +112,17 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _show(results: list[ImportedCase], unplaced: list[str], args: argparse.Namespace) -> None:
-    """Print what became of all: with --json a list of cases, last the files that are of none."""
+    """Print the results; with --json as a list of cases, with unassigned files last."""
     from dataclasses import asdict
 
     if args.json:
-        told: list[dict[str, Any]] = [asdict(result) for result in results]
-        print(json.dumps(told + ([{"case_id": None, "files": unplaced}] if unplaced else []), indent=2))
+        rows: list[dict[str, Any]] = [asdict(result) for result in results]
+        print(json.dumps(rows + ([{"case_id": None, "files": unplaced}] if unplaced else []), indent=2))
         return
     for result in results:
         _print(result, args)
     if unplaced:
-        print(f"left out: {len(unplaced)} files whose names tell no case here: {_listed(unplaced)}")
+        print(f"skipped: {len(unplaced)} files whose names match no case: {_listed(unplaced)}")
 
 
 def _print(result: ImportedCase, args: argparse.Namespace) -> None:
@@ -130,19 +130,19 @@ def _print(result: ImportedCase, args: argparse.Namespace) -> None:
         print(f"fetaliqa labels: {result.problem}", file=sys.stderr)
         return
     tag = args.tag or args.rater
-    told = f"{len(result.added)} new, {len(result.same)} the same"
+    counts = f"{len(result.added)} new, {len(result.same)} unchanged"
     if result.conflicts:
         print(
-            f"{result.case_id}, {tag}: frames {_listed(result.conflicts)} say something else there; nothing of "
-            f"this case was saved ({told}); use another --tag, and compare with `fetaliqa labels agreement`",
+            f"{result.case_id}, {tag}: frames {_listed(result.conflicts)} conflict with existing labels; nothing "
+            f"was saved for this case ({counts}); use another --tag, and compare with `fetaliqa labels agreement`",
             file=sys.stderr,
         )
     elif result.version is not None:
-        print(f"{result.case_id}, {tag}: version {result.version} ({told})")
+        print(f"{result.case_id}, {tag}: version {result.version} ({counts})")
     elif result.added:
-        print(f"{result.case_id}, {tag}: nothing saved (dry run; {told})")
+        print(f"{result.case_id}, {tag}: nothing saved (dry run; {counts})")
     elif result.same:
-        print(f"{result.case_id}, {tag}: unchanged ({told})")
+        print(f"{result.case_id}, {tag}: unchanged ({counts})")
     else:
         print(f"{result.case_id}, {tag}: nothing to import")
     for line in _left_out(result, args.kind):
@@ -150,23 +150,19 @@ def _print(result: ImportedCase, args: argparse.Namespace) -> None:
 
 
 def _left_out(result: ImportedCase, kind: str) -> list[str]:
-    """What is not imported of a case, a line each."""
-    left = result.left_out
+    """Skipped parts of a case, one line each."""
+    skipped = result.left_out
     lines = []
-    if left.classes:
-        counts = ", ".join(f"{count} of {name!r}" for name, count in sorted(left.classes.items()))
-        lines.append(f"left out, other classes: {counts}")
-    if left.ignored:
-        hint = "; where iscrowd is CVAT's mark of brush masks, add --crowd" if kind == "coco" else ""
-        lines.append(
-            f"left out, frames with an ignored region, of which nothing is known: {_listed(left.ignored)}{hint}"
-        )
-    if left.without_outline:
-        lines.append(
-            f"left out, frames marked without an outline (boxes, points): {_listed(left.without_outline)}"
-        )
-    if left.joined:
-        lines.append(f"frames on which several outlines were made one: {_listed(left.joined)}")
+    if skipped.classes:
+        counts = ", ".join(f"{count} of {name!r}" for name, count in sorted(skipped.classes.items()))
+        lines.append(f"skipped, other classes: {counts}")
+    if skipped.ignored:
+        hint = "; if iscrowd marks brush masks of CVAT, add --crowd" if kind == "coco" else ""
+        lines.append(f"skipped, frames with an ignored region: {_listed(skipped.ignored)}{hint}")
+    if skipped.without_outline:
+        lines.append(f"skipped, frames with boxes or points only: {_listed(skipped.without_outline)}")
+    if skipped.joined:
+        lines.append(f"frames on which several outlines were merged: {_listed(skipped.joined)}")
     return lines
 
 

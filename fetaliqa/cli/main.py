@@ -1,7 +1,7 @@
-"""``fetaliqa VERB``: finds the verb's module, imports only that, and turns errors into one sentence.
+"""Entry point of the command line: ``fetaliqa COMMAND``, with errors reported in one sentence.
 
-A verb is a module ``fetaliqa.cli.VERB`` with ``configure(parser)`` (standard library only, so that
-``fetaliqa --help`` stays fast) and ``run(args) -> int`` (which imports what it needs).
+A command is a module ``fetaliqa.cli.COMMAND`` with ``configure(parser)`` (fast imports only, so that
+``fetaliqa --help`` is fast) and ``run(args) -> int`` (which imports the rest).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ VERBS = {
     "evaluate": "measure a run or a bundle on labelled cases; tables and an HTML report",
     "experiment": "the paper's tables and figures, ours beside them",
     "simulate": "label-efficiency curves of the query strategies, with a simulated annotator",
-    "demo": "train and evaluate the demo model on phantom sweeps",
+    "demo": "evaluate a model on phantom sweeps or images; generate the sample cases",
 }
 
 
@@ -52,13 +52,13 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code (0 fine, 2 bad input, 130 interrupted)."""
-    given = sys.argv[1:] if argv is None else list(argv)
-    name = " ".join(["fetaliqa", *(verb for verb in given[:1] if verb in VERBS)])
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    name = " ".join(["fetaliqa", *(verb for verb in arguments[:1] if verb in VERBS)])
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # not every terminal's encoding has the letters of all file names
+        if isinstance(stream, io.TextIOWrapper):  # the terminal's encoding may lack characters of file names
             stream.reconfigure(errors="backslashreplace")
     try:
-        args = build_parser().parse_args(given)
+        args = build_parser().parse_args(arguments)
         return int(args.run(args) or 0)
     except FetalIQAError as error:
         print(f"{name}: {error}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""``fetaliqa models``: which model bundles there are, whether they are sound, which is in use and was before."""
+"""``fetaliqa models``: list, show, verify and publish model bundles, and the history of publications."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
-    listing = actions.add_parser("list", help="list the bundles that ship and all published ones")
+    listing = actions.add_parser("list", help="list shipped and published bundles")
     show = actions.add_parser("show", help="print a bundle's card")
     verify = actions.add_parser("verify", help="check hashes, load the model and run it")
     for action in (show, verify):
         action.add_argument("name", help="NAME, NAME@VERSION, or the path of a bundle folder")
     verify.add_argument("--weights", help="FetalCLIP weights file (default: the imported ones)")
-    publish = actions.add_parser("publish", help="use a candidate, an earlier version, or a bundle folder")
+    publish = actions.add_parser("publish", help="publish a candidate, an earlier version, or a bundle folder")
     publish.add_argument("name", help="NAME@VERSION, or the path of a bundle folder")
-    publish.add_argument("--force", action="store_true", help="publish a candidate that the gate refused")
-    publish.add_argument("--reason", default="", help="why, for the history; --force needs one")
-    back = actions.add_parser("rollback", help="go back to what was in use before the current version")
-    past = actions.add_parser("history", help="candidates, publications and returns of a model, oldest first")
+    publish.add_argument("--force", action="store_true", help="publish a candidate that the gate rejected")
+    publish.add_argument("--reason", default="", help="reason for the history; required with --force")
+    back = actions.add_parser("rollback", help="restore the version in use before the current one")
+    past = actions.add_parser("history", help="candidates, publications and rollbacks of a model, oldest first")
     for action in (back, past):
         action.add_argument("name", nargs="?", default="fetalclip_seg", help="default: fetalclip_seg")
     for action in (listing, show, verify, publish, back, past):
@@ -54,7 +54,7 @@ def _summary(spec: str, folder: Path, current: bool) -> dict[str, Any]:
     summary: dict[str, Any] = {"spec": spec, "path": str(folder), "current": current}
     try:
         card = Bundle.open(folder).card
-    except BundleError as problem:  # one damaged bundle must not hide the others
+    except BundleError as problem:  # a damaged bundle is listed with its error
         return {**summary, "error": str(problem)}
     return {
         **summary,
@@ -71,18 +71,18 @@ def _list(as_json: bool) -> int:
     from fetaliqa.model.user_folders import models_folder
     from fetaliqa.registry.model_store import current_version, list_bundles
 
-    found = []
+    bundles = []
     for spec, folder in list_bundles():
         name, _, version = spec.partition("@")
-        found.append(_summary(spec, folder, bool(version) and current_version(name) == version))
+        bundles.append(_summary(spec, folder, bool(version) and current_version(name) == version))
     if as_json:
-        print(json.dumps(found, indent=2))
+        print(json.dumps(bundles, indent=2))
         return 0
-    if not found:
+    if not bundles:
         print(f"no model bundles in {models_folder()}, and no demo bundle")
-    for entry in found:
+    for entry in bundles:
         mark = "*" if entry["current"] else " "
-        told = entry.get("error") or "  ".join(
+        summary = entry.get("error") or "  ".join(
             (
                 f"{entry['task']:<14}",
                 f"{entry['anatomy']:<8}",
@@ -90,7 +90,7 @@ def _list(as_json: bool) -> int:
                 f"base {entry['base']}",
             )
         )
-        print(f"{mark} {entry['spec']:<32}  {told}")
+        print(f"{mark} {entry['spec']:<32}  {summary}")
     return 0
 
 
@@ -114,15 +114,15 @@ def _show(name: str, as_json: bool) -> int:
         print(f"{label:<12} {count:,} parameters")
     student = open_student(AUTO, bundle)
     if student is not None:
-        told, outlines = student.screening.search, student.screening.outlines
+        search, outlines = student.screening.search, student.screening.outlines
         print(
-            f"{'student':<12} finds {told['found']} of {told['sweeps']} best frames of held-out sweeps, "
-            f"{told['share_looked_at']:.1%} of the frames looked at; {student.card.training_data.name}"
+            f"{'student':<12} finds {search['found']} of {search['sweeps']} best frames of held-out sweeps, "
+            f"assessing {search['share_looked_at']:.1%} of the frames; {student.card.training_data.name}"
         )
         if outlines:
             print(
                 f"{'':<12} screening finds {outlines['found']} of {outlines['positive_frames']} frames that "
-                f"show the {bundle.card.anatomy}, {outlines['share_looked_at']:.1%} looked at"
+                f"show the {bundle.card.anatomy}, assessing {outlines['share_looked_at']:.1%}"
             )
     return 0
 
@@ -162,14 +162,14 @@ def _card_lines(card: BundleCard) -> list[tuple[str, str]]:
 
 
 def _computed_on(card: BundleCard) -> str:
-    """Device, card and precision that the model has on this machine."""
+    """Device, device name and precision of the model on this machine."""
     from fetaliqa.inference.devices import card_name, choose_device
     from fetaliqa.inference.precision import chosen_precision
 
     device = choose_device()
-    named = card_name(device)
+    device_name = card_name(device)
     precision = chosen_precision("auto", device, card.architecture.vision)
-    return f"{device}{'' if named is None else f' ({named})'}, {precision}"
+    return f"{device}{'' if device_name is None else f' ({device_name})'}, {precision}"
 
 
 def _verify(name: str, weights: str | None, as_json: bool) -> int:
@@ -185,8 +185,8 @@ def _verify(name: str, weights: str | None, as_json: bool) -> int:
             json.dumps({"name": bundle.card.name, "version": bundle.card.version, "ok": True, **to_json(result)})
         )
         return 0
-    print(f"{bundle.card.name} {bundle.card.version}: sound")
-    print(f"  hashes of {', '.join(result.files)} are the card's")
+    print(f"{bundle.card.name} {bundle.card.version}: valid")
+    print(f"  hashes of {', '.join(result.files)} match the card")
     print("  " + ", ".join(f"{label} {count:,}" for label, count in result.parameters.items()) + " parameters")
     print(f"  forward pass finite, logits {result.logit_range[0]:.3g} to {result.logit_range[1]:.3g}")
     return 0
@@ -214,10 +214,10 @@ def _publish(args: argparse.Namespace) -> int:
 
 
 def _user() -> str:
-    """Who runs this, for the history."""
+    """The user's name, for the history."""
     try:
         return getpass.getuser()
-    except (KeyError, OSError):  # a container's user without a name
+    except (KeyError, OSError):  # a user id without a name, as in containers
         return f"user {os.getuid()}" if hasattr(os, "getuid") else "unknown user"
 
 

@@ -1,4 +1,4 @@
-"""``fetaliqa phantom``: make synthetic blind sweeps in the ACOUSLIC-AI folder layout."""
+"""``fetaliqa phantom``: generate synthetic blind sweeps in the ACOUSLIC-AI folder layout."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("out", metavar="OUT", type=Path, help="folder to create; must not exist")
     parser.add_argument("--cases", type=int, default=1, metavar="N", help="number of cases (default 1)")
-    parser.add_argument("--seed", type=int, default=0, metavar="S", help="same seed, same cases (default 0)")
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="random seed (default 0)")
     parser.add_argument(
         "--scale",
         choices=("full", "half"),

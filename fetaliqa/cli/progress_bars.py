@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 def moves(bar: Any) -> Callable[[int, int | None], None]:
-    """A callback (done, in all) that moves a tqdm bar."""
+    """A callback (done, total) that updates a tqdm bar."""
 
     def progress(done: int, total: int | None) -> None:
         bar.total = total
@@ -20,7 +20,7 @@ def moves(bar: Any) -> Callable[[int, int | None], None]:
 
 
 class Bars:
-    """One progress bar after the other, on standard error."""
+    """Consecutive progress bars on standard error, one per stage."""
 
     def __init__(self) -> None:
         self._bars: dict[str, Any] = {}
@@ -40,7 +40,7 @@ class Bars:
         self._bars[stage].update(done - self._bars[stage].n)
 
     def say(self, sentence: str) -> None:
-        """A line above the bars."""
+        """Print a line above the bars."""
         from tqdm import tqdm
 
         tqdm.write(sentence, file=sys.stderr)

@@ -1,4 +1,4 @@
-"""``--set FIELD=VALUE``, for the verbs that take a recipe."""
+"""Parsing of ``--set FIELD=VALUE``, for commands with a recipe."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def parse_settings(texts: list[str]) -> dict[str, Any]:
-    """Fields and values; a value is JSON where it can be read as that, else text.
+    """Fields and values; a value is parsed as JSON if possible, else it is text.
 
     Raises:
         OptionError: when a setting has no ``=``.
@@ -15,13 +15,13 @@ def parse_settings(texts: list[str]) -> dict[str, Any]:
 
     from fetaliqa.errors import OptionError
 
-    found: dict[str, Any] = {}
+    settings: dict[str, Any] = {}
     for setting in texts:
         field, separator, text = setting.partition("=")
         if not separator:
             raise OptionError(f"--set {setting!r}: write FIELD=VALUE, for example --set epochs=10")
         try:
-            found[field] = json.loads(text)
+            settings[field] = json.loads(text)
         except ValueError:
-            found[field] = text
-    return found
+            settings[field] = text
+    return settings

@@ -1,4 +1,4 @@
-"""``fetaliqa serve``: the server of a studies folder, the same as ``python -m monailabel_app.serve``."""
+"""``fetaliqa serve``: run the server of a studies folder, like ``python -m monailabel_app.serve``."""
 
 from __future__ import annotations
 
@@ -18,6 +18,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Serve until stopped; 2 when the settings cannot be used."""
+    """Serve until stopped; returns 2 for invalid settings."""
     require_extra("server", "the server", {"monailabel": "monailabel"})
     return serve(args.studies, host=args.host, port=args.port, conf=args.conf, verbose=args.verbose)

@@ -21,12 +21,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "out", type=Path, metavar="OUT", help="folder of the simulation; an existing one is resumed"
     )
+    parser.add_argument("--data", type=existing_folder, help="labelled data set (default: generated phantoms)")
+    parser.add_argument("--kind", default="auto", help="kind of the data set (default auto)")
     parser.add_argument(
-        "--data", type=existing_folder, help="labelled data set (default: phantoms rendered for this)"
-    )
-    parser.add_argument("--kind", default="auto", help="of the data set (default auto)")
-    parser.add_argument(
-        "--base", metavar="BUNDLE", help="bundle whose encoder is used (default: a small one, trained once in OUT)"
+        "--base", metavar="BUNDLE", help="bundle with the encoder (default: a small one, trained once in OUT)"
     )
     parser.add_argument("--strategies", default="all", metavar="A,B", help="comma-separated (default all)")
     parser.add_argument("--seeds", type=int, default=3, metavar="N", help="independent repetitions (default 3)")
@@ -37,18 +35,24 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help=f"labelled frames after each round (default {','.join(map(str, BUDGETS))})",
     )
     parser.add_argument("--pool-cases", type=int, default=28, metavar="N", help="cases to label (default 28)")
-    parser.add_argument("--test-cases", type=int, default=14, metavar="N", help="cases to measure on (default 14)")
+    parser.add_argument(
+        "--test-cases", type=int, default=14, metavar="N", help="cases to evaluate on (default 14)"
+    )
     parser.add_argument("--step", type=int, default=5, metavar="N", help="keep every N-th frame (default 5)")
+    parser.add_argument("--frames", type=int, default=4, metavar="N", help="frames per case and query (default 4)")
     parser.add_argument(
-        "--frames", type=int, default=4, metavar="N", help="frames of a case at a time (default 4)"
+        "--per-sweep", type=int, default=1, metavar="N", help="frames per sweep and query (default 1)"
     )
-    parser.add_argument("--per-sweep", type=int, default=1, metavar="N", help="and of one sweep (default 1)")
     parser.add_argument(
-        "--gap", type=int, default=15, metavar="N", help="frames between labelled ones (default 15)"
+        "--gap", type=int, default=15, metavar="N", help="least distance between labelled frames (default 15)"
     )
-    parser.add_argument("--steps", type=int, default=180, metavar="N", help="training steps a round (default 180)")
-    parser.add_argument("--full-steps", type=int, default=180, metavar="N", help="and on all labels (default 180)")
-    parser.add_argument("--processes", type=int, default=1, metavar="N", help="runs at the same time (default 1)")
+    parser.add_argument(
+        "--steps", type=int, default=180, metavar="N", help="training steps per round (default 180)"
+    )
+    parser.add_argument(
+        "--full-steps", type=int, default=180, metavar="N", help="steps on all labels (default 180)"
+    )
+    parser.add_argument("--processes", type=int, default=1, metavar="N", help="parallel runs (default 1)")
     parser.add_argument("--json", action="store_true", help="print the summary as JSON")
 
 
@@ -115,14 +119,14 @@ def _strategies(text: str) -> tuple[str, ...]:
     names = tuple(STRATEGIES) if text == "all" else tuple(dict.fromkeys(text.split(",")))
     for name in names:
         if name not in STRATEGIES:
-            raise OptionError(f"--strategies {text}: there is no {name!r}; known: all, {', '.join(STRATEGIES)}")
+            raise OptionError(f"--strategies {text}: unknown {name!r}; known: all, {', '.join(STRATEGIES)}")
     return names
 
 
 def _cases(
     args: argparse.Namespace,
 ) -> tuple[tuple[str, ...], tuple[str, ...], Callable[[str], SubsampledCase], bool]:
-    """Names of the cases to label and to test on, how to make one, and whether they are synthetic."""
+    """Cases to label and to test on, a function that creates one, and whether they are synthetic."""
     from fetaliqa.datasets.splits import subject_split
     from fetaliqa.errors import OptionError
     from fetaliqa.lab.efficiency.simulation_data import POOL_SEED, TEST_SEED, data_maker, phantom_maker
@@ -147,7 +151,7 @@ def _base(args: argparse.Namespace, report: Callable[[str, int, int], None]) -> 
     from fetaliqa.training.starting_weights import open_base
 
     if args.base is not None:
-        open_base(args.base)  # refused before anything is computed
+        open_base(args.base)  # raises before anything is computed
         return str(args.base)
     folder = args.out / "stand-in"
     if not folder.is_dir():

@@ -1,4 +1,4 @@
-"""``fetaliqa train``: train models by a recipe, one or more independent trials, into a run folder."""
+"""``fetaliqa train``: train models by a recipe, in one or more independent trials, to a run folder."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from fetaliqa.training.starting_weights import Base
     from fetaliqa.training.trainer import Machine
 
-# options that decide what a run is, so that one that goes on takes none of them
+# options that define a run, and cannot be changed when it is resumed
 DECIDING = (
     "out", "split", "kind", "anatomy", "recipe", "set", "task", "base", "weights", "trials", "seed", "name",
     "no_feature_cache", "frames",
 )  # fmt: skip
-FOLDER_VARIABLE = "FETALIQA_RUN_FOLDER"  # tells the processes that a run starts which folder is its own
+FOLDER_VARIABLE = "FETALIQA_RUN_FOLDER"  # passes the run folder to child processes
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -43,8 +43,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     what.add_argument(
         "--recipe", default="fetaliqa", help="paper, released-code, fetaliqa, decoder, compact, or a JSON file"
     )
-    what.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="change one recipe field")
-    what.add_argument("--task", choices=("segmentation", "classification"), default=None, help="of a named recipe")
+    what.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="change a recipe field")
+    what.add_argument(
+        "--task", choices=("segmentation", "classification"), default=None, help="task of a named recipe"
+    )
     what.add_argument(
         "--base",
         default="fetalclip",
@@ -53,12 +55,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--weights", help="FetalCLIP weights file (default: the imported ones)")
     what.add_argument("--split", type=existing, metavar="FILE", help="split file (default: by subject, 70/10/20)")
     what.add_argument("--trials", type=int, default=1, metavar="N", help="independent trials (the paper: 5)")
-    what.add_argument("--seed", type=int, default=0, metavar="S", help="of split and first trial (default 0)")
-    what.add_argument("--name", help="of the bundles (default: the recipe's)")
-    what.add_argument("--no-feature-cache", action="store_true", help="run a frozen encoder again in every epoch")
-    how = parser.add_argument_group("where and how it is computed")
+    what.add_argument("--seed", type=int, default=0, metavar="S", help="seed of split and first trial (default 0)")
+    what.add_argument("--name", help="name of the bundles (default: the recipe's)")
+    what.add_argument("--no-feature-cache", action="store_true", help="run a frozen encoder in every epoch")
+    how = parser.add_argument_group("computation")
     how.add_argument("--accelerator", choices=("auto", "cpu", "cuda"), default="auto")
-    how.add_argument("--devices", type=int, default=1, metavar="N", help="devices on each node (default 1)")
+    how.add_argument("--devices", type=int, default=1, metavar="N", help="devices per node (default 1)")
     how.add_argument("--num-nodes", type=int, default=1, metavar="N", help="nodes (default 1)")
     how.add_argument("--strategy", default="auto", help="auto, ddp, ... as Lightning names them")
     how.add_argument(
@@ -67,15 +69,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="default: the recipe's on CUDA, else 32-true",
     )
     how.add_argument("--workers", type=int, metavar="N", help="loader processes (default: 2 on CUDA, else none)")
-    how.add_argument(
-        "--nondeterministic", action="store_true", help="allow faster kernels that are not repeatable"
-    )
+    how.add_argument("--nondeterministic", action="store_true", help="allow faster nondeterministic kernels")
     add_memory_options(how)
-    how.add_argument("--processes", type=int, default=1, metavar="N", help="to prepare frames with (default 1)")
     how.add_argument(
-        "--frames", type=Path, metavar="DIR", help="where prepared frames are kept (default: the cache)"
+        "--processes", type=int, default=1, metavar="N", help="processes to prepare frames (default 1)"
     )
-    parser.add_argument("--no-test", action="store_true", help="do not evaluate on the test part at the end")
+    how.add_argument("--frames", type=Path, metavar="DIR", help="folder of prepared frames (default: the cache)")
+    parser.add_argument("--no-test", action="store_true", help="skip the final evaluation on the test part")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(not_given={name: parser.get_default(name) for name in DECIDING})
 
@@ -84,12 +84,12 @@ def run(args: argparse.Namespace) -> int:
     from fetaliqa.errors import OptionError
 
     if (args.data is None) == (args.resume is None):
-        raise OptionError("give the folder of a data set to train on, or --resume RUN, one of the two")
+        raise OptionError("give either the folder of a data set to train on, or --resume RUN")
     if args.resume is not None:
-        usual = args.not_given
-        given = [f"--{name.replace('_', '-')}" for name in DECIDING if getattr(args, name) != usual[name]]
-        if given:
-            raise OptionError(f"--resume goes on with what the run began with; leave out {', '.join(given)}")
+        defaults = args.not_given
+        changed = [f"--{name.replace('_', '-')}" for name in DECIDING if getattr(args, name) != defaults[name]]
+        if changed:
+            raise OptionError(f"--resume uses the settings of the run; omit {', '.join(changed)}")
     recipe = None if args.resume is not None else _recipe(args.recipe, args.task, args.set)
     require_extra("train", "training", {"lightning": "lightning"})
     # after the checks: all of these load torch
@@ -126,7 +126,7 @@ def run(args: argparse.Namespace) -> int:
             remove_unused(folder)
         raise
     except KeyboardInterrupt:
-        print(f"fetaliqa train: go on with `fetaliqa train --resume {folder}`", file=sys.stderr)
+        print(f"fetaliqa train: resume with `fetaliqa train --resume {folder}`", file=sys.stderr)
         raise
     if not main_process():
         return 0
@@ -166,26 +166,26 @@ def _new_run(
         anatomy=args.anatomy,
     )
     base = open_base(request.base, request.weights)
-    base.check(recipe)  # before the folder is made: a wrong base leaves nothing behind
+    base.check(recipe)  # before the folder is created
     folder = _folder(args.out, recipe.name)
     start_run(folder, request, recipe, split, data, base)
     return folder, request, recipe, split, data, base
 
 
 def _folder(out: Path | None, recipe: str) -> Path:
-    """The run's folder; processes started by this one take the same."""
+    """The run folder, shared with child processes."""
     from datetime import datetime
 
     from fetaliqa.errors import OptionError
     from fetaliqa.training.run_folder import main_process
 
-    chosen = out or os.environ.get(FOLDER_VARIABLE)
-    if chosen is None:
+    folder = out or os.environ.get(FOLDER_VARIABLE)
+    if folder is None:
         if not main_process():
-            raise OptionError("several processes train together; name one folder for all of them with --out")
-        chosen = Path("runs") / f"{recipe}-{datetime.now():%Y%m%d-%H%M%S}"
-    os.environ[FOLDER_VARIABLE] = str(chosen)
-    return Path(chosen)
+            raise OptionError("several processes train together; give one folder for all of them with --out")
+        folder = Path("runs") / f"{recipe}-{datetime.now():%Y%m%d-%H%M%S}"
+    os.environ[FOLDER_VARIABLE] = str(folder)
+    return Path(folder)
 
 
 def _request(**values: Any) -> RunRequest:
@@ -210,7 +210,7 @@ def _recipe(name: str, task: str | None, settings: list[str]) -> Recipe:
         except ValueError as problem:
             raise OptionError(f"{file}: not readable JSON ({problem})") from None
         if task is not None and task != recipe.task:
-            raise OptionError(f"{file}: its task is {recipe.task!r}, --task says {task!r}; change one of them")
+            raise OptionError(f"{file}: its task is {recipe.task!r}, --task is {task!r}; change one of them")
     else:
         recipe = recipe_named(name, task or "segmentation")
     changes = parse_settings(settings)
@@ -241,7 +241,7 @@ def _machine(args: argparse.Namespace) -> Machine:
 
 
 def _test(folder: Path, data: LabelledData, weights: str | None, accelerator: str) -> dict[str, Any]:
-    """Figures on the test part, by ``fetaliqa evaluate``'s own code; also written to ``evaluation.json``."""
+    """Evaluate on the test part as ``fetaliqa evaluate`` does; also written to ``evaluation.json``."""
     from fetaliqa.atomic import write_json
     from fetaliqa.evaluation.run_evaluation import evaluate_run
 
@@ -267,6 +267,6 @@ def _print(folder: Path, summary: dict[str, Any], tested: dict[str, Any] | None)
     if tested is not None:
         print(f"on the test part (all figures: {folder / 'evaluation.json'}):")
         for group, figures in tested["summary"].items():
-            shown = [f"{name} {value['mean']:.4g}" for name, value in figures.items() if value]
-            print(f"  {group}: " + ", ".join(shown))
-    print(f"see `fetaliqa evaluate {folder} DATA` for tables and pictures")
+            values = [f"{name} {value['mean']:.4g}" for name, value in figures.items() if value]
+            print(f"  {group}: " + ", ".join(values))
+    print(f"see `fetaliqa evaluate {folder} DATA` for tables and figures")

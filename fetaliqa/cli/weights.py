@@ -1,4 +1,4 @@
-"""``fetaliqa weights``: get the FetalCLIP foundation-model weights onto this machine, and say which they are."""
+"""``fetaliqa weights``: download, import and show the FetalCLIP foundation-model weights."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     download = actions.add_parser("download", help="download the published checkpoint and import it")
     download.add_argument("--url", help="address to download from (default: the authors' public repository)")
-    download.add_argument("--sha256", help="hash the file must have, 64 hex digits")
+    download.add_argument("--sha256", help="expected SHA-256 of the file, 64 hex digits")
     download.add_argument("--keep", action="store_true", help="keep the downloaded .pt file after the import")
-    import_ = actions.add_parser("import", help="import a checkpoint that is on this machine already")
+    import_ = actions.add_parser("import", help="import a checkpoint file")
     import_.add_argument("file", type=existing, help="FetalCLIP_weights.pt")
-    show = actions.add_parser("show", help="say which weights are imported")
+    show = actions.add_parser("show", help="show the imported weights")
     for action in (download, import_, show):
         action.add_argument("--json", action="store_true", help="print JSON")
 
@@ -35,10 +35,10 @@ def run(args: argparse.Namespace) -> int:
     elif args.action == "import":
         record = import_checkpoint(args.file)
     else:
-        shown = read_record()
-        if shown is None:
+        imported = read_record()
+        if imported is None:
             return _nothing(args.json)
-        record = shown
+        record = imported
     _print(record, args.json)
     return 0
 
@@ -88,7 +88,7 @@ def _print(record: WeightsRecord, as_json: bool) -> None:
     print(f"imported       {record.imported} from {record.source_name} ({record.tensor_count} tensors)")
     print(f"source sha256  {record.source_sha256}")
     if record.source_is_known:
-        print("               the same as the one a third party recorded for the published file")
+        print("               equals the hash that a third party recorded for the published file")
     else:
-        print("               not the one a third party recorded for the published file; check where it came from")
-    print(f"visual sha256  {record.visual_sha256} (content hash; bundles refer to this)")
+        print("               differs from the hash that a third party recorded for the published file")
+    print(f"visual sha256  {record.visual_sha256} (content hash, used by bundles)")

@@ -153,7 +153,7 @@ class AssessmentCache:
     def __init__(self, directory: Path, max_bytes: int = DEFAULT_BYTES) -> None:
         self.directory = Path(directory)
         self.max_bytes = int(max_bytes)
-        self._said = -AGAIN_SECONDS  # when it was last logged that nothing can be kept, monotonic s
+        self._warned = -AGAIN_SECONDS  # monotonic time (s) of the last warning about a failed write
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
@@ -161,10 +161,10 @@ class AssessmentCache:
         try:
             yield
         except OSError as problem:
-            if time.monotonic() - self._said >= AGAIN_SECONDS:
-                self._said = time.monotonic()
+            if time.monotonic() - self._warned >= AGAIN_SECONDS:
+                self._warned = time.monotonic()
                 reason = why_not_written(problem, "assess")
-                logger.warning("assessments are not kept in %s: %s", self.directory, reason)
+                logger.warning("assessments are not cached in %s: %s", self.directory, reason)
 
     def _entry(self, key: str) -> Path:
         return self.directory / f"{key}{ENTRY_SUFFIX}"

@@ -21,8 +21,8 @@ ACOUSLIC_IMAGES = Path("images") / "stacked_fetal_ultrasound"
 OWN_FOLDERS = ("labels", "masks", "label-versions", "frame-profiles", "retraining")
 """Folders of labels and derived data in a folder of studies."""
 
-SUBFOLDER = "is a folder of its own; name it too to have its sweeps assessed"
-NO_FRAME = "is no PNG or JPEG file, the kinds that frames can be read from"
+SUBFOLDER = "is a subfolder; give it too to assess its sweeps"
+NO_FRAME = "is not a PNG or JPEG file; frames are read from these formats only"
 SEARCHED = 2000  # largest number of entries below a folder that are searched for sweeps
 
 
@@ -148,7 +148,7 @@ def why_no_sweep(file: Path) -> str | None:
             pass
     except OSError as problem:
         return f"cannot be read ({problem.strerror}); check its permissions"
-    return f"is of no kind that can be read; known are {', '.join(SWEEP_SUFFIXES)} and DICOM without a suffix"
+    return f"has an unsupported format; supported are {', '.join(SWEEP_SUFFIXES)} and DICOM without a suffix"
 
 
 def folders_of_sweeps(folder: Path) -> list[Path]:
@@ -178,7 +178,7 @@ def _nothing(path: Path, left_out: Sequence[LeftOut]) -> str:
     folders = [str(one.path.relative_to(path)) for one in left_out if one.reason == SUBFOLDER]
     if folders:
         names = ", ".join(folders[:3]) + (", ..." if len(folders) > 3 else "")
-        return f"{path}: no sweep in this folder itself, but in folders below it; name them instead ({names})"
+        return f"{path}: no sweep in this folder itself, but in folders below it; give them instead ({names})"
     message = f"{path}: no sweep or image file in this folder; give a file, or a folder that holds some"
     return message if not left_out else f"{message} ({left_out[0].path.name} {left_out[0].reason})"
 

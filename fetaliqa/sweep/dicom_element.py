@@ -113,7 +113,7 @@ def read_header(path: Path) -> Header:
     except InvalidDicomError:
         raise SweepError(f"{path.name}: is not a DICOM file; export the sweep as DICOM or .mha") from None
     except PermissionError:
-        raise SweepError(f"{path.name}: may not be read; change the file's permissions") from None
+        raise SweepError(f"{path.name}: not readable; change the file's permissions") from None
     except DAMAGE_ERRORS as error:
         raise SweepError(
             f"{path.name}: the DICOM file is damaged ({reason_of(error)}); copy or export it again"

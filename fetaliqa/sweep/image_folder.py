@@ -74,7 +74,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
     except Image.DecompressionBombError:
         raise _too_large(path) from None
     except PermissionError:
-        raise SweepError(f"{path.name}: may not be read; change the file's permissions") from None
+        raise SweepError(f"{path.name}: not readable; change the file's permissions") from None
     except (OSError, SyntaxError, ValueError) as error:  # Pillow raises SyntaxError for broken PNG chunks
         raise SweepError(f"{path.name}: the image is damaged ({error}); copy or export it again") from None
 

@@ -35,9 +35,7 @@ _OPENERS: dict[str, Callable[[Path], OpenImage]] = {
 _OTHER_WAY = {
     ".hdr": "pairs of .hdr and .img cannot be read; convert it to .nii.gz",
     ".img": "pairs of .hdr and .img cannot be read; convert it to .nii.gz",
-    **dict.fromkeys(
-        (".tif", ".tiff", ".gif", ".webp", ".bmp"), "pictures can be read as .png or .jpg; export it so"
-    ),
+    **dict.fromkeys((".tif", ".tiff", ".gif", ".webp", ".bmp"), "images can be read as .png or .jpg; convert it"),
 }
 """Unsupported formats that are common beside sweeps, and how to convert them."""
 
@@ -179,7 +177,7 @@ def _open_folder(path: Path) -> OpenImage:
 
 def _unreadable(path: Path, error: OSError) -> SweepError:
     if isinstance(error, PermissionError):
-        return SweepError(f"{path.name}: may not be read; change the file's permissions")
+        return SweepError(f"{path.name}: not readable; change the file's permissions")
     return SweepError(f"{path.name}: cannot be read ({error.strerror}); check the path and the disk")
 
 

@@ -77,15 +77,15 @@ def refusals(tmp_path_factory) -> dict[str, tuple[int, str, bool]]:
     assert done.returncode == 0, done.stderr[-2000:]
     assert list(folder.iterdir()) == []
     rows = [json.loads(line) for line in done.stdout.splitlines()]
-    return {command: (code, said, torch) for command, code, said, torch in rows}
+    return {command: (code, stderr, torch) for command, code, stderr, torch in rows}
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_wrong_argument_is_one_sentence_before_torch_is_loaded(command, refusals):
-    code, said, torch = refusals[command]
+    code, stderr, torch = refusals[command]
     assert code == 2
-    assert said.count("\n") == 1
-    assert said.startswith(f"fetaliqa {command.split()[0]}: ")
+    assert stderr.count("\n") == 1
+    assert stderr.startswith(f"fetaliqa {command.split()[0]}: ")
     assert not torch
 
 

@@ -50,10 +50,10 @@ def test_a_run_is_evaluated_on_its_test_cases_into_a_folder_of_its_name(run_fold
     captured = capsys.readouterr()
     assert "mean ± standard deviation over 2 trial(s)" in captured.out
     assert "says nothing about patients" in captured.out
-    found = json.loads((run_folder.parent / "evaluation-my-run" / "metrics.json").read_text())
-    assert list(found["trials"]) == ["trial-0", "trial-1"]
-    assert found["trials"]["trial-0"]["case_ids"] == [cases[2]]
-    assert found["trials"]["trial-0"]["settings"]["part"] == "test"
+    metrics = json.loads((run_folder.parent / "evaluation-my-run" / "metrics.json").read_text())
+    assert list(metrics["trials"]) == ["trial-0", "trial-1"]
+    assert metrics["trials"]["trial-0"]["case_ids"] == [cases[2]]
+    assert metrics["trials"]["trial-0"]["settings"]["part"] == "test"
     page = (run_folder.parent / "evaluation-my-run" / "report.html").read_text()
     assert "SYNTHETIC DATA" in page
     assert "Over trials" in page
@@ -64,9 +64,9 @@ def test_a_bundle_prints_json_and_is_never_overwritten_unasked(run_folder, sampl
     write_split(tmp_path / "own.json", Split("own", "case", None, (), (), (cases[2],)))
     options = ["--split", tmp_path / "own.json", "--out", tmp_path / "out", "--bootstrap", 0, "--json"]
     assert evaluate(bundle, sample_data, *options) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert found["settings"]["split"] == "own"
-    assert found["protocols"]["all_sweeps"]["figures"]["accuracy"]["low"] is None
+    metrics = json.loads(capsys.readouterr().out)
+    assert metrics["settings"]["split"] == "own"
+    assert metrics["protocols"]["all_sweeps"]["figures"]["accuracy"]["low"] is None
     assert evaluate(bundle, sample_data, *options) == 2
     assert "add --force" in capsys.readouterr().err
     assert evaluate(bundle, sample_data, "--part", "train", *options[2:], "--force") == 0
@@ -89,7 +89,7 @@ def test_training_cases_are_refused_unless_asked_for(run_folder, sample_data, ca
         (["RUN", "DATA", "--split", "none.json"], "none.json"),
         (["RUN", "DATA", "--device", "cuda:77"], "cuda:77"),
         (["demo", "DATA", "--part", "test"], "needs a split"),
-        (["RUN", "DATA", "--out", "RUN/split.json"], "a file is there"),
+        (["RUN", "DATA", "--out", "RUN/split.json"], "is a file"),
     ],
 )
 def test_wrong_input_is_one_sentence(arguments, said, run_folder, sample_data, capsys):

@@ -38,12 +38,14 @@ def test_sweeps_of_any_name_are_scored_and_what_is_left_out_is_told(sweep: Path,
         shutil.copy(sweep, folder / f"{name}.mha")
     Image.fromarray(np.zeros((5, 6), np.uint8)).save(folder / "still.bmp")
     assert main(["score", str(folder), "--quiet", "--json"]) == 0
-    printed, said = capfd.readouterr()
-    told, *records = map(json.loads, printed.splitlines())
+    printed, errors = capfd.readouterr()
+    first_line, *records = map(json.loads, printed.splitlines())
     shown = [name.replace("\n", "\ufffd") for name in NAMES] + ["gr\ufffdsse"] * len(BYTES)
     assert sorted(record["case_id"] for record in records) == sorted(shown)
-    assert told == {"left_out": [{"path": str(folder / "still.bmp"), "reason": told["left_out"][0]["reason"]}]}
-    assert "still.bmp" in said
+    assert first_line == {
+        "left_out": [{"path": str(folder / "still.bmp"), "reason": first_line["left_out"][0]["reason"]}]
+    }
+    assert "still.bmp" in errors
 
 
 def test_results_are_called_after_their_sweeps_whatever_their_names(sweep: Path, tmp_path: Path, capsys) -> None:
@@ -75,15 +77,15 @@ def test_two_cases_of_one_name_are_refused_with_both_paths(verb: str, sweep: Pat
         shutil.copy(sweep, tmp_path / folder / "x.mha")
     given, out = [str(tmp_path / folder / "x.mha") for folder in ("a", "b")], tmp_path / "out"
     assert main([verb, *given, "--out", str(out), "--quiet"]) == 2
-    said = capsys.readouterr().err
-    assert all(path in said for path in given)
+    errors = capsys.readouterr().err
+    assert all(path in errors for path in given)
     assert not list(out.glob("x*"))
     shutil.copy(sweep, tmp_path / "a" / "y.mha")
     (tmp_path / "a" / "y.mha").rename(tmp_path / "a" / "x.MHA")
     assert main([verb, str(tmp_path / "a"), "--out", str(out), "--quiet"]) == 2
-    said = capsys.readouterr().err
-    assert "x.mha" in said
-    assert "x.MHA" in said
+    errors = capsys.readouterr().err
+    assert "x.mha" in errors
+    assert "x.MHA" in errors
 
 
 def test_a_sweep_given_twice_is_assessed_once_and_patterns_stand_for_what_they_match(
@@ -91,13 +93,13 @@ def test_a_sweep_given_twice_is_assessed_once_and_patterns_stand_for_what_they_m
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(["score", "made/*.mha", f"{sweep.parent}/", "made/../made/x.mha", "--quiet", "--json"]) == 0
-    printed, said = capsys.readouterr()
+    printed, errors = capsys.readouterr()
     assert [json.loads(line)["case_id"] for line in printed.splitlines()] == ["x"]
-    assert "named more than once, and assessed once: x.mha" in said
+    assert "given more than once, assessed once: x.mha" in errors
     assert main(["score", "made/*.nii", "--quiet"]) == 2
     assert "nothing matches it as a pattern" in capsys.readouterr().err
     assert main(["score", str(sweep), str(sweep), "--out", "out", "--quiet"]) == 2
-    assert "is named more than once" in capsys.readouterr().err
+    assert "is given more than once" in capsys.readouterr().err
 
 
 def test_a_name_never_leads_out_of_the_folder_of_results(sweep: Path, tmp_path: Path, capsys) -> None:

@@ -26,8 +26,8 @@ def studies(tmp_path):
         mask = sitk.GetImageFromArray(masks)
         mask.CopyInformation(image)
         sitk.WriteImage(mask, str(tmp_path / "mask.nii.gz"))
-        told = FrameRecord({1: FrameLabel("annotated", "optimal", tag), 2: FrameLabel("empty", rater=tag)})
-        store.save("case-1", tag, tmp_path / "mask.nii.gz", told, {"user": tag})
+        record = FrameRecord({1: FrameLabel("annotated", "optimal", tag), 2: FrameLabel("empty", rater=tag)})
+        store.save("case-1", tag, tmp_path / "mask.nii.gz", record, {"user": tag})
     return folder
 
 
@@ -57,8 +57,8 @@ def test_proposed_frames_are_confirmed_in_one_step(labels, studies, tmp_path):
     masks = np.zeros((4, 48, 64), np.uint8)
     masks[:3, 10:20, 10:20] = 1
     sitk.WriteImage(sitk.GetImageFromArray(masks), str(tmp_path / "stock.nii.gz"))
-    told = FrameRecord({0: FrameLabel("proposed", model="demo"), 1: FrameLabel("annotated", rater="anna")})
-    store.save("case-1", "final", tmp_path / "stock.nii.gz", told, {"user": "stock"})
+    record = FrameRecord({0: FrameLabel("proposed", model="demo"), 1: FrameLabel("annotated", rater="anna")})
+    store.save("case-1", "final", tmp_path / "stock.nii.gz", record, {"user": "stock"})
     code, out, _ = labels("confirm", "case-1", "--reviewer", "bo", "--frames", "0,3")
     assert (code, out) == (0, "case-1, final: version 2 confirms 2 frame(s) of version 1\n")
     frames = store.current("case-1", "final").record.frames
@@ -84,7 +84,7 @@ def test_proposed_frames_are_confirmed_in_one_step(labels, studies, tmp_path):
 
 def test_an_earlier_version_is_restored(labels, studies):
     code, out, _ = labels("restore", "case-1", "1", "--tag", "anna")
-    assert (code, out) == (0, "case-1, anna: version 3 repeats version 1\n")
+    assert (code, out) == (0, "case-1, anna: version 3 restores version 1\n")
     assert LabelStore(studies / "label-versions").current("case-1", "anna").restored_from == 1
     code, _, err = labels("restore", "case-1", "9", "--tag", "anna")
     assert code == 2
@@ -93,19 +93,24 @@ def test_an_earlier_version_is_restored(labels, studies):
 
 def test_raters_are_compared(labels):
     code, out, _ = labels("agreement", "case-1", "anna", "bo", "--json")
-    found = json.loads(out)
+    agreement = json.loads(out)
     assert code == 0
-    assert (found["frames"], found["outlined_by_both"], found["dice"], found["kappa"]) == (2, 1, 1.0, 1.0)
+    assert (agreement["frames"], agreement["outlined_by_both"], agreement["dice"], agreement["kappa"]) == (
+        2,
+        1,
+        1.0,
+        1.0,
+    )
     code, out, _ = labels("agreement", "case-1", "anna", "bo")
     assert "Dice: 1.000" in out
     code, out, _ = labels("agreement", "anna", "bo")
     assert code == 0
     assert "case-1: 1 of 2 frames outlined by both, Dice 1.000, circumference 0.0%" in out
-    assert "1 cases: anna and bo both looked at 2 frames, both outlined 1" in out
-    found = json.loads(labels("agreement", "anna", "bo", "--json")[1])
-    assert (found["frames"], found["cases"]["case-1"]["dice"]) == (2, 1.0)
+    assert "1 cases: anna and bo both labelled 2 frames, both outlined 1" in out
+    agreement = json.loads(labels("agreement", "anna", "bo", "--json")[1])
+    assert (agreement["frames"], agreement["cases"]["case-1"]["dice"]) == (2, 1.0)
     code, _, err = labels("agreement", "anna", "carla")
-    assert (code, "no case has labels of both anna and carla; tags here: anna, bo" in err) == (2, True), err
+    assert (code, "no case has labels of both anna and carla; tags: anna, bo" in err) == (2, True), err
     assert labels("agreement", "case-1", "anna", "carla")[0] == 2
     assert "no image of this name" in labels("agreement", "case-2", "anna", "bo")[2]
 
@@ -121,6 +126,6 @@ def test_damage_is_a_problem(labels, studies):
 
 def test_a_folder_without_labels_is_said_so(tmp_path, capsys):
     assert main(["labels", "list", "--studies", str(tmp_path)]) == 2
-    assert "no label was saved by a FetalIQA server here yet" in capsys.readouterr().err
+    assert "no labels saved by a FetalIQA server" in capsys.readouterr().err
     assert main(["labels", "check", "--studies", str(tmp_path / "x")]) == 2
     assert "no such folder" in capsys.readouterr().err

@@ -91,8 +91,8 @@ def test_a_frame_and_its_sweep_have_the_same_numbers_in_the_table_in_best_and_in
     assert "frame {} (sweep {})".format(*expected[0]) in printed
     assert "counted from 0" in printed
     assert main(["best", str(sample_case), "--all-frames", "--quiet", "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert (found["frame"], found["sweep"]) == expected[0]
+    best = json.loads(capsys.readouterr().out)
+    assert (best["frame"], best["sweep"]) == expected[0]
 
 
 def test_wrong_input_is_one_sentence_and_the_others_are_still_assessed(sample_case, tmp_path, capsys):

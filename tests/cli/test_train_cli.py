@@ -219,7 +219,7 @@ def test_a_run_does_not_go_on_with_changed_labels_or_other_settings(data_folder,
     out = tmp_path / "run"
     assert main(quick(data, base_bundle, out, "--set", "epochs=1", "--no-test")) == 0
     assert main(["train", "--resume", str(out), "--set", "epochs=3", "--trials", "5", "--base", "demo"]) == 2
-    assert "leave out --set, --base, --trials" in capsys.readouterr().err
+    assert "omit --set, --base, --trials" in capsys.readouterr().err
     recorded = (out / "data.json").read_text()
     (out / "data.json").write_text("{")
     assert main(["train", "--resume", str(out), "--no-test"]) == 2
@@ -242,7 +242,7 @@ def test_only_the_folder_of_a_run_can_be_resumed(tmp_path, capsys):
     assert main(["train", "--resume", str(tmp_path)]) == 2
     assert "no run.json in it, so this is not the folder of a run" in capsys.readouterr().err
     assert main(["train"]) == 2
-    assert "give the folder of a data set to train on, or --resume RUN" in capsys.readouterr().err
+    assert "or --resume RUN" in capsys.readouterr().err
 
 
 def test_a_model_from_scratch_trains_its_whole_encoder(data_folder, tmp_path):

@@ -126,10 +126,10 @@ def test_resampled_masks_measure_as_published(shared_data):
     folder = shared_data / "acouslic"
     sector = sitk.GetArrayFromImage(sitk.ReadImage(str(folder / "fov_mask.mha")))
     official = {"0199616b": 313.0, "02d3a9bc": 258.9, "02ee26a5": 205.6, "0428da3d": 259.4}
-    found = [path for path in folder.glob("resampled_*_mask_gt.png") if path.name[10:18] in official]
-    if not found:
+    paths = [path for path in folder.glob("resampled_*_mask_gt.png") if path.name[10:18] in official]
+    if not paths:
         pytest.skip("no resampled expert mask present")
-    for path in found:
+    for path in paths:
         mask = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) > 127
         assert challenge_circumference(mask, sector) == pytest.approx(official[path.name[10:18]], abs=0.06)
 

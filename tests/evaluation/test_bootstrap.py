@@ -27,8 +27,8 @@ def test_draws_follow_the_seed():
 
 
 def test_the_interval_is_the_central_95_percent():
-    found = percentile_interval(np.arange(1001.0))
-    assert (found.low, found.high, found.draws) == pytest.approx((25, 975, 1001))
+    interval = percentile_interval(np.arange(1001.0))
+    assert (interval.low, interval.high, interval.draws) == pytest.approx((25, 975, 1001))
 
 
 def test_draws_without_a_value_are_left_out_but_not_most_of_them():
@@ -40,15 +40,15 @@ def test_draws_without_a_value_are_left_out_but_not_most_of_them():
 
 def test_equal_cases_leave_no_doubt():
     counts = np.tile([3, 1, 1, 5], (6, 1))
-    found = count_intervals(counts, frame_figures, draw_cases(6, 200, 0))
-    assert (found["recall"].low, found["recall"].high) == (0.75, 0.75)
-    assert (found["accuracy"].low, found["accuracy"].high) == (0.8, 0.8)
+    intervals = count_intervals(counts, frame_figures, draw_cases(6, 200, 0))
+    assert (intervals["recall"].low, intervals["recall"].high) == (0.75, 0.75)
+    assert (intervals["accuracy"].low, intervals["accuracy"].high) == (0.8, 0.8)
 
 
 def test_two_opposite_cases_leave_every_doubt():
     counts = np.array([[1, 0, 0, 0], [0, 0, 1, 0]])  # one found, one missed
-    found = count_intervals(counts, recall, draw_cases(2, 400, 0))["recall"]
-    assert (found.low, found.high, found.draws) == (0, 1, 400)
+    interval = count_intervals(counts, recall, draw_cases(2, 400, 0))["recall"]
+    assert (interval.low, interval.high, interval.draws) == (0, 1, 400)
 
 
 def test_one_case_has_no_interval():
@@ -82,8 +82,8 @@ def test_an_interval_holds_the_truth_about_as_often_as_it_says():
     random = np.random.default_rng(1)
     held = 0
     for repeat in range(100):
-        found = random.binomial(20, 0.7, 40)
-        counts = np.stack([found, 0 * found, 20 - found, 0 * found], axis=1)
+        hits = random.binomial(20, 0.7, 40)
+        counts = np.stack([hits, 0 * hits, 20 - hits, 0 * hits], axis=1)
         interval = count_intervals(counts, recall, draw_cases(40, 300, repeat))["recall"]
         held += interval.low <= 0.7 <= interval.high
     assert held >= 85
@@ -105,9 +105,9 @@ def test_counts_of_other_cases_are_refused():
 
 
 def test_trials_have_a_mean_and_a_sample_deviation():
-    found = over_trials([1.0, 2.0, 3.0])
-    assert (found.mean, found.std, found.trials) == (2, 1, 3)
-    assert str(found) == "2.0000 ± 1.0000"
+    summary = over_trials([1.0, 2.0, 3.0])
+    assert (summary.mean, summary.std, summary.trials) == (2, 1, 3)
+    assert str(summary) == "2.0000 ± 1.0000"
     assert over_trials([0.5]).std is None
     assert str(over_trials([0.5])) == "0.5000"
     assert over_trials([0.5, None]) is None

@@ -133,10 +133,10 @@ def test_figures_are_shown_with_their_intervals(seen):
 
 def test_cases_are_sorted_from_the_worst(seen):
     result, _ = seen
-    found = case_rows(result)
-    assert found["total"] == 3
-    assert [row[0] for row in found["rows"]] == [NASTY, "poor", "good"]
-    assert found["columns"][0] == "case"
+    table = case_rows(result)
+    assert table["total"] == 3
+    assert [row[0] for row in table["rows"]] == [NASTY, "poor", "good"]
+    assert table["columns"][0] == "case"
 
 
 def test_a_run_on_phantoms_is_summed_up_over_its_trials_under_a_banner(tmp_path):

@@ -75,8 +75,8 @@ def test_with_optimal_labels_a_suboptimal_frame_is_a_negative_without_target():
 
 def test_the_papers_filter_hides_false_positives_in_unmeasured_sweeps():
     case = two_sweeps()  # three positives in sweep 0
-    found = evaluate(knowing(case, [1, 2, 5, 6]), InMemoryData([case]), ["one"], challenge=False, bootstrap=0)
-    used, paper = found.protocols["all_sweeps"], found.protocols["measured_sweeps_only"]
+    result = evaluate(knowing(case, [1, 2, 5, 6]), InMemoryData([case]), ["one"], challenge=False, bootstrap=0)
+    used, paper = result.protocols["all_sweeps"], result.protocols["measured_sweeps_only"]
     assert (used.frames, paper.frames) == (8, 4)
     assert used.figures["precision"].value == 0.5
     assert paper.figures["precision"].value == 1.0
@@ -92,10 +92,10 @@ def test_the_papers_filter_hides_false_positives_in_unmeasured_sweeps():
 def test_intervals_are_by_case():
     good, bad = two_sweeps("good"), two_sweeps("bad")
     scorer = knowing(good, [1, 2, 3])
-    found = evaluate(scorer, InMemoryData([good, bad]), ["good", "bad"], challenge=False, bootstrap=300)
-    recall = found.protocols["all_sweeps"].figures["recall"]
+    result = evaluate(scorer, InMemoryData([good, bad]), ["good", "bad"], challenge=False, bootstrap=300)
+    recall = result.protocols["all_sweeps"].figures["recall"]
     assert (recall.value, recall.interval.low, recall.interval.high) == (0.5, 0, 1)
-    auc = found.protocols["all_sweeps"].figures["roc_auc"]
+    auc = result.protocols["all_sweeps"].figures["roc_auc"]
     # one case is ranked perfectly, the other not at all
     assert (auc.interval.low, auc.interval.high) == (0.5, 1)
 
@@ -103,20 +103,20 @@ def test_intervals_are_by_case():
 def test_full_marks_for_a_model_that_knows_all_and_each_frame_is_predicted_once():
     case = two_sweeps(padding=(7,))
     scorer = knowing(case, [1, 2, 3])
-    found = evaluate(scorer, InMemoryData([case]), ["one"], bootstrap=0)
+    result = evaluate(scorer, InMemoryData([case]), ["one"], bootstrap=0)
     assert scorer.calls == 7
-    assert found.outcomes[0].best in (1, 2, 3)
+    assert result.outcomes[0].best in (1, 2, 3)
     for mode in ("official", "corrected"):
-        figures = found.challenge[mode]
+        figures = result.challenge[mode]
         assert figures["dice_soft"].value > 0.99
         assert figures["nae_ac"].value < 0.05  # the challenge measures half a pixel inside
-    (measured,) = found.measurements()
+    (measured,) = result.measurements()
     assert (measured.sweep, measured.reference_mm) == (0, CIRCUMFERENCE)
     assert measured.measured_mm == pytest.approx(CIRCUMFERENCE, rel=0.02)
-    assert found.circumference["mean_absolute_mm"].value == pytest.approx(
+    assert result.circumference["mean_absolute_mm"].value == pytest.approx(
         abs(measured.measured_mm - CIRCUMFERENCE)
     )
-    assert found.circumference["sd_mm"].value is None  # one sweep has no spread
+    assert result.circumference["sd_mm"].value is None  # one sweep has no spread
 
 
 def test_agreement_is_that_of_bland_and_altman():
@@ -124,24 +124,24 @@ def test_agreement_is_that_of_bland_and_altman():
 
     pairs = [(100.0, 103.0), (200.0, 199.0), (150.0, None), (250.0, 254.0)]
     rows = [Measurement(k, str(k), 0, 0, reference, measured) for k, (reference, measured) in enumerate(pairs)]
-    found = circumference_figures(rows, np.zeros((0, 4), int))
-    assert (found["sweeps"], found["measured"]) == (4, 3)
-    assert found["bias_mm"].value == pytest.approx(2)
-    assert found["mean_absolute_mm"].value == pytest.approx(8 / 3)
-    assert found["mean_absolute_percent"].value == pytest.approx((3 + 0.5 + 1.6) / 3)
-    assert found["sd_mm"].value == pytest.approx(np.std([3, -1, 4], ddof=1))
-    assert found["upper_mm"].value == pytest.approx(2 + 1.96 * np.std([3, -1, 4], ddof=1))
+    figures = circumference_figures(rows, np.zeros((0, 4), int))
+    assert (figures["sweeps"], figures["measured"]) == (4, 3)
+    assert figures["bias_mm"].value == pytest.approx(2)
+    assert figures["mean_absolute_mm"].value == pytest.approx(8 / 3)
+    assert figures["mean_absolute_percent"].value == pytest.approx((3 + 0.5 + 1.6) / 3)
+    assert figures["sd_mm"].value == pytest.approx(np.std([3, -1, 4], ddof=1))
+    assert figures["upper_mm"].value == pytest.approx(2 + 1.96 * np.std([3, -1, 4], ddof=1))
     assert circumference_figures([], np.zeros((0, 4), int)) is None
 
 
 def test_a_blind_model_makes_the_official_soft_dice_infinite_and_the_result_says_so():
     case = two_sweeps()
-    found = evaluate(KnowingScorer(), InMemoryData([case]), ["one"], bootstrap=10)
-    assert found.challenge["official"]["dice_soft"].value is None
-    assert found.challenge["corrected"]["score"].value == 0
-    assert any("infinite" in note for note in found.notes)
-    assert found.circumference["measured"] == 0
-    json.dumps(found.to_json(), allow_nan=False)
+    result = evaluate(KnowingScorer(), InMemoryData([case]), ["one"], bootstrap=10)
+    assert result.challenge["official"]["dice_soft"].value is None
+    assert result.challenge["corrected"]["score"].value == 0
+    assert any("infinite" in note for note in result.notes)
+    assert result.circumference["measured"] == 0
+    json.dumps(result.to_json(), allow_nan=False)
 
 
 def test_single_images_have_a_dice_on_their_own_pixels_and_no_challenge():
@@ -150,15 +150,15 @@ def test_single_images_have_a_dice_on_their_own_pixels_and_no_challenge():
     other = a_case("other", [1], circumferences=(ellipse_circumference(20, 15),), mask=head)
     scorer = KnowingScorer(anatomy="head")
     scorer.learn(case, 0, head)
-    found = evaluate(scorer, InMemoryData([case, other], anatomy=HEAD), ["image", "other"], bootstrap=0)
-    assert found.challenge is None
-    assert found.images["images"] == 2
-    assert found.outcomes[0].image_dice > 0.99
-    assert found.images["dice"].value == pytest.approx(found.outcomes[0].image_dice / 2)
-    assert found.images["dice_min"].value == 0
-    assert found.circumference["mean_absolute_percent"].value < 3
-    assert (found.circumference["sweeps"], found.circumference["measured"]) == (2, 1)
-    assert found.model["measurement"] == "HC"
+    result = evaluate(scorer, InMemoryData([case, other], anatomy=HEAD), ["image", "other"], bootstrap=0)
+    assert result.challenge is None
+    assert result.images["images"] == 2
+    assert result.outcomes[0].image_dice > 0.99
+    assert result.images["dice"].value == pytest.approx(result.outcomes[0].image_dice / 2)
+    assert result.images["dice_min"].value == 0
+    assert result.circumference["mean_absolute_percent"].value < 3
+    assert (result.circumference["sweeps"], result.circumference["measured"]) == (2, 1)
+    assert result.model["measurement"] == "HC"
 
 
 def test_a_classifier_has_no_dice_and_a_score_of_its_own():
@@ -166,10 +166,10 @@ def test_a_classifier_has_no_dice_and_a_score_of_its_own():
     scorer = KnowingScorer("classification")
     for frame, score in ((1, 0.9), (2, 0.7), (3, 0.3), (5, 0.6)):
         scorer.learn(case, frame, score)
-    found = evaluate(scorer, InMemoryData([case]), ["one"], bootstrap=0)
-    figures = found.protocols["all_sweeps"].figures
+    result = evaluate(scorer, InMemoryData([case]), ["one"], bootstrap=0)
+    figures = result.protocols["all_sweeps"].figures
     assert "micro_dice" not in figures
-    assert found.challenge is None
+    assert result.challenge is None
     assert figures["precision"].value == pytest.approx(2 / 3)
     # of 3 x 5 pairs of positive and negative frames only (0.3, 0.6) is in the wrong order
     assert figures["roc_auc"].value == pytest.approx(14 / 15)
@@ -213,8 +213,8 @@ def test_examples_are_the_worst_first_and_from_different_cases():
     scorer.learn(cases[1], 1, disc(12))
     scorer.learn(cases[1], 6, DISC)
     data = InMemoryData(cases)
-    found = evaluate(scorer, data, list(data.cases), challenge=False, bootstrap=0)
-    examples = choose_examples(scorer, data, found.case_ids, found.table, count=3)
+    result = evaluate(scorer, data, list(data.cases), challenge=False, bootstrap=0)
+    examples = choose_examples(scorer, data, result.case_ids, result.table, count=3)
     assert [example.dice for example in examples.missed][:2] == [0, 0]
     assert {example.case_id for example in examples.missed} == {"a", "b", "c"}
     assert {(example.case_id, example.frame) for example in examples.invented} == {("a", 5), ("b", 6)}

@@ -43,14 +43,14 @@ def test_the_model_sees_a_frozen_picture_once(
     given: list[int] = []
     forward = predictor._forward
     monkeypatch.setattr(predictor, "_forward", lambda some: (given.append(len(some)), forward(some))[1])
-    found = list(predictor.predict(frames, np.arange(11)))
+    chunks = list(predictor.predict(frames, np.arange(11)))
     assert given == [2, 2]  # of the second batch none
-    assert [chunk.indices.tolist() for chunk in found] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10]]
+    assert [chunk.indices.tolist() for chunk in chunks] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10]]
     apart = [next(predictor.predict(frames, np.array([frame]))) for frame in range(11)]
     name = "probabilities" if predictor.is_segmentation else "scores"
-    got = np.concatenate([np.asarray(getattr(chunk, name)) for chunk in found])
+    got = np.concatenate([np.asarray(getattr(chunk, name)) for chunk in chunks])
     expected = np.concatenate([np.asarray(getattr(chunk, name)) for chunk in apart])
     assert np.abs(got - expected).max() < 1e-5
     if predictor.is_segmentation:
-        looks = torch.cat([chunk.appearance for chunk in found])
+        looks = torch.cat([chunk.appearance for chunk in chunks])
         assert torch.allclose(looks, torch.cat([chunk.appearance for chunk in apart]), atol=1e-5)

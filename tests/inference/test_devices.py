@@ -77,16 +77,16 @@ def test_a_card_without_kernels_in_this_pytorch_is_refused_and_not_taken_by_itse
     has_cards(monkeypatch, name="NVIDIA GeForce GTX 680")
     monkeypatch.setattr(devices, "_sound", set())
     monkeypatch.setattr(torch, "ones", failing(NO_KERNELS))
-    told = (
+    message = (
         "cuda (NVIDIA GeForce GTX 680) cannot be used here (CUDA error: no kernel image is available for "
         "execution on the device)"
     )
     with pytest.raises(OptionError) as refused:
         choose_device("cuda")
-    assert str(refused.value) == f"device 'cuda' asked for, but {told}; use cpu or auto"
+    assert str(refused.value) == f"device 'cuda' asked for, but {message}; use cpu or auto"
     with caplog.at_level(logging.WARNING):
         assert choose_device() == torch.device("cpu")
-    assert caplog.messages == [f"{told}; computing on the CPU"]
+    assert caplog.messages == [f"{message}; computing on the CPU"]
 
 
 def test_a_card_that_is_full_at_the_moment_is_taken_all_the_same(monkeypatch):

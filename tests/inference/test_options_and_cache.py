@@ -102,8 +102,8 @@ def test_no_flipped_byte_inside_an_entry_is_more_than_a_miss(tmp_path):
     whole = path.read_bytes()
     for place in range(0, len(whole), 7):
         path.write_bytes(whole[:place] + bytes([whole[place] ^ 0x55]) + whole[place + 1 :])
-        found = cache.get("k")
-        assert found is None
+        entry = cache.get("k")
+        assert entry is None
 
 
 def test_the_longest_unused_entry_goes_first_when_the_folder_is_full(tmp_path):
@@ -174,8 +174,8 @@ def _hammer(directory, number):
     random = np.random.default_rng(number)
     for _ in range(40):
         key = cache_key(int(random.integers(6)))
-        found = cache.get(key)
-        if found is not None and found[0] != {"key": key}:
+        entry = cache.get(key)
+        if entry is not None and entry[0] != {"key": key}:
             os._exit(3)
         cache.put(key, {"key": key}, random.integers(0, 2, (2, 200, 200), dtype=np.uint8))
     os._exit(0)

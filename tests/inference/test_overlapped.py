@@ -142,9 +142,9 @@ def same(one: Assessment, other: Assessment) -> bool:
 def test_an_overlapped_assessment_is_the_same(search):
     sweep, options = some_sweeps(), AssessOptions(search=search)
     done: list[tuple[int, int]] = []
-    found = assess(sweep, overlapped(brightness_predictor()), options, progress=lambda *at: done.append(at))
-    assert same(found, assess(sweep, brightness_predictor(), options))
-    assert found.masks.any()
+    assessment = assess(sweep, overlapped(brightness_predictor()), options, progress=lambda *at: done.append(at))
+    assert same(assessment, assess(sweep, brightness_predictor(), options))
+    assert assessment.masks.any()
     assert done[-1] == (70, 70)
 
 

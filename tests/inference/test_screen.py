@@ -59,26 +59,28 @@ def test_frames_that_are_looked_at_are_as_in_a_whole_assessment_and_the_others_a
     sweep = a_sweep(dict.fromkeys([*range(20, 30), 55], AXES))
     whole = assess(sweep, brightness_predictor())
     student = a_student(lambda frame: 0.9 if frame in (24, 55) else 0.01)
-    found = assess(sweep, brightness_predictor(), SCREEN, student=student)
-    looked = [frame["index"] for frame in found.record["frames"] if frame["positive"] is not None]
+    assessment = assess(sweep, brightness_predictor(), SCREEN, student=student)
+    looked = [frame["index"] for frame in assessment.record["frames"] if frame["positive"] is not None]
     assert looked == [*range(20 - BESIDE, 30 + BESIDE), *range(55 - BESIDE, 55 + BESIDE + 1)]
-    np.testing.assert_array_equal(found.masks, whole.masks)
-    for one, other in zip(found.record["frames"], whole.record["frames"]):
+    np.testing.assert_array_equal(assessment.masks, whole.masks)
+    for one, other in zip(assessment.record["frames"], whole.record["frames"]):
         if one["index"] in looked:
             assert one == other
         elif not one["padding"]:
-            told = {name: one[name] for name in ("quality", "positive", "interpolated", "guessed_by")}
-            assert told == {"quality": 0.01, "positive": None, "interpolated": True, "guessed_by": "student"}
-    assert found.record["ranking"] == whole.record["ranking"]
-    assert found.record["student"] == "f" * 64
+            fields = {name: one[name] for name in ("quality", "positive", "interpolated", "guessed_by")}
+            assert fields == {"quality": 0.01, "positive": None, "interpolated": True, "guessed_by": "student"}
+    assert assessment.record["ranking"] == whole.record["ranking"]
+    assert assessment.record["student"] == "f" * 64
 
 
 def test_a_case_in_which_nothing_is_found_is_looked_at_as_a_whole() -> None:
     sweep = a_sweep(dict.fromkeys(range(20, 30), AXES))
     done: list[tuple[int, int]] = []
     student = a_student(lambda frame: 0.9 if frame == 60 else 0.0)
-    found = assess(sweep, brightness_predictor(), SCREEN, student=student, progress=lambda *at: done.append(at))
-    assert found.record["frames"] == assess(sweep, brightness_predictor()).record["frames"]
+    assessment = assess(
+        sweep, brightness_predictor(), SCREEN, student=student, progress=lambda *at: done.append(at)
+    )
+    assert assessment.record["frames"] == assess(sweep, brightness_predictor()).record["frames"]
     assert done[-1] == (70, 70)
 
 
@@ -106,11 +108,11 @@ def known(positive: list[int], trusted: float) -> KnownSweep:
 
 
 def test_the_lowest_floor_that_is_affordable_is_chosen() -> None:
-    floor, told = choose_screen_floor([[known([40, 41], 0.3), known([], 0.3)]])
+    floor, figures = choose_screen_floor([[known([40, 41], 0.3), known([], 0.3)]])
     # 0.01 leaves in 17 guesses a sweep; 0.015 and more are the fewest looks
     assert floor == 0.015
-    assert (told["positive_frames"], told["found"], told["sweeps_with_all_found"]) == (2, 2, 1)
-    assert told["share_looked_at"] == pytest.approx((2 + 2 * BESIDE + 1) / 200, abs=0.005)
+    assert (figures["positive_frames"], figures["found"], figures["sweeps_with_all_found"]) == (2, 2, 1)
+    assert figures["share_looked_at"] == pytest.approx((2 + 2 * BESIDE + 1) / 200, abs=0.005)
 
 
 def test_a_student_that_misses_frames_at_any_price_worth_it_does_not_screen() -> None:

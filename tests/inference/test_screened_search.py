@@ -31,9 +31,9 @@ def looked_at(search: ScreenedSearch, quality: np.ndarray) -> dict[int, float]:
 
 def test_a_good_student_leads_to_the_best_frame_in_a_few_looks() -> None:
     quality = run_of(40)
-    found = looked_at(ScreenedSearch(FRAMES, 0.8 * quality, LIMITS), quality)
-    assert max(found, key=lambda frame: found[frame]) == 40
-    assert len(found) <= 9
+    frames = looked_at(ScreenedSearch(FRAMES, 0.8 * quality, LIMITS), quality)
+    assert max(frames, key=lambda frame: frames[frame]) == 40
+    assert len(frames) <= 9
 
 
 def test_a_hopeless_sweep_costs_one_look() -> None:
@@ -81,14 +81,14 @@ def known(guess_of: float, sweeps: int = 10) -> list[KnownSweep]:
 
 
 def test_limits_find_what_is_asked_for_and_spare_some_looks() -> None:
-    good, told = choose_limits(known(0.9))
-    assert told["found"] == told["sweeps"] == 10
-    assert told["found_of_those"] == told["sweeps_with_a_best_frame"] == 5
-    assert told["share_looked_at"] < 0.08
+    good, limits_figures = choose_limits(known(0.9))
+    assert limits_figures["found"] == limits_figures["sweeps"] == 10
+    assert limits_figures["found_of_those"] == limits_figures["sweeps_with_a_best_frame"] == 5
+    assert limits_figures["share_looked_at"] < 0.08
     everything = [
         replay(ScreenedSearch(FRAMES, one.guessed, good), one.quality, one.positive) for one in known(0.9)
     ]
-    assert figures(everything) == told
+    assert figures(everything) == limits_figures
 
 
 def test_a_student_that_is_further_off_is_trusted_less() -> None:
@@ -117,5 +117,5 @@ def test_a_replay_calls_a_frame_found_when_it_is_as_good_within_a_hundredth() ->
     limits = ScreenLimits(floor=0.5, margin=0.0)
     assert replay(ScreenedSearch(FRAMES, sharp, limits), quality, quality > 0.1).found
     quality[50] = 0.88
-    told = replay(ScreenedSearch(FRAMES, sharp, limits), quality, quality > 0.1)
-    assert (told.found, told.best, told.frames) == (False, 51, 120)
+    result = replay(ScreenedSearch(FRAMES, sharp, limits), quality, quality > 0.1)
+    assert (result.found, result.best, result.frames) == (False, 51, 120)

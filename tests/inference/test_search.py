@@ -29,9 +29,9 @@ def searched(quality: np.ndarray, frames: np.ndarray | None = None) -> dict[int,
 @pytest.mark.parametrize("width", [6, 15, 40])
 def test_the_best_frame_of_a_smooth_curve_is_found_with_few_looks(peak: int, width: int) -> None:
     quality = 0.8 * np.exp(-0.5 * ((np.arange(140) - peak) / width) ** 2)
-    found = searched(quality)
-    assert max(found.values()) > quality.max() - 0.01
-    assert len(found) <= np.ceil(BUDGET * 140)
+    frames = searched(quality)
+    assert max(frames.values()) > quality.max() - 0.01
+    assert len(frames) <= np.ceil(BUDGET * 140)
 
 
 def test_a_sweep_without_anatomy_costs_the_first_look_only() -> None:
@@ -42,17 +42,17 @@ def test_a_sweep_without_anatomy_costs_the_first_look_only() -> None:
 def test_a_short_sweep_is_looked_at_as_often_as_a_long_one(peak: int) -> None:
     """The frames of a sweep of 40 are as far apart as every third or fourth of 140."""
     quality = 0.9 * (np.abs(np.arange(40) - peak) <= 1) * (1 - 0.1 * np.abs(np.arange(40) - peak))
-    found = searched(quality)
-    assert max(found.values()) == quality.max()
-    assert LEAST_BUDGET >= len(found) >= LOOKS
+    frames = searched(quality)
+    assert max(frames.values()) == quality.max()
+    assert LEAST_BUDGET >= len(frames) >= LOOKS
     assert len(searched(np.zeros(9))) == 9
 
 
 def test_the_higher_of_two_peaks_is_found() -> None:
     frames = np.arange(140)
     quality = 0.7 * np.exp(-0.5 * ((frames - 30) / 8) ** 2) + 0.75 * np.exp(-0.5 * ((frames - 110) / 8) ** 2)
-    found = searched(quality)
-    assert abs(max(found, key=lambda frame: found[frame]) - 110) <= 1
+    assessed = searched(quality)
+    assert abs(max(assessed, key=lambda frame: assessed[frame]) - 110) <= 1
 
 
 def test_only_frames_that_may_be_looked_at_are() -> None:
@@ -71,29 +71,31 @@ def test_an_assessment_by_search_offers_only_what_it_looked_at_and_says_what_it_
     sweep = sweep_from_array(drawn_frames(shown), (SPACING, SPACING), case_id="drawn")
     done: list[tuple[int, int]] = []
     whole = assess(sweep, brightness_predictor())
-    found = assess(sweep, brightness_predictor(), AssessOptions(search=True), progress=lambda *at: done.append(at))
-    frames = found.record["frames"]
+    assessment = assess(
+        sweep, brightness_predictor(), AssessOptions(search=True), progress=lambda *at: done.append(at)
+    )
+    frames = assessment.record["frames"]
     looked = [frame["index"] for frame in frames if frame["positive"] is not None]
     guessed = [frame for frame in frames if frame.get("interpolated")]
     assert len(looked) + len(guessed) == 70
     assert len(looked) <= LEAST_BUDGET
     assert {(frame["positive"], 0 <= frame["quality"] <= 1) for frame in guessed} == {(None, True)}
-    assert set(found.record["ranking"]) <= set(looked)
-    best, reference = found.record["best"], whole.record["frames"][whole.record["best"]]
+    assert set(assessment.record["ranking"]) <= set(looked)
+    best, reference = assessment.record["best"], whole.record["frames"][whole.record["best"]]
     assert frames[best]["quality"] > reference["quality"] - 0.01
     assert "circumference_mm" in frames[best]
-    assert not found.masks[[frame["index"] for frame in guessed]].any()
-    assert found.masks[best].any()
+    assert not assessment.masks[[frame["index"] for frame in guessed]].any()
+    assert assessment.masks[best].any()
     assert done[-1] == (70, 70)
-    assert found.record["options"]["search"] is True
+    assert assessment.record["options"]["search"] is True
 
 
 def test_a_search_in_vain_tells_how_many_frames_it_looked_at() -> None:
     sweep = sweep_from_array(drawn_frames({}), (SPACING, SPACING), case_id="empty")
-    found = assess(sweep, brightness_predictor(), AssessOptions(search=True)).record
-    looked = sum(frame["positive"] is not None for frame in found["frames"])
-    assert found["best"] is None
-    assert f"none of the {looked} scored frames" in found["reason"]
+    assessment = assess(sweep, brightness_predictor(), AssessOptions(search=True)).record
+    looked = sum(frame["positive"] is not None for frame in assessment["frames"])
+    assert assessment["best"] is None
+    assert f"none of the {looked} scored frames" in assessment["reason"]
 
 
 def test_search_is_yes_or_no() -> None:

@@ -234,10 +234,10 @@ def test_who_waited_for_one_that_was_interrupted_computes_itself():
     shared = Shared()
 
     def interrupted_once(report):
-        found = shared.compute(report)
+        value = shared.compute(report)
         if shared.computed == 1:
             raise KeyboardInterrupt
-        return found
+        return value
 
     first, second = shared.run(interrupted_once)
     assert isinstance(first, KeyboardInterrupt)

@@ -128,8 +128,8 @@ def test_a_low_expected_dice_is_warned_of():
 
 
 def test_a_search_finds_the_frame_that_is_like_the_training_data():
-    told = {**dict.fromkeys(range(20, 30), (0.9, 0.5)), **dict.fromkeys(range(50, 60), (1.0, 1.2))}
-    record = assessed(told, AssessOptions(search=True))
+    signals = {**dict.fromkeys(range(20, 30), (0.9, 0.5)), **dict.fromkeys(range(50, 60), (1.0, 1.2))}
+    record = assessed(signals, AssessOptions(search=True))
     assert record["best"] in range(20, 30)
     guessed = next(frame for frame in record["frames"] if frame.get("interpolated"))
     assert "distance" not in guessed
@@ -222,9 +222,9 @@ def test_nobody_is_offered_such_a_frame_without_being_told(strange, tmp_path, ca
     assert distance in shown
     assert note in shown
     assert main(["best", image, *model, "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert found["distance"] > 1
-    assert distance in found["remark"]
+    record = json.loads(capsys.readouterr().out)
+    assert record["distance"] > 1
+    assert distance in record["remark"]
     words = ["--best", "--states", "proposed", "--model", str(bundle), "--report"]
     assert main(["export", str(images), str(tmp_path / "export"), *words]) == 0
     with open(tmp_path / "export" / "manifest.csv", newline="") as stream:

@@ -54,9 +54,9 @@ def test_a_student_in_the_bundle_is_found_and_leaves_the_bundle_the_same(bundle)
     assert open_student(AUTO, bundle) is None
     save_student(bundle.directory / "student", bundle)
     assert Bundle.open(bundle.directory).fingerprint == bundle.fingerprint
-    found = open_student(AUTO, bundle)
-    assert found is not None
-    assert found.limits == LIMITS
+    student = open_student(AUTO, bundle)
+    assert student is not None
+    assert student.limits == LIMITS
     assert open_student(NONE, bundle) is None
 
 

@@ -24,11 +24,11 @@ def circumference_errors(missing_deg: float, jitter_px: float, *, both_sides: bo
         )
         points = points * (1 + jitter_px / 120 * waves / np.sqrt(6))[:, None]
         degrees = np.degrees(np.abs(angle))
-        kept = degrees < 180 - missing_deg / 2
+        visible = degrees < 180 - missing_deg / 2
         if both_sides:
-            kept &= degrees > missing_deg / 2
-        found = fit_ellipse(points[kept])
-        errors.append(100 * (ellipse_circumference(found.semi_major, found.semi_minor) / expected - 1))
+            visible &= degrees > missing_deg / 2
+        ellipse = fit_ellipse(points[visible])
+        errors.append(100 * (ellipse_circumference(ellipse.semi_major, ellipse.semi_minor) / expected - 1))
     return np.array(errors)
 
 

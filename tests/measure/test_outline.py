@@ -180,15 +180,15 @@ def test_resampled_expert_masks_measure_as_the_challenge_measures_them(shared_da
     folder = shared_data / "acouslic"
     sector = sitk.GetArrayFromImage(sitk.ReadImage(str(folder / "fov_mask.mha"))) > 0
     official = {"0199616b": 313.0, "02d3a9bc": 258.9, "02ee26a5": 205.6, "0428da3d": 259.4}
-    found = 0
+    count = 0
     for path in sorted(folder.glob("resampled_*_mask_gt.png")):
         value = official.get(path.name.split("_")[1].split("-")[0])
         if value is None:
             continue
         mask = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) > 127
         assert fit_outline(mask, (0.28, 0.28), sector).circumference_mm == pytest.approx(value, rel=0.015)
-        found += 1
-    if not found:
+        count += 1
+    if not count:
         pytest.skip("no resampled expert mask present")
 
 

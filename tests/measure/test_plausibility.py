@@ -28,8 +28,8 @@ def warnings_of(told: dict[int, tuple[float, float]]) -> dict[int, str | None]:
 
 
 def test_frames_that_agree_carry_no_warning():
-    told = warnings_of({20: (263.0, 0.95), 21: (255.0, 0.94), 60: (240.0, 0.9), 100: (280.0, 0.92)})
-    assert set(told.values()) == {None}
+    warnings = warnings_of({20: (263.0, 0.95), 21: (255.0, 0.94), 60: (240.0, 0.9), 100: (280.0, 0.92)})
+    assert set(warnings.values()) == {None}
 
 
 def test_an_implausible_answer_of_low_quality_carries_a_warning():
@@ -38,16 +38,16 @@ def test_an_implausible_answer_of_low_quality_carries_a_warning():
 
 
 def test_one_that_disagrees_with_the_case_s_best_frames_carries_a_warning_and_they_do_not():
-    told = warnings_of({20: (263.0, 0.95), 60: (137.8, 0.9), 100: (258.0, 0.92)})
-    assert "AC 138 mm disagrees with the 258 mm of the case's best frames" in told[60]
-    assert told[20] is None
-    assert told[100] is None
+    warnings = warnings_of({20: (263.0, 0.95), 60: (137.8, 0.9), 100: (258.0, 0.92)})
+    assert "AC 138 mm disagrees with the 258 mm of the case's best frames" in warnings[60]
+    assert warnings[20] is None
+    assert warnings[100] is None
 
 
 def test_of_two_that_disagree_both_carry_a_warning():
-    told = warnings_of({20: (263.0, 0.95), 60: (137.8, 0.9)})
-    assert "disagrees with the 138 mm" in told[20]
-    assert "disagrees with the 263 mm" in told[60]
+    warnings = warnings_of({20: (263.0, 0.95), 60: (137.8, 0.9)})
+    assert "disagrees with the 138 mm" in warnings[20]
+    assert "disagrees with the 263 mm" in warnings[60]
 
 
 def test_frames_of_low_quality_speak_against_no_other():
@@ -69,8 +69,8 @@ def test_an_outline_far_from_its_ellipse_carries_a_warning():
     for points, sentence in ((wavy, "of its radius from the fitted ellipse"), (smooth, None)):
         mask = np.zeros((400, 400), np.uint8)
         cv2.fillPoly(mask, [np.round(points).astype(np.int32)], [1.0])
-        told = fit_outline(mask, (0.4, 0.4)).warning(ABDOMEN)
-        assert told is None if sentence is None else sentence in told
+        warning = fit_outline(mask, (0.4, 0.4)).warning(ABDOMEN)
+        assert warning is None if sentence is None else sentence in warning
 
 
 @pytest.fixture(scope="module")

@@ -29,17 +29,17 @@ def speckled_frames() -> np.ndarray:
 
 
 def test_fan_is_found_from_speckle(speckled_frames):
-    found = field_of_view(speckled_frames)
-    assert found.dtype == np.uint8
-    assert set(np.unique(found)) == {0, 1}
-    assert agreement(found, fan()) > 0.99
+    sector = field_of_view(speckled_frames)
+    assert sector.dtype == np.uint8
+    assert set(np.unique(sector)) == {0, 1}
+    assert agreement(sector, fan()) > 0.99
 
 
 def test_probe_face_stays_outside(speckled_frames):
-    found = field_of_view(speckled_frames)
+    sector = field_of_view(speckled_frames)
     top = int(np.flatnonzero(fan().any(axis=1))[0])
     assert fan()[top : top + 3, 186].sum() == 0
-    assert found[top : top + 3, 186].sum() == 0
+    assert sector[top : top + 3, 186].sum() == 0
 
 
 def test_black_padding_changes_nothing(speckled_frames):
@@ -73,8 +73,8 @@ def test_real_frames_give_the_official_field_of_view(shared_data):
     folder = shared_data / "acouslic"
     official = sitk.GetArrayFromImage(sitk.ReadImage(str(folder / "fov_mask.mha")))
     frame = cv2.imread(str(folder / "native_frame_A.png"), cv2.IMREAD_GRAYSCALE)
-    found = field_of_view(frame[None])
-    assert agreement(found, official) > 0.99
+    sector = field_of_view(frame[None])
+    assert agreement(sector, official) > 0.99
     # the three pixels that the fit leaves out along the border must lie at the true border
     distance = cv2.distanceTransform((official > 0).astype(np.uint8), cv2.DIST_L2, 5)
-    assert np.percentile(distance[(found == 0) & (official > 0)], 95) < 4
+    assert np.percentile(distance[(sector == 0) & (official > 0)], 95) < 4

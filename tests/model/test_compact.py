@@ -69,9 +69,9 @@ def test_a_bundle_saved_again_is_the_same(bundle, tmp_path):
 
 
 def test_a_bundle_is_verified_end_to_end(bundle):
-    found = verify_bundle(bundle)
-    assert found.parameters["adapter"] == 0
-    assert found.parameters["encoder"] == sum(
+    verification = verify_bundle(bundle)
+    assert verification.parameters["adapter"] == 0
+    assert verification.parameters["encoder"] == sum(
         one.numel()
         for one in bundle.load_model(merge=False).visual.state_dict().values()
         if one.is_floating_point()

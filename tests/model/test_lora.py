@@ -46,10 +46,10 @@ def test_perturbing_any_adapter_changes_the_output(tiny):
         for name, parameter in model.visual.named_parameters():
             if ".lora_" not in name:
                 continue
-            kept = parameter.clone()
+            original = parameter.clone()
             parameter.add_(torch.randn_like(parameter))
             assert not torch.equal(model(images), before), name
-            parameter.copy_(kept)
+            parameter.copy_(original)
         assert torch.equal(model(images), before)
 
 

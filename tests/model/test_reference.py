@@ -65,12 +65,12 @@ def test_a_reference_in_16_bits_tells_the_same_distances(model):
     reference = model.decoder.reference
     reference.mean.copy_(torch.from_numpy(mean))
     reference.limit.fill_(1.0)
-    found = []
+    distances = []
     for stored in (torch.from_numpy(whitening).float(), torch.from_numpy(whitening).half().float()):
         reference.whitening.copy_(stored)
-        found.append(reference(torch.from_numpy(points)))
-    assert torch.allclose(found[1], found[0], rtol=0.002)
-    assert found[0].median() > 3  # of 64 directions, those that shrinkage leaves
+        distances.append(reference(torch.from_numpy(points)))
+    assert torch.allclose(distances[1], distances[0], rtol=0.002)
+    assert distances[0].median() > 3  # of 64 directions, those that shrinkage leaves
 
 
 @pytest.mark.parametrize(

@@ -38,10 +38,10 @@ def scored(tmp_path_factory: pytest.TempPathFactory, sample_data: Path) -> Path:
     """What ``fetaliqa score`` writes of the sample stills, for a user who has set and published nothing."""
     root = tmp_path_factory.mktemp("fresh")
     stills = sorted((sample_data / "images" / "stacked_fetal_ultrasound").glob("*.png"))
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("FETALIQA_")}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("FETALIQA_")}
     done = subprocess.run(
         [sys.executable, "-m", "fetaliqa", "score", *map(str, stills), "--out", str(root / "out"), "--quiet"],
-        env=kept | {HOME_VARIABLE: str(root / "home"), "XDG_CACHE_HOME": str(root / "cache")},
+        env=environment | {HOME_VARIABLE: str(root / "home"), "XDG_CACHE_HOME": str(root / "cache")},
         capture_output=True,
         text=True,
         timeout=300,
@@ -96,22 +96,22 @@ def test_the_default_model_is_that_of_the_abdomen(monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.parametrize("name", ABDOMENS)
 def test_a_real_abdomen_is_outlined_by_a_fresh_install(name: str, scored: Path, sample_data: Path) -> None:
-    found = sitk.GetArrayFromImage(sitk.ReadImage(str(scored / name / "masks.mha")))
+    masks = sitk.GetArrayFromImage(sitk.ReadImage(str(scored / name / "masks.mha")))
     drawn = cv2.imread(str(sample_data / "masks" / "stills" / f"{name}.png"), cv2.IMREAD_GRAYSCALE)
     assert record(scored, name)["best"] == 0
-    assert dice(found.reshape(drawn.shape), drawn > 0) >= LEAST_DICE
+    assert dice(masks.reshape(drawn.shape), drawn > 0) >= LEAST_DICE
 
 
 @pytest.mark.parametrize("name", [FEMUR, BRAIN])
 def test_what_shows_no_abdomen_is_not_outlined(name: str, scored: Path) -> None:
-    told = record(scored, name)
-    assert told["frames"][0]["positive"] is False
-    assert told["best"] is None
+    assessment = record(scored, name)
+    assert assessment["frames"][0]["positive"] is False
+    assert assessment["best"] is None
 
 
 @pytest.mark.parametrize("name", [*ABDOMENS, FEMUR, BRAIN])
 def test_a_still_that_is_unlike_the_training_data_is_told_so_and_no_other(name: str, scored: Path) -> None:
-    told = record(scored, name)
-    noted = any("unlike the images" in note for note in told["notes"])
-    assert told["frames"][0]["distance"] >= 0
-    assert noted == told["frames"][0]["unlike_training_data"] == (told["frames"][0]["distance"] >= 1)
+    assessment = record(scored, name)
+    noted = any("unlike the images" in note for note in assessment["notes"])
+    assert assessment["frames"][0]["distance"] >= 0
+    assert noted == assessment["frames"][0]["unlike_training_data"] == (assessment["frames"][0]["distance"] >= 1)

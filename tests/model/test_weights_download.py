@@ -104,10 +104,10 @@ def server() -> Iterator[tuple[str, Behaviour]]:
 def test_download_arrives_whole_with_progress_and_hash(server, tmp_path):
     url, behaviour = server
     seen: list[tuple[int, int | None]] = []
-    found = download(
+    sha256 = download(
         url, tmp_path / "f.pt", sha256=SHA256, progress=lambda done, total: seen.append((done, total))
     )
-    assert found == SHA256
+    assert sha256 == SHA256
     assert (tmp_path / "f.pt").read_bytes() == CONTENT
     assert [file.name for file in tmp_path.iterdir()] == ["f.pt"]
     assert seen[-1] == (len(CONTENT), len(CONTENT))

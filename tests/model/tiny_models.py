@@ -59,7 +59,7 @@ def tiny_model(tiny: Architecture) -> FetalCLIPSeg:
 def card_for() -> Callable[..., BundleCard]:
     def make(model: EncoderModel, kind: str = "included", **changes: object) -> BundleCard:
         base = BaseReference(kind, "0" * 64)  # type: ignore[arg-type]
-        kept = {"name": "tiny", "version": "1.0.0", "base": base, "metrics": {"frame_f1": 0.5}}
-        return a_card(model, **{**kept, **changes})
+        fields = {"name": "tiny", "version": "1.0.0", "base": base, "metrics": {"frame_f1": 0.5}}
+        return a_card(model, **{**fields, **changes})
 
     return make

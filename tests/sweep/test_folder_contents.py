@@ -107,7 +107,7 @@ def test_a_still_image_beside_sweeps_is_a_case_of_one_frame(tmp_path: Path) -> N
     cases, left_out = look_into(tmp_path)
     assert [case.name for case in cases] == ["a.png", "b.mha", "c.JPG"]
     assert [read_sweep(case).frame_count for case in cases] == [1, 3, 1]
-    assert [(one.path.name, "no PNG or JPEG" in one.reason) for one in left_out] == [("d.bmp", True)]
+    assert [(one.path.name, "not a PNG or JPEG" in one.reason) for one in left_out] == [("d.bmp", True)]
 
 
 def test_a_still_image_called_like_a_sweep_beside_it_is_left_out_by_name(tmp_path: Path) -> None:
@@ -152,7 +152,7 @@ def test_folders_below_a_folder_without_sweeps_are_named(tmp_path: Path, frames:
     of_class(INDEX, tmp_path / "DICOMDIR")
     (tmp_path / "DICOM" / "PAT1" / "SE1").mkdir(parents=True)
     saved(a_dataset(frames), tmp_path / "DICOM" / "PAT1" / "SE1" / "IM1")
-    with pytest.raises(SweepError, match=r"in folders below it; name them instead \(DICOM/PAT1/SE1\)"):
+    with pytest.raises(SweepError, match=r"in folders below it; give them instead \(DICOM/PAT1/SE1\)"):
         expand_cases(tmp_path)
 
 

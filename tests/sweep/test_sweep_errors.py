@@ -222,14 +222,14 @@ def forbidden(tmp_path, frames) -> Path:
 
 
 def test_a_file_that_may_not_be_read_is_refused(forbidden, an_ordinary_user):
-    refused(forbidden, "may not be read")
+    refused(forbidden, "not readable")
 
 
 def test_a_folder_that_may_not_be_read_is_refused(tmp_path, request):
     folder = tmp_path / "case"
     folder.mkdir(mode=0)
     request.getfixturevalue("an_ordinary_user")
-    refused(folder, "may not be read")
+    refused(folder, "not readable")
     assert not is_sweep_path(folder)
 
 
