@@ -13,7 +13,7 @@ from fetaliqa.registry.assessment_setup import AssessmentSetup
 from fetaliqa.sweep import case_id_of
 
 SCORED: Literal["scored"] = "scored"
-KEPT: Literal["kept"] = "kept"
+SKIPPED: Literal["skipped"] = "skipped"
 FAILED: Literal["failed"] = "failed"
 LOST: Literal["lost"] = "lost"
 
@@ -42,14 +42,14 @@ class Outcome:
 
     Attributes:
         case: the case.
-        status: ``scored``; ``kept`` when it was completed before; ``failed`` when its input cannot be assessed;
+        status: ``scored``; ``skipped`` when it was completed before; ``failed`` when its input cannot be assessed;
             ``lost`` when its process ended.
         reason: of a failed or lost case, one sentence.
         record: its assessment, when no folder was written that holds it.
     """
 
     case: Case
-    status: Literal["scored", "kept", "failed", "lost"]
+    status: Literal["scored", "skipped", "failed", "lost"]
     reason: str = ""
     record: dict[str, Any] | None = None
 

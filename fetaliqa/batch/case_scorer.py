@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from fetaliqa.batch.batch_job import FAILED, KEPT, SCORED, Case, Outcome, ScoreJob
+from fetaliqa.batch.batch_job import FAILED, SCORED, SKIPPED, Case, Outcome, ScoreJob
 from fetaliqa.batch.case_folder import write_case
 from fetaliqa.batch.case_summary import summary_row
 from fetaliqa.batch.done_marker import Marker, input_sha256, input_state, is_done
@@ -61,7 +61,7 @@ class Scorer:
             OSError: when the results cannot be written.
         """
         if is_done(self.job, case):
-            return Outcome(case, KEPT)
+            return Outcome(case, SKIPPED)
         state = input_state(case.path)  # before reading: a file replaced meanwhile gets no false marker
         try:
             result = self._service.assess(case.path, progress=progress)

@@ -195,8 +195,7 @@ def _verify(name: str, weights: str | None, as_json: bool) -> int:
 def _publish(args: argparse.Namespace) -> int:
     from fetaliqa.errors import OptionError
     from fetaliqa.model.bundle_names import CARD_FILE
-    from fetaliqa.registry.model_store import publish_bundle
-    from fetaliqa.registry.publishing import publish
+    from fetaliqa.registry.publishing import publish, publish_bundle
     from fetaliqa.registry.refused_candidates import Override, checked_reason
 
     name = args.name

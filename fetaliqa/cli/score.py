@@ -95,7 +95,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from fetaliqa.batch.batch_job import FAILED, KEPT, Part
+    from fetaliqa.batch.batch_job import FAILED, SKIPPED, Part
     from fetaliqa.errors import OptionError
 
     if args.resume and not args.out:
@@ -112,7 +112,7 @@ def run(args: argparse.Namespace) -> int:
         job, service = _job(args, ray, setup)
         outcomes = _score(args, ray, job, service, cases)
     failed = sum(outcome.status == FAILED for outcome in outcomes)
-    skipped = sum(outcome.status == KEPT for outcome in outcomes)
+    skipped = sum(outcome.status == SKIPPED for outcome in outcomes)
     if job.out is not None:
         from fetaliqa.batch.batch_tables import write_tables
 
@@ -180,15 +180,15 @@ def _job(args: argparse.Namespace, ray: Any, setup: AssessmentSetup) -> tuple[Sc
     from fetaliqa.registry import AssessmentService
 
     service = AssessmentService(setup)
-    device = service.computed_on()["device"] if ray is None else device_of(ray, setup.device)
+    device = str(service.computed_on()["device"]) if ray is None else device_of(ray, setup.device)
     # refuses what cannot be done, before anything is written
-    made_with = service.made_with(device=torch.device(str(device)))
+    made_with = service.made_with(device=torch.device(device))
     out = None if args.out is None else args.out.absolute()
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
         remove_unfinished(out)
     job = ScoreJob(
-        setup=replace(setup, device=str(device), precision=made_with["precision"]),
+        setup=replace(setup, device=device, precision=made_with["precision"]),
         made_with=made_with,
         measurement=service.model_info()["measurement"],
         out=out,

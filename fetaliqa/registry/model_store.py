@@ -1,31 +1,36 @@
-"""Published bundles: immutable folders ``models/NAME/VERSION``, and a ``current`` pointer per name.
+"""The model store, read: published bundles, candidates, and the version of each name that is in use.
 
-What moves the pointer, and candidates that are not published yet: ``publishing.py``.
+::
+
+    models/NAME/3/                  a published bundle; never changes
+    models/NAME/current             the version in use
+    models/NAME/candidates/4/       a bundle that is not published, with report.json
+
+``publishing.py`` changes the store. Nothing here imports torch.
 """
 
 from __future__ import annotations
 
-import shutil
+import contextlib
+import json
+import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
-from fetaliqa.atomic import atomic_directory
 from fetaliqa.errors import BundleError, NotFoundError
-from fetaliqa.model.bundle_names import CARD_FILE, STUDENT_FOLDER, valid_name
+from fetaliqa.model.bundle_names import CARD_FILE, valid_name
 from fetaliqa.model.user_folders import SHIPPED, demo_folder, models_folder, shipped_folder
-
-if TYPE_CHECKING:
-    from fetaliqa.model.bundle import Bundle
-    from fetaliqa.registry.refused_candidates import Override
 
 CURRENT_FILE = "current"
 DEMO = "demo"
 RESERVED_NAMES = (DEMO, *SHIPPED)  # that no published model may have
 CANDIDATES = "candidates"  # folder of bundles that are not published
+REPORT = "report.json"
+LEADING_NUMBER = re.compile(r"[0-9]+")
 
 
 def resolve_bundle(spec: str | Path) -> Path:
-    """The folder of the bundle meant by ``spec``.
+    """The folder of the bundle that ``spec`` names.
 
     Args:
         spec: ``abdomen``, ``head`` or ``demo``, which ship; a published ``NAME`` (its current version) or
@@ -38,9 +43,9 @@ def resolve_bundle(spec: str | Path) -> Path:
     text = str(spec)
     if isinstance(spec, str):
         if text == DEMO:
-            return _demo()
+            return _packaged(DEMO, demo_folder())
         if text in SHIPPED:
-            return _shipped(text)
+            return _packaged(text, shipped_folder(text))
         name, at, version = text.partition("@")
         if valid_name(name) and (not at or valid_name(version)) and (models_folder() / name).is_dir():
             return _published(name, version or None)
@@ -53,15 +58,7 @@ def resolve_bundle(spec: str | Path) -> Path:
     raise NotFoundError(f"no model bundle {text!r}: neither a known one ({', '.join(known)}) nor a folder")
 
 
-def _demo() -> Path:
-    folder = demo_folder()
-    if not (folder / CARD_FILE).is_file():
-        raise NotFoundError(f"no demo bundle in {folder}; install fetaliqa again")
-    return folder
-
-
-def _shipped(name: str) -> Path:
-    folder = shipped_folder(name)
+def _packaged(name: str, folder: Path) -> Path:
     if not (folder / CARD_FILE).is_file():
         raise NotFoundError(f"no {name} bundle in {folder}; install fetaliqa again")
     return folder
@@ -72,9 +69,9 @@ def _published(name: str, version: str | None) -> Path:
     if chosen is None:
         raise BundleError(f"no version of {name!r} is current; name one: {', '.join(published_versions(name))}")
     folder = models_folder() / name / chosen
-    waiting = models_folder() / name / CANDIDATES / chosen
-    if not (folder / CARD_FILE).is_file() and version is not None and (waiting / CARD_FILE).is_file():
-        return waiting
+    candidate = candidate_folder(name, chosen)
+    if not (folder / CARD_FILE).is_file() and version is not None and (candidate / CARD_FILE).is_file():
+        return candidate
     if not (folder / CARD_FILE).is_file():
         versions = ", ".join(published_versions(name)) or "none"
         raise NotFoundError(f"no version {chosen!r} of {name!r} is published; there are: {versions}")
@@ -110,73 +107,58 @@ def current_version(name: str) -> str | None:
 
 
 def list_bundles() -> list[tuple[str, Path]]:
-    """Everything that can be asked for by name: ``(spec, folder)``, those that ship first."""
-    found = [(name, shipped_folder(name)) for name in SHIPPED if (shipped_folder(name) / CARD_FILE).is_file()]
+    """All bundles that have a name, as ``(spec, folder)``, the ones that ship first."""
+    bundles = [(name, shipped_folder(name)) for name in SHIPPED if (shipped_folder(name) / CARD_FILE).is_file()]
     if (demo_folder() / CARD_FILE).is_file():
-        found.append((DEMO, demo_folder()))
+        bundles.append((DEMO, demo_folder()))
     for name in published_names():
-        found.extend(
+        bundles.extend(
             (f"{name}@{version}", models_folder() / name / version) for version in published_versions(name)
         )
-    return found
+    return bundles
 
 
-def publish_bundle(
-    directory: str | Path, *, make_current: bool = True, override: Override | None = None
-) -> Bundle:
-    """Copy a bundle into the store under its card's name and version.
+def candidate_folder(name: str, version: str) -> Path:
+    """The folder of a candidate."""
+    return models_folder() / name / CANDIDATES / version
 
-    Args:
-        directory: a complete bundle; its hashes are checked first.
-        make_current: use it from now on when only its name is given.
-        override: publish it though the gate refused a candidate with the same weights.
+
+def candidates(name: str) -> list[str]:
+    """Versions of ``name`` that are not published, ascending."""
+    folder = models_folder() / name / CANDIDATES
+    if not valid_name(name) or not folder.is_dir():
+        return []
+    versions = [
+        child.name for child in folder.iterdir() if (child / CARD_FILE).is_file() and valid_name(child.name)
+    ]
+    return sorted(versions, key=lambda version: (leading_number(version), version))
+
+
+def version_folder(name: str, version: str) -> Path:
+    """The folder of a version, published or a candidate.
 
     Raises:
-        GateRefused: when it did, and there is no override.
-        BundleError: when the bundle is damaged, its name is that of one that ships, or the version is published
-            already.
+        NotFoundError: when there is no such version.
     """
-    # here: publishing builds on this module, and a bundle on torch, which resolving a name does not need
-    from fetaliqa.model.bundle import Bundle
-    from fetaliqa.registry.publishing import RESERVED, candidates, changing, check_not_refused
-
-    source = Bundle.open(directory)
-    source.check_files()
-    name, version = source.card.name, source.card.version
-
-    if name in RESERVED_NAMES or version in RESERVED:
-        names, versions = (", ".join(map(repr, some)) for some in (RESERVED_NAMES, RESERVED))
-        raise BundleError(f"{name}@{version}: the names {names} and the versions {versions} are reserved")
-
-    check_not_refused(source, override)
+    if version in published_versions(name):
+        return models_folder() / name / version
     if version in candidates(name):
-        raise BundleError(
-            f"{name}@{version} is a candidate's version: publish the candidate by that name, or raise the version"
-        )
-    target = models_folder() / name / version
-    try:
-        with changing(name), atomic_directory(target) as temporary:
-            for file in (CARD_FILE, *sorted(source.card.files)):
-                shutil.copyfile(source.directory / file, temporary / file)
-            if (source.directory / STUDENT_FOLDER).is_dir():
-                shutil.copytree(source.directory / STUDENT_FOLDER, temporary / STUDENT_FOLDER)
-            published = Bundle.open(temporary)
-            published.check_files()
-    except FileExistsError:
-        raise BundleError(f"{name}@{version} is published already and never changes; raise the version") from None
-    if make_current:
-        set_current(name, version, override=override)
-    return Bundle.open(target)
+        return candidate_folder(name, version)
+    known = [*published_versions(name), *(f"{one} (candidate)" for one in candidates(name))]
+    raise NotFoundError(f"{name} has no version {str(version)[:80]!r}; there are: {', '.join(known) or 'none'}")
 
 
-def set_current(name: str, version: str, *, override: Override | None = None) -> None:
-    """Make a published version the one in use, at once for everybody who resolves the name after this.
+def report_of(name: str, version: str) -> dict[str, Any]:
+    """The report beside a version's bundle; empty when there is none."""
+    for folder in (models_folder() / name / version, candidate_folder(name, version)):
+        with contextlib.suppress(OSError, ValueError):
+            report = json.loads((folder / REPORT).read_text(encoding="utf-8"))
+            if isinstance(report, dict):
+                return report
+    return {}
 
-    Raises:
-        NotFoundError: when it is not published.
-    """
-    if not valid_name(name) or version not in published_versions(name):
-        raise NotFoundError(f"no published bundle {name}@{version} to make current")
-    from fetaliqa.registry.publishing import record_current  # here: it builds on this module
 
-    record_current(name, version, override)
+def leading_number(version: str) -> int:
+    """The number that a version begins with; 0 without one."""
+    match = LEADING_NUMBER.match(version)
+    return int(match.group()) if match else 0

@@ -1,118 +1,78 @@
-"""Candidates, publishing and going back: what moves the ``current`` pointer, and the history of it.
-
-::
-
-    models/NAME/candidates/3/       a bundle that is not in use, with report.json
-    models/NAME/3/                  a published one; never changes
-    models/NAME/current             which one is in use
-    models/NAME/history.jsonl       one line per candidate, publication and return, oldest first
-    models/NAME/intent.json         a change that has begun; whoever comes next completes it
-
-A change is written down first (``intent.json``), then made in steps that can each be repeated, then forgotten. So
-a kill at any moment leaves the old model in use, or the new one, and the history says which. Readers need no lock.
-"""
+"""Candidates, publishing and rollback: what changes the version of a model that is in use."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
-import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from types import EllipsisType
 from typing import Any
 
-from filelock import FileLock, Timeout
-
-from fetaliqa.atomic import atomic_directory, why_not_written, write_json, write_text
-from fetaliqa.errors import BundleError, NotFoundError, StorageError, StoreConflict, StoreMoved
+from fetaliqa.atomic import atomic_directory, write_json
+from fetaliqa.errors import BundleError, NotFoundError, StoreConflict, StoreMoved
 from fetaliqa.model.bundle import Bundle
 from fetaliqa.model.bundle_card import read_card
-from fetaliqa.model.bundle_names import CARD_FILE, valid_name
+from fetaliqa.model.bundle_names import CARD_FILE, STUDENT_FOLDER, valid_name
 from fetaliqa.model.user_folders import models_folder
 from fetaliqa.registry.model_store import (
     CANDIDATES,
     CURRENT_FILE,
+    REPORT,
     RESERVED_NAMES,
+    candidate_folder,
+    candidates,
     current_version,
+    leading_number,
     published_versions,
+    report_of,
+    version_folder,
 )
 from fetaliqa.registry.refused_candidates import Judged, Override, forced_line, refusal, short_figures
+from fetaliqa.registry.store_changes import (
+    HISTORY,
+    INTENT,
+    append_line,
+    changing,
+    history_line,
+    history_lines,
+    make_change,
+)
 
-HISTORY, INTENT, LOCK, REPORT = "history.jsonl", "intent.json", ".lock", "report.json"
 RESERVED = (HISTORY, INTENT, CURRENT_FILE, CANDIDATES)  # names that no version may have
-ACTIONS = ("candidate", "publish", "rollback")
-LOCK_SECONDS = 60.0
-LEADING_NUMBER = re.compile(r"[0-9]+")
-
-
-# -- reading ----------------------------------------------------------------------------------------
-
-
-def candidate_folder(name: str, version: str) -> Path:
-    """Where a candidate lies."""
-    return models_folder() / name / CANDIDATES / version
-
-
-def candidates(name: str) -> list[str]:
-    """Versions that were made and are not published, ascending."""
-    folder = models_folder() / name / CANDIDATES
-    if not valid_name(name) or not folder.is_dir():
-        return []
-    found = [child.name for child in folder.iterdir() if (child / CARD_FILE).is_file() and valid_name(child.name)]
-    return sorted(found, key=lambda version: (_number(version), version))
 
 
 def history(name: str) -> list[dict[str, Any]]:
-    """What was done with the versions of a model, the first thing first.
+    """The history of a model: its candidates, publications and rollbacks, the oldest first.
 
     Each line has ``time``, ``action`` (candidate, publish, rollback), ``version`` (None: the default model again),
     ``replaced`` (the version that was in use), ``figures`` and ``reason``; a publication against the gate also has
     ``forced`` (true) and ``by`` (who). A line that cannot be read is left out.
 
     Raises:
-        NotFoundError: for a name that nothing was ever made or published of.
+        NotFoundError: when the store never held a model of this name.
     """
     _check_known(name)
     if (models_folder() / name / INTENT).is_file():
         with contextlib.suppress(OSError, StoreConflict), changing(name):
-            pass  # completes what was begun; a read-only store shows what is there
-    return _lines(name)
-
-
-def _lines(name: str) -> list[dict[str, Any]]:
-    try:
-        text = (models_folder() / name / HISTORY).read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return []
-    found = []
-    for line in text.splitlines():
-        with contextlib.suppress(ValueError):
-            value = json.loads(line)
-            if isinstance(value, dict):
-                found.append(value)
-    return found
-
-
-# -- changing ---------------------------------------------------------------------------------------
+            pass  # completes an unfinished change; of a read-only store the lines are shown as they are
+    return history_lines(name)
 
 
 def add_candidate(directory: Path, name: str, origin: str, report: dict[str, Any] | None = None) -> str:
-    """Copy a trained bundle into the store as a candidate of the next version; made again, it is the same one.
+    """Copy a trained bundle into the store as a candidate with the next version number.
 
     Args:
         directory: a complete bundle; its name and version are replaced.
         name: of the model.
-        origin: what it came from, such as the fingerprint of the trained bundle: a second call with the same one
-            returns the version of the first.
-        report: what is known of it already; see :func:`keep_report`.
+        origin: identifies the source, for example by the trained bundle's fingerprint; a second call with the same
+            origin adds nothing and returns the version of the first.
+        report: its first entries; see :func:`keep_report`.
 
     Returns:
-        The version: one above all that there are or were.
+        The version: above all present and earlier ones.
 
     Raises:
         BundleError: when the bundle is damaged or the name is reserved.
@@ -139,7 +99,7 @@ def add_candidate(directory: Path, name: str, origin: str, report: dict[str, Any
 
 
 def keep_report(name: str, version: str, report: dict[str, Any]) -> None:
-    """Put a report beside a candidate's bundle; it stays there when the candidate is published."""
+    """Add entries to the report beside a candidate's bundle; it stays there when the candidate is published."""
     with changing(name):
         folder = candidate_folder(name, version)
         if folder.is_dir():
@@ -147,9 +107,9 @@ def keep_report(name: str, version: str, report: dict[str, Any]) -> None:
 
 
 def record_candidate(name: str, version: str, figures: Any = None, reason: str = "") -> None:
-    """Write into the history that a candidate was made and is kept; said twice, it is there once."""
+    """Record a candidate in the history, once however often it is called."""
     with changing(name):
-        _append(name, _line("candidate", version, current_version(name), figures, reason))
+        append_line(name, history_line("candidate", version, current_version(name), figures, reason))
 
 
 def publish(
@@ -161,14 +121,14 @@ def publish(
     override: Override | None = None,
     instead_of: str | EllipsisType | None = ...,
 ) -> bool:
-    """Use a candidate, or a version published before, from now on.
+    """Make a candidate, or an earlier published version, the version in use.
 
     Args:
         name: of the model.
-        version: of it.
-        figures, reason: for the history; without figures, those of the candidate's own report.
-        override: publish it though the gate refused it.
-        instead_of: the version that has to be in use now, None for none; without it, whatever is.
+        version: to be used.
+        figures, reason: for the history; figures default to those of the candidate's report.
+        override: publish it although the gate refused it.
+        instead_of: the version expected to be in use now, None for none; by default it is not checked.
 
     Returns:
         False when it was in use already.
@@ -179,7 +139,7 @@ def publish(
         BundleError: when its files are damaged.
         StoreMoved: when another version than ``instead_of`` is in use; nothing was changed.
         StoreConflict: when another process holds the store.
-        StorageError: when the disk does not take it.
+        StorageError: when the disk does not accept the change.
     """
     _check_known(name)
     with changing(name):
@@ -189,23 +149,78 @@ def publish(
         return _move(name, version, "publish", figures, reason, override)
 
 
+def publish_bundle(
+    directory: str | Path, *, make_current: bool = True, override: Override | None = None
+) -> Bundle:
+    """Copy a bundle into the store under its card's name and version.
+
+    Args:
+        directory: a complete bundle; its hashes are checked first.
+        make_current: make it the version in use.
+        override: publish it although the gate refused a candidate with the same weights.
+
+    Raises:
+        GateRefused: when the gate refused it, and there is no override.
+        BundleError: when the bundle is damaged, its name is that of one that ships, or the version is published
+            already.
+    """
+    source = Bundle.open(directory)
+    source.check_files()
+    name, version = source.card.name, source.card.version
+    if name in RESERVED_NAMES or version in RESERVED:
+        names, versions = (", ".join(map(repr, some)) for some in (RESERVED_NAMES, RESERVED))
+        raise BundleError(f"{name}@{version}: the names {names} and the versions {versions} are reserved")
+
+    _check_not_refused(source, override)
+    if version in candidates(name):
+        raise BundleError(
+            f"{name}@{version} is a candidate's version: publish the candidate by that name, or raise the version"
+        )
+    target = models_folder() / name / version
+    try:
+        with changing(name), atomic_directory(target) as temporary:
+            for file in (CARD_FILE, *sorted(source.card.files)):
+                shutil.copyfile(source.directory / file, temporary / file)
+            if (source.directory / STUDENT_FOLDER).is_dir():
+                shutil.copytree(source.directory / STUDENT_FOLDER, temporary / STUDENT_FOLDER)
+            published = Bundle.open(temporary)
+            published.check_files()
+    except FileExistsError:
+        raise BundleError(f"{name}@{version} is published already and never changes; raise the version") from None
+    if make_current:
+        set_current(name, version, override=override)
+    return Bundle.open(target)
+
+
+def set_current(name: str, version: str, *, override: Override | None = None) -> None:
+    """Make a published version the version in use; names resolved after this call mean it.
+
+    Raises:
+        NotFoundError: when it is not published.
+    """
+    if not valid_name(name) or version not in published_versions(name):
+        raise NotFoundError(f"no published bundle {name}@{version} to make current")
+    with changing(name):
+        _move(name, version, "publish", None, "", override)
+
+
 def rollback(name: str, *, reason: str = "") -> str | None:
-    """Go back to what was in use before the current version was published.
+    """Return to the version that was in use before the current one was published.
 
     Returns:
-        The version in use now; None: none, so that the default model is served again.
+        The version in use now; None when there is none, so that the default model is served.
 
     Raises:
         NotFoundError: for an unknown name.
-        StoreConflict: when nothing is published, or nothing is known that was before.
+        StoreConflict: when no version is published, or the history does not hold the earlier one.
         BundleError: when the earlier version is damaged.
     """
     _check_known(name)
     with changing(name):
         now = current_version(name)
         if now is None:
-            raise StoreConflict(f"{name}: no version is published, so there is nothing to go back from")
-        line = next((one for one in reversed(_lines(name)) if _published(one, now)), None)
+            raise StoreConflict(f"{name}: no version is published, so there is nothing to roll back")
+        line = next((one for one in reversed(history_lines(name)) if _published(one, now)), None)
         if line is None:
             raise StoreConflict(
                 f"{name}: the history does not say what was in use before {now}; publish another version instead"
@@ -220,19 +235,13 @@ def _published(line: dict[str, Any], version: str) -> bool:
 
 
 def was_published(name: str, version: str) -> bool:
-    """Whether a version was ever in use by its publication, whatever is now."""
+    """Whether a version was ever published."""
     with changing(name):
-        return any(_published(line, version) for line in _lines(name))
+        return any(_published(line, version) for line in history_lines(name))
 
 
-def record_current(name: str, version: str, override: Override | None = None) -> None:
-    """Make a published version current and write it into the history; ``set_current`` of the store calls it."""
-    with changing(name):
-        _move(name, version, "publish", None, "", override)
-
-
-def check_not_refused(bundle: Bundle, override: Override | None = None) -> None:
-    """Check a bundle that comes from outside of the store: a copy of a refused candidate is refused as well.
+def _check_not_refused(bundle: Bundle, override: Override | None = None) -> None:
+    """Check a bundle from outside the store: a copy of a refused candidate is refused too.
 
     Raises:
         GateRefused: when the gate refused a candidate of its name with the same weights, and there is no override.
@@ -244,12 +253,12 @@ def check_not_refused(bundle: Bundle, override: Override | None = None) -> None:
 
 
 def _judged(name: str) -> Iterator[Judged]:
-    """The versions of a model that the gate has judged; a damaged one stands in nobody's way."""
+    """The versions of a model that the gate has judged, except damaged ones."""
     for version in (*published_versions(name), *candidates(name)):
         gate = report_of(name, version).get("gate")
         if isinstance(gate, dict):
             with contextlib.suppress(BundleError):
-                yield Judged(version, read_card(_place(name, version)).files, gate)
+                yield Judged(version, read_card(version_folder(name, version)).files, gate)
 
 
 def _move(
@@ -257,12 +266,12 @@ def _move(
 ) -> bool:
     now, files = current_version(name), {}
     if version is not None:
-        bundle = Bundle.open(_place(name, version))
+        bundle = Bundle.open(version_folder(name, version))
         bundle.check_files()
         files = bundle.card.files
     if version == now:
         return False
-    intent = _line(action, version, now, figures, reason)
+    intent = history_line(action, version, now, figures, reason)
     if action == "publish" and version is not None:
         judged = list(_judged(name))
         own = [one for one in judged if one.version == version]
@@ -271,120 +280,19 @@ def _move(
         refused = refusal(judged, files, version)
         if refused is not None:
             intent |= forced_line(name, refused, override)
-    write_json(models_folder() / name / INTENT, intent)
-    _complete(name, intent)
+    make_change(name, intent)
     return True
 
 
-def _place(name: str, version: str) -> Path:
-    """The folder of a version, published or not."""
-    if version in published_versions(name):
-        return models_folder() / name / version
-    if version in candidates(name):
-        return candidate_folder(name, version)
-    known = [*published_versions(name), *(f"{one} (candidate)" for one in candidates(name))]
-    raise NotFoundError(f"{name} has no version {str(version)[:80]!r}; there are: {', '.join(known) or 'none'}")
-
-
-def _complete(name: str, intent: dict[str, Any]) -> None:
-    """Make a change that was written down; each step can be repeated after a kill."""
-    folder, version = models_folder() / name, intent["version"]
-    if version is None:
-        (folder / CURRENT_FILE).unlink(missing_ok=True)
-    else:
-        if not (folder / version).is_dir():
-            os.rename(candidate_folder(name, version), folder / version)
-        write_text(folder / CURRENT_FILE, version + "\n")
-    _append(name, intent)
-    (folder / INTENT).unlink()
-
-
-@contextlib.contextmanager
-def changing(name: str) -> Iterator[None]:
-    """The store of one model, locked; a change that a killed process began is completed first."""
-    folder = models_folder() / name
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / LOCK, timeout=LOCK_SECONDS):
-            _resume(name)
-            yield
-    except Timeout:
-        raise StoreConflict(
-            f"{name}: another process has been changing the model store for a minute; try again"
-        ) from None
-    except FileExistsError:
-        raise
-    except OSError as problem:
-        raise StorageError(
-            f"{name}: the disk does not take a change of the model store: {why_not_written(problem, 'try')}"
-        ) from None
-
-
-def _resume(name: str) -> None:
-    folder = models_folder() / name
-    for left in [*folder.glob(".*"), *(folder / CANDIDATES).glob(".*")]:
-        if left.name != LOCK and left.is_dir():
-            shutil.rmtree(left, ignore_errors=True)  # of a copy that was killed
-    try:
-        intent = json.loads((folder / INTENT).read_text(encoding="utf-8"))
-        version = intent["version"]
-    except FileNotFoundError:
-        return
-    except (ValueError, KeyError, TypeError):
-        raise BundleError(
-            f"{folder / INTENT} is damaged; remove it, and check `fetaliqa models history`"
-        ) from None
-    if version is not None:
-        _place(name, version)
-    _complete(name, intent)
-
-
-def _append(name: str, line: dict[str, Any]) -> None:
-    """Add a line, whole or not at all; one that is there already is not added again."""
-    lines = _lines(name)
-    same = ("action", "version") if line["action"] == "candidate" else ("time", "action", "version")
-    if any(all(one.get(key) == line[key] for key in same) for one in lines):
-        return
-    text = "".join(json.dumps(one, allow_nan=False) + "\n" for one in [*lines, line])
-    write_text(models_folder() / name / HISTORY, text)
-
-
-def _line(action: str, version: str | None, replaced: str | None, figures: Any, reason: str) -> dict[str, Any]:
-    return {
-        "time": datetime.now(UTC).isoformat(timespec="microseconds"),
-        "action": action,
-        "version": version,
-        "replaced": replaced,
-        "figures": figures,
-        "reason": reason,
-    }
-
-
-def report_of(name: str, version: str) -> dict[str, Any]:
-    """What lies beside a version's bundle; empty when nothing does."""
-    for folder in (models_folder() / name / version, candidate_folder(name, version)):
-        with contextlib.suppress(OSError, ValueError):
-            found = json.loads((folder / REPORT).read_text(encoding="utf-8"))
-            if isinstance(found, dict):
-                return found
-    return {}
-
-
 def _next_version(name: str) -> str:
-    told = [one.get("version") or "" for one in _lines(name)]
-    return str(1 + max((_number(one) for one in [*published_versions(name), *candidates(name), *told]), default=0))
-
-
-def _number(version: str) -> int:
-    found = LEADING_NUMBER.match(version)
-    return int(found.group()) if found else 0
+    recorded = [line.get("version") or "" for line in history_lines(name)]
+    versions = [*published_versions(name), *candidates(name), *recorded]
+    return str(1 + max(map(leading_number, versions), default=0))
 
 
 def _check_known(name: str) -> None:
     if not valid_name(name) or not (models_folder() / name).is_dir():
-        raise NotFoundError(
-            f"no model {name[:80]!r} in the store; nothing of that name was ever made or published"
-        )
+        raise NotFoundError(f"no model {name[:80]!r} in the store; check the name with `fetaliqa models list`")
 
 
 def _fsync(file: Path) -> None:

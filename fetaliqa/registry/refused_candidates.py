@@ -1,4 +1,4 @@
-"""Candidates that the gate refused: nobody publishes one unawares, and who does it all the same is on record."""
+"""Candidates that the gate refused: publishing one takes an override, which the history records."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ MAX_REASON = 500  # characters; the history is read by people
 
 @dataclass(frozen=True)
 class Override:
-    """The decision to publish what the gate refused.
+    """The decision to publish a candidate that the gate refused.
 
     Attributes:
-        by: who decided.
-        reason: why; kept in the history.
+        by: the person who decided.
+        reason: for the history.
 
     Raises:
         OptionError: without a reason, or with one that :func:`checked_reason` refuses.
@@ -29,11 +29,11 @@ class Override:
 
     def __post_init__(self) -> None:
         if not checked_reason(self.reason):
-            raise OptionError("publishing what the gate refused needs a reason, which the history keeps; give one")
+            raise OptionError("publishing what the gate refused needs a reason for the history; give one")
 
 
 def checked_reason(text: str) -> str:
-    """A reason as the history keeps it: one line.
+    """A reason as the history stores it: one line.
 
     Raises:
         OptionError: when it has more than 500 characters.
@@ -53,45 +53,46 @@ class Judged:
 
 
 def refusal(judged: Iterable[Judged], files: Mapping[str, str], version: str | None = None) -> Judged | None:
-    """The verdict that stands against publishing something; None where none does.
+    """The verdict against publishing a bundle, or None.
 
     Args:
         judged: versions of the same model.
-        files: SHA-256 of what is to be published, by file name.
-        version: of it; its own verdict counts. Without one, those on the same weights do.
+        files: SHA-256 of the bundle's files, by name.
+        version: of the bundle; its own verdict counts. Without one, verdicts on the same weights count.
     """
-    found = list(judged)
-    own = [one for one in found if one.version == version]
-    same = own or [one for one in found if dict(one.files) == dict(files)]
+    verdicts = list(judged)
+    own = [one for one in verdicts if one.version == version]
+    same = own or [one for one in verdicts if dict(one.files) == dict(files)]
     if any(one.gate.get("passed") for one in same):
         return None
     return next((one for one in same if one.gate.get("passed") is False), None)
 
 
 def forced_line(name: str, refused: Judged, override: Override | None) -> dict[str, Any]:
-    """What the history says of a publication against the gate.
+    """Entries of the history for a publication against the gate's verdict.
 
     Raises:
-        GateRefused: without an override; it says what the gate found, and how to publish all the same.
+        GateRefused: without an override; it states the gate's reason, and how to publish nevertheless.
     """
-    found = refused.gate.get("reason")
+    gate_reason = refused.gate.get("reason")
     if override is None:
         raise GateRefused(
-            f"{name}@{refused.version}: the gate refused this candidate: {found}; to publish it all the same, on "
-            f"record, say why: `fetaliqa models publish {name}@{refused.version} --force --reason WHY`, or "
-            '"force": true and "reason" in the request'
+            f"{name}@{refused.version}: the gate refused this candidate: {gate_reason}; "
+            "to publish it nevertheless, give a reason for the history: "
+            f"`fetaliqa models publish {name}@{refused.version} --force --reason WHY`, "
+            'or "force": true and "reason" in the request'
         )
-    why = checked_reason(override.reason)
+    reason = checked_reason(override.reason)
     return {
         "forced": True,
         "by": override.by,
-        "reason": f"published by {override.by} though the gate refused it: {why} (the gate: {found})",
+        "reason": f"published by {override.by} though the gate refused it: {reason} (the gate: {gate_reason})",
         "figures": short_figures(refused.gate),
     }
 
 
 def short_figures(gate: Mapping[str, Any]) -> dict[str, Any]:
-    """The gate's figures as the history keeps them: by group and name, before and after."""
+    """The gate's figures as the history stores them: by group and name, published and candidate."""
     return {
         group: {
             name: [figure["published"], figure["candidate"]]

@@ -24,7 +24,7 @@ from fetaliqa.model import (
 )
 from fetaliqa.model.architecture import TextConfig
 from fetaliqa.model.fetalclip_checkpoint import checkpoint_shapes
-from fetaliqa.registry.model_store import publish_bundle
+from fetaliqa.registry.publishing import publish_bundle
 
 TINY = Architecture("tiny", VisionConfig(32, 8, 32, 4, 2, 16, 4.0), DecoderConfig((1, 2, 3, 4), 4))
 TEXT = TextConfig(117, 50, 16, 2, 2, 16, 4.0)

@@ -71,5 +71,5 @@ def test_assessments_of_another_precision_are_cached_apart(random_bundle) -> Non
     services = [
         AssessmentService(random_bundle.directory, device="cpu", precision=name) for name in ("fp32", "bf16")
     ]
-    keys = {service._request(options).key("c") for service in services}
+    keys = {service.opened.request(options).key("c") for service in services}
     assert len(keys) == 2

@@ -19,7 +19,7 @@ from fetaliqa.measure.square_grid import SquareGrid
 from fetaliqa.model import Bundle, build_segmentation, normalise, save_bundle
 from fetaliqa.model.bundle_names import AUTO, NONE
 from fetaliqa.registry import AssessmentService
-from fetaliqa.registry.model_store import publish_bundle
+from fetaliqa.registry.publishing import publish_bundle
 from fetaliqa.sweep import Sweep, sweep_from_array
 
 SEARCH = AssessOptions(search=True)
@@ -136,8 +136,8 @@ def test_searches_with_and_without_a_student_are_cached_apart(bundle, tmp_path) 
         AssessmentService(bundle.directory, device="cpu", student=student)
         for student in (AUTO, tmp_path / "one", tmp_path / "two")
     ]
-    assert len({service._request(SEARCH).key("content") for service in services}) == 3
-    assert len({service._request(AssessOptions()).key("content") for service in services}) == 1
+    assert len({service.opened.request(SEARCH).key("content") for service in services}) == 3
+    assert len({service.opened.request(AssessOptions()).key("content") for service in services}) == 1
     assert "student" not in services[1].made_with(AssessOptions())
 
 
@@ -156,7 +156,7 @@ def test_what_cannot_be_screened_is_refused_before_anything_is_read(bundle, tmp_
     save_student(own, bundle, replace(LIMITS, screen_floor=0.01))
     service = AssessmentService(bundle.directory, device="cpu")
     service.check_options(SCREEN)
-    keys = {service._request(options).key("content") for options in (SEARCH, SCREEN, AssessOptions())}
+    keys = {service.opened.request(options).key("content") for options in (SEARCH, SCREEN, AssessOptions())}
     assert len(keys) == 3
 
 
@@ -168,6 +168,6 @@ def test_what_was_computed_before_there_was_screening_stays_good() -> None:
 def test_a_student_does_not_speak_for_another_threshold_or_a_classifier(bundle, tmp_path) -> None:
     save_student(tmp_path / "one", bundle)
     service = AssessmentService(bundle.directory, device="cpu", student=tmp_path / "one")
-    assert service._student_for(SEARCH) is not None
-    assert service._student_for(AssessOptions(search=True, threshold=0.3)) is None
-    assert service._student_for(AssessOptions()) is None
+    assert service.opened.student_for(SEARCH) is not None
+    assert service.opened.student_for(AssessOptions(search=True, threshold=0.3)) is None
+    assert service.opened.student_for(AssessOptions()) is None

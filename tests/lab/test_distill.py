@@ -24,7 +24,8 @@ from fetaliqa.lab.distillation.teacher_agreement import agreement
 from fetaliqa.lab.distillation.teacher_outputs import Answers
 from fetaliqa.model import Bundle, Threshold, build_classification, save_bundle
 from fetaliqa.model.backbone import backbone_state, imagenet_state
-from fetaliqa.registry.model_store import publish_bundle, resolve_bundle
+from fetaliqa.registry.model_store import resolve_bundle
+from fetaliqa.registry.publishing import publish_bundle
 from fetaliqa.sweep import read_sweep, sweep_from_array
 
 TEACHER = "7" * 64

@@ -18,7 +18,8 @@ from fetaliqa.evaluation.frame_metrics import dice
 from fetaliqa.model import Bundle
 from fetaliqa.model.bundle_verification import verify_bundle
 from fetaliqa.model.user_folders import DEFAULT_VARIABLE, HOME_VARIABLE, SHIPPED, default_model, shipped_folder
-from fetaliqa.registry.model_store import publish_bundle, resolve_bundle
+from fetaliqa.registry.model_store import resolve_bundle
+from fetaliqa.registry.publishing import publish_bundle
 
 MOST_BYTES = 10_000_000  # of a bundle
 LEAST_DICE = 0.8  # two readers agree to 0.93 at least

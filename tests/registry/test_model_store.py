@@ -22,11 +22,10 @@ from fetaliqa.model.user_folders import models_folder
 from fetaliqa.registry import publishing as store
 from fetaliqa.registry.model_store import (
     current_version,
-    publish_bundle,
     published_versions,
     resolve_bundle,
-    set_current,
 )
+from fetaliqa.registry.publishing import publish_bundle, set_current
 from fetaliqa.registry.refused_candidates import Override
 
 KILLS = 30  # of a process that adds candidates, publishes and goes back, all the time
@@ -72,14 +71,14 @@ def test_going_back_takes_the_version_before_and_in_the_end_the_demo(untrained: 
         store.publish(NAME, number)
     assert [store.rollback(NAME), store.rollback(NAME), store.rollback(NAME)] == ["2", "1", None]
     assert current_version(NAME) is None
-    with pytest.raises(StoreConflict, match="nothing to go back from"):
+    with pytest.raises(StoreConflict, match="seg: no version is published"):
         store.rollback(NAME)
     store.publish(NAME, "3")  # what was left can be used again
     assert store.rollback(NAME) is None
 
 
 def test_what_is_missing_damaged_or_unknown_is_refused_and_changes_nothing(untrained: Bundle) -> None:
-    with pytest.raises(NotFoundError, match="nothing of that name"):
+    with pytest.raises(NotFoundError, match="no model 'other'"):
         store.publish("other", "1")
     with pytest.raises(NotFoundError, match="no model"):
         store.history("../seg")
@@ -225,7 +224,7 @@ def test_the_command_line_publishes_goes_back_and_tells(untrained: Bundle, capsy
     assert main(["models", "rollback", NAME, "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"name": NAME, "version": None, "changed": True}
     assert main(["models", "rollback", NAME]) == 2
-    assert "nothing to go back from" in capsys.readouterr().err
+    assert "no version is published" in capsys.readouterr().err
     assert main(["models", "publish", str(untrained.directory)]) == 0
     assert capsys.readouterr().out == f"tiny: version {untrained.card.version} is in use\n"
     assert main(["models", "history", NAME]) == 0

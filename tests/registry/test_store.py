@@ -11,11 +11,10 @@ from fetaliqa.model.user_folders import SHIPPED
 from fetaliqa.registry.model_store import (
     current_version,
     list_bundles,
-    publish_bundle,
     published_versions,
     resolve_bundle,
-    set_current,
 )
+from fetaliqa.registry.publishing import publish_bundle, set_current
 
 
 @pytest.fixture
