@@ -150,7 +150,7 @@ def test_what_cannot_be_screened_is_refused_before_anything_is_read(bundle, tmp_
     save_student(own, bundle)
     with pytest.raises(OptionError, match="not shown to recognise"):  # the student made meanwhile is found
         service.check_options(SCREEN)
-    with pytest.raises(OptionError, match="own threshold, and no classifier"):
+    with pytest.raises(OptionError, match="neither a threshold nor a classifier"):
         service.check_options(replace(SCREEN, threshold=0.4))
     shutil.rmtree(own)
     save_student(own, bundle, replace(LIMITS, screen_floor=0.01))
