@@ -7,28 +7,47 @@ PORT ?= 8000
 STUDIES ?= sample-data
 STAMP := $(VENV)/.installed-$(shell cat pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
 
+WANTED := -c constraints.txt -e '.[server,train,dev]'
+
+# uv takes a quarter of pip's time. It does not read pip's settings, so it is told the package indexes named there.
+pip_setting = $$($(BIN)/python -m pip config list | sed -n "s/^\(global\|install\|:env:\)\.$(1)='\(.*\)'$$/\2/p" | tail -n 1)
+UV_INSTALL = { \
+  $(BIN)/python -m pip install -q -c constraints.txt uv && \
+  index="$(call pip_setting,index-url)" more="$(call pip_setting,extra-index-url)" links="$(call pip_setting,find-links)" && \
+  env UV_SYSTEM_CERTS=true UV_INDEX_STRATEGY=unsafe-best-match \
+    $${index:+UV_DEFAULT_INDEX="$$index"} $${more:+UV_INDEX="$$more"} $${links:+UV_FIND_LINKS="$$links"} \
+    $(BIN)/uv pip install -q --python $(BIN)/python $(WANTED); }
+
 ORTHANC_PLUGIN := /usr/share/orthanc/plugins/libOrthancDicomWeb.so
 
-.PHONY: help install serve shell test test-fast test-full-size test-long test-dicom orthanc lint docs format sample-data clean
+.PHONY: help venv install serve shell test selected-tests test-fast test-full-size test-long \
+  test-dicom coverage orthanc lint docs format sample-data clean
 
 help:
 	@echo "make serve      set everything up and serve sample-data/ on http://$(HOST):$(PORT)"
 	@echo "make shell      a shell in which the command fetaliqa is found"
-	@echo "make test       set everything up and run every check and test"
-	@echo "make test-fast  tests without the full-size model"
-	@echo "make test-dicom tests on a real DICOM archive; installs Orthanc with apt-get where it is missing"
-	@echo "make lint       formatting, lint, types, spelling and vocabulary"
+	@echo "make test       set everything up and run lint, the documentation's build and all tests but those of test-dicom and test-long"
+	@echo "make test-fast  the tests that neither train nor start many processes, for use while you work"
+	@echo "make test-dicom the tests on a real DICOM archive; installs Orthanc with apt-get where it is missing"
+	@echo "make test-long  the tests that repeat at length what others check; run every night"
+	@echo "make coverage   all tests but those of test-dicom, with the share of lines that they execute"
+	@echo "make lint       formatting, lint, types, imports, spelling and vocabulary"
 	@echo "make docs       the documentation, into build/site"
 
 install: $(STAMP)
 
-$(STAMP):
+venv: $(BIN)/python
+
+$(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] < (3, 11))' || { echo "Python 3.11 or later is needed (3.11 is tested); set PYTHON=..."; exit 1; }
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { \
+	@$(PYTHON) -m venv $(VENV) || { \
 	  echo "installing the venv package"; apt-get update -qq && apt-get install -y -qq python3-venv && $(PYTHON) -m venv $(VENV); }
+
+$(STAMP): | $(BIN)/python
 	@echo "installing dependencies into $(VENV) (several minutes and about 9 GB the first time)"
-	@$(BIN)/python -m pip install -q --upgrade pip
-	@$(BIN)/python -m pip install -q -c constraints.txt -e '.[server,train,dev]'
+	@$(UV_INSTALL) || { \
+	  echo "uv could not install them; pip does, which takes longer"; \
+	  $(BIN)/python -m pip install -q --upgrade pip && $(BIN)/python -m pip install -q $(WANTED); }
 	@rm -f $(VENV)/.installed-*
 	@touch $@
 
@@ -40,22 +59,39 @@ shell: install
 	@echo "fetaliqa is found in this shell; leave it with 'exit'"
 	@PATH="$(abspath $(BIN)):$$PATH" VIRTUAL_ENV="$(abspath $(VENV))" $${SHELL:-/bin/sh} || true
 
-test: lint docs test-fast test-full-size
+# One torch thread per worker: two workers share the cores instead of fighting over them. A file's tests run in one
+# worker, since they share servers and models; tests/conftest.py puts the slowest files first.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q
+# Per cent of lines; to be set a few points below the first measurement of `make coverage`.
+COVERAGE_FLOOR ?= 0
+SPREAD := -n 2 --dist loadfile --no-loadscope-reorder
 
-# One torch thread per worker: two workers share the cores instead of fighting over them.
+# Lint and the documentation need one core, and tests of servers and processes often wait.
+test: install
+	@$(MAKE) --no-print-directory -j2 lint docs selected-tests
+
+# Which tests `make test` runs; continuous integration adds those of the archive.
+SELECT ?= not orthanc and not long
+selected-tests: install
+	$(PYTEST) $(SPREAD) -m "$(SELECT)"
+
 test-fast: install
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not full_size and not orthanc and not long" -q
+	$(PYTEST) $(SPREAD) -m "not slow and not full_size and not orthanc and not long"
 
 test-full-size: install
 	$(BIN)/python -m pytest -m full_size -q
 
 # What repeats at length what other tests check; not part of `make test`.
 test-long: install
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m long -q
+	$(PYTEST) -m long
+
+coverage: install
+	$(PYTEST) $(SPREAD) -m "not orthanc" --cov=fetaliqa --cov=monailabel_app --cov-report=term:skip-covered \
+	  --cov-fail-under=$(COVERAGE_FLOOR)
 
 # The tests start an Orthanc of their own, on a free port and an empty storage.
 test-dicom: install orthanc
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m orthanc -q tests/dicomweb
+	$(PYTEST) -m orthanc tests/dicomweb
 
 # Debian starts the package as a service on port 8042, open to whoever is on this machine: it is stopped.
 orthanc:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from pathlib import Path
 
@@ -13,11 +14,29 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 os.environ.setdefault("FETALIQA_DEFAULT_MODEL", "demo")
 
 
+# A collection looks at every object of PyTorch, MONAI and thousands of tests, which takes a second: not while they
+# are imported, and afterwards only at what tests make.
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    gc.collect()
+    gc.freeze()
+    gc.enable()
+
+
+def pytest_unconfigure() -> None:
+    gc.unfreeze()  # libraries that look for leaks at the end find none
+
+
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "cuda: needs a CUDA card, and is skipped without one")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # files with slow tests first: a worker that gets one of them last would let the other one wait
+    slow = {item.path for item in items if any(item.get_closest_marker(name) for name in ("slow", "full_size"))}
+    items.sort(key=lambda item: item.path not in slow)
     needing = [item for item in items if item.get_closest_marker("cuda")]
     if not needing:
         return

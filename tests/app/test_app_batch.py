@@ -8,6 +8,7 @@ from app_harness import Server
 BATCH_SECONDS = 90  # a worker process imports everything anew before it begins
 
 
+@pytest.mark.slow
 def test_all_images_are_assessed_ahead_with_progress_and_no_label(server: Server) -> None:
     labels = {image: set(entry["labels"]) for image, entry in server.index()["objects"].items()}
     started = server.call("POST", "/batch/infer/fetalclip_seg?images=all", json={"frames": [0, 3]})

@@ -7,7 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from app_harness import REPOSITORY, environment, write_case
+
+pytestmark = pytest.mark.slow
 
 APPS = 10
 # without MONAI, as the server starts; each app does what one that serves does

@@ -14,6 +14,8 @@ from app_harness import Server, free_port, start, stop
 from fetaliqa.evaluation.frame_metrics import dice
 from fetaliqa.sweep import read_sweep
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def demo_server(tmp_path_factory: pytest.TempPathFactory, sample_data: Path) -> Iterator[Server]:

@@ -10,6 +10,8 @@ from app_harness import Server, free_port, start, stop, write_case
 
 from fetaliqa.registry import AssessmentService
 
+pytestmark = pytest.mark.slow
+
 # the product's own server; passes over more frames than the file says run out of memory as PyTorch has it
 SERVE = """
 import sys

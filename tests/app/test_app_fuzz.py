@@ -28,6 +28,8 @@ from schemathesis import GenerationMode
 
 from fetaliqa.labels import LabelStore
 
+pytestmark = pytest.mark.slow
+
 ROUNDS = 4  # through all calls
 EXAMPLES = 4  # of each call in a round, as described and again as not described
 SECONDS = float(os.environ.get("FETALIQA_FUZZ_SECONDS", "0"))  # 0: the suite's own

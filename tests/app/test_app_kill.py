@@ -11,13 +11,15 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pytest
 import SimpleITK as sitk
 from app_harness import fill_studies, free_port, start, stop
 
 from fetaliqa.labels import LabelStore
 from fetaliqa.labels.studies import Studies
 
-KILLS = 4  # of the server; the store alone is killed more often in tests/labels
+pytestmark = pytest.mark.slow
+
 RATERS = 2
 
 
@@ -32,13 +34,15 @@ def _mask(path: Path, image: Path, number: int) -> Path:
     return path
 
 
-def test_labels_survive_kills_of_the_server(tmp_path: Path, bundle: Path) -> None:
+# of the server; the store alone is killed more often in tests/labels
+@pytest.mark.parametrize("kills", [1, pytest.param(4, marks=pytest.mark.long)])
+def test_labels_survive_kills_of_the_server(tmp_path: Path, bundle: Path, kills: int) -> None:
     fill_studies(tmp_path)
     studies, chance = tmp_path / "studies", random.Random(8)
     image = studies / "images" / "stacked_fetal_ultrasound" / "case_b.mha"
     told: dict[str, list[int]] = {f"rater-{number}": [] for number in range(RATERS)}
     next_number = dict.fromkeys(told, 0)
-    for kill in range(KILLS):
+    for kill in range(kills):
         port = free_port()
         command = ["-m", "monailabel_app.serve", "--studies", str(studies), "--port", str(port)]
         command += ["--conf", "bundle", str(bundle), "--conf", "cache_dir", str(tmp_path / "cache")]
@@ -70,7 +74,7 @@ def test_labels_survive_kills_of_the_server(tmp_path: Path, bundle: Path) -> Non
         for rater in raters:
             rater.start()
         time.sleep(chance.uniform(0.5, 2.0))
-        if kill == KILLS - 1:
+        if kill == kills - 1:
             time.sleep(1)
         os.killpg(server.process.pid, signal.SIGKILL)
         server.process.wait()

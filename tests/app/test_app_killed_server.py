@@ -23,6 +23,8 @@ from fetaliqa.model import Bundle
 from fetaliqa.retraining.progress_file import read_progress
 from monailabel_app.lib.tasks.worker_processes import SERVER_VARIABLE, WORKER_MODULE, ServerMark, orphaned_workers
 
+pytestmark = pytest.mark.slow
+
 SECONDS = 60
 
 

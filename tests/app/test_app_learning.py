@@ -24,7 +24,7 @@ DEMO = demo_folder()
 
 
 # each test goes on where the one before it ended: all on one server
-pytestmark = pytest.mark.xdist_group("learning")
+pytestmark = [pytest.mark.xdist_group("learning"), pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,8 @@ from urllib.parse import quote
 import pytest
 from app_harness import REPOSITORY, Server, fill_studies, free_port, start, stop, write_case, write_mask
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory: pytest.TempPathFactory, bundle: Path) -> Iterator[Server]:

@@ -50,6 +50,7 @@ def run(root: Path, code: str, *arguments: str) -> str:
     return ended.stdout
 
 
+@pytest.mark.slow
 def test_the_first_answer_waits_for_nothing_that_only_others_need(tmp_path: Path) -> None:
     write_case(tmp_path / "studies" / "case_a.mha", 3)
     printed = run(tmp_path, COMMAND, str(tmp_path / "studies"), str(tmp_path / "cache"))

@@ -13,13 +13,18 @@ import pytest
 import SimpleITK as sitk
 from app_harness import Answer, Server
 
+pytestmark = pytest.mark.slow
 
-@pytest.fixture
-def scored(server: Server) -> Iterator[Server]:
-    """The server once its images are scored, and with no case in anybody's hands."""
+
+SCORING_SECONDS = 300  # a worker process imports everything anew before it begins, on cores that others use
+
+
+@pytest.fixture(scope="module")
+def scored_once(server: Server) -> Server:
+    """The server once its images are scored."""
     answer = server.call("POST", "/scoring/frames", json={})
     assert answer.status == 200
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + SCORING_SECONDS
     while (task := server.raw("GET", "/scoring/").json())["status"] in ("SUBMITTED", "RUNNING"):
         assert time.monotonic() < deadline, task
         time.sleep(0.3)
@@ -27,10 +32,16 @@ def scored(server: Server) -> Iterator[Server]:
     log = "\n".join(task["details"])
     assert "broken failed: " in log
     assert "3 failed" not in log
-    yield server
+    return server
+
+
+@pytest.fixture
+def scored(scored_once: Server) -> Iterator[Server]:
+    """The server once its images are scored, and with no case in anybody's hands."""
+    yield scored_once
     for rater in ("anna", "ben", "carla", "unknown"):
-        server.raw("DELETE", f"/activelearning/lease?user_name={rater}")
-    server.raw("DELETE", "/activelearning/lease")
+        scored_once.raw("DELETE", f"/activelearning/lease?user_name={rater}")
+    scored_once.raw("DELETE", "/activelearning/lease")
 
 
 def ask(server: Server, strategy: str = "fetaliqa", **body: Any) -> Answer:

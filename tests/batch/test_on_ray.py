@@ -22,6 +22,8 @@ from fetaliqa.batch.case_folder import remove_unfinished
 from fetaliqa.errors import StorageError
 from fetaliqa.registry.assessment_setup import AssessmentSetup
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
@@ -85,6 +87,7 @@ def test_a_killed_worker_costs_its_shard_only_and_the_results_are_the_same(
     assert contents(tmp_path / "out") == contents(whole_run)
 
 
+@pytest.mark.long  # as a killed worker
 def test_a_node_that_goes_away_is_done_without(cluster, small_cases, tmp_path, score, whole_run, contents):
     both, second = cluster
 

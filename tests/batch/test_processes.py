@@ -22,6 +22,8 @@ from fetaliqa.batch.batch_job import FAILED, LOST, SCORED, Case, Outcome
 from fetaliqa.batch.batch_run import in_order, score_cases
 from fetaliqa.errors import ScoringError
 
+pytestmark = pytest.mark.slow
+
 
 def test_two_processes_write_and_print_what_one_does(small_cases, tmp_path, score, whole_run, contents, capsys):
     arguments = (small_cases, "--json", "--threads", "1")

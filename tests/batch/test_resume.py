@@ -17,6 +17,8 @@ import pytest
 import SimpleITK
 from waiting import wait_for
 
+pytestmark = pytest.mark.slow
+
 
 def scored_at(out: Path) -> dict[str, int]:
     """When each case's assessment was written (inode and time), by case."""

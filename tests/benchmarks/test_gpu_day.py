@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,6 +19,7 @@ def gpu_day(monkeypatch: pytest.MonkeyPatch):
     return __import__("gpu_day")
 
 
+@pytest.mark.long  # minutes: each step is a process; test_gpu_scripts.py runs what most of them do
 def test_every_step_runs_on_a_cpu_in_small(gpu_day, tmp_path, capsys):
     out = tmp_path / "results.json"
     code = gpu_day.main(["--device", "cpu", "--small", "--out", str(out), "--seconds", "9000"])
@@ -34,10 +36,7 @@ def test_every_step_runs_on_a_cpu_in_small(gpu_day, tmp_path, capsys):
     assert retrained["trained"]["steps_run"] == 20
     assert retrained["request_seconds_beside"]["requests"] > 0
     assert 0 < retrained["checkpoint_gib_at_most"] < 1
-    little = steps["full card"]["result"]["with_little_memory"]
-    assert [one["state"] for one in little] == ["answered", "answered", "refused"]
-    assert [one.get("frames_at_once") for one in little] == [4, 1, None]
-    assert steps["full card"]["result"]["afterwards"]["frames_at_once"] == 16
+    check_full_card(steps["full card"]["result"])
     assert steps["compact model"]["result"]["compact"]["frames_per_second"] > 0
     assert set(report["goals"]) == {
         "encoder's share of the peak",
@@ -46,6 +45,23 @@ def test_every_step_runs_on_a_cpu_in_small(gpu_day, tmp_path, capsys):
         "training, any kernels: share of the peak",
     }
     assert json.loads(capsys.readouterr().out) == report["goals"]
+
+
+def check_full_card(found: dict[str, Any]) -> None:
+    little = found["with_little_memory"]
+    assert [one["state"] for one in little] == ["answered", "answered", "refused"]
+    assert [one.get("frames_at_once") for one in little] == [4, 1, None]
+    assert found["afterwards"]["frames_at_once"] == 16
+
+
+@pytest.mark.slow
+def test_one_step_runs_on_a_cpu_in_small(gpu_day, tmp_path):
+    out = tmp_path / "results.json"
+    options = ["--device", "cpu", "--small", "--out", str(out), "--seconds", "9000"]
+    assert gpu_day.main([*options, "--only", "full card"]) == 0
+    steps = json.loads(out.read_text())["steps"]
+    assert [(name, one["state"]) for name, one in steps.items()] == [("full card", "done")], steps
+    check_full_card(steps["full card"]["result"])
 
 
 def a_step(gpu_day, name: str, code: str, seconds: float = 60.0):

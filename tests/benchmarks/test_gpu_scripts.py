@@ -9,6 +9,8 @@ import torch
 
 from fetaliqa.inference import Predictor, cuda_graphs
 
+pytestmark = pytest.mark.slow
+
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 
 

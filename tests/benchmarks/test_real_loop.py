@@ -85,6 +85,7 @@ def test_a_site_is_divided_by_patient(real_loop, stills):
     assert sum(real_loop.outlined(one, "abdomen") for one in greedy.rest) >= 10  # a third measures
 
 
+@pytest.mark.long  # half a minute: tests/app/test_app_learning.py is the same loop on a server
 def test_a_new_site_makes_a_better_model_from_one_that_finds_nothing(real_loop, stills, blind, tmp_path, capsys):
     out = tmp_path / "out"
     options = ["--data", str(stills), "--bundle", str(blind), "--outlines", "16", "--empties", "10"]

@@ -24,6 +24,8 @@ from fetaliqa.model import (
     save_bundle,
 )
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def data_folder(tmp_path_factory):
@@ -109,6 +111,7 @@ def test_a_classifier_is_trained_by_the_same_command(data_folder, base_bundle, t
     assert f"bundle {out / 'trial-0' / 'bundle'}" in capsys.readouterr().out
 
 
+@pytest.mark.long  # the same of a retraining: tests/learning/test_retraining.py
 def test_a_killed_run_goes_on_to_the_same_figures(data_folder, base_bundle, tmp_path):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     long = ("--set", "epochs=6", "--no-test")
@@ -185,7 +188,7 @@ def test_without_its_extra_the_command_says_what_to_install(
     assert "lightning not installed; training needs `pip install fetaliqa[train]`" in capsys.readouterr().err
 
 
-@pytest.mark.long  # two processes: tests/training/test_fit_model.py, tests/learning/test_retraining.py
+@pytest.mark.long  # two processes: tests/training/test_fit_model.py
 def test_torchrun_trains_one_model_with_two_processes(data_folder, base_bundle, tmp_path):
     out = tmp_path / "run"
     asked = quick(data_folder, base_bundle, out, "--devices", "2", "--strategy", "ddp", "--json")

@@ -24,6 +24,8 @@ from fetaliqa.labels.dataset_kinds import open_labelled
 from fetaliqa.model import Bundle
 from fetaliqa.registry.model_store import resolve_bundle
 
+pytestmark = pytest.mark.slow
+
 SEEDS = (5, 13)  # whose outlines are cut by the border of the field of view
 SLOTS = 40  # frames that are rendered; the program knows sweeps of 140
 PROGRAM_SLOTS = 140

@@ -28,6 +28,8 @@ from fetaliqa.registry.model_store import resolve_bundle
 from fetaliqa.registry.publishing import publish_bundle
 from fetaliqa.sweep import read_sweep, sweep_from_array
 
+pytestmark = pytest.mark.slow
+
 TEACHER = "7" * 64
 
 

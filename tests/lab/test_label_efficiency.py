@@ -30,6 +30,8 @@ from fetaliqa.model import (
     save_bundle,
 )
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -32,6 +32,8 @@ from fetaliqa.training.lightning_messages import quiet_lightning
 from fetaliqa.training.recipes import FETALIQA, PAPER, Recipe
 from fetaliqa.training.trainer import Machine
 
+pytestmark = pytest.mark.slow
+
 PAPER_SPLIT = Split(
     "paper",
     "case",

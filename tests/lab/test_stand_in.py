@@ -1,9 +1,13 @@
 """The encoder that stands in for FetalCLIP in experiments on phantoms."""
 
+import pytest
+
 from fetaliqa.lab.phantom_encoder import train_stand_in
 from fetaliqa.model import Bundle
 from fetaliqa.training.recipes import recipe_named
 from fetaliqa.training.starting_weights import open_base
+
+pytestmark = pytest.mark.slow
 
 
 def test_a_stand_in_is_a_bundle_that_runs_can_start_from(tmp_path):

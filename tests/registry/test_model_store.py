@@ -28,7 +28,6 @@ from fetaliqa.registry.model_store import (
 from fetaliqa.registry.publishing import publish_bundle, set_current
 from fetaliqa.registry.refused_candidates import Override
 
-KILLS = 30  # of a process that adds candidates, publishes and goes back, all the time
 NAME = "seg"
 
 
@@ -192,23 +191,33 @@ def check_store(name: str) -> None:
     assert not (models_folder() / name / "intent.json").exists()
 
 
-def test_kills_at_random_moments_leave_the_store_consistent(tmp_path: Path) -> None:
+def size(file: Path) -> int:
+    return file.stat().st_size if file.exists() else 0
+
+
+# of a process that adds candidates, publishes and goes back, all the time
+@pytest.mark.parametrize("kills", [8, pytest.param(30, marks=pytest.mark.long)])
+def test_kills_at_random_moments_leave_the_store_consistent(tmp_path: Path, kills: int) -> None:
     bundle = disc_bundle(tmp_path / "bundle").directory
-    chance, changes = random.Random(4), 0
-    for kill in range(KILLS):
+    chance, changes, history = random.Random(4), 0, models_folder() / NAME / "history.jsonl"
+    for kill in range(kills):
+        before = size(history)
         child = os.fork()
         if child == 0:
             try:
                 _change_forever(bundle, kill)
             finally:
                 os._exit(1)
+        deadline = time.monotonic() + 60
+        while kill % 2 and size(history) == before and time.monotonic() < deadline:
+            time.sleep(0.005)  # every second one has changed something, however busy the machine is
         time.sleep(chance.uniform(0.01, 0.25))
         os.kill(child, signal.SIGKILL)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
         if (models_folder() / NAME).is_dir():
             check_store(NAME)
             changes = len(store.history(NAME))
-    assert changes >= 10  # the processes did get to change something, on a busy machine too
+    assert changes >= kills / 3  # the processes did get to change something
 
 
 def test_the_command_line_publishes_goes_back_and_tells(untrained: Bundle, capsys: pytest.CaptureFixture) -> None:

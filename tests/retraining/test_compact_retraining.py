@@ -24,6 +24,8 @@ from fetaliqa.retraining.pipeline import RetrainRequest, retrain
 from fetaliqa.retraining.progress_file import read_progress
 from fetaliqa.retraining.training_modes import mode_recipe
 
+pytestmark = pytest.mark.slow
+
 SMALL = Architecture("small", BackboneConfig(32, "test_efficientnet"), PyramidConfig(32, 32, 16))
 
 

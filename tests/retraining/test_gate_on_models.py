@@ -22,6 +22,8 @@ from fetaliqa.retraining.gate import CONFIRMED, GateGroup, compare
 from fetaliqa.retraining.pipeline import RetrainRequest, retrain
 from fetaliqa.retraining.replay import folder_replay
 
+pytestmark = pytest.mark.slow
+
 
 def says_always(folder: Path, logit: float) -> Bundle:
     """A model whose outline probability is the same everywhere, whatever it is shown."""
@@ -108,6 +110,7 @@ def dark_disc(folder: Path, case_id: str, number: int) -> None:
     write_study(folder, case_id, frames, masks, spacing=2.5)
 
 
+@pytest.mark.long  # two trainings: test_gate.py has the rule on figures
 def test_what_synthetic_data_lose_does_not_stop_a_sure_gain_on_the_sites_frames(tmp_path: Path, untrained: Bundle):
     for number in range(4):
         dark_disc(tmp_path / "dark", f"dark-{number}", number)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
-from disc_bundle import FAST
+from disc_bundle import FAST, disc_bundle
+from phantom_studies import disc_studies
 from test_retraining_faults import compared
 
 from fetaliqa.cli.main import main
 from fetaliqa.errors import TrainingError
+from fetaliqa.model import Bundle
 from fetaliqa.registry.model_store import current_version
 from fetaliqa.registry.publishing import history
 from fetaliqa.retraining import gate, retraining_paths
@@ -19,6 +23,8 @@ from fetaliqa.retraining.pipeline import RetrainRequest, retrain
 from fetaliqa.retraining.progress_file import read_progress
 from fetaliqa.training import encoder_features, frame_store, stall_recovery, training_run
 from fetaliqa.training.lightning_module import FrameModule
+
+pytestmark = pytest.mark.slow
 
 FULL_CARD = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
 NO_HANDLE = RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`")
@@ -44,18 +50,35 @@ def run_out(error: Exception):
     return asked
 
 
+def request_of(bundle: Bundle) -> RetrainRequest:
+    settings = {**FAST, "epochs": 1, "choose_threshold": True}
+    return RetrainRequest(bundle=str(bundle.directory), name="seg", settings=settings, without_replay=True)
+
+
 @pytest.fixture
 def a_request(untrained) -> RetrainRequest:
-    settings = {**FAST, "epochs": 1, "choose_threshold": True}
-    return RetrainRequest(bundle=str(untrained.directory), name="seg", settings=settings, without_replay=True)
+    return request_of(untrained)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> Path:
+    """Studies with a first training, and the model store with its version in use. Not to be changed."""
+    root = tmp_path_factory.mktemp("trained")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("FETALIQA_HOME", str(root / "home"))
+        patched.setattr(retraining, "compare", compared())
+        retrain(disc_studies(root / "studies", 4), request_of(disc_bundle(root / "untrained")))
+    return root
 
 
 @pytest.fixture
-def published(studies, a_request, monkeypatch) -> str:
-    """A first version in use, trained on fewer studies."""
-    with monkeypatch.context() as patched:
-        patched.setattr(retraining, "compare", compared())
-        return retrain(studies, a_request)["version"]
+def published(trained, studies, tmp_path) -> str:
+    """A first version in use, trained on these studies."""
+    shutil.copytree(trained / "studies", studies, dirs_exist_ok=True)
+    shutil.copytree(trained / "home", tmp_path / "home", dirs_exist_ok=True)
+    version = current_version("seg")
+    assert version is not None
+    return version
 
 
 @pytest.mark.parametrize(("error", "where", "what", "stage"), STAGES, ids=[stage[2] for stage in STAGES])

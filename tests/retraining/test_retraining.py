@@ -40,6 +40,8 @@ from fetaliqa.training.encoder_features import prepare_features
 from fetaliqa.training.frame_store import StoreRequest, prepare_frames
 from fetaliqa.training.recipes import DECODER, changed
 
+pytestmark = pytest.mark.slow
+
 
 def asked(bundle: Bundle, **changes) -> RetrainRequest:
     return RetrainRequest(**{"bundle": str(bundle.directory), "name": "seg", "settings": FAST, **changes})
@@ -286,6 +288,7 @@ def test_a_killed_training_goes_on_with_the_same_result(studies: Path, untrained
         retrain(studies, resume=True)
 
 
+@pytest.mark.long  # two processes: tests/training/test_fit_model.py
 def test_two_processes_train_one_candidate_together(studies: Path, untrained: Bundle):
     options = ("--bundle", str(untrained.directory), "--name", "seg", "--devices", "2", "--accelerator", "cpu")
     running = start(studies, *options, *settings(FAST))

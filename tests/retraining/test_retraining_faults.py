@@ -23,6 +23,8 @@ from fetaliqa.retraining.pipeline import RetrainRequest, retrain
 from fetaliqa.retraining.progress_file import read_progress
 from fetaliqa.retraining.replay import folder_replay, reopen_replay
 
+pytestmark = pytest.mark.slow
+
 SHORT = {**FAST, "epochs": 1}
 
 

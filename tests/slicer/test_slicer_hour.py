@@ -22,6 +22,8 @@ pytest.importorskip("PySide6", reason="PySide6 cannot be imported: pip install -
 
 from workspaces import settle, wait_for
 
+pytestmark = pytest.mark.slow
+
 FIRST_HALF = """
     import sys, time
     sys.path[:0] = {paths!r}

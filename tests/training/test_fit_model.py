@@ -23,6 +23,8 @@ from fetaliqa.training.starting_weights import Base, freeze_unreached
 from fetaliqa.training.trainer import Machine, fit_model
 from fetaliqa.training.weight_averaging import Averaging
 
+pytestmark = pytest.mark.slow
+
 QUIET = Machine(progress=False, accelerator="cpu")
 
 
@@ -375,7 +377,10 @@ def _run_script(folder, task, devices):
     return json.loads((folder / "scores.json").read_text())
 
 
-@pytest.mark.parametrize(("task", "tolerance"), [("classification", 5e-3), ("segmentation", 0.15)])
+@pytest.mark.parametrize(
+    ("task", "tolerance"),
+    [("classification", 5e-3), pytest.param("segmentation", 0.15, marks=pytest.mark.long)],
+)
 def test_two_processes_reach_the_loss_of_one(task, tolerance, tmp_path):
     # a classifier has no batch statistics: the same up to rounding. The decoder's are of half a batch in each
     # process (synchronised on CUDA only), so its losses are near, not equal.

@@ -28,6 +28,8 @@ from fetaliqa.training.starting_weights import begin_at_prior
 from fetaliqa.training.trainer import Machine, fit_model
 from fetaliqa.training.training_frames import FrameSet
 
+pytestmark = pytest.mark.slow
+
 SMALL = Architecture("small", BackboneConfig(32, "test_efficientnet"), PyramidConfig(32, 32, 16))
 QUIET = Machine(accelerator="cpu", progress=False)
 

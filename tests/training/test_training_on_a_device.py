@@ -36,6 +36,8 @@ from fetaliqa.training.recipes import recipe_named
 from fetaliqa.training.trainer import Machine, fit_model
 from fetaliqa.training.weight_averaging import Averaging
 
+pytestmark = pytest.mark.slow
+
 
 class SpoilOnce(Callback):
     """One batch, at a step, whose loss is not a number."""

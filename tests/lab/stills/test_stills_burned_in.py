@@ -60,6 +60,7 @@ def test_an_image_without_graphics_is_returned_as_it_is():
     assert not marks_mask(np.zeros((2, 2), np.uint8)).any()
 
 
+@pytest.mark.slow
 def test_no_exact_level_of_graphics_is_left_in_the_real_images(real_stills):
     marked = [still for still in real_stills if still.burned_in]
     assert len(marked) >= 50
