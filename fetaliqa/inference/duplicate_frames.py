@@ -7,7 +7,7 @@ import torch
 TOLERANCE = 2  # grey levels (of 255) at every pixel of the model's grid: re-encoding noise, not movement
 
 
-class AlikeFrames:
+class DuplicateFrames:
     """Finds, in consecutive frames, those whose outputs can be taken from an earlier encoded frame.
 
     Each frame is compared with the last encoded frame, never with a duplicate, so that slow movement does not

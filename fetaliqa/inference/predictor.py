@@ -17,7 +17,7 @@ from fetaliqa.inference.batch_halving import Compute, HalvingForward
 from fetaliqa.inference.cuda_graphs import CapturedForward
 from fetaliqa.inference.cuda_transfers import Lane, mark, on_host, reading, send, take_over
 from fetaliqa.inference.devices import choose_device
-from fetaliqa.inference.duplicate_frames import AlikeFrames
+from fetaliqa.inference.duplicate_frames import DuplicateFrames
 from fetaliqa.inference.model_outputs import Outputs, joined
 from fetaliqa.inference.packed_convolutions import pack_convolutions
 from fetaliqa.inference.packed_weights import pack_encoder
@@ -227,12 +227,12 @@ class Predictor:
     def _batches(self, frames: np.ndarray, indices: np.ndarray) -> Iterator[_Batch]:
         """Resample frames to the model's grid, and select those to encode."""
         grid = SquareGrid(int(frames.shape[1]), int(frames.shape[2]), self.image_size)
-        alike, lane = AlikeFrames(), Lane(self.device, "frames in")
+        duplicates, lane = DuplicateFrames(), Lane(self.device, "frames in")
         for start in range(0, len(indices), self.batch_size):
             chunk = indices[start : start + self.batch_size]
             with lane.queue():
                 squares = grid.stack_to_square(send(frames, chunk, self.device))
-                encoded, sources = alike.sources(squares)
+                encoded, sources = duplicates.sources(squares)
                 places = None
                 if len(encoded) < len(chunk):
                     squares = squares[encoded]

@@ -57,17 +57,17 @@ class SharedWork(Generic[Value]):
                 leads = work is None
                 if work is None:
                     work = self._running[key] = _Work()
-                asker = work.join(stopped)
+                request = work.join(stopped)
             if leads:
-                return self._lead(key, work, asker, compute, progress), True
-            if work.await_end(asker, progress):
+                return self._lead(key, work, request, compute, progress), True
+            if work.await_end(request, progress):
                 return work.value(), False
 
     def _lead(
         self,
         key: str,
         work: _Work[Value],
-        asker: _Asker,
+        request: _Request,
         compute: Callable[[Progress], Value],
         progress: Progress | None,
     ) -> Value:
@@ -82,7 +82,7 @@ class SharedWork(Generic[Value]):
             try:
                 progress(done, total)
             except Exception as problem:
-                asker.gone = True
+                request.gone = True
                 if work.abandoned():
                     raise
                 callback_errors.append(problem)
@@ -98,21 +98,21 @@ class SharedWork(Generic[Value]):
             with self._lock:
                 del self._running[key]
             # an error that ended this request alone (it was stopped or interrupted) is not shared
-            shared = isinstance(error, Exception) and not isinstance(error, RequestStopped) and not asker.gone
+            shared = isinstance(error, Exception) and not isinstance(error, RequestStopped) and not request.gone
             work.end(error if shared else None)
         if callback_errors:
             raise callback_errors[0]
         return value
 
 
-class _Asker:
+class _Request:
     """One request for a piece of work."""
 
     def __init__(self, stopped: Stopped | None) -> None:
         self._stopped = stopped
         self.gone = False
 
-    def has_gone(self) -> bool:
+    def is_stopped(self) -> bool:
         self.gone = self.gone or (self._stopped is not None and self._stopped())
         return self.gone
 
@@ -124,17 +124,17 @@ class _Work(Generic[Value]):
         self.values: list[Value] = []  # the value, once it is computed
         self._error: BaseException | None = None
         self._ended = threading.Event()
-        self._askers: list[_Asker] = []
+        self._requests: list[_Request] = []
         self._progress: tuple[int, int] | None = None
 
-    def join(self, stopped: Stopped | None) -> _Asker:
-        asker = _Asker(stopped)
-        self._askers.append(asker)
-        return asker
+    def join(self, stopped: Stopped | None) -> _Request:
+        request = _Request(stopped)
+        self._requests.append(request)
+        return request
 
     def abandoned(self) -> bool:
         """Whether all requests were stopped."""
-        return all(asker.has_gone() for asker in list(self._askers))
+        return all(request.is_stopped() for request in list(self._requests))
 
     def report(self, done: int, total: int) -> None:
         self._progress = done, total
@@ -149,19 +149,19 @@ class _Work(Generic[Value]):
             raise self._error
         return self.values[0]
 
-    def await_end(self, asker: _Asker, progress: Progress | None) -> bool:
+    def await_end(self, request: _Request, progress: Progress | None) -> bool:
         """Wait; False when the work ended without a value or an error that concerns this request."""
         reported = None
         try:
             while not self._ended.wait(POLL_SECONDS):
-                if asker.has_gone():
+                if request.is_stopped():
                     raise RequestStopped()
                 if progress is not None and self._progress != reported:
                     reported = self._progress
                     assert reported is not None
                     progress(*reported)
         except BaseException:
-            asker.gone = True
+            request.gone = True
             raise
         return bool(self.values) or self._error is not None
 

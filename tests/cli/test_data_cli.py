@@ -89,7 +89,7 @@ def test_a_download_is_unpacked_and_checked(fetaliqa, folder, tmp_path):
 
 def test_hc18_is_read_through(fetaliqa, tmp_path):
     write_hc18(tmp_path, ["001_HC", "001_2HC"])
-    assert fetaliqa("hc18", tmp_path)[:2] == (0, "hc18         2 images of 1 subjects\nsound\n")
+    assert fetaliqa("hc18", tmp_path)[:2] == (0, "hc18         2 images of 1 subjects\nno problems\n")
     (tmp_path / "annotations" / "001_HC_Annotation.png").write_bytes(b"x")
     code, out, _ = fetaliqa("hc18", tmp_path, "--json")
     assert code == 1

@@ -299,15 +299,15 @@ def test_the_summary_says_what_was_left_out_and_that_nothing_changed(served, tmp
         "--quiet",
     ]
     assert main([*words, "--dry-run"]) == 0
-    assert "nothing saved (dry run; 1 new, 0 the same)" in capsys.readouterr().out
+    assert "nothing saved (dry run; 1 new, 0 unchanged)" in capsys.readouterr().out
     assert not (served / "label-versions").exists()
     assert main(words) == 0
     out = capsys.readouterr().out
-    assert "version 1 (1 new, 0 the same)" in out
+    assert "version 1 (1 new, 0 unchanged)" in out
     assert "other classes: 1 of 'fetal head'" in out
-    assert "of which nothing is known: 3" in out
+    assert "frames with an ignored region: 3" in out
     assert main(words) == 0
-    assert "alpha, cleo: unchanged (0 new, 1 the same)" in capsys.readouterr().out
+    assert "alpha, cleo: unchanged (0 new, 1 unchanged)" in capsys.readouterr().out
 
 
 def test_bad_arguments_are_refused_before_anything_is_read(served, bring, tmp_path):

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from fetaliqa.inference import Predictor
-from fetaliqa.inference.duplicate_frames import TOLERANCE, AlikeFrames
+from fetaliqa.inference.duplicate_frames import TOLERANCE, DuplicateFrames
 
 
 def squares(*levels: int) -> torch.Tensor:
@@ -16,7 +16,7 @@ def squares(*levels: int) -> torch.Tensor:
 
 
 def test_equal_frames_are_encoded_once_also_over_batches() -> None:
-    alike = AlikeFrames()
+    alike = DuplicateFrames()
     assert alike.sources(squares(9, 9, 50, 50, 9)) == ([0, 2, 4], [1, 1, 2, 2, 3])
     assert alike.sources(squares(9, 9, 200)) == ([2], [0, 0, 1])
     assert alike.sources(squares(200, 200)) == ([], [0, 0])
@@ -24,13 +24,13 @@ def test_equal_frames_are_encoded_once_also_over_batches() -> None:
 
 def test_a_slow_movement_does_not_add_up() -> None:
     levels = [0, TOLERANCE, 2 * TOLERANCE, 3 * TOLERANCE]  # each as the one before
-    assert AlikeFrames().sources(squares(*levels)) == ([0, 2], [1, 1, 2, 2])
+    assert DuplicateFrames().sources(squares(*levels)) == ([0, 2], [1, 1, 2, 2])
 
 
 def test_one_pixel_that_differs_makes_another_frame() -> None:
     two = squares(250, 250)
     two[1, 2, 3] = 3  # also where the difference of uint8 would wrap around
-    assert AlikeFrames().sources(two)[0] == [0, 1]
+    assert DuplicateFrames().sources(two)[0] == [0, 1]
 
 
 @pytest.mark.parametrize("kind", ["random_bundle", "random_classifier"])
