@@ -5,7 +5,7 @@ of ``semi_a`` in degrees from columns towards rows. Optional columns: ``sha256``
 pixels as in ``Still``), ``confidence`` (sure, fair, doubtful), ``calipers`` (yes or no) and ``source``.
 
 ``outlines/african.csv`` and ``outlines/spanish.csv`` hold outlines drawn for this project by readers who are no
-clinicians.
+clinicians. ``outlines/african_burned_in.csv`` has the dotted ellipses that are burned into images.
 """
 
 from __future__ import annotations

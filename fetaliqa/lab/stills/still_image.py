@@ -42,6 +42,7 @@ class Still:
         pixel_mm: pixel size in mm; None when unknown.
         circumference_mm: the reference table's circumference; None without one.
         burned_in: whether calipers, text or a dotted ellipse are drawn into the image.
+        burned_in_ellipse: position of a burned-in dotted ellipse, which need not be the outline.
         also: names of further files with the same pixels.
     """
 
@@ -62,6 +63,7 @@ class Still:
     pixel_mm: float | None = None
     circumference_mm: float | None = None
     burned_in: bool = False
+    burned_in_ellipse: Ellipse | None = None
     also: tuple[str, ...] = ()
 
     @property

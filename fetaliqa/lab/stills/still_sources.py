@@ -118,6 +118,7 @@ def african(folder: Path) -> Iterator[Read]:
     """Abdomens, femurs and thoraces of five African countries; the abdomens with this project's outlines."""
     beside = folder / "african_abdomen"
     drawn = outline_table(PACKAGED / "african.csv"), outline_table(beside / "ellipses.csv")
+    dotted = outline_table(PACKAGED / "african_burned_in.csv"), outline_table(beside / "ellipses_burned_in.csv")
     for part, plane in AFRICAN_PLANES.items():
         for file in sorted((folder / part).glob("*.png")):
             named = AFRICAN.match(file.stem)
@@ -126,6 +127,7 @@ def african(folder: Path) -> Iterator[Read]:
             picture = read_picture(file)
             centre = COUNTRIES.get(named.group(2), named.group(2))
             row = fitting_row(picture, file.name, *drawn) if plane == "abdomen" else None
+            marks = fitting_row(picture, file.name, *dotted) if row else None
             still = Still(
                 file=file,
                 sha256=picture.sha256,
@@ -138,6 +140,7 @@ def african(folder: Path) -> Iterator[Read]:
                 trainable=True,
                 **_outlined(row),
                 burned_in=row.calipers == "yes" if row and row.calipers else centre in MARKED_COUNTRIES,
+                burned_in_ellipse=marks.ellipse if marks else None,
             )
             yield still, picture
 

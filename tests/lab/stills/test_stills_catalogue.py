@@ -114,6 +114,9 @@ def test_the_real_sets_hold_what_their_description_says(real_stills):
     assert all(still.ellipse for still in real_stills if still.plane == "abdomen" and still.source == "african")
     assert all(not still.trainable for still in real_stills if still.source == "acouslic")
     assert len({still.sha256 for still in real_stills}) == len(real_stills)
+    marked = [still for still in real_stills if still.burned_in_ellipse]
+    assert {still.centre for still in marked} == {"Ghana", "Uganda"}
+    assert len(marked) == 22
 
 
 def test_the_circumference_of_every_real_head_is_that_of_its_table(real_stills):
