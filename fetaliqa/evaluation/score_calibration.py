@@ -1,6 +1,6 @@
 """Calibration of frame scores: reliability diagram and expected calibration error.
 
-scikit-learn's ``calibration_curve`` drops empty bins, returns no counts, and assigns inner edges to the bin below.
+scikit-learn's ``calibration_curve`` drops empty bins and returns no counts.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Bytes are written to ``NAME.part``; ``NAME.part.json`` stores the server's entity tag, so that a part is resumed
 only while the server has the same file (``If-Range``). The part is renamed when its length and hash are right.
 huggingface_hub is not used: it downloads from its own hub only, not from Zenodo or a mirror, and its ``http_get``
-(2.4) resumes without ``If-Range``, checks no hash, and does not obey ``Retry-After`` dates or limits.
+(2.4) resumes without ``If-Range`` and checks no hash.
 """
 
 from __future__ import annotations
