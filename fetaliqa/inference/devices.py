@@ -39,15 +39,15 @@ def choose_device(name: str = "auto") -> torch.device:
     if device.type == "cuda":
         trouble = cuda_trouble()
         if trouble is not None:
-            raise OptionError(f"device {name!r} asked for, but {trouble}; use cpu or auto")
+            raise OptionError(f"device {name!r} cannot be used: {trouble}; use cpu or auto")
         count = cuda_devices()
         if (device.index or 0) >= count:
             raise OptionError(
-                f"device {name!r} asked for, but this machine has {count} CUDA devices; use cpu or auto"
+                f"device {name!r} cannot be used: this machine has {count} CUDA devices; use cpu or auto"
             )
         trouble = _card_trouble(device)
         if trouble is not None:
-            raise OptionError(f"device {name!r} asked for, but {trouble}; use cpu or auto")
+            raise OptionError(f"device {name!r} cannot be used: {trouble}; use cpu or auto")
     return device
 
 

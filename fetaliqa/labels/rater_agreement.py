@@ -131,7 +131,7 @@ def cohen_kappa(first: Sequence[int], second: Sequence[int]) -> float | None:
         ValueError: when the lists differ in length.
     """
     if len(first) != len(second):
-        raise ValueError(f"{len(first)} and {len(second)} answers")
+        raise ValueError(f"the raters' lists differ in length: {len(first)} and {len(second)}")
     if not first:
         return None
     one, two = np.asarray(first), np.asarray(second)

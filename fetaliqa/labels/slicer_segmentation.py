@@ -179,8 +179,8 @@ class Segmentation:
             first = self._physical_place(grid, sweep)
         if not checked and sweep.grid.dimensions == 4 and sweep.frame_count > 1 == size[2] and not first[2]:
             raise LabelError(  # each image of a sequence lies at the same place
-                f"{self.name}: is of one image, and does not say of which of the {sweep.frame_count} frames of "
-                f"{sweep.case_id}; segment them as a stack of as many slices"
+                f"{self.name}: segments a single image, and which of the {sweep.frame_count} frames of "
+                f"{sweep.case_id} that is cannot be told; segment them as a stack of as many slices"
             )
         last = first + size
         if first.min() < 0 or (last > full).any():

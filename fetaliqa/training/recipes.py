@@ -130,7 +130,7 @@ class Recipe:
             losses = "bce" if self.task == "classification" else "batch-dice, outline or sparse-outline"
             raise ValueError(f"loss {self.loss!r} for {self.task}; {losses} is needed")
         if self.monitor in ("val_dice", "val_score") and self.task == "classification":
-            raise ValueError(f"monitor is {self.monitor!r}, which a classifier has not; use val_loss or val_f1")
+            raise ValueError(f"monitor {self.monitor!r} is not available for a classifier; use val_loss or val_f1")
         if self.sweep_weights and self.loss == "batch-dice":
             raise ValueError("sweep_weights need a loss per frame, which batch-dice is not")
 

@@ -81,7 +81,7 @@ def test_the_server_says_why_a_model_is_not_computed_on_the_card(
     (hardware,) = [message for message in caplog.messages if message.startswith("fetalclip_seg: demo")]
     reason = "as CUDA cannot be used here (The NVIDIA driver on your system is too old (found version 11040))"
     assert f"on cpu, {reason}, in fp32" in hardware
-    with pytest.raises(FetalIQAError, match="device 'cuda' asked for, but CUDA cannot be used here"):
+    with pytest.raises(FetalIQAError, match="device 'cuda' cannot be used: CUDA cannot be used here"):
         make_tasks(ServerConf.from_conf({"device": "cuda"}))
 
 

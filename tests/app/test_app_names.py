@@ -133,7 +133,7 @@ def test_an_upload_has_the_name_that_it_is_given_and_none_that_is_there_in_anoth
         assert store.add_image(name, str(tmp_path / "new.mha"), {}) == name
     assert store.add_image("", str(a_cine(tmp_path / "1.2.840.7")), {}) == "1.2.840.7"
     assert (studies / "1.2.840.7.dcm").is_file()  # clients that get it go by its suffix
-    with pytest.raises(Refused, match="there is one of this id already"):
+    with pytest.raises(Refused, match="this id is in use already"):
         store.add_image("gro\u0308ße", str(tmp_path / "new.mha"), {})
     for name in ("a/b", "..", "a\nb", "x" * 201, "DICOMDIR"):
         with pytest.raises(Refused) as refused:

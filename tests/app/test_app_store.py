@@ -224,7 +224,7 @@ def test_an_image_that_arrives_twice_at_once_is_kept_once(studies: Path, tmp_pat
     store.add_image("new", str(tmp_path / "new.mha"), {})
     kept = (studies / "new.mha").read_bytes()
     write_case(tmp_path / "new.mha", 4, seed=6)
-    with pytest.raises(Refused, match="there is one of this id already"):
+    with pytest.raises(Refused, match="this id is in use already"):
         store.add_image("new", str(tmp_path / "new.mha"), {})
     assert len(first) == 3
     assert (studies / "new.mha").read_bytes() == kept
@@ -323,7 +323,7 @@ def test_an_image_copied_in_meanwhile_is_not_overwritten(studies: Path, tmp_path
     write_case(studies / "new.mha", 3, seed=5)  # not in the index yet
     kept = (studies / "new.mha").read_bytes()
     write_case(tmp_path / "new.mha", 4, seed=6)
-    with pytest.raises(Refused, match="there is one of this id already"):
+    with pytest.raises(Refused, match="this id is in use already"):
         store.add_image("new", str(tmp_path / "new.mha"), {})
     assert (studies / "new.mha").read_bytes() == kept
 

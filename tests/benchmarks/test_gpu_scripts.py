@@ -101,6 +101,6 @@ def test_without_a_gpu_they_end_with_a_sentence(name, script, capsys, monkeypatc
         script(name).main([])
     assert ended.value.code == 2
     assert capsys.readouterr().err == (
-        f"{name}.py: device 'cuda' asked for, but this machine has 0 CUDA devices; use cpu or auto; "
+        f"{name}.py: device 'cuda' cannot be used: this machine has 0 CUDA devices; use cpu or auto; "
         "--device cpu --small only tries the script\n"
     )

@@ -158,7 +158,7 @@ def test_the_cache_of_features_changes_no_figure(data_folder, base_bundle, tmp_p
         (["--strategy", "dpd"], "1 device(s) and strategy 'dpd' cannot be used here"),
         (["--task", "classification", "--recipe", "decoder"], "recipe 'decoder' is not for classification"),
         (["--anatomy", "head"], "shows the abdomen, not the head"),
-        (["--accelerator", "cuda"], "device 'cuda' asked for, but this machine has"),
+        (["--accelerator", "cuda"], "device 'cuda' cannot be used: this machine has"),
         (["--split", "nowhere.json"], "nowhere.json: no such file"),
         (["--base", "fetalclip"], "FetalCLIP weights"),
     ],

@@ -37,7 +37,7 @@ def test_a_card_that_is_asked_for_and_cannot_be_used_is_refused_with_the_reason(
     has_unusable_cards(monkeypatch, OLD_DRIVER)
     with pytest.raises(OptionError) as refused:
         choose_device("cuda")
-    assert str(refused.value) == f"device 'cuda' asked for, but {TOLD}; use cpu or auto"
+    assert str(refused.value) == f"device 'cuda' cannot be used: {TOLD}; use cpu or auto"
 
 
 def test_a_run_beside_a_card_that_cannot_be_used_is_recorded_without_it(monkeypatch):
@@ -83,7 +83,7 @@ def test_a_card_without_kernels_in_this_pytorch_is_refused_and_not_taken_by_itse
     )
     with pytest.raises(OptionError) as refused:
         choose_device("cuda")
-    assert str(refused.value) == f"device 'cuda' asked for, but {message}; use cpu or auto"
+    assert str(refused.value) == f"device 'cuda' cannot be used: {message}; use cpu or auto"
     with caplog.at_level(logging.WARNING):
         assert choose_device() == torch.device("cpu")
     assert caplog.messages == [f"{message}; computing on the CPU"]

@@ -108,7 +108,7 @@ class Incoming:
     def _frame(self, number: int | None, case_id: str, sweep: Sweep) -> int:
         if number is None and sweep.frame_count != 1:
             raise LabelError(
-                f"{case_id}: has {sweep.frame_count} frames, and a picture's name gives none; use --pattern"
+                f"{case_id}: has {sweep.frame_count} frames, and a file name has no frame number; use --pattern"
             )
         if number is not None and not 0 <= number < sweep.frame_count:
             raise LabelError(f"{case_id}: frame {number}; its frames are 0 to {sweep.frame_count - 1}")

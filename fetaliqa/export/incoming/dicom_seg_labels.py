@@ -280,7 +280,7 @@ def _frame_of(own: Dataset, dataset: Dataset, one: _Segmentation, sweep: Sweep) 
     if not sources:
         sources = [(uid, []) for uid in one.frames]
     if len(sources) != 1 or len(sources[0][1]) > 1:
-        raise ValueError("one of them does not say on which frame of the cine it was drawn")
+        raise ValueError("a segmented frame names no source frame of the cine")
     uid, numbers = sources[0]
     if one.rows:
         places = {row.slice: row.frame for row in one.rows}
@@ -289,5 +289,5 @@ def _frame_of(own: Dataset, dataset: Dataset, one: _Segmentation, sweep: Sweep) 
     if frame is None and one.cine and numbers:
         frame = numbers[0] - 1
     if frame is None and sweep.frame_count > 1:
-        raise ValueError("one of them does not say on which frame of the cine it was drawn")
+        raise ValueError("a segmented frame names no source frame of the cine")
     return frame or 0

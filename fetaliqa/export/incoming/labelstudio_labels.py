@@ -92,7 +92,9 @@ class LabelStudioLabels:
         where = f"{self.where}, {kind} {result.get('id')}"
         check_size(where, (result["original_height"], result["original_width"]), sweep)
         if result.get("image_rotation"):
-            raise LabelError(f"{where}: its picture was turned; turn it back in Label Studio and export again")
+            raise LabelError(
+                f"{where}: the image was rotated in Label Studio; reset the rotation there and export again"
+            )
         return [
             Outline(ClassLabel(name), lambda: _mask(kind, result["value"], sweep, where))
             for name in _labels_of(result, results) or [f"{kind} without label"]

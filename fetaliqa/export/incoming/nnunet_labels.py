@@ -64,7 +64,7 @@ class NnUnetLabels:
 
     def _outlines(self, picture: np.ndarray, file: Path) -> list[Outline]:
         if picture.ndim != 2:
-            raise LabelError(f"{file.name}: is coloured; nnU-Net's label pictures hold values")
+            raise LabelError(f"{file.name}: is a colour image; nnU-Net's label images hold one value per pixel")
         values = values_in(picture)
         unknown = values.difference(*self._values.values())
         if unknown:
@@ -79,7 +79,7 @@ class NnUnetLabels:
 def _nnunet_labels(labels: object, where: str) -> dict[ClassLabel, tuple[int, ...]]:
     """Values of each label; a region (several labels in nnU-Net) has several values."""
     if not isinstance(labels, dict):
-        raise LabelError(f"{where}: its labels are no object of names and values")
+        raise LabelError(f"{where}: its labels must be a JSON object that maps names to values")
     if all(isinstance(value, str) for value in labels.values()):  # as nnU-Net v1 wrote them: names by value
         labels = {name: int(value) if value.isdecimal() else value for value, name in labels.items()}
     regions = {}

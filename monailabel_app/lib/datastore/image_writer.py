@@ -84,7 +84,10 @@ class ImageWriter:
                 locked.enter_context(self._index.locked())
                 taken = {split_name(child.name)[0] for child in self._index.images_folder().iterdir()}
                 if canonical(image_id) in map(canonical, {*taken, *self._index.list_images()}):
-                    raise Refused(409, f"image {image_id}: there is one of this id already; delete it first")
+                    raise Refused(
+                        409,
+                        f"image {image_id}: this id is in use already; delete that image first, or choose another id",
+                    )
             self._index.add_entry(image_id, suffix.lower(), {**info, "ts": int(time.time()), "name": name})
         return image_id
 
