@@ -180,7 +180,7 @@ class Segmentation:
         if not checked and sweep.grid.dimensions == 4 and sweep.frame_count > 1 == size[2] and not first[2]:
             raise LabelError(  # each image of a sequence lies at the same place
                 f"{self.name}: segments a single image, and which of the {sweep.frame_count} frames of "
-                f"{sweep.case_id} that is cannot be told; segment them as a stack of as many slices"
+                f"{sweep.case_id} that is, is unknown; segment them as a stack of as many slices"
             )
         last = first + size
         if first.min() < 0 or (last > full).any():

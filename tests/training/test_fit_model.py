@@ -273,7 +273,7 @@ def test_devices_that_are_not_there_are_refused(stores, a_recipe, tmp_path):
     if torch.cuda.is_available():
         pytest.skip("this machine has CUDA")
     recipe = a_recipe()
-    with pytest.raises(OptionError, match="device 'cuda' asked for, but this machine has 0 CUDA devices"):
+    with pytest.raises(OptionError, match="device 'cuda' cannot be used: this machine has 0 CUDA devices"):
         fit_model(a_model(recipe), recipe, *stores, tmp_path, seed=1, machine=Machine("cuda", progress=False))
 
 

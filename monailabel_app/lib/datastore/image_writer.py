@@ -86,7 +86,7 @@ class ImageWriter:
                 if canonical(image_id) in map(canonical, {*taken, *self._index.list_images()}):
                     raise Refused(
                         409,
-                        f"image {image_id}: this id is in use already; delete that image first, or choose another id",
+                        f"image {image_id}: this id is in use already; delete that image, or choose another id",
                     )
             self._index.add_entry(image_id, suffix.lower(), {**info, "ts": int(time.time()), "name": name})
         return image_id
