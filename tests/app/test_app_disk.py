@@ -88,7 +88,7 @@ def test_a_home_that_cannot_be_written_costs_the_cache_and_no_answer(
             assert result.assessment["best"] == results[0].assessment["best"]
             result.write_masks(tmp_path / "masks.nii.gz")
     assert (tmp_path / "masks.nii.gz").stat().st_size > 0
-    warnings = [record.message for record in caplog.records if "not kept" in record.message]
+    warnings = [record.message for record in caplog.records if "not cached" in record.message]
     assert len(warnings) == 1  # once, not at every request
     assert service.cached(server.images / "case_a.mha") is None
 

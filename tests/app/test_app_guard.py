@@ -183,8 +183,6 @@ def test_uploads_over_the_limit_are_413(server: Server, chunked: bool) -> None:
         ("GET", "/datastore/dataset"),
         ("DELETE", "/datastore/image?id=nope"),
         ("DELETE", "/datastore/label?id=case_a&tag=nope"),
-        ("GET", "/train/"),
-        ("GET", "/scoring/"),
         ("GET", "/proxy/dicom/x"),
         ("POST", "/infer/wsi_v2/fetalclip_seg"),
     ],

@@ -77,6 +77,9 @@ def test_the_next_server_shows_and_stops_the_trainer_and_removes_the_uploads_of_
     first = serve(tmp_path)
     trainer = scorer = None
     try:
+        for nothing_yet in ("/train/", "/scoring/"):
+            answer = first.raw("GET", nothing_yet)
+            assert (answer.status, bool(answer.detail)) == (404, True)
         for case in CASES:
             save(first, case, 1, tmp_path)
         assert first.call("POST", f"/train/{NAME}", json={}).status == 200

@@ -93,7 +93,7 @@ def test_a_compact_bundle_learns_to_outline_as_its_teacher_does(
     assert (held_out["cases"], held_out["sweeps_with_a_best_frame"]) == (2, 2)
     assert held_out["dice_mean"] > 0.6
     assert held_out["best_within_15"] == 2
-    assert f"a mean Dice of {held_out['dice_mean']:.3f}" in output
+    assert f"its mean Dice with the teacher's outlines is {held_out['dice_mean']:.3f}" in output
     assert "as a student: a search finds the best frame of 2 of 2 held-out sweeps" in output
 
     assert publish_bundle(out).card.name == "mine"
@@ -135,7 +135,7 @@ def test_a_classifier_is_no_teacher(cases, tmp_path, capsys):
     assert (
         main(["distill", str(cases), "--model", str(tmp_path / "classifier"), "--out", str(tmp_path / "new")]) == 2
     )
-    assert "a classification bundle; one that outlines is needed" in capsys.readouterr().err
+    assert "a classification bundle; a segmentation bundle is needed" in capsys.readouterr().err
     assert not (tmp_path / "new").exists()
 
 

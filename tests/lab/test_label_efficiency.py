@@ -146,7 +146,7 @@ def test_the_command_writes_a_report_that_says_phantom(
     [
         (["--budgets", "8,4"], "budgets are [8, 4]"),
         (["--budgets", "a"], "--budgets is 'a'"),
-        (["--strategies", "best"], "there is no 'best'"),
+        (["--strategies", "best"], "unknown 'best'"),
         (["--seeds", "0"], "--seeds is 0"),
         (["--base", "nowhere"], "no model bundle 'nowhere'"),
         (["--data", "nowhere"], "nowhere"),

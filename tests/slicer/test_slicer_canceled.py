@@ -279,6 +279,7 @@ def test_a_real_server_releases_the_case(server: Server, tmp_path: Path) -> None
     def leased() -> int:
         return server.raw("GET", "/activelearning/").json()["leased"]
 
+    server.raw("DELETE", "/activelearning/lease")  # of other tests: a case must be free
     before = leased()
     assert workspace.open_next("random")
     settle(workspace)

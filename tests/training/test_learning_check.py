@@ -139,12 +139,12 @@ def test_a_model_that_comes_in_eval_mode_is_trained_in_training_mode(stores, tmp
         modes: ClassVar[list[bool]] = []
 
         def on_train_batch_start(self, trainer, module, batch, number):
-            self.found.append(module.model.decoder.training)
+            self.modes.append(module.model.decoder.training)
 
     recipe = changed(COMPACT, {"epochs": 2, "batch_size": 32})
     fit_model(compact().eval(), recipe, *stores, tmp_path, seed=0, machine=QUIET, callbacks=(Modes(),))
-    assert len(Modes.found) >= 2
-    assert all(Modes.found)
+    assert len(Modes.modes) >= 2
+    assert all(Modes.modes)
 
 
 def test_a_compact_model_learns_from_few_frames_in_the_module(stores, tmp_path):

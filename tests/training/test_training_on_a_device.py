@@ -147,7 +147,7 @@ class ScalarReads(TorchDispatchMode):
     a list of axes that MONAI makes there.
     """
 
-    LEFT_OUT = ("torch/optim/", "training/averaging.py", "monai/losses/dice.py")
+    LEFT_OUT = ("torch/optim/", "training/weight_averaging.py", "monai/losses/dice.py")
 
     def __init__(self):
         super().__init__()
