@@ -7,6 +7,9 @@ PORT ?= 8000
 STUDIES ?= sample-data
 STAMP := $(VENV)/.installed-$(shell cat pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
 
+# Tests start many processes: without bytecode on disk each of them compiles every module that it imports.
+unexport PYTHONDONTWRITEBYTECODE
+
 WANTED := -c constraints.txt -e '.[server,train,dev]'
 
 # uv takes a quarter of pip's time. It does not read pip's settings, so it is told the package indexes named there.
@@ -14,7 +17,7 @@ pip_setting = $$($(BIN)/python -m pip config list | sed -n "s/^\(global\|install
 UV_INSTALL = { \
   $(BIN)/python -m pip install -q -c constraints.txt uv && \
   index="$(call pip_setting,index-url)" more="$(call pip_setting,extra-index-url)" links="$(call pip_setting,find-links)" && \
-  env UV_SYSTEM_CERTS=true UV_INDEX_STRATEGY=unsafe-best-match \
+  env UV_COMPILE_BYTECODE=true UV_SYSTEM_CERTS=true UV_INDEX_STRATEGY=unsafe-best-match \
     $${index:+UV_DEFAULT_INDEX="$$index"} $${more:+UV_INDEX="$$more"} $${links:+UV_FIND_LINKS="$$links"} \
     $(BIN)/uv pip install -q --python $(BIN)/python $(WANTED); }
 

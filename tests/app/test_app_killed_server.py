@@ -61,6 +61,7 @@ def gone(process: psutil.Process) -> bool:
     return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
 
 
+@pytest.mark.long
 def test_the_next_server_shows_and_stops_the_trainer_and_removes_the_uploads_of_a_killed_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -77,9 +78,6 @@ def test_the_next_server_shows_and_stops_the_trainer_and_removes_the_uploads_of_
     first = serve(tmp_path)
     trainer = scorer = None
     try:
-        for nothing_yet in ("/train/", "/scoring/"):
-            answer = first.raw("GET", nothing_yet)
-            assert (answer.status, bool(answer.detail)) == (404, True)
         for case in CASES:
             save(first, case, 1, tmp_path)
         assert first.call("POST", f"/train/{NAME}", json={}).status == 200

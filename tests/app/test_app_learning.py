@@ -100,7 +100,9 @@ def test_corrections_become_a_better_model_that_is_served_at_once(
     assert post(server, "/train/fetalclip_seg", resume=True).status == 409
     assert post(server, "/train/fetalclip_seg?run_sync=true").status == 400
     assert post(server, "/train/nope").status == 404
-    assert server.raw("GET", "/train/").status == 404  # none was started
+    for target in ("/train/", "/scoring/"):  # none was started
+        answer = server.raw("GET", target)
+        assert (answer.status, bool(answer.detail)) == (404, True)
 
     # infer, correct, save
     held_out = [f"case-{seed}" for seed in HELD_OUT]

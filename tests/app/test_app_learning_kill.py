@@ -180,6 +180,7 @@ def kill_many_times(
     return counted
 
 
+@pytest.mark.long  # kills of a server, of a training and of the model store have shorter tests
 def test_labels_and_models_survive_kills_of_server_and_trainer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -53,6 +53,7 @@ def test_a_process_that_dies_costs_only_the_case_it_had(small_cases, tmp_path, s
     assert contents(out) == contents(whole_run)
 
 
+@pytest.mark.long
 def test_no_child_outlives_a_run_that_was_stopped(small_cases, tmp_path):
     """Two runs at once: one is interrupted, as by Ctrl-C, the other killed."""
     runs = {}
