@@ -162,7 +162,7 @@ def test_a_segmentation_of_one_image_of_a_sequence_does_not_say_of_which(served,
     sitk.WriteImage(image, str(tmp_path / "alpha.seg.nrrd"))
     code, results, _ = bring(tmp_path / "alpha.seg.nrrd", "slicer")
     assert code == 2
-    assert "does not say of which of the 12 frames" in results["alpha"]["problem"]
+    assert "which of the 12 frames of alpha that is, is unknown" in results["alpha"]["problem"]
 
 
 def test_conflicts_are_shown_and_nothing_of_the_case_is_saved(export, served, bring, tmp_path):

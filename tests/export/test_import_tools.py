@@ -184,7 +184,7 @@ def pages(picture: Image.Image) -> list[Image.Image]:
 @pytest.mark.parametrize(
     ("name", "make", "words"),
     [
-        ("alpha_0002.png", coloured, "is a colour image"),
+        ("alpha_0002.png", coloured, "is coloured"),
         ("alpha_0002.jpg", Image.Image.copy, "its compression changes values"),
         ("alpha_0002.tif", pages, "holds 2 pages"),
         ("alpha_0002.png", smaller, "48 x 60 pixels, but frames of alpha have 96 x 120"),

@@ -272,6 +272,7 @@ def test_the_lease_of_a_canceled_next_case_is_released(fake: FakeServer, tmp_pat
     assert workspace.controller.annotation is None
 
 
+@pytest.mark.slow  # and before the annotator's hour, which labels all cases of the server
 def test_a_real_server_releases_the_case(server: Server, tmp_path: Path) -> None:
     workspace = connected(tmp_path, server.url, rater="lease-tester", tag="leases")
     workspace.controller.assess = lambda: True  # which takes most of the time, and nothing here depends on

@@ -295,5 +295,5 @@ def test_validation_weighs_frames_by_what_they_stand_for(a_recipe):
 
 
 def test_a_classifier_cannot_be_chosen_by_dice():
-    with pytest.raises(OptionError, match="monitor is 'val_dice', which a classifier has not"):
+    with pytest.raises(OptionError, match="monitor 'val_dice' is not available for a classifier"):
         changed(recipe_named("fetaliqa", "classification"), {"monitor": "val_dice"})
