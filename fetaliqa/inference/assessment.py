@@ -80,11 +80,11 @@ class Assessment:
     def __repr__(self) -> str:
         model, best = self.record["model"], self.best
         positive = sum(frame.positive is True for frame in self.frames)
-        found = f"{positive} of {len(self.frames)} frame(s) show the {model['anatomy']}"
+        counted = f"{positive} of {len(self.frames)} frame(s) show the {model['anatomy']}"
         size = None if best is None else best.circumference_mm
         measured = "" if size is None else f", {model['measurement']} {size:.1f} mm"
         shown = "none" if best is None else f"{best.index}, quality {best.quality:.2f}{measured}"
-        return f"Assessment({self.record['case_id']!r}, {found}; best frame: {shown}; not for clinical use)"
+        return f"Assessment({self.record['case_id']!r}, {counted}; best frame: {shown}; not for clinical use)"
 
 
 def chosen_frames(sweep: Sweep, options: AssessOptions) -> np.ndarray:

@@ -61,7 +61,7 @@ class FrameAssessment:
     @classmethod
     def from_record(cls, values: Mapping[str, Any]) -> FrameAssessment:
         """Of an entry of ``frames`` in an assessment's record."""
-        told = {one.name: values[one.name] for one in fields(cls) if one.name in values}
-        if told.get("ellipse") is not None:
-            told["ellipse"] = Ellipse(**told["ellipse"])
-        return cls(**told)
+        attributes = {field.name: values[field.name] for field in fields(cls) if field.name in values}
+        if attributes.get("ellipse") is not None:
+            attributes["ellipse"] = Ellipse(**attributes["ellipse"])
+        return cls(**attributes)

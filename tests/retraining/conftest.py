@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from disc_bundle import disc_bundle
+from disc_bundle import untrained
 from phantom_studies import disc_studies
 
-from fetaliqa.model import Bundle
+__all__ = ["untrained"]
 
 
 @pytest.fixture(autouse=True)
@@ -18,12 +18,6 @@ def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
-
-
-@pytest.fixture
-def untrained(tmp_path: Path) -> Bundle:
-    """A tiny bundle that has learnt nothing yet."""
-    return disc_bundle(tmp_path / "untrained")
 
 
 @pytest.fixture

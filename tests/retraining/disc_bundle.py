@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import torch
 from bundle_cards import a_card
 
@@ -31,3 +32,9 @@ def disc_bundle(folder: Path, seed: int = 5, lora: bool = True) -> Bundle:
             if ".lora_B." in name:
                 parameter.normal_(std=0.05)
     return save_bundle(model.eval(), a_card(model, name="tiny", base=BaseReference("included", "")), folder)
+
+
+@pytest.fixture
+def untrained(tmp_path: Path) -> Bundle:
+    """A tiny bundle that has learnt nothing yet."""
+    return disc_bundle(tmp_path / "untrained")
