@@ -51,6 +51,10 @@ class OptionError(FetalIQAError):
     """An option has an invalid value."""
 
 
+class GrowthError(FetalIQAError):
+    """A measurement or an age is outside of the range of a growth formula."""
+
+
 class DeviceFull(FetalIQAError):
     """The device is out of memory because other processes use it; the request may succeed later."""
 

@@ -20,6 +20,7 @@ VERBS = {
     "score": "assess sweeps: rank frames, outline the anatomy, measure its circumference",
     "serve": "serve a studies folder to 3D Slicer and other clients of MONAI Label",
     "best": "find the best frame of each sweep, evaluating a subset of the frames",
+    "growth": "gestational age, growth centile and estimated weight of given measurements",
     "phantom": "make synthetic blind sweeps in the ACOUSLIC-AI folder layout",
     "weights": "download, import or show the FetalCLIP foundation-model weights",
     "models": "list, show or verify model bundles",
