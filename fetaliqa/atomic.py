@@ -44,10 +44,14 @@ def _suffix(target: Path) -> str:
 
 
 @contextlib.contextmanager
-def atomic_path(target: Path) -> Iterator[Path]:
+def atomic_path(target: Path, mode: int = 0o666 & ~_UMASK) -> Iterator[Path]:
     """Yield a temporary path beside ``target`` (same suffixes) that replaces it on success.
 
     On an exception the temporary file is removed and ``target`` is left as it was.
+
+    Args:
+        target: the file.
+        mode: its permissions, by default those of a new file.
     """
     target = Path(target)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -56,7 +60,7 @@ def atomic_path(target: Path) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        os.chmod(temporary, 0o666 & ~_UMASK)  # mkstemp's 0600 would hide results from other users
+        os.chmod(temporary, mode)  # mkstemp's 0600 would hide results from other users
         with open(temporary, "rb") as written:
             os.fsync(written.fileno())
         os.replace(temporary, target)

@@ -21,6 +21,10 @@ from monailabel.interfaces.utils.app import app_instance
 
 from fetaliqa import __version__
 from fetaliqa.errors import FetalIQAError
+from monailabel_app.lib.access.access_gate import AccessGate
+from monailabel_app.lib.access.access_rules import AccessRules
+from monailabel_app.lib.access.login_service import Login, NoLogin, OwnLogin, current_login, set_login
+from monailabel_app.lib.access.login_setting import check_login
 from monailabel_app.lib.api import (
     active_learning_routes,
     archive_routes,
@@ -29,6 +33,7 @@ from monailabel_app.lib.api import (
     export_routes,
     inference_routes,
     log_routes,
+    login_routes,
     model_routes,
     monailabel_routes,
     scoring_routes,
@@ -36,10 +41,11 @@ from monailabel_app.lib.api import (
     training_routes,
 )
 from monailabel_app.lib.api.file_responses import AnyJSONResponse
+from monailabel_app.lib.dicomweb.archive_address import studies_folder
 from monailabel_app.lib.files.scratch import scratch
 from monailabel_app.lib.http.error_replies import add_error_replies
 from monailabel_app.lib.http.guard import Guard
-from monailabel_app.lib.http.hosts import allowed_hosts, check_open, is_loopback
+from monailabel_app.lib.http.hosts import allowed_hosts, is_loopback
 from monailabel_app.lib.http.pages import add_pages
 from monailabel_app.lib.http.perimeter import Front
 from monailabel_app.lib.http.upload_limits import Folders, UploadLimits
@@ -47,7 +53,7 @@ from monailabel_app.lib.http.upload_slots import UploadAdmission
 from monailabel_app.lib.startup.conf import ServerConf
 from monailabel_app.lib.startup.lazy_monai import lazy_monai
 from monailabel_app.lib.startup.listening import bound_host
-from monailabel_app.lib.startup.start_message import ADDRESS_VARIABLE, OPEN, start_message
+from monailabel_app.lib.startup.start_message import ADDRESS_VARIABLE, OPEN, WITHOUT_TLS, start_message
 from monailabel_app.lib.tasks.worker_processes import SERVER_VARIABLE
 
 logger = logging.getLogger(__name__)
@@ -69,8 +75,8 @@ async def lifespan(_: FastAPI) -> AsyncIterator[None]:
             "\n%s", start_message(address, store.list_images(), instance.info()["models"], store.not_offered())
         )
     host = bound_host()
-    if host is not None and not settings.MONAI_LABEL_AUTH_ENABLE and not is_loopback(host):
-        logger.warning(OPEN, host)
+    if host is not None and not is_loopback(host):
+        logger.warning(WITHOUT_TLS if current_login().required else OPEN, host)
     yield
     instance.close()
 
@@ -85,6 +91,22 @@ def _upload_folders() -> Folders:
     )
 
 
+def _login(host: str | None, conf: ServerConf) -> Login:
+    """The login of the server.
+
+    Raises:
+        OptionError: when it requires one and there is no user.
+    """
+    keycloak, studies = settings.MONAI_LABEL_AUTH_ENABLE, settings.MONAI_LABEL_STUDIES
+    folder = studies_folder(studies, conf.dicom_folder)
+    own = check_login(host, conf.login, conf.opened, studies, folder, keycloak=keycloak)
+    if keycloak:
+        from monailabel_app.lib.access.keycloak_login import KeycloakLogin
+
+        return KeycloakLogin(folder)
+    return OwnLogin(folder) if own else NoLogin()
+
+
 def make_app() -> FastAPI:
     """The ASGI app; settings are those of ``start_server`` (environment and ``--conf``).
 
@@ -93,11 +115,11 @@ def make_app() -> FastAPI:
     """
     conf = ServerConf.from_conf(settings.MONAI_LABEL_APP_CONF)
     host = bound_host()
-    if host is not None:
-        check_open(host, conf.opened)
+    login = _login(host, conf)
+    set_login(login)
     app = Front(
         hosts=allowed_hosts(host, conf.hosts),
-        others=conf.opened or settings.MONAI_LABEL_AUTH_ENABLE,
+        others=conf.opened or login.required,
         title="FetalIQA",
         version=__version__,
         docs_url=None,
@@ -120,11 +142,14 @@ def make_app() -> FastAPI:
         training_routes,
         model_routes,
         log_routes,
+        login_routes,
     )
-    for router in (*monailabel_routes.routers(), *(module.router for module in own)):
+    routers = (*monailabel_routes.routers(), *(module.router for module in own))
+    for router in routers:
         app.include_router(router, prefix=prefix)
     uploads = UploadLimits(_upload_folders, conf.max_studies_bytes, conf.min_free_bytes, conf.uploads_per_minute)
     app.add_middleware(UploadAdmission)
+    app.add_middleware(AccessGate, login=login, rules=AccessRules(routers, prefix))
     app.add_middleware(Guard, max_body_bytes=conf.max_upload_bytes, origins=conf.origins, uploads=uploads)
     if conf.origins:
         app.add_middleware(

@@ -28,6 +28,7 @@ from fetaliqa.errors import FetalIQAError  # noqa: E402
 from fetaliqa.inference.shared_requests import Stopped  # noqa: E402
 from fetaliqa.measure.anatomy import ABDOMEN, Anatomy, anatomy_named  # noqa: E402
 from fetaliqa.size_limits import limit_unpacked  # noqa: E402
+from monailabel_app.lib.access.login_service import check_plain_server  # noqa: E402
 from monailabel_app.lib.datastore.studies_datastore import StudiesDatastore  # noqa: E402
 from monailabel_app.lib.dicomweb.archive_client import Archive  # noqa: E402
 from monailabel_app.lib.dicomweb.archive_sync import ArchiveSync  # noqa: E402
@@ -35,7 +36,6 @@ from monailabel_app.lib.files.locked_folder import remove_stale  # noqa: E402
 from monailabel_app.lib.files.scratch import scratch  # noqa: E402
 from monailabel_app.lib.files.upload_sessions import UploadSessions  # noqa: E402
 from monailabel_app.lib.files.uploaded_files import check_self_contained, is_stock_upload  # noqa: E402
-from monailabel_app.lib.http.hosts import check_open  # noqa: E402
 from monailabel_app.lib.http.ids import check_id, check_known  # noqa: E402
 from monailabel_app.lib.http.refusal import Refused  # noqa: E402
 from monailabel_app.lib.startup.conf import SEG_MODEL, ServerConf  # noqa: E402
@@ -49,7 +49,7 @@ from monailabel_app.lib.tasks.export_task import ExportTasks  # noqa: E402
 from monailabel_app.lib.tasks.inference_request import InferenceRequest  # noqa: E402
 from monailabel_app.lib.tasks.inference_task import SweepTask, known_task, make_tasks  # noqa: E402
 from monailabel_app.lib.tasks.retraining_task import RetrainTask, make_trainers  # noqa: E402
-from monailabel_app.lib.tasks.worker_processes import end_with_server, mark_workers  # noqa: E402
+from monailabel_app.lib.tasks.worker_processes import end_with_server, in_worker, mark_workers  # noqa: E402
 
 logger = logging.getLogger(__name__)
 
@@ -66,9 +66,8 @@ class FetalIQAApp(MONAILabelApp):
         try:
             self.server_conf = ServerConf.from_conf(conf or {})
             limit_unpacked(self.server_conf.max_unpacked_bytes)
-            host = bound_host()  # MONAI Label's plain server has no other check
-            if host is not None:
-                check_open(host, self.server_conf.opened)
+            if not in_worker():  # MONAI Label's plain server has no other check
+                check_plain_server(bound_host(), self.server_conf.login, self.server_conf.opened)
             studies, archive = open_studies(
                 studies, self.server_conf, read_only=settings.MONAI_LABEL_DATASTORE_READ_ONLY
             )

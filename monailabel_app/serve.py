@@ -89,7 +89,11 @@ def serve(studies: str, *, host: str, port: str, conf: Iterable[tuple[str, str]]
 
     lazy_monai.begin()  # ended by front.py
 
-    from monailabel_app.lib.http.hosts import as_host, check_open
+    from monailabel.config import settings as monailabel_settings
+
+    from monailabel_app.lib.access.login_setting import check_login
+    from monailabel_app.lib.dicomweb.archive_address import studies_folder
+    from monailabel_app.lib.http.hosts import as_host
     from monailabel_app.lib.startup.listening import (
         HOST_VARIABLE,
         addresses_of,
@@ -101,7 +105,15 @@ def serve(studies: str, *, host: str, port: str, conf: Iterable[tuple[str, str]]
 
     host, number = plain_host(host), port_number(port)
     addresses = addresses_of(host, number)
-    check_open(host, settings.get("open"))
+    dicom_folder = Path(settings["dicom_folder"]).expanduser() if settings.get("dicom_folder") else None
+    check_login(
+        host,
+        settings.get("login"),
+        settings.get("open"),
+        studies,
+        studies_folder(studies, dicom_folder),
+        keycloak=monailabel_settings.MONAI_LABEL_AUTH_ENABLE,
+    )
     with contextlib.ExitStack() as opened:
         sockets = [opened.enter_context(sock) for sock in listen(host, number, addresses)]
         number = sockets[0].getsockname()[1]

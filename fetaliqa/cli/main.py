@@ -19,6 +19,7 @@ from fetaliqa.errors import FetalIQAError
 VERBS = {
     "score": "assess sweeps: rank frames, outline the anatomy, measure its circumference",
     "serve": "serve a studies folder to 3D Slicer and other clients of MONAI Label",
+    "users": "who may sign in to a server: users, roles, tokens, and the audit log",
     "best": "find the best frame of each sweep, evaluating a subset of the frames",
     "growth": "gestational age, growth centile and estimated weight of given measurements",
     "phantom": "make synthetic blind sweeps in the ACOUSLIC-AI folder layout",

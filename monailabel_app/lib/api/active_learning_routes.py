@@ -9,6 +9,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
+from monailabel_app.lib.access.identity import Identity
 from monailabel_app.lib.api.dependencies import USER, served
 from monailabel_app.lib.http.ids import check_known
 from monailabel_app.lib.http.json_input import JsonObject, takes_json
@@ -34,13 +35,13 @@ EXHAUSTED = "nothing is left to label: every case is labelled, leased to another
 
 
 @router.get("/", summary="Numbers of scored, labelled and leased cases")
-def counts(user: Any = USER) -> dict[str, int]:
+def counts(user: Identity = USER) -> dict[str, int]:
     """Numbers of cases and frames."""
     return served().label_counts()
 
 
 @router.delete("/lease", summary="End a lease")
-def release(request: Request, user_name: str | None = None, user: Any = USER) -> dict[str, str]:
+def release(request: Request, user_name: str | None = None, user: Identity = USER) -> dict[str, str]:
     """End the lease of a rater's case."""
     rater = rater_of({"user": _authenticated(user) or user_name or _anonymous(request)})
     served().release_lease(rater)
@@ -48,7 +49,7 @@ def release(request: Request, user_name: str | None = None, user: Any = USER) ->
 
 
 @router.post("/{strategy}", summary="The next case to label, by a strategy", openapi_extra=BODY)
-def next_sample(request: Request, params: JsonObject, strategy: str, user: Any = USER) -> dict[str, Any]:
+def next_sample(request: Request, params: JsonObject, strategy: str, user: Identity = USER) -> dict[str, Any]:
     """A case and its suggested frames; ``exhausted`` with a message when nothing is left."""
     request_options = dict(params)
     for name in (strategy, request_options.pop("strategy", strategy)):  # MONAI Label takes the body's
@@ -85,8 +86,6 @@ def _anonymous(request: Request) -> str:
     return "-".join([ANONYMOUS, *re.findall(r"[A-Za-z0-9.]+", host)])
 
 
-def _authenticated(user: Any) -> str | None:
+def _authenticated(user: Identity) -> str | None:
     """The name of the logged-in user; None without authentication."""
-    from monailabel.config import settings
-
-    return str(user.username) if settings.MONAI_LABEL_AUTH_ENABLE else None
+    return user.username if user.signed_in else None

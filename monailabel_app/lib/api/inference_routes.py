@@ -11,6 +11,8 @@ from fastapi import APIRouter, File, Form, Request, Response, UploadFile
 from fetaliqa.inference.assessment_options import MAX_SWEEPS, MAX_TOP_N
 from fetaliqa.inference.shared_requests import Stopped
 from fetaliqa.sweep import MASK_SUFFIXES
+from monailabel_app.lib.access.identity import Identity, refusal
+from monailabel_app.lib.access.role_names import ANNOTATOR
 from monailabel_app.lib.api.dependencies import USER, served
 from monailabel_app.lib.api.file_responses import mask_reply
 from monailabel_app.lib.datastore.image_files import split_name
@@ -73,12 +75,14 @@ async def run_inference(
     file: Annotated[UploadFile | None, File()] = None,
     label: Annotated[UploadFile | None, File()] = None,
     output: Output | None = None,
-    user: Any = USER,
+    user: Identity = USER,
 ) -> Response:
     """Answer with masks on the input's grid and the assessment (docs/server.md)."""
     app = served()
     known_task(app._infers, model)
     options = checked_params(params, model, image)
+    if options.get("save_label") in (True, "true") and not user.may(ANNOTATOR):
+        raise Refused(403, refusal(ANNOTATOR, user))
     if label is not None:
         raise Refused(400, f"{model} takes no label as input; leave the form field label out")
     request = {**options, "model": model, "image": image, "output": output}

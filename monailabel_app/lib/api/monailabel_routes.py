@@ -15,6 +15,7 @@ from fastapi.routing import APIRoute
 from monailabel.config import settings
 from monailabel.endpoints import info, login, model
 
+from monailabel_app.lib.api import login_routes
 from monailabel_app.lib.api.dependencies import served
 from monailabel_app.lib.http.path_redaction import shown_task
 from monailabel_app.lib.http.refusal import Refused
@@ -95,6 +96,5 @@ def routers() -> list[APIRouter]:
         threaded(info.router),
         threaded(model.router, _known_model, methods=("GET",)),
     ]
-    if settings.MONAI_LABEL_AUTH_ENABLE:
-        used.append(login.router)
+    used.append(login.router if settings.MONAI_LABEL_AUTH_ENABLE else login_routes.monailabel_login)
     return used

@@ -21,6 +21,7 @@ from fetaliqa.labels.served_masks import Ledger
 from fetaliqa.measure.anatomy import ABDOMEN, Anatomy
 from fetaliqa.sweep import MASK_SUFFIXES, read_masks, read_sweep, write_masks
 from monailabel_app.lib.datastore.image_index import ImageIndex
+from monailabel_app.lib.datastore.label_attribution import attributed_record
 from monailabel_app.lib.datastore.label_info import (
     LEFT_OUT,
     check_record,
@@ -80,7 +81,9 @@ class LabelWriter:
         self.anatomy: Callable[[], Anatomy] = lambda: ABDOMEN
         self.on_change: Callable[[], None] = lambda: None
 
-    def save(self, image_id: str, file: Path, tag: str, info: Mapping[str, Any]) -> LabelVersion:
+    def save(
+        self, image_id: str, file: Path, tag: str, info: Mapping[str, Any], rater: str | None = None
+    ) -> LabelVersion:
         """Save a mask file as the next version of a label.
 
         A model's proposal (tag ``original``) is no annotation: only the newest is kept, as version 0.
@@ -91,6 +94,7 @@ class LabelWriter:
             tag: rater, or ``final``.
             info: stored with the label. ``frame_record`` is the state of each frame (docs/server.md); ``based_on``
                 is the version that the annotator started from, 0 for none.
+            rater: who is signed in; None: as ``info`` says.
 
         Raises:
             Refused: 400 for a bad record, or a file that is no mask on the grid, 409 when the label was changed
@@ -104,6 +108,9 @@ class LabelWriter:
                 info = without_server_keys(plain(dict(info)))
                 based_on = pop_based_on(info)
                 label = self._read(image_id, image, file, info, folder)
+                record = label.record
+                if record is not None and rater is not None and tag != PROPOSALS:
+                    record = self._attributed(image_id, tag, image, label.masks, record, rater)
                 comparison = None
                 if label.record is None and tag != PROPOSALS:
                     comparison = self._comparison(image_id, tag, label, source, info)
@@ -116,7 +123,6 @@ class LabelWriter:
                     self._index.write()
                     return version
                 self._projection.adopt(image_id, tag)
-                record = label.record
                 if comparison is not None:
                     if based_on in (None, self._versions.latest(image_id, tag)):  # else it is a conflict
                         self._check_no_record(image_id, tag)
@@ -140,6 +146,20 @@ class LabelWriter:
         record = record_of(image_id, info, len(label.masks))
         check_record(image_id, record, label.masks)
         return _CheckedLabel(file, label.masks, record, pixels_sha256(sweep.frames))
+
+    def _attributed(
+        self, image_id: str, tag: str, image: Path, masks: np.ndarray, record: FrameRecord, rater: str
+    ) -> FrameRecord:
+        """The record with the rater who is signed in; frames that nobody changed keep theirs."""
+        try:
+            previous = self._versions.current(image_id, tag)
+        except LabelDamaged:
+            previous = None
+
+        def masks_of(version: LabelVersion) -> np.ndarray:
+            return np.zeros_like(masks) if version.mask is None else self._masks(image, version.mask)[0]
+
+        return attributed_record(record, rater, masks, previous, masks_of)
 
     def _comparison(
         self, image_id: str, tag: str, label: _CheckedLabel, source: str, info: dict[str, Any]
@@ -282,8 +302,8 @@ class LabelWriter:
             else:
                 self._projection.publish(self._versions.remove(image_id, tag, plain(info)))
 
-    def update_info(self, image_id: str, tag: str, info: dict[str, Any]) -> None:
-        """Add to the information on a label, as a new version.
+    def update_info(self, image_id: str, tag: str, info: dict[str, Any], rater: str | None = None) -> None:
+        """Add to the information on a label, as a new version. ``rater`` is as in ``save``.
 
         Raises:
             Refused: as ``save``.
@@ -305,6 +325,8 @@ class LabelWriter:
                 masks = self._masks(image, label.mask)[0]
                 record = record_of(image_id, merged, len(masks))
                 check_record(image_id, record, masks)
+                if record is not None and rater is not None:
+                    record = self._attributed(image_id, tag, image, masks, record, rater)
                 merged.pop(COMPARED, None)  # the record is the client's own now
             saved = self._versions.save(
                 image_id, tag, label.mask, record, merged, image=label.image, based_on=based_on

@@ -66,9 +66,7 @@ def archive_folder(address: str, parent: Path | None) -> Path:
     Raises:
         StorageError: when it cannot be made.
     """
-    plain = re.sub(r"[^A-Za-z0-9.]+", "-", address.split("://", 1)[1]).strip("-.")[:60]
-    name = f"{plain}-{hashlib.sha256(address.encode()).hexdigest()[:_DIGITS]}"
-    folder = (parent or archives_folder()) / name
+    folder = _archive_path(address, parent)
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)  # patients' names are in the copies
     except OSError as problem:
@@ -77,3 +75,22 @@ def archive_folder(address: str, parent: Path | None) -> Path:
             "name another with --conf dicom_folder"
         ) from None
     return folder
+
+
+def _archive_path(address: str, parent: Path | None) -> Path:
+    plain = re.sub(r"[^A-Za-z0-9.]+", "-", address.split("://", 1)[1]).strip("-.")[:60]
+    name = f"{plain}-{hashlib.sha256(address.encode()).hexdigest()[:_DIGITS]}"
+    return (parent or archives_folder()) / name
+
+
+def studies_folder(studies: str, dicom_folder: Path | None = None) -> Path:
+    """The folder of labels, users and log of ``--studies``; it may not exist yet.
+
+    Args:
+        studies: folder, or address of an archive.
+        dicom_folder: of the archive's copies, or None for the user's.
+
+    Raises:
+        OptionError: when the address is not valid.
+    """
+    return _archive_path(checked_address(studies), dicom_folder) if is_address(studies) else Path(studies)

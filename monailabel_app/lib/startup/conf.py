@@ -13,6 +13,7 @@ from typing import Any
 from fetaliqa.errors import OptionError
 from fetaliqa.inference.assessment_options import PRECISIONS
 from fetaliqa.size_limits import MAX_UNPACKED_VARIABLE, memory_bytes
+from monailabel_app.lib.access.login_setting import login_switch
 from monailabel_app.lib.http.hosts import checked_hosts, switch
 
 SEG_MODEL = "fetalclip_seg"
@@ -45,7 +46,7 @@ KEYS = {
     "max_export_mb": "largest export in MiB",
     "origins": "comma-separated origins of web pages that may call, such as http://viewer.example:3000",
     "hosts": "comma-separated host names of this server, such as labels.example.org",
-    "open": "true: answer other machines although there is no login",
+    "open": "true: answer other machines without a login",
     "max_studies_gb": "bound on images, upload sessions and temporary files together in GiB",
     "min_free_gb": "GiB of each disk that uploads of images leave free",
     "uploads_per_minute": "images and sessions that one client may upload per minute",
@@ -57,6 +58,7 @@ KEYS = {
     "deterministic": "false: a training may use faster kernels that are not repeatable",
     "train_batch": "frames that a training step computes at a time, with the same result; 0: the whole batch",
     "auto_retrain": "newly confirmed frames after which a quick training starts automatically, 0: never",
+    "login": "true: users sign in; false: they do not; auto: where other machines can reach the server",
     "server_mode": "set by MONAI Label itself",
 }
 
@@ -109,6 +111,7 @@ class ServerConf:
         origins: origins (scheme, host, port) of web pages that may call.
         hosts: host names of this server, in addition to those of this machine.
         opened: whether other machines are answered without a login.
+        login: whether users sign in; None: where other machines can reach the server, and it is not opened.
         max_studies_bytes: images, upload sessions and temporary files together.
         min_free_bytes: of each disk, left free by uploads of images.
         uploads_per_minute: of one client.
@@ -135,6 +138,7 @@ class ServerConf:
     origins: tuple[str, ...] = ()
     hosts: tuple[str, ...] = ()
     opened: bool = False
+    login: bool | None = None
     max_studies_bytes: int = int(DEFAULT_STUDIES_GB * _GIBIBYTE)
     min_free_bytes: int = int(DEFAULT_FREE_GB * _GIBIBYTE)
     uploads_per_minute: int = DEFAULT_UPLOADS
@@ -176,6 +180,7 @@ class ServerConf:
             origins=_origins(conf.get("origins")),
             hosts=checked_hosts(conf.get("hosts")),
             opened=switch("open", conf.get("open") or "false"),
+            login=login_switch(conf.get("login")),
             max_studies_bytes=_gibibytes(conf, "max_studies_gb", DEFAULT_STUDIES_GB),
             min_free_bytes=_gibibytes(conf, "min_free_gb", DEFAULT_FREE_GB),
             uploads_per_minute=_whole("uploads_per_minute", conf.get("uploads_per_minute", DEFAULT_UPLOADS), 1),

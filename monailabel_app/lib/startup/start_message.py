@@ -9,9 +9,13 @@ SHOWN = 10  # of the files that are not offered
 ADDRESS_VARIABLE = "FETALIQA_SERVER_ADDRESS"
 
 OPEN = (
-    "OPEN TO THE NETWORK: this server listens on %s. Without a login (MONAI_LABEL_AUTH_ENABLE) everybody who "
+    "OPEN TO THE NETWORK: this server listens on %s. Without a login (--conf login true) everybody who "
     "reaches it can read and change all studies and labels; without a TLS proxy in front of it, others on the "
     "network can read what is sent"
+)
+WITHOUT_TLS = (
+    "this server listens on %s, and users sign in. It has no TLS: without a proxy that has it, others on the network "
+    "can read what is sent, passwords included"
 )
 
 

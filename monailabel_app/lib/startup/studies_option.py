@@ -7,12 +7,20 @@ import tempfile
 from pathlib import Path
 
 from fetaliqa.errors import OptionError
+from monailabel_app.lib.access.access_folder import FOLDER
 from monailabel_app.lib.dicomweb.archive_address import archive_folder, checked_address, is_address
 from monailabel_app.lib.dicomweb.archive_client import Archive
 from monailabel_app.lib.startup.conf import ServerConf
 from monailabel_app.lib.startup.log_files import LOG_FOLDER
 
-WRITTEN_FOLDERS = ("labels", "label-versions", "frame-profiles", "retraining", LOG_FOLDER)  # of a studies folder
+WRITTEN_FOLDERS = (
+    FOLDER,
+    "labels",
+    "label-versions",
+    "frame-profiles",
+    "retraining",
+    LOG_FOLDER,
+)  # of a studies folder
 INDEX_LOCK = ".lock"
 
 

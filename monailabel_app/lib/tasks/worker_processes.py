@@ -98,6 +98,12 @@ def end_with_server() -> None:
         threading.Thread(target=_watch, args=(server,), name="server-watch", daemon=True).start()
 
 
+def in_worker() -> bool:
+    """Whether this process is a worker of a server."""
+    server = ServerMark.parse(os.environ.get(SERVER_VARIABLE))
+    return server is not None and server.pid != os.getpid()
+
+
 def _watch(server: ServerMark) -> None:
     while server.alive():
         time.sleep(CHECK_SECONDS)

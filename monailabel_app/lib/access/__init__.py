@@ -1,0 +1,1 @@
+"""Who may use the server: user accounts, sign-in, roles, and the audit log."""
