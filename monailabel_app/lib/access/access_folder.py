@@ -73,6 +73,7 @@ class PrivateFile:
         try:
             with atomic_path(self.path, PRIVATE) as temporary:
                 temporary.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
+                give_to_owner(temporary, self.path.parent)
         except OSError as problem:
             raise StorageError(f"{self.path.name}: not changed: {why_not_written(problem)}") from None
         self._value, self._signature = value, self._stat()
@@ -93,6 +94,14 @@ def access_folder(studies: Path) -> Path:
     return Path(studies) / FOLDER
 
 
+def give_to_owner(path: Path, folder: Path) -> None:
+    """Give what root made to the owner of a folder: the server is usually another user."""
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        owner = os.stat(folder)
+        if os.stat(path).st_uid != owner.st_uid:
+            os.chown(path, owner.st_uid, owner.st_gid)
+
+
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Hold the lock of an access folder; makes the folder.
@@ -102,7 +111,9 @@ def locked(folder: Path) -> Iterator[None]:
     """
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
+        give_to_owner(folder, folder.parent)
         with FileLock(folder / LOCK, timeout=LOCK_SECONDS, mode=PRIVATE):
+            give_to_owner(folder / LOCK, folder)
             yield
     except Timeout:
         raise StorageError(f"{folder.name}: another process is changing it; try again") from None

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from fetaliqa.errors import FetalIQAError, OptionError
-from monailabel_app.lib.access.access_folder import PRIVATE, access_folder, locked
+from monailabel_app.lib.access.access_folder import PRIVATE, access_folder, give_to_owner, locked
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +28,8 @@ class AuditQuery:
     """Which entries to read, the newest first.
 
     Attributes:
-        user, action: of the entries; empty for all.
+        user: who did it, or whose account was changed; empty for all.
+        action: of the entries; empty for all.
         since, until: ISO 8601; empty for all.
         limit: most entries.
     """
@@ -53,11 +54,15 @@ class AuditQuery:
             return False
         since, until = _time("since", self.since), _time("until", self.until)
         return (
-            (not self.user or str(entry.get("user") or "").casefold() == self.user.casefold())
+            (not self.user or self.user.casefold() in (_folded(entry, "user"), _folded(entry, "account")))
             and (not self.action or entry.get("action") == self.action)
             and (since is None or time >= since)
             and (until is None or time < until)
         )
+
+
+def _folded(entry: dict[str, Any], key: str) -> str:
+    return str(entry.get(key) or "").casefold()
 
 
 def _time(name: str, text: str) -> datetime | None:
@@ -110,6 +115,7 @@ class AuditLog:
                 self._rotate(len(line))
                 descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, PRIVATE)
                 try:
+                    give_to_owner(self.path, self._folder)
                     if _is_cut_off(self.path):
                         line = b"\n" + line
                     written = os.write(descriptor, line)

@@ -1,7 +1,7 @@
 """Sessions of signed-in people, in ``access/sessions.json``: they survive a restart of the server.
 
-Only a session's SHA-256 is stored. A session ends when it was not used for a while, at the end of a working day, with
-a sign-out, and when the user's password changes or the user is removed.
+Only a session's SHA-256 is stored. A session ends when it was not used for two hours, after twelve hours, with a
+sign-out, and when the user's password changes or the user is removed.
 """
 
 from __future__ import annotations

@@ -48,9 +48,7 @@ def checked_password(password: str, name: str) -> str:
         OptionError: for one that is too short, too long or the user's name; it is not repeated.
     """
     if not MIN_LENGTH <= len(password) <= MAX_LENGTH:
-        raise OptionError(
-            f"the password has {len(password)} characters; {MIN_LENGTH} to {MAX_LENGTH} are needed: use several words"
-        )
+        raise OptionError(f"the password has {len(password)} characters; {MIN_LENGTH} to {MAX_LENGTH} are needed")
     if name.casefold() in password.casefold() and len(password) - len(name) < MIN_LENGTH:
         raise OptionError("the password is little more than the user's name; use several words")
     if len(set(password)) < 4:

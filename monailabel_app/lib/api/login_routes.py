@@ -46,7 +46,7 @@ def get_session(user: Identity = ANYONE) -> JSONResponse:
 
 @router.post(SESSION, summary="Sign in with a password", openapi_extra=BODY)
 def sign_in(request: Request, params: JsonObject, user: Identity = ANYONE) -> JSONResponse:
-    """Sets a cookie that scripts of the page cannot read. 401 when name or password is wrong, 429 after failures."""
+    """Sets a cookie that scripts cannot read. 401 when name or password is wrong, 429 after failures."""
     login = _own_login()
     name, password = _text(params, "user"), _text(params, "password")
     with as_refusal():

@@ -126,6 +126,6 @@ def check_open(host: str, opened: Any) -> None:
     if not settings.MONAI_LABEL_AUTH_ENABLE:
         raise OptionError(
             f"--host {host}: other machines could reach this server, which has no login, so anybody could read "
-            "and change all studies and labels; leave --conf login at auto, use 127.0.0.1 behind a proxy with logins, "
-            "or say --conf open true"
+            "and change all studies and labels; leave --conf login at auto, use 127.0.0.1 behind a proxy with "
+            "logins, or say --conf open true"
         )
