@@ -17,14 +17,17 @@ from pathlib import Path
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from monailabel.config import settings
+from monailabel.endpoints.user.auth import get_current_user
 from monailabel.interfaces.utils.app import app_instance
 
 from fetaliqa import __version__
 from fetaliqa.errors import FetalIQAError
 from monailabel_app.lib.access.access_gate import AccessGate
 from monailabel_app.lib.access.access_rules import AccessRules
+from monailabel_app.lib.access.identity import RequiredRole
 from monailabel_app.lib.access.login_service import Login, NoLogin, OwnLogin, current_login, set_login
 from monailabel_app.lib.access.login_setting import check_login
+from monailabel_app.lib.access.role_names import ANYONE
 from monailabel_app.lib.api import (
     active_learning_routes,
     archive_routes,
@@ -147,9 +150,12 @@ def make_app() -> FastAPI:
     routers = (*monailabel_routes.routers(), *(module.router for module in own))
     for router in routers:
         app.include_router(router, prefix=prefix)
+    # in MONAI Label's own endpoints too, the user is who the gate let in
+    app.dependency_overrides[get_current_user] = RequiredRole(ANYONE)
     uploads = UploadLimits(_upload_folders, conf.max_studies_bytes, conf.min_free_bytes, conf.uploads_per_minute)
     app.add_middleware(UploadAdmission)
-    app.add_middleware(AccessGate, login=login, rules=AccessRules(routers, prefix))
+    app.state.access_rules = AccessRules(routers, prefix)
+    app.add_middleware(AccessGate, login=login, rules=app.state.access_rules)
     app.add_middleware(Guard, max_body_bytes=conf.max_upload_bytes, origins=conf.origins, uploads=uploads)
     if conf.origins:
         app.add_middleware(

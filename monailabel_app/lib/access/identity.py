@@ -45,9 +45,14 @@ class Identity:
         """Whether this role includes another."""
         return rank(self.role) >= rank(role)
 
-    def monailabel_roles(self) -> list[str]:
+    @property
+    def roles(self) -> list[str]:
         """Its roles by MONAI Label's names: the role, and those that it includes."""
         return [name for name, role in monailabel_roles().items() if self.may(role)]
+
+    def model_dump(self) -> dict[str, Any]:
+        """As MONAI Label's user."""
+        return {"username": self.username, "email": None, "name": None, "roles": self.roles}
 
     def note(self, **details: Any) -> None:
         """Add details to the entry of this request in the audit log."""

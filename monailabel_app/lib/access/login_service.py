@@ -178,8 +178,8 @@ def check_plain_server(host: str | None, login: bool | None, opened: bool) -> No
     keycloak = bool(settings.MONAI_LABEL_AUTH_ENABLE)
     if login or (requires_login(host, login, opened, keycloak=keycloak) and not keycloak):
         raise OptionError(
-            f"{'--conf login true' if login else f'--host {host}'}: MONAI Label's plain server has no login of its "
-            "own; use `fetaliqa serve`, or say --conf open true to let everybody read and change all studies"
+            f"{'--conf login true' if login else f'--host {host}'}: MONAI Label's plain server has no such "
+            "login; use `fetaliqa serve`, or say --conf open true to let everybody read and change all studies"
         )
     if host is not None and not keycloak:
         check_open(host, opened)

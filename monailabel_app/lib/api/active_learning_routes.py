@@ -10,7 +10,7 @@ from typing import Any
 from fastapi import APIRouter, Request
 
 from monailabel_app.lib.access.identity import Identity
-from monailabel_app.lib.api.dependencies import USER, served
+from monailabel_app.lib.api.dependencies import ANNOTATOR, USER, served
 from monailabel_app.lib.http.ids import check_known
 from monailabel_app.lib.http.json_input import JsonObject, takes_json
 from monailabel_app.lib.http.refusal import Refused
@@ -41,7 +41,7 @@ def counts(user: Identity = USER) -> dict[str, int]:
 
 
 @router.delete("/lease", summary="End a lease")
-def release(request: Request, user_name: str | None = None, user: Identity = USER) -> dict[str, str]:
+def release(request: Request, user_name: str | None = None, user: Identity = ANNOTATOR) -> dict[str, str]:
     """End the lease of a rater's case."""
     rater = rater_of({"user": _authenticated(user) or user_name or _anonymous(request)})
     served().release_lease(rater)
@@ -49,7 +49,7 @@ def release(request: Request, user_name: str | None = None, user: Identity = USE
 
 
 @router.post("/{strategy}", summary="The next case to label, by a strategy", openapi_extra=BODY)
-def next_sample(request: Request, params: JsonObject, strategy: str, user: Identity = USER) -> dict[str, Any]:
+def next_sample(request: Request, params: JsonObject, strategy: str, user: Identity = ANNOTATOR) -> dict[str, Any]:
     """A case and its suggested frames; ``exhausted`` with a message when nothing is left."""
     request_options = dict(params)
     for name in (strategy, request_options.pop("strategy", strategy)):  # MONAI Label takes the body's

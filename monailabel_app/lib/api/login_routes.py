@@ -135,4 +135,4 @@ def auth_token(
 @monailabel_login.get("/token/valid", summary="Who the token is of")
 def auth_valid(user: Identity = USER) -> dict[str, Any]:
     """As in MONAI Label; 401 for a token that is not valid."""
-    return {"username": user.username, "email": None, "name": None, "roles": user.monailabel_roles()}
+    return user.model_dump()

@@ -14,8 +14,8 @@ OPEN = (
     "network can read what is sent"
 )
 WITHOUT_TLS = (
-    "this server listens on %s, and users sign in. Without a proxy with TLS in front of it, others on the network can "
-    "read what is sent, passwords included"
+    "this server listens on %s, and users sign in. Without a proxy with TLS in front of it, others on the network "
+    "can read what is sent, passwords included"
 )
 
 
