@@ -13,9 +13,10 @@ from monailabel_app.lib.access.access_rules import AccessRules, Rule
 from monailabel_app.lib.access.identity import IDENTITY, Identity, nobody, refusal
 from monailabel_app.lib.access.login_service import BEARER, Login
 from monailabel_app.lib.access.role_names import ANYONE
-from monailabel_app.lib.http.refusal import Refused, as_refusal, send_refusal
+from monailabel_app.lib.http.refusal import DRAINED_BYTES, Refused, as_answer, as_refusal, send_refusal
 
 MAX_BODY = 64 * 1024  # bytes that somebody who is not signed in may send
+TOO_LARGE = f"the request is larger than {MAX_BODY // 1024} KiB, and nobody is signed in"
 RECORDED = ("image", "label", "id", "tag", "version", "final", "model", "limit_cases")  # of a query
 
 
@@ -42,11 +43,15 @@ class AccessGate:
         identity: Identity | None = None
         try:
             identity = await self._identity(scope, rule)
-            if identity is None:
-                receive = await _small_body(receive)
         except Refused as refused:
             await send_refusal(refused, scope, receive, send)
             return
+        if identity is None:
+            body = await _small_body(receive)
+            if body is None:
+                await as_answer(Refused(413, TOO_LARGE))(scope, receive, send)
+                return
+            receive = body
         scope[IDENTITY] = identity = identity or nobody()
         if not (rule and rule.action and self.login.audit):
             await self.app(scope, receive, send)
@@ -117,22 +122,22 @@ def _route_path(scope: Scope) -> str:
     return path[len(root) :] if root and path.startswith(f"{root}/") else path
 
 
-async def _small_body(receive: Receive) -> Receive:
-    """The body of somebody who is not signed in, read up to a bound; returns what gives it to the app.
+async def _small_body(receive: Receive) -> Receive | None:
+    """The body of somebody who is not signed in, as what gives it to the app; None when it is too large.
 
-    Raises:
-        Refused: 413 for a larger one.
+    A larger body is read and discarded, up to a bound, so that the client reads the response.
     """
     messages: list[Message] = []
     size = 0
-    while True:
+    while size < DRAINED_BYTES:
         message = await receive()
         size += len(message.get("body", b""))
-        if size > MAX_BODY:
-            raise Refused(413, f"the request is larger than {MAX_BODY // 1024} KiB, and nobody is signed in")
-        messages.append(message)
+        if size <= MAX_BODY:
+            messages.append(message)
         if message["type"] != "http.request" or not message.get("more_body"):
             break
+    if size > MAX_BODY:
+        return None
 
     async def replay() -> Message:
         return messages.pop(0) if messages else await receive()
