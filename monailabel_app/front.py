@@ -75,7 +75,14 @@ async def lifespan(_: FastAPI) -> AsyncIterator[None]:
     if address:
         store = instance.datastore()
         logger.info(
-            "\n%s", start_message(address, store.list_images(), instance.info()["models"], store.not_offered())
+            "\n%s",
+            start_message(
+                address,
+                store.list_images(),
+                instance.info()["models"],
+                store.not_offered(),
+                login=current_login().required,
+            ),
         )
     host = bound_host()
     if host is not None and not is_loopback(host):

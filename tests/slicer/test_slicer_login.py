@@ -1,4 +1,4 @@
-"""The Slicer module with a server that requires a login: tokens, also one that is revoked in the middle of a case."""
+"""The Slicer module with a server that requires a login; a token that is revoked in the middle of a case."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fetaliqa.errors import OptionError
+from fetaliqa.extras import require_extra
 from monailabel_app.lib.access.access_folder import access_folder
 from monailabel_app.lib.http.hosts import check_open, is_loopback, switch
 
@@ -66,6 +67,8 @@ def check_login(host: str | None, login: Any, opened: Any, studies: str, folder:
             check_open(host, opened)
         return False
     from monailabel_app.lib.access.user_accounts import FILE, Accounts
+
+    require_extra("server", "a login", {"argon2": "argon2-cffi"})
 
     if (access_folder(folder) / FILE).exists() and Accounts(folder).all():
         return True

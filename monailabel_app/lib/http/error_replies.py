@@ -101,6 +101,19 @@ def _describe_errors(document: dict[str, Any]) -> None:
                 call["responses"][status] = {"description": description, "content": content}
 
 
+def _describe_login(document: dict[str, Any]) -> None:
+    """Document the two ways of sending who one is; without a login neither is needed."""
+    schemes = {
+        "token": {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "of fetaliqa users token; see docs/access.md",
+        },
+    }
+    document.setdefault("components", {}).setdefault("securitySchemes", {}).update(schemes)
+    document["security"] = [{}, {"token": []}]
+
+
 def add_error_replies(app: FastAPI) -> None:
     """Install the handlers, and document them in the OpenAPI schema."""
     made = app.openapi
@@ -108,6 +121,7 @@ def add_error_replies(app: FastAPI) -> None:
     def described() -> dict[str, Any]:
         if app.openapi_schema is None:
             _describe_errors(made())
+            _describe_login(made())
         return made()
 
     app.openapi = described  # type: ignore[method-assign]

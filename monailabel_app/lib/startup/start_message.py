@@ -20,7 +20,12 @@ WITHOUT_TLS = (
 
 
 def start_message(
-    address: str, images: Sequence[str], models: Iterable[str], not_offered: Sequence[Mapping[str, str]] = ()
+    address: str,
+    images: Sequence[str],
+    models: Iterable[str],
+    not_offered: Sequence[Mapping[str, str]] = (),
+    *,
+    login: bool = False,
 ) -> str:
     """What is served where, how to open it in 3D Slicer, and one command to try.
 
@@ -29,6 +34,7 @@ def start_message(
         images: image ids in the studies folder.
         models: hosted models.
         not_offered: files that are not offered as images, with the reason.
+        login: whether users sign in.
     """
     names = sorted(models)
     lines = [
@@ -38,9 +44,12 @@ def start_message(
         "    MONAI Label's own module works too: frames changed there are annotated, others stay proposed",
         "    until a reviewer confirms them (fetaliqa labels confirm)",
     ]
+    if login:
+        lines.append("  Users sign in; 3D Slicer and scripts need a token (fetaliqa users token, docs/access.md)")
     if images and names:
         first = quote(min(images), safe="")
-        lines += ["  Try:", f"    curl -X POST '{address}/infer/{names[-1]}?image={first}&output=json'"]
+        token = "-H 'Authorization: Bearer TOKEN' " if login else ""
+        lines += ["  Try:", f"    curl -X POST {token}'{address}/infer/{names[-1]}?image={first}&output=json'"]
     if not images:
         lines.append("  The studies folder holds no sweep yet: put .mha, .nii.gz, .nrrd or .dcm files into it")
     lines += [f"  Not offered: {one['file']}: {one['reason']}" for one in not_offered[:SHOWN]]
