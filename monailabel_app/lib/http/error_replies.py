@@ -102,7 +102,7 @@ def _describe_errors(document: dict[str, Any]) -> None:
 
 
 def _describe_login(document: dict[str, Any]) -> None:
-    """Document the two ways of sending who one is; without a login neither is needed."""
+    """Document the token of a client; without a login none is needed."""
     schemes = {
         "token": {
             "type": "http",
