@@ -28,6 +28,7 @@ from fetaliqa.errors import FetalIQAError  # noqa: E402
 from fetaliqa.inference.shared_requests import Stopped  # noqa: E402
 from fetaliqa.measure.anatomy import ABDOMEN, Anatomy, anatomy_named  # noqa: E402
 from fetaliqa.size_limits import limit_unpacked  # noqa: E402
+from monailabel_app.lib.access.label_owners import check_owner, signed_in_name  # noqa: E402
 from monailabel_app.lib.access.login_service import check_plain_server  # noqa: E402
 from monailabel_app.lib.datastore.studies_datastore import StudiesDatastore  # noqa: E402
 from monailabel_app.lib.dicomweb.archive_client import Archive  # noqa: E402
@@ -98,6 +99,7 @@ class FetalIQAApp(MONAILabelApp):
             archive=self._archive,
         )
         store.writer.anatomy = self._anatomy
+        store.writer.rater, store.writer.check_owner = signed_in_name, check_owner
         return store
 
     def _archive_sync(self, archive: Archive, folder: Path) -> ArchiveSync:

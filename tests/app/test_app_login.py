@@ -6,6 +6,7 @@ import http.client
 import json
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -183,6 +184,14 @@ def test_after_failures_a_user_waits_at_one_address_and_nobody_else_does(team: T
     assert [one["delayed"] for one in team.audit(name="bob", action="sign-in%20failed") if "delayed" in one] == [
         True
     ]
+
+
+def test_many_at_once_do_not_take_all_threads(team: Team) -> None:
+    with ThreadPoolExecutor(24) as pool:
+        answers = list(pool.map(lambda number: team.sign_in(f"eve{number}", "wrong password"), range(24)))
+    assert {answer.status for answer in answers} <= {401, 429, 503}
+    assert all("retry-after" in answer.headers for answer in answers if answer.status == 503)
+    assert team.call("anna", "GET", "/info/").status == 200
 
 
 def test_accounts_that_change_on_the_disk_change_at_once(team: Team) -> None:

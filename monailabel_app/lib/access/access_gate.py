@@ -10,7 +10,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from monailabel_app.lib.access.access_rules import AccessRules, Rule
-from monailabel_app.lib.access.identity import IDENTITY, Identity, nobody, refusal
+from monailabel_app.lib.access.identity import IDENTITY, Identity, nobody, refusal, sender
 from monailabel_app.lib.access.login_service import BEARER, Login
 from monailabel_app.lib.access.role_names import ANYONE
 from monailabel_app.lib.http.refusal import DRAINED_BYTES, Refused, as_answer, as_refusal, send_refusal
@@ -53,6 +53,7 @@ class AccessGate:
                 return
             receive = body
         scope[IDENTITY] = identity = identity or nobody()
+        sender.set(identity)
         if not (rule and rule.action and self.login.audit):
             await self.app(scope, receive, send)
             return

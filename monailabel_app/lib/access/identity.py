@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +14,8 @@ from monailabel_app.lib.access.role_names import ADMIN, ANNOTATOR, ANYONE, REVIE
 from monailabel_app.lib.http.refusal import Refused
 
 IDENTITY = "fetaliqa.identity"  # in the scope of a request
+# who sends the request that this task or thread works on, for what lies below the endpoints
+sender: ContextVar[Identity | None] = ContextVar("sender", default=None)
 
 
 def monailabel_roles() -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import math
+import threading
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -28,6 +29,7 @@ logger = logging.getLogger(__name__)
 COOKIE = "fetaliqa_session_"  # and an identity of the studies: cookies of a host are shared by its ports
 BEARER = {"WWW-Authenticate": "Bearer"}
 MAX_SECRET = 4096  # characters of a token
+SIGNING_IN = 8  # people at once: each takes a thread, and all other requests need some
 
 
 class Login(Protocol):
@@ -76,6 +78,7 @@ class OwnLogin:
         self.audit: AuditLog | None = AuditLog(studies)
         self.cookie = COOKIE + hashlib.sha256(str(Path(studies).resolve()).encode()).hexdigest()[:8]
         self.cookie_seconds = int(LONGEST_SECONDS)
+        self._turns = threading.BoundedSemaphore(SIGNING_IN)
 
     def sign_in(self, name: str, password: str, address: str) -> tuple[Account, str]:
         """Check a password, and start a session.
@@ -88,8 +91,17 @@ class OwnLogin:
             The account, and the session's secret.
 
         Raises:
-            Refused: 401 when name or password is wrong, 429 after too many failures.
+            Refused: 401 when name or password is wrong, 429 after too many failures, 503 when many
+                sign in at once.
         """
+        if not self._turns.acquire(blocking=False):
+            raise Refused(503, "many people are signing in at this moment; try again in 2 s", {"Retry-After": "2"})
+        try:
+            return self._sign_in(name, password, address)
+        finally:
+            self._turns.release()
+
+    def _sign_in(self, name: str, password: str, address: str) -> tuple[Account, str]:
         wait, delays = self.failures.begin(name, address)
         if wait:
             seconds = math.ceil(wait)

@@ -14,7 +14,7 @@ from fetaliqa.labels.changed_frames import KEY as COMPARED
 from fetaliqa.labels.changed_frames import counted
 from fetaliqa.labels.confirmation import parse_frames
 from monailabel_app.lib.access.identity import Identity
-from monailabel_app.lib.access.label_owners import check_tag, signed_info, signed_rater
+from monailabel_app.lib.access.label_owners import check_owner
 from monailabel_app.lib.access.role_names import REVIEWER as REVIEWER_ROLE
 from monailabel_app.lib.api.dependencies import ADMIN, ANNOTATOR, MAX_COUNT, REVIEWER, USER, Version, served
 from monailabel_app.lib.api.file_responses import sent_file, vanishing_file
@@ -70,7 +70,7 @@ def put_image(
     user: Identity = ANNOTATOR,
 ) -> dict[str, str]:
     """Store a file that can be read as a sweep, under a new id."""
-    info = signed_info(user, json_object("params", params))
+    info = {**json_object("params", params), "user": user.username}
     name = check_file_name(file.filename, sweep_suffixes(), "image", file.file)
     image_id = check_id("image", image or split_name(last_part(file.filename))[0])
     with received_file(file.file, name) as path:
@@ -127,7 +127,7 @@ def get_image_info(image: str, user: Identity = USER) -> Any:
 @router.put("/image/info", summary="Add to what is recorded about an image")
 def put_image_info(image: str, info: Annotated[str, Form()] = "{}", user: Identity = ANNOTATOR) -> Any:
     """Merge a JSON object into the record."""
-    served().datastore().update_image_info(image, signed_info(user, json_object("info", info)))
+    served().datastore().update_image_info(image, {**json_object("info", info), "user": user.username})
     return {}
 
 
@@ -142,12 +142,12 @@ def put_label(
 ) -> dict[str, Any]:
     """Save masks of the size of the image, on the image's own grid."""
     app = served()
-    info = signed_info(user, json_object("params", params))
-    check_tag(user, tag)
+    info = {**json_object("params", params), "user": user.username}
+    check_id("tag", tag)
     app.datastore().image_path(image)
     name = check_file_name(label.filename, LABEL_SUFFIXES, "label")
     with received_file(label.file, name) as path:
-        version = app.datastore().save_version(image, str(path), tag, info, signed_rater(user))
+        version = app.datastore().save_version(image, str(path), tag, info)
     user.note(tag=version.tag, version=version.version)
     saved = {"image": image, "label": image, "version": version.version, **_remarks(version)}
     return {**(app.on_save_label(image, image) or {}), **saved}
@@ -213,7 +213,7 @@ def get_label_version(label: str, tag: str, version: Version, user: Identity = U
 @router.post("/label/restore", summary="Make an earlier version the label again")
 def restore_label(label: str, tag: str, version: Version, user: Identity = ANNOTATOR) -> dict[str, Any]:
     """The earlier version becomes a new one; nothing is overwritten."""
-    check_tag(user, tag, unless=REVIEWER_ROLE)
+    check_owner(check_id("tag", tag), unless=REVIEWER_ROLE)
     restored = served().datastore().writer.restore(label, tag, version, {"user": user.username})
     user.note(restored=version, version=restored.version)
     return restored.summary()
@@ -258,7 +258,7 @@ def pick_label(
     label: str, tag: str, version: Version, final: str = "final", user: Identity = REVIEWER
 ) -> dict[str, Any]:
     """The version is accepted, and becomes the next version of the tag ``final``."""
-    check_tag(user, final)
+    check_owner(check_id("tag", final))
     picked = served().datastore().writer.pick(label, tag, version, final, str(user.username or "unknown"))
     user.note(picked=version, version=picked.version)
     return {**picked.summary(), "picked_from": picked.info["picked_from"]}
@@ -275,9 +275,8 @@ def get_label_info(label: str, tag: str, user: Identity = USER) -> Any:
 def put_label_info(label: str, tag: str, info: Annotated[str, Form()] = "{}", user: Identity = ANNOTATOR) -> Any:
     """Merge a JSON object into the record."""
     _label_path(label, tag)
-    check_tag(user, tag, unless=REVIEWER_ROLE)
-    added = signed_info(user, json_object("info", info))
-    served().datastore().update_label_info(label, tag, added, signed_rater(user))
+    check_owner(check_id("tag", tag), unless=REVIEWER_ROLE)
+    served().datastore().update_label_info(label, tag, {**json_object("info", info), "user": user.username})
     return {}
 
 

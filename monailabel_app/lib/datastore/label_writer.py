@@ -21,7 +21,7 @@ from fetaliqa.labels.served_masks import Ledger
 from fetaliqa.measure.anatomy import ABDOMEN, Anatomy
 from fetaliqa.sweep import MASK_SUFFIXES, read_masks, read_sweep, write_masks
 from monailabel_app.lib.datastore.image_index import ImageIndex
-from monailabel_app.lib.datastore.label_attribution import attributed_record
+from monailabel_app.lib.datastore.label_attribution import attributed_info, attributed_record
 from monailabel_app.lib.datastore.label_info import (
     LEFT_OUT,
     check_record,
@@ -71,6 +71,8 @@ class LabelWriter:
 
     Attributes:
         anatomy: what labels outline; called at each save.
+        rater: who is signed in, whatever a client says; None where nobody has to be; called at each save.
+        check_owner: refuses a tag that is another person's; called at each save.
         on_change: called after a version was saved or reviewed.
     """
 
@@ -79,11 +81,11 @@ class LabelWriter:
     ) -> None:
         self._index, self._versions, self._projection, self._ledger = index, versions, projection, ledger
         self.anatomy: Callable[[], Anatomy] = lambda: ABDOMEN
+        self.rater: Callable[[], str | None] = lambda: None
+        self.check_owner: Callable[[str], object] = lambda tag: None
         self.on_change: Callable[[], None] = lambda: None
 
-    def save(
-        self, image_id: str, file: Path, tag: str, info: Mapping[str, Any], rater: str | None = None
-    ) -> LabelVersion:
+    def save(self, image_id: str, file: Path, tag: str, info: Mapping[str, Any]) -> LabelVersion:
         """Save a mask file as the next version of a label.
 
         A model's proposal (tag ``original``) is no annotation: only the newest is kept, as version 0.
@@ -94,7 +96,6 @@ class LabelWriter:
             tag: rater, or ``final``.
             info: stored with the label. ``frame_record`` is the state of each frame (docs/server.md); ``based_on``
                 is the version that the annotator started from, 0 for none.
-            rater: who is signed in; None: as ``info`` says.
 
         Raises:
             Refused: 400 for a bad record, or a file that is no mask on the grid, 409 when the label was changed
@@ -103,13 +104,17 @@ class LabelWriter:
         self._index.check_not_read_only()
         image = self._index.image_path(image_id)
         source = source_of(image)
+        rater = None if tag == PROPOSALS else self.rater()
+        if rater is not None:
+            self.check_owner(tag)
+            info = attributed_info(info, rater)
         with scratch.folder() as folder:
             with as_refusal():
                 info = without_server_keys(plain(dict(info)))
                 based_on = pop_based_on(info)
                 label = self._read(image_id, image, file, info, folder)
                 record = label.record
-                if record is not None and rater is not None and tag != PROPOSALS:
+                if record is not None and rater is not None:
                     record = self._attributed(image_id, tag, image, label.masks, record, rater)
                 comparison = None
                 if label.record is None and tag != PROPOSALS:
@@ -302,8 +307,8 @@ class LabelWriter:
             else:
                 self._projection.publish(self._versions.remove(image_id, tag, plain(info)))
 
-    def update_info(self, image_id: str, tag: str, info: dict[str, Any], rater: str | None = None) -> None:
-        """Add to the information on a label, as a new version. ``rater`` is as in ``save``.
+    def update_info(self, image_id: str, tag: str, info: dict[str, Any]) -> None:
+        """Add to the information on a label, as a new version.
 
         Raises:
             Refused: as ``save``.
@@ -311,6 +316,9 @@ class LabelWriter:
         self._index.check_not_read_only()
         tag = self._existing(image_id, tag)
         image = self._index.image_path(image_id)
+        rater = self.rater()
+        if rater is not None:
+            info = attributed_info(info, rater)
         with self._index.locked(), as_refusal():
             self._projection.adopt(image_id, tag)
             added = without_server_keys(plain(info))

@@ -261,12 +261,7 @@ class StudiesDatastore(Datastore):
         return image_id
 
     def save_version(
-        self,
-        image_id: str,
-        label_filename: str,
-        label_tag: str,
-        label_info: dict[str, Any] | None,
-        rater: str | None = None,
+        self, image_id: str, label_filename: str, label_tag: str, label_info: dict[str, Any] | None
     ) -> LabelVersion:
         """Save a mask stack on the image's own grid, see ``LabelWriter.save``.
 
@@ -277,17 +272,15 @@ class StudiesDatastore(Datastore):
         if suffix_of(file.name, LABEL_SUFFIXES) is None:
             raise Refused(400, f"label of {image_id}: the suffix must be one of {', '.join(LABEL_SUFFIXES)}")
         self._images.check_storable(file)
-        return self.writer.save(image_id, file, tag, label_info or {}, rater)
+        return self.writer.save(image_id, file, tag, label_info or {})
 
     def remove_label(self, label_id: str, label_tag: str, info: dict[str, Any] | None = None) -> None:
         """See ``LabelWriter.remove``."""
         self.writer.remove(label_id, label_tag, info or {})
 
-    def update_label_info(
-        self, label_id: str, label_tag: str, info: dict[str, Any], rater: str | None = None
-    ) -> None:
+    def update_label_info(self, label_id: str, label_tag: str, info: dict[str, Any]) -> None:
         """See ``LabelWriter.update_info``."""
-        self.writer.update_info(label_id, label_tag, info, rater)
+        self.writer.update_info(label_id, label_tag, info)
 
     def note_label_sent(self, image_id: str, tag: str, version: int) -> None:
         """Note that a client downloads a version of a label, see ``DownloadLedger``."""
