@@ -137,7 +137,7 @@ def make_app() -> FastAPI:
         lifespan=lifespan,
         default_response_class=AnyJSONResponse,
     )
-    add_error_replies(app)
+    add_error_replies(app, login.required)
     add_pages(app)
     prefix = settings.MONAI_LABEL_API_STR
     own = (

@@ -102,26 +102,21 @@ def _describe_errors(document: dict[str, Any]) -> None:
 
 
 def _describe_login(document: dict[str, Any]) -> None:
-    """Document the token of a client; without a login none is needed."""
-    schemes = {
-        "token": {
-            "type": "http",
-            "scheme": "bearer",
-            "description": "of fetaliqa users token; see docs/access.md",
-        },
-    }
-    document.setdefault("components", {}).setdefault("securitySchemes", {}).update(schemes)
-    document["security"] = [{}, {"token": []}]
+    """Document the token of a client, which the pages of the documentation then ask for."""
+    token = {"type": "http", "scheme": "bearer", "description": "of fetaliqa users token; see docs/access.md"}
+    document.setdefault("components", {}).setdefault("securitySchemes", {})["token"] = token
+    document["security"] = [{"token": []}]
 
 
-def add_error_replies(app: FastAPI) -> None:
-    """Install the handlers, and document them in the OpenAPI schema."""
+def add_error_replies(app: FastAPI, login: bool = False) -> None:
+    """Install the handlers, and document errors, and the token of a login, in the OpenAPI schema."""
     made = app.openapi
 
     def described() -> dict[str, Any]:
         if app.openapi_schema is None:
             _describe_errors(made())
-            _describe_login(made())
+            if login:
+                _describe_login(made())
         return made()
 
     app.openapi = described  # type: ignore[method-assign]
