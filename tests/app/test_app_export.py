@@ -235,6 +235,9 @@ def test_a_zip_that_is_removed_while_it_is_fetched_is_told_in_a_sentence_or_sent
     from fastapi import FastAPI
     from fastapi.testclient import TestClient
 
+    from monailabel_app.lib.access.access_gate import AccessGate
+    from monailabel_app.lib.access.access_rules import AccessRules
+    from monailabel_app.lib.access.login_service import NoLogin
     from monailabel_app.lib.api import export_routes as export
     from monailabel_app.lib.http.error_replies import add_error_replies
 
@@ -244,6 +247,7 @@ def test_a_zip_that_is_removed_while_it_is_fetched_is_told_in_a_sentence_or_sent
     front = FastAPI()
     add_error_replies(front)
     front.include_router(export.router)
+    front.add_middleware(AccessGate, login=NoLogin(), rules=AccessRules([export.router]))
     client = TestClient(front, raise_server_exceptions=False)
     gone = client.get("/export/abc/zip")
     assert (gone.status_code, set(gone.json())) == (404, {"detail"})

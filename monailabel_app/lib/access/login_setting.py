@@ -68,9 +68,8 @@ def check_login(host: str | None, login: Any, opened: Any, studies: str, folder:
         return False
     from monailabel_app.lib.access.user_accounts import FILE, Accounts
 
-    require_extra("server", "a login", {"argon2": "argon2-cffi"})
-
     if (access_folder(folder) / FILE).exists() and Accounts(folder).all():
+        require_extra("server", "a login", {"argon2": "argon2-cffi"})
         return True
     command = f"fetaliqa users add NAME --role admin --studies {shlex.quote(studies)}"
     where = "--conf login true" if login_switch(login) else f"--host {host}"
