@@ -34,6 +34,7 @@ from monailabel_app.lib.api import (
     scoring_routes,
     session_routes,
     training_routes,
+    worklist_routes,
 )
 from monailabel_app.lib.api.file_responses import AnyJSONResponse
 from monailabel_app.lib.files.scratch import scratch
@@ -114,6 +115,7 @@ def make_app() -> FastAPI:
         batch_routes,
         export_routes,
         datastore_routes,
+        worklist_routes,
         archive_routes,
         session_routes,
         scoring_routes,

@@ -6,6 +6,7 @@ about PythonQt; it says that the window's wiring and keys do what they should.
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
 import types
@@ -106,24 +107,93 @@ class SegmentEditorWidget(QtWidgets.QWidget):
         return remember
 
 
+class SliceWidget:
+    """qMRMLSliceWidget: real interactor and real composite node, no widget."""
+
+    def __init__(self, scene: Any, name: str) -> None:
+        import slicer
+        import vtk
+
+        self._interactor = vtk.vtkRenderWindowInteractor()
+        self._composite = slicer.vtkMRMLSliceCompositeNode()
+        self._composite.SetLayoutName(name)
+        scene.AddNode(self._composite)
+
+    def sliceView(self) -> SliceWidget:
+        return self
+
+    def interactor(self) -> Any:
+        return self._interactor
+
+    def mrmlSliceCompositeNode(self) -> Any:
+        return self._composite
+
+
+class PlotWidget:
+    """qMRMLPlotWidget and its view, which outlive a reload of the module."""
+
+    def __init__(self) -> None:
+        import slicer
+
+        self.slots: list[Any] = []
+        self.node = slicer.vtkMRMLPlotViewNode()
+
+    def plotView(self) -> PlotWidget:
+        return self
+
+    def mrmlPlotViewNode(self) -> Any:
+        return self.node
+
+    def connect(self, signal: str, slot: Any) -> None:
+        self.slots.append(slot)
+
+    def disconnect(self, signal: str, slot: Any) -> None:
+        self.slots.remove(slot)
+
+    def click(self, point: int) -> None:
+        import vtk
+
+        points, ids = vtk.vtkCollection(), vtk.vtkIdTypeArray()
+        ids.InsertNextValue(point)
+        points.AddItem(ids)
+        for slot in list(self.slots):
+            slot(None, points)
+
+
 class LayoutManager:
-    """slicer.app.layoutManager(): records the layout, has no plot."""
+    """slicer.app.layoutManager(): the real layout logic and node, two slice views, a plot."""
 
-    layout = 0
+    def __init__(self, scene: Any) -> None:
+        import slicer
 
-    def setLayout(self, layout: int) -> None:
-        self.layout = layout
+        self._logic = slicer.vtkMRMLLayoutLogic()
+        self._logic.SetMRMLScene(scene)
+        self.plot = PlotWidget()
+        self.slices = {name: SliceWidget(scene, name) for name in ("Red", "Yellow")}
 
-    def plotWidget(self, number: int) -> None:
-        return None
+    @property
+    def layout(self) -> int:
+        return self._logic.GetLayoutNode().GetViewArrangement()
+
+    def layoutLogic(self) -> Any:
+        return self._logic
+
+    def sliceViewNames(self) -> tuple[str, ...]:
+        return tuple(self.slices)
+
+    def sliceWidget(self, name: str) -> SliceWidget:
+        return self.slices[name]
+
+    def plotWidget(self, number: int) -> PlotWidget:
+        return self.plot
 
 
 class Application:
     """slicer.app."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, scene: Any) -> None:
         self.slicerUserSettingsFilePath = str(folder / "Slicer.ini")
-        self.manager = LayoutManager()
+        self.manager = LayoutManager(scene)
 
     def layoutManager(self) -> LayoutManager:
         return self.manager
@@ -149,6 +219,12 @@ class _Widget:
 
     def setup(self) -> None:
         pass
+
+    def onReload(self) -> None:
+        """slicer.util.reloadScriptedModule: the module's own file is executed again."""
+        self.cleanup()
+        sys.modules.pop("FetalIQA", None)
+        importlib.import_module("FetalIQA")
 
     def resourcePath(self, name: str) -> str:
         return str(MODULE / "Resources" / name)
@@ -220,21 +296,18 @@ class FakeSlicer:
         scroll.setWidget(self.holder)
         self.scroll = scroll
         self.window.setCentralWidget(scroll)
-        slicer.app = Application(folder)
+        slicer.app = Application(folder, mrml.scene)
         slicer.mrmlScene = mrml.scene
         slicer.qMRMLSegmentEditorWidget = SegmentEditorWidget
         slicer.modules = types.SimpleNamespace(
             sequences=types.SimpleNamespace(logic=lambda: mrml.sequences),
-            plots=types.SimpleNamespace(logic=lambda: types.SimpleNamespace(ShowChartInLayout=lambda chart: None)),
         )
-        layouts = types.SimpleNamespace(SlicerLayoutOneUpRedSliceView=6)
-        slicer.vtkMRMLLayoutNode = getattr(slicer, "vtkMRMLLayoutNode", layouts)
         self.layers: dict[str, Any] = {}
         slicer.util.loadUI = load_ui
         slicer.util.childWidgetVariables = child_variables
         slicer.util.mainWindow = lambda: self.window
         slicer.util.selectedModule = lambda: ""
-        slicer.util.setSliceViewerLayers = lambda **layers: self.layers.update(layers)
+        slicer.util.setSliceViewerLayers = self._set_layers
         slicer.util.VTKObservationMixin = _Observations
         for name, values in (
             ("qt", {"__getattr__": _qt}),
@@ -252,6 +325,13 @@ class FakeSlicer:
             module = types.ModuleType(name)
             module.__dict__.update(values)
             sys.modules[name] = module
+
+    def _set_layers(self, **layers: Any) -> None:
+        import slicer
+
+        self.layers.update(layers)
+        for widget in slicer.app.manager.slices.values():
+            widget.mrmlSliceCompositeNode().SetBackgroundVolumeID(layers["background"].GetID())
 
     def process(self) -> None:
         """Let Qt deliver its events."""

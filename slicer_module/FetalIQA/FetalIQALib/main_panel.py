@@ -18,6 +18,7 @@ from FetalIQALib.user_actions import Actions, all_actions
 from FetalIQALib.workspace import Workspace
 
 TICK_MS = 50  # interval of polling server results, strokes and the sequence browser
+WORKER_SECONDS = 0.02  # of each tick that are left to the threads of running requests, see TaskRunner.pump
 PLAY_MS = 70  # per frame in playback: about 14 frames a second, as in ACOUSLIC-AI sweeps
 STATUS_STYLES = {
     BUSY: "color: #56b4e9;",
@@ -86,6 +87,7 @@ class MainPanel:
         add = self.actions.add
         add("connect", self.connect_server)
         add("play", self.play)
+        add("closeCase", self._close_case)
         add("ellipse", self.scene.start_ellipse)
         add("clear", lambda: self.scene.cancel_ellipse() or self.actions.clear_label())
         add("proposals", lambda: self.ui.proposalsCheck.toggle())
@@ -130,6 +132,15 @@ class MainPanel:
             lambda frame: panel_text.strip_tip(self.workspace.controller, frame),
         )
 
+    def _close_case(self) -> None:
+        annotation, session = self.workspace.controller.annotation, self.workspace.session
+        if annotation is None:
+            session.show_status(_("No case is open."))
+        elif self.workspace.controller.close():
+            message = _("{case} is closed.").format(case=annotation.sweep.case)
+            saved = _("Your unsubmitted work on it is saved.") if annotation.unsaved else ""
+            session.show_status(f"{message} {saved}".strip())
+
     def _choose_window(self) -> None:
         self.scene.frames.window(int(get_property(self.ui.windowCombo, "currentIndex")))
 
@@ -145,12 +156,14 @@ class MainPanel:
 
     def start(self) -> None:
         """Activate keys and timers."""
+        self.scene.close_if_deleted()
         self.keys.install()
         self._timer.start()
 
     def stop(self) -> None:
-        """Deactivate keys and playback; store pending strokes and save the work."""
+        """Deactivate keys, timer and playback; store pending strokes and save the work."""
         self.keys.remove()
+        self._timer.stop()
         self.pause()
         self.scene.sync_from_scene()
         self.workspace.controller.save_journal(force=True)
@@ -158,13 +171,12 @@ class MainPanel:
     def end(self) -> None:
         """Stop the timers and close the workspace."""
         self.stop()
-        self._timer.stop()
         self.workspace.close()
 
     def tick(self) -> None:
         """Process server results and strokes."""
         self.scene.sync_from_scene()  # before a response may redraw the frame
-        self.workspace.pump()
+        self.workspace.pump(WORKER_SECONDS)
         self._draw_strip()
 
     def play(self) -> None:

@@ -10,7 +10,7 @@ from FetalIQALib.http_client import Cancel, HttpClient
 from FetalIQALib.server_client import ServerClient
 from FetalIQALib.server_responses import ServerInfo, checked_identifier
 from FetalIQALib.task_runner import TaskRunner
-from FetalIQALib.translation import _
+from FetalIQALib.translation import _, translated
 
 INFO, BUSY, PROBLEM = "info", "busy", "problem"
 DEFAULT_TAG = "final"
@@ -90,7 +90,7 @@ class ServerSession:
 
     def show_status(self, text: str, kind: str = INFO, error: FetalIQAError | None = None) -> None:
         """Show a message on the status line."""
-        self.status = StatusMessage(text, kind, error)
+        self.status = StatusMessage(translated(text), kind, error)
         self.notify("status")
 
     def show_error(self, error: FetalIQAError) -> None:

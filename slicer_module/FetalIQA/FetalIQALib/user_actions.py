@@ -71,6 +71,7 @@ def all_actions() -> list[Action]:
         Action("redo", "Shift+U", label, _("redo one action")),
         Action("submit", "Ctrl+Return", case, _("submit this case")),
         Action("nextCase", "Ctrl+Shift+Return", case, _("open the next case")),
+        Action("closeCase", "Ctrl+Shift+W", case, _("close the case and remove it from the scene")),
         Action("resume", "Ctrl+Shift+U", case, _("resume unsubmitted work")),
         Action("refresh", "Ctrl+Shift+L", case, _("refresh the worklist")),
         Action("connect", "Ctrl+Shift+K", case, _("connect or reconnect")),

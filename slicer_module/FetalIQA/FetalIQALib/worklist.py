@@ -73,7 +73,7 @@ class Worklist:
         tag = self.session.tag
 
         def function(client: ServerClient, cancel: Cancel) -> list[WorklistRow]:
-            return [_row(client, entry, tag, cancel) for entry in client.cases(cancel)]
+            return [_row(entry, tag) for entry in client.worklist(tag, cancel)]
 
         def done(rows: list[WorklistRow]) -> None:
             self.rows = rows
@@ -125,14 +125,13 @@ class Worklist:
             self.lease.release()
 
 
-def _row(client: ServerClient, entry: CaseEntry, tag: str, cancel: Cancel) -> WorklistRow:
+def _row(entry: CaseEntry, tag: str) -> WorklistRow:
     tags = tuple(sorted(name for name in entry.versions if name != PROPOSALS))
     if tag not in entry.versions:
         return WorklistRow(entry.case, entry.suffix, tags=tags)
-    last = _last(client.history(entry.case, tag, cancel))
-    frames = last.get("frames")
+    frames = entry.last.get("frames")
     counts: Mapping[str, Any] = frames if isinstance(frames, dict) else {}
-    review = _last(last.get("reviews") or [])
+    review = _last(entry.last.get("reviews"))
     states = {"accepted": ACCEPTED, "returned": CHANGES_REQUESTED}
     return WorklistRow(
         case=entry.case,
@@ -146,5 +145,5 @@ def _row(client: ServerClient, entry: CaseEntry, tag: str, cancel: Cancel) -> Wo
     )
 
 
-def _last(entries: Sequence[Any]) -> Mapping[str, Any]:
-    return entries[-1] if entries and isinstance(entries[-1], dict) else {}
+def _last(entries: Any) -> Mapping[str, Any]:
+    return entries[-1] if isinstance(entries, list) and entries and isinstance(entries[-1], dict) else {}

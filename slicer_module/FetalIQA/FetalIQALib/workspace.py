@@ -82,9 +82,15 @@ class Workspace:
             strategy, self.controller.open, () if annotation is None else (annotation.sweep.case,)
         )
 
-    def pump(self) -> None:
-        """Deliver results and save changes; called several times a second on the main thread."""
-        self.runner.pump()
+    def pump(self, wait: float = 0.0) -> None:
+        """Deliver results and save changes; called several times a second on the main thread.
+
+        Args:
+            wait: seconds to wait while requests run, see ``TaskRunner.pump``.
+        """
+        if wait and self.worklist.lease.releasing:
+            self.worklist.lease.wait_released(wait)
+        self.runner.pump(wait)
         self.controller.save_journal()
         self.training.poll()
         self.server_export.poll()
