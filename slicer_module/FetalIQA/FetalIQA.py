@@ -87,7 +87,9 @@ class FetalIQAWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui = slicer.util.childWidgetVariables(window)
         self.logic = FetalIQALogic()
         self.editor = slicer_app.SegmentEditor(self.ui.editorHolder, slicer.mrmlScene)
-        self.panel = MainPanel(self.ui, self.logic.workspace, self.logic.scene, slicer.util.mainWindow())
+        self.panel = MainPanel(
+            self.ui, self.logic.workspace, self.logic.scene, slicer.util.mainWindow(), self.editor
+        )
         self.sections = PanelSections(self.panel)
         self.plot = slicer_app.PlotView(self._on_plot_clicked)
         self.views = slicer_app.FrameViews(self._on_wheel)
@@ -142,7 +144,9 @@ class FetalIQAWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.logic.workspace.controller.go_to(frame)
 
     def _toggle_plot(self) -> None:
-        if self.plot.shown:
+        shown = self.plot.shown
+        self.ui.plotButton.setChecked(not shown and self.logic.scene.plots.complete)
+        if shown:
             self.plot.hide()
         elif not self.plot.show(self.logic.scene):
             self.logic.workspace.session.show_status(_("Nothing to plot: the case has not been assessed yet."))

@@ -18,15 +18,20 @@ os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 from PySide6 import QtCore, QtGui, QtUiTools, QtWidgets
 
 DIRECT = QtCore.Qt.FindChildOption.FindDirectChildrenOnly
+HEADER_HEIGHT = 49  # of a real ctkCollapsibleButton
 MODULE = Path(__file__).resolve().parents[2] / "slicer_module" / "FetalIQA"
 
 
 class ctkCollapsibleButton(QtWidgets.QGroupBox):
-    """A titled box with ``text`` and ``collapsed``."""
+    """A button across the width, as high as the real one, above its content; with ``text`` and ``collapsed``."""
 
     def __init__(self, parent: Any = None) -> None:
         super().__init__(parent)
         self._collapsed = False
+        self.setStyleSheet(
+            f"ctkCollapsibleButton {{ margin-top: {HEADER_HEIGHT}px; border: 1px solid palette(mid); }}"
+            "ctkCollapsibleButton::title { subcontrol-origin: margin; left: 8px; top: 16px; }"
+        )
         self._hidden: list[QtWidgets.QWidget] = []
 
     def _hide(self) -> None:
@@ -35,7 +40,8 @@ class ctkCollapsibleButton(QtWidgets.QGroupBox):
             self._hidden = [child for child in children if not child.isHidden()]
         for child in self._hidden:  # what somebody else hid stays hidden
             child.setVisible(not self._collapsed)
-        self.setMaximumHeight(22 if self._collapsed else 16777215)
+        self.setMinimumHeight(HEADER_HEIGHT)
+        self.setMaximumHeight(HEADER_HEIGHT if self._collapsed else 16777215)
 
     def _get_collapsed(self) -> bool:
         return self._collapsed
@@ -82,6 +88,7 @@ class SegmentEditorWidget(QtWidgets.QWidget):
         self.told: dict[str, Any] = {}
         self.shortcuts: list[QtGui.QShortcut] = []
         self.unorderedEffectsVisible = True
+        self.effect: Any = None
         QtWidgets.QVBoxLayout(self).addWidget(QtWidgets.QLabel("(Slicer's Segment Editor)"))
 
     def installKeyboardShortcuts(self) -> None:
@@ -96,6 +103,16 @@ class SegmentEditorWidget(QtWidgets.QWidget):
             shortcut.setEnabled(False)
             shortcut.setParent(None)
         self.shortcuts = []
+
+    def setActiveEffectByName(self, name: str) -> None:
+        self.told["setActiveEffectByName"] = name
+        self.effect = types.SimpleNamespace(name=name)
+
+    def setActiveEffect(self, effect: Any) -> None:
+        self.told["setActiveEffect"] = self.effect = effect
+
+    def activeEffect(self) -> Any:
+        return self.effect
 
     def __getattr__(self, name: str) -> Any:
         if not name.startswith(("set", "remove")):
@@ -177,6 +194,9 @@ class LayoutManager:
 
     def layoutLogic(self) -> Any:
         return self._logic
+
+    def setLayout(self, layout: int) -> None:
+        self._logic.GetLayoutNode().SetViewArrangement(layout)
 
     def sliceViewNames(self) -> tuple[str, ...]:
         return tuple(self.slices)

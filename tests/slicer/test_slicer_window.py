@@ -30,7 +30,7 @@ from panel_window import Window
 from PySide6.QtCore import QPoint, Qt
 from PySide6.QtGui import QKeySequence
 from PySide6.QtTest import QTest
-from stand_ins import PlotWidget, segment_editor_shortcuts
+from stand_ins import HEADER_HEIGHT, PlotWidget, segment_editor_shortcuts
 from workspaces import a_sweep, ellipse_mask, settle
 
 
@@ -144,7 +144,8 @@ def test_texts_of_the_window(window: Window) -> None:
     proposed = window.ui.annotationLabel.text()
     assert "demo" not in proposed
     assert window.ui.measureLabel.text().startswith("AC ")
-    assert "case_a: 1 " in window.ui.caseLabel.text()
+    assert "1 outlined" in window.ui.caseLabel.text()
+    assert "case_a" in window.ui.positionLabel.text()
     window.workspace.controller.go_to(2)
     assert "demo" not in window.ui.annotationLabel.text()
     window.press("D")
@@ -247,8 +248,16 @@ def test_the_panel_fits_a_small_screen(window: Window) -> None:
     window.ui.connectionSection.setProperty("collapsed", True)
     window.fake.process()
     assert window.ui.casesSection.property("collapsed")
-    below = window.ui.submitButton.mapTo(inner, QPoint(0, window.ui.submitButton.height())).y()
-    assert below < 640  # of 768, what Slicer's own bars leave
+
+    def bottom(name: str) -> int:
+        widget = getattr(window.ui, name)
+        return widget.mapTo(inner, QPoint(0, widget.height())).y()
+
+    assert window.ui.helpSection.height() >= HEADER_HEIGHT
+    assert bottom("submitButton") < 640 - 60  # of 768, what Slicer's own bars leave; 60 for two more rows of tools
+    order = ["nextCaseButton", "stripLabel", "acceptButton", "brushButton", "submitButton", "casesSection"]
+    assert sorted(order, key=bottom) == order
+    assert bottom("brushButton") - bottom("acceptButton") < 100  # brush and decisions together
 
 
 def test_a_click_on_the_plot_goes_to_the_frame_also_after_reload(tmp_path: Path) -> None:

@@ -13,13 +13,14 @@ from monailabel_app.lib.api.dependencies import USER, served
 from monailabel_app.lib.http.ids import check_id
 
 logger = logging.getLogger(__name__)
+CLIENT_TEXTS = ("comment", "skipped")  # on the case, see docs/server.md
 router = APIRouter(prefix="/datastore", tags=["Datastore"])
 
 
 @router.get("/worklist", summary="All cases with the state of one label")
 def get_worklist(tag: str = "final", user: Any = USER) -> dict[str, Any]:
     """Cases by id, each with its file suffix, the versions of its labels by tag, and the last version of label
-    ``tag`` as in ``/datastore/label/history``; null without one.
+    ``tag`` as in ``/datastore/label/history``, with ``comment`` and ``skipped`` of its client; null without one.
     """
     check_id("tag", tag)
     store = served().datastore()
@@ -45,4 +46,6 @@ def _last_version(labels: LabelStore, case: str, tag: str) -> dict[str, Any] | N
     except FetalIQAError as problem:
         logger.error("%s", problem)
         return None
-    return None if version is None else version.summary()
+    if version is None:
+        return None
+    return {**version.summary(), **{name: version.info[name] for name in CLIENT_TEXTS if name in version.info}}

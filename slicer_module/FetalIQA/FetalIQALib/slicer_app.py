@@ -182,6 +182,30 @@ class SegmentEditor:
         self.widget.setSourceVolumeNode(scene.frames.volume)
         self.widget.setCurrentSegmentID(ABDOMEN)
 
+    def use(self, effect: str) -> None:
+        """Activate an effect; again, or empty: none."""
+        if effect and effect != self.used():
+            self.widget.setActiveEffectByName(effect)
+        else:
+            self.widget.setActiveEffect(None)
+
+    def used(self) -> str:
+        """Name of the active effect; empty for none."""
+        effect = self.widget.activeEffect()
+        return "" if effect is None else str(effect.name)
+
+    def set_brush(self, percent: float) -> None:
+        """Set the diameter of brush and eraser in percent of the view."""
+        self._node.SetAttribute("BrushDiameterIsRelative", "1")
+        self._node.SetAttribute("BrushRelativeDiameter", f"{percent:g}")
+
+    def brush(self) -> float | None:
+        """Diameter of the brush in percent of the view, which Shift+wheel changes, too; None if it is not set."""
+        try:
+            return float(self._node.GetAttribute("BrushRelativeDiameter"))
+        except (TypeError, ValueError):
+            return None
+
     def enter(self) -> None:
         """Activate the editor's keys and view observations."""
         self.widget.installKeyboardShortcuts()
