@@ -274,6 +274,29 @@ class _Observations:
         self._observed = []
 
 
+def theme(name: str) -> QtGui.QPalette:
+    """A palette like that of Slicer's light or dark style."""
+    roles, light = QtGui.QPalette.ColorRole, name == "light"
+    palette = QtGui.QPalette()
+    for role, colours in {
+        roles.Window: ("#efefef", "#323232"),
+        roles.WindowText: ("#000000", "#ffffff"),
+        roles.Base: ("#ffffff", "#3c3c3c"),
+        roles.AlternateBase: ("#f7f7f7", "#464646"),
+        roles.Text: ("#000000", "#ffffff"),
+        roles.PlaceholderText: ("#6a6a6a", "#b4b4b4"),
+        roles.Button: ("#efefef", "#454545"),
+        roles.ButtonText: ("#000000", "#ffffff"),
+        roles.Mid: ("#b8b8b8", "#6e6e6e"),
+        roles.Highlight: ("#308cc6", "#2a82da"),
+        roles.HighlightedText: ("#ffffff", "#ffffff"),
+        roles.ToolTipBase: ("#ffffdc", "#323232"),
+        roles.ToolTipText: ("#000000", "#ffffff"),
+    }.items():
+        palette.setColor(role, QtGui.QColor(colours[0 if light else 1]))
+    return palette
+
+
 def load_ui(path: str) -> Any:
     """slicer.util.loadUI."""
     loader = QtUiTools.QUiLoader()

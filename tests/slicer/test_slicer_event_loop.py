@@ -178,12 +178,12 @@ def test_slicers_own_slice_browsing_does_not_move_the_slice_as_well() -> None:
 def test_the_plot_keeps_the_image_and_has_a_way_back(window: Any) -> None:
     manager = window.manager()
     red = manager.layout
-    window.click("plotButton")
+    window.ui.plotButton.click()
     description = manager.layoutLogic().GetLayoutNode().GetCurrentLayoutDescription()
     assert 'singletontag="Red"' in description
     assert "vtkMRMLPlotViewNode" in description
     assert manager.plot.node.GetPlotChartNodeID() == window.module.logic.scene.plots.chart.GetID()
-    window.click("plotButton")
+    window.ui.plotButton.click()
     assert manager.layout == red
 
 

@@ -100,7 +100,7 @@ def test_every_action_does_something_and_is_in_the_table(window: Window) -> None
     for action in all_actions():
         window.module.panel.actions.run(action.name)  # none is missing
     settle(window.workspace)
-    window.module.panel.pause()
+    window.module.panel.playback.pause()
 
 
 def test_keys_are_active_only_inside_the_module(window: Window) -> None:
@@ -168,10 +168,10 @@ def test_strip_and_slider_go_to_the_frame(window: Window) -> None:
 
 def test_playback_changes_the_frame_and_labels_nothing(window: Window) -> None:
     window.press("K")
-    assert window.module.panel.playing
+    assert window.module.panel.playback.playing
     QTest.qWait(400)
     window.press("K")
-    assert not window.module.panel.playing
+    assert not window.module.panel.playback.playing
     assert window.workspace.controller.position > 15
     assert window.annotation.frames == {}
 
@@ -268,7 +268,7 @@ def test_a_click_on_the_plot_goes_to_the_frame_also_after_reload(tmp_path: Path)
 
         slicer.app.layoutManager().plot = plot
         for _show_hide_show in range(3):
-            window.click("plotButton")
+            window.ui.plotButton.click()
         plot.click(frame)
         assert window.workspace.controller.position == frame
         assert len(plot.slots) == 1

@@ -27,6 +27,13 @@ EDITOR_KEYS = (
 )
 
 
+MAIN_WINDOW_KEYS = (
+    # of Slicer's main window and its Edit menu (qSlicerMainWindow)
+    *("Ctrl+O", "Ctrl+S", "Ctrl+W", "Ctrl+X", "Ctrl+C", "Ctrl+V", "Ctrl+F"),
+    *(f"Ctrl+{digit}" for digit in range(10)),
+)
+
+
 @dataclass(frozen=True)
 class Action:
     """An action of a key or button.
