@@ -27,19 +27,20 @@ class Mrml:
 
 
 class SliceView:
-    """The Red slice view, drawn into memory.
+    """A slice view, drawn into memory.
 
     Args:
         mrml: the scene.
         size: width and height in pixels.
+        name: of the view; not one of ``stand_ins.LayoutManager``, if that is used, too.
     """
 
-    def __init__(self, mrml: Mrml, size: tuple[int, int] = (744, 562)) -> None:
+    def __init__(self, mrml: Mrml, size: tuple[int, int] = (744, 562), name: str = "Red") -> None:
         self._size = size
         self._logic = slicer.vtkMRMLSliceLogic()
         self._logic.SetMRMLApplicationLogic(mrml.application)
         self._logic.SetMRMLScene(mrml.scene)
-        node = self._logic.AddSliceNode("Red")
+        node = self._logic.AddSliceNode(name)
         node.SetOrientationToAxial()
         self.window = vtk.vtkRenderWindow()
         self.window.SetOffScreenRendering(1)

@@ -22,17 +22,23 @@ HEADER_HEIGHT = 49  # of a real ctkCollapsibleButton
 MODULE = Path(__file__).resolve().parents[2] / "slicer_module" / "FetalIQA"
 
 
-class ctkCollapsibleButton(QtWidgets.QGroupBox):
+class ctkCollapsibleButton(QtWidgets.QWidget):
     """A button across the width, as high as the real one, above its content; with ``text`` and ``collapsed``."""
 
     def __init__(self, parent: Any = None) -> None:
         super().__init__(parent)
         self._collapsed = False
-        self.setStyleSheet(
-            f"ctkCollapsibleButton {{ margin-top: {HEADER_HEIGHT}px; border: 1px solid palette(mid); }}"
-            "ctkCollapsibleButton::title { subcontrol-origin: margin; left: 8px; top: 16px; }"
-        )
+        self._text = ""
         self._hidden: list[QtWidgets.QWidget] = []
+        self.setContentsMargins(0, HEADER_HEIGHT, 0, 0)
+
+    def paintEvent(self, event: QtGui.QPaintEvent) -> None:
+        option = QtWidgets.QStyleOptionButton()
+        option.initFrom(self)
+        option.rect = QtCore.QRect(0, 0, self.width(), HEADER_HEIGHT)
+        option.text = f"{'▸' if self._collapsed else '▾'}  {self._text}"
+        painter = QtWidgets.QStylePainter(self)
+        painter.drawControl(QtWidgets.QStyle.ControlElement.CE_PushButton, option)
 
     def _hide(self) -> None:
         if self._collapsed:
@@ -52,10 +58,10 @@ class ctkCollapsibleButton(QtWidgets.QGroupBox):
             self._hide()
 
     def _get_text(self) -> str:
-        return self.title()
+        return self._text
 
     def _set_text(self, text: str) -> None:
-        self.setTitle(text)
+        self._text = text
 
     collapsed = QtCore.Property(bool, _get_collapsed, _set_collapsed)
     text = QtCore.Property(str, _get_text, _set_text)

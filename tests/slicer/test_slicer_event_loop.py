@@ -41,8 +41,12 @@ def test_requests_make_progress_in_a_loop_that_never_releases_the_lock(
     window: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     panel, runner, seen = window.module.panel, window.workspace.runner, []
-    monkeypatch.setattr(panel, "_draw_strip", lambda: None)  # Qt's calls release the lock here, but not in Slicer
-    monkeypatch.setattr(panel.scene, "sync_from_scene", lambda: None)
+    section = panel.frame_section  # Qt's calls release the lock here, but not in Slicer
+    for owner, name in (
+        *((section, "draw_strip"), (section, "follow_window"), (panel.scene, "sync_from_scene")),
+        *((panel, "_show_tools"), (panel, "_show_download")),
+    ):
+        monkeypatch.setattr(owner, name, lambda: None)
 
     def request(cancel: Any) -> str:
         for _packet in range(30):

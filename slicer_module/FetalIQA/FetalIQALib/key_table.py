@@ -10,7 +10,7 @@ from typing import Callable
 from FetalIQALib.client_errors import InvalidAction
 from FetalIQALib.journal import write_atomically
 from FetalIQALib.translation import _
-from FetalIQALib.user_actions import EDITOR_KEYS, Action
+from FetalIQALib.user_actions import EDITOR_KEYS, MAIN_WINDOW_KEYS, Action
 
 MAX_BYTES = 1 << 16
 
@@ -74,10 +74,9 @@ class KeyTable:
                         key=normal, action=self._actions[other].text
                     )
                 )
-        if normal in {self._normal(taken) for taken in EDITOR_KEYS}:
-            raise InvalidAction(
-                _("{key} is a key of Slicer's Segment Editor; choose another one.").format(key=normal)
-            )
+        if normal in {self._normal(taken) for taken in (*EDITOR_KEYS, *MAIN_WINDOW_KEYS)}:
+            message = _("{key} is a key of Slicer or its Segment Editor; choose another one.")
+            raise InvalidAction(message.format(key=normal))
         return normal
 
     def _read(self) -> None:

@@ -39,7 +39,6 @@ def frame_line(controller: CaseController) -> str:
                 quality=sweep.assessment.quality[frame]
             )
         )
-    parts += _confidence(sweep, frame)
     if sweep.assessment is not None and frame == sweep.assessment.best:
         parts.append(_("best frame"))
     return " · ".join(parts)
@@ -102,7 +101,7 @@ def label_colour(controller: CaseController) -> tuple[int, int, int] | None:
 
 
 def measurement_line(controller: CaseController) -> str:
-    """Circumference of the current frame's mask, or why there is none."""
+    """Circumference of the current frame's mask, or why there is none; confidence in the model's outline."""
     annotation = controller.annotation
     if annotation is None:
         return ""
@@ -113,6 +112,7 @@ def measurement_line(controller: CaseController) -> str:
         line = template.format(length=measurement.circumference_mm)
     else:
         line = _("AC – {reason}").format(reason=measurement.absent or _("not measured"))
+    line = " · ".join([line, *_confidence(annotation.sweep, controller.position)])
     return f"{line} – {measurement.warning}" if measurement.warning else line
 
 
