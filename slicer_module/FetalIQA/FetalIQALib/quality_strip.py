@@ -91,7 +91,7 @@ def draw_strip(
     picture[:] = display_colours.BACKGROUND
     edges = columns_of(stop - first, width)
     starts, stops = edges[:-1], np.maximum(edges[1:], edges[:-1] + 1)
-    _draw_quality(picture, sweep, slice(first, stop), starts, stops)
+    _draw_quality(picture, sweep, slice(first, stop), edges)
     for start, _stop in sweep.ranges[1:]:
         if first < start < stop:
             picture[QUALITY.start - 2 : LABELS.stop, max(edges[start - first] - 1, 0)] = BORDER
@@ -120,26 +120,21 @@ def _quality(sweep: Sweep) -> np.ndarray:
     return np.full(sweep.count, np.nan) if sweep.assessment is None else sweep.assessment.quality
 
 
-def _draw_quality(picture: np.ndarray, sweep: Sweep, frames: slice, starts: np.ndarray, stops: np.ndarray) -> None:
-    quality, padding = _quality(sweep)[frames], sweep.padding[frames]
+def _draw_quality(picture: np.ndarray, sweep: Sweep, shown: slice, edges: np.ndarray) -> None:
+    x = np.arange(edges[0], edges[-1])
+    frame = shown.start + np.clip(np.searchsorted(edges, x, side="right") - 1, 0, len(edges) - 2)
+    quality, padding = _quality(sweep)[frame], sweep.padding[frame]
+    estimated = np.zeros(len(x), bool) if sweep.assessment is None else sweep.assessment.estimated[frame]
     height = QUALITY.stop - QUALITY.start
-    reach = np.maximum(3, np.round(np.nan_to_num(quality) * height)).astype(int)
+    rows = np.arange(height)[:, None]
+    top = height - np.maximum(3, np.round(np.nan_to_num(quality) * height)).astype(int)
+    bar = (rows >= top) & (~estimated | (rows < top + LINE))
     colours = display_colours.quality_colours(quality)
-    estimated = np.zeros(sweep.count, bool) if sweep.assessment is None else sweep.assessment.estimated
-    rows, columns = np.mgrid[QUALITY, : picture.shape[1]]
-    dots = (rows % PATTERN < 2) & (columns % PATTERN < 2)
-    stripes = (rows + columns) % PATTERN < 2
-    for number, (start, stop) in enumerate(zip(starts, stops)):
-        column = picture[QUALITY, start:stop]
-        if padding[number]:
-            column[stripes[:, start:stop]] = display_colours.PADDING
-        elif np.isnan(quality[number]):
-            column[dots[:, start:stop]] = display_colours.UNASSESSED
-        else:
-            column[:] = colours[number] // 5 + 10  # the rest of the column in the same hue, dark
-            top = height - reach[number]
-            guess = estimated[frames][number]
-            column[top : top + LINE if guess else height] = colours[number]
+    block = np.where(bar[..., None], colours, colours // 5 + 10)  # above the bar in the same hue, dark
+    block[:, padding | np.isnan(quality)] = display_colours.BACKGROUND
+    block[(rows % PATTERN < 2) & (x % PATTERN < 2) & np.isnan(quality) & ~padding] = display_colours.UNASSESSED
+    block[((rows + x) % PATTERN < 2) & padding] = display_colours.PADDING
+    picture[QUALITY, edges[0] : edges[-1]] = block
 
 
 def _draw_overview(picture: np.ndarray, sweep: Sweep, shown: tuple[int, int]) -> None:
@@ -149,7 +144,9 @@ def _draw_overview(picture: np.ndarray, sweep: Sweep, shown: tuple[int, int]) ->
     colours = display_colours.quality_colours(_quality(sweep))
     colours[sweep.padding] = display_colours.BACKGROUND
     middle = slice(OVERVIEW.start + 2, OVERVIEW.stop - 2)
-    frames = [frame_at(x, sweep.count, width) for x in range(MARGIN, width - MARGIN)]
+    frames = np.clip(
+        np.searchsorted(edges, np.arange(MARGIN, width - MARGIN), side="right") - 1, 0, sweep.count - 1
+    )
     picture[middle, MARGIN : width - MARGIN] = colours[frames]
     left, right = max(edges[shown[0]] - 2, 0), min(edges[shown[1]] + 2, width)
     for row in (OVERVIEW.start, OVERVIEW.stop - 1):
