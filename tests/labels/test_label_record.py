@@ -33,7 +33,7 @@ def test_a_comment_is_kept_and_confirms_nothing():
     again = parse_record(parsed, "case")
     assert (again.frames, again.known()) == (record.frames, [5])
     for wrong in ("x" * 501, 3):
-        with pytest.raises(LabelError, match="comment .*at most 500"):
+        with pytest.raises(LabelError, match=r"comment .*at most 500"):
             parse_record({"schema": 1, "frames": {"7": {"state": "empty", "comment": wrong}}}, "case-1")
 
 
