@@ -109,7 +109,7 @@ def draw(url: str, root: Path, out: Path) -> None:
     strip = draw_strip(annotation, workspace.controller.position, 400, view, loop=(best - 6, best + 6))
     (out / "strip.png").write_bytes(png(doubled(strip)))
 
-    view = SliceView(mrml, (744, 562), "Green")
+    view = SliceView(mrml, (744, 562), "Picture")
     view.show(module.logic.scene.frames.volume)
     (out / "overlay.png").write_bytes(png(view.picture()))
     workspace.controller.close()

@@ -32,7 +32,7 @@ class SliceView:
     Args:
         mrml: the scene.
         size: width and height in pixels.
-        name: of the view; not one of ``stand_ins.LayoutManager``, if that is used, too.
+        name: of the view; not one of the layout, if a layout manager is used, too.
     """
 
     def __init__(self, mrml: Mrml, size: tuple[int, int] = (744, 562), name: str = "Red") -> None:
