@@ -10,7 +10,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import qt
 import slicer
+import vtk
 from FetalIQALib import frame_navigation, slicer_app, translation
 from FetalIQALib.main_panel import MainPanel
 from FetalIQALib.panel_sections import PanelSections
@@ -99,6 +101,8 @@ class FetalIQAWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._read_settings()
         self.logic.workspace.session.add_listener(self._on_change)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self._on_scene_close)
+        if (manager := slicer.app.layoutManager()) is not None:
+            self.addObserver(slicer_app.layout_node(manager), vtk.vtkCommand.ModifiedEvent, self._on_layout)
         if slicer.util.selectedModule() == self.moduleName:
             self.enter()
 
@@ -137,6 +141,13 @@ class FetalIQAWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def _case_loaded(self, new_case: bool) -> None:
         self.views.show(self.logic.scene, fit=new_case)
         self.editor.edit(self.logic.scene)
+
+    def _on_layout(self, caller: Any, event: Any) -> None:
+        qt.QTimer.singleShot(0, self._observe_wheel)  # when the views of the layout exist
+
+    def _observe_wheel(self) -> None:
+        if self.panel is not None and self.panel.keys.installed:
+            self.views.observe_wheel()
 
     def _on_wheel(self, by: int) -> None:
         frame = frame_navigation.step_frame(self.logic.workspace.controller, by)

@@ -151,6 +151,26 @@ def test_the_wheel_is_slicers_outside_the_module_and_after_it(window: Any) -> No
     assert window.workspace.controller.position == 16  # from 15, once
 
 
+def test_the_wheel_works_in_views_of_another_layout(window: Any) -> None:
+    from stand_ins import SliceWidget
+
+    manager = window.manager()
+    manager.slices["Compare1"] = SliceWidget(window.mrml.scene, "Compare1")
+    volume = window.module.logic.scene.frames.volume
+    manager.slices["Compare1"].mrmlSliceCompositeNode().SetBackgroundVolumeID(volume.GetID())
+    turn(window, view="Compare1")
+    assert window.workspace.controller.position == 15
+    manager.setLayout(3)
+    window.fake.process()
+    turn(window, view="Compare1")
+    assert window.workspace.controller.position == 16
+    window.module.exit()
+    manager.setLayout(6)
+    window.fake.process()
+    turn(window, view="Compare1")
+    assert window.workspace.controller.position == 16
+
+
 def test_slicers_own_slice_browsing_does_not_move_the_slice_as_well() -> None:
     from FetalIQALib.slice_wheel import SliceWheel
     from slice_view import Mrml, SliceView
