@@ -3,7 +3,8 @@
     python benchmarks/slicer_pictures.py [OUT]        # without OUT: docs/images/slicer, and the module's icons
 
 A real server with the shipped abdomen model assesses a synthetic sample case. The panel is the module's own, in Qt
-with stand-ins for Slicer's widgets (tests/slicer/stand_ins.py); the overlay is Slicer's slice view (slicer-core).
+with stand-ins for Slicer's widgets (tests/slicer/stand_ins.py), as high as Slicer leaves it at 1366 x 768, in the
+light and the dark theme. The overlay is Slicer's slice view (slicer-core).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -26,11 +28,12 @@ from app_harness import free_port, start, stop  # noqa: E402
 from FetalIQALib import display_colours  # noqa: E402
 from FetalIQALib.ellipse_measurement import Ellipse  # noqa: E402
 from FetalIQALib.png_export import png  # noqa: E402
-from FetalIQALib.quality_strip import draw_strip  # noqa: E402
+from FetalIQALib.quality_strip import StripView, draw_strip  # noqa: E402
 from slice_view import Mrml, SliceView  # noqa: E402
-from stand_ins import FakeSlicer  # noqa: E402
+from stand_ins import FakeSlicer, theme  # noqa: E402
 from workspaces import settle, wait_for  # noqa: E402
 
+PANEL = (430, 640)  # width, and height that Slicer's own bars leave of 768
 CASE = "5cb3b4e9-bd03-43ef-851b-aa207eec56ca"
 MODULE = REPOSITORY / "slicer_module"
 ICONS = (MODULE / "FetalIQA.png", MODULE / "FetalIQA" / "Resources" / "Icons" / "FetalIQA.png")
@@ -65,7 +68,7 @@ def draw(url: str, root: Path, out: Path) -> None:
 
     module = FetalIQA.FetalIQAWidget(fake.holder)
     module.setup()
-    fake.window.resize(412, 980)
+    fake.window.resize(*PANEL)
     fake.window.show()
     module.enter()
     workspace, ui = module.logic.workspace, module.ui
@@ -73,8 +76,7 @@ def draw(url: str, root: Path, out: Path) -> None:
     ui.raterEdit.setText("anna")
     module.panel.connect_server()
     settle(workspace)
-    fake.process()
-    save(fake, out / "panel-cases.png")
+    save_themes(module, fake, out / "panel-cases.png")
 
     workspace.controller.open(CASE)
     wait_for(
@@ -99,19 +101,23 @@ def draw(url: str, root: Path, out: Path) -> None:
     for frame in (4, 5, 6, 20, 30):
         workspace.controller.go_to(frame)
         run("empty")
+    annotation.comment_frame(best, "stomach and vein")
     workspace.controller.go_to(best + 1)
     module.panel.tick()
-    fake.process()
-    save(fake, out / "panel-frames.png")
-    (out / "strip.png").write_bytes(png(doubled(draw_strip(annotation, workspace.controller.position, 400))))
+    save_themes(module, fake, out / "panel-frames.png")
+    view = StripView(zoomed=True)
+    strip = draw_strip(annotation, workspace.controller.position, 400, view, loop=(best - 6, best + 6))
+    (out / "strip.png").write_bytes(png(doubled(strip)))
 
-    view = SliceView(mrml, (744, 562))
+    view = SliceView(mrml, (744, 562), "Picture")
     view.show(module.logic.scene.frames.volume)
     (out / "overlay.png").write_bytes(png(view.picture()))
+    workspace.controller.close()
+    ui.casesSection.setProperty("collapsed", True)
     ui.helpSection.setProperty("collapsed", False)
-    ui.framesSection.setProperty("collapsed", True)
     fake.process()
-    save(fake, out / "panel-keys.png")
+    fake.scroll.ensureWidgetVisible(ui.resetKeysButton)
+    save_themes(module, fake, out / "panel-keys.png")
     module.cleanup()
     print(f"pictures in {out}")
 
@@ -130,10 +136,15 @@ def icon(size: int = 128, finer: int = 4) -> np.ndarray:
     return blocks.mean(axis=(1, 3)).round().astype(np.uint8)
 
 
-def save(fake: FakeSlicer, path: Path) -> None:
-    """Take a picture of the window."""
-    fake.process()
-    fake.window.grab().save(str(path))
+def save_themes(module: Any, fake: FakeSlicer, path: Path) -> None:
+    """Take a picture of the window in the light and, as ``NAME-dark``, in the dark theme."""
+    for name, suffix in (("dark", "-dark"), ("light", "")):
+        fake.application.setPalette(theme(name))
+        session = module.logic.workspace.session
+        session.notify("status")  # colours follow the palette
+        session.notify("position")
+        fake.process()
+        fake.window.grab().save(str(path.with_name(f"{path.stem}{suffix}.png")))
 
 
 def doubled(picture: np.ndarray) -> np.ndarray:

@@ -42,6 +42,7 @@ from monailabel_app.lib.api import (
     scoring_routes,
     session_routes,
     training_routes,
+    worklist_routes,
 )
 from monailabel_app.lib.api.file_responses import AnyJSONResponse
 from monailabel_app.lib.dicomweb.archive_address import studies_folder
@@ -146,6 +147,7 @@ def make_app() -> FastAPI:
         batch_routes,
         export_routes,
         datastore_routes,
+        worklist_routes,
         archive_routes,
         session_routes,
         scoring_routes,

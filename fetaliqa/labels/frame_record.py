@@ -25,6 +25,7 @@ KEY = "frame_record"  # in a label's info of MONAI Label
 MAX_DIGITS = 6  # of a frame number
 MAX_SECONDS = 253402300799  # the last second of the year 9999; larger values are in milliseconds
 MAX_TEXT = 200  # characters of a rater's or a model's name
+MAX_COMMENT = 500  # characters
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,8 @@ class FrameLabel:
         Whose proposal the rater was shown; None when none was.
     seconds
         Spent on the frame.
+    comment
+        Of the rater; None for none. On a ``proposed`` frame it does not confirm anything.
 
     Raises
     ------
@@ -59,6 +62,7 @@ class FrameLabel:
     model: str | None = None
     model_version: str | None = None
     seconds: float | None = None
+    comment: str | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.state, str) or self.state not in STATES:
@@ -69,6 +73,8 @@ class FrameLabel:
             value = getattr(self, name)
             if value is not None and not (isinstance(value, str) and 0 < len(value) <= MAX_TEXT):
                 raise ValueError(f"{name} {value!r}; text of 1 to {MAX_TEXT} characters, or null, is needed")
+        if self.comment is not None and not (isinstance(self.comment, str) and len(self.comment) <= MAX_COMMENT):
+            raise ValueError(f"comment {str(self.comment)[:40]!r}; text of at most {MAX_COMMENT} characters")
         if self.time is not None and not (_is_seconds(self.time) or _is_iso(self.time)):
             raise ValueError(f"time {self.time!r}; ISO 8601, such as 2026-01-31T14:05:00+00:00, is needed")
         if self.seconds is not None and not _is_seconds(self.seconds):
@@ -89,8 +95,9 @@ class FrameLabel:
         return self.known and (self.state == "annotated") != drawn
 
     def to_json(self) -> dict[str, Any]:
-        """The entry as JSON values."""
-        return {one.name: getattr(self, one.name) for one in fields(self)}
+        """The entry as JSON values; a comment only if there is one."""
+        entry = {one.name: getattr(self, one.name) for one in fields(self)}
+        return entry if self.comment else {name: value for name, value in entry.items() if name != "comment"}
 
 
 def _is_frame(key: object) -> bool:

@@ -6,11 +6,14 @@ This file connects the widgets, the workspace, the MRML scene and Slicer's views
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
+import qt
 import slicer
-from FetalIQALib import slicer_app, translation
+import vtk
+from FetalIQALib import frame_navigation, slicer_app, translation
 from FetalIQALib.main_panel import MainPanel
 from FetalIQALib.panel_sections import PanelSections
 from FetalIQALib.sweep_scene import SweepScene
@@ -86,15 +89,20 @@ class FetalIQAWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui = slicer.util.childWidgetVariables(window)
         self.logic = FetalIQALogic()
         self.editor = slicer_app.SegmentEditor(self.ui.editorHolder, slicer.mrmlScene)
-        self.panel = MainPanel(self.ui, self.logic.workspace, self.logic.scene, slicer.util.mainWindow())
+        self.panel = MainPanel(
+            self.ui, self.logic.workspace, self.logic.scene, slicer.util.mainWindow(), self.editor
+        )
         self.sections = PanelSections(self.panel)
         self.plot = slicer_app.PlotView(self._on_plot_clicked)
+        self.views = slicer_app.FrameViews(self._on_wheel)
         self.logic.scene.loaded = self._case_loaded
         self.logic.scene.merged = lambda: self.editor.edit(self.logic.scene)
-        self.ui.plotButton.clicked.connect(lambda *_checked: self._show_plot())
+        self.ui.plotButton.clicked.connect(lambda *_checked: self._toggle_plot())
         self._read_settings()
         self.logic.workspace.session.add_listener(self._on_change)
         self.addObserver(slicer.mrmlScene, slicer.mrmlScene.StartCloseEvent, self._on_scene_close)
+        if (manager := slicer.app.layoutManager()) is not None:
+            self.addObserver(slicer_app.layout_node(manager), vtk.vtkCommand.ModifiedEvent, self._on_layout)
         if slicer.util.selectedModule() == self.moduleName:
             self.enter()
 
@@ -102,31 +110,56 @@ class FetalIQAWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """Activate keys and editor. Slicer calls this when the user switches to the module."""
         if self.panel is not None and not self.panel.keys.installed:
             self.editor.enter()
+            self.views.observe_wheel()
             self.panel.start()
 
     def exit(self) -> None:
-        """Deactivate keys and effects. Slicer calls this when the user switches to another module."""
+        """Deactivate keys, wheel, timer and effects. Slicer calls this when the user leaves the module."""
         if self.panel is not None:
             self.panel.stop()
+            self.views.leave_wheel()
             self.editor.leave()
+
+    def onReload(self) -> None:
+        """*Reload*: also load ``FetalIQALib`` again. Slicer itself executes only this file again."""
+        for name in [name for name in sys.modules if name.split(".")[0] == "FetalIQALib"]:
+            del sys.modules[name]
+        ScriptedLoadableModuleWidget.onReload(self)
 
     def cleanup(self) -> None:
         """Save the work, cancel requests and remove the nodes. Slicer calls this when the module is destroyed."""
         self.removeObservers()
         if self.panel is not None:
             self.panel.end()
+            self.views.leave_wheel()
             self.plot.end()
             self.editor.end()
             self.logic.scene.clear()
 
     # -- events of the scene and the views ----------------------------------------------------------
 
-    def _case_loaded(self) -> None:
-        slicer_app.show_frames(self.logic.scene)
+    def _case_loaded(self, new_case: bool) -> None:
+        self.views.show(self.logic.scene, fit=new_case)
         self.editor.edit(self.logic.scene)
 
-    def _show_plot(self) -> None:
-        if not self.plot.show(self.logic.scene):
+    def _on_layout(self, caller: Any, event: Any) -> None:
+        qt.QTimer.singleShot(0, self._observe_wheel)  # when the views of the layout exist
+
+    def _observe_wheel(self) -> None:
+        if self.panel is not None and self.panel.keys.installed:
+            self.views.observe_wheel()
+
+    def _on_wheel(self, by: int) -> None:
+        frame = frame_navigation.step_frame(self.logic.workspace.controller, by)
+        if frame is not None:
+            self.logic.workspace.controller.go_to(frame)
+
+    def _toggle_plot(self) -> None:
+        shown = self.plot.shown
+        self.ui.plotButton.setChecked(not shown and self.logic.scene.plots.complete)
+        if shown:
+            self.plot.hide()
+        elif not self.plot.show(self.logic.scene):
             self.logic.workspace.session.show_status(_("Nothing to plot: the case has not been assessed yet."))
 
     def _on_plot_clicked(self, point: int) -> None:

@@ -26,6 +26,17 @@ def test_a_record_survives_json():
     assert parse_record(parsed, "case").frames == record.frames
 
 
+def test_a_comment_is_kept_and_confirms_nothing():
+    record = FrameRecord({3: FrameLabel("proposed", comment="shadow"), 5: FrameLabel(**WHOLE, comment="x" * 500)})
+    parsed = json.loads(json.dumps(record.to_json()))
+    assert parsed["frames"]["3"]["comment"] == "shadow"
+    again = parse_record(parsed, "case")
+    assert (again.frames, again.known()) == (record.frames, [5])
+    for wrong in ("x" * 501, 3):
+        with pytest.raises(LabelError, match=r"comment .*at most 500"):
+            parse_record({"schema": 1, "frames": {"7": {"state": "empty", "comment": wrong}}}, "case-1")
+
+
 def test_a_proposal_is_never_known():
     states = {0: FrameLabel("proposed", "optimal"), 4: FrameLabel("empty"), 2: FrameLabel("annotated")}
     assert FrameRecord(states).known() == [2, 4]

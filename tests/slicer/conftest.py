@@ -6,6 +6,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -33,6 +34,20 @@ def fake() -> Iterator[FakeServer]:
     idle = an_idle_server()
     yield idle
     idle.close()
+
+
+@pytest.fixture
+def window(tmp_path: Path) -> Iterator[Any]:
+    """The module's window (``panel_window.Window``) with an open case."""
+    for package in ("slicer", "PySide6"):
+        pytest.importorskip(
+            package, reason=f"{package} cannot be imported: pip install -e '.[dev]'", exc_type=ImportError
+        )
+    from panel_window import Window
+
+    made = Window(tmp_path)
+    yield made
+    made.close()
 
 
 @pytest.fixture(scope="session")

@@ -27,19 +27,20 @@ class Mrml:
 
 
 class SliceView:
-    """The Red slice view, drawn into memory.
+    """A slice view, drawn into memory.
 
     Args:
         mrml: the scene.
         size: width and height in pixels.
+        name: of the view; not one of the layout, if a layout manager is used, too.
     """
 
-    def __init__(self, mrml: Mrml, size: tuple[int, int] = (744, 562)) -> None:
+    def __init__(self, mrml: Mrml, size: tuple[int, int] = (744, 562), name: str = "Red") -> None:
         self._size = size
         self._logic = slicer.vtkMRMLSliceLogic()
         self._logic.SetMRMLApplicationLogic(mrml.application)
         self._logic.SetMRMLScene(mrml.scene)
-        node = self._logic.AddSliceNode("Red")
+        node = self._logic.AddSliceNode(name)
         node.SetOrientationToAxial()
         self.window = vtk.vtkRenderWindow()
         self.window.SetOffScreenRendering(1)
@@ -58,13 +59,37 @@ class SliceView:
         image.AddViewProp(actor)
         interactor = vtk.vtkRenderWindowInteractor()
         interactor.SetRenderWindow(self.window)
-        group = slicer.vtkMRMLDisplayableManagerGroup()
+        group: Any = slicer.vtkMRMLDisplayableManagerGroup()
         group.SetRenderer(masks)
         group.SetMRMLDisplayableNode(node)
         manager: Any = slicer.vtkMRMLSegmentationsDisplayableManager2D()
         manager.SetMRMLApplicationLogic(mrml.application)
         group.AddDisplayableManager(manager)
-        self._kept = [group, manager, interactor, node]
+        self._kept: list[Any] = [group, manager, interactor, node]
+
+    def browse_by_wheel(self, mrml: Mrml) -> Any:
+        """Add Slicer's own interaction, which moves the slice with the wheel; returns the interactor."""
+        group, _manager, interactor, _node = self._kept
+        logics = vtk.vtkCollection()
+        logics.AddItem(self._logic)
+        mrml.application.SetSliceLogics(logics)
+        crosshair: Any = slicer.vtkMRMLCrosshairDisplayableManager()
+        crosshair.SetMRMLApplicationLogic(mrml.application)
+        group.AddDisplayableManager(crosshair)
+        style = slicer.vtkMRMLSliceViewInteractorStyle()
+        style.SetDisplayableManagers(group)
+        style.SetSliceLogic(self._logic)
+        style.SetInteractor(interactor)
+        interactor.SetEventInformation(self._size[0] // 2, self._size[1] // 2, 0, 0)
+        for event in ("EnterEvent", "MouseMoveEvent"):
+            interactor.InvokeEvent(event)
+        self._kept += [logics, crosshair, style]
+        return interactor
+
+    @property
+    def offset(self) -> float:
+        """Position of the slice."""
+        return float(self._kept[3].GetSliceOffset())
 
     def show(self, volume: Any) -> None:
         """Show a volume, fitted to the view."""

@@ -28,7 +28,7 @@ FIRST_HALF = """
     import sys, time
     sys.path[:0] = {paths!r}
     from pathlib import Path
-    from test_slicer_hour import begin, open_case, stroke
+    from test_slicer_hour import begin, open_case, stroke, wheel
     module = begin(Path({folder!r}), {url!r})
     annotation = open_case(module, {case!r})
     run, controller = module.panel.actions.run, module.logic.workspace.controller
@@ -42,8 +42,12 @@ FIRST_HALF = """
     for frame in (1, 2, 3):
         controller.go_to(frame); run("empty")
     run("undo")
-    for _ in range(annotation.sweep.count):
-        run("next")                                                   # scrolls to the end: labels nothing
+    module.ui.frameCommentEdit.setText("shadow on the left")
+    wheel(annotation.sweep.count)                                     # scrolls to the end: labels nothing
+    assert controller.position == max(frame for frame in range(annotation.sweep.count)
+                                      if not annotation.sweep.padding[frame])
+    assert annotation.frame(3).comment == "shadow on the left"        # of the frame that it was typed for
+    controller.go_to(best)
     print("ready", best, others[0], flush=True)
     time.sleep(600)
 """
@@ -85,6 +89,15 @@ def open_case(module, case: str):
     return annotation
 
 
+def wheel(turns: int) -> None:
+    """Turn the mouse wheel over the Red slice view, away from the user if negative."""
+    import slicer
+
+    interactor = slicer.app.layoutManager().sliceWidget("Red").sliceView().interactor()
+    for _turn in range(abs(turns)):
+        interactor.InvokeEvent("MouseWheelBackwardEvent" if turns > 0 else "MouseWheelForwardEvent")
+
+
 def stroke(module, mask: np.ndarray) -> None:
     """A stroke of the Segment Editor, and the timer after it."""
     import slicer
@@ -119,10 +132,15 @@ def test_an_annotators_hour(server: Server, tmp_path: Path) -> None:
         other: "annotated",
         1: "empty",
         2: "empty",
-    }  # the third was undone
+        3: "untouched",
+    }  # the third was undone; it has a comment
+    assert annotation.frame(3).comment == "shadow on the left"
     corrected = annotation.sweep.assessment.proposals[other].mask.full()[::-1]
     assert np.array_equal(annotation.masks()[other].full(), corrected)
-    workspace.controller.go_to(best)
+    workspace.controller.go_to(best - 2)
+    wheel(3)
+    wheel(-1)
+    assert workspace.controller.position == best
     assert float(ui.measureLabel.text().split()[1]) > 100  # mm, the phantom's
     assert "(proposed)" not in ui.measureLabel.text()
 
@@ -135,7 +153,9 @@ def test_an_annotators_hour(server: Server, tmp_path: Path) -> None:
         other: "annotated",
         1: "empty",
         2: "empty",
+        3: "proposed",  # a comment confirms nothing
     }
+    assert record["frames"]["3"]["comment"] == "shadow on the left"
     assert record["frames"][str(best)]["plane"] == "optimal"
     assert not workspace.journals.path(CASES[0], "hour").exists()
     row = workspace.worklist.row(CASES[0])
@@ -162,10 +182,31 @@ def test_an_annotators_hour(server: Server, tmp_path: Path) -> None:
     wait_for(workspace, lambda: workspace.session.status.text != "")
     settle(workspace)
     annotation = open_case(module, CASES[1])
+    assert CASES[1][:8] in ui.positionLabel.text()
     run("best")
+    best = workspace.controller.position
     run("accept")
     run("copyNext")
+    assert str(best + 1) in ui.statusLabel.text()
+    wheel(1)
+    assert ui.statusLabel.text() == ""  # the message was about the other frame
+    ui.caseCommentEdit.setText("probe lifted in the second sweep")
     run("submit")
     settle(workspace)
-    assert workspace.worklist.row(CASES[1]).version == 1, workspace.session.status
+    row = workspace.worklist.row(CASES[1])
+    assert (row.version, row.state) == (1, "submitted"), workspace.session.status
+    assert row.note == "probe lifted in the second sweep"
+    assert "2 cases" in ui.countsLabel.text()
+
+    run("previousCase")
+    wait_for(workspace, lambda: workspace.controller.annotation.sweep.case != CASES[1])
+    settle(workspace)
+    ui.skipCombo.setCurrentIndex(0)
+    ui.skipButton.click()
+    wait_for(workspace, lambda: workspace.worklist.row(CASES[0]).state == "skipped")
+    settle(workspace)
+    assert workspace.worklist.row(CASES[0]).version == 2
+    run("closeCase")
+    assert workspace.controller.annotation is None
+    assert not ui.workFrame.isVisibleTo(ui.workFrame.parentWidget())
     module.cleanup()

@@ -13,7 +13,7 @@ MODULE = Path(__file__).resolve().parents[2] / "slicer_module"
 LIBRARY = MODULE / "FetalIQA" / "FetalIQALib"
 FILES = sorted(MODULE.rglob("*.py"))
 KNOW_SLICER = {"ellipse_tool", "image_sequence", "mask_overlay", "quality_plot", "slicer_app"}
-KNOW_QT = {"qt_helpers", "main_panel"}
+KNOW_QT = {"qt_helpers", "main_panel", "playback"}
 MAX_LINES = 400
 
 

@@ -103,7 +103,8 @@ def test_the_servers_warning_is_shown_with_the_circumference() -> None:
     ellipse = {"center_x": 50.0, "center_y": 40.0, "semi_major": 30.0, "semi_minor": 20.0, "angle_deg": 0.0}
     record = {"ellipse": ellipse, "circumference_mm": 137.8, "warning": "quality 0.66 is low; check the outline"}
     measurement = _measured(record)
-    annotation = SimpleNamespace(frame=lambda _: SimpleNamespace(mask=None))
+    sweep = SimpleNamespace(assessment=None)
+    annotation = SimpleNamespace(frame=lambda _: SimpleNamespace(mask=None), sweep=sweep)
     controller = SimpleNamespace(annotation=annotation, position=3, measurement=lambda _: measurement)
     assert measurement_line(controller) == "AC 137.8 mm (proposed) – quality 0.66 is low; check the outline"
 
@@ -119,5 +120,6 @@ def test_the_warning_is_shown_without_a_circumference() -> None:
         "circumference_absent": "the file has no pixel spacing",
         "warning": "unlike",
     }
-    controller = SimpleNamespace(annotation=SimpleNamespace(), position=3, measurement=lambda _: _measured(record))
+    annotation = SimpleNamespace(sweep=SimpleNamespace(assessment=None))
+    controller = SimpleNamespace(annotation=annotation, position=3, measurement=lambda _: _measured(record))
     assert measurement_line(controller) == "AC – the file has no pixel spacing – unlike"

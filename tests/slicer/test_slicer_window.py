@@ -5,7 +5,6 @@ The widgets of Slicer itself are stand-ins (stand_ins.py): what passes here says
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,8 +17,6 @@ pytest.importorskip(
 )
 pytest.importorskip("PySide6", reason="PySide6 cannot be imported: pip install -e '.[dev]'", exc_type=ImportError)
 
-import vtk
-from FetalIQALib.case_annotation import CaseAnnotation
 from FetalIQALib.client_errors import InvalidAction
 from FetalIQALib.frame_annotations import ANNOTATED, EMPTY
 from FetalIQALib.frame_masks import Mask
@@ -29,61 +26,12 @@ from FetalIQALib.quality_strip import columns_of
 from FetalIQALib.server_responses import ServerInfo
 from FetalIQALib.user_actions import EDITOR_KEYS, all_actions
 from FetalIQALib.worklist import WorklistRow
+from panel_window import Window
 from PySide6.QtCore import QPoint, Qt
 from PySide6.QtGui import QKeySequence
 from PySide6.QtTest import QTest
-from slice_view import Mrml
-from stand_ins import FakeSlicer, segment_editor_shortcuts
+from stand_ins import HEADER_HEIGHT, PlotWidget, segment_editor_shortcuts
 from workspaces import a_sweep, ellipse_mask, settle
-
-
-class Window:
-    """The module's window with an open case, no server."""
-
-    def __init__(self, folder: Path) -> None:
-        self.mrml = Mrml()
-        self.fake = FakeSlicer(self.mrml, folder)
-        import FetalIQA
-
-        self.module = FetalIQA.FetalIQAWidget(self.fake.holder)
-        self.module.setup()
-        self.fake.window.resize(420, 900)
-        self.fake.window.show()
-        assert QTest.qWaitForWindowActive(self.fake.window, 5000)
-        self.module.enter()
-        self.workspace = self.module.logic.workspace
-        self.workspace.journals = Journals(folder, "http://none")
-        self.ui = self.module.ui
-        self.put(a_sweep())
-
-    def put(self, sweep: Any) -> None:
-        self.workspace.controller.annotation = CaseAnnotation(sweep, "anna")
-        self.workspace.controller.position = 15
-        self.workspace.session.notify("case")
-        self.fake.process()
-
-    @property
-    def annotation(self) -> CaseAnnotation:
-        return self.workspace.controller.annotation
-
-    def press(self, key: str) -> None:
-        """A key, as the user presses it, in the main window."""
-        QTest.keySequence(self.fake.window, QKeySequence(key))
-        self.fake.process()
-
-    def click(self, name: str) -> None:
-        QTest.mouseClick(getattr(self.ui, name), Qt.MouseButton.LeftButton)
-        self.fake.process()
-
-
-@pytest.fixture
-def window(tmp_path: Path) -> Iterator[Window]:
-    made = Window(tmp_path)
-    yield made
-    made.module.cleanup()
-    made.fake.window.close()
-    made.fake.window.deleteLater()
-    made.fake.process()
 
 
 def test_keys_label(window: Window) -> None:
@@ -152,7 +100,7 @@ def test_every_action_does_something_and_is_in_the_table(window: Window) -> None
     for action in all_actions():
         window.module.panel.actions.run(action.name)  # none is missing
     settle(window.workspace)
-    window.module.panel.pause()
+    window.module.panel.playback.pause()
 
 
 def test_keys_are_active_only_inside_the_module(window: Window) -> None:
@@ -196,7 +144,8 @@ def test_texts_of_the_window(window: Window) -> None:
     proposed = window.ui.annotationLabel.text()
     assert "demo" not in proposed
     assert window.ui.measureLabel.text().startswith("AC ")
-    assert "case_a: 1 " in window.ui.caseLabel.text()
+    assert "1 outlined" in window.ui.caseLabel.text()
+    assert "case_a" in window.ui.positionLabel.text()
     window.workspace.controller.go_to(2)
     assert "demo" not in window.ui.annotationLabel.text()
     window.press("D")
@@ -219,10 +168,10 @@ def test_strip_and_slider_go_to_the_frame(window: Window) -> None:
 
 def test_playback_changes_the_frame_and_labels_nothing(window: Window) -> None:
     window.press("K")
-    assert window.module.panel.playing
+    assert window.module.panel.playback.playing
     QTest.qWait(400)
     window.press("K")
-    assert not window.module.panel.playing
+    assert not window.module.panel.playback.playing
     assert window.workspace.controller.position > 15
     assert window.annotation.frames == {}
 
@@ -299,38 +248,16 @@ def test_the_panel_fits_a_small_screen(window: Window) -> None:
     window.ui.connectionSection.setProperty("collapsed", True)
     window.fake.process()
     assert window.ui.casesSection.property("collapsed")
-    below = window.ui.submitButton.mapTo(inner, QPoint(0, window.ui.submitButton.height())).y()
-    assert below < 640  # of 768, what Slicer's own bars leave
 
+    def bottom(name: str) -> int:
+        widget = getattr(window.ui, name)
+        return widget.mapTo(inner, QPoint(0, widget.height())).y()
 
-class PlotWidget:
-    """Slicer's plot view, which outlives a reload of the module."""
-
-    def __init__(self) -> None:
-        self.slots: list[Any] = []
-        self.properties: dict[str, Any] = {}
-
-    def plotView(self) -> PlotWidget:
-        return self
-
-    def property(self, name: str) -> Any:
-        return self.properties.get(name)
-
-    def setProperty(self, name: str, value: Any) -> None:
-        self.properties[name] = value
-
-    def connect(self, signal: str, slot: Any) -> None:
-        self.slots.append(slot)
-
-    def disconnect(self, signal: str, slot: Any) -> None:
-        self.slots.remove(slot)
-
-    def click(self, point: int) -> None:
-        points, ids = vtk.vtkCollection(), vtk.vtkIdTypeArray()
-        ids.InsertNextValue(point)
-        points.AddItem(ids)
-        for slot in list(self.slots):
-            slot(None, points)
+    assert window.ui.helpSection.height() >= HEADER_HEIGHT
+    assert bottom("submitButton") < 640 - 60  # of 768, what Slicer's own bars leave; 60 for two more rows of tools
+    order = ["nextCaseButton", "stripLabel", "acceptButton", "brushButton", "submitButton", "casesSection"]
+    assert sorted(order, key=bottom) == order
+    assert bottom("brushButton") - bottom("acceptButton") < 100  # brush and decisions together
 
 
 def test_a_click_on_the_plot_goes_to_the_frame_also_after_reload(tmp_path: Path) -> None:
@@ -339,9 +266,9 @@ def test_a_click_on_the_plot_goes_to_the_frame_also_after_reload(tmp_path: Path)
         window = Window(tmp_path)
         import slicer
 
-        slicer.app.layoutManager().plotWidget = lambda number: plot
-        window.click("plotButton")
-        window.click("plotButton")
+        slicer.app.layoutManager().plot = plot
+        for _show_hide_show in range(3):
+            window.ui.plotButton.click()
         plot.click(frame)
         assert window.workspace.controller.position == frame
         assert len(plot.slots) == 1

@@ -128,6 +128,8 @@ class Autosave:
                     position=position,
                     frames=annotation.frames,
                     sent=tuple(annotation.sent),
+                    comment=annotation.comment,
+                    seconds=annotation.seconds,
                 )
             )
         except FileError as error:

@@ -15,6 +15,7 @@ from FetalIQALib.client_errors import InvalidAction
 from FetalIQALib.frame_annotations import (
     ANNOTATED,
     EMPTY,
+    MAX_COMMENT,
     OPTIMAL,
     SUBOPTIMAL,
     FrameAnnotation,
@@ -27,6 +28,7 @@ from FetalIQALib.translation import _
 
 MAX_UNDO = 500  # actions; about an hour of work
 MAX_SECONDS = 300.0  # limit of the time counted for one frame; longer is a break
+MAX_PAUSE = 60.0  # seconds between two actions that count as work on the case; longer is a break
 
 
 @dataclass(frozen=True)
@@ -59,11 +61,14 @@ class CaseAnnotation:
         self.revision = 0  # number of changes
         self.saved_revision = 0  # last revision that is saved on the server
         self.sent: list[str] = []  # tokens of submissions
+        self.comment = ""  # on the case
+        self.seconds = 0.0  # of work on the case
         self._frames: dict[int, FrameAnnotation] = {}
         self._undo: list[UndoStep] = []
         self._redo: list[UndoStep] = []
         self._clock = clock
         self._shown = (-1, 0.0)
+        self._active = clock()
 
     # -- state --------------------------------------------------------------------------------------
 
@@ -96,6 +101,7 @@ class CaseAnnotation:
     def start_viewing(self, number: int) -> None:
         """Start measuring the time spent on a frame."""
         self._shown = (number, self._clock())
+        self._count_time()
 
     # -- actions ------------------------------------------------------------------------------------
 
@@ -121,7 +127,7 @@ class CaseAnnotation:
         if mask == frame.mask:
             return False
         if mask is None:  # everything erased: unlabelled, not confirmed as empty
-            self._do(name or _("erase"), {number: FrameAnnotation(pending=frame.pending)})
+            self._do(name or _("erase"), {number: FrameAnnotation(pending=frame.pending, comment=frame.comment)})
         else:
             self._do(name or _("draw"), {number: self._new_label(number, ANNOTATED, mask)})
         return True
@@ -147,7 +153,24 @@ class CaseAnnotation:
         frame = self.frame(number)
         if not frame.labelled and frame.pending is None:
             raise InvalidAction(_("This frame has no label to clear."))
-        self._do(_("clear"), {number: FrameAnnotation()})
+        self._do(_("clear"), {number: FrameAnnotation(comment=frame.comment)})
+
+    def comment_frame(self, number: int, comment: str) -> bool:
+        """Set the comment on a frame, empty for none; returns False if it is unchanged."""
+        frame, text = self.frame(number), _one_line(comment)
+        if text == frame.comment:
+            return False
+        self._do(_("comment"), {number: replace(frame, comment=text)})
+        return True
+
+    def comment_case(self, comment: str) -> bool:
+        """Set the comment on the case, empty for none; returns False if it is unchanged."""
+        text = _one_line(comment)
+        if text == self.comment:
+            return False
+        self.comment = text
+        self.revision += 1
+        return True
 
     def grade(self, number: int, plane: str) -> None:
         """Grade the plane of an annotated frame as ``optimal`` or ``suboptimal``; the same grade again removes it.
@@ -228,8 +251,11 @@ class CaseAnnotation:
         self._undo.append(action)
         return action
 
-    def replace_all(self, frames: Mapping[int, FrameAnnotation], based_on: int, saved: bool) -> None:
+    def replace_all(
+        self, frames: Mapping[int, FrameAnnotation], based_on: int, saved: bool, comment: str = ""
+    ) -> None:
         """Replace all labels by those of the server (``saved``) or of a journal; clears the undo history."""
+        self.comment = comment
         self._frames = {number: frame for number, frame in frames.items() if frame != FrameAnnotation()}
         self.based_on = based_on
         self._undo.clear()
@@ -253,7 +279,13 @@ class CaseAnnotation:
             version=proposal.version if proposal else "",
             seconds=self._spent(number, before),
             pending=before.pending,
+            comment=before.comment,
         )
+
+    def _count_time(self) -> None:
+        now = self._clock()
+        self.seconds += min(now - self._active, MAX_PAUSE)
+        self._active = now
 
     def _spent(self, number: int, before: FrameAnnotation) -> float | None:
         shown, since = self._shown
@@ -266,6 +298,7 @@ class CaseAnnotation:
     def _do(self, name: str, after: Mapping[int, FrameAnnotation]) -> None:
         action = UndoStep(name, {number: self.frame(number) for number in after}, dict(after))
         self._put(action.after)
+        self._count_time()
         self._undo.append(action)
         del self._undo[:-MAX_UNDO]
         self._redo.clear()
@@ -277,3 +310,7 @@ class CaseAnnotation:
             else:
                 self._frames[number] = frame
         self.revision += 1
+
+
+def _one_line(comment: str) -> str:
+    return " ".join(comment.split())[:MAX_COMMENT]

@@ -12,7 +12,9 @@ from FetalIQALib.autosave import Autosave
 from FetalIQALib.case_annotation import CaseAnnotation
 from FetalIQALib.case_loading import LoadedCase, assess_case, open_case
 from FetalIQALib.client_errors import FetalIQAError, FileError, InvalidAction, NotFound
+from FetalIQALib.download_progress import Download
 from FetalIQALib.ellipse_measurement import Measurement
+from FetalIQALib.frame_annotations import PROPOSED
 from FetalIQALib.http_client import Cancel
 from FetalIQALib.journal import Journals
 from FetalIQALib.label_submission import ConflictingVersion, Outcome, Sent, Submission
@@ -39,6 +41,9 @@ class CaseController:
         tag: of the label that is edited.
         position: current frame.
         conflict: version that another rater saved, after a submission was refused.
+        download: progress of the image that is downloaded.
+        on_saved: called with the case, its number of labelled frames, seconds of work and whether it is skipped,
+            after a version was saved.
         before_action: called before every action, so that pending strokes of the scene are stored first.
     """
 
@@ -61,6 +66,8 @@ class CaseController:
         self._sent: Sent | None = None
         session.changes["submit"] = ServerChange(_("the submission"), self._check_saved_version, "submitted")
         self._measurement_cache = MeasurementCache()
+        self.download = Download()
+        self.on_saved: Callable[[str, int, float, bool], None] = lambda case, frames, seconds, skipped: None
 
     # -- opening ------------------------------------------------------------------------------------
 
@@ -74,9 +81,10 @@ class CaseController:
         suggested = self.worklist.suggested.get(case)
         self.session.runner.cancel("open")
         self.session.runner.cancel("assess")
+        self.download = download = Download()
 
         def load(client: ServerClient, cancel: Cancel) -> LoadedCase:
-            opened = open_case(client, case, suffix, tag, cancel)
+            opened = open_case(client, case, suffix, tag, cancel, download.set)
             frames = suggested.frames if suggested is not None else ()
             return replace(opened, sweep=replace(opened.sweep, suggested=frames))
 
@@ -97,7 +105,9 @@ class CaseController:
             self.autosave.mark_changed()
             self.session.show_error(error)
             return
-        annotation.replace_all(opened.frames, opened.label.version if opened.label is not None else 0, saved=True)
+        label = opened.label
+        comment = "" if label is None else str(label.info.get("comment") or "")
+        annotation.replace_all(opened.frames, 0 if label is None else label.version, True, comment)
         self.annotation, self.tag, self.conflict = annotation, tag, None
         self.autosave.mark_saved(annotation, position)
         self.position = position
@@ -178,8 +188,9 @@ class CaseController:
             return False
         if annotation.unsaved:  # work begun before resuming is archived
             self.autosave.archive(annotation.sweep.case, self.tag)
-        annotation.replace_all(saved.frames, saved.based_on, saved=False)
+        annotation.replace_all(saved.frames, saved.based_on, False, saved.comment)
         annotation.sent = list(saved.sent)
+        annotation.seconds += saved.seconds
         self.position = saved.position
         annotation.start_viewing(self.position)
         if self.save_journal(force=True):
@@ -205,6 +216,7 @@ class CaseController:
         self.position = min(max(int(frame), 0), annotation.sweep.count - 1)
         annotation.start_viewing(self.position)
         self.save_journal()
+        self.session.frame_shown(self.position)
         self.session.notify("position")
 
     def apply(self, name: str, action: Callable[[CaseAnnotation], str | None]) -> bool:
@@ -214,9 +226,10 @@ class CaseController:
             self.before_action()
             message = action(annotation)
         except FetalIQAError as error:
-            self.session.show_error(error)
+            self.session.show_error(error, self.position)
             return False
-        self.session.show_status(message or _("Frame {frame}: {action}.").format(frame=self.position, action=name))
+        text = message or _("Frame {frame}: {action}.").format(frame=self.position, action=name)
+        self.session.show_status(text, frame=self.position)
         self.save_journal()
         self.session.notify("frames")
         return True
@@ -240,18 +253,25 @@ class CaseController:
 
     # -- submitting ---------------------------------------------------------------------------------
 
-    def submit(self, tag: str = "") -> bool:
-        """Submit the labelled frames as the next version of the label, or of label ``tag``."""
+    def submit(self, tag: str = "", skipped: str = "", then: Callable[[], object] | None = None) -> bool:
+        """Submit the labelled frames as the next version of the label.
+
+        Args:
+            tag: another label.
+            skipped: why the case is skipped; frames need not be labelled then.
+            then: called after the version was saved.
+        """
         target = tag or self.tag
         try:
             annotation = self._open_annotation()
             self.before_action()
-            if not any(frame.labelled for frame in annotation.frames.values()) and not annotation.based_on:
+            nothing = not annotation.record()["frames"] and not annotation.comment and not skipped
+            if nothing and not annotation.based_on:
                 raise InvalidAction(_("No frame is labelled yet; there is nothing to submit."))
         except InvalidAction as error:
             self.session.show_error(error)
             return False
-        submission = Submission.of(annotation, target, annotation.based_on if target == self.tag else 0)
+        submission = Submission.of(annotation, target, annotation.based_on if target == self.tag else 0, skipped)
         self.autosave.mark_changed()  # the journal also records the submission
         self.save_journal(force=True)
 
@@ -260,6 +280,8 @@ class CaseController:
         def done(outcome: Outcome) -> None:
             self.before_action()  # see assess
             self._submitted(sent, outcome)
+            if then is not None and not isinstance(outcome, ConflictingVersion) and self.annotation is annotation:
+                then()
 
         if not self.session.runner.busy("submit"):
             self._sent = sent
@@ -314,11 +336,12 @@ class CaseController:
             self.autosave.remove_submitted(submission.case, journal_tag, sent.journals)
             if self.worklist.lease.case == submission.case:
                 self.worklist.lease.release()
-        self.session.show_status(
-            _("{case}: saved version {version} of label {tag}.").format(
-                case=submission.case, version=outcome, tag=submission.tag
-            )
-        )
+        labelled = sum(entry["state"] != PROPOSED for entry in submission.record["frames"].values())
+        self.on_saved(submission.case, labelled, submission.seconds, bool(submission.skipped))
+        template = _("{case}: saved version {version} of label {tag}.")
+        if submission.skipped:
+            template = _("{case}: skipped, saved as version {version} of label {tag}.")
+        self.session.show_status(template.format(case=submission.case, version=outcome, tag=submission.tag))
         self.session.notify("frames")
         self.worklist.refresh(quiet=True)
 
@@ -352,7 +375,7 @@ class CaseController:
         if not self.save_journal(force=True):
             return False
         self.autosave.archive(annotation.sweep.case, self.tag)
-        annotation.replace_all(conflict.frames, conflict.version, saved=True)
+        annotation.replace_all(conflict.frames, conflict.version, True, conflict.comment)
         self.conflict = None
         self.autosave.mark_changed()
         self.session.show_status(

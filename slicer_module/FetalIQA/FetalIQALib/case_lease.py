@@ -46,6 +46,11 @@ class CaseLease:
         self._release_thread = threading.Thread(target=release_lease, name="FetalIQA lease", daemon=True)
         self._release_thread.start()
 
+    @property
+    def releasing(self) -> bool:
+        """Whether a release is running."""
+        return self._release_thread is not None and self._release_thread.is_alive()
+
     def wait_released(self, seconds: float = WAIT_SECONDS) -> None:
         """Wait for a running release: it must not end the lease of the next case."""
         if self._release_thread is not None:

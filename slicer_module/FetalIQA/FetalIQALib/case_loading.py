@@ -10,7 +10,7 @@ from pathlib import Path
 from FetalIQALib.ellipse_measurement import BORDER_PX
 from FetalIQALib.field_of_view import erode_field, field_of_view
 from FetalIQALib.frame_annotations import FrameAnnotation, parse_frames
-from FetalIQALib.http_client import Cancel
+from FetalIQALib.http_client import Cancel, Progress
 from FetalIQALib.image_files import FrameStack, read_masks, read_stack
 from FetalIQALib.server_client import ServerClient
 from FetalIQALib.server_responses import LabelVersion
@@ -26,15 +26,17 @@ class LoadedCase:
     frames: Mapping[int, FrameAnnotation]
 
 
-def open_case(client: ServerClient, case: str, suffix: str, tag: str, cancel: Cancel) -> LoadedCase:
-    """Load a case and its label.
+def open_case(
+    client: ServerClient, case: str, suffix: str, tag: str, cancel: Cancel, progress: Progress | None = None
+) -> LoadedCase:
+    """Load a case and its label; ``progress`` is called with the downloaded and the total bytes.
 
     Raises:
         FetalIQAError: with a message to show.
     """
     with tempfile.TemporaryDirectory(prefix="fetaliqa-") as name:
         folder = Path(name)
-        stack = read_stack(*client.download_image(case, suffix, folder, cancel))
+        stack = read_stack(*client.download_image(case, suffix, folder, cancel, progress))
         label, frames = load_label(client, case, tag, stack, folder, cancel)
     measurable = erode_field(field_of_view(stack.frames), BORDER_PX)
     return LoadedCase(Sweep(case, stack, find_padding(stack.frames), measurable), label, frames)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from FetalIQALib.translation import translated
+
 
 class FetalIQAError(Exception):
     """An error with a message for the user; the state before the failed action is kept."""
+
+    def __str__(self) -> str:
+        return translated(self.args[0]) if self.args else ""
 
 
 class InvalidAction(FetalIQAError):

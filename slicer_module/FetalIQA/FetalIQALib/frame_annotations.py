@@ -19,7 +19,9 @@ RECORD_SCHEMA = 1
 SUBOPTIMAL_VALUE = 2  # pixel value of masks of suboptimal planes
 INTERPOLATION = "interpolation"  # "model" of a proposal interpolated between two masks
 UNCONFIRMED = "label"  # "model" of an unconfirmed mask of a label
+PROPOSED = "proposed"  # state in a record of a frame that is not labelled
 MAX_TEXT = 200  # characters of a name in a record
+MAX_COMMENT = 500  # characters of a comment, as on the server
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ class FrameAnnotation:
         model, version: of the accepted or corrected proposal; empty for none.
         seconds: time spent on the frame.
         pending: proposal to be accepted: interpolated, or an unconfirmed mask of a label.
+        comment: of the rater; empty for none.
     """
 
     state: str = UNTOUCHED
@@ -54,6 +57,7 @@ class FrameAnnotation:
     version: str = ""
     seconds: float | None = None
     pending: Proposal | None = None
+    comment: str = ""
 
     def __post_init__(self) -> None:
         if (self.mask is not None) != (self.state == ANNOTATED):
@@ -67,9 +71,9 @@ class FrameAnnotation:
         return self.state != UNTOUCHED
 
     def entry(self) -> dict[str, Any]:
-        """Entry of a labelled frame in a frame record."""
-        return {
-            "state": self.state,
+        """Entry in a frame record. A frame with only a comment is not confirmed."""
+        entry = {
+            "state": self.state if self.labelled else PROPOSED,
             "plane": self.plane,
             "rater": self.rater[:MAX_TEXT] or None,
             "time": self.time or None,
@@ -77,12 +81,17 @@ class FrameAnnotation:
             "model_version": self.version[:MAX_TEXT] or None,
             "seconds": None if self.seconds is None else round(self.seconds, 1),
         }
+        return {**entry, "comment": self.comment[:MAX_COMMENT]} if self.comment else entry
 
 
 def frame_record(frames: Mapping[int, FrameAnnotation]) -> dict[str, Any]:
-    """Frame record of the labelled frames; other frames are left out."""
-    labelled = {str(number): frames[number].entry() for number in sorted(frames) if frames[number].labelled}
-    return {"schema": RECORD_SCHEMA, "frames": labelled}
+    """Frame record of the frames with a label or a comment; other frames are left out."""
+    entries = {
+        str(number): frames[number].entry()
+        for number in sorted(frames)
+        if frames[number].labelled or frames[number].comment
+    }
+    return {"schema": RECORD_SCHEMA, "frames": entries}
 
 
 def parse_frames(record: Mapping[str, Any], masks: Mapping[int, Mask], count: int) -> dict[int, FrameAnnotation]:
@@ -106,11 +115,14 @@ def parse_frames(record: Mapping[str, Any], masks: Mapping[int, Mask], count: in
                 _("The label's record contains frame {key!r}, which does not exist.").format(key=key[:20])
             )
         number, state = int(key), entry.get("state")
-        mask = masks.get(number)
+        mask, comment = masks.get(number), _text(entry.get("comment"))
         if state not in (ANNOTATED, EMPTY):
             if mask is not None:  # unconfirmed: shown as a proposal
                 model, version = _text(entry.get("model")), _text(entry.get("model_version"))
-                frames[number] = FrameAnnotation(pending=Proposal(mask, model or UNCONFIRMED, version))
+                pending = Proposal(mask, model or UNCONFIRMED, version)
+                frames[number] = FrameAnnotation(pending=pending, comment=comment)
+            elif comment:
+                frames[number] = FrameAnnotation(comment=comment)
             continue
         if (mask is not None) != (state == ANNOTATED):
             raise InvalidResponse(
@@ -128,6 +140,7 @@ def parse_frames(record: Mapping[str, Any], masks: Mapping[int, Mask], count: in
             model=_text(entry.get("model")),
             version=_text(entry.get("model_version")),
             seconds=float(seconds) if isinstance(seconds, (int, float)) and math.isfinite(seconds) else None,
+            comment=comment,
         )
     return frames
 

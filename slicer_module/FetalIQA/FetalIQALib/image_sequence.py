@@ -55,7 +55,8 @@ class ImageSequence:
         self._frames: np.ndarray | None = None  # owner of the pixels that the sequence refers to
 
     def load(self, sweep: Sweep) -> None:
-        """Show another case; the nodes of the previous one are removed."""
+        """Show another case with the same window and level; the nodes of the previous one are removed."""
+        window_level = self.window_level()
         self.remove()
         self._frames = sweep.stack.frames
         matrix = view_matrix(sweep)
@@ -82,7 +83,11 @@ class ImageSequence:
         display = self.volume.GetDisplayNode()
         display.SetAndObserveColorNodeID("vtkMRMLColorTableNodeGrey")
         display.SetInterpolate(1)
-        self.window(self.preset)
+        if window_level is None:
+            self.window(self.preset)
+        else:
+            display.SetAutoWindowLevel(False)
+            display.SetWindowLevel(*window_level)
 
     @property
     def complete(self) -> bool:
@@ -108,6 +113,19 @@ class ImageSequence:
         if display is not None:
             display.SetAutoWindowLevel(False)
             display.SetWindowLevel(window, level)
+
+    def window_level(self) -> tuple[float, float] | None:
+        """Window and level, which Slicer's own tools change, too; None without an image."""
+        display = self.volume.GetDisplayNode() if self.volume is not None else None
+        return None if display is None else (display.GetWindow(), display.GetLevel())
+
+    def shown_preset(self) -> int | None:
+        """Number of the preset that is shown; None for other values."""
+        shown = self.window_level()
+        if shown is None:
+            return self.preset
+        matches = [number for number, (_name, window, level) in enumerate(PRESETS) if (window, level) == shown]
+        return matches[0] if matches else None
 
     def remove(self) -> None:
         """Remove this module's nodes from the scene."""

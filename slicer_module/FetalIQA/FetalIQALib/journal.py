@@ -44,6 +44,8 @@ class SavedWork:
         position: current frame.
         frames: the labels.
         sent: tokens of earlier submissions.
+        comment: on the case.
+        seconds: of work on the case.
     """
 
     case: str
@@ -55,6 +57,8 @@ class SavedWork:
     frames: Mapping[int, FrameAnnotation]
     sent: tuple[str, ...] = ()
     saved: str = ""
+    comment: str = ""
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -135,6 +139,8 @@ class Journals:
             "based_on": work.based_on,
             "position": work.position,
             "sent": list(work.sent),
+            "comment": work.comment,
+            "seconds": round(work.seconds, 1),
             "frame_record": frame_record(frames),
             "masks": {str(number): self._text(frame.mask) for number, frame in frames.items() if frame.mask},
             "between": {str(number): self._text(mask) for number, mask in pending.items()},
@@ -289,6 +295,8 @@ def read_journal(path: Path, count: int) -> SavedWork:
             frames=frames,
             sent=tuple(str(token) for token in content["sent"]),
             saved=str(content["saved"]),
+            comment=str(content.get("comment") or ""),
+            seconds=float(content.get("seconds") or 0.0),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as problem:
         raise _damaged(path, type(problem).__name__) from None

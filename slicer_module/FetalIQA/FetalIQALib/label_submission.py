@@ -29,12 +29,14 @@ class ConflictingVersion:
         version: its number.
         frames: its labels.
         who: the rater, as known to the server.
+        comment: on the case.
     """
 
     message: str
     version: int
     frames: Mapping[int, FrameAnnotation]
     who: str
+    comment: str = ""
 
 
 Outcome = Union[int, ConflictingVersion]
@@ -48,6 +50,9 @@ class Submission:
         token: identifies this submission.
         earlier: tokens of submissions of this work whose responses may have been lost.
         revision: of the labels at the time of the snapshot.
+        comment: on the case.
+        skipped: why the case is skipped; empty if it is not.
+        seconds: of work on the case.
     """
 
     case: str
@@ -61,9 +66,12 @@ class Submission:
     revision: int
     token: str
     earlier: tuple[str, ...] = ()
+    comment: str = ""
+    skipped: str = ""
+    seconds: float = 0.0
 
     @classmethod
-    def of(cls, annotation: CaseAnnotation, tag: str, based_on: int) -> Submission:
+    def of(cls, annotation: CaseAnnotation, tag: str, based_on: int, skipped: str = "") -> Submission:
         """Snapshot of the current labels; adds the token to ``annotation.sent``."""
         token, earlier = uuid.uuid4().hex, tuple(annotation.sent)
         annotation.sent.append(token)
@@ -79,6 +87,9 @@ class Submission:
             revision=annotation.revision,
             token=token,
             earlier=earlier,
+            comment=annotation.comment,
+            skipped=skipped,
+            seconds=annotation.seconds,
         )
 
     def params(self) -> dict[str, Any]:
@@ -89,6 +100,9 @@ class Submission:
             "rater": self.rater,
             "submission": self.token,
             "client": CLIENT,
+            "seconds": round(self.seconds, 1),
+            **({"comment": self.comment} if self.comment else {}),
+            **({"skipped": self.skipped} if self.skipped else {}),
         }
 
     def send(self, client: ServerClient, cancel: Cancel) -> Outcome:
@@ -114,7 +128,7 @@ class Submission:
             rows, columns = self.grid.size[1], self.grid.size[0]
             frames = parse_frames(saved.record, read_masks(masks_file, (self.count, rows, columns)), self.count)
             who = str(saved.info.get("rater") or saved.info.get("user") or _("Another rater"))
-            return ConflictingVersion(message, saved.version, frames, who)
+            return ConflictingVersion(message, saved.version, frames, who, str(saved.info.get("comment") or ""))
 
 
 @dataclass(frozen=True)

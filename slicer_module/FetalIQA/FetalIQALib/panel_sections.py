@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from FetalIQALib import worklist
+from FetalIQALib.client_errors import InvalidAction
 from FetalIQALib.main_panel import MainPanel
 from FetalIQALib.model_training import FULL, QUICK
+from FetalIQALib.panel_text import short_name
 from FetalIQALib.qt_helpers import fill_combo, fill_table, get_property, line_text, stretch_column
 from FetalIQALib.server_export import FORMATS
 from FetalIQALib.translation import _
@@ -23,14 +25,11 @@ class PanelSections:
 
     def __init__(self, panel: MainPanel) -> None:
         self.ui: Any = panel.ui
+        self.panel = panel
         self.workspace = panel.workspace
         self._rows: list[worklist.WorklistRow] = []
         self._states = ("", *worklist.STATES)
         add = panel.actions.add
-        add(
-            "nextCase",
-            lambda: self.workspace.open_next(str(get_property(self.ui.strategyCombo, "currentText")) or "random"),
-        )
         add("requestChanges", lambda: self.workspace.review.request_changes(line_text(self.ui.commentEdit)))
         add("export", self._export)
         self._connect()
@@ -58,11 +57,15 @@ class PanelSections:
         ui.stopButton.clicked.connect(lambda *_checked: workspace.training.stop())
         fill_combo(ui.exportFormatCombo, list(FORMATS))
         ui.exportListButton.clicked.connect(lambda *_checked: self._export_list())
+        ui.keyEdit.returnPressed.connect(self._set_key)
+        ui.setKeyButton.clicked.connect(lambda *_checked: self._set_key())
+        ui.resetKeysButton.clicked.connect(lambda *_checked: self._reset_keys())
         ui.rollBackButton.clicked.connect(lambda *_checked: workspace.training.roll_back())
 
     def _on_change(self, topic: str) -> None:
         if topic in ("worklist", "case"):
             self._show_cases()
+            self.ui.countsLabel.setText(self.workspace.counts.line(self.workspace.session.rater))
         if topic in ("worklist", "case", "review"):
             self._show_review()
         if topic == "connection":
@@ -84,7 +87,11 @@ class PanelSections:
             number for number, row in enumerate(self._rows) if annotation and row.case == annotation.sweep.case
         ]
         texts = [(row.case, _(row.state), _frames(row)) for row in self._rows]
-        tips = [f"{row.case}\n{row.comment}".strip() for row in self._rows]
+        tips = ["\n".join(text for text in (row.case, row.note, row.comment) if text) for row in self._rows]
+        flow = self.workspace.flow
+        position = [short_name(flow.case), flow.position_line([row.case for row in self._rows])]
+        self.ui.positionLabel.setText(" · ".join(text for text in position if text))
+        self.ui.positionLabel.setToolTip(flow.case)
         fill_table(self.ui.caseTable, texts, tips, current[0] if current else -1)
 
     def _open(self, row: int) -> None:
@@ -158,7 +165,35 @@ class PanelSections:
         return None
 
     def _fill_keys(self) -> None:
-        fill_table(self.ui.keyTable, [(action.key, action.text) for action in all_actions()])
+        keys = self.panel.key_table.keys()
+        fill_table(self.ui.keyTable, [(keys[action.name], action.text) for action in all_actions()])
+
+    def _set_key(self) -> None:
+        """Assign the entered key to the selected action."""
+        row, session = int(self.ui.keyTable.currentRow()), self.workspace.session
+        actions = all_actions()
+        if not 0 <= row < len(actions):
+            session.show_status(_("Select an action in the table first."))
+            return
+        try:
+            key = self.panel.key_table.set(actions[row].name, line_text(self.ui.keyEdit))
+        except InvalidAction as error:
+            session.show_error(error)
+            return
+        self.ui.keyEdit.clear()
+        self.panel.show_keys()
+        self._fill_keys()
+        session.show_status(_("{key}: {action}.").format(key=key, action=actions[row].text))
+
+    def _reset_keys(self) -> None:
+        try:
+            self.panel.key_table.reset()
+        except InvalidAction as error:
+            self.workspace.session.show_error(error)
+            return
+        self.panel.show_keys()
+        self._fill_keys()
+        self.workspace.session.show_status(_("The default keys are active."))
 
 
 def _frames(row: worklist.WorklistRow) -> str:

@@ -10,6 +10,7 @@ from FetalIQALib.frame_annotations import ANNOTATED, EMPTY, INTERPOLATION, OPTIM
 from FetalIQALib.server_responses import ServerInfo
 from FetalIQALib.sweep_data import Sweep
 from FetalIQALib.translation import _
+from FetalIQALib.work_counts import duration
 
 MAX_NAME = 20  # characters
 MAX_FILES = 5
@@ -28,7 +29,9 @@ def frame_line(controller: CaseController) -> str:
     ]
     if sweep.padding[frame]:
         parts.append(_("black padding"))
-    elif sweep.assessment is not None and not np.isnan(sweep.assessment.quality[frame]):
+    elif sweep.assessment is None or np.isnan(sweep.assessment.quality[frame]):
+        parts.append(_("not assessed"))
+    else:
         estimated = _("quality about {quality:.2f} (estimated)")
         assessed = _("quality {quality:.2f}")
         parts.append(
@@ -36,7 +39,6 @@ def frame_line(controller: CaseController) -> str:
                 quality=sweep.assessment.quality[frame]
             )
         )
-    parts += _confidence(sweep, frame)
     if sweep.assessment is not None and frame == sweep.assessment.best:
         parts.append(_("best frame"))
     return " · ".join(parts)
@@ -83,25 +85,23 @@ def label_line(controller: CaseController) -> str:
     return f"{text}. {reason}" if reason else f"{text}."
 
 
-def label_colour(controller: CaseController) -> str:
-    """Colour in overlay and strip of what ``label_line`` describes, as ``#rrggbb``; empty for none."""
+def label_colour(controller: CaseController) -> tuple[int, int, int] | None:
+    """Colour in overlay and strip of what ``label_line`` describes; None for nothing."""
     annotation = controller.annotation
     if annotation is None:
-        return ""
+        return None
     frame, proposal = annotation.frame(controller.position), annotation.proposal(controller.position)
     if frame.state == ANNOTATED:
-        colour = display_colours.HUMAN
-    elif frame.state == EMPTY:
-        colour = display_colours.EMPTY
-    elif proposal is not None:
-        colour = display_colours.INTERPOLATED if proposal.model == INTERPOLATION else display_colours.PROPOSAL
-    else:
-        return ""
-    return "#{:02x}{:02x}{:02x}".format(*colour)
+        return display_colours.HUMAN
+    if frame.state == EMPTY:
+        return display_colours.EMPTY
+    if proposal is None:
+        return None
+    return display_colours.INTERPOLATED if proposal.model == INTERPOLATION else display_colours.PROPOSAL
 
 
 def measurement_line(controller: CaseController) -> str:
-    """Circumference of the current frame's mask, or why there is none."""
+    """Circumference of the current frame's mask, or why there is none; confidence in the model's outline."""
     annotation = controller.annotation
     if annotation is None:
         return ""
@@ -112,6 +112,7 @@ def measurement_line(controller: CaseController) -> str:
         line = template.format(length=measurement.circumference_mm)
     else:
         line = _("AC – {reason}").format(reason=measurement.absent or _("not measured"))
+    line = " · ".join([line, *_confidence(annotation.sweep, controller.position)])
     return f"{line} – {measurement.warning}" if measurement.warning else line
 
 
@@ -128,21 +129,18 @@ def case_line(controller: CaseController) -> str:
     annotated, empty = counts(annotation.frames)
     suggested = annotation.sweep.suggestions()
     open_frames = [frame for frame in suggested if not annotation.frame(frame).labelled]
-    text = _("{case}: {annotated} outlined, {empty} empty; {left} of {suggested} suggested frames left").format(
-        case=short_name(annotation.sweep.case),
+    text = _("{annotated} outlined, {empty} empty; {left} of {suggested} suggested left").format(
         annotated=annotated,
         empty=empty,
         left=len(open_frames),
         suggested=len(suggested),
     )
     state = (
-        _("version {version}").format(version=annotation.based_on)
-        if annotation.based_on
-        else _("not submitted yet")
+        _("version {version}").format(version=annotation.based_on) if annotation.based_on else _("not submitted")
     )
     if annotation.unsaved:
-        state = _("unsubmitted changes")
-    return f"{text} · {state}"
+        state = _("not submitted")
+    return f"{text} · {state} · {duration(annotation.seconds)}"
 
 
 def not_offered_lines(info: ServerInfo) -> list[str]:
@@ -162,8 +160,12 @@ def strip_tip(controller: CaseController, frame: int) -> str:
         return ""
     quality = None if annotation.sweep.assessment is None else annotation.sweep.assessment.quality[frame]
     text = _("Frame {frame}").format(frame=frame)
-    if quality is not None and not np.isnan(quality):
+    if annotation.sweep.padding[frame]:
+        text += ", " + _("black padding")
+    elif quality is None or np.isnan(quality):
+        text += ", " + _("not assessed")
+    else:
         text += ", " + _("quality {quality:.2f}").format(quality=quality)
     text = ", ".join([text, *_confidence(annotation.sweep, frame)])
     reason = annotation.sweep.reason_for(frame)
-    return f"{text}, {reason}" if reason else text
+    return ", ".join(part for part in (text, reason, annotation.frame(frame).comment) if part)

@@ -8,8 +8,6 @@ from typing import Any
 import numpy as np
 import qt
 
-from FetalIQALib.quality_strip import frame_at
-
 
 def get_property(widget: Any, name: str) -> Any:
     """A property of a widget, which is an attribute in PythonQt and a method in PySide."""
@@ -19,6 +17,19 @@ def get_property(widget: Any, name: str) -> Any:
 def line_text(widget: Any) -> str:
     """The text of a line edit."""
     return str(get_property(widget, "text") or "")
+
+
+def normal_key(text: str) -> str:
+    """A key in Qt's portable spelling; empty for text that is no single key."""
+    sequence = qt.QKeySequence(text)
+    portable = str(sequence.toString(qt.QKeySequence.PortableText))
+    return portable if portable and "," not in portable.replace("+,", "") and portable != "," else ""
+
+
+def background_of(widget: Any) -> tuple[int, int, int]:
+    """Colour of the window behind a widget in the application's palette."""
+    colour = get_property(widget, "palette").color(qt.QPalette.Window)
+    return (int(colour.red()), int(colour.green()), int(colour.blue()))
 
 
 def pixmap_of(picture: np.ndarray) -> Any:
@@ -71,17 +82,21 @@ class StripMouseFilter(qt.QObject):
 
     Args:
         label: widget of the strip.
-        frames: returns the number of frames, 0 without a case.
+        frame_at: returns the frame at a pixel; None without a case.
         go: called with the frame under the mouse.
         tip: returns the tool tip of a frame.
     """
 
     def __init__(
-        self, label: Any, frames: Callable[[], int], go: Callable[[int], None], tip: Callable[[int], str]
+        self,
+        label: Any,
+        frame_at: Callable[[int, int], int | None],
+        go: Callable[[int], None],
+        tip: Callable[[int], str],
     ) -> None:
         qt.QObject.__init__(self)
         self._label = label
-        self._frames = frames
+        self._frame_at = frame_at
         self._go = go
         self._tip = tip
         label.setMouseTracking(True)
@@ -89,12 +104,14 @@ class StripMouseFilter(qt.QObject):
 
     def eventFilter(self, watched: Any, event: Any) -> bool:
         """Handle an event of the label; called by Qt."""
-        kind, count = event.type(), self._frames()
+        kind = event.type()
         pressed, moved = qt.QEvent.MouseButtonPress, qt.QEvent.MouseMove
-        if count == 0 or kind not in (pressed, moved):
+        if kind not in (pressed, moved):
             return False
         position = event.position() if hasattr(event, "position") else event.pos()  # Qt 6, Qt 5
-        frame = frame_at(int(position.x()), count, int(get_property(self._label, "width")))
+        frame = self._frame_at(int(position.x()), int(position.y()))
+        if frame is None:
+            return False
         if kind == pressed or event.buttons() == qt.Qt.LeftButton:
             self._go(frame)
         else:
@@ -121,6 +138,14 @@ class Shortcuts:
     def installed(self) -> bool:
         """Whether the shortcuts are active."""
         return bool(self._shortcuts)
+
+    def change(self, keys: dict[str, str]) -> None:
+        """Use other keys."""
+        active = self.installed
+        self.remove()
+        self._keys = keys
+        if active:
+            self.install()
 
     def install(self) -> None:
         """Activate the shortcuts."""

@@ -28,6 +28,13 @@ def run(scene: Any, sequences: Any, folder: Path) -> str:
     """
     workspace = Workspace(folder)
     workspace.journals = Journals(folder, "http://selftest")
+    try:
+        return _run(workspace, workspace.journals, scene, sequences)
+    finally:
+        workspace.journals.close()  # Windows removes no folder with an open lock
+
+
+def _run(workspace: Workspace, journals: Journals, scene: Any, sequences: Any) -> str:
     sweep_scene = SweepScene(scene, sequences, workspace.controller)
     workspace.controller.annotation = annotation = CaseAnnotation(_synthetic_case(), "selftest")
     workspace.session.notify("case")
@@ -44,7 +51,7 @@ def run(scene: Any, sequences: Any, folder: Path) -> str:
     workspace.controller.apply("empty", lambda annotation: annotation.mark_empty(3))
     workspace.controller.apply("undo", lambda annotation: annotation.undo().name)
     _check(sorted(annotation.frames) == [20], "undo reverted another action than the last")
-    saved = read_journal(workspace.journals.path(annotation.sweep.case, workspace.controller.tag), FRAMES)
+    saved = read_journal(journals.path(annotation.sweep.case, workspace.controller.tag), FRAMES)
     _check(frame_record(saved.frames) == annotation.record(), "the journal differs from the labels")
     _check(saved.frames[20].mask == annotation.masks()[20], "the mask in the journal differs from the drawn one")
     circumference = workspace.controller.measurement(20).circumference_mm

@@ -63,21 +63,43 @@ class ServerClient:
             not_offered=skipped_files(reply.get("not_offered")),
         )
 
+    def worklist(self, tag: str, cancel: Cancel) -> list[CaseEntry]:
+        """All cases with the last version of label ``tag``, sorted by id, in one request.
+
+        A server without that request sends its index, which has no counts and reviews.
+        """
+        try:
+            reply = self.http.json("GET", _call("/datastore/worklist", tag=tag), cancel)
+        except NotFound:
+            return self.cases(cancel)
+        entries = []
+        for entry in expect(expect(reply, dict, "the cases").get("cases"), list, "the cases"):
+            case = entry.get("case") if isinstance(entry, dict) else None
+            if isinstance(case, str) and is_case(case):
+                last = entry.get("label")
+                versions = _versions(entry.get("labels"))
+                entries.append(
+                    CaseEntry(case, str(entry.get("ext") or ""), versions, last if isinstance(last, dict) else {})
+                )
+        return sorted(entries, key=lambda entry: entry.case)
+
     def cases(self, cancel: Cancel) -> list[CaseEntry]:
-        """All cases, sorted by id."""
+        """All cases of the server's index, sorted by id."""
         index = expect(self.http.json("GET", "/datastore/?output=all", cancel), dict, "the cases")
         entries = []
         for case, entry in sorted(expect(index.get("objects"), dict, "the cases").items()):
             labels = entry.get("labels") if isinstance(entry, dict) else None
-            versions = {}
-            for tag, label in (labels if isinstance(labels, dict) else {}).items():
-                info = label.get("info") if isinstance(label, dict) else None
-                version = info.get("version") if isinstance(info, dict) else None
-                versions[str(tag)] = version if isinstance(version, int) else 0
+            infos = {
+                tag: label.get("info") if isinstance(label, dict) else None
+                for tag, label in (labels if isinstance(labels, dict) else {}).items()
+            }
+            versions = {
+                tag: info.get("version") if isinstance(info, dict) else None for tag, info in infos.items()
+            }
             image = entry.get("image") if isinstance(entry, dict) else None
             suffix = image.get("ext") if isinstance(image, dict) else None
             if is_case(case):
-                entries.append(CaseEntry(case, str(suffix or ""), versions))
+                entries.append(CaseEntry(case, str(suffix or ""), _versions(versions)))
         return entries
 
     def next_case(self, strategy: str, rater: str, cancel: Cancel, skip: Sequence[str] = ()) -> NextCase:
@@ -214,14 +236,6 @@ class ServerClient:
             )
         return expect(expect(reply, dict, "the saved label").get("version"), int, "the saved label")
 
-    def history(self, case: str, tag: str, cancel: Cancel) -> list[dict[str, Any]]:
-        """All versions of a label, oldest first; empty if there are none."""
-        try:
-            reply = self.http.json("GET", _call("/datastore/label/history", label=case, tag=tag), cancel)
-        except NotFound:
-            return []
-        return [entry for entry in expect(reply, list, "the label's versions") if isinstance(entry, dict)]
-
     def review(self, case: str, tag: str, version: int, state: str, comment: str, cancel: Cancel) -> None:
         """Review a version: ``accepted``, or ``returned`` (changes requested) with a comment."""
         call = _call("/datastore/label/review", label=case, tag=tag, version=version)
@@ -293,6 +307,12 @@ class ServerClient:
     def roll_back(self, cancel: Cancel, model: str = SEGMENTATION) -> None:
         """Roll back to the previous version of a model."""
         self.http.json("POST", _call("/models/rollback", model=model), cancel)
+
+
+def _versions(labels: Any) -> dict[str, int]:
+    """Versions by tag; 0 where the server states none."""
+    versions = labels.items() if isinstance(labels, dict) else ()
+    return {str(tag): version if isinstance(version, int) else 0 for tag, version in versions}
 
 
 def _call(path: str, **query: Any) -> str:

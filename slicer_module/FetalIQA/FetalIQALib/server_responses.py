@@ -43,11 +43,18 @@ class ServerInfo:
 
 @dataclass(frozen=True)
 class CaseEntry:
-    """A case of the studies folder, with the version of each of its labels by tag."""
+    """A case of the studies folder.
+
+    Attributes:
+        case, suffix: id, and suffix of its image file.
+        versions: version of each of its labels by tag.
+        last: summary of the last version of the label that was asked for; empty for none.
+    """
 
     case: str
     suffix: str
     versions: Mapping[str, int]
+    last: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from FetalIQALib.http_client import Cancel, HttpClient
 from FetalIQALib.server_client import ServerClient
 from FetalIQALib.server_responses import ServerInfo, checked_identifier
 from FetalIQALib.task_runner import TaskRunner
-from FetalIQALib.translation import _
+from FetalIQALib.translation import _, translated
 
 INFO, BUSY, PROBLEM = "info", "busy", "problem"
 DEFAULT_TAG = "final"
@@ -39,11 +39,13 @@ class StatusMessage:
         text: what is shown.
         kind: ``info``, ``busy`` or ``problem``.
         error: the error that the message reports; None for other messages.
+        frame: that the message is about; None for other messages.
     """
 
     text: str
     kind: str = INFO
     error: FetalIQAError | None = None
+    frame: int | None = None
 
 
 class ServerSession:
@@ -88,18 +90,25 @@ class ServerSession:
         for listener in list(self._listeners):
             listener(topic)
 
-    def show_status(self, text: str, kind: str = INFO, error: FetalIQAError | None = None) -> None:
-        """Show a message on the status line."""
-        self.status = StatusMessage(text, kind, error)
+    def show_status(
+        self, text: str, kind: str = INFO, error: FetalIQAError | None = None, frame: int | None = None
+    ) -> None:
+        """Show a message on the status line; one about a frame is removed when another frame is shown."""
+        self.status = StatusMessage(translated(text), kind, error, frame)
         self.notify("status")
 
-    def show_error(self, error: FetalIQAError) -> None:
+    def frame_shown(self, frame: int) -> None:
+        """Remove the message about another frame."""
+        if self.status.frame not in (None, frame):
+            self.show_status("")
+
+    def show_error(self, error: FetalIQAError, frame: int | None = None) -> None:
         """Show an error on the status line."""
         if isinstance(error, AuthenticationRequired):
             self.token_required = True
         if isinstance(error, ServerUnreachable):
             self.online = False
-        self.show_status(str(error), PROBLEM, error)
+        self.show_status(str(error), PROBLEM, error, frame)
         self.notify("connection")
 
     # -- requests -----------------------------------------------------------------------------------

@@ -9,9 +9,23 @@ from typing import Any
 import slicer
 
 from FetalIQALib.mask_overlay import ABDOMEN
+from FetalIQALib.slice_wheel import SliceWheel
 from FetalIQALib.sweep_scene import SweepScene
 
 EFFECTS = ("Paint", "Erase", "Draw", "Scissors", "Smoothing", "Margin", "Islands")
+PLOT_LAYOUT = 7413  # id of the layout below; Slicer's own are smaller than 100
+PLOT_LAYOUT_XML = """
+<layout type="vertical" split="true">
+ <item splitSize="650"><view class="vtkMRMLSliceNode" singletontag="Red">
+  <property name="orientation" action="default">Axial</property>
+  <property name="viewlabel" action="default">R</property>
+  <property name="viewcolor" action="default">#F34A33</property>
+ </view></item>
+ <item splitSize="350"><view class="vtkMRMLPlotViewNode" singletontag="PlotView1">
+  <property name="viewlabel" action="default">P</property>
+ </view></item>
+</layout>
+"""
 SELECTED = "dataSelected(vtkStringArray*, vtkCollection*)"  # signal of the plot view
 
 
@@ -20,16 +34,58 @@ def state_folder() -> Path:
     return Path(str(slicer.app.slicerUserSettingsFilePath)).parent / "FetalIQA" / "work"
 
 
-def show_frames(scene: SweepScene) -> None:
-    """Show the current frame in the Red view alone."""
-    manager = slicer.app.layoutManager()
-    if manager is not None:
-        manager.setLayout(slicer.vtkMRMLLayoutNode.SlicerLayoutOneUpRedSliceView)
-    slicer.util.setSliceViewerLayers(background=scene.frames.volume, foreground=None, label=None, fit=True)
+class FrameViews:
+    """Slice views with the frames of a case; the wheel over them changes the frame.
+
+    Args:
+        step: called with 1 or -1 when the wheel is turned.
+    """
+
+    def __init__(self, step: Callable[[int], None]) -> None:
+        self._wheel = SliceWheel(step)
+        self._arranged = False
+        self._scene: SweepScene | None = None
+
+    def show(self, scene: SweepScene, fit: bool) -> None:
+        """Show the current frame; ``fit``: also fit it to the views.
+
+        The first case is shown in the Red view alone. Afterwards the user's layout is kept.
+        """
+        self._scene = scene
+        manager = slicer.app.layoutManager()
+        if manager is not None and not self._arranged:
+            layout_node(manager).SetViewArrangement(slicer.vtkMRMLLayoutNode.SlicerLayoutOneUpRedSliceView)
+            self._arranged = True
+        slicer.util.setSliceViewerLayers(background=scene.frames.volume, foreground=None, label=None, fit=fit)
+        self.observe_wheel()
+
+    def observe_wheel(self) -> None:
+        """Observe the wheel in all slice views."""
+        manager, scene = slicer.app.layoutManager(), self._scene
+        if manager is None or scene is None:
+            return
+        for name in manager.sliceViewNames():
+            widget = manager.sliceWidget(name)
+            composite = widget.mrmlSliceCompositeNode()
+
+            def shows_frames(composite: Any = composite) -> bool:
+                volume = scene.frames.volume
+                return volume is not None and composite.GetBackgroundVolumeID() == volume.GetID()
+
+            self._wheel.observe(widget.sliceView().interactor(), shows_frames)
+
+    def leave_wheel(self) -> None:
+        """Leave the wheel to Slicer."""
+        self._wheel.end()
+
+
+def layout_node(manager: Any) -> Any:
+    """Node with the arrangement of the views."""
+    return manager.layoutLogic().GetLayoutNode()
 
 
 class PlotView:
-    """Slicer's plot view with the chart of a case.
+    """Slicer's plot view with the chart of a case, below the Red view.
 
     Args:
         clicked: called with the row of a clicked point.
@@ -38,20 +94,43 @@ class PlotView:
     def __init__(self, clicked: Callable[[int], None]) -> None:
         self._clicked = clicked
         self._view: Any = None  # connected view; it outlives this module when the module is reloaded
+        self._previous = 0  # arrangement before the plot was shown
+
+    @property
+    def shown(self) -> bool:
+        """Whether the plot is in the current layout."""
+        manager = slicer.app.layoutManager()
+        return manager is not None and layout_node(manager).GetViewArrangement() == PLOT_LAYOUT
 
     def show(self, scene: SweepScene) -> bool:
-        """Show quality and circumference beside the views; False if there is nothing to show."""
+        """Show quality and circumference below the image; False if there is nothing to show."""
         manager = slicer.app.layoutManager()
         if not scene.plots.complete or manager is None:
             return False
-        slicer.modules.plots.logic().ShowChartInLayout(scene.plots.chart)
+        layout = layout_node(manager)
+        if layout.GetViewArrangement() != PLOT_LAYOUT:
+            self._previous = layout.GetViewArrangement()
+            if not layout.IsLayoutDescription(PLOT_LAYOUT):
+                layout.AddLayoutDescription(PLOT_LAYOUT, PLOT_LAYOUT_XML)
+            layout.SetViewArrangement(PLOT_LAYOUT)
         widget = manager.plotWidget(0)
-        view = widget.plotView() if widget is not None else None
+        if widget is None:
+            return True
+        widget.mrmlPlotViewNode().SetPlotChartNodeID(scene.plots.chart.GetID())
+        view = widget.plotView()
         if view is not None and view is not self._view:
             self.end()
             self._view = view
             view.connect(SELECTED, self._selected)
         return True
+
+    def hide(self) -> None:
+        """Return to the layout before the plot."""
+        manager = slicer.app.layoutManager()
+        if self.shown:
+            layout_node(manager).SetViewArrangement(
+                self._previous or slicer.vtkMRMLLayoutNode.SlicerLayoutOneUpRedSliceView
+            )
 
     def end(self) -> None:
         """Disconnect from the view."""
@@ -102,6 +181,30 @@ class SegmentEditor:
         self.widget.setSegmentationNode(scene.overlay.human)
         self.widget.setSourceVolumeNode(scene.frames.volume)
         self.widget.setCurrentSegmentID(ABDOMEN)
+
+    def use(self, effect: str) -> None:
+        """Activate an effect; again, or empty: none."""
+        if effect and effect != self.used():
+            self.widget.setActiveEffectByName(effect)
+        else:
+            self.widget.setActiveEffect(None)
+
+    def used(self) -> str:
+        """Name of the active effect; empty for none."""
+        effect = self.widget.activeEffect()
+        return "" if effect is None else str(effect.name)
+
+    def set_brush(self, percent: float) -> None:
+        """Set the diameter of brush and eraser in percent of the view."""
+        self._node.SetAttribute("BrushDiameterIsRelative", "1")
+        self._node.SetAttribute("BrushRelativeDiameter", f"{percent:g}")
+
+    def brush(self) -> float | None:
+        """Diameter of the brush in percent of the view, which Shift+wheel changes, too; None if it is not set."""
+        try:
+            return float(self._node.GetAttribute("BrushRelativeDiameter"))
+        except (TypeError, ValueError):
+            return None
 
     def enter(self) -> None:
         """Activate the editor's keys and view observations."""

@@ -29,7 +29,8 @@ class SweepScene:
         controller: of the current case.
 
     Attributes:
-        loaded: called after a case was loaded into the scene, so that views can show it.
+        loaded: called after frames were loaded into the scene, so that views can show them; with True for another
+            case, False for nodes that were made again.
         other_rater_mask: returns another rater's mask of a frame.
         merged: called after added segments were merged, so that the editor can select the remaining one.
     """
@@ -41,7 +42,7 @@ class SweepScene:
         self.overlay = MaskOverlay(scene)
         self.plots = QualityPlot(scene)
         self.tool = EllipseTool(scene, self._placed)
-        self.loaded: Callable[[], None] = lambda: None
+        self.loaded: Callable[[bool], None] = lambda new_case: None
         self.merged: Callable[[], None] = lambda: None
         self.other_rater_mask: Callable[[int], Mask | None] = lambda frame: None
         self.proposals_shown = True
@@ -76,7 +77,7 @@ class SweepScene:
             self.frames.load(sweep)
             self.overlay.load(sweep.case, self.frames.volume, sweep.shape)
             self.overlay.set_reference_visible(self.proposals_shown)
-            self.loaded()
+            self.loaded(changed)
         if assessment_changed or not self.plots.complete:
             self._plot(sweep)
         self.draw()
@@ -164,7 +165,9 @@ class SweepScene:
             return
         if not self.complete:
             self.refresh()
-            self.controller.session.show_status(_("Deleted nodes of this case were restored, with all labels."))
+            self.controller.session.show_status(
+                _("Deleted nodes of this case were restored, with all labels. To remove them, close the case.")
+            )
             return
         if self.overlay.edited:
             self.collect_strokes()
@@ -173,6 +176,15 @@ class SweepScene:
         self.tool.finish()
         if self.frames.shown() != self._frame:
             self.controller.go_to(self.frames.shown())
+
+    def close_if_deleted(self) -> None:
+        """Close the case if its images were deleted while the module was not open."""
+        annotation = self.controller.annotation
+        if annotation is None or self._sweep is None or self.frames.complete:
+            return
+        if self.controller.close():
+            message = _("The images of {case} were deleted, so the case was closed; open it again to continue.")
+            self.controller.session.show_status(message.format(case=annotation.sweep.case))
 
     def scene_closing(self) -> None:
         """Save the work and close the case before the scene is closed."""

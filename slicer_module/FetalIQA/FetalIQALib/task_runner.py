@@ -49,6 +49,7 @@ class TaskRunner:
         self.on_late_result: Callable[[str], object] = lambda kind: None
         self._running: dict[str, Task] = {}
         self._results: queue.Queue[Finished] = queue.Queue()
+        self._threads = 0  # also of canceled tasks
 
     def start(self, kind: str, function: TaskFunction, done: Done, failed: Failed) -> bool:
         """Start ``function(cancel)`` in a thread; returns False without starting if a task of this kind runs.
@@ -63,6 +64,7 @@ class TaskRunner:
             return False
         task = Task(kind, done, failed)
         self._running[kind] = task
+        self._threads += 1
         threading.Thread(target=self._run, args=(task, function), name=f"FetalIQA {kind}", daemon=True).start()
         return True
 
@@ -81,14 +83,23 @@ class TaskRunner:
         for kind in list(self._running):
             self.cancel(kind)
 
-    def pump(self) -> int:
-        """Deliver available results; returns their number."""
+    def pump(self, wait: float = 0.0) -> int:
+        """Deliver available results; returns their number.
+
+        Args:
+            wait: seconds to wait for a first result while threads run. Slicer holds the interpreter lock around
+                its event loop, so that threads run only while its main thread waits in Python.
+        """
         delivered = 0
         while True:
             try:
-                finished = self._results.get_nowait()
+                finished = (
+                    self._results.get(timeout=wait) if wait and self._threads else self._results.get_nowait()
+                )
             except queue.Empty:
                 return delivered
+            wait = 0.0
+            self._threads -= 1
             task = finished.task
             if self._running.get(task.kind) is not task:  # canceled in the meantime
                 self.on_late_result(task.kind)

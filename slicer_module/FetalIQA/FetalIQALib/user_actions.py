@@ -27,6 +27,13 @@ EDITOR_KEYS = (
 )
 
 
+MAIN_WINDOW_KEYS = (
+    # of Slicer's main window and its Edit menu (qSlicerMainWindow)
+    *("Ctrl+O", "Ctrl+S", "Ctrl+W", "Ctrl+X", "Ctrl+C", "Ctrl+V", "Ctrl+F"),
+    *(f"Ctrl+{digit}" for digit in range(10)),
+)
+
+
 @dataclass(frozen=True)
 class Action:
     """An action of a key or button.
@@ -58,10 +65,16 @@ def all_actions() -> list[Action]:
         Action("best", "Home", view, _("the model's best frame")),
         Action("proposals", "H", view, _("show or hide the proposed mask")),
         Action("window", "P", view, _("next window/level preset")),
+        Action("adjust", "Shift+P", view, _("window/level by dragging the mouse, on or off")),
+        Action("zoom", "V", view, _("strip: this sweep or all frames")),
+        Action("loopStart", "Shift+PgUp", view, _("play from this frame on")),
+        Action("loopEnd", "Shift+PgDown", view, _("play up to this frame")),
         Action("accept", "D", label, _("accept the proposed mask")),
         Action("empty", "E", label, _("no abdomen in this frame")),
         Action("optimal", "O", label, _("optimal plane (again: remove grade)")),
         Action("suboptimal", "S", label, _("suboptimal plane (again: remove grade)")),
+        Action("brush", "B", label, _("brush, on or off")),
+        Action("eraser", "R", label, _("eraser, on or off")),
         Action("ellipse", "Shift+E", label, _("draw an ellipse by its two axes")),
         Action("copyNext", "C", label, _("copy mask to the next frame")),
         Action("copyPrevious", "Shift+C", label, _("copy mask to the previous frame")),
@@ -71,6 +84,9 @@ def all_actions() -> list[Action]:
         Action("redo", "Shift+U", label, _("redo one action")),
         Action("submit", "Ctrl+Return", case, _("submit this case")),
         Action("nextCase", "Ctrl+Shift+Return", case, _("open the next case")),
+        Action("previousCase", "Ctrl+Shift+Backspace", case, _("open the case before this one")),
+        Action("skip", "Ctrl+Shift+S", case, _("skip the case with the chosen reason")),
+        Action("closeCase", "Ctrl+Shift+W", case, _("close the case and remove it from the scene")),
         Action("resume", "Ctrl+Shift+U", case, _("resume unsubmitted work")),
         Action("refresh", "Ctrl+Shift+L", case, _("refresh the worklist")),
         Action("connect", "Ctrl+Shift+K", case, _("connect or reconnect")),
@@ -123,6 +139,7 @@ class Actions:
                 lambda annotation: annotation.redo(), _("Redone: {name}, frame {frame}.")
             ),
             "submit": lambda: self.controller.submit(),
+            "previousCase": lambda: workspace.flow.previous(),
             "resume": lambda: self.controller.annotation is not None and self.controller.resume(),
             "refresh": lambda: workspace.worklist.refresh(),
             "cancel": lambda: workspace.session.cancel(),
@@ -163,8 +180,11 @@ class Actions:
 
     def _copy(self, way: int) -> None:
         source = self.controller.position
-        if self.controller.apply(_("copied"), lambda annotation: annotation.copy(source, source + way)):
-            self.controller.go_to(source + way)
+        target = source + way
+        if self.controller.apply(_("copied"), lambda annotation: annotation.copy(source, target)):
+            self.controller.go_to(target)
+            message = _("Frame {frame}: mask copied from frame {source}.").format(frame=target, source=source)
+            self.workspace.session.show_status(message, frame=target)
 
     def _undo_or_redo(self, action: Callable[[CaseAnnotation], UndoStep], template: str) -> None:
         """Undo or redo, and show the changed frame."""
@@ -176,4 +196,6 @@ class Actions:
             return template.format(name=done.name, frame=done.frame)
 
         if self.controller.apply("", work_on) and changed[0] != self.controller.position:
+            message = self.workspace.session.status.text
             self.controller.go_to(changed[0])
+            self.workspace.session.show_status(message, frame=changed[0])

@@ -14,14 +14,15 @@ from FetalIQALib.server_responses import CaseEntry, NextCase
 from FetalIQALib.server_session import ServerChange, ServerSession
 from FetalIQALib.translation import _
 
-UNTOUCHED, IN_PROGRESS, SUBMITTED, CHANGES_REQUESTED, ACCEPTED = (
+UNTOUCHED, IN_PROGRESS, SUBMITTED, CHANGES_REQUESTED, ACCEPTED, SKIPPED = (
     "not started",
     "in progress",
     "submitted",
     "changes requested",
     "accepted",
+    "skipped",
 )
-STATES = (UNTOUCHED, IN_PROGRESS, SUBMITTED, CHANGES_REQUESTED, ACCEPTED)
+STATES = (UNTOUCHED, IN_PROGRESS, SUBMITTED, CHANGES_REQUESTED, ACCEPTED, SKIPPED)
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class WorklistRow:
         annotated, empty: number of frames with a mask, and without abdomen, in the last version on the server.
         version: of the label on the server, 0 for none.
         comment: of the reviewer.
+        note: of the rater: why the case is skipped, and the comment on it.
         tags: tags of the case's labels, including those of other raters.
     """
 
@@ -45,6 +47,7 @@ class WorklistRow:
     version: int = 0
     comment: str = ""
     tags: tuple[str, ...] = ()
+    note: str = ""
 
 
 class Worklist:
@@ -73,7 +76,7 @@ class Worklist:
         tag = self.session.tag
 
         def function(client: ServerClient, cancel: Cancel) -> list[WorklistRow]:
-            return [_row(client, entry, tag, cancel) for entry in client.cases(cancel)]
+            return [_row(entry, tag) for entry in client.worklist(tag, cancel)]
 
         def done(rows: list[WorklistRow]) -> None:
             self.rows = rows
@@ -125,26 +128,27 @@ class Worklist:
             self.lease.release()
 
 
-def _row(client: ServerClient, entry: CaseEntry, tag: str, cancel: Cancel) -> WorklistRow:
+def _row(entry: CaseEntry, tag: str) -> WorklistRow:
     tags = tuple(sorted(name for name in entry.versions if name != PROPOSALS))
     if tag not in entry.versions:
         return WorklistRow(entry.case, entry.suffix, tags=tags)
-    last = _last(client.history(entry.case, tag, cancel))
-    frames = last.get("frames")
+    frames = entry.last.get("frames")
     counts: Mapping[str, Any] = frames if isinstance(frames, dict) else {}
-    review = _last(last.get("reviews") or [])
+    skipped = str(entry.last.get("skipped") or "")
+    review = _last(entry.last.get("reviews"))
     states = {"accepted": ACCEPTED, "returned": CHANGES_REQUESTED}
     return WorklistRow(
         case=entry.case,
         suffix=entry.suffix,
-        state=states.get(str(review.get("state")), SUBMITTED),
+        state=states.get(str(review.get("state")), SKIPPED if skipped else SUBMITTED),
         annotated=int(counts.get("annotated") or 0),
         empty=int(counts.get("empty") or 0),
         version=entry.versions[tag],
         comment=str(review.get("comment") or ""),
         tags=tags,
+        note=": ".join(text for text in (skipped, str(entry.last.get("comment") or "")) if text),
     )
 
 
-def _last(entries: Sequence[Any]) -> Mapping[str, Any]:
-    return entries[-1] if entries and isinstance(entries[-1], dict) else {}
+def _last(entries: Any) -> Mapping[str, Any]:
+    return entries[-1] if isinstance(entries, list) and entries and isinstance(entries[-1], dict) else {}

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Callable
 
 from FetalIQALib.case_controller import CaseController
+from FetalIQALib.case_flow import CaseFlow
 from FetalIQALib.client_errors import InvalidAction
 from FetalIQALib.http_client import Cancel, canonical_address
 from FetalIQALib.journal import Journals
@@ -17,6 +18,7 @@ from FetalIQALib.server_export import ServerExport
 from FetalIQALib.server_session import BUSY, DEFAULT_TAG, ServerSession
 from FetalIQALib.task_runner import TaskRunner
 from FetalIQALib.translation import _
+from FetalIQALib.work_counts import WorkCounts
 from FetalIQALib.worklist import Worklist
 
 LEAVE_SECONDS = 1.0  # that closing waits for the release of the leased case; Slicer ends threads when it exits
@@ -37,6 +39,8 @@ class Workspace:
         self.journals: Journals | None = None
         self.worklist = Worklist(self.session, lambda: self.journals)
         self.controller = CaseController(self.session, self.worklist, lambda: self.journals, clock)
+        self.counts = WorkCounts(folder)
+        self.flow = CaseFlow(self.session, self.worklist, self.controller, self.counts)
         self.training = ModelTraining(self.session, clock)
         self.server_export = ServerExport(self.session)
         self.review = LabelReview(self.session, self.controller, self.worklist)
@@ -76,15 +80,18 @@ class Workspace:
         return self.session.connect(address, token, rater, tag or DEFAULT_TAG, connected)
 
     def open_next(self, strategy: str) -> bool:
-        """Open the next case of a strategy, other than the current one."""
-        annotation = self.controller.annotation
-        return self.worklist.next_case(
-            strategy, self.controller.open, () if annotation is None else (annotation.sweep.case,)
-        )
+        """Open the next case, see ``CaseFlow.next``."""
+        return self.flow.next(strategy)
 
-    def pump(self) -> None:
-        """Deliver results and save changes; called several times a second on the main thread."""
-        self.runner.pump()
+    def pump(self, wait: float = 0.0) -> None:
+        """Deliver results and save changes; called several times a second on the main thread.
+
+        Args:
+            wait: seconds to wait while requests run, see ``TaskRunner.pump``.
+        """
+        if wait and self.worklist.lease.releasing:
+            self.worklist.lease.wait_released(wait)
+        self.runner.pump(wait)
         self.controller.save_journal()
         self.training.poll()
         self.server_export.poll()
