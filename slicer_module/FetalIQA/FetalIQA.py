@@ -14,8 +14,11 @@ import qt
 import slicer
 import vtk
 from FetalIQALib import frame_navigation, slicer_app, translation
+from FetalIQALib.click_tool import ClickTool, slice_views
+from FetalIQALib.interactive_panel import InteractivePanel, add_buttons
 from FetalIQALib.main_panel import MainPanel
 from FetalIQALib.panel_sections import PanelSections
+from FetalIQALib.send_panel import SendPanel
 from FetalIQALib.sweep_scene import SweepScene
 from FetalIQALib.workspace import Workspace
 from slicer.i18n import tr as _
@@ -28,8 +31,8 @@ from slicer.ScriptedLoadableModule import (
 )
 from slicer.util import VTKObservationMixin
 
-SAMPLE = "5cb3b4e9-bd03-43ef-851b-aa207eec56ca"
-SAMPLE_SHA256 = "8453824ad4ce7361e66c1cf2f2c950831b3e61718fdaa10056de73867a933361"
+SAMPLE = "FetalIQAPhantom"  # frames 52 to 75 of a case of the repository's sample-data
+SAMPLE_SHA256 = "34b38803c4c5d353d43e6a122f4dc4de97ad40e87d0db55817d44b300ab288fd"
 # widget by name of the setting; the token is never stored
 SETTINGS = {"address": "addressEdit", "rater": "raterEdit", "tag": "tagEdit", "folder": "folderEdit"}
 
@@ -42,7 +45,7 @@ class FetalIQA(ScriptedLoadableModule):
         parent.title = _("FetalIQA")
         parent.categories = [translate("qSlicerAbstractCoreModule", "Ultrasound")]
         parent.dependencies = ["Segmentations", "Sequences", "Plots"]
-        parent.contributors = ["The FetalIQA authors"]
+        parent.contributors = ["FetalIQA contributors"]
         parent.helpText = _(
             "Find, outline and measure the fetal abdomen in blind ultrasound sweeps, with a FetalIQA server. "
             "Not for clinical use."
@@ -52,21 +55,22 @@ class FetalIQA(ScriptedLoadableModule):
 
 
 def register_sample_data() -> None:
-    """Register a synthetic case in Slicer's Sample Data module, if the repository's sample data are present."""
+    """Register a synthetic sweep in the Sample Data module: a sequence, which this module can send."""
     folder = Path(__file__).resolve().parent
-    sample = folder.parents[1] / "sample-data" / "images" / "stacked_fetal_ultrasound" / f"{SAMPLE}.mha"
+    sample = folder / "Resources" / "SampleData" / f"{SAMPLE}.seq.nrrd"
     if not sample.is_file():
         return
     import SampleData
 
     SampleData.SampleDataLogic.registerCustomSampleDataSource(
         category="FetalIQA",
-        sampleName="FetalIQAPhantom",
+        sampleName=SAMPLE,
         thumbnailFileName=str(folder / "Resources" / "Icons" / "FetalIQA.png"),
         uris=sample.as_uri(),
-        fileNames=f"{SAMPLE}.mha",
+        fileNames=sample.name,
         checksums=f"SHA256:{SAMPLE_SHA256}",
-        nodeNames="FetalIQAPhantom",
+        nodeNames=SAMPLE,
+        loadFileType="SequenceFile",
     )
 
 
@@ -89,12 +93,21 @@ class FetalIQAWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui = slicer.util.childWidgetVariables(window)
         self.logic = FetalIQALogic()
         self.editor = slicer_app.SegmentEditor(self.ui.editorHolder, slicer.mrmlScene)
+        add_buttons(self.ui)
         self.panel = MainPanel(
             self.ui, self.logic.workspace, self.logic.scene, slicer.util.mainWindow(), self.editor
         )
         self.sections = PanelSections(self.panel)
         self.plot = slicer_app.PlotView(self._on_plot_clicked)
         self.views = slicer_app.FrameViews(self._on_wheel)
+        self.clicks = ClickTool(
+            slicer.mrmlScene,
+            self.logic.workspace.clicks,
+            lambda: self.logic.scene.frames.volume,
+            lambda: slice_views(lambda: self.logic.scene.frames.volume),
+        )
+        self.interactive = InteractivePanel(self.panel, self.clicks, self.editor)
+        self._add_sending()
         self.logic.scene.loaded = self._case_loaded
         self.logic.scene.merged = lambda: self.editor.edit(self.logic.scene)
         self.ui.plotButton.clicked.connect(lambda *_checked: self._toggle_plot())
@@ -117,6 +130,7 @@ class FetalIQAWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """Deactivate keys, wheel, timer and effects. Slicer calls this when the user leaves the module."""
         if self.panel is not None:
             self.panel.stop()
+            self.interactive.stop()
             self.views.leave_wheel()
             self.editor.leave()
 
@@ -135,6 +149,18 @@ class FetalIQAWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.plot.end()
             self.editor.end()
             self.logic.scene.clear()
+
+    def _add_sending(self) -> None:
+        window = slicer.util.loadUI(self.resourcePath("UI/SendFile.ui"))
+        self.layout.addWidget(window)
+        window.setMRMLScene(slicer.mrmlScene)
+        self.sending = SendPanel(
+            slicer.util.childWidgetVariables(window),
+            self.logic.workspace,
+            slicer.mrmlScene,
+            lambda: getattr(slicer, "dicomDatabase", None),
+            self.sections.folder,
+        )
 
     # -- events of the scene and the views ----------------------------------------------------------
 

@@ -28,12 +28,12 @@ STATUS_COLOURS = {BUSY: (0, 114, 178), PROBLEM: (213, 94, 0)}  # blue and vermil
 KEYS_FILE = "keys.json"
 BUTTONS = (
     *("accept", "empty", "optimal", "suboptimal", "interpolate", "copyPrevious", "copyNext", "clear", "ellipse"),
-    *("brush", "eraser", "undo", "redo", "submit"),
+    *("brush", "eraser", "click", "carry", "confirmCarried", "undo", "redo", "submit"),
     *("previousCase", "nextCase", "skip", "closeCase", "refresh", "connect", "cancel", "resume", "export"),
     *("previous", "next", "previousSuggestion", "nextSuggestion", "best", "adjust", "loopStart", "loopEnd"),
     *("reviewAccept", "requestChanges"),
 )
-BUTTONS_WITH_KEY = BUTTONS[:14]  # buttons that show their key
+BUTTONS_WITH_KEY = BUTTONS[:17]  # buttons that show their key
 
 
 def _short(key: str) -> str:
@@ -57,6 +57,7 @@ class MainPanel:
         self.workspace = workspace
         self.scene = scene
         self.editor = editor
+        self.window = window
         self.actions = Actions(workspace)
         self.playback = Playback(ui, workspace.controller)
         self.frame_section = FrameSection(ui, workspace, scene, self.playback)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from FetalIQALib import display_colours
+from FetalIQALib.case_annotation import CaseAnnotation
 from FetalIQALib.case_controller import CaseController
 from FetalIQALib.frame_annotations import ANNOTATED, EMPTY, INTERPOLATION, OPTIMAL, SUBOPTIMAL, counts
 from FetalIQALib.server_responses import ServerInfo
@@ -56,6 +57,15 @@ def _confidence(sweep: Sweep, frame: int) -> list[str]:
     return parts
 
 
+def _confidence_shown(annotation: CaseAnnotation, frame: int) -> list[str]:
+    """Confidence in the outline that is shown: of a carried or interpolated mask, or else of the model's."""
+    proposal = None if annotation.frame(frame).labelled else annotation.proposal(frame)
+    if proposal is None or not proposal.between_frames:
+        return _confidence(annotation.sweep, frame)
+    value = proposal.expected_dice
+    return [] if value is None else [_("expected Dice {value:.2f}").format(value=value)]
+
+
 def _is_estimated(sweep: Sweep, frame: int) -> bool:
     return sweep.assessment is not None and bool(sweep.assessment.estimated[frame])
 
@@ -79,6 +89,10 @@ def label_line(controller: CaseController) -> str:
         text = _("Not labelled; no mask proposed")
     elif proposal.model == INTERPOLATION:
         text = _("Not labelled; interpolated mask (D to accept)")
+    elif proposal.carried_from is not None:
+        text = _("Not labelled; mask carried from frame {frame} (D to accept, Shift+T up to here)").format(
+            frame=proposal.carried_from
+        )
     else:
         text = _("Not labelled; mask proposed by {model} (D to accept)").format(model=proposal.model)
     reason = annotation.sweep.reason_for(controller.position)
@@ -97,7 +111,7 @@ def label_colour(controller: CaseController) -> tuple[int, int, int] | None:
         return display_colours.EMPTY
     if proposal is None:
         return None
-    return display_colours.INTERPOLATED if proposal.model == INTERPOLATION else display_colours.PROPOSAL
+    return display_colours.INTERPOLATED if proposal.between_frames else display_colours.PROPOSAL
 
 
 def measurement_line(controller: CaseController) -> str:
@@ -112,7 +126,7 @@ def measurement_line(controller: CaseController) -> str:
         line = template.format(length=measurement.circumference_mm)
     else:
         line = _("AC – {reason}").format(reason=measurement.absent or _("not measured"))
-    line = " · ".join([line, *_confidence(annotation.sweep, controller.position)])
+    line = " · ".join([line, *_confidence_shown(annotation, controller.position)])
     return f"{line} – {measurement.warning}" if measurement.warning else line
 
 

@@ -75,11 +75,14 @@ def all_actions() -> list[Action]:
         Action("suboptimal", "S", label, _("suboptimal plane (again: remove grade)")),
         Action("brush", "B", label, _("brush, on or off")),
         Action("eraser", "R", label, _("eraser, on or off")),
+        Action("click", "F", label, _("correct the mask by clicks (again: end)")),
+        Action("carry", "T", label, _("carry the mask along the sweep")),
+        Action("confirmCarried", "Shift+T", label, _("confirm carried masks up to this frame")),
         Action("ellipse", "Shift+E", label, _("draw an ellipse by its two axes")),
         Action("copyNext", "C", label, _("copy mask to the next frame")),
         Action("copyPrevious", "Shift+C", label, _("copy mask to the previous frame")),
         Action("interpolate", "M", label, _("interpolate between two masks")),
-        Action("clear", "Del", label, _("clear the label, or cancel an ellipse")),
+        Action("clear", "Del", label, _("clear the label; end clicks or an ellipse")),
         Action("undo", "U", label, _("undo one action")),
         Action("redo", "Shift+U", label, _("redo one action")),
         Action("submit", "Ctrl+Return", case, _("submit this case")),
@@ -128,13 +131,13 @@ class Actions:
             ),
             "copyNext": lambda: self._copy(1),
             "copyPrevious": lambda: self._copy(-1),
+            "carry": lambda: workspace.carry.start(),
+            "confirmCarried": lambda: workspace.carry.confirm(),
             "interpolate": lambda: label(
                 _("interpolated"), lambda annotation, frame: annotation.interpolate(frame)
             ),
             "clear": self.clear_label,
-            "undo": lambda: self._undo_or_redo(
-                lambda annotation: annotation.undo(), _("Undone: {name}, frame {frame}.")
-            ),
+            "undo": self._undo,
             "redo": lambda: self._undo_or_redo(
                 lambda annotation: annotation.redo(), _("Redone: {name}, frame {frame}.")
             ),
@@ -185,6 +188,10 @@ class Actions:
             self.controller.go_to(target)
             message = _("Frame {frame}: mask copied from frame {source}.").format(frame=target, source=source)
             self.workspace.session.show_status(message, frame=target)
+
+    def _undo(self) -> None:
+        if not self.workspace.clicks.take_back():
+            self._undo_or_redo(lambda annotation: annotation.undo(), _("Undone: {name}, frame {frame}."))
 
     def _undo_or_redo(self, action: Callable[[CaseAnnotation], UndoStep], template: str) -> None:
         """Undo or redo, and show the changed frame."""
