@@ -35,6 +35,7 @@ from monailabel_app.lib.api import (
     datastore_routes,
     export_routes,
     inference_routes,
+    interactive_routes,
     log_routes,
     login_routes,
     model_routes,
@@ -144,6 +145,7 @@ def make_app() -> FastAPI:
     own = (
         active_learning_routes,
         inference_routes,
+        interactive_routes,
         batch_routes,
         export_routes,
         datastore_routes,
