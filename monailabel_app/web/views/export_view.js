@@ -1,0 +1,2 @@
+import { html } from "../app/ui.js";
+export const ExportView = () => html`<p>…</p>`;
