@@ -36,7 +36,7 @@ from monailabel_app.lib.api import (
     training_routes,
 )
 from monailabel_app.lib.api.file_responses import AnyJSONResponse
-from monailabel_app.lib.api.v1 import case_routes, label_routes, worklist_routes
+from monailabel_app.lib.api.v1 import case_routes, label_routes, overview_routes, worklist_routes
 from monailabel_app.lib.files.scratch import scratch
 from monailabel_app.lib.http.error_replies import add_error_replies
 from monailabel_app.lib.http.guard import Guard
@@ -126,6 +126,7 @@ def make_app() -> FastAPI:
         worklist_routes,
         case_routes,
         label_routes,
+        overview_routes,
     )
     for router in (*monailabel_routes.routers(), *(module.router for module in own)):
         app.include_router(router, prefix=prefix)

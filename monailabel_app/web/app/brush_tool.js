@@ -25,6 +25,7 @@ export class BrushTool {
     /** @type {import("./viewer.js").Point | null} */
     this._at = null;
     this._erasing = erases;
+    this._frame = -1; // of the stroke
   }
 
   get radius() {
@@ -44,6 +45,7 @@ export class BrushTool {
     const { annotation, position, info } = this.work;
     const label = annotation.frame(position);
     const mask = label.mask ?? (label.state === UNTOUCHED ? annotation.proposal(position)?.mask : null);
+    this._frame = position;
     this._pixels = mask ? pixelsOf(mask) : new Uint8Array(info.rows * info.columns);
     this._erasing = this.erases !== (event.button === 2 || event.altKey);
     this._at = point;
@@ -64,7 +66,8 @@ export class BrushTool {
     this.hidesOwn = false;
     if (!pixels) return;
     const action = this._erasing ? "erase" : "draw";
-    work.apply((annotation) => annotation.draw(work.position, pixels, work.info.rows, work.info.columns, { action }));
+    const frame = this._frame;
+    work.apply((annotation) => annotation.draw(frame, pixels, work.info.rows, work.info.columns, { action }));
   }
 
   hover(point) {

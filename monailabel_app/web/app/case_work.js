@@ -16,15 +16,17 @@ import { toast } from "./toasts.js";
 export class CaseWork extends Observable {
   /**
    * @param {string} id
-   * @param {{rater: string, tag: string}} settings
+   * @param {{rater: string, tag: string, readOnly?: boolean}} settings `readOnly`: as the server has it, without journal
    * @param {{frame: number, reason: string}[]} [suggested] frames of the query strategy
    */
-  constructor(id, { rater, tag }, suggested = []) {
+  constructor(id, { rater, tag, readOnly = false }, suggested = []) {
     super();
     this.id = id;
     this.rater = rater;
     this.tag = tag;
     this.suggested = suggested;
+    this.readOnly = readOnly;
+    this.label = null; // as the server has it
     this.info = null;
     this.layout = null;
     this.assessment = null;
@@ -107,6 +109,12 @@ export class CaseWork extends Observable {
   async _readLabel() {
     try {
       const label = await this._get("/label", { image: this.id, tag: this.tag });
+      this.label = label;
+      if (this.readOnly) {
+        this.annotation.replaceAll(framesOf(label), label.version, true);
+        this.changed();
+        return;
+      }
       this.heldElsewhere = !(await this._lock());
       const work = this.heldElsewhere ? undefined : await readWork(this.tag, this.rater, this.id).catch((error) => this._noJournal(error));
       if (work) {
@@ -273,12 +281,18 @@ export class CaseWork extends Observable {
   // -- changes ------------------------------------------------------------------------------------
 
   /**
-   * Do one action; it is in the journal before the next one.
+   * Do one action, after those before it; it is in the journal before the next one. The action must not ask which
+   * frame is shown: another one may be by then.
    * @param {(annotation: Annotation) => string | void} action returns a message
    * @returns {Promise<boolean>} whether it was possible
    */
-  async apply(action) {
-    await this._written;
+  apply(action) {
+    const done = this._written.then(() => this._apply(action));
+    this._written = done.then(() => {}, () => {});
+    return done;
+  }
+
+  async _apply(action) {
     if (!this.ready) {
       toast(this.heldElsewhere ? t("heldElsewhere") : t("stillOpening"));
       return false;
@@ -291,9 +305,9 @@ export class CaseWork extends Observable {
       toast(error.message);
       return false;
     }
-    this._written = this._write();
+    const written = this._write();
     this.changed();
-    await this._written;
+    await written;
     return true;
   }
 

@@ -117,7 +117,8 @@ export class EllipseTool {
     const { rows, columns } = work.info;
     const mask = maskOf(drawEllipse(ellipse, rows, columns), rows, columns);
     if (!mask) return;
-    work.apply((annotation) => annotation.correct(work.position, mask, { action: "ellipse", ellipse, joined }) || undefined)
+    const frame = work.position;
+    work.apply((annotation) => annotation.correct(frame, mask, { action: "ellipse", ellipse, joined }) || undefined)
       .then((done) => { if (!done) this.follow(); });
   }
 

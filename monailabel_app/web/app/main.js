@@ -7,4 +7,6 @@ import { Page } from "../views/page.js";
 
 onUnauthorised(() => settings.askToSignIn());
 await Promise.all([loadKeys(), settings.readSession()]);
-render(html`<${Page} />`, /** @type {HTMLElement} */ (document.getElementById("app")));
+const root = /** @type {HTMLElement} */ (document.getElementById("app"));
+root.replaceChildren();
+render(html`<${Page} />`, root);

@@ -1,4 +1,5 @@
 // English texts.
+import { PANELS } from "./texts_en_panels.js";
 
 /** @type {Record<string, string>} */
 export const TEXTS = {
@@ -104,10 +105,11 @@ export const TEXTS = {
   noJournal: "Your work cannot be saved in this browser ({reason}): submit now.",
   imageOf: "Ultrasound frame {frame} of case {id}",
   frameAndLabel: "Frame and label",
-  frameOf: "Frame {frame} of 0–{last}",
+  frameOf: "frames 0–{last}",
   frame: "Frame {frame}",
-  sweepOf: "sweep {sweep} of 0–{last}",
+  sweepOf: "sweep {sweep} (0–{last})",
   bestFrame: "best frame",
+  bestFrameTitle: "Best frame",
   quality: "Quality",
   estimated: "estimated",
   padding: "black padding",
@@ -128,6 +130,7 @@ export const TEXTS = {
   label: "Label",
   labelEmpty: "No abdomen",
   accept: "Accept outline",
+  isAccepted: "Outline accepted",
   acceptPending: "Accept proposed outline",
   noAbdomen: "No abdomen",
   optimal: "Optimal",
@@ -144,8 +147,8 @@ export const TEXTS = {
   statusProposed: "Not labelled; outline proposed by {model}",
   statusPending: "Not labelled; unconfirmed outline of {model}",
   statusCarried: "Not labelled; outline {origin}",
-  suggestedFrames: "Suggested frames",
-  leftOf: "{left} of {total} left",
+  suggestedFrames: "Suggested",
+  leftOf: "{left}/{total} left",
   nextSuggested: "Next",
   accepted: "Frame {frame}: outline accepted.",
   alreadyAccepted: "Frame {frame} is already accepted.",
@@ -282,4 +285,6 @@ export const TEXTS = {
   stripZoom: "zoom the strip",
   stripLoop_what: "Shift+drag on strip",
   stripLoop: "loop a range",
+
+  ...PANELS,
 };

@@ -24,7 +24,8 @@ export const toasts = new Toasts();
 export function toast(text, kind = "") {
   toasts._next += 1;
   const id = toasts._next;
-  toasts.list = [...toasts.list.filter((one) => one.text !== text), { id, text, kind }].slice(-3);
+  const others = toasts.list.filter((one) => one.text !== text && one.kind); // a plain message replaces the one before
+  toasts.list = [...others, { id, text, kind }].slice(-3);
   toasts.changed();
   setTimeout(() => toasts.remove(id), kind === "error" ? ERROR_MS : SHOWN_MS);
 }

@@ -1,6 +1,7 @@
 // What is known of the frame, and what is decided about it.
 import { ANNOTATED, EMPTY, OPTIMAL, SUBOPTIMAL, UNTOUCHED } from "../app/annotation.js";
 import { keyFor } from "../app/keys.js";
+import { sameMask } from "../app/run_lengths.js";
 import { number, t } from "../app/strings.js";
 import { html } from "../app/ui.js";
 import { Icon } from "./icons.js";
@@ -24,12 +25,12 @@ function FrameFacts({ work }) {
   const quality = work.quality(position);
   const found = assessment?.frames[position];
   const parts = [
-    t("frameOf", { frame: position, last: Math.max(0, count - 1) }),
     sweeps.length > 1 && t("sweepOf", { sweep: work.sweepOf(position), last: sweeps.length - 1 }),
+    t("frameOf", { last: Math.max(0, count - 1) }),
   ];
   return html`
     <section class="facts">
-      <p class="where">${parts.filter(Boolean).join(" · ")}
+      <p class="where"><b>${t("frame", { frame: position })}</b> <small>${parts.filter(Boolean).join(" · ")}</small>
         ${assessment?.best.frame === position && html`<b class="tag best">${t("bestFrame")}</b>`}</p>
       <dl>
         <div><dt>${t("quality")}</dt><dd>${quality === null ? (work.isPadding(position) ? t("padding") : "–")
@@ -61,10 +62,11 @@ function Decisions({ work, actions }) {
     <button class=${`decide ${kind}`} aria-pressed=${pressed} disabled=${!ready || disabled} onClick=${actions[name]}>
       ${icon && html`<${Icon} name=${icon} />`}<span>${text}</span><kbd>${keyFor(name)}</kbd></button>`;
   const annotated = label.state === ANNOTATED;
+  const accepted = annotated && proposal !== null && label.rater === work.rater && sameMask(label.mask, proposal.mask);
   return html`
     <section class="decisions" aria-label=${t("label")}>
       <p class="status"><i class=${`swatch ${swatchOf(label, proposal)}`}></i>${statusOf(work, label, proposal)}</p>
-      ${button("accept", "check", label.pending ? t("acceptPending") : t("accept"), { disabled: !proposal, kind: "accept" })}
+      ${button("accept", "check", t(accepted ? "isAccepted" : label.pending ? "acceptPending" : "accept"), { disabled: !proposal, pressed: accepted, kind: annotated ? "" : "accept" })}
       ${button("empty", "none", t("noAbdomen"), { pressed: label.state === EMPTY, disabled: work.isPadding(position) })}
       <div class="pair">
         ${button("optimal", "", t("optimal"), { pressed: label.plane === OPTIMAL, disabled: !annotated })}

@@ -104,7 +104,10 @@ function makeTool(name, work, redraw) {
 
 /** Functions of keys and buttons by name. */
 function actionsOf(work, playback, viewer) {
-  const label = (action) => () => work.apply((annotation) => action(annotation, work.position) || undefined);
+  const label = (action) => () => {
+    const frame = work.position; // of this moment, whatever is shown when the action is done
+    work.apply((annotation) => action(annotation, frame) || undefined);
+  };
   return {
     next: () => work.goTo(work.next(1)),
     previous: () => work.goTo(work.next(-1)),

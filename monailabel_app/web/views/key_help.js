@@ -11,6 +11,7 @@ const MOUSE = ["mouseWheel", "mouseZoom", "mouseLevel", "mousePan", "stripScrub"
 export function KeyHelp({ onClose }) {
   return html`
     <${Dialog} title=${t("keys")} onClose=${onClose} wide>
+      <button class="quiet close" autofocus onClick=${onClose} aria-label=${t("close")}>×</button>
       <div class="key-groups">
         ${GROUPS.map((group) => html`
           <section>
@@ -22,6 +23,5 @@ export function KeyHelp({ onClose }) {
           <dl>${MOUSE.map((name) => html`<div><dt><kbd>${t(`${name}_what`)}</kbd></dt><dd>${t(name)}</dd></div>`)}</dl>
         </section>
       </div>
-      <div class="buttons"><button class="primary" autofocus onClick=${onClose}>${t("close")}</button></div>
     <//>`;
 }

@@ -85,7 +85,7 @@ function Filters() {
         <input type="search" value=${text} placeholder=${t("search")} onInput=${(event) => worklist.set({ text: event.currentTarget.value })} /></label>
       <div class="chips" role="group" aria-label=${t("filter")}>
         <button aria-pressed=${state === ""} onClick=${() => worklist.set({ state: "" })}>${t("all")} <span>${(rows ?? []).length}</span></button>
-        ${STATES.map((one) => html`
+        ${STATES.filter((one) => count(one) > 0 || one === state).map((one) => html`
           <button aria-pressed=${state === one} onClick=${() => worklist.set({ state: state === one ? "" : one })}>
             <i class=${`dot ${stateKey(one)}`}></i>${t(stateKey(one))} <span>${count(one)}</span></button>`)}
       </div>
@@ -94,7 +94,7 @@ function Filters() {
           ${ORDERS.map((one) => html`<option value=${one}>${t(`order_${one}`)}</option>`)}
         </select>
       </label>
-      <button class="quiet" onClick=${() => worklist.set({ descending: !descending })} aria-label=${t(descending ? "descending" : "ascending")} title=${t(descending ? "descending" : "ascending")}>
+      <button class="quiet order" onClick=${() => worklist.set({ descending: !descending })} aria-label=${t(descending ? "descending" : "ascending")} title=${t(descending ? "descending" : "ascending")}>
         ${descending ? "↓" : "↑"}</button>
     </div>`;
 }
