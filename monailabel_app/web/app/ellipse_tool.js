@@ -24,6 +24,7 @@ export class EllipseTool {
     /** @type {import("./ellipse.js").Ellipse | null} */
     this.ellipse = null;
     this._grip = null;
+    this._frame = -1; // that is being changed
     this._scale = 1; // screen px of one pixel, when last drawn
     this.follow();
   }
@@ -37,6 +38,7 @@ export class EllipseTool {
 
   down(point, event) {
     if (event.button !== 0) return false;
+    this._frame = this.work.position;
     const { ellipse } = this;
     if (ellipse) {
       const ends = axisEnds(ellipse);
@@ -94,6 +96,7 @@ export class EllipseTool {
   /** @param {KeyboardEvent} event */
   key(event) {
     const { ellipse } = this;
+    this._frame = this.work.position;
     const step = event.shiftKey ? 5 : 1;
     const arrows = { ArrowLeft: [-step, 0], ArrowRight: [step, 0], ArrowUp: [0, -step], ArrowDown: [0, step] };
     const change = arrows[event.key];
@@ -117,7 +120,7 @@ export class EllipseTool {
     const { rows, columns } = work.info;
     const mask = maskOf(drawEllipse(ellipse, rows, columns), rows, columns);
     if (!mask) return;
-    const frame = work.position;
+    const frame = this._frame;
     work.apply((annotation) => annotation.correct(frame, mask, { action: "ellipse", ellipse, joined }) || undefined)
       .then((done) => { if (!done) this.follow(); });
   }

@@ -25,6 +25,12 @@ class Settings extends Observable {
     return this.session.user || this.name;
   }
 
+  /** Whether who works here has a role; on a server without a login everybody has all. @param {string} role */
+  may(role) {
+    const roles = ["annotator", "reviewer", "admin"];
+    return !this.session.required || roles.indexOf(this.session.role ?? "") >= roles.indexOf(role);
+  }
+
   /** @param {Partial<{name: string, tag: string, theme: string}>} values */
   set(values) {
     Object.assign(this, values);

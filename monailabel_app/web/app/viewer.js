@@ -345,6 +345,7 @@ export class Viewer {
 
   _turn(event) {
     event.preventDefault();
+    if (this._drag?.kind === "tool") return;
     if (event.ctrlKey || event.metaKey) {
       this.zoomBy(Math.exp(-event.deltaY / 300), event);
       return;

@@ -1,4 +1,5 @@
 // Training: start, progress with its curves, the gate's decision, publish and roll back.
+import { settings } from "../app/settings.js";
 import { number, t, when } from "../app/strings.js";
 import { Training } from "../app/training.js";
 import { html, useEffect, useMemo, useObserved, useState } from "../app/ui.js";
@@ -21,7 +22,7 @@ export function LearnView() {
       ${!stats && !error && html`<p class="faint loading">${t("loading")}</p>`}
       ${stats && html`
         <div class="cards">
-          <${Start} training=${training} />
+          ${settings.may("admin") && html`<${Start} training=${training} />`}
           <${Progress} training=${training} />
         </div>
         <${Gate} training=${training} />
@@ -68,7 +69,7 @@ function Progress({ training }) {
       ${stats.error && html`<p class="problem">${stats.error}</p>`}
       ${points.length > 1 && html`<${Curve} title=${t("loss")} points=${points} />`}
       ${names.length > 0 && html`<dl class="figures">${names.map((name) => html`<div><dt>${name}</dt><dd>${number([...validation.values()].at(-1)?.[name] ?? NaN, 3)}</dd></div>`)}</dl>`}
-      ${running && html`<div class="row"><button disabled=${busy} onClick=${() => training.stop()}>${t("stopTraining")}</button></div>`}
+      ${running && settings.may("admin") && html`<div class="row"><button disabled=${busy} onClick=${() => training.stop()}>${t("stopTraining")}</button></div>`}
       ${log.length > 0 && html`<details><summary>${t("log")}</summary><pre>${log.join("\n")}</pre></details>`}
     </section>`;
 }
@@ -105,9 +106,9 @@ function Versions({ training }) {
           <tbody>${[...versions].reverse().map((one) => html`
             <tr><td>${one.version} ${one.version === current && html`<span class="tag good">${t("current")}</span>`}</td>
               <td>${one.sentence ?? ""} ${one.refused !== null && html`<button class="link" onClick=${() => training.readReport(one.version)}>${t("figures")}</button>`}</td>
-              <td>${one.version !== current && html`<button disabled=${busy} onClick=${() => (one.refused && !one.published ? setForcing(one.version) : training.publish(one.version))}>${t("publish")}</button>`}</td></tr>`)}</tbody>
+              <td>${settings.may("admin") && one.version !== current && html`<button disabled=${busy} onClick=${() => (one.refused && !one.published ? setForcing(one.version) : training.publish(one.version))}>${t("publish")}</button>`}</td></tr>`)}</tbody>
         </table>`}
-      ${current !== null && html`<div class="row"><button disabled=${busy} onClick=${() => training.rollback()}>${t("rollBack")}</button></div>`}
+      ${settings.may("admin") && current !== null && html`<div class="row"><button disabled=${busy} onClick=${() => training.rollback()}>${t("rollBack")}</button></div>`}
       ${history.length > 0 && html`
         <details><summary>${t("historyOfModel")}</summary>
           <ol class="history">${history.map((one) => html`<li>${when(one.time)} · ${[one.event ?? one.action, one.version, one.reason].filter(Boolean).join(" · ")}</li>`)}</ol></details>`}

@@ -48,7 +48,7 @@ export function Page() {
 
 function Header({ onHelp, onName }) {
   const { theme, session, rater, tag } = settings;
-  const views = ["worklist", "learn", "export"];
+  const views = ["worklist", "learn", ...(settings.may("admin") ? ["export"] : [])];
   const here = (view) => (router.view === view || (view === "worklist" && ["case", "report"].includes(router.view)) ? "page" : undefined);
   return html`
     <header class="top">

@@ -1,6 +1,7 @@
 // Review: another label over one's own, agreement, accept, request changes, make final.
 import { Review } from "../app/review.js";
 import { dice } from "../app/run_lengths.js";
+import { settings } from "../app/settings.js";
 import { number, t, when } from "../app/strings.js";
 import { html, useEffect, useState } from "../app/ui.js";
 import { ANNOTATED } from "../app/annotation.js";
@@ -33,18 +34,18 @@ export function ReviewPanel({ work }) {
           ${verdict && html` · ${t(verdict.state === "accepted" ? "verdictAccepted" : "verdictReturned", { who: verdict.reviewer })}`}</p>`}
         <${OnThisFrame} work=${work} review=${review} />
         ${agreement && html`<${Agreement} agreement=${agreement} work=${work} />`}
-        <div class="pair">
+        ${settings.may("reviewer") && html`<div class="pair">
           <button disabled=${busy} onClick=${() => review.accept()}>${t("acceptVersion")}</button>
           ${review.tag !== "final" ? html`<button disabled=${busy} onClick=${() => review.pick()}>${t("makeFinal")}</button>` : html`<span></span>`}
-        </div>
-        <form onSubmit=${async (event) => {
+        </div>`}
+        ${settings.may("reviewer") && html`<form onSubmit=${async (event) => {
     event.preventDefault();
     if (await review.requestChanges(comment)) setComment("");
   }}>
           <label class="hidden" for="review-comment">${t("comment")}</label>
           <textarea id="review-comment" value=${comment} maxlength="1000" placeholder=${t("comment")} onInput=${(event) => setComment(event.currentTarget.value)}></textarea>
           <button disabled=${busy || !comment.trim()}>${t("requestChanges")}</button>
-        </form>
+        </form>`}
         <details><summary>${t("history")}</summary>
           <ol class="history">${[...review.labels[review.tag] ?? []].reverse().map((one) => html`
             <li><button class="link" onClick=${() => review.compare(review.tag, one.version)}>${t("atVersion", { version: one.version })}</button>

@@ -70,7 +70,7 @@ function Overview({ rows }) {
         ${counts.map(([state, count]) => count > 0 && html`<span class=${`part ${stateKey(state)}`} style=${{ flexGrow: count }}></span>`)}
       </div>
       <div class="actions">
-        ${unassessed > 1 && html`<button onClick=${() => worklist.assessAll()}>${t("assessAll", { count: unassessed })}</button>`}
+        ${unassessed > 1 && settings.may("admin") && html`<button onClick=${() => worklist.assessAll()}>${t("assessAll", { count: unassessed })}</button>`}
         <button class="primary big" onClick=${() => openNext()} title="Ctrl+Shift+Return">${t("nextCase")} <${Icon} name="next" /></button>
       </div>
     </section>`;
