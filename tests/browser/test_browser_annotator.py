@@ -41,7 +41,7 @@ def test_a_newcomer_outlines_corrects_and_submits_a_real_frame(workplace: Workpl
     page.get_by_role("link", name=STILL).click()
     page.get_by_role("button", name="Accept outline").click()
     page.get_by_role("button", name="Ellipse").click()
-    assert "the file has no pixel spacing" in page.locator(".ac").inner_text()
+    page.locator(".ac", has_text="no pixel spacing in the file").wait_for()
     workplace.press("ArrowRight", "ArrowRight", "Control+ArrowRight", ".")
     page.get_by_role("button", name="Optimal O").click()
     page.get_by_text("Your outline, optimal plane").wait_for()

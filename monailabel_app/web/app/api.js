@@ -51,10 +51,11 @@ class Connection extends Observable {
 
 export const connection = new Connection();
 
-/** Called when the server asks for a login; resolves once somebody has signed in. */
+// Called when the server asks for a login; resolves once somebody has signed in.
+/** @type {() => Promise<unknown>} */
 let signIn = () => Promise.reject(new ApiError(401, t("signInNeeded")));
 
-/** @param {() => Promise<void>} ask */
+/** @param {() => Promise<unknown>} ask */
 export function onUnauthorised(ask) {
   signIn = ask;
 }

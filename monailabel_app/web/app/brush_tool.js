@@ -7,7 +7,7 @@ import { maskOf, pixelsOf } from "./run_lengths.js";
 export const RADII = [2, 60]; // px
 let radius = 14; // kept from tool to tool
 
-/** @implements {import("./viewer.js").Tool} */
+/** A Tool of the viewer. */
 export class BrushTool {
   /**
    * @param {import("./case_work.js").CaseWork} work

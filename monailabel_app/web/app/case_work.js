@@ -1,17 +1,15 @@
 // One open case: frames, assessment, labels with their journal, and what is shown. The panels follow it.
 import { ANNOTATED, Annotation, InvalidAction, UNTOUCHED, framesOf } from "./annotation.js";
-import { SEGMENTATION, V1, call, get, isAbort, sentence } from "./api.js";
-import { circumferenceMm, ellipseOfRecord } from "./ellipse.js";
+import { V1, call, get, isAbort, sentence } from "./api.js";
+import { frameAhead, suggestedAhead } from "./frame_navigation.js";
+import { measurementOf } from "./frame_measurement.js";
 import { Frames } from "./frames.js";
 import { readWork, removeWork, writeWork } from "./journal.js";
-import { PLAUSIBLE_MM, measureMask } from "./mask_measurement.js";
 import { Observable } from "./observable.js";
 import { pixelsOf } from "./run_lengths.js";
 import { t } from "./strings.js";
 import { snapshot, submit } from "./submission.js";
 import { toast } from "./toasts.js";
-
-/** @typedef {import("./mask_measurement.js").Measurement} Measurement */
 
 export class CaseWork extends Observable {
   /**
@@ -218,26 +216,9 @@ export class CaseWork extends Observable {
     return found ? { mask: found.mask, model: model.name, version: String(model.version) } : null;
   }
 
-  /** @param {number} number @returns {Measurement & {warning: string, own: boolean}} of the label, else of the proposal */
+  /** Of the label, else of the proposal. @param {number} number */
   measurement(number) {
-    const label = this.annotation.frame(number);
-    const proposal = label.state === UNTOUCHED ? this.annotation.proposal(number) : null;
-    const mask = label.mask ?? proposal?.mask;
-    const own = label.mask !== null;
-    if (!mask) return { ellipse: null, mm: null, absent: t("noMask"), warning: "", own };
-    const found = this.assessment?.frames[number];
-    if (found && mask === found.mask) return { ...measuredByServer(found), own };
-    if (label.ellipse && this.spacing) {
-      const mm = circumferenceMm(label.ellipse, this.spacing);
-      return { ellipse: label.ellipse, mm, absent: "", warning: implausible(mm), own };
-    }
-    if (!this._measured.has(mask)) {
-      const { rows, columns } = mask;
-      const { fieldPixels = null, measurablePixels = null } = this.layout ?? {};
-      this._measured.set(mask, measureMask(pixelsOf(mask), rows, columns, this.spacing, fieldPixels, measurablePixels));
-    }
-    const measured = this._measured.get(mask);
-    return { ...measured, warning: measured.mm === null ? "" : implausible(measured.mm), own };
+    return measurementOf(this, number, this._measured);
   }
 
   // -- navigation ---------------------------------------------------------------------------------
@@ -251,31 +232,14 @@ export class CaseWork extends Observable {
     this.changed();
   }
 
-  /** The frame `by` frames ahead, not counting black ones. @returns {number | null} */
+  /** The frame `by` frames ahead, not counting black ones. @param {number} by @returns {number | null} */
   next(by) {
-    const step = Math.sign(by);
-    let left = Math.abs(by);
-    let last = null;
-    for (let number = this.position + step; number >= 0 && number < this.count && left; number += step) {
-      if (this.isPadding(number)) continue;
-      last = number;
-      left -= 1;
-    }
-    return last;
+    return frameAhead(this, by);
   }
 
   /** The next suggested frame, unlabelled ones first. @param {1 | -1} direction @returns {number | null} */
   nextSuggested(direction) {
-    const pending = [...this.annotation.frames].filter(([, one]) => one.pending && one.state === UNTOUCHED).map(([number]) => number);
-    const suggested = [...new Set([...this.suggestions, ...pending])];
-    const open = suggested.filter((number) => this.annotation.frame(number).state === UNTOUCHED);
-    for (const candidates of [open, suggested]) {
-      const sorted = candidates.filter((number) => number !== this.position).sort((one, two) => one - two);
-      const ahead = sorted.filter((number) => (number - this.position) * direction > 0);
-      if (ahead.length) return direction > 0 ? ahead[0] : ahead[ahead.length - 1];
-      if (sorted.length && candidates === open) return direction > 0 ? sorted[0] : sorted[sorted.length - 1];
-    }
-    return null;
+    return suggestedAhead(this, direction);
   }
 
   // -- changes ------------------------------------------------------------------------------------
@@ -433,19 +397,3 @@ export class CaseWork extends Observable {
     return this.labelledHere.filter((number) => this.annotation.frame(number).state === ANNOTATED);
   }
 }
-
-function measuredByServer(found) {
-  return {
-    ellipse: ellipseOfRecord(found.ellipse),
-    mm: found.circumference_mm ?? null,
-    absent: found.circumference_absent ?? "",
-    warning: found.warning ?? "",
-  };
-}
-
-function implausible(mm) {
-  const [low, high] = PLAUSIBLE_MM;
-  return mm < low || mm > high ? t("implausible", { low, high }) : "";
-}
-
-export { SEGMENTATION };

@@ -8,7 +8,7 @@ import { toast } from "./toasts.js";
 
 const BOX_PX = 12; // screen px of a drag that is a box, not a click
 
-/** @implements {import("./viewer.js").Tool} */
+/** A Tool of the viewer. */
 export class ClickTool {
   /**
    * @param {import("./case_work.js").CaseWork} work
@@ -20,18 +20,25 @@ export class ClickTool {
     this.cursor = "crosshair";
     this.busy = false;
     this._abort = new AbortController();
+    this._scale = 1; // screen px of one pixel, when last drawn
+    /** @type {[number, number][]} */
+    this.foreground = [];
+    /** @type {[number, number][]} */
+    this.background = [];
+    this._frame = -1;
     this._start();
   }
 
   _start() {
     this._frame = this.work.position;
-    /** @type {[number, number][]} */
     this.foreground = [];
-    /** @type {[number, number][]} */
     this.background = [];
     /** @type {number[] | null} */
     this.box = null;
+    /** @type {{point: import("./viewer.js").Point, background: boolean} | null} */
     this._from = null;
+    /** @type {number[] | null} */
+    this._dragged = null;
   }
 
   follow() {

@@ -10,7 +10,7 @@ const MIN_AXIS = 3; // px
 const FIRST_RATIO = 0.85; // of the axes of a new ellipse
 const TURN = Math.PI / 180;
 
-/** @implements {import("./viewer.js").Tool} */
+/** A Tool of the viewer. */
 export class EllipseTool {
   /**
    * @param {import("./case_work.js").CaseWork} work
@@ -23,6 +23,7 @@ export class EllipseTool {
     this.hidesOwn = true;
     /** @type {import("./ellipse.js").Ellipse | null} */
     this.ellipse = null;
+    /** What is dragged. @type {any} */
     this._grip = null;
     this._frame = -1; // that is being changed
     this._scale = 1; // screen px of one pixel, when last drawn

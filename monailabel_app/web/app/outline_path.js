@@ -6,16 +6,15 @@ const KERNEL = [1, 2, 3, 2, 1]; // smooths the staircase of pixels, as in the se
 
 /** @param {import("./run_lengths.js").Mask} mask @returns {Path2D} */
 export function outlinePath(mask) {
-  let path = paths.get(mask);
-  if (!path) {
-    path = new Path2D();
-    for (const loop of loopsOf(mask)) {
-      const points = smoothed(loop);
-      points.forEach(([x, y], index) => (index ? path.lineTo(x, y) : path.moveTo(x, y)));
-      path.closePath();
-    }
-    paths.set(mask, path);
+  const known = paths.get(mask);
+  if (known) return known;
+  const path = new Path2D();
+  for (const loop of loopsOf(mask)) {
+    const points = smoothed(loop);
+    points.forEach(([x, y], index) => (index ? path.lineTo(x, y) : path.moveTo(x, y)));
+    path.closePath();
   }
+  paths.set(mask, path);
   return path;
 }
 

@@ -19,6 +19,7 @@ export class Strip {
     this.playback = playback;
     this.from = 0; // first frame that is shown, fractional
     this.shown = 0; // number of frames shown; 0: all
+    /** What is dragged. @type {any} */
     this._drag = null;
     this._resize = new ResizeObserver(() => this.draw());
     this._resize.observe(canvas);

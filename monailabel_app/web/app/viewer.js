@@ -49,7 +49,10 @@ export class Viewer {
     this._shown = -1;
     this._wheel = 0;
     this._pointers = new Map();
+    /** What is dragged. @type {any} */
     this._drag = null;
+    /** @type {(event: KeyboardEvent) => void} */
+    this._key = () => {};
     this._resize = new ResizeObserver(() => this.redraw());
     this._resize.observe(element);
     this._listen();
