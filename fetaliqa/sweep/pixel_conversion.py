@@ -141,9 +141,9 @@ def to_uint8(pixels: Pixels, name: str, decoded: Decoded | None = None) -> tuple
     frames = new_stack(pixels.shape, name)
     decoded = decoded or (lambda *_: None)
     if slab.dtype == np.uint8:
-        for first, slab in itertools.chain([(first, slab)], slabs):
-            frames[first : first + len(slab)] = slab
-            decoded(frames, first + len(slab))
+        for start, part in itertools.chain([(first, slab)], slabs):
+            frames[start : start + len(part)] = part
+            decoded(frames, start + len(part))
         return frames, pixels.all_notes
     bits = slab.dtype.itemsize * 8
     kind = "floating-point" if slab.dtype.kind == "f" else f"{bits}-bit"

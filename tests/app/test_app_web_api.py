@@ -43,7 +43,11 @@ def a_label(masks: dict[int, np.ndarray], **more: Any) -> dict[str, Any]:
 
 def test_masks_survive_their_run_lengths() -> None:
     random = np.random.default_rng(0)
-    stack = [np.zeros((5, 7), np.uint8), np.ones((5, 7), np.uint8), random.integers(0, 2, (50, 70), dtype=np.uint8)]
+    stack = [
+        np.zeros((5, 7), np.uint8),
+        np.ones((5, 7), np.uint8),
+        random.integers(0, 2, (50, 70), dtype=np.uint8),
+    ]
     for mask in stack:
         runs = runs_of(mask)
         assert sum(runs["runs"]) == mask.size
@@ -166,7 +170,7 @@ WRONG_MASKS: list[tuple[Any, str]] = [
     ({"masks": []}, "masks is missing"),
     ({"masks": {"99": runs_of(a_mask())}}, "there is no frame '99'"),
     ({"masks": {"x": runs_of(a_mask())}}, "there is no frame 'x'"),
-    ({"masks": {"2": {"rows": 1, "columns": 1, "runs": [1]}}}, "1 rows and 1 columns"),
+    ({"masks": {"2": {"rows": 1, "columns": 1, "runs": [1]}}}, "is of (1, 1) rows and columns"),
     ({"masks": {"2": {**runs_of(a_mask()), "runs": [1, 2]}}}, "add up to 3"),
     ({"masks": {"2": {**runs_of(a_mask()), "runs": [-1, ROWS * COLUMNS + 1]}}}, "whole numbers"),
     ({"masks": {"2": {**runs_of(a_mask()), "runs": ["1"]}}}, "whole numbers"),
@@ -192,6 +196,10 @@ def test_the_page_is_served_with_a_strict_policy(server: Server) -> None:
     policy = answer.headers["content-security-policy"]
     assert "script-src 'self';" in policy
     assert "unsafe" not in policy
-    for file, kind in (("app/main.js", "text/javascript"), ("css/base.css", "text/css"), ("keys.json", "application/json")):
+    for file, kind in (
+        ("app/main.js", "text/javascript"),
+        ("css/base.css", "text/css"),
+        ("keys.json", "application/json"),
+    ):
         assert server.raw("GET", f"/web/{file}").headers["content-type"] == f"{kind}; charset=utf-8"
     assert server.raw("GET", "/web/../front.py").status == 404

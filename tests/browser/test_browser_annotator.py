@@ -1,4 +1,4 @@
-"""An annotator in the browser: from the first look to the label in the store, through crashes and a dead server."""
+"""An annotator in the browser: from a first look to the label in the store, through crashes and a dead server."""
 
 from __future__ import annotations
 
@@ -102,7 +102,9 @@ def test_keys_that_are_pressed_faster_than_the_journal_writes_reach_their_frames
     workplace.open(SWEEP)
     workplace.go_to(4)
     workplace.press("d", "o", "PageDown", "d", "s", "PageDown", "d", "PageDown", "PageDown", "e", "u", "u")
-    workplace.page.wait_for_function("document.querySelector('.case-head .counts').textContent.startsWith('2 outlined, 0')")
+    workplace.page.wait_for_function(
+        "document.querySelector('.case-head .counts').textContent.startsWith('2 outlined, 0')"
+    )
     (work,) = workplace.journal()
     labels = {frame: (one["state"], one["plane"]) for frame, one in work["frames"].items()}
     assert labels == {"4": ("annotated", "optimal"), "5": ("annotated", "suboptimal")}
@@ -122,7 +124,9 @@ def test_decisions_survive_a_killed_browser_and_a_dead_server(
     place.go_to(5)
     place.press("d", "o")
     place.said("optimal plane")
-    place.page.wait_for_function("import('/web/app/journal.js').then((module) => module.allWork()).then((all) => all[0]?.frames[5]?.plane === 'optimal')")
+    place.page.wait_for_function(
+        "import('/web/app/journal.js').then((module) => module.allWork()).then((all) => all[0]?.frames[5]?.plane)"
+    )
     crash = context.new_cdp_session(place.page)
     crash.on("Inspector.targetCrashed", lambda _: None)
     with pytest.raises(Exception, match=r"crash|closed|Timeout"):
@@ -221,5 +225,3 @@ def test_an_expired_session_in_the_middle_of_a_case_loses_nothing(workplace: Wor
     workplace.said("Submitted as version 1.")
     assert signed_in == [{"user": "eve", "password": "secret"}]
     assert sorted(masks_of(server, stored(server, SWEEP, "expired"))) == [6]
-
-

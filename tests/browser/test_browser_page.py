@@ -11,7 +11,9 @@ import pytest
 from app_harness import Server
 from workplace import STILL, SWEEP, Workplace
 
+from fetaliqa.errors import GrowthError
 from fetaliqa.measure import Ellipse, draw_ellipse, ellipse_circumference, fit_outline
+from fetaliqa.measure.fetal_growth import estimated_age
 from monailabel_app.lib.browser.mask_runs import runs_of
 
 HERE = Path(__file__).parent
@@ -34,7 +36,9 @@ def violations(page: Any) -> list[str]:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_no_view_has_a_serious_barrier(browser: Any, server: Server, scheme: str) -> None:
-    context = browser.new_context(viewport={"width": 1366, "height": 768}, color_scheme=scheme, reduced_motion="reduce")
+    context = browser.new_context(
+        viewport={"width": 1366, "height": 768}, color_scheme=scheme, reduced_motion="reduce"
+    )
     place = Workplace(context, server.url)
     page = place.page
     page.goto(server.url)
@@ -60,13 +64,9 @@ def test_no_view_has_a_serious_barrier(browser: Any, server: Server, scheme: str
 
 
 def test_markup_in_names_is_text(workplace: Workplace, server: Server) -> None:
-    label = {
-        "masks": {},
-        "frame_record": {"schema": 1, "frames": {"2": {"state": "empty", "rater": MARKUP}}},
-        "rater": MARKUP,
-    }
-    assert server.call("POST", f"/fetaliqa/v1/label?image={STILL}&tag=markup", json={**label, "frame_record": {
-        "schema": 1, "frames": {"0": {"state": "empty", "rater": MARKUP}}}}).status == 200
+    record = {"schema": 1, "frames": {"0": {"state": "empty", "rater": MARKUP}}}
+    label = {"masks": {}, "frame_record": record, "rater": MARKUP}
+    assert server.call("POST", f"/fetaliqa/v1/label?image={STILL}&tag=markup", json=label).status == 200
     review = {"state": "returned", "comment": MARKUP}
     target = f"/datastore/label/review?label={STILL}&tag=markup&version=1"
     assert server.call("POST", target, data=review).status == 200
@@ -123,9 +123,7 @@ def test_keys_are_those_of_the_slicer_module(workplace: Workplace) -> None:
 def test_ellipses_and_masks_are_measured_as_by_the_library(workplace: Workplace) -> None:
     workplace.start()
     random = np.random.default_rng(4)
-    ellipses = [
-        Ellipse(*random.uniform((30, 25, 15, 8, 0), (90, 65, 40, 15, 180))) for _ in range(30)
-    ]
+    ellipses = [Ellipse(*random.uniform((30, 25, 15, 8, 0), (90, 65, 40, 15, 180))) for _ in range(30)]
     field = draw_ellipse(Ellipse(60.0, 40.0, 58.0, 42.0, 0.0), SHAPE)
     masks = [draw_ellipse(ellipse, SHAPE) for ellipse in ellipses]
     masks[0][40:, :] = 0  # half of it
@@ -143,7 +141,7 @@ def test_ellipses_and_masks_are_measured_as_by_the_library(workplace: Workplace)
           const [within, free] = [pixelsOf(field), pixelsOf(measurable)];
           return {
             mm: ellipses.map((one) => circumferenceMm(ellipseOfRecord(one), spacing)),
-            drawn: ellipses.map((one) => maskOf(drawEllipse(ellipseOfRecord(one), rows, columns), rows, columns)?.runs ?? []),
+            drawn: ellipses.map((one) => maskOf(drawEllipse(ellipseOfRecord(one), rows, columns), rows, columns).runs),
             measured: masks.map((one) => measureMask(pixelsOf(one), rows, columns, spacing, within, free)),
           };
         }""",
@@ -171,15 +169,35 @@ def test_ellipses_and_masks_are_measured_as_by_the_library(workplace: Workplace)
     assert measurable_count > 15
 
 
+def test_the_age_is_that_of_the_library(workplace: Workplace) -> None:
+    workplace.start()
+    circumferences = [60.0, 74.0, 139.7, 209.8, 300.0, 379.0, 430.0]
+    ages = workplace.page.evaluate(
+        "all => import('/web/app/gestational_age.js').then((module) => all.map(module.gestationalAge))",
+        circumferences,
+    )
+    expected = []
+    for mm in circumferences:
+        try:
+            days = estimated_age("AC", mm).days
+            expected.append({"weeks": days // 7, "days": days % 7})
+        except GrowthError:
+            expected.append(None)
+    assert ages == expected
+    assert expected.count(None) == 2
+
+
 def test_click_prompts_and_carry_along_by_the_contract(workplace: Workplace, server: Server) -> None:
-    """The endpoints as agreed, answered by the test: a click outlines, an outline is carried along as proposals."""
+    """The endpoints as agreed, answered by the test: a click outlines, an outline is carried along as proposed."""
     workplace.start("Ida", "prompted")
     page, asked = workplace.page, []
     mask = runs_of(draw_ellipse(Ellipse(180.0, 140.0, 60.0, 50.0, 20.0), (281, 372)))
 
     def on_segment(route: Any) -> None:
         asked.append(route.request.post_data_json)
-        route.fulfill(json={"frame": 2, "mask": mask, "area_px": 1, "expected_dice": None, "model": "interactive@1a"})
+        route.fulfill(
+            json={"frame": 2, "mask": mask, "area_px": 1, "expected_dice": None, "model": "interactive@1a"}
+        )
 
     def on_propagate(route: Any) -> None:
         asked.append(route.request.post_data_json)

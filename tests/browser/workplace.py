@@ -51,7 +51,9 @@ class Workplace:
     def start(self, name: str = "Anna", tag: str = "final") -> None:
         """Open the page as somebody whose name it knows."""
         self.page.goto(self.url)
-        self.page.evaluate("text => localStorage.setItem('fetaliqa', text)", json.dumps({"name": name, "tag": tag}))
+        self.page.evaluate(
+            "text => localStorage.setItem('fetaliqa', text)", json.dumps({"name": name, "tag": tag})
+        )
         self.page.reload()
         self.page.wait_for_selector(".case")
 

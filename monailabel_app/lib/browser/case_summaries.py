@@ -1,4 +1,4 @@
-"""Rows of the worklist: state of the label, best frame, lease. What was read from disk is kept until it changes."""
+"""Rows of the worklist: state of the label, best frame. What was read from disk is kept until it changes."""
 
 from __future__ import annotations
 
@@ -77,7 +77,14 @@ def best_frame(record: Mapping[str, Any]) -> dict[str, Any]:
     """The best frame of an assessment: number, quality, circumference, warning; ``frame`` None without one."""
     number = record["best"]
     frame = {} if number is None else record["frames"][number]
-    keys = ("quality", "circumference_mm", "circumference_absent", "warning", "expected_dice", "unlike_training_data")
+    keys = (
+        "quality",
+        "circumference_mm",
+        "circumference_absent",
+        "warning",
+        "expected_dice",
+        "unlike_training_data",
+    )
     return {"frame": number, "reason": record["reason"], **{key: frame.get(key) for key in keys}}
 
 

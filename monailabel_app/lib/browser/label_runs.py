@@ -35,7 +35,9 @@ def write_label(folder: Path, masks: Any, sweep: Sweep) -> Path:
     for key, value in masks.items():
         number = int(key) if key.isascii() and key.isdigit() and len(key) < 8 else -1
         if not 0 <= number < sweep.frame_count or str(number) != key:
-            raise OptionError(f"masks: there is no frame {key[:20]!r}; the frames are 0 to {sweep.frame_count - 1}")
+            raise OptionError(
+                f"masks: there is no frame {key[:20]!r}; the frames are 0 to {sweep.frame_count - 1}"
+            )
         stack[number] = mask_of_runs(value, (sweep.shape[1], sweep.shape[2]), f"the mask of frame {number}")
     file = folder / f"masks{SUFFIX}"
     write_masks(file, stack, sweep)

@@ -44,14 +44,14 @@ def mask_of_runs(value: Any, size: tuple[int, int], what: str) -> np.ndarray:
     """
     if not isinstance(value, dict) or not isinstance(value.get("runs"), list):
         raise OptionError(f'{what} is not a mask; send {{"rows": ..., "columns": ..., "runs": [...]}}')
-    if (value.get("rows"), value.get("columns")) != size:
-        raise OptionError(
-            f"{what} has {str(value.get('rows'))[:20]} rows and {str(value.get('columns'))[:20]} columns; the frames "
-            f"have {size[0]} and {size[1]}"
-        )
+    sent = value.get("rows"), value.get("columns")
+    if sent != size:
+        raise OptionError(f"{what} is of {str(sent)[:40]} rows and columns; the frames are of {size}")
     runs = value["runs"]
     if not all(isinstance(run, int) and not isinstance(run, bool) and run >= 0 for run in runs):
         raise OptionError(f"{what}: its runs must be whole numbers from 0 on")
     if sum(runs) != size[0] * size[1]:
-        raise OptionError(f"{what}: its runs add up to {sum(runs)}, not to the {size[0] * size[1]} pixels of a frame")
+        raise OptionError(
+            f"{what}: its runs add up to {sum(runs)}, not to the {size[0] * size[1]} pixels of a frame"
+        )
     return np.repeat((np.arange(len(runs)) & 1).astype(np.uint8), runs).reshape(size)

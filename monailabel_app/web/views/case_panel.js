@@ -1,5 +1,6 @@
 // What is known of the frame, and what is decided about it.
 import { ANNOTATED, EMPTY, OPTIMAL, SUBOPTIMAL, UNTOUCHED } from "../app/annotation.js";
+import { gestationalAge } from "../app/gestational_age.js";
 import { keyFor } from "../app/keys.js";
 import { sameMask } from "../app/run_lengths.js";
 import { number, t } from "../app/strings.js";
@@ -45,11 +46,14 @@ function Measured({ work }) {
   const { position, annotation } = work;
   const { mm, absent, warning, own } = work.measurement(position);
   const labelled = annotation.frame(position).state !== UNTOUCHED;
+  const isAbdomen = !work.assessment || work.assessment.model.measurement === "AC";
+  const age = mm === null || !isAbdomen ? null : gestationalAge(mm);
   return html`
     <section class="measured">
-      <p class="ac" aria-live="off"><span>${t("ac")}</span>
+      <p class="ac" aria-live="off"><span>${isAbdomen ? t("ac") : work.assessment.model.measurement}</span>
         ${mm === null ? html`<b class="faint">–</b> <small>${labelled && !own ? t("labelEmpty") : absent}</small>`
     : html`<b class=${own ? "own" : "model"}>${number(mm, 1)}</b> <small>mm</small> <em>${own ? t("acOwn") : t("acModel")}</em>`}</p>
+      ${age && html`<p class="faint age">${t("age", { weeks: age.weeks, days: age.days })}</p>`}
       ${warning && html`<p class="warned"><${Icon} name="warning" /> ${warning}</p>`}
     </section>`;
 }

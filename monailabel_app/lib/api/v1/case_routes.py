@@ -53,9 +53,7 @@ def case(image: str, user: Any = USER) -> dict[str, Any]:
             "columns": columns,
             "spacing_mm": None if sweep.spacing is None else list(sweep.spacing),
             "best": known.best(image, path, store.sources().get(image, ""), service_in_use()),
-            "labels": {
-                tag: store.labels.latest(image, tag) for tag in known.row(image, "final")["tags"]
-            },
+            "labels": {tag: store.labels.latest(image, tag) for tag in known.row(image, "final")["tags"]},
         }
 
 

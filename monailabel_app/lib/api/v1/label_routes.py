@@ -92,9 +92,7 @@ def labels(image: str, user: Any = USER) -> dict[str, list[dict[str, Any]]]:
 
 @router.get("/agreement", summary="Agreement of two labels of a case")
 def agreement(image: str, first: str, second: str, user: Any = USER) -> dict[str, Any]:
-    """Figures of ``fetaliqa labels agreement`` on the frames that both reviewed, and Dice and circumferences of each
-    frame that both outlined.
-    """
+    """Figures of ``fetaliqa labels agreement`` on the frames that both reviewed, and Dice of those outlined by both."""
     store = served().datastore()
     path = store.image_path(image)
     tags = check_id("tag", first), check_id("tag", second)
@@ -108,9 +106,7 @@ def agreement(image: str, first: str, second: str, user: Any = USER) -> dict[str
             sides.append((found.masks(sweep), found.record))
         comparison = compare(sides[0], sides[1], sweep.spacing, field_of_view(sweep.frames))
         shared = sorted(set(sides[0][1].known()) & set(sides[1][1].known()))
-        outlined = [
-            frame for frame in shared if all(masks[frame].any() for masks, _ in sides)
-        ]
+        outlined = [frame for frame in shared if all(masks[frame].any() for masks, _ in sides)]
         return {
             "first": tags[0],
             "second": tags[1],

@@ -25,7 +25,7 @@ router = APIRouter(prefix=PREFIX, tags=["FetalIQA"])
 
 @router.get("/models/report", summary="The gate's comparison of a version with its predecessor")
 def model_report(version: str, model: str = SEG_MODEL, user: Any = USER) -> dict[str, Any]:
-    """``gate`` as in ``gate.json`` (docs/learning.md): figures by group, with intervals; 404 where there was none."""
+    """``gate`` as in ``gate.json`` (docs/learning.md): figures by group, with intervals; 404 without one."""
     known_task(served()._infers, model)
     report = report_of(model, version) if valid_name(version) else {}
     if not isinstance(report.get("gate"), dict):
