@@ -138,10 +138,11 @@ def test_ellipses_and_masks_are_measured_as_by_the_library(workplace: Workplace)
           const { circumferenceMm, drawEllipse, ellipseOfRecord } = await import('/web/app/ellipse.js');
           const { measureMask } = await import('/web/app/mask_measurement.js');
           const { maskOf, pixelsOf } = await import('/web/app/run_lengths.js');
+          const draw = (one) => drawEllipse(ellipseOfRecord(one), rows, columns);
           const [within, free] = [pixelsOf(field), pixelsOf(measurable)];
           return {
             mm: ellipses.map((one) => circumferenceMm(ellipseOfRecord(one), spacing)),
-            drawn: ellipses.map((one) => maskOf(drawEllipse(ellipseOfRecord(one), rows, columns), rows, columns).runs),
+            drawn: ellipses.map((one) => maskOf(draw(one), rows, columns).runs),
             measured: masks.map((one) => measureMask(pixelsOf(one), rows, columns, spacing, within, free)),
           };
         }""",

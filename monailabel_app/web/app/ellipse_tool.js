@@ -26,13 +26,14 @@ export class EllipseTool {
     /** What is dragged. @type {any} */
     this._grip = null;
     this._frame = -1; // that is being changed
+    this._pending = 0; // changes that are not in the journal yet
     this._scale = 1; // screen px of one pixel, when last drawn
     this.follow();
   }
 
   /** Begin with the ellipse of the frame's mask or proposal. */
   follow() {
-    if (this._grip) return;
+    if (this._grip || this._pending) return; // what is shown is ahead of the label
     this.ellipse = this.work.measurement(this.work.position).ellipse;
     this.hidesOwn = this.ellipse !== null;
   }
@@ -122,8 +123,13 @@ export class EllipseTool {
     const mask = maskOf(drawEllipse(ellipse, rows, columns), rows, columns);
     if (!mask) return;
     const frame = this._frame;
+    this._pending += 1;
     work.apply((annotation) => annotation.correct(frame, mask, { action: "ellipse", ellipse, joined }) || undefined)
-      .then((done) => { if (!done) this.follow(); });
+      .finally(() => {
+        this._pending -= 1;
+        this.follow();
+        this.redraw();
+      });
   }
 
   _knob() {

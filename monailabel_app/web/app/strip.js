@@ -94,7 +94,7 @@ export class Strip {
     }
     const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
-    context.fillStyle = "#14171b";
+    context.fillStyle = "#0a0c0e";
     context.fillRect(0, 0, width, height);
     if (!work.count) return;
     const { from, shown } = this._visible;
@@ -128,7 +128,7 @@ export class Strip {
       context.fillRect(x, bottom - 3, wide, 3);
       return;
     }
-    const high = 3 + quality * (bottom - top - 3);
+    const high = 4 + quality * (bottom - top - 4);
     context.fillStyle = qualityColour(quality);
     if (work.assessment.estimatedSet.has(frame)) context.fillRect(x, bottom - high, wide, 2);
     else context.fillRect(x, bottom - high, wide, high);

@@ -120,7 +120,7 @@ export const TEXTS = {
   acShort: "AC",
   acOwn: "your outline",
   acModel: "model's outline",
-  age: "{weeks} w {days} d by this AC (Hadlock 1984)",
+  age: "{weeks} w {days} d by AC (Hadlock 1984)",
   implausible: "Outside the plausible {low}–{high} mm; check outline and pixel spacing.",
   noMask: "no outline",
   outlineCut: "too much of the outline lies outside the field of view",

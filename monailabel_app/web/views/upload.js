@@ -7,7 +7,7 @@ import { Icon } from "./icons.js";
 
 /** @typedef {{name: string, state: "waiting" | "sending" | "done" | "failed", text: string}} Sent */
 
-/** @param {{children?: any}} properties */
+/** @param {{children?: any}} properties a function that is given what opens the choice of files */
 export function Upload({ children }) {
   const [over, setOver] = useState(false);
   const [files, setFiles] = useState(/** @type {Sent[]} */ ([]));
@@ -38,19 +38,19 @@ export function Upload({ children }) {
   const onDrag = (event) => {
     if (![...(event.dataTransfer?.types ?? [])].includes("Files")) return;
     event.preventDefault();
+    if (event.type === "dragleave" && event.currentTarget.contains(event.relatedTarget)) return;
     setOver(event.type !== "dragleave");
   };
   const busy = files.some((one) => one.state === "waiting" || one.state === "sending");
   return html`
     <div class=${`upload ${over ? "over" : ""}`} onDragOver=${onDrag} onDragEnter=${onDrag} onDragLeave=${onDrag} onDrop=${onDrop}>
-      ${children}
+      ${children(() => input.current?.click())}
       ${over && html`<p class="drop-here"><${Icon} name="upload" /> ${t("dropHere")}</p>`}
       ${files.length > 0 && html`
         <section class="uploads" aria-live="polite" aria-label=${t("uploads")}>
           <ul>${files.map((one) => html`<li class=${one.state}><b>${one.name}</b> <span>${one.text || t(`upload_${one.state}`)}</span></li>`)}</ul>
           ${!busy && html`<button class="quiet" onClick=${() => setFiles([])}>${t("close")}</button>`}
         </section>`}
-      <p class="add-cases"><button onClick=${() => input.current?.click()}><${Icon} name="upload" /> ${t("addCases")}</button>
-        <input ref=${input} type="file" multiple hidden aria-label=${t("addCases")} onChange=${(event) => { send([...event.currentTarget.files]); event.currentTarget.value = ""; }} /></p>
+      <input ref=${input} type="file" multiple hidden aria-label=${t("addCases")} onChange=${(event) => { send([...event.currentTarget.files]); event.currentTarget.value = ""; }} />
     </div>`;
 }

@@ -36,9 +36,9 @@ export function WorklistView() {
   }, [worklist.rows === null]);
   const { rows, error, shown } = worklist;
   return html`
-    <${Upload}>
+    <${Upload}>${(/** @type {() => void} */ chooseFiles) => html`
       <div class="worklist">
-        <${Overview} rows=${rows ?? []} />
+        <${Overview} rows=${rows ?? []} chooseFiles=${chooseFiles} />
         <${Filters} />
         ${error && html`<p class="problem" role="alert">${error} <button onClick=${() => worklist.refresh()}>${t("retry")}</button></p>`}
         <section class="cases" ref=${list} tabindex="0" aria-label=${t("cases")} onScroll=${(event) => { worklist.scroll = event.currentTarget.scrollTop; }}>
@@ -50,11 +50,11 @@ export function WorklistView() {
             <details class="not-offered"><summary>${t("notOffered", { count: worklist.notOffered.length })}</summary>
               <ul>${worklist.notOffered.map((one) => html`<li><b>${one.file}</b> ${one.reason}</li>`)}</ul></details>`}
         </section>
-      </div>
+      </div>`}
     <//>`;
 }
 
-function Overview({ rows }) {
+function Overview({ rows, chooseFiles }) {
   const counts = STATES.map((state) => [state, rows.filter((row) => row.state === state).length]);
   const done = rows.filter((row) => ["submitted", "accepted"].includes(row.state)).length;
   const mine = rows.filter((row) => row.rater === settings.rater && row.state !== "not started").length;
@@ -70,6 +70,7 @@ function Overview({ rows }) {
         ${counts.map(([state, count]) => count > 0 && html`<span class=${`part ${stateKey(state)}`} style=${{ flexGrow: count }}></span>`)}
       </div>
       <div class="actions">
+        <button onClick=${chooseFiles}><${Icon} name="upload" /> ${t("addCases")}</button>
         ${unassessed > 1 && settings.may("admin") && html`<button onClick=${() => worklist.assessAll()}>${t("assessAll", { count: unassessed })}</button>`}
         <button class="primary big" onClick=${() => openNext()} title="Ctrl+Shift+Return">${t("nextCase")} <${Icon} name="next" /></button>
       </div>

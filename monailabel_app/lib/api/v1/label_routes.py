@@ -92,7 +92,7 @@ def labels(image: str, user: Any = USER) -> dict[str, list[dict[str, Any]]]:
 
 @router.get("/agreement", summary="Agreement of two labels of a case")
 def agreement(image: str, first: str, second: str, user: Any = USER) -> dict[str, Any]:
-    """Figures of ``fetaliqa labels agreement`` on the frames that both reviewed, and Dice of those outlined by both."""
+    """Figures of ``fetaliqa labels agreement``, and the Dice of each frame that both outlined."""
     store = served().datastore()
     path = store.image_path(image)
     tags = check_id("tag", first), check_id("tag", second)

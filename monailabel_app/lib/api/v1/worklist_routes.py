@@ -53,8 +53,9 @@ def summaries() -> CaseSummaries:
 
 @router.get("/worklist", summary="All cases: state of a label, best frame, lease")
 def worklist(tag: Annotated[str, Query(max_length=200)] = "final", user: Any = USER) -> dict[str, Any]:
-    """``state`` of the label ``tag``: not started, submitted, accepted, changes requested. ``best`` is null for a case
-    that was not assessed yet.
+    """``state`` of the label ``tag``: not started, submitted, accepted, changes requested.
+
+    ``best`` is null for a case that was not assessed yet.
     """
     app, known = served(), summaries()
     check_id("tag", tag)
