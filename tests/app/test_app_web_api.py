@@ -56,10 +56,10 @@ def test_masks_survive_their_run_lengths() -> None:
 
 def test_the_worklist_names_every_case_with_its_state(server: Server) -> None:
     worklist = get(server, "/worklist?tag=nobody")
-    assert [row["id"] for row in worklist["cases"]] == ["case_a", "case_b", "long"]
+    assert [row["id"] for row in worklist["cases"]] == ["broken", "case_a", "case_b", "long"]
     assert {row["state"] for row in worklist["cases"]} == {"not started"}
-    assert worklist["counts"]["cases"] == 3
-    assert "broken.mha" in json.dumps(worklist["not_offered"])
+    assert worklist["counts"]["cases"] == 4
+    assert "left" in json.dumps(worklist["not_offered"])
 
 
 def test_frames_are_the_pictures_of_the_file(server: Server) -> None:
@@ -98,7 +98,8 @@ def test_an_assessment_has_the_masks_that_infer_gives(server: Server) -> None:
     assert found["best"]["frame"] == record["best"]
     outlined = [frame["index"] for frame in record["frames"] if frame["area_px"]]
     assert sorted(map(int, found["frames"])) == outlined
-    assert get(server, "/worklist")["cases"][0]["best"]["frame"] == record["best"]
+    rows = {row["id"]: row for row in get(server, "/worklist")["cases"]}
+    assert rows[CASE]["best"]["frame"] == record["best"]
     number = str(outlined[0])
     assert sum(found["frames"][number]["mask"]["runs"][1::2]) == record["frames"][outlined[0]]["area_px"]
     picture = server.raw("GET", f"{V1}/thumbnail?image={CASE}")
@@ -144,6 +145,8 @@ def test_a_preview_of_an_export_writes_nothing(server: Server) -> None:
 @pytest.mark.parametrize(
     ("target", "status"),
     [
+        ("/case?image=broken", 400),
+        ("/thumbnail?image=broken", 400),
         ("/case?image=nothing", 404),
         ("/case?image=../secret", 400),
         ("/case/layout?image=nothing", 404),
@@ -202,4 +205,5 @@ def test_the_page_is_served_with_a_strict_policy(server: Server) -> None:
         ("keys.json", "application/json"),
     ):
         assert server.raw("GET", f"/web/{file}").headers["content-type"] == f"{kind}; charset=utf-8"
-    assert server.raw("GET", "/web/../front.py").status == 404
+    assert server.raw("GET", "/web/../front.py").status == 400
+    assert server.raw("GET", "/web/front.py").status == 404

@@ -3,13 +3,16 @@ import { ANNOTATED, Annotation, InvalidAction, UNTOUCHED, framesOf } from "./ann
 import { V1, call, get, isAbort, sentence } from "./api.js";
 import { frameAhead, suggestedAhead } from "./frame_navigation.js";
 import { measurementOf } from "./frame_measurement.js";
+import { archive, journaledWork, keepInJournal } from "./case_journal.js";
 import { Frames } from "./frames.js";
-import { readWork, removeWork, writeWork } from "./journal.js";
 import { Observable } from "./observable.js";
+import { asName } from "./settings.js";
 import { pixelsOf } from "./run_lengths.js";
 import { t } from "./strings.js";
 import { snapshot, submit } from "./submission.js";
 import { toast } from "./toasts.js";
+
+const SEARCHED = 40; // frames from which on the best one is searched for first
 
 export class CaseWork extends Observable {
   /**
@@ -114,7 +117,7 @@ export class CaseWork extends Observable {
         return;
       }
       this.heldElsewhere = !(await this._lock());
-      const work = this.heldElsewhere ? undefined : await readWork(this.tag, this.rater, this.id).catch((error) => this._noJournal(error));
+      const work = this.heldElsewhere ? undefined : await journaledWork(this).catch((error) => this._noJournal(error));
       if (work) {
         this.annotation.replaceAll(new Map(Object.entries(work.frames).map(([key, one]) => [Number(key), one])), work.basedOn, false);
         this.annotation.sent = work.sent;
@@ -156,7 +159,7 @@ export class CaseWork extends Observable {
   async _assess() {
     try {
       this.assessmentError = "";
-      const known = this.info.best !== null;
+      const known = this.info.best !== null || this.count < SEARCHED;
       if (!known) this._assessed(await this._get("/case/assessment", { image: this.id, search: true }));
       this._assessed(await this._get("/case/assessment", { image: this.id }), true);
     } catch (error) {
@@ -293,21 +296,8 @@ export class CaseWork extends Observable {
   }
 
   async _write() {
-    const { annotation } = this;
     try {
-      if (!annotation.unsaved) await removeWork(this.tag, this.rater, this.id);
-      else {
-        await writeWork({
-          case: this.id,
-          tag: this.tag,
-          rater: this.rater,
-          basedOn: annotation.basedOn,
-          sent: annotation.sent,
-          revision: annotation.revision,
-          frames: Object.fromEntries(annotation.frames),
-          saved: new Date().toISOString(),
-        });
-      }
+      await keepInJournal(this);
       this.journalError = "";
     } catch (error) {
       this._noJournal(error);
@@ -335,7 +325,8 @@ export class CaseWork extends Observable {
       if (tag !== this.tag) submission.body.based_on = 0;
       await this._write(); // with the token: should the answer be lost, it is recognised
       const outcome = await submit(submission);
-      if ("conflict" in outcome) this.conflict = outcome.conflict;
+      if ("conflict" in outcome && tag !== this.tag) toast(t("tagTaken", { tag }), "error");
+      else if ("conflict" in outcome) this.conflict = outcome.conflict;
       else await this._submitted(submission, outcome.version, tag);
     } catch (error) {
       toast(sentence(error), "error");
@@ -358,7 +349,7 @@ export class CaseWork extends Observable {
     await this._write();
     this.restored = false;
     toast(t("submitted", { version }), "success");
-    call("DELETE", "/activelearning/lease", { query: { user_name: this.rater } }).catch(() => {});
+    call("DELETE", "/activelearning/lease", { query: { user_name: asName(this.rater) || "unknown" } }).catch(() => {});
   }
 
   /** @param {"mine" | "theirs" | "both"} choice @param {string} [otherTag] */
@@ -376,10 +367,7 @@ export class CaseWork extends Observable {
       await this.submit(otherTag);
       if (this.conflict) return; // it could not be saved
     } else {
-      // kept in this browser, under a name that is not offered
-      const frames = Object.fromEntries(annotation.frames);
-      const saved = new Date().toISOString();
-      await writeWork({ case: this.id, tag: `${this.tag}, replaced ${saved}`, rater: this.rater, basedOn: annotation.basedOn, sent: [], revision: 0, frames, saved });
+      await archive(this, "replaced");
     }
     annotation.replaceAll(conflict.frames, conflict.version, true);
     annotation.sent = [];

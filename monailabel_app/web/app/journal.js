@@ -11,6 +11,7 @@ const STORE = "work";
  * @property {number} basedOn version on the server that it is based on
  * @property {string[]} sent tokens of submissions whose answer may have been lost
  * @property {number} revision
+ * @property {{frames: number, rows: number, columns: number}} size of the image
  * @property {Record<string, any>} frames labels by frame number
  * @property {string} saved time, ISO 8601
  */

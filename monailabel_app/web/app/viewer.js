@@ -10,6 +10,7 @@ export const PRESETS = [[0, 1], [0, 0.7], [0, 0.5], [0.05, 0.6], [0.12, 0.85]];
 const MAX_ZOOM = 12;
 const WHEEL_STEP = 60; // px of a wheel's delta for one frame
 const FIT_MARGIN = 8; // px
+const BLANK_MS = 250; // for which a frame may be late
 
 /**
  * What a tool may handle; points are in pixels of the file.
@@ -159,14 +160,26 @@ export class Viewer {
     const { frames, position } = this.work;
     if (!frames) return;
     const known = frames.bitmap(position);
-    if (known) this._display(known, position);
-    this.drawOverlay();
+    if (known && this._shown === position && this._bitmap) this.drawOverlay();
+    else if (known) this._display(known, position);
+    else this.drawOverlay();
+    // another frame's image must not stay under this frame's number
+    const late = setTimeout(() => this._blank(position), BLANK_MS);
     try {
       const bitmap = await frames.show(position);
       if (!known && this.work.position === position) this._display(bitmap, position);
     } catch {
-      this.work.changed(); // the panel says what failed
+      this._blank(position);
     }
+    clearTimeout(late);
+  }
+
+  _blank(position) {
+    if (this.work.position !== position || this._shown === position) return;
+    this._bitmap = null;
+    this._shown = -1;
+    delete this.element.dataset.frame;
+    this.redraw();
   }
 
   _display(bitmap, number) {
@@ -207,6 +220,11 @@ export class Viewer {
     context.setTransform(1, 0, 0, 1, 0, 0);
     context.clearRect(0, 0, this.overlay.width, this.overlay.height);
     if (!this.work.info) return;
+    if (!this._bitmap) {
+      context.setTransform(ratio, 0, 0, ratio, 0, 0);
+      this._note(context, t("frameLoading", { frame: this.work.position }), "#fff");
+      return;
+    }
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
     const { annotation, position, review } = this.work;
     const label = annotation.frame(position);

@@ -98,10 +98,10 @@ class Worklist extends Observable {
     }
   }
 
-  /** Assess all cases ahead, in a worker process. */
+  /** Assess all cases ahead, in a worker process; the query strategies use what it finds. */
   async assessAll() {
     try {
-      await call("POST", "/batch/infer/fetalclip_seg", { query: { images: "all" }, json: {} });
+      await call("POST", "/scoring/frames", { json: {} });
       toast(t("assessingAll"));
     } catch (error) {
       toast(sentence(error), "error");

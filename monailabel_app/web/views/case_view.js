@@ -1,5 +1,6 @@
 // One case: the image with its tools, the quality strip, the frame's label and measurement.
 import { OPTIMAL, SUBOPTIMAL } from "../app/annotation.js";
+import { connection } from "../app/api.js";
 import { BrushTool } from "../app/brush_tool.js";
 import { carryAlong } from "../app/carry_along.js";
 import { CaseWork } from "../app/case_work.js";
@@ -43,6 +44,7 @@ export function CaseView({ id }) {
     viewer.current = new Viewer(/** @type {HTMLDivElement} */ (stage.current), work);
     return () => viewer.current?.close();
   }, [work]);
+  useEffect(() => connection.subscribe(() => connection.online && work.info && work.retry()), [work]);
   useEffect(() => {
     viewer.current?.tool?.follow?.();
     viewer.current?.show();

@@ -2,7 +2,7 @@
 import { V1, address } from "../app/api.js";
 import { listen } from "../app/keys.js";
 import { router } from "../app/router.js";
-import { settings } from "../app/settings.js";
+import { asName, settings } from "../app/settings.js";
 import { number, t, when } from "../app/strings.js";
 import { html, useEffect, useLayoutEffect, useObserved, useRef, useState } from "../app/ui.js";
 import { IN_PROGRESS, ORDERS, STATES, worklist } from "../app/worklist.js";
@@ -71,7 +71,7 @@ function Overview({ rows, chooseFiles }) {
       </div>
       <div class="actions">
         <button onClick=${chooseFiles}><${Icon} name="upload" /> ${t("addCases")}</button>
-        ${unassessed > 1 && settings.may("admin") && html`<button onClick=${() => worklist.assessAll()}>${t("assessAll", { count: unassessed })}</button>`}
+        ${unassessed > 1 && html`<button onClick=${() => worklist.assessAll()}>${t("assessAll", { count: unassessed })}</button>`}
         <button class="primary big" onClick=${() => openNext()} title="Ctrl+Shift+Return">${t("nextCase")} <${Icon} name="next" /></button>
       </div>
     </section>`;
@@ -103,7 +103,7 @@ function Filters() {
 function Case({ row }) {
   const { best, lease, state } = row;
   const [failed, setFailed] = useState(false);
-  const held = lease && lease.rater !== settings.rater ? lease.rater : null;
+  const held = lease && lease.rater !== asName(settings.rater) ? lease.rater : null;
   const version = `${best?.frame ?? ""}`;
   return html`
     <li class="case">
