@@ -102,10 +102,7 @@ def test_keys_that_are_pressed_faster_than_the_journal_writes_reach_their_frames
     workplace.open(SWEEP)
     workplace.go_to(4)
     workplace.press("d", "o", "PageDown", "d", "s", "PageDown", "d", "PageDown", "PageDown", "e", "u", "u")
-    workplace.page.wait_for_function(
-        "document.querySelector('.case-head .counts').textContent.startsWith('2 outlined, 0')"
-    )
-    (work,) = workplace.journal()
+    work = workplace.journaled(lambda work: sorted(work["frames"]) == ["4", "5"])
     labels = {frame: (one["state"], one["plane"]) for frame, one in work["frames"].items()}
     assert labels == {"4": ("annotated", "optimal"), "5": ("annotated", "suboptimal")}
 
@@ -124,9 +121,7 @@ def test_decisions_survive_a_killed_browser_and_a_dead_server(
     place.go_to(5)
     place.press("d", "o")
     place.said("optimal plane")
-    place.page.wait_for_function(
-        "import('/web/app/journal.js').then((module) => module.allWork()).then((all) => all[0]?.frames[5]?.plane)"
-    )
+    place.journaled(lambda work: work["frames"].get("5", {}).get("plane") == "optimal")
     crash = context.new_cdp_session(place.page)
     crash.on("Inspector.targetCrashed", lambda _: None)
     with pytest.raises(Exception, match=r"crash|closed|Timeout"):
@@ -176,7 +171,7 @@ def test_a_conflict_is_shown_with_a_choice_that_loses_nothing(workplace: Workpla
     assert page.get_by_text("yours: outlined; theirs: no abdomen").is_visible()
     page.get_by_role("button", name="Keep both").click()
     workplace.said("Saved as label “shared-Cleo”, version 1.")
-    page.wait_for_function("document.querySelector('.case-head .counts').textContent.startsWith('0 outlined, 1')")
+    workplace.counted("0 outlined, 1 empty")
     assert sorted(masks_of(server, stored(server, SWEEP, "shared-Cleo"))) == [5]
     workplace.press("d")  # on the frame that Otto called empty
     workplace.submit(2)

@@ -14,6 +14,7 @@ from workplace import STILL, SWEEP, Workplace
 from fetaliqa.errors import GrowthError
 from fetaliqa.measure import Ellipse, draw_ellipse, ellipse_circumference, fit_outline
 from fetaliqa.measure.fetal_growth import estimated_age
+from fetaliqa.measure.outline import BORDER_PX, away_from_border
 from monailabel_app.lib.browser.mask_runs import runs_of
 
 HERE = Path(__file__).parent
@@ -95,7 +96,7 @@ def test_an_upload_that_is_no_image_is_refused_with_a_sentence(workplace: Workpl
         {"name": "letter.docx", "mimeType": "text/plain", "buffer": b"this is a letter"},
     ]
     page.locator("input[type=file]").set_input_files(files)
-    page.wait_for_function("document.querySelectorAll('.uploads .failed').length === 3")
+    page.locator(".uploads .failed").nth(2).wait_for()
     sentences = page.locator(".uploads .failed span").all_inner_texts()
     assert all(len(sentence) > 20 for sentence in sentences)
     assert page.locator(".case").count() == cases
@@ -114,13 +115,15 @@ def test_keys_are_those_of_the_slicer_module(workplace: Workplace) -> None:
     assert {"next", "accept", "empty", "optimal", "suboptimal", "undo", "nextSuggestion", "submit"} <= set(shared)
     workplace.start()
     texts = workplace.page.evaluate("import('/web/app/texts_en.js').then((module) => module.TEXTS)")
-    different = {"ellipse", "help"}  # drawn, and shown, in another way
+    different = {"ellipse", "clear", "help"}  # drawn, ended, and shown, in another way
     assert {name: texts[f"key_{name}"] for name in shared if name not in different} == {
         name: slicer[name][1] for name in shared if name not in different
     }
 
 
 def test_ellipses_and_masks_are_measured_as_by_the_library(workplace: Workplace) -> None:
+    from FetalIQALib.ellipse_measurement import measure
+
     workplace.start()
     random = np.random.default_rng(4)
     ellipses = [Ellipse(*random.uniform((30, 25, 15, 8, 0), (90, 65, 40, 15, 180))) for _ in range(30)]
@@ -129,9 +132,6 @@ def test_ellipses_and_masks_are_measured_as_by_the_library(workplace: Workplace)
     masks[0][40:, :] = 0  # half of it
     masks[1][2:6, 2:6] = 1  # and a speck
     masks[2][::7] = 0  # in stripes
-    measurable = field.copy()
-    from fetaliqa.measure.outline import BORDER_PX, away_from_border
-
     measurable = away_from_border(SHAPE, field, BORDER_PX)
     found = workplace.page.evaluate(
         """async ({ ellipses, masks, field, measurable, spacing, rows, columns }) => {
@@ -166,7 +166,9 @@ def test_ellipses_and_masks_are_measured_as_by_the_library(workplace: Workplace)
         assert (measured["mm"] is None) == (fit.circumference_mm is None), measured
         if fit.circumference_mm is not None:
             measurable_count += 1
-            assert measured["mm"] == pytest.approx(fit.circumference_mm, rel=1e-3)
+            assert measured["mm"] == pytest.approx(fit.circumference_mm, rel=2e-3)  # OpenCV's fit is in float32
+            exact = measure(mask * field, SPACING, measurable != 0)
+            assert measured["mm"] == pytest.approx(exact.circumference_mm, rel=1e-9)
     assert measurable_count > 15
 
 
@@ -185,7 +187,7 @@ def test_the_age_is_that_of_the_library(workplace: Workplace) -> None:
         except GrowthError:
             expected.append(None)
     assert ages == expected
-    assert expected.count(None) == 2
+    assert expected.count(None) == 3
 
 
 def test_click_prompts_and_carry_along_by_the_contract(workplace: Workplace, server: Server) -> None:
@@ -217,11 +219,10 @@ def test_click_prompts_and_carry_along_by_the_contract(workplace: Workplace, ser
     workplace.go_to(2)
     page.get_by_role("button", name="Clicks").click()
     page.mouse.click(*workplace.point(0.5, 0.5))
-    page.get_by_text("Your outline").wait_for()
+    page.locator(".status", has_text="Your outline").wait_for()
     assert asked[0]["frame"] == 2
     assert len(asked[0]["foreground"]) == 1
     page.mouse.click(*workplace.point(0.2, 0.8), button="right")
-    page.wait_for_function("document.querySelector('.stage canvas') !== null")
     workplace.press("Escape", "Shift+G")
     workplace.said("2 outlines proposed")
     workplace.press("PageDown")
@@ -246,6 +247,8 @@ def test_two_raters_and_a_reviewer(browser: Any, server: Server) -> None:
     for name in ("rita", "rolf"):
         places[name].submit(1)
     page = places["rita"].page
+    page.reload()
+    places["rita"].open(SWEEP)
     page.get_by_label("Compare with a label").select_option("rolf")
     page.locator(".agreement", has_text="Mean Dice").wait_for()
     page = places["vera"].page

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Callable
 from typing import Any
 
 STILL = "Patient00789_Plane2_1_of_1"  # a real image
@@ -88,6 +90,10 @@ class Workplace:
         self.press("Control+Enter")
         self.said(f"Submitted as version {version}.")
 
+    def counted(self, text: str) -> None:
+        """Wait for the numbers of labelled frames."""
+        self.page.locator(".case-head .counts", has_text=text).wait_for()
+
     def counts(self) -> str:
         return str(self.page.locator(".case-head .counts").inner_text())
 
@@ -95,14 +101,17 @@ class Workplace:
         """All unsubmitted work in this browser."""
         return self.page.evaluate("import('/web/app/journal.js').then((module) => module.allWork())")
 
+    def journaled(self, test: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        """The unsubmitted work, once it passes a test; the page's policy forbids to wait in the page."""
+        deadline = time.monotonic() + WAIT_MS / 1000
+        while time.monotonic() < deadline:
+            found = [work for work in self.journal() if test(work)]
+            if found:
+                return found[0]
+            time.sleep(0.02)
+        raise AssertionError(f"the journal holds {self.journal()}")
+
     def point(self, x: float, y: float) -> tuple[float, float]:
         """Where a point of the image, as shares of its size, is on the screen."""
         box = self.page.locator(".stage").bounding_box()
         return box["x"] + x * box["width"], box["y"] + y * box["height"]
-
-    def drag(self, start: tuple[float, float], stop: tuple[float, float]) -> None:
-        mouse = self.page.mouse
-        mouse.move(*start)
-        mouse.down()
-        mouse.move(*stop, steps=6)
-        mouse.up()

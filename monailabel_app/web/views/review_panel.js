@@ -25,7 +25,7 @@ export function ReviewPanel({ work }) {
       <h2>${t("review")}</h2>
       ${error && html`<p class="problem" role="alert">${error}</p>`}
       <label class="hidden" for="review-tag">${t("compareWith")}</label>
-      <select id="review-tag" value=${review.tag} onChange=${(event) => review.compare(event.currentTarget.value)}>
+      <select id="review-tag" value=${review.tag} onFocus=${() => review.readLabels()} onChange=${(event) => review.compare(event.currentTarget.value)}>
         <option value="">${t("compareWith")}</option>
         ${tags.map((tag) => html`<option value=${tag}>${tag} · ${last(tag).rater || last(tag).user || ""} · ${t("atVersion", { version: last(tag).version })}</option>`)}
       </select>
