@@ -21,6 +21,7 @@ UV_INSTALL = { \
     $${index:+UV_DEFAULT_INDEX="$$index"} $${more:+UV_INDEX="$$more"} $${links:+UV_FIND_LINKS="$$links"} \
     $(BIN)/uv pip install -q --python $(BIN)/python $(WANTED); }
 
+TSC := npx --yes --package typescript@5.9.3 tsc
 ORTHANC_PLUGIN := /usr/share/orthanc/plugins/libOrthancDicomWeb.so
 
 .PHONY: help venv install serve shell test selected-tests test-fast test-full-size test-long \
@@ -122,6 +123,8 @@ lint: install
 	$(BIN)/lint-imports
 	$(BIN)/codespell
 	$(BIN)/python tools/vocabulary.py
+	@$(TSC) --version >/dev/null 2>&1 || { echo "types of the page are not checked: npx, or the npm registry, is missing"; exit 0; }; \
+	  $(TSC) -p jsconfig.json
 
 # Strict: a broken link or anchor, or a page that would load anything from another host, is an error. (With --quiet mkdocs
 # counts no warnings, and is not strict.)
