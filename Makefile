@@ -21,10 +21,11 @@ UV_INSTALL = { \
     $${index:+UV_DEFAULT_INDEX="$$index"} $${more:+UV_INDEX="$$more"} $${links:+UV_FIND_LINKS="$$links"} \
     $(BIN)/uv pip install -q --python $(BIN)/python $(WANTED); }
 
+TSC := npx --yes --package typescript@5.9.3 tsc
 ORTHANC_PLUGIN := /usr/share/orthanc/plugins/libOrthancDicomWeb.so
 
 .PHONY: help venv install serve shell test selected-tests test-fast test-full-size test-long \
-  test-dicom coverage orthanc lint docs format sample-data clean
+  test-dicom coverage orthanc chromium lint docs format sample-data clean
 
 help:
 	@echo "make serve      set everything up and serve sample-data/ on http://$(HOST):$(PORT)"
@@ -70,7 +71,7 @@ COVERAGE_FLOOR ?= 0
 SPREAD := -n 2 --dist loadfile --no-loadscope-reorder
 
 # Lint and the documentation need one core, and tests of servers and processes often wait.
-test: install
+test: install chromium
 	@$(MAKE) --no-print-directory -j2 lint docs selected-tests
 
 # Which tests `make test` runs; continuous integration adds those of the archive.
@@ -88,7 +89,7 @@ test-full-size: install
 test-long: install
 	$(PYTEST) -m long
 
-coverage: install
+coverage: install chromium
 	$(PYTEST) $(SPREAD) -m "not orthanc" --cov=fetaliqa --cov=monailabel_app --cov-report=term:skip-covered \
 	  --cov-fail-under=$(COVERAGE_FLOOR)
 
@@ -106,6 +107,15 @@ orthanc:
 	    echo "Orthanc could not be installed: see what apt-get says above"; exit 1; }; \
 	  service orthanc stop >/dev/null 2>&1; update-rc.d orthanc disable >/dev/null 2>&1; true; }
 
+# For the tests of the page; without it they are skipped and say so. Not an error: elsewhere it may have another name.
+chromium:
+	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || command -v chromium-browser >/dev/null || { \
+	  test "$$(id -u)" = 0 && command -v apt-get >/dev/null || { \
+	    echo "Chromium is missing, and the tests of the page are skipped: as root on Debian or Ubuntu, apt-get install chromium"; exit 0; }; \
+	  echo "installing Chromium"; apt-get update -qq; \
+	  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null || \
+	    echo "Chromium could not be installed, and the tests of the page are skipped: see what apt-get says above"; }
+
 lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -113,6 +123,8 @@ lint: install
 	$(BIN)/lint-imports
 	$(BIN)/codespell
 	$(BIN)/python tools/vocabulary.py
+	@$(TSC) --version >/dev/null 2>&1 || { echo "types of the page are not checked: npx, or the npm registry, is missing"; exit 0; }; \
+	  $(TSC) -p jsconfig.json
 
 # Strict: a broken link or anchor, or a page that would load anything from another host, is an error. (With --quiet mkdocs
 # counts no warnings, and is not strict.)

@@ -46,6 +46,7 @@ from monailabel_app.lib.api import (
     worklist_routes,
 )
 from monailabel_app.lib.api.file_responses import AnyJSONResponse
+from monailabel_app.lib.api.v1 import case_routes, label_routes, overview_routes, worklist_routes
 from monailabel_app.lib.dicomweb.archive_address import studies_folder
 from monailabel_app.lib.files.scratch import scratch
 from monailabel_app.lib.http.error_replies import add_error_replies
@@ -55,6 +56,7 @@ from monailabel_app.lib.http.pages import add_pages
 from monailabel_app.lib.http.perimeter import Front
 from monailabel_app.lib.http.upload_limits import Folders, UploadLimits
 from monailabel_app.lib.http.upload_slots import UploadAdmission
+from monailabel_app.lib.http.web_page import add_web_page
 from monailabel_app.lib.startup.conf import ServerConf
 from monailabel_app.lib.startup.lazy_monai import lazy_monai
 from monailabel_app.lib.startup.listening import bound_host
@@ -142,6 +144,7 @@ def make_app() -> FastAPI:
     add_error_replies(app, login.required)
     add_pages(app)
     prefix = settings.MONAI_LABEL_API_STR
+    add_web_page(app, prefix)
     own = (
         active_learning_routes,
         inference_routes,
@@ -157,6 +160,10 @@ def make_app() -> FastAPI:
         model_routes,
         log_routes,
         login_routes,
+        worklist_routes,
+        case_routes,
+        label_routes,
+        overview_routes,
     )
     routers = (*monailabel_routes.routers(), *(module.router for module in own))
     for router in routers:

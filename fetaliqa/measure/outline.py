@@ -106,7 +106,7 @@ def fit_outline(
     component = main_component(inside)
     if component is None:
         return OutlineFit(None, None, "the mask is empty inside the field of view")
-    free = _away_from_border(mask.shape, field_of_view, border_px)
+    free = away_from_border(mask.shape, field_of_view, border_px)
     points, selected = outline_points(component, free)
     share = float(selected.mean())
     if share < MIN_FITTED_SHARE:
@@ -171,7 +171,7 @@ def main_component(mask: np.ndarray) -> np.ndarray | None:
     return filled
 
 
-def _away_from_border(shape: tuple[int, ...], field_of_view: np.ndarray | None, border_px: int) -> np.ndarray:
+def away_from_border(shape: tuple[int, ...], field_of_view: np.ndarray | None, border_px: int) -> np.ndarray:
     """uint8 [H, W], 1 where a pixel is more than ``border_px`` away from the border line."""
     inside = np.ones(shape, np.uint8) if field_of_view is None else (field_of_view != 0).astype(np.uint8)
     side = 2 * (border_px + 1) + 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -16,6 +17,8 @@ from fetaliqa.sweep.sweep_ranges import BLACK_LEVEL
 LUMA_WEIGHTS = (19595, 38470, 7471)
 LUMA_NOTE = "colour reduced to luma (ITU-R BT.601)"
 ALPHA_NOTE = "transparency ignored"
+
+Decoded = Callable[[np.ndarray, int], None]
 
 
 @dataclass(frozen=True)
@@ -113,7 +116,7 @@ def _extent(pixels: Pixels, name: str) -> _Extent:
     return _Extent(low, high, integral)
 
 
-def to_uint8(pixels: Pixels, name: str) -> tuple[np.ndarray, tuple[str, ...]]:
+def to_uint8(pixels: Pixels, name: str, decoded: Decoded | None = None) -> tuple[np.ndarray, tuple[str, ...]]:
     """Read all pixels as uint8.
 
     8-bit values are unchanged. Others are unchanged too if they are whole numbers from 0 to 255 (and not just a
@@ -125,6 +128,7 @@ def to_uint8(pixels: Pixels, name: str) -> tuple[np.ndarray, tuple[str, ...]]:
     Args:
         pixels: what to read.
         name: the file, for messages.
+        decoded: called with the stack and the number of frames that it holds so far.
 
     Returns:
         uint8 [T, H, W], C-contiguous, and the notes.
@@ -135,10 +139,11 @@ def to_uint8(pixels: Pixels, name: str) -> tuple[np.ndarray, tuple[str, ...]]:
     slabs = _checked_slabs(pixels, name)
     first, slab = next(slabs)
     frames = new_stack(pixels.shape, name)
+    decoded = decoded or (lambda *_: None)
     if slab.dtype == np.uint8:
-        frames[: len(slab)] = slab
-        for first, slab in slabs:
-            frames[first : first + len(slab)] = slab
+        for start, part in itertools.chain([(first, slab)], slabs):
+            frames[start : start + len(part)] = part
+            decoded(frames, start + len(part))
         return frames, pixels.all_notes
     bits = slab.dtype.itemsize * 8
     kind = "floating-point" if slab.dtype.kind == "f" else f"{bits}-bit"

@@ -15,7 +15,7 @@ from fetaliqa.sweep.folder_contents import MARK, MARK_AT, imageless_dicom, is_di
 from fetaliqa.sweep.metaimage import files_of_metaimage, open_metaimage
 from fetaliqa.sweep.nifti import open_nifti
 from fetaliqa.sweep.nrrd import files_of_nrrd, open_nrrd
-from fetaliqa.sweep.pixel_conversion import to_uint8
+from fetaliqa.sweep.pixel_conversion import Decoded, to_uint8
 from fetaliqa.sweep.sweep_ranges import SweepsOption, checked_ranges, parse_ranges
 from fetaliqa.sweep.sweep_types import Sweep, build_sweep
 from fetaliqa.sweep.video import VIDEO_SUFFIXES, open_video
@@ -250,10 +250,26 @@ def read_sweep(path: str | Path, *, sweeps: SweepsOption = None) -> Sweep:
     ((96, 281, 372), (0.56, 0.56), ((0, 48), (48, 96)))
     """
     path = Path(path)
-    image = open_image(path)
+    return decode_image(open_image(path), path, sweeps)
+
+
+def decode_image(
+    image: OpenImage, path: Path, sweeps: SweepsOption = None, decoded: Decoded | None = None
+) -> Sweep:
+    """Read the pixels of an opened image.
+
+    Args:
+        image: the header of ``path``.
+        path: its file or folder.
+        sweeps: as for ``read_sweep``.
+        decoded: called with the stack and the number of frames that it holds so far.
+
+    Raises:
+        SweepError, OptionError: as ``read_sweep``.
+    """
     case_id = case_id_of(path)
     try:
-        frames, notes = to_uint8(image.pixels, path.name)
+        frames, notes = to_uint8(image.pixels, path.name, decoded)
     except OSError as error:
         raise _unreadable(path, error) from None
     if sweeps is None and image.ranges is not None:

@@ -46,7 +46,8 @@ OPTION_SCHEMAS: dict[str, dict[str, Any]] = {
 }
 
 
-def _inference_limiter() -> anyio.CapacityLimiter:
+def inference_limiter() -> anyio.CapacityLimiter:
+    """Bounds how many inferences run at once."""
     global _limiter
     if _limiter is None:
         _limiter = anyio.CapacityLimiter(MAX_INFERENCES)
@@ -96,7 +97,7 @@ async def run_inference(
         def work(stopped: Stopped) -> tuple[dict[str, Any], str]:
             return _infer(app, request, session_id, file, stopped)
 
-        result = await run_while_connected(http_request, work, _inference_limiter())
+        result = await run_while_connected(http_request, work, inference_limiter())
     answer, name = result
     if output == "image" and not answer["file"]:
         raise Refused(400, f"{model} makes no masks; ask for output=json")

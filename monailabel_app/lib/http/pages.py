@@ -52,7 +52,7 @@ def log_page(text: str, refresh: int, request: Request) -> HTMLResponse:
 
 
 def add_pages(app: FastAPI) -> None:
-    """The API documentation (Swagger UI) at ``/`` and ``/docs``, and its files at ``/assets``.
+    """The API documentation (Swagger UI) at ``/docs``, and its files at ``/assets``.
 
     MONAI Label has ReDoc at ``/docs``, which loads an image from another host.
     """
@@ -60,7 +60,6 @@ def add_pages(app: FastAPI) -> None:
     files = Path(fastapi_offline.__file__).parent / "static"
     app.mount(ASSETS, StaticFiles(directory=files), name="assets")
 
-    @app.get("/", include_in_schema=False)
     @app.get("/docs", include_in_schema=False)
     def api_documentation(request: Request) -> HTMLResponse:
         root = _root(request)

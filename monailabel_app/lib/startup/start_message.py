@@ -42,6 +42,7 @@ def start_message(
     lines = [
         "",
         f"  FetalIQA is serving {len(images)} image(s) with {', '.join(names) or 'no model'} at {address}",
+        f"  In a browser: {address}/",
         f"  In 3D Slicer: module FetalIQA (docs/slicer.md), server address {address}",
         "    MONAI Label's own module works too: frames changed there are annotated, others stay proposed",
         "    until a reviewer confirms them (fetaliqa labels confirm)",
@@ -57,4 +58,4 @@ def start_message(
     lines += [f"  Not offered: {one['file']}: {one['reason']}" for one in not_offered[:SHOWN]]
     if len(not_offered) > SHOWN:
         lines.append(f"  Not offered: {len(not_offered) - SHOWN} more files; {address}/info/ lists them all")
-    return "\n".join([*lines, f"  All calls: {address}/    Stop: Ctrl+C", ""])
+    return "\n".join([*lines, f"  All calls: {address}/docs    Stop: Ctrl+C", ""])

@@ -7,13 +7,13 @@ import shutil
 import threading
 import time
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from fetaliqa.errors import FetalIQAError, OptionError
+from fetaliqa.errors import FetalIQAError, OptionError, RequestStopped
 from fetaliqa.export.export_options import ExportOptions
 from fetaliqa.export.export_run import run_export
 from fetaliqa.export.export_source import ExportSource
@@ -135,6 +135,35 @@ class ExportTasks:
             self._job = job
             job.thread.start()
         return job
+
+    def preview(
+        self, request: Mapping[str, Any], services: Mapping[str, Any], stopped: Callable[[], bool]
+    ) -> dict[str, Any]:
+        """The data card that an export would have; nothing is written.
+
+        Args:
+            request, services: as of :meth:`start`.
+            stopped: asked after each case whether the client has gone.
+
+        Raises:
+            RequestStopped: when the client has gone.
+            Refused, FetalIQAError: as :meth:`start`.
+        """
+
+        def check(*_: Any) -> None:
+            if stopped():
+                raise RequestStopped()
+
+        selection, options = parsed(request)
+        source = ExportSource(
+            self._studies,
+            kind="studies",
+            service=_service(request, services),
+            proposals=selection.takes_proposals,
+            raters=options.report,
+            alive=check,
+        )
+        return run_export(source, None, selection, options, check)
 
     def job(self, job_id: str) -> ExportJob:
         """An export.

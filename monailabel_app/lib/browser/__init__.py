@@ -1,0 +1,1 @@
+"""What the page in the browser is shown: cases, frames as pictures, masks as run lengths."""

@@ -1,0 +1,112 @@
+// Review of another rater's label of the open case: overlay, agreement, accept, request changes, pick.
+import { V1, call, get, sentence } from "./api.js";
+import { framesOf } from "./annotation.js";
+import { Observable } from "./observable.js";
+import { t } from "./strings.js";
+import { toast } from "./toasts.js";
+
+const FINAL = "final";
+
+export class Review extends Observable {
+  /** @param {import("./case_work.js").CaseWork} work */
+  constructor(work) {
+    super();
+    this.work = work;
+    /** Versions by tag, oldest first. @type {Record<string, any[]>} */
+    this.labels = {};
+    this.tag = "";
+    this.version = 0;
+    /** @type {Map<number, import("./annotation.js").FrameLabel>} */
+    this.frames = new Map();
+    this.agreement = null;
+    this.error = "";
+    this.busy = false;
+  }
+
+  async readLabels() {
+    try {
+      this.labels = await get(`${V1}/labels`, { image: this.work.id });
+      this.error = "";
+    } catch (error) {
+      this.error = sentence(error);
+    }
+    this._changed();
+  }
+
+  _changed() {
+    this.changed();
+    this.work.changed();
+  }
+
+  /** Compare with a label; an empty tag ends it. @param {string} tag @param {number} [version] */
+  async compare(tag, version) {
+    this.tag = tag;
+    this.agreement = null;
+    this.frames = new Map();
+    this.version = 0;
+    if (tag) {
+      try {
+        const label = await get(`${V1}/label`, { image: this.work.id, tag, version });
+        this.frames = framesOf(label);
+        this.version = label.version;
+        this.error = "";
+        if (tag !== this.work.tag && this.labels[this.work.tag]) {
+          this.agreement = await get(`${V1}/agreement`, { image: this.work.id, first: this.work.tag, second: tag });
+        }
+      } catch (error) {
+        this.error = sentence(error);
+      }
+    }
+    this._changed();
+  }
+
+  /** The version that is compared, as the server lists it. */
+  get entry() {
+    return this.labels[this.tag]?.find((one) => one.version === this.version) ?? null;
+  }
+
+  async accept() {
+    await this._review("accepted", "", t("reviewAccepted", { tag: this.tag, version: this.version }));
+  }
+
+  /** @param {string} comment */
+  async requestChanges(comment) {
+    if (!comment.trim()) {
+      toast(t("commentNeeded"));
+      return false;
+    }
+    return this._review("returned", comment.trim(), t("changesRequested", { tag: this.tag, version: this.version }));
+  }
+
+  async _review(state, comment, done) {
+    if (!this.tag) return false;
+    const form = new FormData();
+    form.append("state", state);
+    form.append("comment", comment);
+    const query = { label: this.work.id, tag: this.tag, version: this.version };
+    return this._do(() => call("POST", "/datastore/label/review", { query, form }), done);
+  }
+
+  /** Make the compared version the final label. */
+  async pick() {
+    const query = { label: this.work.id, tag: this.tag, version: this.version, final: FINAL };
+    return this._do(() => call("POST", "/datastore/label/pick", { query }), t("picked", { tag: this.tag, version: this.version }));
+  }
+
+  async _do(request, done) {
+    this.busy = true;
+    this._changed();
+    try {
+      await request();
+      toast(done, "success");
+      await this.readLabels();
+      return true;
+    } catch (error) {
+      toast(sentence(error), "error");
+      return false;
+    } finally {
+      this.busy = false;
+      this._changed();
+    }
+  }
+}

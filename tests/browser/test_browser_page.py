@@ -1,0 +1,269 @@
+"""The page itself: accessible, offline, deaf to markup in names, the same keys and figures as elsewhere."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from app_harness import Server
+from workplace import STILL, SWEEP, Workplace
+
+from fetaliqa.errors import GrowthError
+from fetaliqa.measure import Ellipse, draw_ellipse, ellipse_circumference, fit_outline
+from fetaliqa.measure.fetal_growth import estimated_age
+from fetaliqa.measure.outline import BORDER_PX, away_from_border
+from monailabel_app.lib.browser.mask_runs import runs_of
+
+HERE = Path(__file__).parent
+AXE = (HERE / "axe-core-4.14.1.min.js").read_text(encoding="utf-8")
+SERIOUS = ("serious", "critical")
+MARKUP = "<img src=x onerror='window.hacked=1'>"
+SHAPE = (90, 120)
+SPACING = (0.31, 0.28)
+
+
+def violations(page: Any) -> list[str]:
+    page.evaluate(AXE)
+    result = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+    return [
+        f"{found['id']}: {found['help']}: {[node['html'][:160] for node in found['nodes'][:3]]}"
+        for found in result["violations"]
+        if found["impact"] in SERIOUS
+    ]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_no_view_has_a_serious_barrier(browser: Any, server: Server, scheme: str) -> None:
+    context = browser.new_context(
+        viewport={"width": 1366, "height": 768}, color_scheme=scheme, reduced_motion="reduce"
+    )
+    place = Workplace(context, server.url)
+    page = place.page
+    page.goto(server.url)
+    page.get_by_label("Your name").wait_for()
+    found = {"welcome": violations(page)}
+    place.start("Axel", "axe")
+    found["worklist"] = violations(page)
+    place.open(SWEEP)
+    place.go_to(5)
+    place.press("d", "Shift+E")
+    found["case"] = violations(page)
+    place.press("Shift+F1")
+    found["keys"] = violations(page)
+    place.press("Shift+F1")
+    for view in ("learn", "export", f"report/{SWEEP}"):
+        page.goto(f"{server.url}/#/{view}")
+        page.locator("h1").first.wait_for()
+        page.wait_for_selector(".loading", state="detached")
+        found[view] = violations(page)
+    place.check()
+    context.close()
+    assert {view: problems for view, problems in found.items() if problems} == {}
+
+
+def test_markup_in_names_is_text(workplace: Workplace, server: Server) -> None:
+    record = {"schema": 1, "frames": {"0": {"state": "empty", "rater": MARKUP}}}
+    label = {"masks": {}, "frame_record": record, "rater": MARKUP}
+    assert server.call("POST", f"/fetaliqa/v1/label?image={STILL}&tag=markup", json=label).status == 200
+    review = {"state": "returned", "comment": MARKUP}
+    target = f"/datastore/label/review?label={STILL}&tag=markup&version=1"
+    assert server.call("POST", target, data=review).status == 200
+    workplace.start(MARKUP, "markup")
+    page = workplace.page
+    row = page.locator(".case", has_text=STILL)
+    assert MARKUP in row.inner_text()
+    assert "Changes requested" in row.inner_text()
+    page.get_by_role("link", name="<img src=x onerror='hacked=1'>").click()
+    page.locator(".stage-notes .problem").wait_for()  # its file is no image
+    workplace.open(STILL)
+    page.get_by_label("Compare with a label").select_option("markup")
+    page.locator(".review", has_text=MARKUP).wait_for()
+    page.goto(f"{server.url}/#/report/{STILL}")
+    page.locator(".report table", has_text=MARKUP).wait_for()
+    assert page.evaluate("window.hacked") is None
+
+
+def test_an_upload_that_is_no_image_is_refused_with_a_sentence(workplace: Workplace) -> None:
+    workplace.start("Uli")
+    page = workplace.page
+    cases = page.locator(".case").count()
+    files = [
+        {"name": "letter.mha", "mimeType": "text/plain", "buffer": b"this is a letter"},
+        {"name": f"{MARKUP}.png", "mimeType": "image/png", "buffer": b"\x89PNG nothing"},
+        {"name": "letter.docx", "mimeType": "text/plain", "buffer": b"this is a letter"},
+    ]
+    page.locator("input[type=file]").set_input_files(files)
+    page.locator(".uploads .failed").nth(2).wait_for()
+    sentences = page.locator(".uploads .failed span").all_inner_texts()
+    assert all(len(sentence) > 20 for sentence in sentences)
+    assert page.locator(".case").count() == cases
+    assert page.evaluate("window.hacked") is None
+
+
+def test_keys_are_those_of_the_slicer_module(workplace: Workplace) -> None:
+    from FetalIQALib.user_actions import all_actions
+
+    slicer = {action.name: (action.key, action.text) for action in all_actions()}
+    table = json.loads((HERE.parents[1] / "monailabel_app" / "web" / "keys.json").read_text())
+    shared = {key["name"]: key["key"] for key in table if key.get("only") != "browser"}
+    assert shared == {name: key for name, (key, _) in slicer.items() if name in shared}
+    assert len({key["key"] for key in table}) == len(table)
+    assert not {key["key"] for key in table if key.get("only")} & {key for key, _ in slicer.values()}
+    assert {"next", "accept", "empty", "optimal", "suboptimal", "undo", "nextSuggestion", "submit"} <= set(shared)
+    workplace.start()
+    texts = workplace.page.evaluate("import('/web/app/texts_en.js').then((module) => module.TEXTS)")
+    different = {"ellipse", "clear", "help"}  # drawn, ended, and shown, in another way
+    assert {name: texts[f"key_{name}"] for name in shared if name not in different} == {
+        name: slicer[name][1] for name in shared if name not in different
+    }
+
+
+def test_ellipses_and_masks_are_measured_as_by_the_library(workplace: Workplace) -> None:
+    from FetalIQALib.ellipse_measurement import measure
+
+    workplace.start()
+    random = np.random.default_rng(4)
+    ellipses = [Ellipse(*random.uniform((30, 25, 15, 8, 0), (90, 65, 40, 15, 180))) for _ in range(30)]
+    field = draw_ellipse(Ellipse(60.0, 40.0, 58.0, 42.0, 0.0), SHAPE)
+    masks = [draw_ellipse(ellipse, SHAPE) for ellipse in ellipses]
+    masks[0][40:, :] = 0  # half of it
+    masks[1][2:6, 2:6] = 1  # and a speck
+    masks[2][::7] = 0  # in stripes
+    measurable = away_from_border(SHAPE, field, BORDER_PX)
+    found = workplace.page.evaluate(
+        """async ({ ellipses, masks, field, measurable, spacing, rows, columns }) => {
+          const { circumferenceMm, drawEllipse, ellipseOfRecord } = await import('/web/app/ellipse.js');
+          const { measureMask } = await import('/web/app/mask_measurement.js');
+          const { maskOf, pixelsOf } = await import('/web/app/run_lengths.js');
+          const draw = (one) => drawEllipse(ellipseOfRecord(one), rows, columns);
+          const [within, free] = [pixelsOf(field), pixelsOf(measurable)];
+          return {
+            mm: ellipses.map((one) => circumferenceMm(ellipseOfRecord(one), spacing)),
+            drawn: ellipses.map((one) => maskOf(draw(one), rows, columns).runs),
+            measured: masks.map((one) => measureMask(pixelsOf(one), rows, columns, spacing, within, free)),
+          };
+        }""",
+        {
+            "ellipses": [vars(ellipse) for ellipse in ellipses],
+            "masks": [runs_of(mask) for mask in masks],
+            "field": runs_of(field),
+            "measurable": runs_of(measurable),
+            "spacing": SPACING,
+            "rows": SHAPE[0],
+            "columns": SHAPE[1],
+        },
+    )
+    for ellipse, mm, drawn in zip(ellipses, found["mm"], found["drawn"]):
+        in_mm = ellipse.scaled(SPACING[1], SPACING[0])
+        assert mm == pytest.approx(ellipse_circumference(in_mm.semi_major, in_mm.semi_minor), rel=1e-9)
+        assert drawn == runs_of(draw_ellipse(ellipse, SHAPE))["runs"]
+    measurable_count = 0
+    for mask, measured in zip(masks, found["measured"]):
+        fit = fit_outline(mask, SPACING, field)
+        assert (measured["mm"] is None) == (fit.circumference_mm is None), measured
+        if fit.circumference_mm is not None:
+            measurable_count += 1
+            assert measured["mm"] == pytest.approx(fit.circumference_mm, rel=2e-3)  # OpenCV's fit is in float32
+            exact = measure(mask * field, SPACING, measurable != 0)
+            assert measured["mm"] == pytest.approx(exact.circumference_mm, rel=1e-9)
+    assert measurable_count > 15
+
+
+def test_the_age_is_that_of_the_library(workplace: Workplace) -> None:
+    workplace.start()
+    circumferences = [60.0, 74.0, 139.7, 209.8, 300.0, 379.0, 430.0]
+    ages = workplace.page.evaluate(
+        "all => import('/web/app/gestational_age.js').then((module) => all.map(module.gestationalAge))",
+        circumferences,
+    )
+    expected = []
+    for mm in circumferences:
+        try:
+            days = estimated_age("AC", mm).days
+            expected.append({"weeks": days // 7, "days": days % 7})
+        except GrowthError:
+            expected.append(None)
+    assert ages == expected
+    assert expected.count(None) == 3
+
+
+def test_click_prompts_and_carry_along_by_the_contract(workplace: Workplace, server: Server) -> None:
+    """The endpoints as agreed, answered by the test: a click outlines, an outline is carried along as proposed."""
+    workplace.start("Ida", "prompted")
+    page, asked = workplace.page, []
+    mask = runs_of(draw_ellipse(Ellipse(180.0, 140.0, 60.0, 50.0, 20.0), (281, 372)))
+
+    def on_segment(route: Any) -> None:
+        asked.append(route.request.post_data_json)
+        route.fulfill(
+            json={"frame": 2, "mask": mask, "area_px": 1, "expected_dice": None, "model": "interactive@1a"}
+        )
+
+    def on_propagate(route: Any) -> None:
+        asked.append(route.request.post_data_json)
+        frames = [{"frame": frame, "mask": mask, "expected_dice": 0.9, "area_px": 1} for frame in (1, 3)]
+        stopped = {"forward": {"frame": 3, "reason": "anatomy left"}, "backward": {"frame": 1, "reason": "limit"}}
+        route.fulfill(json={"frames": frames, "stopped": stopped, "model": "interactive@1a"})
+
+    def on_info(route: Any) -> None:
+        info = route.fetch().json()
+        route.fulfill(json={**info, "interactive": {"model": "interactive", "endpoints": []}})
+
+    page.route("**/info/", on_info)
+    page.route("**/interactive/segment?*", on_segment)
+    page.route("**/interactive/propagate?*", on_propagate)
+    workplace.open(SWEEP)
+    workplace.go_to(2)
+    page.get_by_role("button", name="Clicks").click()
+    page.mouse.click(*workplace.point(0.5, 0.5))
+    page.locator(".status", has_text="Your outline").wait_for()
+    assert asked[0]["frame"] == 2
+    assert len(asked[0]["foreground"]) == 1
+    page.mouse.click(*workplace.point(0.2, 0.8), button="right")
+    workplace.press("Escape", "Shift+G")
+    workplace.said("2 outlines proposed")
+    workplace.press("PageDown")
+    page.get_by_text("outline propagated from frame 2").wait_for()
+    workplace.press("d")
+    workplace.submit(1)
+    saved = server.raw("GET", f"/fetaliqa/v1/label?image={SWEEP}&tag=prompted").json()
+    assert sorted(saved["masks"]) == ["2", "3"]  # frame 1 was not confirmed
+    assert {entry["model"] for entry in saved["frame_record"]["frames"].values()} == {"interactive"}
+
+
+def test_two_raters_and_a_reviewer(browser: Any, server: Server) -> None:
+    places = {}
+    for name in ("rita", "rolf", "vera"):
+        places[name] = Workplace(browser.new_context(viewport={"width": 1366, "height": 768}), server.url)
+        places[name].start(name, name if name != "vera" else "final")
+        places[name].open(SWEEP)
+    for name, keys in (("rita", "d"), ("rolf", "Shift+E")):
+        places[name].go_to(5)
+        places[name].press(keys)
+    places["rolf"].press("Shift+ArrowRight", "Shift+ArrowRight", "Escape")
+    for name in ("rita", "rolf"):
+        places[name].submit(1)
+    page = places["rita"].page
+    page.reload()
+    places["rita"].open(SWEEP)
+    page.get_by_label("Compare with a label").select_option("rolf")
+    page.locator(".agreement", has_text="Mean Dice").wait_for()
+    page = places["vera"].page
+    page.reload()
+    places["vera"].open(SWEEP)
+    page.get_by_label("Compare with a label").select_option("rolf")
+    page.get_by_placeholder("What should change?").fill("too far right")
+    page.get_by_role("button", name="Request changes").click()
+    places["vera"].said("Changes to version 1 of “rolf” are requested.")
+    page.get_by_label("Compare with a label").select_option("rita")
+    page.get_by_role("button", name="Make final").click()
+    places["vera"].said("Version 1 of “rita” is the final label now.")
+    page = places["rolf"].page
+    page.goto(server.url)
+    page.locator(".case", has_text="too far right").wait_for()
+    for place in places.values():
+        place.check()
+        place.context.close()
