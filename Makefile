@@ -13,11 +13,12 @@ unexport PYTHONDONTWRITEBYTECODE
 WANTED := -c constraints.txt -e '.[server,train,dev]'
 
 # uv takes a quarter of pip's time. It does not read pip's settings, so it is told the package indexes named there.
+# Nothing is compiled to bytecode ahead: of 29,000 modules a quarter is ever imported.
 pip_setting = $$($(BIN)/python -m pip config list | sed -n "s/^\(global\|install\|:env:\)\.$(1)='\(.*\)'$$/\2/p" | tail -n 1)
 UV_INSTALL = { \
   $(BIN)/python -m pip install -q -c constraints.txt uv && \
   index="$(call pip_setting,index-url)" more="$(call pip_setting,extra-index-url)" links="$(call pip_setting,find-links)" && \
-  env UV_COMPILE_BYTECODE=true UV_SYSTEM_CERTS=true UV_INDEX_STRATEGY=unsafe-best-match \
+  env UV_SYSTEM_CERTS=true UV_INDEX_STRATEGY=unsafe-best-match \
     $${index:+UV_DEFAULT_INDEX="$$index"} $${more:+UV_INDEX="$$more"} $${links:+UV_FIND_LINKS="$$links"} \
     $(BIN)/uv pip install -q --python $(BIN)/python $(WANTED); }
 
@@ -63,8 +64,8 @@ shell: install
 	@echo "fetaliqa is found in this shell; leave it with 'exit'"
 	@PATH="$(abspath $(BIN)):$$PATH" VIRTUAL_ENV="$(abspath $(VENV))" $${SHELL:-/bin/sh} || true
 
-# One torch thread per worker: two workers share the cores instead of fighting over them. A file's tests run in one
-# worker, since they share servers and models; tests/conftest.py puts the slowest files first.
+# One torch thread per worker: two workers share the cores instead of fighting over them. Tests that share a server,
+# and the tests of a file, run in one worker; tests/conftest.py groups them, and puts the longest first.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q
 # Per cent of lines; to be set a few points below the first measurement of `make coverage`.
 COVERAGE_FLOOR ?= 0

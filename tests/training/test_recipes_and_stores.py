@@ -10,6 +10,7 @@ from disc_data import PaddedDiscs
 from fetaliqa.errors import OptionError, SweepError
 from fetaliqa.model import build_classification, build_segmentation, load_architecture
 from fetaliqa.model.encoder_model import trainable_count
+from fetaliqa.model.image_encoder import tower_shapes
 from fetaliqa.training.batch_sampling import OrderedBatches, StepBatches, StepSampler, make_order
 from fetaliqa.training.frame_store import StoreRequest, open_store, prepare_frames
 from fetaliqa.training.lightning_module import FrameModule, batch_dice_loss
@@ -32,13 +33,13 @@ def test_named_recipes_survive_json(name):
     assert recipe_from_json(recipe.to_json(), "x") == recipe
 
 
-@pytest.mark.full_size
 def test_trainable_parameters_of_the_named_recipes_are_the_papers():
     architecture = load_architecture("fetalclip")
+    weights = {name: torch.zeros(()).expand(shape) for name, shape in tower_shapes(architecture.vision).items()}
     counts = {}
     for name, build in (("cls", build_classification), ("seg", build_segmentation)):
-        counts[name] = trainable_count(build(architecture, random_init=True, encoder="lora"))
-    counts["released seg"] = trainable_count(build_segmentation(architecture, random_init=True, encoder="frozen"))
+        counts[name] = trainable_count(build(architecture, weights=weights, encoder="lora"))
+    counts["released seg"] = trainable_count(build_segmentation(architecture, weights=weights, encoder="frozen"))
     assert counts == {"cls": 2_360_065, "seg": 3_951_237, "released seg": 1_591_941}
 
 
@@ -243,6 +244,18 @@ def test_batch_dice_pools_the_pixels_of_the_batch():
     logits[0, 0, :2] = 50.0  # two pixels predicted in the first frame, none in the second
     targets = torch.tensor([[[1.0, 0, 0, 0]], [[1.0, 1, 0, 0]]])
     assert float(batch_dice_loss(logits, targets)) == pytest.approx(1 - 2 * 1 / (2 + 3))
+
+
+def test_the_dice_losses_are_those_of_monai():
+    from monai.losses import DiceCELoss, DiceLoss
+
+    torch.manual_seed(0)
+    logits, targets = torch.randn(3, 16, 16), (torch.rand(3, 16, 16) > 0.7).float()
+    channel = logits[:, None], targets[:, None]
+    frames = DiceCELoss(sigmoid=True, smooth_nr=5.0, smooth_dr=5.0)
+    torch.testing.assert_close(outline_loss(logits, targets, smooth=5.0), frames(*channel))
+    batch = DiceLoss(sigmoid=True, batch=True, smooth_nr=0.0, smooth_dr=1e-7)
+    torch.testing.assert_close(batch_dice_loss(logits, targets), batch(*channel))
 
 
 def test_the_encoder_learns_at_a_rate_of_its_own(a_recipe):
