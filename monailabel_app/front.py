@@ -32,6 +32,7 @@ from monailabel_app.lib.api import (
     active_learning_routes,
     archive_routes,
     batch_routes,
+    case_versions_routes,
     datastore_routes,
     export_routes,
     inference_routes,
@@ -43,7 +44,6 @@ from monailabel_app.lib.api import (
     scoring_routes,
     session_routes,
     training_routes,
-    worklist_routes,
 )
 from monailabel_app.lib.api.file_responses import AnyJSONResponse
 from monailabel_app.lib.api.v1 import case_routes, label_routes, overview_routes, worklist_routes
@@ -150,7 +150,7 @@ def make_app() -> FastAPI:
         batch_routes,
         export_routes,
         datastore_routes,
-        worklist_routes,
+        case_versions_routes,
         archive_routes,
         session_routes,
         scoring_routes,
