@@ -19,7 +19,7 @@ from starlette.routing import compile_path
 from monailabel_app.lib.access.identity import RequiredRole, monailabel_roles
 from monailabel_app.lib.access.role_names import ADMIN, ANYONE, USER, rank
 
-PAGES = ("/", "/docs", "/openapi.json", "/assets/{file:path}")  # they hold nothing of the studies
+PAGES = ("/", "/docs", "/openapi.json", "/assets/{file:path}", "/web/{file:path}")  # they hold nothing of the studies
 # of MONAI Label, for signing in with Keycloak; they declare no role
 KEYCLOAK = (("GET", "/auth/"), ("POST", "/auth/token"), ("GET", "/auth/token/valid"))
 
@@ -30,6 +30,7 @@ ACTIONS = {
     ("DELETE", "/datastore/image"): "image removed",
     ("PUT", "/datastore/image/info"): "image described",
     ("PUT", "/datastore/label"): "label saved",
+    ("POST", "/fetaliqa/v1/label"): "label saved",
     ("DELETE", "/datastore/label"): "label removed",
     ("PUT", "/datastore/label/info"): "label described",
     ("PUT", "/datastore/updatelabelinfo"): "label described",
