@@ -19,7 +19,7 @@ from starlette.routing import compile_path
 from monailabel_app.lib.access.identity import RequiredRole, monailabel_roles
 from monailabel_app.lib.access.role_names import ADMIN, ANYONE, USER, rank
 
-PAGES = ("/", "/docs", "/openapi.json", "/assets/{file:path}", "/web/{file:path}")  # they hold nothing of the studies
+PAGES = ("/", "/docs", "/openapi.json", "/assets/{file:path}", "/web/{file:path}")  # nothing of the studies
 # of MONAI Label, for signing in with Keycloak; they declare no role
 KEYCLOAK = (("GET", "/auth/"), ("POST", "/auth/token"), ("GET", "/auth/token/valid"))
 
