@@ -28,6 +28,7 @@ from monailabel_app.lib.api import (
     datastore_routes,
     export_routes,
     inference_routes,
+    interactive_routes,
     log_routes,
     model_routes,
     monailabel_routes,
@@ -111,6 +112,7 @@ def make_app() -> FastAPI:
     own = (
         active_learning_routes,
         inference_routes,
+        interactive_routes,
         batch_routes,
         export_routes,
         datastore_routes,

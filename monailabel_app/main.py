@@ -27,6 +27,9 @@ from fetaliqa.active.strategies import DEFAULT  # noqa: E402
 from fetaliqa.errors import FetalIQAError  # noqa: E402
 from fetaliqa.inference.shared_requests import Stopped  # noqa: E402
 from fetaliqa.measure.anatomy import ABDOMEN, Anatomy, anatomy_named  # noqa: E402
+from fetaliqa.model.bundle_names import INTERACTIVE  # noqa: E402
+from fetaliqa.model.user_folders import interactive_folder  # noqa: E402
+from fetaliqa.registry.interactive_service import InteractiveService  # noqa: E402
 from fetaliqa.size_limits import limit_unpacked  # noqa: E402
 from monailabel_app.lib.datastore.studies_datastore import StudiesDatastore  # noqa: E402
 from monailabel_app.lib.dicomweb.archive_client import Archive  # noqa: E402
@@ -48,6 +51,7 @@ from monailabel_app.lib.tasks.batch_task import AssessAhead, batch_images  # noq
 from monailabel_app.lib.tasks.export_task import ExportTasks  # noqa: E402
 from monailabel_app.lib.tasks.inference_request import InferenceRequest  # noqa: E402
 from monailabel_app.lib.tasks.inference_task import SweepTask, known_task, make_tasks  # noqa: E402
+from monailabel_app.lib.tasks.interactive_task import InteractiveTask  # noqa: E402
 from monailabel_app.lib.tasks.retraining_task import RetrainTask, make_trainers  # noqa: E402
 from monailabel_app.lib.tasks.worker_processes import end_with_server, mark_workers  # noqa: E402
 
@@ -74,6 +78,7 @@ class FetalIQAApp(MONAILabelApp):
             )
             self._archive = None if archive is None else self._archive_sync(archive, Path(studies))
             self._exports = ExportTasks(Path(studies), self.server_conf.max_export_bytes)
+            self._interactive = InteractiveTask(InteractiveService(interactive_folder()))
             super().__init__(
                 app_dir=app_dir,
                 studies=studies,
@@ -130,7 +135,15 @@ class FetalIQAApp(MONAILabelApp):
             tasks.clear()
 
     def info(self) -> dict[str, Any]:
-        return {**super().info(), "not_offered": self._datastore.not_offered()}
+        interactive = self._interactive
+        info = {
+            **super().info(),
+            "interactive": interactive.described(),
+            "not_offered": self._datastore.not_offered(),
+        }
+        if interactive.is_valid():
+            info["models"] = {**info["models"], INTERACTIVE: interactive.info()}
+        return info
 
     def init_infers(self) -> dict[str, SweepTask]:
         tasks = make_tasks(self.server_conf)
@@ -233,7 +246,7 @@ class FetalIQAApp(MONAILabelApp):
         also overrides a ``bundle_path`` from the client, which would otherwise reach the worker's import path.
         """
         if model:
-            check_known("model", model, [*self._infers, *self._trainers])
+            check_known("model", model, [*self._infers, *self._trainers, INTERACTIVE])
         return REPOSITORY
 
     def cached_infer(self, request: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -242,6 +255,8 @@ class FetalIQAApp(MONAILabelApp):
         Raises:
             Refused: as :meth:`infer`.
         """
+        if request.get("model") == INTERACTIVE:
+            return None
         image_id = check_id("image", request.get("image"))
         tag = self._tag_to_save(request)
         path = self._datastore.image_path(image_id)
@@ -265,9 +280,11 @@ class FetalIQAApp(MONAILabelApp):
         Raises:
             Refused: with the HTTP status and a sentence.
         """
-        task = known_task(self._infers, request.get("model"))
         store = datastore or self._datastore
         image = request.get("image")
+        if request.get("model") == INTERACTIVE:
+            return self._infer_slice(request, store, stopped)
+        task = known_task(self._infers, request.get("model"))
         if isinstance(image, str) and is_stock_upload(image, self._session_folder()):
             return self.infer_file(Path(image), request, stopped)
         image_id = check_id("image", image)
@@ -275,6 +292,33 @@ class FetalIQAApp(MONAILabelApp):
         path = store.image_path(image_id)
         file, params = task.infer(InferenceRequest.of(request, path, image_id), stopped)
         return self._finished(request, image_id, tag, file, params, store=store)
+
+    def _infer_slice(
+        self, request: Mapping[str, Any], store: StudiesDatastore, stopped: Stopped | None
+    ) -> dict[str, Any]:
+        """The interactive model's answer, as MONAI Label's clients of the type deepedit take it."""
+        path = store.image_path(check_id("image", request.get("image")))
+        if request.get("save_label") in (True, "true"):
+            raise Refused(400, "save_label: an interactive mask is no label until it is submitted as one")
+        return _answer(*self._interactive.infer_slice(path, request, self._anatomy(), stopped))
+
+    def segment(self, image: str, body: Mapping[str, Any], stopped: Stopped | None = None) -> dict[str, Any]:
+        """Segment a frame of an image by prompts, see :meth:`InteractiveTask.segment`.
+
+        Raises:
+            Refused: with the HTTP status and a sentence.
+        """
+        path = self._datastore.image_path(check_id("image", image))
+        return self._interactive.segment(path, body, self._anatomy(), stopped)
+
+    def propagate(self, image: str, body: Mapping[str, Any], stopped: Stopped | None = None) -> dict[str, Any]:
+        """Carry a mask of a frame of an image along, see :meth:`InteractiveTask.propagate`.
+
+        Raises:
+            Refused: with the HTTP status and a sentence.
+        """
+        path = self._datastore.image_path(check_id("image", image))
+        return self._interactive.propagate(path, body, stopped)
 
     def _finished(
         self,
@@ -304,6 +348,8 @@ class FetalIQAApp(MONAILabelApp):
         Raises:
             Refused: with the HTTP status and a sentence.
         """
+        if request.get("model") == INTERACTIVE:
+            raise Refused(400, "the interactive model takes images of the studies folder; name one with ?image=ID")
         task = known_task(self._infers, request.get("model"))
         check_self_contained(path)
         return _answer(*task.infer(InferenceRequest.of(request, path), stopped))

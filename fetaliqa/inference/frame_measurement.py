@@ -15,7 +15,7 @@ import torch
 from fetaliqa.inference.cuda_transfers import on_host
 from fetaliqa.inference.predictor import Predictor
 from fetaliqa.measure import FrameEvidence, OutlineFit, fit_outline, is_unlike, main_component, quality_score
-from fetaliqa.measure.anatomy import anatomy_named
+from fetaliqa.measure.anatomy import Anatomy, anatomy_named
 from fetaliqa.measure.field_of_view import field_of_view
 from fetaliqa.measure.square_grid import SquareGrid
 from fetaliqa.sweep import Sweep
@@ -115,22 +115,33 @@ class FrameAssessor:
         if distance is not None:
             fields |= {"distance": distance, "unlike_training_data": is_unlike(distance)}
         if mask is not None and fit is not None:
-            fields |= self._sizes(mask, fit)
+            fields |= outline_sizes(mask, fit, self.sweep.spacing, self.anatomy)
         return fields, mask
 
-    def _sizes(self, mask: np.ndarray, fit: OutlineFit) -> dict[str, Any]:
-        pixels = int(mask.sum())
-        row, column = self.sweep.spacing or (None, None)
-        return {
-            "area_px": pixels,
-            "area_mm2": None if row is None or column is None else round(pixels * row * column, 2),
-            "ellipse": None if fit.ellipse is None else {k: round(v, 3) for k, v in asdict(fit.ellipse).items()},
-            "circumference_mm": None if fit.circumference_mm is None else round(fit.circumference_mm, 2),
-            "circumference_absent": fit.absent_reason,
-            "fit_residual": None if fit.residual is None else round(float(fit.residual), 5),
-            "warning": fit.warning(self.anatomy),
-            "fitted_share": None if fit.fitted_share is None else round(float(fit.fitted_share), 4),
-        }
+
+def outline_sizes(
+    mask: np.ndarray, fit: OutlineFit, spacing: tuple[float, float] | None, anatomy: Anatomy
+) -> dict[str, Any]:
+    """Area, ellipse and circumference of a frame's mask, as JSON values.
+
+    Args:
+        mask: uint8 [H, W] of 0 and 1.
+        fit: of its outline.
+        spacing: (row, column) in mm, or None.
+        anatomy: whose plausible sizes are warned about.
+    """
+    pixels = int(mask.sum())
+    row, column = spacing or (None, None)
+    return {
+        "area_px": pixels,
+        "area_mm2": None if row is None or column is None else round(pixels * row * column, 2),
+        "ellipse": None if fit.ellipse is None else {k: round(v, 3) for k, v in asdict(fit.ellipse).items()},
+        "circumference_mm": None if fit.circumference_mm is None else round(fit.circumference_mm, 2),
+        "circumference_absent": fit.absent_reason,
+        "fit_residual": None if fit.residual is None else round(float(fit.residual), 5),
+        "warning": fit.warning(anatomy),
+        "fitted_share": None if fit.fitted_share is None else round(float(fit.fitted_share), 4),
+    }
 
 
 def _rounded(signals: tuple[float, float] | None, positive: bool) -> tuple[float | None, float | None]:

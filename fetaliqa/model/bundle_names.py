@@ -13,5 +13,6 @@ def valid_name(name: str) -> bool:
     return NAME_PATTERN.fullmatch(name) is not None and len(name) <= 100
 
 
+INTERACTIVE = "interactive"  # the bundle that ships for prompts, and the server's model
 STUDENT_FOLDER = "student"  # subfolder of a bundle with its screening model
 AUTO, NONE = "auto", "none"  # values for a student's folder: the bundle's own student, or none

@@ -7,9 +7,12 @@ from pathlib import Path
 
 import platformdirs
 
+from fetaliqa.model.bundle_names import INTERACTIVE
+
 HOME_VARIABLE = "FETALIQA_HOME"
 DEMO_VARIABLE = "FETALIQA_DEMO_MODEL"
 DEFAULT_VARIABLE = "FETALIQA_DEFAULT_MODEL"
+INTERACTIVE_VARIABLE = "FETALIQA_INTERACTIVE_MODEL"
 SHIPPED = ("abdomen", "head")  # bundles in this package, trained on real images
 
 
@@ -37,6 +40,12 @@ def demo_folder() -> Path:
 def shipped_folder(name: str) -> Path:
     """Folder of a bundle that ships inside this package, one of ``SHIPPED``."""
     return Path(__file__).resolve().parents[1] / "shipped_models" / name
+
+
+def interactive_folder() -> Path:
+    """Folder of the interactive bundle: ``$FETALIQA_INTERACTIVE_MODEL``, else the one that ships."""
+    folder = os.environ.get(INTERACTIVE_VARIABLE)
+    return Path(folder) if folder else shipped_folder(INTERACTIVE)
 
 
 def default_model() -> str:

@@ -31,7 +31,7 @@ def demo_server(tmp_path_factory: pytest.TempPathFactory, sample_data: Path) -> 
 
 def test_without_other_bundles_the_demo_is_served_and_says_what_it_is(demo_server: Server) -> None:
     info = demo_server.raw("GET", "/info/").json()
-    assert list(info["models"]) == ["fetalclip_seg"]
+    assert list(info["models"]) == ["fetalclip_seg", "interactive"]
     assert info["models"]["fetalclip_seg"]["fetaliqa"]["name"] == "demo"
     on = {"device": "cpu", "card": None, "precision": "fp32"}
     assert info["models"]["fetalclip_seg"]["computed_on"] == on

@@ -23,7 +23,7 @@ def read_back(content: bytes, name: str, folder: Path) -> sitk.Image:
 def test_info_names_the_models_and_counts_the_images_of_the_acouslic_folder(server: Server) -> None:
     info = server.raw("GET", "/info/").json()
     assert info["name"] == "FetalIQA"
-    assert set(info["models"]) == {"fetalclip_seg", "fetalclip_cls"}
+    assert set(info["models"]) == {"fetalclip_seg", "fetalclip_cls", "interactive"}
     assert info["models"]["fetalclip_seg"]["type"] == "segmentation"
     assert info["models"]["fetalclip_seg"]["labels"] == {"abdomen": 1}
     assert set(server.raw("GET", "/datastore/?output=all").json()["objects"]) >= {"case_a", "case_b", "long"}

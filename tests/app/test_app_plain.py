@@ -27,7 +27,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory, bundle: Path) -> Iterator[Se
 
 
 def test_it_serves_the_same_masks_and_assessment(plain: Server) -> None:
-    assert set(plain.raw("GET", "/info/").json()["models"]) == {"fetalclip_seg"}
+    assert set(plain.raw("GET", "/info/").json()["models"]) == {"fetalclip_seg", "interactive"}
     params, content, name = plain.infer("image=case_a&output=all").parts()
     assert params["fetaliqa"]["case_id"] == "case_a"
     assert name.endswith(".nii.gz")

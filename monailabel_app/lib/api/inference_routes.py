@@ -10,6 +10,7 @@ from fastapi import APIRouter, File, Form, Request, Response, UploadFile
 
 from fetaliqa.inference.assessment_options import MAX_SWEEPS, MAX_TOP_N
 from fetaliqa.inference.shared_requests import Stopped
+from fetaliqa.model.bundle_names import INTERACTIVE
 from fetaliqa.sweep import MASK_SUFFIXES
 from monailabel_app.lib.api.dependencies import USER, served
 from monailabel_app.lib.api.file_responses import mask_reply
@@ -77,7 +78,8 @@ async def run_inference(
 ) -> Response:
     """Answer with masks on the input's grid and the assessment (docs/server.md)."""
     app = served()
-    known_task(app._infers, model)
+    if model != INTERACTIVE:
+        known_task(app._infers, model)
     options = checked_params(params, model, image)
     if label is not None:
         raise Refused(400, f"{model} takes no label as input; leave the form field label out")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from urllib.parse import quote
 
+from fetaliqa.model.bundle_names import INTERACTIVE
+
 SHOWN = 10  # of the files that are not offered
 ADDRESS_VARIABLE = "FETALIQA_SERVER_ADDRESS"
 
@@ -26,7 +28,7 @@ def start_message(
         models: hosted models.
         not_offered: files that are not offered as images, with the reason.
     """
-    names = sorted(models)
+    names = sorted(models, key=lambda name: (name != INTERACTIVE, name))  # which needs clicks, and is not tried
     lines = [
         "",
         f"  FetalIQA is serving {len(images)} image(s) with {', '.join(names) or 'no model'} at {address}",

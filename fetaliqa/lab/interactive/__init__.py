@@ -1,0 +1,1 @@
+"""Training and evaluation of the interactive model: simulated clicks, boxes and previous masks."""
