@@ -25,6 +25,8 @@ Roi = tuple[float, float, float, float]
 
 MAX_CLICKS = 200  # on one frame; each adds time
 EDGE = 0.5  # pixels from a pixel's centre to its edge
+HEED_SHARE = 0.02  # of the frame's longer side: reach of a click that the network did not follow
+HEED_LOGIT = 0.5  # that the pixel of such a click gets
 ISLAND_SHARE = 0.2  # of the largest part's area: smaller parts without a click are removed
 
 
@@ -149,7 +151,7 @@ class InteractiveSegmenter:
         """
         if frame.dtype != np.uint8 or frame.ndim != 2 or 0 in frame.shape:
             raise ArrayError(f"frame is {frame.dtype} {frame.shape}; uint8 [rows, columns] is needed")
-        grid = SquareGrid(*frame.shape, self._size)
+        grid = SquareGrid(frame.shape[0], frame.shape[1], self._size)
         square = grid.to_square(frame[None])
         maps = self._model.visual(normalise(square).contiguous(memory_format=torch.channels_last))
         return EncodedFrame(grid, self._model.decoder.encode(square, maps))
@@ -182,7 +184,7 @@ class InteractiveSegmenter:
         raised = functional.interpolate(
             answer.logits.float().contiguous(), size=(grid.side, grid.side), mode="bilinear", align_corners=False
         )[0, 0, grid.top : grid.top + grid.height, grid.left : grid.left + grid.width]
-        mask = (raised > 0).to(torch.uint8).numpy()
+        mask = (heeded(raised.numpy(), prompts) > 0).astype(np.uint8)
         return Outlined(tidied(mask, prompts), round(float(torch.sigmoid(answer.dice[0])), 4))
 
 
@@ -191,6 +193,35 @@ def _on_grid(point: tuple[float, ...], grid: SquareGrid) -> Point:
     column, row = point
     scale = grid.pixel_scale
     return (column + grid.left + EDGE) / scale - EDGE, (row + grid.top + EDGE) / scale - EDGE
+
+
+def heeded(logits: np.ndarray, prompts: Prompts) -> np.ndarray:
+    """Logits in which the pixel of each click has the value that was asked for.
+
+    Where the network did not follow a click, the logits around it are moved by a Gaussian bump, just high enough.
+    A click near the border is what it follows least, and a person who clicks there wants the border to move.
+
+    Args:
+        logits: float [H, W], of the network.
+        prompts: whose clicks count; of two at one place the last background click.
+    """
+    logits = logits.astype(np.float32, copy=True)
+    rows, columns = (np.arange(length, dtype=np.float32) for length in logits.shape)
+    reach = HEED_SHARE * max(logits.shape)
+    for sign, clicks in ((1.0, prompts.foreground), (-1.0, prompts.background)):
+        for column, row in clicks:
+            at = logits[_pixel(row, len(rows)), _pixel(column, len(columns))]
+            lacking = HEED_LOGIT - sign * float(at)
+            if sign * at <= 0:
+                down = np.exp((rows - row) ** 2 / (-2 * reach**2))
+                across = np.exp((columns - column) ** 2 / (-2 * reach**2))
+                logits += sign * lacking * down[:, None] * across[None]
+    return logits
+
+
+def _pixel(place: float, length: int) -> int:
+    """The pixel of a coordinate, inside of ``length`` pixels."""
+    return min(max(round(place), 0), length - 1)
 
 
 def tidied(mask: np.ndarray, prompts: Prompts) -> np.ndarray:
@@ -220,6 +251,6 @@ def _without_specks(mask: np.ndarray, clicks: tuple[Point, ...], share: float, b
         kept |= areas >= share * areas.max()
     rows, columns = mask.shape
     for column, row in clicks:
-        kept[parts[min(max(round(row), 0), rows - 1), min(max(round(column), 0), columns - 1)]] = True
+        kept[parts[_pixel(row, rows), _pixel(column, columns)]] = True
     kept[0] = False
     return kept[parts].astype(np.uint8)

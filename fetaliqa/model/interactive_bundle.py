@@ -24,6 +24,7 @@ from fetaliqa.file_provenance import file_sha256
 from fetaliqa.model.architecture import BackboneConfig
 from fetaliqa.model.bundle_card import BASE_FILE, HEAD_FILE, TrainingData, read_card_file
 from fetaliqa.model.bundle_names import CARD_FILE, valid_name
+from fetaliqa.model.decoder import fuse_batch_norms
 from fetaliqa.model.encoder_kinds import build_encoder, encoder_state
 from fetaliqa.model.image_encoder import check_state
 from fetaliqa.model.interactive_model import InteractiveSeg, PromptConfig
@@ -111,7 +112,9 @@ class InteractiveBundle:
         except WeightsError as problem:
             raise BundleError(str(problem)) from None
         model.decoder.load_state_dict(head)
-        return model.eval().requires_grad_(False)
+        model.eval().requires_grad_(False)
+        fuse_batch_norms(model.visual)
+        return model
 
     def _tensors(self, name: str) -> dict[str, torch.Tensor]:
         file = self.directory / name

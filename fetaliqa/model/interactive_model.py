@@ -161,7 +161,7 @@ class PromptDecoder(nn.Module):
 
 def _inside(values: torch.Tensor, probabilities: torch.Tensor) -> torch.Tensor:
     """Means [N, C] of values [N, C, h, w] inside of a mask."""
-    weights = functional.adaptive_avg_pool2d(probabilities, values.shape[2:])
+    weights = functional.adaptive_avg_pool2d(probabilities, (values.shape[2], values.shape[3]))
     return (values * weights).sum(dim=(2, 3)) / (weights.sum(dim=(2, 3)) + EPS)
 
 

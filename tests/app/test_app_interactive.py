@@ -101,7 +101,7 @@ def test_a_frame_of_a_whole_case_is_answered(server: Server) -> None:
         ({"frame": 1, "mask": encoded(np.ones((10, 12)))}, "10 rows x 12 columns"),
         ({"frame": 1, "mask": {"rows": 10**9, "columns": 10**9, "runs": [10**18]}}, "rows"),
         ({"frame": 1, "mask": [1, 2]}, "runs"),
-        ({"frame": 1, "forground": [CENTRE]}, "forground"),
+        ({"frame": 1, "foregrounds": [CENTRE]}, "foregrounds"),
     ],
 )
 def test_a_request_that_cannot_be_used_is_refused_in_a_sentence(

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+import cv2
 import numpy as np
 
 from fetaliqa.inference.interactive_segmentation import InteractiveSegmenter, Prompts
@@ -108,7 +109,7 @@ def answerer_of(segmenter: InteractiveSegmenter, image: np.ndarray) -> Answerer:
 def region_growing(image: np.ndarray, multiplier: float) -> Answerer:
     """Region growing from the clicks alone: ITK's confidence connected filter on a smoothed image.
 
-    The region grown from the background clicks is taken off that of the foreground clicks, and holes are filled.
+    Where the regions of foreground and background clicks overlap, the nearest click decides. Holes are filled.
 
     Args:
         image: uint8 [H, W].
@@ -125,12 +126,22 @@ def region_growing(image: np.ndarray, multiplier: float) -> Answerer:
         closed = sitk.BinaryMorphologicalClosing(region, [3, 3])
         return sitk.GetArrayFromImage(sitk.BinaryFillhole(closed))
 
+    def distances(seeds: list[tuple[int, int]]) -> np.ndarray:
+        free = np.ones(image.shape, np.uint8)
+        for column, row in seeds:
+            free[row, column] = 0
+        return cv2.distanceTransform(free, cv2.DIST_L2, 5)
+
     def answer(clicks: Sequence[Click], previous: np.ndarray | None) -> np.ndarray:
         seeds = {"foreground": [], "background": []}  # type: dict[str, list[tuple[int, int]]]
         for kind, (column, row) in clicks:
             seeds[kind].append((round(column), round(row)))
         inside = grown(seeds["foreground"])
-        inside[grown(seeds["background"]) > 0] = 0
+        if seeds["background"]:
+            contested = (grown(seeds["background"]) > 0) & (
+                distances(seeds["background"]) < distances(seeds["foreground"])
+            )
+            inside[contested] = 0
         for kind, (column, row) in clicks:
             inside[round(row), round(column)] = kind == "foreground"
         return inside

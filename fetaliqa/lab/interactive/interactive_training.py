@@ -27,6 +27,7 @@ from fetaliqa.lab.interactive.simulated_prompts import (
     CENTRED,
     Prompts,
     deep_point,
+    nearly_right_mask,
     next_click,
     random_box,
     wrong_mask,
@@ -35,10 +36,10 @@ from fetaliqa.model.interactive_model import STRIDE, Answer, InteractiveSeg, pro
 from fetaliqa.model.preprocess import normalise
 from fetaliqa.training.weight_averaging import decay_at, move_towards
 
-CLICK_WEIGHT = 8.0  # of the cells of a click in the cross-entropy, beside 1
+P_CLICKED = 0.4  # of a click on a previous mask in the first round
+P_CARRIED_AS_IT_IS = 0.6  # of a carried mask not being changed further
 DICE_WEIGHT = 0.5  # of the expected Dice
 EMPTY_WEIGHT = 0.02  # of a frame that the object has left, in the mask's loss: the expected Dice tells these apart
-CHECKPOINT = "checkpoint.pt"
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,9 @@ class InteractiveRecipe:
         weight_decay: of matrices.
         warmup: share of the steps with a growing learning rate.
         average: decay per step of the averaged weights, which are the result.
+        click_weight: of the cells of a click in the cross-entropy, beside 1.
         p_wrong, p_box: of a previous mask that is not right, and of a box, at the start.
+        p_near: of these masks, nearly right ones.
         p_carried: of starting with the carried mask of a sample that has one, without a click.
         p_more: of further clicks in the first round.
         p_forgotten: of the previous answer not being given back.
@@ -70,7 +73,9 @@ class InteractiveRecipe:
     warmup: float = 0.08
     average: float = 0.995
     clip_norm: float = 1.0
+    click_weight: float = 8.0
     p_wrong: float = 0.3
+    p_near: float = 0.0
     p_box: float = 0.12
     p_carried: float = 0.7
     p_more: float = 0.25
@@ -103,14 +108,17 @@ class Episode:
         self.previous: np.ndarray | None = None
         shown = bool(sample.truth.any())
         if sample.carried is not None and (not shown or rng.random() < recipe.p_carried):
-            self.previous = sample.carried if rng.random() < 0.6 else wrong_mask(sample.carried, rng)
+            self.previous = (
+                sample.carried if rng.random() < P_CARRIED_AS_IT_IS else wrong_mask(sample.carried, rng)
+            )
         elif rng.random() < recipe.p_wrong:
-            self.previous = wrong_mask(sample.truth, rng)
+            near = rng.random() < recipe.p_near
+            self.previous = nearly_right_mask(sample.truth, rng) if near else wrong_mask(sample.truth, rng)
         elif rng.random() < recipe.p_box:
             self.prompts.box = random_box(sample.truth, rng)
         else:
             self._add_first()
-        if shown and self.previous is not None and rng.random() < 0.4:
+        if shown and self.previous is not None and rng.random() < P_CLICKED:
             self.click(self.previous)
         if shown and rng.random() < recipe.p_more:
             self._add_random()
@@ -143,17 +151,20 @@ class Episode:
                 (self.prompts.foreground if inside else self.prompts.background).append(place)
 
 
-def answer_loss(answer: Answer, targets: torch.Tensor, prompts: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def answer_loss(
+    answer: Answer, targets: torch.Tensor, prompts: torch.Tensor, click_weight: float
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Loss of an answer, and its Dice [N].
 
     Args:
         answer: of N samples.
         targets: float [N, S/2, S/2], share of the object in each cell.
         prompts: the decoder's input, [N, 8, S/2, S/2].
+        click_weight: of the cells of a click, beside 1.
     """
     logits = answer.logits[:, 0].float()
     shown = (targets.amax(dim=(1, 2)) > 0).float()
-    weights = 1 + CLICK_WEIGHT * prompts[:, :2].amax(dim=1)
+    weights = 1 + click_weight * prompts[:, :2].amax(dim=1)
     pixels = functional.binary_cross_entropy_with_logits(logits, targets, weights, reduction="none").mean(
         dim=(1, 2)
     )
@@ -176,13 +187,21 @@ class InteractiveTrainer:
         model: with a frozen encoder in eval mode.
         shares: of each step's new samples.
         recipe: how.
-        folder: of checkpoints and the log; a run in it is continued.
+        checkpoint: file of the run's state, from which it continues.
+        start: weights of the decoder to start from, where there is no checkpoint yet; None: the model's.
     """
 
     def __init__(
-        self, model: InteractiveSeg, shares: Sequence[PromptShare], recipe: InteractiveRecipe, folder: Path
+        self,
+        model: InteractiveSeg,
+        shares: Sequence[PromptShare],
+        recipe: InteractiveRecipe,
+        checkpoint: Path,
+        start: dict[str, torch.Tensor] | None = None,
     ) -> None:
-        self.model, self.shares, self.recipe, self.folder = model, shares, recipe, folder
+        self.model, self.shares, self.recipe, self.checkpoint = model, shares, recipe, checkpoint
+        if start is not None:
+            model.decoder.load_state_dict(start)
         trained = list(model.decoder.parameters())
         self._optimizer = torch.optim.AdamW(
             [
@@ -197,17 +216,19 @@ class InteractiveTrainer:
         self._averaged = copy.deepcopy(model.decoder)
         self._held: deque[list[Encoded]] = deque(maxlen=recipe.held)
         self.step = 0
-        if (folder / CHECKPOINT).is_file():
-            self._resume(torch.load(folder / CHECKPOINT, weights_only=True))
+        if checkpoint.is_file():
+            self._resume(torch.load(checkpoint, weights_only=True))
 
     def _resume(self, state: dict) -> None:
         if state["recipe"] != asdict(self.recipe):
-            raise TrainingError(f"{self.folder}: a run with another recipe; name a new folder")
+            raise TrainingError(f"{self.checkpoint}: a run with another recipe; name a new folder")
         self.step = state["step"]
         self.model.decoder.load_state_dict(state["decoder"])
         self._averaged.load_state_dict(state["averaged"])
         self._optimizer.load_state_dict(state["optimizer"])
         self._schedule.load_state_dict(state["schedule"])
+        if self.step == self.recipe.steps:
+            return
         for step in range(max(0, self.step - self.recipe.held), self.step):
             self._held.append(self._new(step))
 
@@ -221,7 +242,7 @@ class InteractiveTrainer:
             "optimizer": self._optimizer.state_dict(),
             "schedule": self._schedule.state_dict(),
         }
-        with atomic_path(self.folder / CHECKPOINT) as temporary:
+        with atomic_path(self.checkpoint) as temporary:
             torch.save(state, temporary)
 
     def _new(self, step: int) -> list[Encoded]:
@@ -265,7 +286,7 @@ class InteractiveTrainer:
                 memory_format=torch.channels_last
             )
             answer = decoder(decoder.encode(images, maps), prompts)
-            loss, dice = answer_loss(answer, targets, prompts)
+            loss, dice = answer_loss(answer, targets, prompts, recipe.click_weight)
             if not torch.isfinite(loss):
                 raise TrainingError(f"the loss became {float(loss)} at step {self.step}; lower learning_rate")
             (loss / recipe.rounds).backward()

@@ -18,6 +18,7 @@ Box = tuple[float, float, float, float]
 JITTER = 0.6  # of an error region's greatest depth: training clicks are at pixels at least as deep
 CENTRED = 0.35  # of the object's greatest depth, for the first click in training
 MIN_ERROR_PX = 6  # pixels of an error region that is worth a click
+NEAR, FAR = (0.03, 0.09), (0.03, 0.2)  # of the radius, by which a border is moved
 BOX_JITTER = 0.06  # of the box's sides
 
 
@@ -118,6 +119,12 @@ def wrong_mask(truth: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return np.ascontiguousarray(mask, np.uint8)
 
 
+def nearly_right_mask(truth: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A previous mask whose border is off by little, here and there, as before a session's last clicks."""
+    radius = math.sqrt(max(1, int(truth.sum())) / math.pi)
+    return np.ascontiguousarray(_bent(truth, radius, rng, NEAR), np.uint8)
+
+
 def _middle(mask: np.ndarray) -> tuple[float, float]:
     moments = cv2.moments(mask, binaryImage=True)
     if moments["m00"] == 0:
@@ -128,18 +135,18 @@ def _middle(mask: np.ndarray) -> tuple[float, float]:
 def _moved(mask: np.ndarray, radius: float, rng: np.random.Generator) -> np.ndarray:
     size = mask.shape[0]
     matrix = cv2.getRotationMatrix2D(_middle(mask), rng.uniform(-15, 15), rng.uniform(0.8, 1.25))
-    matrix[:, 2] += rng.normal(0, 0.12 * radius, 2)
+    matrix[:, 2] = matrix[:, 2] + rng.normal(0, 0.12 * radius, 2)
     return cv2.warpAffine(mask, matrix, (size, size), flags=cv2.INTER_NEAREST)
 
 
-def _bent(mask: np.ndarray, radius: float, rng: np.random.Generator) -> np.ndarray:
+def _bent(mask: np.ndarray, radius: float, rng: np.random.Generator, by: tuple[float, float] = FAR) -> np.ndarray:
     """The border moved in and out by smooth noise."""
     distance = depth_map(mask) - depth_map(1 - mask)
     knots = int(rng.integers(3, 8))
     noise = cv2.resize(
         rng.standard_normal((knots, knots)).astype(np.float32), mask.shape[::-1], interpolation=cv2.INTER_CUBIC
     )
-    return (distance + noise * rng.uniform(0.03, 0.2) * radius > 0).astype(np.uint8)
+    return (distance + noise * rng.uniform(*by) * radius > 0).astype(np.uint8)
 
 
 def _ellipse_about(mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -36,9 +36,8 @@ def grey_region(image: np.ndarray, rng: np.random.Generator) -> np.ndarray | Non
         flags = 4 | (1 << 8) | cv2.FLOODFILL_MASK_ONLY | cv2.FLOODFILL_FIXED_RANGE
         seed = int(columns[drawn]), int(rows[drawn])
         cv2.floodFill(smooth, around, seed, [0.0], tolerance, tolerance, flags)
-        mask = cv2.morphologyEx(around[1:-1, 1:-1], cv2.MORPH_CLOSE, kernel)
-        mask = cv2.morphologyEx(mask, cv2.MORPH_OPEN, kernel)
-        mask = _one_part(mask)
+        smoothed = cv2.morphologyEx(around[1:-1, 1:-1], cv2.MORPH_CLOSE, kernel)
+        mask = _one_part(cv2.morphologyEx(smoothed, cv2.MORPH_OPEN, kernel))
         if mask is not None and AREA[0] <= mask.mean() <= AREA[1] and _solidity(mask) >= COMPACT:
             return mask
     return None
@@ -78,7 +77,7 @@ def with_lesion(image: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray
     pixels = image.astype(np.float32)
     soft = cv2.GaussianBlur(mask.astype(np.float32), (0, 0), rng.uniform(0.6, 2.5))
     grain = cv2.GaussianBlur(rng.standard_normal(image.shape).astype(np.float32), (0, 0), rng.uniform(0.6, 1.5))
-    grain /= max(float(grain.std()), 1e-6)
+    grain = grain / max(float(grain.std()), 1e-6)
     level = max(float(cv2.mean(pixels, mask)[0]), 20.0) if mask.any() else 40.0
     factor = rng.uniform(0.05, 0.6) if rng.random() < 0.65 else rng.uniform(1.6, 3.0)
     kept = rng.uniform(0.1, 0.6)  # of the texture that was there

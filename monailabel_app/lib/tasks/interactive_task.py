@@ -81,8 +81,8 @@ class InteractiveTask(InferTask):
             check_keys(body, SEGMENT_KEYS)
             frame = _whole("frame", body.get("frame"), MAX_FRAME)
             prompts = Prompts(
-                _points("foreground", body.get("foreground"), 2),
-                _points("background", body.get("background"), 2),
+                tuple((point[0], point[1]) for point in _points("foreground", body.get("foreground"), 2)),
+                tuple((point[0], point[1]) for point in _points("background", body.get("background"), 2)),
                 _roi(body.get("roi")),
                 _mask(body.get("mask")),
             )
