@@ -130,8 +130,7 @@ class InteractiveSegmenter:
         >>> from fetaliqa.model.user_folders import interactive_folder
         >>> segmenter = InteractiveSegmenter(InteractiveBundle.open(interactive_folder()))
         >>> frame = np.zeros((60, 80), np.uint8)
-        >>> cv2.circle(frame, (30, 30), 15, [120.0], -1).max()
-        np.uint8(120)
+        >>> frame[15:45, 20:50] = 120
         >>> encoded = segmenter.encode(frame)
         >>> segmenter.segment(encoded, Prompts(foreground=((30, 30),))).mask.shape
         (60, 80)
