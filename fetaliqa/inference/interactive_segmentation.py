@@ -122,6 +122,7 @@ class InteractiveSegmenter:
 
     Args:
         bundle: as :meth:`InteractiveBundle.open` returns it.
+        heed: whether the pixel of each click gets the asked value where the network does not give it.
 
     Raises:
         BundleError: when the bundle cannot be loaded.
@@ -136,8 +137,8 @@ class InteractiveSegmenter:
         (60, 80)
     """
 
-    def __init__(self, bundle: InteractiveBundle) -> None:
-        self.bundle = bundle
+    def __init__(self, bundle: InteractiveBundle, *, heed: bool = True) -> None:
+        self.bundle, self._heed = bundle, heed
         self._model = bundle.load_model()
         self._size = self._model.vision.image_size
 
@@ -183,7 +184,8 @@ class InteractiveSegmenter:
         raised = functional.interpolate(
             answer.logits.float().contiguous(), size=(grid.side, grid.side), mode="bilinear", align_corners=False
         )[0, 0, grid.top : grid.top + grid.height, grid.left : grid.left + grid.width]
-        mask = (heeded(raised.numpy(), prompts) > 0).astype(np.uint8)
+        logits = heeded(raised.numpy(), prompts) if self._heed else raised.numpy()
+        mask = (logits > 0).astype(np.uint8)
         return Outlined(tidied(mask, prompts), round(float(torch.sigmoid(answer.dice[0])), 4))
 
 
