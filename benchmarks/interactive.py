@@ -41,7 +41,7 @@ from fetaliqa.lab.stills.still_samples import native_mask
 from fetaliqa.measure import main_component
 from fetaliqa.measure.square_grid import SquareGrid
 from fetaliqa.model import Bundle, normalise
-from fetaliqa.model.interactive_bundle import InteractiveBundle
+from fetaliqa.model.interactive_bundle import InteractiveBundle, with_metrics
 from fetaliqa.model.user_folders import interactive_folder, shipped_folder
 
 MULTIPLIERS = (1.5, 2.0, 2.5)  # of region growing; the best one on the test images is reported
@@ -199,6 +199,22 @@ def time_figures(segmenter: InteractiveSegmenter) -> dict[str, Any]:
     }
 
 
+def card_figures(report: dict[str, Any]) -> dict[str, Any]:
+    """The main figures, for the card."""
+    sets = [name for name in ("heads", "african abdomens", "spanish abdomens") if name in report]
+    metrics: dict[str, Any] = {"set": "images held out and phantom cases that did not train: docs/interactive.md"}
+    for name in sets:
+        metrics[name] = {
+            start: {
+                key: report[name][start][key] for key in ("images", "clicks_to_90", "iou_after_1", "not_reached")
+            }
+            for start in ("from_nothing", "from_automatic_outline")
+        }
+    if "carried" in report:
+        metrics["carried along phantom sweeps"] = report["carried"]["test"]
+    return metrics
+
+
 def main() -> None:
     """Measure, print and write."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -211,6 +227,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     parser.add_argument("--pictures", type=Path, help="write pictures to this folder")
+    parser.add_argument("--card", action="store_true", help="write the main figures into the bundle's card")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     cv2.setNumThreads(1)
@@ -237,6 +254,8 @@ def main() -> None:
     if "carried" in parts:
         report["carried"] = carried_figures(segmenter, args.cases, args.validation)
     print(json.dumps(report, indent=1))
+    if args.card:
+        with_metrics(segmenter.bundle, card_figures(report))
     if args.json:
         args.json.write_text(json.dumps(report, indent=1) + "\n")
 
