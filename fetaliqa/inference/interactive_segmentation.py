@@ -122,6 +122,7 @@ class InteractiveSegmenter:
 
     Args:
         bundle: as :meth:`InteractiveBundle.open` returns it.
+        heed: whether the pixel of each click gets the asked value where the network does not give it.
 
     Raises:
         BundleError: when the bundle cannot be loaded.
@@ -130,15 +131,14 @@ class InteractiveSegmenter:
         >>> from fetaliqa.model.user_folders import interactive_folder
         >>> segmenter = InteractiveSegmenter(InteractiveBundle.open(interactive_folder()))
         >>> frame = np.zeros((60, 80), np.uint8)
-        >>> cv2.circle(frame, (30, 30), 15, [120.0], -1).max()
-        np.uint8(120)
+        >>> frame[15:45, 20:50] = 120
         >>> encoded = segmenter.encode(frame)
         >>> segmenter.segment(encoded, Prompts(foreground=((30, 30),))).mask.shape
         (60, 80)
     """
 
-    def __init__(self, bundle: InteractiveBundle) -> None:
-        self.bundle = bundle
+    def __init__(self, bundle: InteractiveBundle, *, heed: bool = True) -> None:
+        self.bundle, self._heed = bundle, heed
         self._model = bundle.load_model()
         self._size = self._model.vision.image_size
 
@@ -184,7 +184,8 @@ class InteractiveSegmenter:
         raised = functional.interpolate(
             answer.logits.float().contiguous(), size=(grid.side, grid.side), mode="bilinear", align_corners=False
         )[0, 0, grid.top : grid.top + grid.height, grid.left : grid.left + grid.width]
-        mask = (heeded(raised.numpy(), prompts) > 0).astype(np.uint8)
+        logits = heeded(raised.numpy(), prompts) if self._heed else raised.numpy()
+        mask = (logits > 0).astype(np.uint8)
         return Outlined(tidied(mask, prompts), round(float(torch.sigmoid(answer.dice[0])), 4))
 
 

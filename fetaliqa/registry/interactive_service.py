@@ -88,8 +88,11 @@ class InteractiveService:
 
     @property
     def installed(self) -> bool:
-        """Whether there is a bundle."""
-        return (self._folder / CARD_FILE).is_file()
+        """Whether there is a bundle with a usable card."""
+        try:
+            return bool(self.reference)
+        except BundleError:
+            return False
 
     @cached_property
     def reference(self) -> str:
@@ -101,7 +104,7 @@ class InteractiveService:
         return self._opened().reference
 
     def _opened(self) -> InteractiveBundle:
-        if not self.installed:
+        if not (self._folder / CARD_FILE).is_file():
             raise BundleError("no interactive model is installed here; install fetaliqa again, or name its folder")
         return InteractiveBundle.open(self._folder)
 

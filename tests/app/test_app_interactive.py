@@ -11,7 +11,11 @@ import pytest
 import SimpleITK as sitk
 from app_harness import LONG_FRAMES, Server, case_pixels
 
+from fetaliqa.measure.anatomy import ABDOMEN
 from fetaliqa.measure.run_lengths import mask_from_runs, run_lengths
+from fetaliqa.registry.interactive_service import InteractiveService
+from monailabel_app.lib.http.refusal import Refused
+from monailabel_app.lib.tasks.interactive_task import InteractiveTask
 
 SEGMENT, PROPAGATE = "/fetaliqa/v1/interactive/segment", "/fetaliqa/v1/interactive/propagate"
 SHAPE = (48, 64)  # rows and columns of the harness's cases
@@ -100,6 +104,10 @@ def test_a_frame_of_a_whole_case_is_answered(server: Server) -> None:
         ({"frame": 1, "mask": {"rows": 48, "columns": 64, "runs": [1.5, 3070.5]}}, "run of 1.5"),
         ({"frame": 1, "mask": encoded(np.ones((10, 12)))}, "10 rows x 12 columns"),
         ({"frame": 1, "mask": {"rows": 10**9, "columns": 10**9, "runs": [10**18]}}, "rows"),
+        (
+            {"frame": 1, "mask": {"rows": 65535, "columns": 65535, "runs": [2**31 - 1, 2**31 - 1]}},
+            "pixels at most",
+        ),
         ({"frame": 1, "mask": [1, 2]}, "runs"),
         ({"frame": 1, "foregrounds": [CENTRE]}, "foregrounds"),
     ],
@@ -223,6 +231,17 @@ def test_stock_requests_that_cannot_be_used_are_refused(
 def test_it_does_not_run_as_a_batch_and_has_no_versions(server: Server) -> None:
     assert server.call("POST", "/batch/infer/interactive", json={}).status == 404
     assert server.raw("GET", "/models/versions?model=interactive").status == 404
+
+
+def test_without_a_model_clicks_are_answered_with_503(tmp_path: Path) -> None:
+    task = InteractiveTask(InteractiveService(tmp_path))
+    assert (task.described(), task.is_valid()) == (None, False)
+    for answer in (task.segment, task.infer_slice):
+        with pytest.raises(Refused, match="no interactive model") as refused:
+            answer(tmp_path / "case.mha", {"frame": 0, "roi": [1, 1, 9, 9]}, ABDOMEN)
+        assert refused.value.status_code == 503
+    with pytest.raises(Refused, match="no interactive model"):
+        task.propagate(tmp_path / "case.mha", {"frame": 0, "mask": encoded(ellipse())})
 
 
 def test_the_harness_case_shows_what_these_tests_click_on() -> None:

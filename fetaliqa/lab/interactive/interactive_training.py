@@ -227,7 +227,7 @@ class InteractiveTrainer:
         self._averaged.load_state_dict(state["averaged"])
         self._optimizer.load_state_dict(state["optimizer"])
         self._schedule.load_state_dict(state["schedule"])
-        if self.step == self.recipe.steps:
+        if self.step == self.recipe.steps or not self.shares:
             return
         for step in range(max(0, self.step - self.recipe.held), self.step):
             self._held.append(self._new(step))

@@ -12,7 +12,7 @@ from fetaliqa.inference.propagation import CarriedMask, StopRule, propagate, why
 from fetaliqa.lab.interactive.prompt_samples import PhantomRun, phantom_runs
 from fetaliqa.lab.phantom.phantom_settings import PhantomSettings
 
-BEYOND = 40  # frames before and after the annotated ones that are rendered: more than a rule lets pass
+BEYOND = 25  # frames before and after the annotated ones that are rendered: more than a rule lets pass
 NEVER = StopRule(least_dice=0.0, gone_dice=0.0, most_change=1e9, most_drift=1e9)
 
 

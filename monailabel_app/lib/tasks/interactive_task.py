@@ -30,6 +30,7 @@ from monailabel_app.lib.tasks.inference_request import mask_suffix
 logger = logging.getLogger(__name__)
 
 MAX_FRAME = 2**31 - 1
+MAX_PIXELS = 2**26  # of a mask
 SEGMENT_KEYS = ("frame", "foreground", "background", "roi", "mask")
 PROPAGATE_KEYS = ("frame", "mask", "direction", "limit")
 ENDPOINTS = ["/fetaliqa/v1/interactive/segment", "/fetaliqa/v1/interactive/propagate"]
@@ -250,4 +251,6 @@ def _mask(value: Any) -> np.ndarray | None:
     rows, columns = (_whole(f"mask: {name}", value[name], 65_535) for name in ("rows", "columns"))
     if not isinstance(value["runs"], list) or not rows or not columns:
         raise OptionError("mask: rows and columns from 1 on, and a list of runs are needed")
+    if rows * columns > MAX_PIXELS:  # before memory is allocated
+        raise OptionError(f"mask: {rows} rows x {columns} columns; {MAX_PIXELS} pixels at most are accepted")
     return mask_from_runs(value["runs"], (rows, columns))
