@@ -24,6 +24,7 @@ class FrameEntry:
         outlined: whether its mask holds anything.
         rater, time: who reviewed it and when; None when not known.
         model, model_version: whose proposal it is, or was shown to the rater.
+        origin, clicks, source_frame: how the mask came about, as in a frame record.
         quality: score in [0, 1]; None when no model scored it.
         warning: doubts about a proposed outline or its circumference, from the assessment; or None.
     """
@@ -37,6 +38,9 @@ class FrameEntry:
     time: str | float | None = None
     model: str | None = None
     model_version: str | None = None
+    origin: str | None = None
+    clicks: int | None = None
+    source_frame: int | None = None
     quality: float | None = None
     warning: str | None = None
 

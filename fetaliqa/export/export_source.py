@@ -273,6 +273,9 @@ def _with_label(entry: FrameEntry, label: FrameLabel, suboptimal: bool) -> Frame
         time=label.time,
         model=label.model,
         model_version=label.model_version,
+        origin=label.origin if entry.outlined else None,
+        clicks=label.clicks if entry.outlined else None,
+        source_frame=label.source_frame if entry.outlined else None,
     )
 
 

@@ -24,6 +24,9 @@ PLANES = {"optimal": 1, "suboptimal": 2}  # and their label in a mask
 KEY = "frame_record"  # in a label's info of MONAI Label
 MAX_DIGITS = 6  # of a frame number
 MAX_SECONDS = 253402300799  # the last second of the year 9999; larger values are in milliseconds
+ORIGINS = ("interactive", "propagated")
+WHERE_SET = ("comment", "origin", "clicks", "source_frame")  # fields that are written only where they are set
+MAX_CLICKS = 10_000  # of one frame; more is an error of the client
 MAX_TEXT = 200  # characters of a rater's or a model's name
 MAX_COMMENT = 500  # characters
 
@@ -48,6 +51,13 @@ class FrameLabel:
         Spent on the frame.
     comment
         Of the rater; None for none. On a ``proposed`` frame it does not confirm anything.
+    origin
+        How the mask came about: ``interactive`` (from clicks or a box, by an interactive model) or ``propagated``
+        (carried from another frame); None for one that was drawn, or accepted from a model.
+    clicks
+        Clicks and boxes of an interactive mask.
+    source_frame
+        Frame that a propagated mask was carried from.
 
     Raises
     ------
@@ -63,6 +73,9 @@ class FrameLabel:
     model_version: str | None = None
     seconds: float | None = None
     comment: str | None = None
+    origin: str | None = None
+    clicks: int | None = None
+    source_frame: int | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.state, str) or self.state not in STATES:
@@ -79,6 +92,12 @@ class FrameLabel:
             raise ValueError(f"time {self.time!r}; ISO 8601, such as 2026-01-31T14:05:00+00:00, is needed")
         if self.seconds is not None and not _is_seconds(self.seconds):
             raise ValueError(f"seconds {self.seconds!r}; a number from 0 on, or null, is needed")
+        if self.origin is not None and not (isinstance(self.origin, str) and self.origin in ORIGINS):
+            raise ValueError(f"origin {self.origin!r}; it must be {' or '.join(ORIGINS)}, or null")
+        for name, last in (("clicks", MAX_CLICKS), ("source_frame", 10**MAX_DIGITS - 1)):
+            value = getattr(self, name)
+            if value is not None and not _is_whole(value, last):
+                raise ValueError(f"{name} {value!r}; a whole number from 0 to {last}, or null, is needed")
 
     @property
     def known(self) -> bool:
@@ -95,9 +114,9 @@ class FrameLabel:
         return self.known and (self.state == "annotated") != drawn
 
     def to_json(self) -> dict[str, Any]:
-        """The entry as JSON values; a comment only if there is one."""
-        entry = {one.name: getattr(self, one.name) for one in fields(self)}
-        return entry if self.comment else {name: value for name, value in entry.items() if name != "comment"}
+        """The entry as JSON values; fields of ``WHERE_SET`` only where they say something."""
+        values = {one.name: getattr(self, one.name) for one in fields(self)}
+        return {name: value for name, value in values.items() if value not in (None, "") or name not in WHERE_SET}
 
 
 def _is_frame(key: object) -> bool:
@@ -109,6 +128,10 @@ def _is_frame(key: object) -> bool:
 
 def _is_seconds(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
+
+
+def _is_whole(value: object, last: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= last
 
 
 def _is_iso(value: object) -> bool:
@@ -166,6 +189,11 @@ def parse_record(record: Any, where: str, frame_count: int | None = None) -> Fra
             raise LabelError(f"{where}: frame {key!r} in its record; a frame number with an object is expected")
         if frame_count is not None and int(key) >= frame_count:
             raise LabelError(f"{where}: its record names frame {key}; its frames are 0 to {frame_count - 1}")
+        source = entry.get("source_frame")
+        if frame_count is not None and isinstance(source, int) and source >= frame_count:
+            raise LabelError(
+                f"{where}: frame {key} in its record: source_frame {source}; its frames are 0 to {frame_count - 1}"
+            )
         try:
             frames[int(key)] = FrameLabel(
                 **{"state": None, **{name: value for name, value in entry.items() if name in names}}

@@ -37,6 +37,20 @@ def test_a_comment_is_kept_and_confirms_nothing():
             parse_record({"schema": 1, "frames": {"7": {"state": "empty", "comment": wrong}}}, "case-1")
 
 
+def test_a_record_says_how_a_mask_came_about():
+    clicked = FrameLabel("annotated", origin="interactive", clicks=3)
+    carried = FrameLabel("proposed", origin="propagated", source_frame=57)
+    record = parse_record(json.loads(json.dumps(FrameRecord({57: clicked, 58: carried}).to_json())), "case", 60)
+    assert record.frames == {57: clicked, 58: carried}
+    assert record.known() == [57]
+
+
+def test_a_frame_carried_from_beyond_the_case_is_refused():
+    carried = {"state": "annotated", "origin": "propagated", "source_frame": 60}
+    with pytest.raises(LabelError, match="frame 5 in its record: source_frame 60; its frames are 0 to 59"):
+        parse_record({"schema": 1, "frames": {"5": carried}}, "case", 60)
+
+
 def test_a_proposal_is_never_known():
     states = {0: FrameLabel("proposed", "optimal"), 4: FrameLabel("empty"), 2: FrameLabel("annotated")}
     assert FrameRecord(states).known() == [2, 4]
@@ -60,6 +74,11 @@ def test_fields_of_later_versions_are_left_out():
         ({"state": "empty", "seconds": -1}, "seconds -1; a number from 0 on"),
         ({"state": "empty", "seconds": True}, "seconds True"),
         ({"state": "empty", "seconds": float("nan")}, "seconds nan"),
+        ({"state": "annotated", "origin": "guessed"}, "origin 'guessed'; it must be interactive or propagated"),
+        ({"state": "annotated", "origin": ["interactive"]}, "origin ['interactive']"),
+        ({"state": "annotated", "clicks": 2.5}, "clicks 2.5; a whole number"),
+        ({"state": "annotated", "clicks": True}, "clicks True"),
+        ({"state": "annotated", "source_frame": -1}, "source_frame -1"),
     ],
 )
 def test_a_wrong_field_is_named(entry, sentence):

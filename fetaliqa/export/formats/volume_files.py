@@ -75,4 +75,13 @@ def kept_ranges(entries: Any) -> Ranges:
 
 def frame_label(entry: FrameEntry) -> FrameLabel:
     """What an entry says, as a frame record has it."""
-    return FrameLabel(entry.state, entry.plane, entry.rater, entry.time, entry.model, entry.model_version)
+    return FrameLabel(
+        entry.state,
+        entry.plane,
+        entry.rater,
+        entry.time,
+        entry.model,
+        entry.model_version,
+        origin=entry.origin,
+        clicks=entry.clicks,  # source_frame counts in the source's stack, this record in the file's
+    )
