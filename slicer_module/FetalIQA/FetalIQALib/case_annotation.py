@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import Callable
@@ -15,10 +15,12 @@ from FetalIQALib.client_errors import InvalidAction
 from FetalIQALib.frame_annotations import (
     ANNOTATED,
     EMPTY,
+    INTERACTIVE,
     MAX_COMMENT,
     OPTIMAL,
     SUBOPTIMAL,
     FrameAnnotation,
+    Origin,
     Proposal,
     frame_record,
 )
@@ -33,16 +35,23 @@ MAX_PAUSE = 60.0  # seconds between two actions that count as work on the case; 
 
 @dataclass(frozen=True)
 class UndoStep:
-    """One action: the changed frames before and after it."""
+    """One action: the changed frames before and after it.
+
+    Attributes:
+        name: of the action.
+        before, after: labels by frame number.
+        shown: frame to show after undo and redo; None: the first changed one.
+    """
 
     name: str
     before: Mapping[int, FrameAnnotation]
     after: Mapping[int, FrameAnnotation]
+    shown: int | None = None
 
     @property
     def frame(self) -> int:
-        """The first changed frame, which is shown after undo and redo."""
-        return min(self.after)
+        """The frame that is shown after undo and redo."""
+        return min(self.after) if self.shown is None else self.shown
 
 
 class CaseAnnotation:
@@ -117,11 +126,18 @@ class CaseAnnotation:
         frame = self.frame(number)
         if frame.mask == proposal.mask and frame.rater == self.rater:
             return _("Frame {frame} is already accepted.").format(frame=number)
-        self._do(_("accept"), {number: self._new_label(number, ANNOTATED, proposal.mask)})
+        self._do(_("accept"), {number: self._accepted(number, proposal)})
         return None
 
-    def correct(self, number: int, drawn: np.ndarray, name: str = "") -> bool:
-        """Set the mask of a frame, [H, W]; returns False if it is unchanged."""
+    def correct(self, number: int, drawn: np.ndarray, name: str = "", origin: Origin | None = None) -> bool:
+        """Set the mask of a frame, [H, W]; returns False if it is unchanged.
+
+        Args:
+            number: of the frame.
+            drawn: the mask.
+            name: of the action.
+            origin: of the mask; None for a stroke, which leaves the origin of the mask that it changes.
+        """
         mask = Mask.of(drawn)
         frame = self.frame(number)
         if mask == frame.mask:
@@ -129,8 +145,23 @@ class CaseAnnotation:
         if mask is None:  # everything erased: unlabelled, not confirmed as empty
             self._do(name or _("erase"), {number: FrameAnnotation(pending=frame.pending, comment=frame.comment)})
         else:
-            self._do(name or _("draw"), {number: self._new_label(number, ANNOTATED, mask)})
+            label = self._new_label(number, ANNOTATED, mask)
+            self._do(
+                name or _("draw"), {number: replace(label, origin=frame.origin if origin is None else origin)}
+            )
         return True
+
+    def click(self, number: int, mask: Mask, model: str, version: str = "") -> UndoStep:
+        """Set the mask of a frame to an interactive model's answer to a click or box; returns the action."""
+        before, proposal = self.frame(number), self.proposal(number)
+        earlier = before.origin if before.mask is not None else proposal.origin if proposal else Origin()
+        label = replace(
+            self._new_label(number, ANNOTATED, mask),
+            model=model,
+            version=version,
+            origin=Origin(INTERACTIVE, earlier.clicks + 1, earlier.source),
+        )
+        return self._do(_("click"), {number: label})
 
     def mark_empty(self, number: int) -> None:
         """Label a frame as empty (no abdomen).
@@ -186,7 +217,8 @@ class CaseAnnotation:
                 _("Only a frame with a mask can be graded: accept the proposal (D) or draw a mask first.")
             )
         graded = None if frame.plane == plane else plane
-        self._do(_("grade"), {number: replace(self._new_label(number, ANNOTATED, frame.mask), plane=graded)})
+        label = replace(self._new_label(number, ANNOTATED, frame.mask), plane=graded, origin=frame.origin)
+        self._do(_("grade"), {number: label})
 
     def copy(self, source: int, target: int) -> None:
         """Copy the mask of one frame to another that is not labelled.
@@ -223,7 +255,30 @@ class CaseAnnotation:
         )
         return f"{message} {result.stopped}".strip()
 
+    def propose(self, name: str, proposals: Mapping[int, Proposal | None], shown: int) -> None:
+        """Propose masks for frames, None to withdraw a proposal; labels are not changed.
+
+        Raises:
+            InvalidAction: if there is none.
+        """
+        if not proposals:
+            raise InvalidAction(_("No mask is proposed."))
+        after = {number: replace(self.frame(number), pending=pending) for number, pending in proposals.items()}
+        self._do(name, after, shown)
+
+    def confirm(self, frames: Sequence[int], shown: int) -> None:
+        """Accept the pending proposals of several frames that are not labelled, as one action."""
+        pending = {number: self.frame(number).pending for number in frames if not self.frame(number).labelled}
+        after = {number: self._accepted(number, mask) for number, mask in pending.items() if mask is not None}
+        if after:
+            self._do(_("confirm"), after, shown)
+
     # -- undo ---------------------------------------------------------------------------------------
+
+    @property
+    def steps(self) -> Sequence[UndoStep]:
+        """The actions that can be undone, the last one last."""
+        return self._undo
 
     def undo(self) -> UndoStep:
         """Undo the last action.
@@ -266,6 +321,10 @@ class CaseAnnotation:
 
     # -- helpers ------------------------------------------------------------------------------------
 
+    def _accepted(self, number: int, proposal: Proposal) -> FrameAnnotation:
+        label = self._new_label(number, ANNOTATED, proposal.mask)
+        return replace(label, model=proposal.model, version=proposal.version, origin=proposal.origin)
+
     def _new_label(self, number: int, state: str, mask: Mask | None) -> FrameAnnotation:
         before = self.frame(number)
         proposal = self.proposal(number)
@@ -295,13 +354,14 @@ class CaseAnnotation:
         self._shown = (number, now)
         return min((before.seconds or 0.0) + now - since, MAX_SECONDS)
 
-    def _do(self, name: str, after: Mapping[int, FrameAnnotation]) -> None:
-        action = UndoStep(name, {number: self.frame(number) for number in after}, dict(after))
+    def _do(self, name: str, after: Mapping[int, FrameAnnotation], shown: int | None = None) -> UndoStep:
+        action = UndoStep(name, {number: self.frame(number) for number in after}, dict(after), shown)
         self._put(action.after)
         self._count_time()
         self._undo.append(action)
         del self._undo[:-MAX_UNDO]
         self._redo.clear()
+        return action
 
     def _put(self, frames: Mapping[int, FrameAnnotation]) -> None:
         for number, frame in frames.items():

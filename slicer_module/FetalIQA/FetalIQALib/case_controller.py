@@ -14,7 +14,7 @@ from FetalIQALib.case_loading import LoadedCase, assess_case, open_case
 from FetalIQALib.client_errors import FetalIQAError, FileError, InvalidAction, NotFound
 from FetalIQALib.download_progress import Download
 from FetalIQALib.ellipse_measurement import Measurement
-from FetalIQALib.frame_annotations import PROPOSED
+from FetalIQALib.frame_annotations import PROPOSED, Origin
 from FetalIQALib.http_client import Cancel
 from FetalIQALib.journal import Journals
 from FetalIQALib.label_submission import ConflictingVersion, Outcome, Sent, Submission
@@ -234,11 +234,11 @@ class CaseController:
         self.session.notify("frames")
         return True
 
-    def draw_mask(self, frame: int, mask: np.ndarray, name: str) -> bool:
-        """Set the mask of a frame, [H, W], as one action."""
+    def draw_mask(self, frame: int, mask: np.ndarray, name: str, origin: Origin | None = None) -> bool:
+        """Set the mask of a frame, [H, W], as one action; ``origin`` as in ``CaseAnnotation.correct``."""
 
         def correct(annotation: CaseAnnotation) -> None:
-            annotation.correct(frame, mask, name)
+            annotation.correct(frame, mask, name, origin)
 
         return self.apply(name, correct)
 

@@ -20,17 +20,61 @@ SUBOPTIMAL_VALUE = 2  # pixel value of masks of suboptimal planes
 INTERPOLATION = "interpolation"  # "model" of a proposal interpolated between two masks
 UNCONFIRMED = "label"  # "model" of an unconfirmed mask of a label
 PROPOSED = "proposed"  # state in a record of a frame that is not labelled
+INTERACTIVE, PROPAGATED = "interactive", "propagated"  # origins of masks
+ORIGINS = (INTERACTIVE, PROPAGATED)
 MAX_TEXT = 200  # characters of a name in a record
 MAX_COMMENT = 500  # characters of a comment, as on the server
 
 
 @dataclass(frozen=True)
+class Origin:
+    """How a mask came about.
+
+    Attributes:
+        kind: ``interactive`` (clicks or a box), ``propagated`` (carried from another frame), or empty (drawn, or
+            accepted from a model).
+        clicks: number of clicks and boxes; 0 for none.
+        source: frame that it was carried from.
+    """
+
+    kind: str = ""
+    clicks: int = 0
+    source: int | None = None
+
+    def fields(self) -> dict[str, Any]:
+        """Fields of a frame record; only those that say something."""
+        values = {"origin": self.kind or None, "clicks": self.clicks or None, "source_frame": self.source}
+        return {name: value for name, value in values.items() if value is not None}
+
+    @classmethod
+    def of(cls, entry: Mapping[str, Any], count: int) -> Origin:
+        """The origin in an entry of a frame record of ``count`` frames; unknown values are left out."""
+        kind, clicks, source = (entry.get(name) for name in ("origin", "clicks", "source_frame"))
+        return cls(
+            kind if isinstance(kind, str) and kind in ORIGINS else "",
+            clicks if isinstance(clicks, int) and clicks > 0 else 0,
+            source if isinstance(source, int) and not isinstance(source, bool) and 0 <= source < count else None,
+        )
+
+
+@dataclass(frozen=True)
 class Proposal:
-    """A proposed mask: of a model, or interpolated between two annotated frames."""
+    """A proposed mask: of a model, interpolated between two annotated frames, or carried from a frame."""
 
     mask: Mask
     model: str
     version: str = ""
+    origin: Origin = Origin()
+
+    @property
+    def carried_from(self) -> int | None:
+        """Frame that the mask was carried from; None for other proposals."""
+        return self.origin.source if self.origin.kind == PROPAGATED else None
+
+    @property
+    def between_frames(self) -> bool:
+        """Whether the mask comes from those of other frames: interpolated, or carried."""
+        return self.model == INTERPOLATION or self.carried_from is not None
 
 
 @dataclass(frozen=True)
@@ -44,8 +88,9 @@ class FrameAnnotation:
         rater, time: of the label; ISO 8601.
         model, version: of the accepted or corrected proposal; empty for none.
         seconds: time spent on the frame.
-        pending: proposal to be accepted: interpolated, or an unconfirmed mask of a label.
         comment: of the rater; empty for none.
+        pending: proposal to be accepted: interpolated, carried, or an unconfirmed mask of a label.
+        origin: how the mask came about.
     """
 
     state: str = UNTOUCHED
@@ -58,6 +103,7 @@ class FrameAnnotation:
     seconds: float | None = None
     pending: Proposal | None = None
     comment: str = ""
+    origin: Origin = Origin()
 
     def __post_init__(self) -> None:
         if (self.mask is not None) != (self.state == ANNOTATED):
@@ -80,6 +126,7 @@ class FrameAnnotation:
             "model": self.model[:MAX_TEXT] or None,
             "model_version": self.version[:MAX_TEXT] or None,
             "seconds": None if self.seconds is None else round(self.seconds, 1),
+            **self.origin.fields(),
         }
         return {**entry, "comment": self.comment[:MAX_COMMENT]} if self.comment else entry
 
@@ -119,7 +166,7 @@ def parse_frames(record: Mapping[str, Any], masks: Mapping[int, Mask], count: in
         if state not in (ANNOTATED, EMPTY):
             if mask is not None:  # unconfirmed: shown as a proposal
                 model, version = _text(entry.get("model")), _text(entry.get("model_version"))
-                pending = Proposal(mask, model or UNCONFIRMED, version)
+                pending = Proposal(mask, model or UNCONFIRMED, version, Origin.of(entry, count))
                 frames[number] = FrameAnnotation(pending=pending, comment=comment)
             elif comment:
                 frames[number] = FrameAnnotation(comment=comment)
@@ -141,6 +188,7 @@ def parse_frames(record: Mapping[str, Any], masks: Mapping[int, Mask], count: in
             version=_text(entry.get("model_version")),
             seconds=float(seconds) if isinstance(seconds, (int, float)) and math.isfinite(seconds) else None,
             comment=comment,
+            origin=Origin.of(entry, count),
         )
     return frames
 

@@ -20,7 +20,14 @@ from pathlib import Path
 from FetalIQALib import file_locks
 from FetalIQALib.case_names import checked_case, file_stem
 from FetalIQALib.client_errors import FileError, InvalidResponse
-from FetalIQALib.frame_annotations import INTERPOLATION, FrameAnnotation, Proposal, frame_record, parse_frames
+from FetalIQALib.frame_annotations import (
+    INTERPOLATION,
+    FrameAnnotation,
+    Origin,
+    Proposal,
+    frame_record,
+    parse_frames,
+)
 from FetalIQALib.frame_masks import Mask
 from FetalIQALib.http_client import canonical_address
 from FetalIQALib.journal_index import SUFFIX, instance_of, legacy_folders, read_header_field
@@ -127,7 +134,7 @@ class Journals:
             FileError: if the disk refuses; the previous journal stays.
         """
         frames = work.frames
-        pending = {number: frame.pending.mask for number, frame in frames.items() if frame.pending is not None}
+        pending = {number: frame.pending for number, frame in frames.items() if frame.pending is not None}
         content = {
             "schema": SCHEMA,
             "server": self.server,
@@ -143,7 +150,15 @@ class Journals:
             "seconds": round(work.seconds, 1),
             "frame_record": frame_record(frames),
             "masks": {str(number): self._text(frame.mask) for number, frame in frames.items() if frame.mask},
-            "between": {str(number): self._text(mask) for number, mask in pending.items()},
+            "between": {str(number): self._text(proposal.mask) for number, proposal in pending.items()},
+            "between_sources": {
+                str(number): {
+                    "model": proposal.model,
+                    "model_version": proposal.version,
+                    **proposal.origin.fields(),
+                }
+                for number, proposal in pending.items()
+            },
         }
         path = self.path(work.case, work.tag)
         self._instances.hold()
@@ -282,9 +297,12 @@ def read_journal(path: Path, count: int) -> SavedWork:
             raise FileError("it is of another version of the module")
         masks = {int(key): Mask.from_text(text) for key, text in content["masks"].items()}
         frames = dict(parse_frames(content["frame_record"], masks, count))
+        sources = content.get("between_sources", {})  # journals of earlier versions have none
         for key, text in content["between"].items():
-            frame = frames.get(int(key), FrameAnnotation())
-            frames[int(key)] = replace(frame, pending=Proposal(Mask.from_text(text), INTERPOLATION))
+            frame, source = frames.get(int(key), FrameAnnotation()), sources.get(key, {})
+            model, version = str(source.get("model", INTERPOLATION)), str(source.get("model_version", ""))
+            proposal = Proposal(Mask.from_text(text), model, version, Origin.of(source, count))
+            frames[int(key)] = replace(frame, pending=proposal)
         return SavedWork(
             case=str(content["case"]),
             tag=str(content["tag"]),

@@ -34,6 +34,9 @@ COLUMNS = (
     "rater",
     "time",
     "model",
+    "origin",
+    "clicks",
+    "source_frame",
     "image",
     "mask",
 )
@@ -115,6 +118,7 @@ def _export_frame(sweep: Sweep, number: int, frame: FrameAnnotation, folder: Pat
         "rater": _escaped(frame.rater),
         "time": frame.time,
         "model": _escaped(f"{frame.model} {frame.version}".strip()),
+        **frame.origin.fields(),
         "image": image,
         "mask": mask,
     }

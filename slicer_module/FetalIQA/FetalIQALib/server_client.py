@@ -52,7 +52,7 @@ class ServerClient:
             bundle = model.get("fetaliqa") if isinstance(model, dict) else None
             description = bundle if isinstance(bundle, dict) else {}
             models[str(name)] = f"{description.get('name', '?')} {description.get('version', '')}".strip()
-        trainers, stats = reply.get("trainers"), reply.get("train_stats")
+        trainers, stats, interactive = reply.get("trainers"), reply.get("train_stats"), reply.get("interactive")
         return ServerInfo(
             name=str(reply.get("name", "")),
             version=str(reply.get("version", "")),
@@ -61,6 +61,7 @@ class ServerClient:
             trainers=trainers if isinstance(trainers, dict) else {},
             train_stats=stats if isinstance(stats, dict) else {},
             not_offered=skipped_files(reply.get("not_offered")),
+            interactive=str(interactive.get("model") or "") if isinstance(interactive, dict) else "",
         )
 
     def worklist(self, tag: str, cancel: Cancel) -> list[CaseEntry]:

@@ -39,6 +39,7 @@ class ServerInfo:
     trainers: Mapping[str, Any]
     train_stats: Mapping[str, Any]
     not_offered: tuple[tuple[str, str], ...] = ()  # files of its studies that are not cases, with the reason
+    interactive: str = ""  # name of the interactive model; empty if none is installed
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import numpy as np
 from FetalIQALib.case_controller import CaseController
 from FetalIQALib.ellipse_measurement import Ellipse
 from FetalIQALib.ellipse_tool import EllipseTool
-from FetalIQALib.frame_annotations import INTERPOLATION
+from FetalIQALib.frame_annotations import INTERPOLATION, Origin
 from FetalIQALib.frame_masks import Mask
 from FetalIQALib.image_sequence import ImageSequence
 from FetalIQALib.mask_overlay import MaskOverlay
@@ -220,4 +220,5 @@ class SweepScene:
                 _("An axis is shorter than two pixels; place the ellipse again."), PROBLEM
             )
             return
-        self.controller.draw_mask(self.controller.position, ellipse.draw(annotation.sweep.shape), _("ellipse"))
+        drawn = ellipse.draw(annotation.sweep.shape)
+        self.controller.draw_mask(self.controller.position, drawn, _("ellipse"), Origin())

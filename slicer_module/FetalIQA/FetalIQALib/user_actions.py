@@ -128,12 +128,15 @@ class Actions:
             ),
             "copyNext": lambda: self._copy(1),
             "copyPrevious": lambda: self._copy(-1),
+            "carry": lambda: workspace.carry.start(),
+            "confirmCarried": lambda: workspace.carry.confirm(),
             "interpolate": lambda: label(
                 _("interpolated"), lambda annotation, frame: annotation.interpolate(frame)
             ),
             "clear": self.clear_label,
-            "undo": lambda: self._undo_or_redo(
-                lambda annotation: annotation.undo(), _("Undone: {name}, frame {frame}.")
+            "undo": lambda: (
+                workspace.clicks.take_back()
+                or self._undo_or_redo(lambda annotation: annotation.undo(), _("Undone: {name}, frame {frame}."))
             ),
             "redo": lambda: self._undo_or_redo(
                 lambda annotation: annotation.redo(), _("Redone: {name}, frame {frame}.")

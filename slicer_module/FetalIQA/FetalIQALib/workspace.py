@@ -6,8 +6,10 @@ import time
 from pathlib import Path
 from typing import Callable
 
+from FetalIQALib.carry_along import CarryAlong
 from FetalIQALib.case_controller import CaseController
 from FetalIQALib.case_flow import CaseFlow
+from FetalIQALib.click_session import ClickSession
 from FetalIQALib.client_errors import InvalidAction
 from FetalIQALib.http_client import Cancel, canonical_address
 from FetalIQALib.journal import Journals
@@ -41,6 +43,8 @@ class Workspace:
         self.controller = CaseController(self.session, self.worklist, lambda: self.journals, clock)
         self.counts = WorkCounts(folder)
         self.flow = CaseFlow(self.session, self.worklist, self.controller, self.counts)
+        self.clicks = ClickSession(self.controller)
+        self.carry = CarryAlong(self.controller)
         self.training = ModelTraining(self.session, clock)
         self.server_export = ServerExport(self.session)
         self.review = LabelReview(self.session, self.controller, self.worklist)
