@@ -12,7 +12,7 @@ import pytest
 
 HERE = Path(__file__).parent
 REPOSITORY = HERE.parents[1]
-for folder in (HERE, HERE.parent / "app", REPOSITORY / "slicer_module" / "FetalIQA"):
+for folder in (HERE, HERE.parent / "app", HERE.parent / "sweep", REPOSITORY / "slicer_module" / "FetalIQA"):
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
 

@@ -11,6 +11,7 @@ from FetalIQALib.case_controller import CaseController
 from FetalIQALib.case_flow import CaseFlow
 from FetalIQALib.click_session import ClickSession
 from FetalIQALib.client_errors import InvalidAction
+from FetalIQALib.file_sending import FileSending
 from FetalIQALib.http_client import Cancel, canonical_address
 from FetalIQALib.journal import Journals
 from FetalIQALib.label_review import LabelReview
@@ -45,6 +46,7 @@ class Workspace:
         self.flow = CaseFlow(self.session, self.worklist, self.controller, self.counts)
         self.clicks = ClickSession(self.controller)
         self.carry = CarryAlong(self.controller)
+        self.sending = FileSending(self.controller, self.worklist)
         self.training = ModelTraining(self.session, clock)
         self.server_export = ServerExport(self.session)
         self.review = LabelReview(self.session, self.controller, self.worklist)
@@ -99,6 +101,7 @@ class Workspace:
         self.controller.save_journal()
         self.training.poll()
         self.server_export.poll()
+        self.sending.poll()
 
     def export(self, folder: Path) -> bool:
         """Export the labelled frames of the current case as PNG files with a table."""
