@@ -14,8 +14,11 @@ import qt
 import slicer
 import vtk
 from FetalIQALib import frame_navigation, slicer_app, translation
+from FetalIQALib.click_tool import ClickTool, slice_views
+from FetalIQALib.interactive_panel import InteractivePanel
 from FetalIQALib.main_panel import MainPanel
 from FetalIQALib.panel_sections import PanelSections
+from FetalIQALib.send_panel import SendPanel
 from FetalIQALib.sweep_scene import SweepScene
 from FetalIQALib.workspace import Workspace
 from slicer.i18n import tr as _
@@ -95,6 +98,14 @@ class FetalIQAWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.sections = PanelSections(self.panel)
         self.plot = slicer_app.PlotView(self._on_plot_clicked)
         self.views = slicer_app.FrameViews(self._on_wheel)
+        self.clicks = ClickTool(
+            slicer.mrmlScene,
+            self.logic.workspace.clicks,
+            lambda: self.logic.scene.frames.volume,
+            lambda: slice_views(lambda: self.logic.scene.frames.volume),
+        )
+        self.interactive = InteractivePanel(self.panel, self.clicks, self.editor)
+        self._add_sending()
         self.logic.scene.loaded = self._case_loaded
         self.logic.scene.merged = lambda: self.editor.edit(self.logic.scene)
         self.ui.plotButton.clicked.connect(lambda *_checked: self._toggle_plot())
@@ -117,6 +128,7 @@ class FetalIQAWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         """Deactivate keys, wheel, timer and effects. Slicer calls this when the user leaves the module."""
         if self.panel is not None:
             self.panel.stop()
+            self.interactive.stop()
             self.views.leave_wheel()
             self.editor.leave()
 
@@ -135,6 +147,18 @@ class FetalIQAWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self.plot.end()
             self.editor.end()
             self.logic.scene.clear()
+
+    def _add_sending(self) -> None:
+        window = slicer.util.loadUI(self.resourcePath("UI/SendFile.ui"))
+        self.layout.addWidget(window)
+        window.setMRMLScene(slicer.mrmlScene)
+        self.sending = SendPanel(
+            slicer.util.childWidgetVariables(window),
+            self.logic.workspace,
+            slicer.mrmlScene,
+            lambda: getattr(slicer, "dicomDatabase", None),
+            self.sections.folder,
+        )
 
     # -- events of the scene and the views ----------------------------------------------------------
 

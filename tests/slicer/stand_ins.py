@@ -141,6 +141,9 @@ class SliceWidget:
         self._composite = slicer.vtkMRMLSliceCompositeNode()
         self._composite.SetLayoutName(name)
         scene.AddNode(self._composite)
+        self._slice = slicer.vtkMRMLSliceNode()
+        self._slice.SetLayoutName(name)
+        scene.AddNode(self._slice)
 
     def sliceView(self) -> SliceWidget:
         return self
@@ -150,6 +153,9 @@ class SliceWidget:
 
     def mrmlSliceCompositeNode(self) -> Any:
         return self._composite
+
+    def mrmlSliceNode(self) -> Any:
+        return self._slice
 
 
 class PlotWidget:

@@ -12,8 +12,8 @@ import pytest
 MODULE = Path(__file__).resolve().parents[2] / "slicer_module"
 LIBRARY = MODULE / "FetalIQA" / "FetalIQALib"
 FILES = sorted(MODULE.rglob("*.py"))
-KNOW_SLICER = {"ellipse_tool", "image_sequence", "mask_overlay", "quality_plot", "slicer_app"}
-KNOW_QT = {"qt_helpers", "main_panel", "playback"}
+KNOW_SLICER = {"click_tool", "ellipse_tool", "image_sequence", "mask_overlay", "quality_plot", "slicer_app"}
+KNOW_QT = {"qt_helpers", "main_panel", "playback", "interactive_panel", "send_panel"}
 MAX_LINES = 400
 
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
-from typing import Callable
+from typing import Any, Callable
 
 import numpy as np
 
@@ -146,9 +146,9 @@ class CaseAnnotation:
             self._do(name or _("erase"), {number: FrameAnnotation(pending=frame.pending, comment=frame.comment)})
         else:
             label = self._new_label(number, ANNOTATED, mask)
-            self._do(
-                name or _("draw"), {number: replace(label, origin=frame.origin if origin is None else origin)}
-            )
+            if origin is None and frame.origin.kind:
+                label = replace(label, **_mask_source(frame))
+            self._do(name or _("draw"), {number: label})
         return True
 
     def click(self, number: int, mask: Mask, model: str, version: str = "") -> UndoStep:
@@ -217,8 +217,8 @@ class CaseAnnotation:
                 _("Only a frame with a mask can be graded: accept the proposal (D) or draw a mask first.")
             )
         graded = None if frame.plane == plane else plane
-        label = replace(self._new_label(number, ANNOTATED, frame.mask), plane=graded, origin=frame.origin)
-        self._do(_("grade"), {number: label})
+        label = replace(self._new_label(number, ANNOTATED, frame.mask), plane=graded)
+        self._do(_("grade"), {number: replace(label, **_mask_source(frame))})
 
     def copy(self, source: int, target: int) -> None:
         """Copy the mask of one frame to another that is not labelled.
@@ -374,3 +374,8 @@ class CaseAnnotation:
 
 def _one_line(comment: str) -> str:
     return " ".join(comment.split())[:MAX_COMMENT]
+
+
+def _mask_source(frame: FrameAnnotation) -> dict[str, Any]:
+    """Origin and model of a frame's mask, which a grade or stroke does not change."""
+    return {"model": frame.model, "version": frame.version, "origin": frame.origin}

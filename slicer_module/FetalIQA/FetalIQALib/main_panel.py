@@ -57,6 +57,7 @@ class MainPanel:
         self.workspace = workspace
         self.scene = scene
         self.editor = editor
+        self.window = window
         self.actions = Actions(workspace)
         self.playback = Playback(ui, workspace.controller)
         self.frame_section = FrameSection(ui, workspace, scene, self.playback)

@@ -145,17 +145,17 @@ class PanelSections:
     # -- export, keys -------------------------------------------------------------------------------
 
     def _export(self) -> None:
-        folder = self._folder()
+        folder = self.folder()
         if folder is not None:
             self.workspace.export(folder)
 
     def _export_list(self) -> None:
-        folder = self._folder()
+        folder = self.folder()
         if folder is not None:
             export_format = str(get_property(self.ui.exportFormatCombo, "currentText"))
             self.workspace.server_export.start(self._rows, folder, export_format)
 
-    def _folder(self) -> Path | None:
+    def folder(self) -> Path | None:
         """Folder for exports; None, with a status message, if none is entered."""
         folder = line_text(self.ui.folderEdit).strip()
         if folder:

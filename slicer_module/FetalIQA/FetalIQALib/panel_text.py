@@ -79,6 +79,10 @@ def label_line(controller: CaseController) -> str:
         text = _("Not labelled; no mask proposed")
     elif proposal.model == INTERPOLATION:
         text = _("Not labelled; interpolated mask (D to accept)")
+    elif proposal.carried_from is not None:
+        text = _("Not labelled; mask carried from frame {frame} (D to accept, Shift+T up to here)").format(
+            frame=proposal.carried_from
+        )
     else:
         text = _("Not labelled; mask proposed by {model} (D to accept)").format(model=proposal.model)
     reason = annotation.sweep.reason_for(controller.position)
@@ -97,7 +101,7 @@ def label_colour(controller: CaseController) -> tuple[int, int, int] | None:
         return display_colours.EMPTY
     if proposal is None:
         return None
-    return display_colours.INTERPOLATED if proposal.model == INTERPOLATION else display_colours.PROPOSAL
+    return display_colours.INTERPOLATED if proposal.between_frames else display_colours.PROPOSAL
 
 
 def measurement_line(controller: CaseController) -> str:

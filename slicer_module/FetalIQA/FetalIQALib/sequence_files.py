@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from FetalIQALib.client_errors import FetalIQAError, FileError
+from FetalIQALib.client_errors import FetalIQAError, FileError, RequestCanceled
+from FetalIQALib.frame_masks import Mask
+from FetalIQALib.http_client import Cancel
+from FetalIQALib.png_export import atomic_path, unused_path
+from FetalIQALib.sweep_data import Sweep
 from FetalIQALib.translation import _
 
 TYPES = {"uint8": "uchar", "int16": "short", "uint16": "ushort", "float32": "float"}  # of NRRD
@@ -110,3 +115,25 @@ def _grey(image: Any, shape: tuple[int, int, int]) -> np.ndarray:
         return luma.round().astype(values.dtype) if values.dtype.kind in "iu" else luma
     frame = values[..., 0]
     return frame.copy() if frame.dtype.name in TYPES else frame.astype(np.float32)
+
+
+def export_sequence(sweep: Sweep, masks: Mapping[int, Mask], folder: Path, cancel: Cancel) -> Path:
+    """Write frames and masks of a case as two sequences to a new folder in ``folder``; runs in a task's thread.
+
+    Returns:
+        The new folder.
+
+    Raises:
+        FileError: if the files cannot be written; nothing is left behind.
+    """
+    target = unused_path(folder, f"{sweep.case}-sequence")
+    stack = np.zeros((sweep.count, *sweep.shape), np.uint8)
+    for number, mask in masks.items():
+        mask.paint(stack[number])
+    with atomic_path(target) as temporary:
+        temporary.mkdir()
+        for name, pixels in ((sweep.case, sweep.stack.frames), (f"{sweep.case}-masks", stack)):
+            if cancel.is_set():
+                raise RequestCanceled(_("Canceled; nothing was saved."))
+            write_sequence(temporary / f"{name}.seq.nrrd", pixels, sweep.spacing_mm)
+    return target

@@ -211,6 +211,24 @@ class SegmentEditor:
         self.widget.installKeyboardShortcuts()
         self.widget.setupViewObservations()
 
+    def pause(self) -> None:
+        """Deactivate effects and keys while another tool has the mouse."""
+        self.widget.setActiveEffect(None)
+        self.widget.uninstallKeyboardShortcuts()
+
+    def resume(self) -> None:
+        """Activate the keys again."""
+        self.widget.installKeyboardShortcuts()
+
+    def on_effect(self, chosen: Callable[[], object]) -> None:
+        """Call ``chosen`` when the user chooses an effect."""
+
+        def modified(caller: Any, event: Any) -> None:
+            if caller.GetActiveEffectName():
+                chosen()
+
+        self._node.AddObserver("ModifiedEvent", modified)
+
     def leave(self) -> None:
         """Deactivate effects, keys and view observations."""
         self.widget.setActiveEffect(None)

@@ -10,7 +10,7 @@ import numpy as np
 from FetalIQALib.case_controller import CaseController
 from FetalIQALib.ellipse_measurement import Ellipse
 from FetalIQALib.ellipse_tool import EllipseTool
-from FetalIQALib.frame_annotations import INTERPOLATION, Origin
+from FetalIQALib.frame_annotations import Origin
 from FetalIQALib.frame_masks import Mask
 from FetalIQALib.image_sequence import ImageSequence
 from FetalIQALib.mask_overlay import MaskOverlay
@@ -99,7 +99,7 @@ class SweepScene:
         self._frame = frame
         self.frames.show(frame)
         mask, proposal = annotation.frame(frame).mask, annotation.proposal(frame)
-        interpolated = proposal is not None and proposal.model == INTERPOLATION
+        interpolated = proposal is not None and proposal.between_frames
         self.overlay.show(mask, None if proposal is None else proposal.mask, interpolated, self._ellipse(frame))
         self.overlay.show_other(self.other_rater_mask(frame))
         self.plots.show(frame)
