@@ -15,7 +15,7 @@ import slicer
 import vtk
 from FetalIQALib import frame_navigation, slicer_app, translation
 from FetalIQALib.click_tool import ClickTool, slice_views
-from FetalIQALib.interactive_panel import InteractivePanel
+from FetalIQALib.interactive_panel import InteractivePanel, add_buttons
 from FetalIQALib.main_panel import MainPanel
 from FetalIQALib.panel_sections import PanelSections
 from FetalIQALib.send_panel import SendPanel
@@ -45,7 +45,7 @@ class FetalIQA(ScriptedLoadableModule):
         parent.title = _("FetalIQA")
         parent.categories = [translate("qSlicerAbstractCoreModule", "Ultrasound")]
         parent.dependencies = ["Segmentations", "Sequences", "Plots"]
-        parent.contributors = ["The FetalIQA authors"]
+        parent.contributors = ["FetalIQA contributors"]
         parent.helpText = _(
             "Find, outline and measure the fetal abdomen in blind ultrasound sweeps, with a FetalIQA server. "
             "Not for clinical use."
@@ -92,6 +92,7 @@ class FetalIQAWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self.ui = slicer.util.childWidgetVariables(window)
         self.logic = FetalIQALogic()
         self.editor = slicer_app.SegmentEditor(self.ui.editorHolder, slicer.mrmlScene)
+        add_buttons(self.ui)
         self.panel = MainPanel(
             self.ui, self.logic.workspace, self.logic.scene, slicer.util.mainWindow(), self.editor
         )

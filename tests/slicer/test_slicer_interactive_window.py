@@ -53,10 +53,6 @@ class InteractiveWindow(Window):
         settle(self.workspace)
         self.fake.process()
 
-    @property
-    def buttons(self) -> dict:
-        return self.module.interactive.buttons
-
 
 @pytest.fixture
 def server() -> Iterator[InteractiveServer]:
@@ -82,7 +78,7 @@ def test_the_keys_are_free() -> None:
 
 def test_clicks_by_key_and_mouse_make_a_label(window: InteractiveWindow, server: InteractiveServer) -> None:
     window.press("F")
-    assert window.buttons["click"].isChecked()
+    assert window.ui.clickButton.isChecked()
     window.click_at(10, 12)
     window.click_at(45, 30, shift=True)
     mask = window.annotation.masks()[FRAME].full()
@@ -91,7 +87,7 @@ def test_clicks_by_key_and_mouse_make_a_label(window: InteractiveWindow, server:
     window.press("U")
     assert window.annotation.masks()[FRAME].full()[30, 45]
     window.press("Esc")
-    assert not window.buttons["click"].isChecked()
+    assert not window.ui.clickButton.isChecked()
     window.click_at(60, 50)
     assert len(server.prompts) == 2
 
@@ -103,7 +99,7 @@ def test_the_tool_ends_and_the_label_stays(window: InteractiveWindow, key: str) 
     window.press(key)
     assert not window.workspace.clicks.active
     assert FRAME in window.annotation.masks()
-    assert not window.buttons["click"].isChecked()
+    assert not window.ui.clickButton.isChecked()
 
 
 def test_the_segment_editor_pauses_meanwhile(window: InteractiveWindow) -> None:
@@ -127,13 +123,13 @@ def test_choosing_an_effect_ends_the_tool(window: InteractiveWindow) -> None:
 
 
 def test_a_mask_is_carried_and_confirmed_by_keys(window: InteractiveWindow) -> None:
-    assert not window.buttons["carry"].isEnabled()
+    assert not window.ui.carryButton.isEnabled()
     window.press("D")
-    assert window.buttons["carry"].isEnabled()
-    assert not window.buttons["confirmCarried"].isEnabled()
+    assert window.ui.carryButton.isEnabled()
+    assert not window.ui.confirmCarriedButton.isEnabled()
     window.press("T")
     settle(window.workspace)
-    assert window.buttons["confirmCarried"].isEnabled()
+    assert window.ui.confirmCarriedButton.isEnabled()
     window.press("PgDown")
     window.press("PgDown")
     assert "carried from frame 15" in window.ui.annotationLabel.text()
@@ -143,15 +139,15 @@ def test_a_mask_is_carried_and_confirmed_by_keys(window: InteractiveWindow) -> N
     window.press("U")
     window.press("U")
     assert sorted(window.annotation.masks()) == [15]
-    assert not window.buttons["confirmCarried"].isEnabled()
+    assert not window.ui.confirmCarriedButton.isEnabled()
 
 
 def test_without_the_model_the_buttons_are_off_and_the_keys_say_why(tmp_path: Path, fake: FakeServer) -> None:
     window = InteractiveWindow(tmp_path, fake.url)
     try:
         window.press("D")
-        assert not window.buttons["click"].isEnabled()
-        assert not window.buttons["carry"].isEnabled()
+        assert not window.ui.clickButton.isEnabled()
+        assert not window.ui.carryButton.isEnabled()
         for key in ("F", "T"):
             window.press(key)
             assert "no interactive model" in window.ui.statusLabel.text()

@@ -18,7 +18,7 @@ from FetalIQALib.client_errors import FetalIQAError, RequestCanceled
 from FetalIQALib.dicom_cines import joined_cine, series_uid, ultrasound_series
 from FetalIQALib.http_client import Cancel
 from FetalIQALib.image_upload import MultipartFile, case_name, checked_file
-from FetalIQALib.sequence_files import frames_of, write_sequence
+from FetalIQALib.sequence_files import write_sequence
 from FetalIQALib.workspace import Workspace
 from PIL import Image
 from pydicom import dcmread
@@ -27,6 +27,14 @@ from pydicom.uid import JPEGBaseline8Bit
 from workspaces import connected, settle, wait_for
 
 from fetaliqa.sweep import read_sweep
+
+slicer = pytest.importorskip(
+    "slicer", reason="slicer-core cannot be imported: pip install -e '.[dev]'", exc_type=ImportError
+)
+vtk = pytest.importorskip("vtk", reason="vtk cannot be imported: pip install -e '.[dev]'", exc_type=ImportError)
+
+from FetalIQALib.sequence_nodes import frames_of  # noqa: E402
+from vtk.util import numpy_support  # noqa: E402
 
 FRAMES = np.random.default_rng(5).integers(1, 256, (5, 33, 41), dtype=np.uint8)  # odd sizes: padding bytes matter
 
@@ -282,7 +290,6 @@ def test_the_ultrasound_series_of_a_database_are_listed_without_names(tmp_path: 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.uint16, np.float32])
 @pytest.mark.parametrize("spacing", [(0.2, 0.3), None])
 def test_a_written_sequence_is_read_by_slicer_and_by_the_server(tmp_path: Path, dtype: type, spacing) -> None:
-    slicer = pytest.importorskip("slicer", exc_type=ImportError)
     write_sequence(tmp_path / "a.seq.nrrd", FRAMES.astype(dtype), spacing)
     sweep = read_sweep(tmp_path / "a.seq.nrrd")
     assert np.array_equal(sweep.frames, FRAMES)
@@ -299,10 +306,6 @@ def test_a_written_sequence_is_read_by_slicer_and_by_the_server(tmp_path: Path, 
 
 
 def volume_of(pixels: np.ndarray, spacing: tuple[float, float] = (0.3, 0.2)):
-    slicer = pytest.importorskip("slicer", exc_type=ImportError)
-    vtk = pytest.importorskip("vtk", exc_type=ImportError)
-    from vtk.util import numpy_support
-
     channels = pixels.shape[2] if pixels.ndim == 3 else 1
     image = vtk.vtkImageData()
     image.SetDimensions(pixels.shape[1], pixels.shape[0], 1)
@@ -315,7 +318,6 @@ def volume_of(pixels: np.ndarray, spacing: tuple[float, float] = (0.3, 0.2)):
 
 
 def sequence_of(volumes: list):
-    slicer = pytest.importorskip("slicer", exc_type=ImportError)
     scene, node = slicer.vtkMRMLScene(), slicer.vtkMRMLSequenceNode()
     scene.AddNode(node)
     for number, volume in enumerate(volumes):
@@ -348,7 +350,6 @@ def test_colours_of_a_sequence_are_reduced_to_luma() -> None:
 
 
 def test_sequences_that_are_no_sweep_are_refused() -> None:
-    slicer = pytest.importorskip("slicer", exc_type=ImportError)
     for volumes, value in (
         ([], "no items"),
         ([volume_of(FRAMES[0]), volume_of(FRAMES[1][:30])], "differ in size"),

@@ -11,9 +11,20 @@ from FetalIQALib.click_tool import ClickTool
 from FetalIQALib.main_panel import MainPanel
 from FetalIQALib.qt_helpers import Shortcuts
 from FetalIQALib.translation import _
-from FetalIQALib.user_actions import all_actions
 
-BUTTONS = {"click": "clickFrame", "carry": "carryFrame", "confirmCarried": "carryFrame"}  # frame of each button
+
+def add_buttons(ui: Any) -> None:
+    """Add the buttons to the panel's widgets, before the panel connects them."""
+    for name, frame, text in (
+        ("click", ui.clickFrame, _("Click")),
+        ("carry", ui.carryFrame, _("Carry along")),
+        ("confirmCarried", ui.carryFrame, _("Confirm carried")),
+    ):
+        button = qt.QPushButton(text)
+        button.setObjectName(f"{name}Button")
+        button.setCheckable(name == "click")
+        frame.layout().addWidget(button)
+        setattr(ui, f"{name}Button", button)
 
 
 class InteractivePanel:
@@ -29,7 +40,7 @@ class InteractivePanel:
         self.panel = panel
         self.tool = tool
         self.workspace = panel.workspace
-        self.buttons: dict[str, Any] = {}
+        self.ui = panel.ui
         self._editor = editor
         self._escape = Shortcuts(panel.window, {"end": "Esc"}, lambda name: self.workspace.clicks.stop())
         tool.switched = self._switched
@@ -37,7 +48,6 @@ class InteractivePanel:
         actions.add("click", self._toggle)
         actions.add("ellipse", self._start_ellipse)
         actions.add("clear", self._clear)
-        self._add_buttons()
         editor.on_effect(self.workspace.clicks.stop)
         self.workspace.session.add_listener(self._on_change)
         self._on_change("connection")
@@ -46,25 +56,12 @@ class InteractivePanel:
         """End the tool when the module is left."""
         self.workspace.clicks.stop()
 
-    def _add_buttons(self) -> None:
-        texts = {"click": _("Click"), "carry": _("Carry along"), "confirmCarried": _("Confirm carried")}
-        actions = {action.name: action for action in all_actions()}
-        for name, frame in BUTTONS.items():
-            action = actions[name]
-            button = qt.QPushButton(f"{texts[name]}  {action.key.replace('Shift+', '⇧')}")
-            button.setObjectName(f"{name}Button")
-            button.setToolTip(f"{action.text[:1].upper()}{action.text[1:]} ({action.key})")
-            button.clicked.connect(lambda *_checked, name=name: self.panel.actions.run(name))
-            getattr(self.panel.ui, frame).layout().addWidget(button)
-            self.buttons[name] = button
-        self.buttons["click"].setCheckable(True)
-
     # -- actions ------------------------------------------------------------------------------------
 
     def _toggle(self) -> None:
         self.panel.scene.cancel_ellipse()
         self.tool.toggle()
-        self.buttons["click"].setChecked(self.workspace.clicks.active)
+        self.ui.clickButton.setChecked(self.workspace.clicks.active)
 
     def _start_ellipse(self) -> None:
         self.workspace.clicks.stop()
@@ -78,7 +75,7 @@ class InteractivePanel:
     # -- display ------------------------------------------------------------------------------------
 
     def _switched(self, on: bool) -> None:
-        self.buttons["click"].setChecked(on)
+        self.ui.clickButton.setChecked(on)
         if on:
             self._editor.pause()  # its effects and Esc would take the mouse and the key
             self._escape.install()
@@ -93,9 +90,7 @@ class InteractivePanel:
         session, annotation = self.workspace.session, self.workspace.controller.annotation
         offered = session.info is not None and bool(session.info.interactive)
         is_open = annotation is not None
-        self.buttons["click"].setEnabled(is_open and offered)
+        self.ui.clickButton.setEnabled(is_open and offered)
         has_mask = annotation is not None and annotation.frame(self.workspace.controller.position).mask is not None
-        self.buttons["carry"].setEnabled(has_mask and offered)
-        self.buttons["confirmCarried"].setEnabled(
-            annotation is not None and bool(carried_frames(annotation.frames))
-        )
+        self.ui.carryButton.setEnabled(has_mask and offered)
+        self.ui.confirmCarriedButton.setEnabled(annotation is not None and bool(carried_frames(annotation.frames)))

@@ -28,12 +28,12 @@ STATUS_COLOURS = {BUSY: (0, 114, 178), PROBLEM: (213, 94, 0)}  # blue and vermil
 KEYS_FILE = "keys.json"
 BUTTONS = (
     *("accept", "empty", "optimal", "suboptimal", "interpolate", "copyPrevious", "copyNext", "clear", "ellipse"),
-    *("brush", "eraser", "undo", "redo", "submit"),
+    *("brush", "eraser", "click", "carry", "confirmCarried", "undo", "redo", "submit"),
     *("previousCase", "nextCase", "skip", "closeCase", "refresh", "connect", "cancel", "resume", "export"),
     *("previous", "next", "previousSuggestion", "nextSuggestion", "best", "adjust", "loopStart", "loopEnd"),
     *("reviewAccept", "requestChanges"),
 )
-BUTTONS_WITH_KEY = BUTTONS[:14]  # buttons that show their key
+BUTTONS_WITH_KEY = BUTTONS[:17]  # buttons that show their key
 
 
 def _short(key: str) -> str:

@@ -13,7 +13,8 @@ from FetalIQALib.dicom_cines import Series, ultrasound_series
 from FetalIQALib.image_sequence import OWNER
 from FetalIQALib.image_upload import SUFFIXES, case_name
 from FetalIQALib.qt_helpers import fill_combo, get_property, line_text
-from FetalIQALib.sequence_files import export_sequence, frames_of
+from FetalIQALib.sequence_files import export_sequence
+from FetalIQALib.sequence_nodes import frames_of
 from FetalIQALib.server_session import BUSY
 from FetalIQALib.translation import _
 from FetalIQALib.workspace import Workspace
