@@ -4,7 +4,7 @@
     python tools/extension_index.py --public ADDRESS    fill in the addresses of a repository on GitHub
     python tools/extension_index.py --strict            missing public addresses are errors too
 
-The rules are those of the Index's description check and of its schema 1.0.1 (August 2026), written anew. What needs
+The rules are those of the Index's description check and of its schema 1.0.1, written anew. What needs
 a network (whether the addresses answer with a picture, whether the repository can be cloned) is left to the Index.
 """
 

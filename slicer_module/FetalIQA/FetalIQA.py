@@ -31,8 +31,8 @@ from slicer.ScriptedLoadableModule import (
 )
 from slicer.util import VTKObservationMixin
 
-SAMPLE = "5cb3b4e9-bd03-43ef-851b-aa207eec56ca"
-SAMPLE_SHA256 = "8453824ad4ce7361e66c1cf2f2c950831b3e61718fdaa10056de73867a933361"
+SAMPLE = "FetalIQAPhantom"  # frames 52 to 75 of a case of the repository's sample-data
+SAMPLE_SHA256 = "34b38803c4c5d353d43e6a122f4dc4de97ad40e87d0db55817d44b300ab288fd"
 # widget by name of the setting; the token is never stored
 SETTINGS = {"address": "addressEdit", "rater": "raterEdit", "tag": "tagEdit", "folder": "folderEdit"}
 
@@ -55,21 +55,22 @@ class FetalIQA(ScriptedLoadableModule):
 
 
 def register_sample_data() -> None:
-    """Register a synthetic case in Slicer's Sample Data module, if the repository's sample data are present."""
+    """Register a synthetic sweep in Slicer's Sample Data module: a sequence, which the module can send to a server."""
     folder = Path(__file__).resolve().parent
-    sample = folder.parents[1] / "sample-data" / "images" / "stacked_fetal_ultrasound" / f"{SAMPLE}.mha"
+    sample = folder / "Resources" / "SampleData" / f"{SAMPLE}.seq.nrrd"
     if not sample.is_file():
         return
     import SampleData
 
     SampleData.SampleDataLogic.registerCustomSampleDataSource(
         category="FetalIQA",
-        sampleName="FetalIQAPhantom",
+        sampleName=SAMPLE,
         thumbnailFileName=str(folder / "Resources" / "Icons" / "FetalIQA.png"),
         uris=sample.as_uri(),
-        fileNames=f"{SAMPLE}.mha",
+        fileNames=sample.name,
         checksums=f"SHA256:{SAMPLE_SHA256}",
-        nodeNames="FetalIQAPhantom",
+        nodeNames=SAMPLE,
+        loadFileType="SequenceFile",
     )
 
 

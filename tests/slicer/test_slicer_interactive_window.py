@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import gc
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from urllib.request import url2pathname
 
 import numpy as np
 import pytest
@@ -17,11 +20,15 @@ pytest.importorskip("PySide6", reason="PySide6 cannot be imported: pip install -
 import nrrd  # noqa: E402
 import vtk  # noqa: E402
 from fake_server import FakeServer  # noqa: E402
+from FetalIQALib.sequence_nodes import frames_of  # noqa: E402
 from FetalIQALib.user_actions import EDITOR_KEYS, all_actions  # noqa: E402
 from interactive_server import InteractiveServer  # noqa: E402
 from panel_window import Window  # noqa: E402
 from workspaces import a_sweep, settle, wait_for  # noqa: E402
 
+from fetaliqa.sweep import read_sweep  # noqa: E402
+
+REPOSITORY = Path(__file__).resolve().parents[2]
 FRAME = 15
 
 
@@ -227,3 +234,27 @@ def test_the_open_case_is_saved_as_sequences(window: InteractiveWindow, tmp_path
     assert np.array_equal(masks[FRAME, 0], window.annotation.masks()[FRAME].full())
     assert np.count_nonzero(masks) == np.count_nonzero(masks[FRAME])
     assert list(header["kinds"]) == ["domain", "domain", "domain", "list"]
+
+
+def test_the_sample_is_a_sequence_that_the_panel_can_send(
+    window: InteractiveWindow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import FetalIQA
+
+    told: dict = {}
+    logic = SimpleNamespace(registerCustomSampleDataSource=lambda **values: told.update(values))
+    monkeypatch.setitem(sys.modules, "SampleData", SimpleNamespace(SampleDataLogic=logic))
+    FetalIQA.register_sample_data()
+    assert told["loadFileType"] == "SequenceFile"
+    sequence = window.mrml.scene.AddNewNodeByClass("vtkMRMLSequenceNode", told["nodeNames"])
+    storage = window.mrml.scene.AddNewNodeByClass("vtkMRMLVolumeSequenceStorageNode")
+    storage.SetFileName(url2pathname(told["uris"][len("file://") :]))
+    assert storage.ReadData(sequence)
+    ui = window.module.sending.ui
+    ui.sourceCombo.setCurrentIndex(2)
+    assert ui.itemCombo.currentText() == "FetalIQAPhantom (24)"
+    frames, spacing = frames_of(sequence)
+    images = REPOSITORY / "sample-data" / "images" / "stacked_fetal_ultrasound"
+    whole = read_sweep(images / "5cb3b4e9-bd03-43ef-851b-aa207eec56ca.mha")
+    assert np.array_equal(frames, whole.frames[52:76])
+    assert spacing == pytest.approx(whole.spacing)
