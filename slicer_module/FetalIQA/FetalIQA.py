@@ -55,7 +55,7 @@ class FetalIQA(ScriptedLoadableModule):
 
 
 def register_sample_data() -> None:
-    """Register a synthetic sweep in Slicer's Sample Data module: a sequence, which the module can send to a server."""
+    """Register a synthetic sweep in the Sample Data module: a sequence, which this module can send."""
     folder = Path(__file__).resolve().parent
     sample = folder / "Resources" / "SampleData" / f"{SAMPLE}.seq.nrrd"
     if not sample.is_file():
