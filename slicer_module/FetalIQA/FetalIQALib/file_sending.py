@@ -94,13 +94,16 @@ class FileSending:
         def done(sent: str) -> None:
             self.progress = None
             session.show_status(_("{case} is on the server.").format(case=sent))
-            self.worklist.refresh(lambda: self.controller.open(sent), quiet=True)
+            self.worklist.refresh(lambda: self._open(sent), quiet=True)
 
         def failed(error: FetalIQAError) -> None:
             self.progress = None
             session.show_error(error)
 
         return session.request(KIND, request, done, _("Sending {case} …").format(case=name), failed)
+
+    def _open(self, case: str) -> None:
+        self.controller.open(case)
 
     def _refresh(self) -> None:
         """Read the worklist again after a canceled request, which the server may have completed."""

@@ -42,7 +42,7 @@ class InteractivePanel:
         self.workspace = panel.workspace
         self.ui = panel.ui
         self._editor = editor
-        self._escape = Shortcuts(panel.window, {"end": "Esc"}, lambda name: self.workspace.clicks.stop())
+        self._escape = Shortcuts(panel.window, {"end": "Esc"}, lambda name: self.stop())
         tool.switched = self._switched
         actions = panel.actions
         actions.add("click", self._toggle)

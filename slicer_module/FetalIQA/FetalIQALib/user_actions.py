@@ -137,10 +137,7 @@ class Actions:
                 _("interpolated"), lambda annotation, frame: annotation.interpolate(frame)
             ),
             "clear": self.clear_label,
-            "undo": lambda: (
-                workspace.clicks.take_back()
-                or self._undo_or_redo(lambda annotation: annotation.undo(), _("Undone: {name}, frame {frame}."))
-            ),
+            "undo": self._undo,
             "redo": lambda: self._undo_or_redo(
                 lambda annotation: annotation.redo(), _("Redone: {name}, frame {frame}.")
             ),
@@ -191,6 +188,10 @@ class Actions:
             self.controller.go_to(target)
             message = _("Frame {frame}: mask copied from frame {source}.").format(frame=target, source=source)
             self.workspace.session.show_status(message, frame=target)
+
+    def _undo(self) -> None:
+        if not self.workspace.clicks.take_back():
+            self._undo_or_redo(lambda annotation: annotation.undo(), _("Undone: {name}, frame {frame}."))
 
     def _undo_or_redo(self, action: Callable[[CaseAnnotation], UndoStep], template: str) -> None:
         """Undo or redo, and show the changed frame."""
