@@ -14,7 +14,8 @@ from FetalIQALib.image_sequence import mark_owned
 from FetalIQALib.slice_clicks import SliceClicks, World
 from FetalIQALib.translation import _
 
-GLYPH_PERCENT = 2.5  # size of the marks, of the view
+GLYPH_PERCENT = 4.0  # size of the marks, of the view
+BOX_PERCENT = 2.0  # size of its corners, which the width of its lines follows
 View = tuple[Any, Any, Callable[[], bool]]  # interactor, slice node, whether it shows the frames
 
 
@@ -114,7 +115,7 @@ class ClickTool:
             node = self._node("vtkMRMLMarkupsFiducialNode", titles[name])
             display = node.GetDisplayNode()
             positive = name == "positive"
-            colour = display_colours.INTERPOLATED if positive else display_colours.EMPTY
+            colour = display_colours.CLICK_IN if positive else display_colours.CLICK_OUT
             display.SetColor(*display_colours.unit_rgb(colour))
             display.SetSelectedColor(*display_colours.unit_rgb(colour))
             display.SetGlyphType(display.ThickCross2D if positive else display.Dash2D)
@@ -130,9 +131,9 @@ class ClickTool:
             node = self._node("vtkMRMLMarkupsClosedCurveNode", _("Box around the abdomen"))
             node.SetCurveTypeToLinear()
             display = node.GetDisplayNode()
-            display.SetColor(*display_colours.unit_rgb(display_colours.INTERPOLATED))
-            display.SetSelectedColor(*display_colours.unit_rgb(display_colours.INTERPOLATED))
-            display.SetGlyphScale(0.5)
+            display.SetColor(*display_colours.unit_rgb(display_colours.CLICK_IN))
+            display.SetSelectedColor(*display_colours.unit_rgb(display_colours.CLICK_IN))
+            display.SetGlyphScale(BOX_PERCENT)
             self.nodes["box"] = node
         corners = []
         if box is not None:

@@ -15,15 +15,16 @@ from FetalIQALib.translation import _
 
 def add_buttons(ui: Any) -> None:
     """Add the buttons to the panel's widgets, before the panel connects them."""
-    for name, frame, text in (
-        ("click", ui.clickFrame, _("Click")),
-        ("carry", ui.carryFrame, _("Carry along")),
-        ("confirmCarried", ui.carryFrame, _("Confirm carried")),
+    ui.carryFrame.setVisible(False)  # one row is enough
+    for name, text in (
+        ("click", _("Click")),
+        ("carry", _("Carry along")),
+        ("confirmCarried", _("Confirm carried")),
     ):
         button = qt.QPushButton(text)
         button.setObjectName(f"{name}Button")
         button.setCheckable(name == "click")
-        frame.layout().addWidget(button)
+        ui.clickFrame.layout().addWidget(button)
         setattr(ui, f"{name}Button", button)
 
 
