@@ -42,6 +42,7 @@ class Bench:
         self.node = slicer.vtkMRMLSliceNode()
         self.node.SetLayoutName("Red")
         self.mrml.scene.AddNode(self.node)
+        slicer.vtkMRMLSliceNode.AddDefaultSliceOrientationPresets(self.node.GetScene())
         self.node.SetOrientationToAxial()
         self.node.SetDimensions(400, 300, 1)
         self.node.SetFieldOfView(24.8, 18.6, 1)  # the frame's 80 columns of 0.31 mm are as wide as the view

@@ -64,6 +64,7 @@ class Mouse:
         self._module = module
         self._red = slicer.app.layoutManager().sliceWidget("Red")
         node = self._red.mrmlSliceNode()
+        slicer.vtkMRMLSliceNode.AddDefaultSliceOrientationPresets(node.GetScene())
         node.SetOrientationToAxial()
         node.SetDimensions(744, 562, 1)
         node.SetFieldOfView(372 * SPACING, 281 * SPACING, 1)

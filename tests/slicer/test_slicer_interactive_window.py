@@ -43,6 +43,7 @@ class InteractiveWindow(Window):
         self.red = self.views()["Red"]
         self.red.mrmlSliceCompositeNode().SetBackgroundVolumeID(self.module.logic.scene.frames.volume.GetID())
         node = self.red.mrmlSliceNode()
+        slicer.vtkMRMLSliceNode.AddDefaultSliceOrientationPresets(node.GetScene())
         node.SetOrientationToAxial()
         node.SetDimensions(400, 300, 1)
         node.SetFieldOfView(24.8, 18.6, 1)
@@ -140,6 +141,7 @@ def test_a_mask_is_carried_and_confirmed_by_keys(window: InteractiveWindow) -> N
     window.press("PgDown")
     window.press("PgDown")
     assert "carried from frame 15" in window.ui.annotationLabel.text()
+    assert "expected Dice 0.90" in window.ui.measureLabel.text()
     window.press("Shift+T")
     assert sorted(window.annotation.masks()) == [15, 16, 17]
     assert window.annotation.record()["frames"]["17"]["source_frame"] == FRAME

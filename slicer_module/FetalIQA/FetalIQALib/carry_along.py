@@ -97,7 +97,10 @@ def propose(annotation: CaseAnnotation, source: int, answer: PropagationAnswer) 
         if not annotation.frame(number).labelled and not annotation.sweep.padding[number]
     ]
     for number in carried:
-        proposals[number] = Proposal(answer.masks[number].mask, answer.model, answer.version, origin)
+        carried_mask = answer.masks[number]
+        proposals[number] = Proposal(
+            carried_mask.mask, answer.model, answer.version, origin, carried_mask.expected_dice
+        )
     stops = _stops(answer.stopped)
     if not carried:
         raise InvalidAction(

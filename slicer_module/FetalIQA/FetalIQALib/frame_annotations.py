@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
 
@@ -59,12 +59,20 @@ class Origin:
 
 @dataclass(frozen=True)
 class Proposal:
-    """A proposed mask: of a model, interpolated between two annotated frames, or carried from a frame."""
+    """A proposed mask: of a model, interpolated between two annotated frames, or carried from a frame.
+
+    Attributes:
+        mask: the mask.
+        model, version: that made it.
+        origin: how it came about.
+        expected_dice: of a carried mask; None if it is not known, as after work was resumed.
+    """
 
     mask: Mask
     model: str
     version: str = ""
     origin: Origin = Origin()
+    expected_dice: float | None = field(default=None, compare=False)
 
     @property
     def carried_from(self) -> int | None:

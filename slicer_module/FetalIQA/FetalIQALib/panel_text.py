@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from FetalIQALib import display_colours
+from FetalIQALib.case_annotation import CaseAnnotation
 from FetalIQALib.case_controller import CaseController
 from FetalIQALib.frame_annotations import ANNOTATED, EMPTY, INTERPOLATION, OPTIMAL, SUBOPTIMAL, counts
 from FetalIQALib.server_responses import ServerInfo
@@ -54,6 +55,15 @@ def _confidence(sweep: Sweep, frame: int) -> list[str]:
     if frame in sweep.assessment.out_of_distribution:
         parts.append(_("unlike the training data"))
     return parts
+
+
+def _confidence_shown(annotation: CaseAnnotation, frame: int) -> list[str]:
+    """Confidence in the outline that is shown: of a carried or interpolated mask, or else of the model's."""
+    proposal = None if annotation.frame(frame).labelled else annotation.proposal(frame)
+    if proposal is None or not proposal.between_frames:
+        return _confidence(annotation.sweep, frame)
+    value = proposal.expected_dice
+    return [] if value is None else [_("expected Dice {value:.2f}").format(value=value)]
 
 
 def _is_estimated(sweep: Sweep, frame: int) -> bool:
@@ -116,7 +126,7 @@ def measurement_line(controller: CaseController) -> str:
         line = template.format(length=measurement.circumference_mm)
     else:
         line = _("AC – {reason}").format(reason=measurement.absent or _("not measured"))
-    line = " · ".join([line, *_confidence(annotation.sweep, controller.position)])
+    line = " · ".join([line, *_confidence_shown(annotation, controller.position)])
     return f"{line} – {measurement.warning}" if measurement.warning else line
 
 
