@@ -15,7 +15,7 @@ from demo_server import start_demo_server
 from dicom_files import a_dataset, a_region, encapsulated, saved
 from fake_server import FakeServer
 from FetalIQALib.client_errors import FetalIQAError, RequestCanceled
-from FetalIQALib.dicom_cines import joined_cine, series_uid, ultrasound_series
+from FetalIQALib.dicom_cines import cine_files, joined_cine, series_uid, ultrasound_series
 from FetalIQALib.http_client import Cancel
 from FetalIQALib.image_upload import MultipartFile, case_name, checked_file
 from FetalIQALib.sequence_files import write_sequence
@@ -191,6 +191,19 @@ def test_single_frame_files_become_one_cine_in_their_order(workspace: Workspace,
     assert workspace.sending.send_dicom(files, "joined")
     assert np.array_equal(sent(workspace, "joined"), FRAMES)
     assert workspace.controller.annotation.sweep.stack.spacing_mm == pytest.approx((0.2, 0.3))
+
+
+def test_one_file_of_a_series_brings_the_others_of_its_folder(workspace: Workspace, tmp_path: Path) -> None:
+    files = single_frames(tmp_path / "series")
+    saved(a_dataset(FRAMES), tmp_path / "series" / "loop.dcm")  # same series, a cine of its own
+    other = a_dataset(FRAMES[:1])
+    other.SeriesInstanceUID = "1.9"
+    saved(other, tmp_path / "series" / "other.dcm")
+    (tmp_path / "series" / "notes.txt").write_text("text")
+    assert cine_files(files[2]) == files
+    assert cine_files(tmp_path / "series" / "loop.dcm") == [tmp_path / "series" / "loop.dcm"]
+    assert workspace.sending.send_file(files[2], "by one file")
+    assert np.array_equal(sent(workspace, "by one file"), FRAMES)
 
 
 def test_the_joined_file_is_read_as_the_folder_is(tmp_path: Path) -> None:

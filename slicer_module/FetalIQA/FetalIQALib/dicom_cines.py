@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from FetalIQALib.client_errors import FetalIQAError, FileError
+from FetalIQALib.image_upload import is_dicom
 from FetalIQALib.translation import _
 
 ULTRASOUND = ("US", "IVUS")  # modalities
@@ -107,12 +108,37 @@ def joined_cine(files: Sequence[Path], folder: Path) -> Path:
     return target
 
 
+def cine_files(path: Path) -> list[Path]:
+    """The files of the cine that a file belongs to: of a single frame, those of its series in its folder.
+
+    Any other file is alone.
+    """
+    series = _single_frame_series(path)
+    if not series:
+        return [path]
+    return sorted(
+        other for other in path.parent.iterdir() if other.is_file() and _single_frame_series(other) == series
+    )
+
+
 def series_uid(path: Path) -> str:
     """The series of a file; empty if it is not DICOM."""
     try:
         return str(_read(path, pixels=False).SeriesInstanceUID)
     except (FetalIQAError, AttributeError):
         return ""
+
+
+def _single_frame_series(path: Path) -> str:
+    """The series of a single-frame file; empty for others."""
+    try:
+        if not is_dicom(path):
+            return ""
+        header = _read(path, pixels=False)
+    except (FetalIQAError, OSError):
+        return ""
+    single = "Rows" in header and int(header.get("NumberOfFrames") or 1) == 1
+    return str(header.get("SeriesInstanceUID", "")) if single else ""
 
 
 def _read(path: Path, pixels: bool = True) -> Any:

@@ -11,7 +11,7 @@ import numpy as np
 from FetalIQALib.case_controller import CaseController
 from FetalIQALib.case_names import checked_case
 from FetalIQALib.client_errors import FetalIQAError
-from FetalIQALib.dicom_cines import joined_cine
+from FetalIQALib.dicom_cines import cine_files, joined_cine
 from FetalIQALib.http_client import Cancel
 from FetalIQALib.image_upload import checked_file, upload_image
 from FetalIQALib.sequence_files import write_sequence
@@ -43,8 +43,14 @@ class FileSending:
         controller.session.changes[KIND] = ServerChange(_("sending a file"), self._refresh, "worklist")
 
     def send_file(self, path: Path, case: str) -> bool:
-        """Send an image file."""
-        return self._send(lambda folder: (path, checked_file(path)), case)
+        """Send an image file; a single-frame DICOM file with the others of its series in its folder."""
+
+        def source(folder: Path) -> tuple[Path, str]:
+            suffix = checked_file(path)
+            files = cine_files(path)
+            return (path, suffix) if len(files) == 1 else (joined_cine(files, folder), ".dcm")
+
+        return self._send(source, case)
 
     def send_dicom(self, files: Sequence[Path], case: str) -> bool:
         """Send the files of a DICOM series as one case."""

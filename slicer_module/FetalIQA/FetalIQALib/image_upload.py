@@ -45,9 +45,7 @@ def checked_file(path: Path) -> str:
         )
     suffix = split_suffix(path.name)[1]
     try:
-        with open(path, "rb") as file:
-            file.seek(MAGIC_AT)
-            dicom = file.read(len(MAGIC)) == MAGIC
+        dicom = is_dicom(path)
     except OSError as problem:
         raise FetalIQAError(
             _("{name} cannot be read ({reason}).").format(name=path.name, reason=problem.strerror)
@@ -61,6 +59,17 @@ def checked_file(path: Path) -> str:
             )
         )
     return ".dcm"
+
+
+def is_dicom(path: Path) -> bool:
+    """Whether a file has the mark of DICOM files.
+
+    Raises:
+        OSError: if it cannot be read.
+    """
+    with open(path, "rb") as file:
+        file.seek(MAGIC_AT)
+        return file.read(len(MAGIC)) == MAGIC
 
 
 def case_name(path: Path) -> str:
