@@ -160,7 +160,7 @@ class FrameRecord:
 
 
 def parse_record(record: Any, where: str, frame_count: int | None = None) -> FrameRecord:
-    """Parse a frame record. Unknown fields of a frame are dropped.
+    """Parse a frame record. Unknown fields of a frame, and origins that this version does not know, are dropped.
 
     Args:
         record: the record, as JSON gave it.
@@ -194,10 +194,11 @@ def parse_record(record: Any, where: str, frame_count: int | None = None) -> Fra
             raise LabelError(
                 f"{where}: frame {key} in its record: source_frame {source}; its frames are 0 to {frame_count - 1}"
             )
+        known = {name: value for name, value in entry.items() if name in names}
+        if isinstance(known.get("origin"), str) and known["origin"] not in ORIGINS:
+            del known["origin"]
         try:
-            frames[int(key)] = FrameLabel(
-                **{"state": None, **{name: value for name, value in entry.items() if name in names}}
-            )
+            frames[int(key)] = FrameLabel(**{"state": None, **known})
         except ValueError as problem:
             raise LabelError(f"{where}: frame {key} in its record: {problem}") from None
     return FrameRecord(frames)

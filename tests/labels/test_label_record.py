@@ -45,6 +45,13 @@ def test_a_record_says_how_a_mask_came_about():
     assert record.known() == [57]
 
 
+def test_an_origin_of_a_later_version_is_left_out():
+    record = parse_record({"schema": 1, "frames": {"1": {**WHOLE, "origin": "tracked"}}}, "case")
+    assert record.frames[1] == FrameLabel(**WHOLE)
+    with pytest.raises(ValueError, match="origin 'tracked'; it must be interactive or propagated"):
+        FrameLabel("annotated", origin="tracked")
+
+
 def test_a_frame_carried_from_beyond_the_case_is_refused():
     carried = {"state": "annotated", "origin": "propagated", "source_frame": 60}
     with pytest.raises(LabelError, match="frame 5 in its record: source_frame 60; its frames are 0 to 59"):
@@ -74,7 +81,6 @@ def test_fields_of_later_versions_are_left_out():
         ({"state": "empty", "seconds": -1}, "seconds -1; a number from 0 on"),
         ({"state": "empty", "seconds": True}, "seconds True"),
         ({"state": "empty", "seconds": float("nan")}, "seconds nan"),
-        ({"state": "annotated", "origin": "guessed"}, "origin 'guessed'; it must be interactive or propagated"),
         ({"state": "annotated", "origin": ["interactive"]}, "origin ['interactive']"),
         ({"state": "annotated", "clicks": 2.5}, "clicks 2.5; a whole number"),
         ({"state": "annotated", "clicks": True}, "clicks True"),
