@@ -32,6 +32,7 @@ SAMPLES = Path(__file__).resolve().parents[2] / "sample-data"
 SHOWN = slice(52, 76)  # frames of the phantom with the abdomen and around it
 START = 9  # one of them with an outline in the sample data
 SPACING = 0.56  # mm
+GOOD = 0.85  # Dice of an answer; the first trained model reached 0.98
 
 
 def phantom(kind: str) -> np.ndarray:
@@ -130,6 +131,7 @@ def test_an_hour_with_clicks_and_carried_masks(running: Server, tmp_path: Path) 
     mouse.click(*middle)
     assert annotation.frame(START).origin.clicks == 1, workspace.session.status
     first = annotation.frame(START).mask
+    assert dice(first, Mask.of(outlines[START])) > GOOD
     mouse.click(middle[0] + 40, middle[1], shift=True)
     assert annotation.frame(START).origin.clicks == 2
     run("undo")
@@ -142,15 +144,11 @@ def test_an_hour_with_clicks_and_carried_masks(running: Server, tmp_path: Path) 
     run("carry")
     settle(workspace)
     carried = [number for number, frame in annotation.frames.items() if frame.pending and not frame.labelled]
-    if carried:  # how far is the model's business
-        last = max(carried)
-        workspace.controller.go_to(last)
-        run("confirmCarried")
-        low, high = min(START, last), max(START, last)
-        confirmed = [frame for frame in carried if low <= frame <= high]
-    else:
-        assert workspace.session.status.kind == "problem"
-        confirmed = []
+    assert carried, workspace.session.status
+    last = max(carried)
+    workspace.controller.go_to(last)
+    run("confirmCarried")
+    confirmed = [frame for frame in carried if min(START, last) <= frame <= max(START, last)]
     run("submit")
     settle(workspace)
     assert "version 1" in module.ui.statusLabel.text()
@@ -171,14 +169,13 @@ def test_an_hour_with_clicks_and_carried_masks(running: Server, tmp_path: Path) 
     annotation = open_case(module, "stack")
     workspace.controller.go_to(START)
     run("click")
-    rows_, columns = np.nonzero(outlines[START])
-    mouse.drag((columns.min(), rows_.min()), (columns.max(), rows_.max()))
+    drawn, columns = np.nonzero(outlines[START])
+    mouse.drag((columns.min(), drawn.min()), (columns.max(), drawn.max()))
     mask = annotation.frame(START).mask
     assert mask is not None, workspace.session.status
     run("clear")  # ends the tool, not the label
     assert annotation.frame(START).mask == mask
-    overlap = dice(mask, Mask.of(outlines[START]))
-    assert overlap is not None
+    assert dice(mask, Mask.of(outlines[START])) > GOOD
     run("submit")
     settle(workspace)
     assert record_of(running, "stack")[START]["clicks"] == 1

@@ -6,8 +6,10 @@ import time
 
 import numpy as np
 import pytest
+from FetalIQALib.case_annotation import CaseAnnotation
 from FetalIQALib.ellipse_measurement import BORDER_PX, Ellipse, components, main_part, measure
 from FetalIQALib.field_of_view import erode_field, field_of_view
+from workspaces import a_sweep
 
 from fetaliqa.measure import fit_outline
 from fetaliqa.measure.field_of_view import field_of_view as library_field
@@ -103,8 +105,7 @@ def test_the_servers_warning_is_shown_with_the_circumference() -> None:
     ellipse = {"center_x": 50.0, "center_y": 40.0, "semi_major": 30.0, "semi_minor": 20.0, "angle_deg": 0.0}
     record = {"ellipse": ellipse, "circumference_mm": 137.8, "warning": "quality 0.66 is low; check the outline"}
     measurement = _measured(record)
-    sweep = SimpleNamespace(assessment=None)
-    annotation = SimpleNamespace(frame=lambda _: SimpleNamespace(mask=None), sweep=sweep)
+    annotation = CaseAnnotation(a_sweep(assessed=False), "anna")
     controller = SimpleNamespace(annotation=annotation, position=3, measurement=lambda _: measurement)
     assert measurement_line(controller) == "AC 137.8 mm (proposed) – quality 0.66 is low; check the outline"
 
@@ -120,6 +121,6 @@ def test_the_warning_is_shown_without_a_circumference() -> None:
         "circumference_absent": "the file has no pixel spacing",
         "warning": "unlike",
     }
-    annotation = SimpleNamespace(sweep=SimpleNamespace(assessment=None))
+    annotation = CaseAnnotation(a_sweep(assessed=False), "anna")
     controller = SimpleNamespace(annotation=annotation, position=3, measurement=lambda _: _measured(record))
     assert measurement_line(controller) == "AC – the file has no pixel spacing – unlike"
