@@ -37,7 +37,7 @@ def test_a_newcomer_outlines_corrects_and_submits_a_real_frame(workplace: Workpl
     page = workplace.page
     page.goto(server.url)
     page.get_by_label("Your name").fill("Nora")
-    page.get_by_role("button", name="Start").click()
+    page.get_by_role("button", name="Start", exact=True).click()
     page.get_by_role("link", name=STILL).click()
     page.get_by_role("button", name="Accept outline").click()
     page.get_by_role("button", name="Ellipse").click()
