@@ -224,7 +224,7 @@ export const TEXTS = {
   // conflict
   conflictTitle: "{who} saved version {version} in the meantime",
   somebody: "Somebody",
-  conflictText: "You labelled {mine} frames; the other version has {theirs}. Nothing is lost, whatever you choose.",
+  conflictText: "Labelled frames: {mine} by you, {theirs} in the other version. Nothing is lost, whatever you choose.",
   mineAndTheirs: "yours: {mine}; theirs: {theirs}",
   diceOf: "both outlined it, Dice {dice}",
   andMore: "and {count} more",
