@@ -1,4 +1,4 @@
-"""An annotator's hour in the browser: decisions at random, between them crashes of the tab and kills of the server."""
+"""An hour of an annotator in the browser: decisions at random, with crashes of the tab and kills of the server."""
 
 from __future__ import annotations
 

@@ -228,6 +228,9 @@ def test_click_prompts_and_carry_along_by_the_contract(workplace: Workplace, ser
     workplace.press("PageDown")
     page.get_by_text("outline propagated from frame 2").wait_for()
     workplace.press("d")
+    (work,) = workplace.journal()
+    assert work["frames"]["2"]["origin"] == {"origin": "interactive", "clicks": 2}
+    assert work["frames"]["3"]["origin"] == {"origin": "propagated", "source_frame": 2}
     workplace.submit(1)
     saved = server.raw("GET", f"/fetaliqa/v1/label?image={SWEEP}&tag=prompted").json()
     assert sorted(saved["masks"]) == ["2", "3"]  # frame 1 was not confirmed

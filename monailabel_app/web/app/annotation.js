@@ -15,12 +15,17 @@ const SAME_ACTION_MS = 1500; // moves by key within this time are one action
 /** @typedef {import("./run_lengths.js").Mask} Mask */
 
 /**
+ * How a mask came about, as the frame record has it: by clicks, or carried from another frame.
+ * @typedef {{origin: "interactive", clicks: number} | {origin: "propagated", source_frame: number}} Origin
+ */
+
+/**
  * A proposed mask: of the model, or carried along from another frame.
  * @typedef {object} Proposal
  * @property {Mask} mask
  * @property {string} model
  * @property {string} version
- * @property {string} [origin] how it was made, where the model is not all
+ * @property {Origin} [origin]
  */
 
 /**
@@ -33,7 +38,8 @@ const SAME_ACTION_MS = 1500; // moves by key within this time are one action
  * @property {string} time ISO 8601
  * @property {string} model of the accepted or corrected proposal
  * @property {string} version of that model
- * @property {string} [origin]
+ * @property {Origin} [origin]
+ * @property {string} [comment] of the rater, kept as it came
  * @property {number | null} seconds
  * @property {Proposal | null} pending
  * @property {import("./ellipse.js").Ellipse | null} [ellipse] that the mask was drawn as
@@ -226,6 +232,7 @@ export class Annotation {
       model: source?.model ?? "",
       version: source?.version ?? "",
       origin: source?.origin,
+      comment: before.comment,
       seconds: this._spent(number, before),
       pending: before.pending,
     };
@@ -285,7 +292,8 @@ function entryOf(label) {
     model: text(label.model),
     model_version: text(label.version),
     seconds: label.seconds === null ? null : Math.round(label.seconds * 10) / 10,
-    ...(label.origin ? { origin: text(label.origin) } : {}),
+    ...(label.comment ? { comment: label.comment } : {}),
+    ...(label.origin ?? {}),
   };
 }
 
@@ -313,7 +321,7 @@ export function framesOf({ frame_record: record, masks, values = {} }) {
     const mask = masks[key] ?? null;
     const confirmed = entry.state === ANNOTATED || entry.state === EMPTY;
     if (!confirmed && mask) {
-      const pending = { mask, model: entry.model || "label", version: entry.model_version || "" };
+      const pending = { mask, model: entry.model || "label", version: entry.model_version || "", origin: originOf(entry) };
       frames.set(Number(key), { ...NO_LABEL, pending });
     } else if (confirmed) {
       frames.set(Number(key), {
@@ -324,11 +332,25 @@ export function framesOf({ frame_record: record, masks, values = {} }) {
         time: typeof entry.time === "number" ? new Date(entry.time * 1000).toISOString() : entry.time ?? "",
         model: entry.model ?? "",
         version: entry.model_version ?? "",
-        origin: entry.origin ?? undefined,
+        origin: originOf(entry),
+        comment: entry.comment ?? undefined,
         seconds: entry.seconds ?? null,
         pending: null,
       });
     }
   }
   return frames;
+}
+
+/** @param {any} entry of a frame record @returns {Origin | undefined} */
+function originOf(entry) {
+  if (entry.origin === "interactive") return { origin: "interactive", clicks: entry.clicks ?? 0 };
+  if (entry.origin === "propagated") return { origin: "propagated", source_frame: entry.source_frame ?? 0 };
+  return undefined;
+}
+
+/** @param {Origin | undefined} origin */
+export function originText(origin) {
+  if (!origin) return "";
+  return origin.origin === "interactive" ? t("originClicks", { count: origin.clicks }) : t("originCarried", { frame: origin.source_frame });
 }

@@ -1,5 +1,5 @@
 // What is known of the frame, and what is decided about it.
-import { ANNOTATED, EMPTY, OPTIMAL, SUBOPTIMAL, UNTOUCHED } from "../app/annotation.js";
+import { ANNOTATED, EMPTY, OPTIMAL, SUBOPTIMAL, UNTOUCHED, originText } from "../app/annotation.js";
 import { gestationalAge } from "../app/gestational_age.js";
 import { keyFor } from "../app/keys.js";
 import { sameMask } from "../app/run_lengths.js";
@@ -96,7 +96,7 @@ function statusOf(work, label, proposal) {
     if (!work.assessment) return work.assessmentError || t("assessing");
     return work.assessment.estimatedSet.has(work.position) && !work.complete ? t("statusEstimated") : t("statusNone");
   }
-  if (label.pending?.origin) return t("statusCarried", { origin: label.pending.origin });
+  if (label.pending?.origin) return t("statusCarried", { origin: originText(label.pending.origin) });
   return t(label.pending ? "statusPending" : "statusProposed", { model: proposal.model });
 }
 
