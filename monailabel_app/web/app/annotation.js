@@ -9,6 +9,7 @@ export const OPTIMAL = "optimal";
 export const SUBOPTIMAL = "suboptimal";
 const MAX_UNDO = 500; // actions; about an hour of work
 const MAX_SECONDS = 300; // counted for one frame; longer is a break
+export const MAX_COMMENT = 500; // characters
 const MAX_TEXT = 200; // characters of a name in a record
 const SAME_ACTION_MS = 1500; // moves by key within this time are one action
 
@@ -39,7 +40,7 @@ const SAME_ACTION_MS = 1500; // moves by key within this time are one action
  * @property {string} model of the accepted or corrected proposal
  * @property {string} version of that model
  * @property {Origin} [origin]
- * @property {string} [comment] of the rater, kept as it came
+ * @property {string} [comment] of the rater
  * @property {number | null} seconds
  * @property {Proposal | null} pending
  * @property {import("./ellipse.js").Ellipse | null} [ellipse] that the mask was drawn as
@@ -167,6 +168,16 @@ export class Annotation {
     const label = { ...this._newLabel(number, ANNOTATED, frame.mask), plane: graded, ellipse: frame.ellipse };
     this._do("grade", number, { ...label, model: frame.model, version: frame.version, origin: frame.origin });
     return t(graded ? `graded_${graded}` : "gradeRemoved", { frame: number });
+  }
+
+  /** @param {number} number @param {string} text empty: none */
+  comment(number, text) {
+    const frame = this.frame(number);
+    const comment = text.trim().slice(0, MAX_COMMENT) || undefined;
+    if (frame.state === UNTOUCHED) throw new InvalidAction(t("commentNeedsLabel"));
+    if (comment === frame.comment) return "";
+    this._do("comment", number, { ...frame, comment });
+    return "";
   }
 
   copy(source, target, sameSweep) {

@@ -132,7 +132,7 @@ function Labels({ work }) {
     const outlined = label.state === ANNOTATED;
     return html`<tr><td>${frame}</td><td>${work.sweepOf(frame)}</td><td>${t(`state_of_frame_${label.state}`)}</td>
       <td>${outlined ? t(`plane_${label.plane ?? "none"}`) : ""}</td><td>${!outlined ? "" : mm === null ? absent : `${number(mm, 1)} mm`}</td>
-      <td>${label.rater}</td><td>${when(label.time)}</td><td>${[label.model, label.version, originText(label.origin)].filter(Boolean).join(" ")}</td></tr>`;
+      <td>${label.rater}</td><td>${when(label.time)}</td><td>${[label.model, label.version, originText(label.origin), label.comment && `“${label.comment}”`].filter(Boolean).join(" ")}</td></tr>`;
   })}</tbody>
     </table>`;
 }
