@@ -8,14 +8,11 @@ import random
 import signal
 from typing import Any
 
-import pytest
 from app_harness import Server
 from conftest import start_shipped
 from workplace import SWEEP, Workplace
 
 from fetaliqa.labels import LabelStore
-
-pytestmark = pytest.mark.long
 
 ROUNDS, ACTIONS = 6, 14
 KEYS = (
