@@ -127,6 +127,14 @@ def test_a_saved_label_is_the_one_that_a_mask_file_makes(server: Server) -> None
     assert [one["version"] for one in get(server, f"/labels?image={CASE}")["web"]] == [1]
 
 
+def test_a_label_of_many_frames_is_not_too_large(server: Server) -> None:
+    for size, status in ((6, 200), (9, 413)):  # MiB, mostly white space; this server takes 8
+        content = json.dumps(a_label({1: a_mask()})).encode() + b" " * (size * 1024**2)
+        target = f"{V1}/label?image={CASE}&tag=large"
+        answer = server.raw("POST", target, content, {"Content-Type": "application/json"})
+        assert answer.status == status, answer.body[:300]
+
+
 def test_agreement_of_two_labels(server: Server) -> None:
     for tag, row in (("one", 10), ("two", 12)):
         body = a_label({4: a_mask(row)})

@@ -37,7 +37,7 @@ def test_a_newcomer_outlines_corrects_and_submits_a_real_frame(workplace: Workpl
     page = workplace.page
     page.goto(server.url)
     page.get_by_label("Your name").fill("Nora")
-    page.get_by_role("button", name="Start").click()
+    page.get_by_role("button", name="Start", exact=True).click()
     page.get_by_role("link", name=STILL).click()
     page.get_by_role("button", name="Accept outline").click()
     page.get_by_role("button", name="Ellipse").click()
@@ -101,10 +101,15 @@ def test_keys_that_are_pressed_faster_than_the_journal_writes_reach_their_frames
     workplace.start("Fay", "fast")
     workplace.open(SWEEP)
     workplace.go_to(4)
-    workplace.press("d", "o", "PageDown", "d", "s", "PageDown", "d", "PageDown", "PageDown", "e", "u", "u")
+    workplace.press("d")
+    field = workplace.page.get_by_label("Comment on this frame")
+    field.fill("d e and u are typed here")
+    field.press("Enter")
+    workplace.press("o", "PageDown", "d", "s", "PageDown", "d", "PageDown", "PageDown", "e", "u", "u")
     work = workplace.journaled(lambda work: sorted(work["frames"]) == ["4", "5"])
     labels = {frame: (one["state"], one["plane"]) for frame, one in work["frames"].items()}
     assert labels == {"4": ("annotated", "optimal"), "5": ("annotated", "suboptimal")}
+    assert work["frames"]["4"]["comment"] == "d e and u are typed here"
 
 
 def test_decisions_survive_a_killed_browser_and_a_dead_server(

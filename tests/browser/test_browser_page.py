@@ -194,13 +194,12 @@ def test_click_prompts_and_carry_along_by_the_contract(workplace: Workplace, ser
     """The endpoints as agreed, answered by the test: a click outlines, an outline is carried along as proposed."""
     workplace.start("Ida", "prompted")
     page, asked = workplace.page, []
-    mask = runs_of(draw_ellipse(Ellipse(180.0, 140.0, 60.0, 50.0, 20.0), (281, 372)))
+    first, mask = (runs_of(draw_ellipse(Ellipse(180.0, 140.0, a, 50.0, 20.0), (281, 372))) for a in (60.0, 64.0))
 
     def on_segment(route: Any) -> None:
         asked.append(route.request.post_data_json)
-        route.fulfill(
-            json={"frame": 2, "mask": mask, "area_px": 1, "expected_dice": None, "model": "interactive@1a"}
-        )
+        answer = {"frame": 2, "mask": mask if asked[-1]["background"] else first, "area_px": 1}
+        route.fulfill(json={**answer, "expected_dice": None, "model": "interactive@1a"})
 
     def on_propagate(route: Any) -> None:
         asked.append(route.request.post_data_json)
@@ -223,11 +222,15 @@ def test_click_prompts_and_carry_along_by_the_contract(workplace: Workplace, ser
     assert asked[0]["frame"] == 2
     assert len(asked[0]["foreground"]) == 1
     page.mouse.click(*workplace.point(0.2, 0.8), button="right")
+    workplace.journaled(lambda work: work["frames"]["2"]["origin"]["clicks"] == 2)
     workplace.press("Escape", "Shift+G")
     workplace.said("2 outlines proposed")
     workplace.press("PageDown")
     page.get_by_text("outline propagated from frame 2").wait_for()
     workplace.press("d")
+    (work,) = workplace.journal()
+    assert len(asked) == 3
+    assert work["frames"]["3"]["origin"] == {"origin": "propagated", "source_frame": 2}
     workplace.submit(1)
     saved = server.raw("GET", f"/fetaliqa/v1/label?image={SWEEP}&tag=prompted").json()
     assert sorted(saved["masks"]) == ["2", "3"]  # frame 1 was not confirmed

@@ -10,15 +10,18 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Annotated, Any
 
+import anyio
 from fastapi import Depends, Request
 from starlette.requests import ClientDisconnect
 
 from monailabel_app.lib.http.refusal import Refused
 
 MAX_JSON_BYTES = 4 * 1024**2  # of a body; 10,000 image ids of full length are 2 MB
+MAX_MASKS_BYTES = 32 * 1024**2  # 840 outlines of 1,000 rows as run lengths are 8 MB
+QUICK_BYTES = 128 * 1024  # parsed in a millisecond
 MAX_DEPTH = 50  # objects within objects; the datastore's index is read by a parser that gives up at about 200
 MAX_WHOLE = 2**63  # the range of clients in other languages, and of the index
 MAX_DIGITS = 20  # of such a number with its sign; longer text is not converted
@@ -118,28 +121,39 @@ def _as_object(what: str, value: Any) -> dict[str, Any]:
     return value
 
 
-async def _body(request: Request) -> dict[str, Any]:
-    content = bytearray()
-    try:
-        async for chunk in request.stream():
-            content += chunk
-            if len(content) > MAX_JSON_BYTES:
-                raise Refused(413, f"the body is larger than {MAX_JSON_BYTES // 1024**2} MiB, the limit for JSON")
-    except ClientDisconnect:
-        raise Refused(400, "the request ended before its body was complete") from None
-    if not content.strip():
-        return {}
-    sent_as = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if sent_as != JSON_TYPE:
-        raise Refused(
-            415, f"the content type of the body is {ascii(sent_as)[:80]}; send Content-Type: {JSON_TYPE}"
-        )
-    value = parsed("the body", bytes(content))
-    return {} if value is None else _as_object("the body", value)
+def _body_up_to(max_bytes: int) -> Callable[[Request], Awaitable[dict[str, Any]]]:
+    """A dependency that reads a body that is a JSON object."""
+
+    async def body(request: Request) -> dict[str, Any]:
+        content = bytearray()
+        try:
+            async for chunk in request.stream():
+                content += chunk
+                if len(content) > max_bytes:
+                    raise Refused(413, f"the body is larger than {max_bytes // 1024**2} MiB, the limit for JSON")
+        except ClientDisconnect:
+            raise Refused(400, "the request ended before its body was complete") from None
+        if not content.strip():
+            return {}
+        sent_as = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if sent_as != JSON_TYPE:
+            raise Refused(
+                415, f"the content type of the body is {ascii(sent_as)[:80]}; send Content-Type: {JSON_TYPE}"
+            )
+        if len(content) <= QUICK_BYTES:
+            value = parsed("the body", bytes(content))
+        else:  # other requests do not wait for it
+            value = await anyio.to_thread.run_sync(parsed, "the body", bytes(content))
+        return {} if value is None else _as_object("the body", value)
+
+    return body
 
 
-JsonObject = Annotated[dict[str, Any], Depends(_body)]
+JsonObject = Annotated[dict[str, Any], Depends(_body_up_to(MAX_JSON_BYTES))]
 """A request body that is a JSON object, empty where there is none. Refused: 400, and 415 for another type."""
+
+MasksObject = Annotated[dict[str, Any], Depends(_body_up_to(MAX_MASKS_BYTES))]
+"""As ``JsonObject``, of masks as run lengths."""
 
 
 def takes_json(

@@ -9,10 +9,16 @@ export const OPTIMAL = "optimal";
 export const SUBOPTIMAL = "suboptimal";
 const MAX_UNDO = 500; // actions; about an hour of work
 const MAX_SECONDS = 300; // counted for one frame; longer is a break
+export const MAX_COMMENT = 500; // characters
 const MAX_TEXT = 200; // characters of a name in a record
 const SAME_ACTION_MS = 1500; // moves by key within this time are one action
 
 /** @typedef {import("./run_lengths.js").Mask} Mask */
+
+/**
+ * How a mask came about, as the frame record has it: by clicks, or carried from another frame.
+ * @typedef {{origin: "interactive", clicks: number} | {origin: "propagated", source_frame: number}} Origin
+ */
 
 /**
  * A proposed mask: of the model, or carried along from another frame.
@@ -20,7 +26,7 @@ const SAME_ACTION_MS = 1500; // moves by key within this time are one action
  * @property {Mask} mask
  * @property {string} model
  * @property {string} version
- * @property {string} [origin] how it was made, where the model is not all
+ * @property {Origin} [origin]
  */
 
 /**
@@ -33,7 +39,8 @@ const SAME_ACTION_MS = 1500; // moves by key within this time are one action
  * @property {string} time ISO 8601
  * @property {string} model of the accepted or corrected proposal
  * @property {string} version of that model
- * @property {string} [origin]
+ * @property {Origin} [origin]
+ * @property {string} [comment] of the rater
  * @property {number | null} seconds
  * @property {Proposal | null} pending
  * @property {import("./ellipse.js").Ellipse | null} [ellipse] that the mask was drawn as
@@ -163,6 +170,16 @@ export class Annotation {
     return t(graded ? `graded_${graded}` : "gradeRemoved", { frame: number });
   }
 
+  /** @param {number} number @param {string} text empty: none */
+  comment(number, text) {
+    const frame = this.frame(number);
+    const comment = text.trim().slice(0, MAX_COMMENT) || undefined;
+    if (frame.state === UNTOUCHED) throw new InvalidAction(t("commentNeedsLabel"));
+    if (comment === frame.comment) return "";
+    this._do("comment", number, { ...frame, comment });
+    return "";
+  }
+
   copy(source, target, sameSweep) {
     const from = this.frame(source);
     if (!from.mask) throw new InvalidAction(t("nothingToCopy"));
@@ -226,6 +243,7 @@ export class Annotation {
       model: source?.model ?? "",
       version: source?.version ?? "",
       origin: source?.origin,
+      comment: before.comment,
       seconds: this._spent(number, before),
       pending: before.pending,
     };
@@ -285,7 +303,8 @@ function entryOf(label) {
     model: text(label.model),
     model_version: text(label.version),
     seconds: label.seconds === null ? null : Math.round(label.seconds * 10) / 10,
-    ...(label.origin ? { origin: text(label.origin) } : {}),
+    ...(label.comment ? { comment: label.comment } : {}),
+    ...(label.origin ?? {}),
   };
 }
 
@@ -313,7 +332,7 @@ export function framesOf({ frame_record: record, masks, values = {} }) {
     const mask = masks[key] ?? null;
     const confirmed = entry.state === ANNOTATED || entry.state === EMPTY;
     if (!confirmed && mask) {
-      const pending = { mask, model: entry.model || "label", version: entry.model_version || "" };
+      const pending = { mask, model: entry.model || "label", version: entry.model_version || "", origin: originOf(entry) };
       frames.set(Number(key), { ...NO_LABEL, pending });
     } else if (confirmed) {
       frames.set(Number(key), {
@@ -324,11 +343,25 @@ export function framesOf({ frame_record: record, masks, values = {} }) {
         time: typeof entry.time === "number" ? new Date(entry.time * 1000).toISOString() : entry.time ?? "",
         model: entry.model ?? "",
         version: entry.model_version ?? "",
-        origin: entry.origin ?? undefined,
+        origin: originOf(entry),
+        comment: entry.comment ?? undefined,
         seconds: entry.seconds ?? null,
         pending: null,
       });
     }
   }
   return frames;
+}
+
+/** @param {any} entry of a frame record @returns {Origin | undefined} */
+function originOf(entry) {
+  if (entry.origin === "interactive") return { origin: "interactive", clicks: entry.clicks ?? 0 };
+  if (entry.origin === "propagated") return { origin: "propagated", source_frame: entry.source_frame ?? 0 };
+  return undefined;
+}
+
+/** @param {Origin | undefined} origin */
+export function originText(origin) {
+  if (!origin) return "";
+  return origin.origin === "interactive" ? t("originClicks", { count: origin.clicks }) : t("originCarried", { frame: origin.source_frame });
 }

@@ -125,7 +125,8 @@ export async function call(method, path, options = {}) {
 async function detailOf(response) {
   try {
     const { detail } = await response.json();
-    if (typeof detail === "string" && detail) return detail.charAt(0).toUpperCase() + detail.slice(1);
+    // a first word, unlike a file's name, begins with a capital letter
+    if (typeof detail === "string" && detail) return detail.replace(/^[a-z]+(?=[ ,:])/, (word) => word[0].toUpperCase() + word.slice(1));
   } catch {
     // no JSON: of a proxy
   }

@@ -19,7 +19,8 @@ export async function carryAlong(work) {
     const json = { frame, mask, direction: "both", limit: LIMIT };
     const answer = await call("POST", `${V1}/interactive/propagate`, { query: { image: work.id }, json });
     const [model, version = ""] = String(answer.model ?? "propagated").split("@");
-    const origin = t("originCarried", { frame });
+    /** @type {import("./annotation.js").Origin} */
+    const origin = { origin: "propagated", source_frame: frame };
     const found = answer.frames.filter((one) => isMask(one.mask));
     const proposals = new Map(found.map((one) => [one.frame, { mask: one.mask, model, version, origin }]));
     await work.apply((current) => {

@@ -87,8 +87,9 @@ export class ClickTool {
       const answer = await call("POST", `${V1}/interactive/segment`, { query: { image: work.id }, json, signal: this._abort.signal });
       if (!isMask(answer.mask)) throw new ApiError(0, t("nothingFound"));
       const [model, version = ""] = String(answer.model ?? "interactive").split("@");
-      const clicks = this.foreground.length + this.background.length;
-      const origin = t("originClicks", { count: clicks });
+      const clicks = this.foreground.length + this.background.length + (this.box ? 1 : 0);
+      /** @type {import("./annotation.js").Origin} */
+      const origin = { origin: "interactive", clicks };
       const proposal = { mask: answer.mask, model, version, origin };
       await work.apply((annotation) => annotation.correct(frame, answer.mask, { action: "clicks", proposal }) || undefined);
     } catch (error) {

@@ -167,6 +167,8 @@ export const TEXTS = {
   graded_optimal: "Frame {frame}: optimal plane.",
   graded_suboptimal: "Frame {frame}: suboptimal plane.",
   gradeRemoved: "Frame {frame}: grade removed.",
+  frameComment: "Comment on this frame",
+  commentNeedsLabel: "Label the frame first; then it can have a comment.",
   nothingToCopy: "This frame has no outline of yours yet: accept or draw one first.",
   noFrameThere: "There is no frame of this sweep in that direction.",
   alreadyLabelled: "Frame {frame} is already labelled; remove its label (Del) first.",
@@ -183,6 +185,7 @@ export const TEXTS = {
   action_empty: "no abdomen",
   action_clear: "remove label",
   action_grade: "grade",
+  action_comment: "comment",
   action_copy: "copy",
   action_propose: "carry along",
 
@@ -224,7 +227,7 @@ export const TEXTS = {
   // conflict
   conflictTitle: "{who} saved version {version} in the meantime",
   somebody: "Somebody",
-  conflictText: "You labelled {mine} frames; the other version has {theirs}. Nothing is lost, whatever you choose.",
+  conflictText: "Labelled frames: {mine} by you, {theirs} in the other version. Nothing is lost, whatever you choose.",
   mineAndTheirs: "yours: {mine}; theirs: {theirs}",
   diceOf: "both outlined it, Dice {dice}",
   andMore: "and {count} more",

@@ -1,5 +1,5 @@
 // What is known of the frame, and what is decided about it.
-import { ANNOTATED, EMPTY, OPTIMAL, SUBOPTIMAL, UNTOUCHED } from "../app/annotation.js";
+import { ANNOTATED, EMPTY, MAX_COMMENT, OPTIMAL, SUBOPTIMAL, UNTOUCHED, originText } from "../app/annotation.js";
 import { gestationalAge } from "../app/gestational_age.js";
 import { keyFor } from "../app/keys.js";
 import { sameMask } from "../app/run_lengths.js";
@@ -76,6 +76,11 @@ function Decisions({ work, actions }) {
         ${button("optimal", "", t("optimal"), { pressed: label.plane === OPTIMAL, disabled: !annotated })}
         ${button("suboptimal", "", t("suboptimal"), { pressed: label.plane === SUBOPTIMAL, disabled: !annotated })}
       </div>
+      ${label.state !== UNTOUCHED && html`
+        <label class="comment-field"><span class="hidden">${t("frameComment")}</span>
+          <input key=${position} value=${label.comment ?? ""} maxlength=${MAX_COMMENT} placeholder=${t("frameComment")} disabled=${!ready}
+            onKeyDown=${(event) => { if (event.key === "Enter" || event.key === "Escape") event.currentTarget.blur(); }}
+            onChange=${(event) => { const text = event.currentTarget.value; work.apply((current) => current.comment(position, text) || undefined); }} /></label>`}
       <button class="link" disabled=${!ready || (label.state === UNTOUCHED && !label.pending)} onClick=${actions.clear}>${t("clear")} <kbd>Del</kbd></button>
     </section>`;
 }
@@ -96,7 +101,7 @@ function statusOf(work, label, proposal) {
     if (!work.assessment) return work.assessmentError || t("assessing");
     return work.assessment.estimatedSet.has(work.position) && !work.complete ? t("statusEstimated") : t("statusNone");
   }
-  if (label.pending?.origin) return t("statusCarried", { origin: label.pending.origin });
+  if (label.pending?.origin) return t("statusCarried", { origin: originText(label.pending.origin) });
   return t(label.pending ? "statusPending" : "statusProposed", { model: proposal.model });
 }
 

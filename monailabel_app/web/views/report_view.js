@@ -1,5 +1,5 @@
 // One case as a page to print: best frames, quality, measurements, labels, who and when.
-import { ANNOTATED } from "../app/annotation.js";
+import { ANNOTATED, originText } from "../app/annotation.js";
 import { CaseWork } from "../app/case_work.js";
 import { ELLIPSE, OWN, PROPOSAL, qualityColour } from "../app/colours.js";
 import { outlinePath } from "../app/outline_path.js";
@@ -132,7 +132,7 @@ function Labels({ work }) {
     const outlined = label.state === ANNOTATED;
     return html`<tr><td>${frame}</td><td>${work.sweepOf(frame)}</td><td>${t(`state_of_frame_${label.state}`)}</td>
       <td>${outlined ? t(`plane_${label.plane ?? "none"}`) : ""}</td><td>${!outlined ? "" : mm === null ? absent : `${number(mm, 1)} mm`}</td>
-      <td>${label.rater}</td><td>${when(label.time)}</td><td>${[label.model, label.version, label.origin].filter(Boolean).join(" ")}</td></tr>`;
+      <td>${label.rater}</td><td>${when(label.time)}</td><td>${[label.model, label.version, originText(label.origin), label.comment && `“${label.comment}”`].filter(Boolean).join(" ")}</td></tr>`;
   })}</tbody>
     </table>`;
 }

@@ -43,6 +43,8 @@ def case(image: str, user: Any = USER) -> dict[str, Any]:
     path = store.image_path(image)
     with as_refusal():
         sweep = decoded_sweeps.get(path)
+        if sweep.shape[0] == 1:
+            sweep.sweep()  # a still may be turned upright
         frames, rows, columns = sweep.shape
         known = summaries()
         return {

@@ -17,7 +17,7 @@ from monailabel_app.lib.browser.label_runs import INFO_KEYS, label_entry, read_l
 from monailabel_app.lib.browser.mask_runs import SCHEMA
 from monailabel_app.lib.files.scratch import scratch
 from monailabel_app.lib.http.ids import check_id
-from monailabel_app.lib.http.json_input import JsonObject, takes_json
+from monailabel_app.lib.http.json_input import MasksObject, takes_json
 from monailabel_app.lib.http.refusal import Refused, as_refusal
 from monailabel_app.lib.http.upload_slots import in_turn
 
@@ -61,7 +61,7 @@ def _version(image: str, tag: str, version: int | None) -> LabelVersion | None:
 
 @router.post("/label", summary="Save a label, masks as run lengths", openapi_extra=BODY)
 @in_turn("label")
-def save_label(body: JsonObject, image: str, tag: str = "final", user: Any = ANNOTATOR) -> dict[str, Any]:
+def save_label(body: MasksObject, image: str, tag: str = "final", user: Any = ANNOTATOR) -> dict[str, Any]:
     """As ``PUT /datastore/label`` with a mask file and the same params; 409 when another version was saved since
     ``based_on``.
     """
