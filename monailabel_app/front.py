@@ -45,7 +45,6 @@ from monailabel_app.lib.http.perimeter import Front
 from monailabel_app.lib.http.upload_limits import Folders, UploadLimits
 from monailabel_app.lib.http.upload_slots import UploadAdmission
 from monailabel_app.lib.startup.conf import ServerConf
-from monailabel_app.lib.startup.lazy_monai import lazy_monai
 from monailabel_app.lib.startup.listening import bound_host
 from monailabel_app.lib.startup.start_message import ADDRESS_VARIABLE, OPEN, start_message
 from monailabel_app.lib.tasks.worker_processes import SERVER_VARIABLE
@@ -59,7 +58,6 @@ async def lifespan(_: FastAPI) -> AsyncIterator[None]:
     scratch.holds_masks = True
     os.environ.pop(SERVER_VARIABLE, None)  # set where a worker of another server started this one
     instance = app_instance()
-    lazy_monai.end()
     instance.server_mode(True)
     instance.on_init_complete()
     address = os.environ.get(ADDRESS_VARIABLE)

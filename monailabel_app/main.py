@@ -11,15 +11,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from monailabel.config import settings
-from monailabel.interfaces.app import MONAILabelApp
-from monailabel.interfaces.datastore import DefaultLabelTag
-from monailabel.interfaces.tasks.scoring import ScoringMethod
-from monailabel.interfaces.tasks.strategy import Strategy
-
 REPOSITORY = str(Path(__file__).resolve().parent.parent)
 if REPOSITORY not in sys.path:  # MONAI Label loads this file by its path, in the server and in its workers
     sys.path.insert(0, REPOSITORY)
+
+from monailabel_app.lib.startup.lazy_monai import lazy_monai  # noqa: E402
+
+lazy_monai.begin()  # ended when the app is made
+
+from monailabel.config import settings  # noqa: E402
+from monailabel.interfaces.app import MONAILabelApp  # noqa: E402
+from monailabel.interfaces.datastore import DefaultLabelTag  # noqa: E402
+from monailabel.interfaces.tasks.scoring import ScoringMethod  # noqa: E402
+from monailabel.interfaces.tasks.strategy import Strategy  # noqa: E402
 
 from fetaliqa import __version__  # noqa: E402
 from fetaliqa.active.annotation_queue import LabelQueue  # noqa: E402
@@ -86,6 +90,7 @@ class FetalIQAApp(MONAILabelApp):
             logger.error("the server cannot start: %s", error)
             raise
         self._closed = threading.Event()
+        lazy_monai.end()
         if replaces_another:  # MONAI Label's plain server made this app anew for a request (POST /reload)
             self.server_mode(True)
             self.on_init_complete()

@@ -87,7 +87,7 @@ def serve(studies: str, *, host: str, port: str, conf: Iterable[tuple[str, str]]
 
     from monailabel_app.lib.startup.lazy_monai import lazy_monai
 
-    lazy_monai.begin()  # ended by front.py
+    lazy_monai.begin()  # ended when the app is made
 
     from monailabel_app.lib.http.hosts import as_host, check_open
     from monailabel_app.lib.startup.listening import (

@@ -23,7 +23,7 @@ from fetaliqa.training.augmentation import apply_changes
 from fetaliqa.training.finite_losses import FiniteLosses, NotFinite
 from fetaliqa.training.frame_head_loss import frame_head_loss
 from fetaliqa.training.gradient_accumulation import FramesAtOnce, loss_by_parts, parts_of
-from fetaliqa.training.losses import outline_loss
+from fetaliqa.training.losses import dice_loss, outline_loss
 from fetaliqa.training.metric_sums import COUNT, figures_of, sums_of
 from fetaliqa.training.recipes import Recipe
 from fetaliqa.training.training_frames import Batch
@@ -45,10 +45,7 @@ def batch_dice_loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor
         logits: float [N, H, W].
         targets: float [N, H, W], 0 or 1.
     """
-    from monai.losses import DiceLoss  # takes seconds to import
-
-    loss = DiceLoss(sigmoid=True, batch=True, smooth_nr=0.0, smooth_dr=DICE_EPS)(logits[:, None], targets[:, None])
-    return loss * (targets.sum() > 0)
+    return dice_loss(logits, targets, dim=(0, 1, 2), smooth_denominator=DICE_EPS) * (targets.sum() > 0)
 
 
 class FrameModule(pl.LightningModule):

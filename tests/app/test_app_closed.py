@@ -13,11 +13,9 @@ from app_harness import REPOSITORY, environment, write_case
 pytestmark = pytest.mark.slow
 
 APPS = 10
-# without MONAI, as the server starts; each app does what one that serves does
+# each app does what one that serves does
 CODE = """
 import gc, json, sys, threading, time, weakref
-from monailabel_app.lib.startup.lazy_monai import lazy_monai
-lazy_monai.begin()
 from monailabel_app.main import FetalIQAApp
 
 def names():
@@ -47,7 +45,8 @@ for number in range(int(sys.argv[3])):
         time.sleep(0.05)
     threads.append(names())
 gc.collect()
-print("FOUND", json.dumps([threads, during, [model() is None for model in models]]))
+modules = sorted(name for name in sys.modules if "." not in name)
+print("FOUND", json.dumps([threads, during, [model() is None for model in models], modules]))
 """
 
 
@@ -67,8 +66,10 @@ def test_ten_apps_one_after_the_other_leave_no_thread_and_no_model(tmp_path: Pat
     )
     assert ended.returncode == 0, ended.stderr[-3000:]
     line = next(line for line in ended.stdout.splitlines() if line.startswith("FOUND"))
-    threads, during, freed = json.loads(line.removeprefix("FOUND"))
+    threads, during, freed, modules = json.loads(line.removeprefix("FOUND"))
     assert len(threads) == APPS // 2
     assert all(left == threads[0] for left in threads)
     assert during[-1] > len(threads[-1])  # while it serves there are some
     assert freed == [True, True]
+    assert "torch" in modules
+    assert {"monai", "itk", "mlflow"}.isdisjoint(modules)  # their import takes seconds, and nothing needs them

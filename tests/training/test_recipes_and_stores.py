@@ -245,6 +245,18 @@ def test_batch_dice_pools_the_pixels_of_the_batch():
     assert float(batch_dice_loss(logits, targets)) == pytest.approx(1 - 2 * 1 / (2 + 3))
 
 
+def test_the_dice_losses_are_those_of_monai():
+    from monai.losses import DiceCELoss, DiceLoss
+
+    torch.manual_seed(0)
+    logits, targets = torch.randn(3, 16, 16), (torch.rand(3, 16, 16) > 0.7).float()
+    channel = logits[:, None], targets[:, None]
+    frames = DiceCELoss(sigmoid=True, smooth_nr=5.0, smooth_dr=5.0)
+    torch.testing.assert_close(outline_loss(logits, targets, smooth=5.0), frames(*channel))
+    batch = DiceLoss(sigmoid=True, batch=True, smooth_nr=0.0, smooth_dr=1e-7)
+    torch.testing.assert_close(batch_dice_loss(logits, targets), batch(*channel))
+
+
 def test_the_encoder_learns_at_a_rate_of_its_own(a_recipe):
     model = build_segmentation("study", random_init=True, encoder="lora")
     for share, task in ((0.1, "fetaliqa"), (1.0, "paper")):

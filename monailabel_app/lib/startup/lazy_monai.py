@@ -1,9 +1,9 @@
 """Lazy import of MONAI, which MONAI Label imports in nearly every module and this app does not use.
 
 Importing ``monai`` takes longer than all the rest of the start together, since it imports every submodule and with
-them ignite, transformers, mlflow and torchvision. While the server starts, names imported from it are therefore
-placeholders, which are resolved on first use: calling one, accessing an attribute, deriving from it or testing
-against it imports the real ``monai``.
+them ignite, transformers, mlflow and torchvision. While the server or a worker starts, names imported from it are
+therefore placeholders, which are resolved on first use: calling one, accessing an attribute, deriving from it or
+testing against it imports the real ``monai``.
 """
 
 from __future__ import annotations
@@ -114,4 +114,4 @@ class _LazyModule(ModuleType):
 
 
 lazy_monai = LazyPackages()
-"""Active from the command line until the app is loaded."""
+"""Active from the command line, or the import of ``monailabel_app.main``, until the app is made."""
