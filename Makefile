@@ -12,7 +12,8 @@ unexport PYTHONDONTWRITEBYTECODE
 
 WANTED := -c constraints.txt -e '.[server,train,dev]'
 
-# uv takes a quarter of pip's time. Nothing is compiled ahead: of 29,000 modules a quarter is ever imported. It does not read pip's settings, so it is told the package indexes named there.
+# uv takes a quarter of pip's time. It does not read pip's settings, so it is told the package indexes named there.
+# Nothing is compiled to bytecode ahead: of 29,000 modules a quarter is ever imported.
 pip_setting = $$($(BIN)/python -m pip config list | sed -n "s/^\(global\|install\|:env:\)\.$(1)='\(.*\)'$$/\2/p" | tail -n 1)
 UV_INSTALL = { \
   $(BIN)/python -m pip install -q -c constraints.txt uv && \

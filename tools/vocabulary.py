@@ -17,10 +17,13 @@ QUOTED = re.compile(r"^```.*?^```|^ {4}(?![-*] )[^\n]*$|`[^`\n]*`", re.MULTILINE
 
 def check(root: Path, settings: dict[str, Any]) -> Iterator[str]:
     """Yield ``file:line: "what is written": say what to say`` for each word that is to be avoided."""
+    texts: dict[str, list[tuple[str, int, str]]] = {}
     for rule in settings["rules"]:
         pattern = re.compile(rule["avoid"].replace(" ", r"\s+"), re.IGNORECASE)
         for scope in rule["scopes"]:
-            for name, first, text in _texts(root, scope, settings["scopes"]):
+            if scope not in texts:
+                texts[scope] = list(_texts(root, scope, settings["scopes"]))
+            for name, first, text in texts[scope]:
                 for match in pattern.finditer(text):
                     line = first + text.count("\n", 0, match.start())
                     yield f'{name}:{line}: "{" ".join(match.group().split())}": say {rule["say"]}'
