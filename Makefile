@@ -63,8 +63,8 @@ shell: install
 	@echo "fetaliqa is found in this shell; leave it with 'exit'"
 	@PATH="$(abspath $(BIN)):$$PATH" VIRTUAL_ENV="$(abspath $(VENV))" $${SHELL:-/bin/sh} || true
 
-# One torch thread per worker: two workers share the cores instead of fighting over them. A file's tests run in one
-# worker, since they share servers and models; tests/conftest.py puts the slowest files first.
+# One torch thread per worker: two workers share the cores instead of fighting over them. Tests that share a server,
+# and the tests of a file, run in one worker; tests/conftest.py groups them, and puts the longest first.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q
 # Per cent of lines; to be set a few points below the first measurement of `make coverage`.
 COVERAGE_FLOOR ?= 0

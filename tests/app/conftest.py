@@ -20,14 +20,6 @@ from app_harness import (
 )
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    # one worker owns the server when tests are spread over several
-    here = Path(__file__).parent
-    for item in items:
-        if here in Path(item.path).parents:
-            item.add_marker(pytest.mark.xdist_group("app"))
-
-
 @pytest.fixture(scope="session")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A segmentation bundle of the small architecture with random weights."""

@@ -23,8 +23,8 @@ AUTO = 40  # newly confirmed frames; the four labelled cases have more, three of
 DEMO = demo_folder()
 
 
-# each test goes on where the one before it ended: all on one server
-pytestmark = [pytest.mark.xdist_group("learning"), pytest.mark.slow]
+# each test continues where the one before it ended, all on one server
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

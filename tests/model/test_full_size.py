@@ -26,7 +26,7 @@ from fetaliqa.model.fetalclip_checkpoint import text_shapes
 from fetaliqa.model.fetalclip_weights import import_checkpoint
 from fetaliqa.model.image_encoder import build_tower
 
-pytestmark = [pytest.mark.full_size, pytest.mark.xdist_group("full_size")]
+pytestmark = pytest.mark.full_size
 
 
 @pytest.fixture(scope="module")

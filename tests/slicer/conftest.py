@@ -20,13 +20,6 @@ from demo_server import CASES, start_demo_server  # noqa: E402
 from fake_server import FakeServer, an_idle_server  # noqa: E402
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    # one worker owns the server when tests are spread over several
-    for item in items:
-        if HERE in Path(item.path).parents:
-            item.add_marker(pytest.mark.xdist_group("slicer"))
-
-
 @pytest.fixture
 def fake() -> Iterator[FakeServer]:
     """A fake server that accepts connections."""
