@@ -13,7 +13,7 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SERVED = ("app", "slicer")  # directories with a server for all of their tests
-USES_SERVER = re.compile(r"^def test_\w+\([^)]*\bserver: Server\b", re.MULTILINE)
+USES_SERVER = re.compile(r"^(@pytest\.fixture.*\n)?def (?(1)|test_)\w+\([^)]*\bserver: Server\b", re.MULTILINE)
 
 # Most tests need a model that finds something in small phantom sweeps; those of the default say so themselves.
 os.environ.setdefault("FETALIQA_DEFAULT_MODEL", "demo")

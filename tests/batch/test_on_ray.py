@@ -25,18 +25,21 @@ from fetaliqa.registry.assessment_setup import AssessmentSetup
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Any]:
-    """Two nodes of one CPU each, and the second of them; nobody without this test's token may use them."""
+TOKEN = secrets.token_hex(32)
+
+
+@contextlib.contextmanager
+def started_cluster(cpus: int) -> Iterator[Any]:
+    """A cluster of one node; nobody without this test's token may use it."""
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("RAY_AUTH_MODE", "token")
-        environment.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
+        environment.setenv("RAY_AUTH_TOKEN", TOKEN)
         environment.setenv("RAY_USAGE_STATS_ENABLED", "0")
         from ray.cluster_utils import Cluster  # reads them
 
-        made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+        made = Cluster(initialize_head=True, head_node_args={"num_cpus": cpus, "include_dashboard": False})
         try:
-            yield made, made.add_node(num_cpus=1)
+            yield made
         finally:
             made.shutdown()
 
@@ -71,7 +74,7 @@ def workers_at_work() -> list[int]:
 
 
 def test_a_killed_worker_costs_its_shard_only_and_the_results_are_the_same(
-    cluster, small_cases, tmp_path, score, whole_run, contents
+    small_cases, tmp_path, score, whole_run, contents
 ):
     killed: list[int] = []
 
@@ -81,21 +84,22 @@ def test_a_killed_worker_costs_its_shard_only_and_the_results_are_the_same(
             killed.extend(workers_at_work()[:1])
         os.kill(killed[0], signal.SIGKILL)
 
-    both, _ = cluster
-    assert scored_while(score, both, small_cases, tmp_path / "out", kill_one) == 0
+    with started_cluster(cpus=2) as cluster:
+        assert scored_while(score, cluster, small_cases, tmp_path / "out", kill_one) == 0
     assert len(killed) == 1
     assert contents(tmp_path / "out") == contents(whole_run)
 
 
 @pytest.mark.long  # as a killed worker
-def test_a_node_that_goes_away_is_done_without(cluster, small_cases, tmp_path, score, whole_run, contents):
-    both, second = cluster
-
-    def lose_it() -> None:
-        both.remove_node(second, allow_graceful=False)
-
+def test_a_node_that_goes_away_is_done_without(small_cases, tmp_path, score, whole_run, contents):
     out = tmp_path / "out"
-    assert scored_while(score, both, small_cases, out, lose_it) == 0
+    with started_cluster(cpus=1) as both:
+        second = both.add_node(num_cpus=1)
+
+        def lose_it() -> None:
+            both.remove_node(second, allow_graceful=False)
+
+        assert scored_while(score, both, small_cases, out, lose_it) == 0
     wait_for(lambda: nothing_unfinished(out))  # a worker of the lost node may die after the run has ended
     assert contents(out) == contents(whole_run)
 

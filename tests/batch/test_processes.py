@@ -25,16 +25,9 @@ from fetaliqa.errors import ScoringError
 pytestmark = pytest.mark.slow
 
 
-def test_two_processes_write_and_print_what_one_does(small_cases, tmp_path, score, whole_run, contents, capsys):
-    arguments = (small_cases, "--json", "--threads", "1")
-    assert score(*arguments, "--out", tmp_path / "two", "--processes", "2") == 0
-    printed = capsys.readouterr().out
-    assert contents(tmp_path / "two") == contents(whole_run)
-    assert score(*arguments, "--out", whole_run, "--resume") == 0
-    assert capsys.readouterr().out == printed
-
-
-def test_a_process_that_dies_costs_only_the_case_it_had(small_cases, tmp_path, score, whole_run, contents, capsys):
+def test_two_processes_write_and_print_what_one_does_even_if_one_of_them_dies(
+    small_cases, tmp_path, score, whole_run, contents, capsys
+):
     out = tmp_path / "out"
     before = {child.pid for child in multiprocessing.active_children()}
     killed: list[int] = []
@@ -47,10 +40,14 @@ def test_a_process_that_dies_costs_only_the_case_it_had(small_cases, tmp_path, s
 
     killer = threading.Thread(target=kill_one)
     killer.start()
-    assert score(small_cases, "--out", out, "--processes", "2", "--threads", "1") == 0
+    arguments = (small_cases, "--json", "--threads", "1")
+    assert score(*arguments, "--out", out, "--processes", "2") == 0
     killer.join()
+    printed = capsys.readouterr().out
     assert killed
     assert contents(out) == contents(whole_run)
+    assert score(*arguments, "--out", whole_run, "--resume") == 0
+    assert capsys.readouterr().out == printed
 
 
 @pytest.mark.long

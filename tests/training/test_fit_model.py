@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from disc_data import TINY
+from disc_data import TINY, DiscData
 from lightning.pytorch.callbacks import Callback
 
 from fetaliqa.errors import OptionError, TrainingError
@@ -17,7 +17,9 @@ from fetaliqa.model.encoder_model import trainable_count, trainable_parameters
 from fetaliqa.model.lora import base_state
 from fetaliqa.training.batch_sampling import StepBatches, make_order
 from fetaliqa.training.encoder_features import can_cache, prepare_features
+from fetaliqa.training.frame_store import StoreRequest, prepare_frames
 from fetaliqa.training.lightning_module import FrameModule
+from fetaliqa.training.recipes import changed, recipe_named
 from fetaliqa.training.run_folder import main_process
 from fetaliqa.training.starting_weights import Base, freeze_unreached
 from fetaliqa.training.trainer import Machine, fit_model
@@ -57,7 +59,7 @@ def test_a_recipe_learns_to_find_discs(name, stores, a_recipe, tmp_path):
 
 
 def test_the_same_seed_gives_the_same_model_and_another_seed_another(stores, a_recipe, tmp_path):
-    recipe = a_recipe()
+    recipe = a_recipe(epochs=1)
     models = []
     for number, seed in enumerate((1, 1, 2)):
         model = a_model(recipe)
@@ -80,16 +82,23 @@ class _Kill(Callback):
 
 
 @pytest.mark.parametrize(
-    ("name", "step"),
+    ("name", "steps"),
     # within the first epoch of 11 steps, at its end, within the second
-    [("fetaliqa", 3), ("fetaliqa", 11), ("fetaliqa", 14), ("decoder", 14)],
+    [("fetaliqa", (3, 11, 14)), ("decoder", (14,))],
 )
-def test_a_run_killed_at_any_step_goes_on_with_the_same_result(stores, a_recipe, tmp_path, name, step):
+def test_a_run_killed_at_any_step_goes_on_with_the_same_result(stores, a_recipe, tmp_path, name, steps):
     recipe = a_recipe(name, epochs=2)
     whole = a_model(recipe)
     scores = fit_model(whole, recipe, *stores, tmp_path / "whole", seed=5, machine=QUIET)
     assert scores["steps_run"] == 22
-    folder = tmp_path / "killed"
+    for step in steps:
+        resumed, again = killed_and_resumed(recipe, stores, tmp_path / f"killed-{step}", step)
+        assert again == scores
+        assert same(state(resumed), state(whole))
+
+
+def killed_and_resumed(recipe, stores, folder, step):
+    """The model and scores of a run that was killed at a step and resumed."""
     with pytest.raises(RuntimeError, match="killed"):
         fit_model(
             a_model(recipe), recipe, *stores, folder, seed=5, machine=QUIET, callbacks=(_Kill(step, folder),)
@@ -98,9 +107,7 @@ def test_a_run_killed_at_any_step_goes_on_with_the_same_result(stores, a_recipe,
     with torch.no_grad():
         for parameter in trainable_parameters(resumed):
             parameter.fill_(99.0)  # its own values do not matter: the checkpoint has them
-    again = fit_model(resumed, recipe, *stores, folder, seed=5, machine=QUIET)
-    assert again == scores
-    assert same(state(resumed), state(whole))
+    return resumed, fit_model(resumed, recipe, *stores, folder, seed=5, machine=QUIET)
 
 
 def tensors(value):
@@ -333,41 +340,39 @@ def test_nothing_is_cached_where_frames_change_or_the_encoder_learns(a_recipe):
     assert not can_cache(a_recipe("fetaliqa", encoder="frozen"))
 
 
+def fit_discs(task, devices, folder):
+    """Train on the discs, by one process or by several that each run this; writes the scores into the folder."""
+    recipe = changed(recipe_named("fetaliqa", task), {"epochs": 2, "batch_size": 8, "lora.dropout": 0.0})
+    data = DiscData()
+    ids = [entry.case_id for entry in data.entries()]
+    parts = [prepare_frames(data, part, StoreRequest(size=32), folder / "s") for part in (ids[:4], ids[4:])]
+    machine = Machine("cpu", devices, strategy="ddp" if devices > 1 else "auto", progress=False)
+    scores = fit_model(a_model(recipe), recipe, *parts, folder, seed=1, machine=machine)
+    if main_process():
+        (folder / "scores.json").write_text(json.dumps(scores))
+    return scores
+
+
 SCRIPT = """
-import json, sys
+import sys
 from pathlib import Path
-sys.path.insert(0, {tests!r})
+sys.path[:0] = {paths!r}
 import torch
 torch.set_num_threads(1)
-from disc_data import DiscData, TINY
-from fetaliqa.model import build_classification, build_segmentation
 from fetaliqa.training.lightning_messages import quiet_lightning
-from fetaliqa.training.recipes import changed, recipe_named
-from fetaliqa.training.run_folder import main_process
-from fetaliqa.training.frame_store import StoreRequest, prepare_frames
-from fetaliqa.training.trainer import Machine, fit_model
+from test_fit_model import fit_discs
 quiet_lightning()
-task, devices, folder = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])
-recipe = changed(recipe_named("fetaliqa", task), {{"epochs": 2, "batch_size": 8, "lora.dropout": 0.0}})
-data = DiscData()
-ids = [entry.case_id for entry in data.entries()]
-stores = [prepare_frames(data, part, StoreRequest(size=32), folder / "s") for part in (ids[:4], ids[4:])]
-torch.manual_seed(0)
-build = build_segmentation if task == "segmentation" else build_classification
-model = build(TINY, random_init=True, encoder="lora")
-machine = Machine("cpu", devices, strategy="ddp" if devices > 1 else "auto", progress=False)
-scores = fit_model(model, recipe, *stores, folder, seed=1, machine=machine)
-if main_process():
-    (folder / "scores.json").write_text(json.dumps(scores))
+fit_discs(sys.argv[1], 2, Path(sys.argv[2]))
 """
 
 
-def _run_script(folder, task, devices):
+def fit_discs_in_two_processes(task, folder):
     folder.mkdir()
     script = folder / "train.py"
-    script.write_text(SCRIPT.format(tests=str(Path(__file__).parent)))
+    here = Path(__file__).parent
+    script.write_text(SCRIPT.format(paths=[str(here), str(here.parent)]))
     done = subprocess.run(
-        [sys.executable, str(script), task, str(devices), str(folder)],
+        [sys.executable, str(script), task, str(folder)],
         capture_output=True,
         text=True,
         timeout=240,
@@ -384,7 +389,7 @@ def _run_script(folder, task, devices):
 def test_two_processes_reach_the_loss_of_one(task, tolerance, tmp_path):
     # a classifier has no batch statistics: the same up to rounding. The decoder's are of half a batch in each
     # process (synchronised on CUDA only), so its losses are near, not equal.
-    one, two = (_run_script(tmp_path / str(devices), task, devices) for devices in (1, 2))
+    one, two = fit_discs(task, 1, tmp_path / "one"), fit_discs_in_two_processes(task, tmp_path / "two")
     assert two["val_loss"] == pytest.approx(one["val_loss"], rel=tolerance)
     assert two["val_f1"] == pytest.approx(one["val_f1"], abs=0.2 if task == "segmentation" else 1e-6)
     assert two["steps_run"] == one["steps_run"]

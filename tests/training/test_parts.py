@@ -34,9 +34,21 @@ def trained(recipe, stores, folder, machine=QUIET, callbacks=(), cached=False):
     return model, scores
 
 
-def alike(one, two):
-    for name, tensor in state(one).items():
-        torch.testing.assert_close(tensor, state(two)[name], rtol=1e-3, atol=2e-5)
+WHOLE = {}  # what batches computed as a whole train, by recipe
+
+
+def trained_whole(recipe, stores, folder, cached=False):
+    """The same as ``trained``, once for all tests: state of the model, and scores."""
+    key = repr(recipe), cached
+    if key not in WHOLE:
+        model, scores = trained(recipe, stores, folder, cached=cached)
+        WHOLE[key] = state(model), scores
+    return WHOLE[key]
+
+
+def alike(expected, model):
+    for name, tensor in state(model).items():
+        torch.testing.assert_close(expected[name], tensor, rtol=1e-3, atol=2e-5)
 
 
 class Card:
@@ -64,10 +76,12 @@ class Card:
         ("fetaliqa", "classification", False),
     ],
 )
-@pytest.mark.parametrize("frames", [4, 3, 1])
+@pytest.mark.parametrize(
+    "frames", [3, *(pytest.param(frames, marks=pytest.mark.long) for frames in (4, 1))]
+)  # 3 of 8: parts of different sizes
 def test_parts_of_batches_train_the_same_model(name, task, cached, frames, stores, a_recipe, tmp_path):
     recipe = a_recipe(name, task, **STILL, sweep_weights=True)
-    whole, scores = trained(recipe, stores, tmp_path / "whole", cached=cached)
+    whole, scores = trained_whole(recipe, stores, tmp_path / "whole", cached)
     machine = replace(QUIET, micro_batch=frames)
     in_parts, again = trained(recipe, stores, tmp_path / "parts", machine, cached=cached)
     alike(whole, in_parts)
@@ -76,13 +90,19 @@ def test_parts_of_batches_train_the_same_model(name, task, cached, frames, store
 
 
 @pytest.mark.parametrize(
-    "message", ["CUDA out of memory.", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED"]
+    "message",
+    [
+        "CUBLAS_STATUS_ALLOC_FAILED",
+        # the same of any message: tests/test_out_of_memory.py, and test_out_of_memory_in_retraining.py of a fit
+        pytest.param("CUDA out of memory.", marks=pytest.mark.long),
+        pytest.param("CUDNN_STATUS_ALLOC_FAILED", marks=pytest.mark.long),
+    ],
 )
 def test_a_full_card_halves_the_batch_and_changes_no_step(
     message, stores, a_recipe, tmp_path, monkeypatch, caplog
 ):
     recipe = a_recipe(**STILL)
-    whole, scores = trained(recipe, stores, tmp_path / "whole")
+    whole, scores = trained_whole(recipe, stores, tmp_path / "whole")
     card = Card(monkeypatch, 3, RuntimeError(message))
     with caplog.at_level(logging.WARNING):
         halved, again = trained(recipe, stores, tmp_path / "halved")
@@ -96,7 +116,7 @@ def test_a_full_card_halves_the_batch_and_changes_no_step(
 
 def test_a_card_that_fills_in_the_middle_of_a_run_costs_one_more_try(stores, a_recipe, tmp_path, monkeypatch):
     recipe = a_recipe(**STILL)
-    whole, _ = trained(recipe, stores, tmp_path / "whole")
+    whole, _ = trained_whole(recipe, stores, tmp_path / "whole")
     card = Card(monkeypatch, 8)
 
     class Fill(Callback):
@@ -112,7 +132,7 @@ def test_a_card_that_fills_in_the_middle_of_a_run_costs_one_more_try(stores, a_r
 
 def test_memory_that_runs_out_in_the_backward_pass_halves_the_batch_too(stores, a_recipe, tmp_path, monkeypatch):
     recipe = a_recipe(**STILL)
-    whole, _ = trained(recipe, stores, tmp_path / "whole")
+    whole, _ = trained_whole(recipe, stores, tmp_path / "whole")
     grad, tries = torch.autograd.grad, []
 
     def full_once(*given, **named):
@@ -152,7 +172,7 @@ def test_the_last_sentence_says_how_few_frames_did_not_fit(stores, a_recipe, tmp
 
 
 def test_recomputed_blocks_train_the_very_same_model_and_keep_less(stores, a_recipe, tmp_path):
-    recipe = a_recipe()
+    recipe = a_recipe(epochs=1)
     sizes = {}
     models = []
     for recompute in (False, True):
@@ -172,7 +192,7 @@ def test_recomputed_blocks_train_the_very_same_model_and_keep_less(stores, a_rec
 
 
 def test_mixed_precision_is_split_too(stores, a_recipe, tmp_path):
-    recipe = a_recipe(**STILL)
+    recipe = a_recipe(**STILL, epochs=1)
     machine = replace(QUIET, precision="bf16-mixed")
     _, scores = trained(recipe, stores, tmp_path / "whole", machine)
     _, again = trained(recipe, stores, tmp_path / "parts", replace(machine, micro_batch=2))
