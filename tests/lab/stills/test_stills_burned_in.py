@@ -61,11 +61,10 @@ def test_an_image_without_graphics_is_returned_as_it_is():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("every", [4, pytest.param(1, marks=pytest.mark.long)])
-def test_no_exact_level_of_graphics_is_left_in_the_real_images(real_stills, every):
+def test_no_exact_level_of_graphics_is_left_in_the_real_images(real_stills):
     marked = [still for still in real_stills if still.burned_in]
     assert len(marked) >= 50
-    for still in marked[::every]:
+    for still in marked:
         native = read_grey(still.file)
         assert marks_mask(native).any(), still.name
         filled = without_marks(native)
