@@ -12,8 +12,11 @@ from typing import Any
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-SERVED = ("app", "slicer")  # directories with a server for all of their tests
-USES_SERVER = re.compile(r"^(@pytest\.fixture.*\n)?def (?(1)|test_)\w+\([^)]*\bserver: Server\b", re.MULTILINE)
+# directories whose tests share what takes long to begin with: a server, or the catalogue of real images
+SHARING = ("app", "slicer", "stills")
+SHARED = re.compile(
+    r"^(@pytest\.fixture.*\n)?def (?(1)|test_)\w+\([^)]*\b(server: Server|real_stills)\b", re.MULTILINE
+)
 
 # Most tests need a model that finds something in small phantom sweeps; those of the default say so themselves.
 os.environ.setdefault("FETALIQA_DEFAULT_MODEL", "demo")
@@ -41,7 +44,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     # long units of distribution first, since a worker that gets one of them last would let the other one wait
     slow = {item.path for item in items if any(item.get_closest_marker(name) for name in ("slow", "full_size"))}
-    items.sort(key=lambda item: (not shares_server(item.path), item.path not in slow))
+    items.sort(key=lambda item: (not shares(item.path), item.path not in slow))
     needing = [item for item in items if item.get_closest_marker("cuda")]
     if not needing:
         return
@@ -53,14 +56,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @cache
-def shares_server(file: Path) -> bool:
-    """Whether tests of a file use the server that the ``conftest.py`` of its directory starts for all of them."""
-    return file.parent.name in SERVED and bool(USES_SERVER.search(file.read_text(encoding="utf-8")))
+def shares(file: Path) -> bool:
+    """Whether tests of a file use what the ``conftest.py`` of its directory makes once for all of them."""
+    return file.parent.name in SHARING and bool(SHARED.search(file.read_text(encoding="utf-8")))
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Units of distribution: the files that share a server, and each other file.
+    """Units of distribution: the files of a directory that share a fixture, and each other file.
 
     (``--dist loadgroup`` does not read groups with pytest 9.2.)
     """
@@ -69,7 +72,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     class Scheduling(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
             file = nodeid.split("::", 1)[0]
-            return str(Path(file).parent) if shares_server(config.rootpath / file) else file
+            return str(Path(file).parent) if shares(config.rootpath / file) else file
 
     return Scheduling(config, log) if config.getvalue("dist") == "loadfile" else None
 

@@ -20,8 +20,8 @@ from fetaliqa.training.augmentation import augment
 from fetaliqa.training.batch_sampling import Order
 from fetaliqa.training.frame_head_loss import frame_dice
 from fetaliqa.training.losses import outline_loss
+from fetaliqa.training.moving_average import decay_at, move_towards
 from fetaliqa.training.training_frames import FrameSet
-from fetaliqa.training.weight_averaging import decay_at, move_towards
 
 LEAST_CYCLE, LEAST_WARMUP = 3, 2  # steps; OneCycleLR divides by zero for a cycle without a rising or falling part
 

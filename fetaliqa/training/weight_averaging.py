@@ -1,14 +1,14 @@
-"""Exponential moving average of a model's weights during training."""
+"""Exponential moving average of a model's weights during training by Lightning."""
 
 from __future__ import annotations
 
-from itertools import chain
 from typing import Any
 
 import lightning.pytorch as pl
-import torch
 from lightning.pytorch.callbacks import WeightAveraging
 from torch import nn
+
+from fetaliqa.training.moving_average import decay_at, move_towards
 
 
 class Averaging(WeightAveraging):
@@ -52,27 +52,3 @@ def _share_frozen(average: nn.Module, new: nn.Module) -> None:
         for name, parameter in own.named_parameters(recurse=False):
             if not parameter.requires_grad:
                 setattr(mine, name, parameter)
-
-
-def decay_at(step: int, decay: float) -> float:
-    """The decay at a step, counted from 0; it grows to ``decay``, so that the initial weights are forgotten."""
-    return min(decay, (1 + step) / (10 + step))
-
-
-@torch.no_grad()
-def move_towards(average: nn.Module, new: nn.Module, share: float) -> None:
-    """Interpolate the floating-point values of a model towards those of ``new`` by a share (0 to 1).
-
-    Counters are copied. Frozen parameters are equal in both and are skipped.
-    """
-    pairs = [
-        (old, now.detach().to(old.device))
-        for old, now in zip(chain(average.parameters(), average.buffers()), chain(new.parameters(), new.buffers()))
-        if now.requires_grad or not isinstance(now, nn.Parameter)
-    ]
-    moved = [(old, now) for old, now in pairs if old.is_floating_point()]
-    if moved:
-        torch._foreach_lerp_([old for old, _ in moved], [now for _, now in moved], share)
-    for old, now in pairs:
-        if not old.is_floating_point():
-            old.copy_(now)

@@ -19,6 +19,14 @@ from app_harness import (
     stop,
 )
 
+from monailabel_app.lib.startup.lazy_monai import lazy_monai
+
+lazy_monai.begin()  # as in the server; the import of MONAI takes seconds, and no test of the app needs it
+
+
+def pytest_collection_finish() -> None:
+    lazy_monai.end()
+
 
 @pytest.fixture(scope="session")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -111,7 +111,7 @@ def test_a_classifier_is_trained_by_the_same_command(data_folder, base_bundle, t
     assert f"bundle {out / 'trial-0' / 'bundle'}" in capsys.readouterr().out
 
 
-@pytest.mark.long  # the same of a retraining: tests/learning/test_retraining.py
+@pytest.mark.long  # the same of a retraining: tests/retraining/test_retraining.py
 def test_a_killed_run_goes_on_to_the_same_figures(data_folder, base_bundle, tmp_path):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     long = ("--set", "epochs=6", "--no-test")

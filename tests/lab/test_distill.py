@@ -121,7 +121,8 @@ def test_a_bundle_that_cannot_screen_is_no_student_and_is_not_written(
 ):
     monkeypatch.setattr("fetaliqa.lab.distillation.search_limits.MAX_SHARE", 0.0)
     model = shutil.copytree(resolve_bundle("demo"), tmp_path / "model")
-    command = ["distill", str(cases), "--answers", str(bright_teacher), "--steps", "1", "--model", str(model)]
+    few = [str(cases / f"case{number}.mha") for number in range(4)]
+    command = ["distill", *few, "--answers", str(bright_teacher), "--steps", "1", "--model", str(model)]
     assert main([*command, "--student"]) == 1
     assert "about as many as without one; distil from more cases" in capsys.readouterr().err
     assert not (model / "student").exists()

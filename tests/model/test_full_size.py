@@ -86,6 +86,7 @@ def test_all_144_adapter_tensors_and_the_decoder_learn(model, images):
     _check_gradients(model, images)
 
 
+@pytest.mark.long  # as those of the segmentation model
 def test_all_144_adapter_tensors_of_the_classifier_learn(visual, images):
     classifier = build_classification("fetalclip", weights=visual)
     _wake(classifier)
