@@ -89,4 +89,5 @@ def workplace(browser: Any, server: Server) -> Iterator[Workplace]:
     place = Workplace(context, server.url)
     yield place
     place.check()
+    place.page.unroute_all(behavior="ignoreErrors")
     context.close()

@@ -207,8 +207,9 @@ def test_click_prompts_and_carry_along_by_the_contract(workplace: Workplace, ser
         stopped = {"forward": {"frame": 3, "reason": "anatomy left"}, "backward": {"frame": 1, "reason": "limit"}}
         route.fulfill(json={"frames": frames, "stopped": stopped, "model": "interactive@1a"})
 
+    info = server.raw("GET", "/info/").json()
+
     def on_info(route: Any) -> None:
-        info = route.fetch().json()
         route.fulfill(json={**info, "interactive": {"model": "interactive", "endpoints": []}})
 
     page.route("**/info/", on_info)

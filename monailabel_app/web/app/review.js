@@ -44,9 +44,11 @@ export class Review extends Observable {
     this.agreement = null;
     this.frames = new Map();
     this.version = 0;
+    this._changed();
     if (tag) {
       try {
         const label = await get(`${V1}/label`, { image: this.work.id, tag, version });
+        if (this.tag !== tag) return; // another one was chosen meanwhile
         this.frames = framesOf(label);
         this.version = label.version;
         this.error = "";
@@ -79,7 +81,7 @@ export class Review extends Observable {
   }
 
   async _review(state, comment, done) {
-    if (!this.tag) return false;
+    if (!this.version) return false;
     const form = new FormData();
     form.append("state", state);
     form.append("comment", comment);

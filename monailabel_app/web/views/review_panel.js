@@ -18,7 +18,8 @@ export function ReviewPanel({ work }) {
   const tags = Object.keys(review?.labels ?? {});
   if (!review || (!tags.length && !review.error)) return null;
   const last = (tag) => review.labels[tag][review.labels[tag].length - 1];
-  const { entry, agreement, busy, error } = review;
+  const { entry, agreement, error } = review;
+  const busy = review.busy || !review.version; // until the label is here
   const verdict = entry?.reviews?.at(-1);
   return html`
     <section class="review" aria-label=${t("review")}>
