@@ -25,7 +25,8 @@ Roi = tuple[float, float, float, float]
 
 MAX_CLICKS = 200  # on one frame; each adds time
 EDGE = 0.5  # pixels from a pixel's centre to its edge
-HEED_SHARE = 0.02  # of the frame's longer side: reach of a click that the network did not follow
+HEED_SHARES = (0.02, 0.005, 0.0)  # of the frame's longer side: reach of a click that the network did not follow
+LEAST_REACH = 0.3  # pixels: hardly more than the pixel itself
 HEED_LOGIT = 0.5  # that the pixel of such a click gets
 ISLAND_SHARE = 0.2  # of the largest part's area: smaller parts without a click are removed
 
@@ -204,19 +205,20 @@ def heeded(logits: np.ndarray, prompts: Prompts) -> np.ndarray:
 
     Args:
         logits: float [H, W], of the network.
-        prompts: whose clicks count; of two at one place the last background click.
+        prompts: whose clicks count; of two on one pixel the background click.
     """
     logits = logits.astype(np.float32, copy=True)
     rows, columns = (np.arange(length, dtype=np.float32) for length in logits.shape)
-    reach = HEED_SHARE * max(logits.shape)
-    for sign, clicks in ((1.0, prompts.foreground), (-1.0, prompts.background)):
-        for column, row in clicks:
-            at = logits[_pixel(row, len(rows)), _pixel(column, len(columns))]
-            lacking = HEED_LOGIT - sign * float(at)
+    asked = [(place, 1.0) for place in prompts.foreground] + [(place, -1.0) for place in prompts.background]
+    for share in HEED_SHARES:  # a bump may undo a click nearby, which then gets a narrower one
+        reach = max(share * max(logits.shape), LEAST_REACH)
+        for (column, row), sign in asked:
+            y, x = _pixel(row, len(rows)), _pixel(column, len(columns))
+            at = float(logits[y, x])
             if sign * at <= 0:
-                down = np.exp((rows - row) ** 2 / (-2 * reach**2))
-                across = np.exp((columns - column) ** 2 / (-2 * reach**2))
-                logits += sign * lacking * down[:, None] * across[None]
+                down = np.exp((rows - y) ** 2 / (-2 * reach**2))
+                across = np.exp((columns - x) ** 2 / (-2 * reach**2))
+                logits += (sign * HEED_LOGIT - at) * down[:, None] * across[None]
     return logits
 
 

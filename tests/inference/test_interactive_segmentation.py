@@ -130,6 +130,14 @@ def test_a_click_that_is_followed_already_changes_nothing() -> None:
     assert moved[0, 21] < 0  # only around the click
 
 
+def test_clicks_beside_each_other_are_followed_too() -> None:
+    logits = np.full((60, 80), -3.0, np.float32)
+    inside, outside = ((20, 20), (40, 30), (24, 21)), ((22, 20), (41, 30), (23, 23))
+    moved = heeded(logits, Prompts(foreground=inside, background=outside))
+    assert all(moved[y, x] > 0 for x, y in inside)
+    assert all(moved[y, x] < 0 for x, y in outside)
+
+
 def test_specks_go_and_parts_and_holes_that_were_clicked_on_stay() -> None:
     mask = np.zeros((50, 50), np.uint8)
     mask[5:35, 5:35] = 1
