@@ -23,7 +23,6 @@ pytest.importorskip("PySide6", reason="PySide6 cannot be imported: pip install -
 
 import vtk
 from FetalIQALib.frame_masks import Mask, dice
-from test_slicer_hour import begin, open_case
 from workspaces import settle, wait_for
 
 pytestmark = pytest.mark.slow
@@ -102,6 +101,8 @@ def record_of(server: Server, case: str) -> dict[int, dict[str, Any]]:
 
 
 def test_an_hour_with_clicks_and_carried_masks(running: Server, tmp_path: Path) -> None:
+    from test_slicer_hour import begin, open_case  # not above: slicer-core imports all files of this folder
+
     module = begin(tmp_path, running.url)
     workspace, run = module.logic.workspace, module.panel.actions.run
     if not workspace.session.info.interactive:
