@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from fetaliqa.errors import OptionError
+from fetaliqa.measure.run_lengths import mask_from_runs, run_lengths
 
 SCHEMA = {
     "type": "object",
@@ -26,9 +27,7 @@ def runs_of(mask: np.ndarray) -> dict[str, Any]:
         >>> runs_of(np.array([[0, 1, 1], [0, 0, 1]]))
         {'rows': 2, 'columns': 3, 'runs': [1, 2, 2, 1]}
     """
-    flat = np.asarray(mask).ravel() != 0
-    edges = np.flatnonzero(np.diff(flat, prepend=False, append=not flat[-1]))
-    return {"rows": mask.shape[0], "columns": mask.shape[1], "runs": np.diff(edges, prepend=0).tolist()}
+    return {"rows": mask.shape[0], "columns": mask.shape[1], "runs": run_lengths(mask)}
 
 
 def mask_of_runs(value: Any, size: tuple[int, int], what: str) -> np.ndarray:
@@ -47,11 +46,4 @@ def mask_of_runs(value: Any, size: tuple[int, int], what: str) -> np.ndarray:
     sent = value.get("rows"), value.get("columns")
     if sent != size:
         raise OptionError(f"{what} is of {str(sent)[:40]} rows and columns; the frames are of {size}")
-    runs = value["runs"]
-    if not all(isinstance(run, int) and not isinstance(run, bool) and run >= 0 for run in runs):
-        raise OptionError(f"{what}: its runs must be whole numbers from 0 on")
-    if sum(runs) != size[0] * size[1]:
-        raise OptionError(
-            f"{what}: its runs add up to {sum(runs)}, not to the {size[0] * size[1]} pixels of a frame"
-        )
-    return np.repeat((np.arange(len(runs)) & 1).astype(np.uint8), runs).reshape(size)
+    return mask_from_runs(value["runs"], size, what)

@@ -19,10 +19,11 @@ from fetaliqa.inference.interactive_segmentation import Point, Prompts, Roi
 from fetaliqa.inference.propagation import DEFAULT_LIMIT, MAX_LIMIT, Direction
 from fetaliqa.inference.shared_requests import Stopped
 from fetaliqa.measure.anatomy import Anatomy
-from fetaliqa.measure.run_lengths import mask_from_runs, run_lengths
+from fetaliqa.measure.run_lengths import mask_from_runs
 from fetaliqa.model.bundle_names import INTERACTIVE
 from fetaliqa.registry.interactive_service import InteractiveService
 from fetaliqa.sweep.masks import write_masks
+from monailabel_app.lib.browser.mask_runs import runs_of
 from monailabel_app.lib.files.scratch import scratch
 from monailabel_app.lib.http.refusal import Refused, as_refusal
 from monailabel_app.lib.tasks.inference_request import mask_suffix
@@ -90,7 +91,7 @@ class InteractiveTask(InferTask):
             answer = self.service.segment(path, frame, prompts, anatomy, stopped)
             return {
                 "frame": frame,
-                "mask": encoded_mask(answer.outlined.mask),
+                "mask": runs_of(answer.outlined.mask),
                 "area_px": answer.outlined.area_px,
                 "expected_dice": answer.outlined.expected_dice,
                 "measurement": answer.measurement,
@@ -122,7 +123,7 @@ class InteractiveTask(InferTask):
                 "frames": [
                     {
                         "frame": one.frame,
-                        "mask": encoded_mask(one.mask),
+                        "mask": runs_of(one.mask),
                         "expected_dice": one.expected_dice,
                         "area_px": int(one.mask.sum()),
                     }
@@ -191,11 +192,6 @@ class InteractiveTask(InferTask):
                 scratch.discard(target)
                 raise
             return str(target), params
-
-
-def encoded_mask(mask: np.ndarray) -> dict[str, Any]:
-    """A mask, uint8 [H, W], as it travels in JSON."""
-    return {"rows": int(mask.shape[0]), "columns": int(mask.shape[1]), "runs": run_lengths(mask)}
 
 
 def check_keys(body: Mapping[str, Any], known: tuple[str, ...]) -> None:
