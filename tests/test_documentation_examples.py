@@ -79,3 +79,11 @@ def test_the_python_in_the_readme_runs(workplace: Path) -> None:
     assert programs
     for code in programs:
         exec(compile(code, "README.md", "exec"), {})
+
+
+def test_the_page_of_interactive_segmentation_runs(workplace: Path) -> None:
+    (_, code), (_, shown) = BLOCK.findall((REPOSITORY / "docs" / "interactive.md").read_text(encoding="utf-8"))
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(compile(code, "docs/interactive.md", "exec"), {})
+    assert printed.getvalue() == shown

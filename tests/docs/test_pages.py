@@ -26,7 +26,7 @@ def test_every_python_example_is_run_or_says_why_not() -> None:
         if not match["skip"]
     }
 
-    assert unmarked == {"README.md", "docs/python-api.md"}
+    assert unmarked == {"README.md", "docs/interactive.md", "docs/python-api.md"}
 
 
 def test_the_readme_is_short() -> None:
