@@ -77,6 +77,12 @@ def stretch_column(table: Any, columns: int, wide: int) -> None:
         header.setSectionResizeMode(number, mode)
 
 
+def wrap_rows(table: Any) -> None:
+    """Let long texts of a table continue on a second line."""
+    table.setWordWrap(True)
+    table.verticalHeader().setSectionResizeMode(qt.QHeaderView.ResizeToContents)
+
+
 class StripMouseFilter(qt.QObject):
     """Event filter for clicks and drags on the quality strip.
 
