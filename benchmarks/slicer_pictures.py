@@ -117,7 +117,7 @@ def draw(url: str, root: Path, out: Path) -> None:
     view.show(module.logic.scene.frames.volume)
     (out / "overlay.png").write_bytes(png(view.picture()))
     draw_clicks(module, mrml, fake, best + 2, out)
-    workspace.controller.close()
+    run("closeCase")
     ui.casesSection.setProperty("collapsed", True)
     ui.helpSection.setProperty("collapsed", False)
     fake.process()

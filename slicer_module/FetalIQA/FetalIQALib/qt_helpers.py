@@ -77,6 +77,18 @@ def stretch_column(table: Any, columns: int, wide: int) -> None:
         header.setSectionResizeMode(number, mode)
 
 
+def emphasize_when_checked(button: Any) -> None:
+    """Underline the text of a checked button in bold; in a dark theme the button itself hardly changes."""
+
+    def emphasize(checked: bool) -> None:
+        font = qt.QFont(get_property(button, "font"))
+        font.setBold(checked)
+        font.setUnderline(checked)
+        button.setFont(font)
+
+    button.toggled.connect(emphasize)
+
+
 def wrap_rows(table: Any) -> None:
     """Let long texts of a table continue on a second line."""
     table.setWordWrap(True)
