@@ -2,10 +2,10 @@
 
     python benchmarks/slicer_pictures.py [OUT]        # without OUT: docs/images/slicer, and the module's icons
 
-A real server with the shipped abdomen model assesses a synthetic sample case; the shipped interactive model answers
-the clicks. The panel is the module's own, in Qt
-with stand-ins for Slicer's widgets (tests/slicer/stand_ins.py), as high as Slicer leaves it at 1366 x 768, in the
-light and the dark theme. Overlay, clicks and their marks are of Slicer's slice view (slicer-core).
+A real server with the shipped abdomen model assesses a synthetic sample case, and answers clicks with the shipped
+interactive model. The panel is the module's own, in Qt with stand-ins for Slicer's widgets
+(tests/slicer/stand_ins.py), as high as Slicer leaves it at 1366 x 768, in the light and the dark theme. Overlay,
+clicks and their marks are those of Slicer's slice view (slicer-core).
 """
 
 from __future__ import annotations
