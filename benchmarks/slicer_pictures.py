@@ -1,10 +1,11 @@
-"""Draws the pictures of docs/slicer.md (panel, quality strip, overlay) without Slicer.
+"""Draws the pictures of docs/slicer.md (panel, quality strip, overlay, clicks) without Slicer.
 
     python benchmarks/slicer_pictures.py [OUT]        # without OUT: docs/images/slicer, and the module's icons
 
-A real server with the shipped abdomen model assesses a synthetic sample case. The panel is the module's own, in Qt
-with stand-ins for Slicer's widgets (tests/slicer/stand_ins.py), as high as Slicer leaves it at 1366 x 768, in the
-light and the dark theme. The overlay is Slicer's slice view (slicer-core).
+A real server with the shipped abdomen model assesses a synthetic sample case, and answers clicks with the shipped
+interactive model. The panel is the module's own, in Qt with stand-ins for Slicer's widgets
+(tests/slicer/stand_ins.py), as high as Slicer leaves it at 1366 x 768, in the light and the dark theme. Overlay,
+clicks and their marks are those of Slicer's slice view (slicer-core).
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import slicer
+import vtk
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path[:0] = [
@@ -38,6 +41,7 @@ CASE = "5cb3b4e9-bd03-43ef-851b-aa207eec56ca"
 MODULE = REPOSITORY / "slicer_module"
 ICONS = (MODULE / "FetalIQA.png", MODULE / "FetalIQA" / "Resources" / "Icons" / "FetalIQA.png")
 IMAGES = Path("images") / "stacked_fetal_ultrasound"
+CROP = (slice(70, 380), slice(110, 500))  # of the slice view: the abdomen
 
 
 def main() -> None:
@@ -112,14 +116,60 @@ def draw(url: str, root: Path, out: Path) -> None:
     view = SliceView(mrml, (744, 562), "Picture")
     view.show(module.logic.scene.frames.volume)
     (out / "overlay.png").write_bytes(png(view.picture()))
-    workspace.controller.close()
+    draw_clicks(module, mrml, fake, best + 2, out)
+    run("closeCase")
     ui.casesSection.setProperty("collapsed", True)
     ui.helpSection.setProperty("collapsed", False)
     fake.process()
     fake.scroll.ensureWidgetVisible(ui.resetKeysButton)
     save_themes(module, fake, out / "panel-keys.png")
+    ui.helpSection.setProperty("collapsed", True)
+    module.sending.ui.sendSection.setProperty("collapsed", False)
+    fake.process()
+    fake.scroll.ensureWidgetVisible(module.sending.ui.saveSequenceButton)
+    save_themes(module, fake, out / "panel-send.png")
     module.cleanup()
     print(f"pictures in {out}")
+
+
+def draw_clicks(module: Any, mrml: Mrml, fake: FakeSlicer, frame: int, out: Path) -> None:
+    """A mask that is wrong on both sides, and the interactive model's answer to a click and a Shift+click."""
+    workspace = module.logic.workspace
+    annotation = workspace.controller.annotation
+    workspace.controller.go_to(frame)
+    ellipse = annotation.sweep.assessment.measured[frame].ellipse
+    moved = Ellipse(ellipse.x + 0.4 * ellipse.a, ellipse.y, ellipse.a * 0.9, ellipse.b * 0.9, ellipse.angle)
+    workspace.controller.draw_mask(frame, moved.draw(annotation.sweep.shape), "draw")
+    module.panel.actions.run("proposals")  # hidden
+    view = SliceView(mrml, (744, 562), "Clicks")
+    view.show_markups(mrml)
+    view.show(module.logic.scene.frames.volume)
+    before = view.picture()
+    module.panel.actions.run("click")
+    for column, row, shift in (
+        (ellipse.x - 0.7 * ellipse.a, ellipse.y, False),
+        (ellipse.x + 1.15 * ellipse.a, ellipse.y, True),
+    ):
+        click(module, column, row, shift)
+        settle(workspace)
+    module.panel.tick()
+    after = view.picture()
+    (out / "clicks.png").write_bytes(png(np.concatenate([before[CROP], after[CROP]], axis=1)))
+    save_themes(module, fake, out / "panel-clicks.png")
+    module.panel.actions.run("click")
+    module.panel.actions.run("proposals")
+
+
+def click(module: Any, column: float, row: float, shift: bool) -> None:
+    """Click on a pixel of the frame in the Red view."""
+    red = slicer.app.layoutManager().sliceWidget("Red")
+    to_world, to_view = vtk.vtkMatrix4x4(), vtk.vtkMatrix4x4()
+    module.logic.scene.frames.volume.GetIJKToRASMatrix(to_world)
+    vtk.vtkMatrix4x4.Invert(red.mrmlSliceNode().GetXYToRAS(), to_view)
+    x, y, _z, _one = to_view.MultiplyPoint(to_world.MultiplyPoint((column, row, 0, 1)))
+    red.interactor().SetEventInformation(round(x), round(y), 0, int(shift))
+    for event in ("LeftButtonPressEvent", "LeftButtonReleaseEvent"):
+        red.interactor().InvokeEvent(event)
 
 
 def icon(size: int = 128, finer: int = 4) -> np.ndarray:

@@ -153,6 +153,7 @@ class FetalIQAWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def _add_sending(self) -> None:
         window = slicer.util.loadUI(self.resourcePath("UI/SendFile.ui"))
         self.layout.addWidget(window)
+        self.layout.addStretch(1)
         window.setMRMLScene(slicer.mrmlScene)
         self.sending = SendPanel(
             slicer.util.childWidgetVariables(window),

@@ -86,6 +86,17 @@ class SliceView:
         self._kept += [logics, crosshair, style]
         return interactor
 
+    def show_markups(self, mrml: Mrml) -> None:
+        """Show markups, too."""
+        logic = slicer.vtkSlicerMarkupsLogic()
+        logic.SetMRMLApplicationLogic(mrml.application)
+        logic.SetMRMLScene(mrml.scene)
+        mrml.application.SetModuleLogic("Markups", logic)
+        manager: Any = slicer.vtkMRMLMarkupsDisplayableManager()
+        manager.SetMRMLApplicationLogic(mrml.application)
+        self._kept[0].AddDisplayableManager(manager)
+        self._kept += [logic, manager]
+
     @property
     def offset(self) -> float:
         """Position of the slice."""

@@ -135,6 +135,12 @@ def test_a_best_frame_unlike_the_training_data_has_a_warning(fake: FakeServer, t
     assert measurement_line(controller).endswith(f" – {WARNING}")
     assert "Dice 0.62" in strip_tip(controller, BEST)
     assert "unlike" in strip_tip(controller, BEST)
+    assert controller.apply("accept", lambda annotation: annotation.accept(BEST))
+    assert "Dice 0.62" in measurement_line(controller)
+    mask = controller.annotation.masks()[BEST].full()
+    controller.draw_mask(BEST, np.roll(mask, 2, axis=1), "draw")
+    assert "Dice" not in measurement_line(controller)  # of the annotator's mask nothing is expected
+    assert "unlike" in measurement_line(controller)
     controller.go_to(2)
     assert "expected Dice" not in measurement_line(controller)
     assert "unlike" not in strip_tip(controller, 2)

@@ -90,6 +90,7 @@ def annotation() -> CaseAnnotation:
     labels.correct(9, ellipse_mask())
     labels.correct(13, ellipse_mask())
     labels.interpolate(11)  # not accepted, so not exported
+    labels.comment_frame(9, "=stomach, vein")
     return labels
 
 
@@ -109,6 +110,7 @@ def test_the_export_contains_exactly_the_labelled_frames(annotation: CaseAnnotat
     assert (rows[15]["plane"], rows[3]["state"], rows[3]["ac_mm"]) == ("optimal", "empty", "")
     assert float(rows[9]["ac_mm"]) == pytest.approx(31.6, abs=0.5)
     assert rows[9]["rater"] == "'=cmd()"  # not a formula in spreadsheets
+    assert (rows[9]["comment"], rows[15]["comment"]) == ("'=stomach, vein", "")
     assert len(list((folder / "images").iterdir())) == len(list((folder / "masks").iterdir())) == 4
     second = export_case(annotation.sweep, annotation.frames, tmp_path, Cancel())
     assert second.name == "case_a-frames-2"  # nothing is overwritten

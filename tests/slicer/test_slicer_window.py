@@ -5,6 +5,7 @@ The widgets of Slicer itself are stand-ins (stand_ins.py): what passes here says
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -91,6 +92,14 @@ def test_every_key_works_beside_the_segment_editors_shortcuts(window: Window) ->
     for action in all_actions():
         window.press(action.key)
     assert pressed == [action.name for action in all_actions()]
+
+
+def test_the_table_of_the_documentation_has_every_key_and_no_other() -> None:
+    page = (Path(__file__).resolve().parents[2] / "docs" / "slicer.md").read_text(encoding="utf-8")
+    table = [line for line in page.split("## Keys")[1].split("\n## ")[0].splitlines() if line.startswith("|")]
+    cells = [line.split("|")[column] for line in table for column in (1, 3)]
+    documented = [key for cell in cells for key in re.findall("`([^`]+)`", cell)]
+    assert sorted(documented) == sorted(action.key for action in all_actions())
 
 
 def test_every_action_does_something_and_is_in_the_table(window: Window) -> None:

@@ -13,7 +13,15 @@ from FetalIQALib.client_errors import InvalidAction
 from FetalIQALib.frame_section import FrameSection
 from FetalIQALib.key_table import KeyTable
 from FetalIQALib.playback import Playback
-from FetalIQALib.qt_helpers import Shortcuts, background_of, fill_combo, get_property, line_text, normal_key
+from FetalIQALib.qt_helpers import (
+    Shortcuts,
+    background_of,
+    emphasize_when_checked,
+    fill_combo,
+    get_property,
+    line_text,
+    normal_key,
+)
 from FetalIQALib.server_session import BUSY, PROBLEM
 from FetalIQALib.sweep_scene import SweepScene
 from FetalIQALib.theme_colours import css, readable
@@ -33,6 +41,7 @@ BUTTONS = (
     *("previous", "next", "previousSuggestion", "nextSuggestion", "best", "adjust", "loopStart", "loopEnd"),
     *("reviewAccept", "requestChanges"),
 )
+TOOLS = ("brush", "eraser", "click")  # buttons that stay pressed
 BUTTONS_WITH_KEY = BUTTONS[:17]  # buttons that show their key
 
 
@@ -71,6 +80,8 @@ class MainPanel:
         self._timer.timeout.connect(self.tick)
         self._connected: tuple = ()
         self._case = ""
+        for name in TOOLS:
+            emphasize_when_checked(getattr(ui, f"{name}Button"))
         fill_combo(ui.skipCombo, [_(reason) for reason in SKIP_REASONS])
         self._connect()
         self.show_keys()

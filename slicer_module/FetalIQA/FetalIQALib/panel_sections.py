@@ -10,7 +10,7 @@ from FetalIQALib.client_errors import InvalidAction
 from FetalIQALib.main_panel import MainPanel
 from FetalIQALib.model_training import FULL, QUICK
 from FetalIQALib.panel_text import short_name
-from FetalIQALib.qt_helpers import fill_combo, fill_table, get_property, line_text, stretch_column
+from FetalIQALib.qt_helpers import fill_combo, fill_table, get_property, line_text, stretch_column, wrap_rows
 from FetalIQALib.server_export import FORMATS
 from FetalIQALib.translation import _
 from FetalIQALib.user_actions import all_actions
@@ -42,6 +42,7 @@ class PanelSections:
         ui, workspace = self.ui, self.workspace
         for table, columns, wide in ((ui.caseTable, 3, 0), (ui.historyTable, 3, 1), (ui.keyTable, 2, 1)):
             stretch_column(table, columns, wide)
+        wrap_rows(ui.keyTable)
         fill_combo(ui.stateCombo, [_("all"), *(_(state) for state in worklist.STATES)])
         ui.stateCombo.currentIndexChanged.connect(lambda *_index: self._show_cases())
         ui.filterEdit.textChanged.connect(lambda *_text: self._show_cases())

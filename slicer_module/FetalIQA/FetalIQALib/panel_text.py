@@ -49,16 +49,21 @@ def _confidence(sweep: Sweep, frame: int) -> list[str]:
     """The model's confidence in its outline of a frame, if it reports any."""
     if sweep.assessment is None:
         return []
-    parts = []
-    if (value := sweep.assessment.expected_dice.get(frame)) is not None:
-        parts.append(_("expected Dice {value:.2f}").format(value=value))
-    if frame in sweep.assessment.out_of_distribution:
-        parts.append(_("unlike the training data"))
-    return parts
+    value = sweep.assessment.expected_dice.get(frame)
+    dice = [] if value is None else [_("expected Dice {value:.2f}").format(value=value)]
+    return [*dice, *_warnings(sweep, frame)]
+
+
+def _warnings(sweep: Sweep, frame: int) -> list[str]:
+    unlike = sweep.assessment is not None and frame in sweep.assessment.out_of_distribution
+    return [_("unlike the training data")] if unlike else []
 
 
 def _confidence_shown(annotation: CaseAnnotation, frame: int) -> list[str]:
-    """Confidence in the outline that is shown: of a carried or interpolated mask, or else of the model's."""
+    """Confidence in the outline that is shown: of a carried or interpolated mask, or of the model's."""
+    mask, models = annotation.frame(frame).mask, annotation.sweep.proposal(frame)
+    if mask is not None and (models is None or models.mask != mask):
+        return _warnings(annotation.sweep, frame)  # the model's expected Dice is not that of this mask
     proposal = None if annotation.frame(frame).labelled else annotation.proposal(frame)
     if proposal is None or not proposal.between_frames:
         return _confidence(annotation.sweep, frame)

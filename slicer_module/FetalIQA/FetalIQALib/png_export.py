@@ -37,6 +37,7 @@ COLUMNS = (
     "origin",
     "clicks",
     "source_frame",
+    "comment",
     "image",
     "mask",
 )
@@ -119,6 +120,7 @@ def _export_frame(sweep: Sweep, number: int, frame: FrameAnnotation, folder: Pat
         "time": frame.time,
         "model": _escaped(f"{frame.model} {frame.version}".strip()),
         **frame.origin.fields(),
+        "comment": _escaped(frame.comment),
         "image": image,
         "mask": mask,
     }

@@ -77,6 +77,24 @@ def stretch_column(table: Any, columns: int, wide: int) -> None:
         header.setSectionResizeMode(number, mode)
 
 
+def emphasize_when_checked(button: Any) -> None:
+    """Underline the text of a checked button in bold; in a dark theme the button itself hardly changes."""
+
+    def emphasize(checked: bool) -> None:
+        font = qt.QFont(get_property(button, "font"))
+        font.setBold(checked)
+        font.setUnderline(checked)
+        button.setFont(font)
+
+    button.toggled.connect(emphasize)
+
+
+def wrap_rows(table: Any) -> None:
+    """Let long texts of a table continue on a second line."""
+    table.setWordWrap(True)
+    table.verticalHeader().setSectionResizeMode(qt.QHeaderView.ResizeToContents)
+
+
 class StripMouseFilter(qt.QObject):
     """Event filter for clicks and drags on the quality strip.
 
