@@ -115,3 +115,10 @@ class Workplace:
         """Where a point of the image, as shares of its size, is on the screen."""
         box = self.page.locator(".stage").bounding_box()
         return box["x"] + x * box["width"], box["y"] + y * box["height"]
+
+    def pixel(self, column: float, row: float, size: tuple[int, int]) -> tuple[float, float]:
+        """Where a pixel of an image of this size (columns, rows), which fits the stage, is on the screen."""
+        box = self.page.locator(".stage").bounding_box()
+        scale = min(box["width"] / size[0], box["height"] / size[1])
+        left, top = (box["width"] - size[0] * scale) / 2, (box["height"] - size[1] * scale) / 2
+        return box["x"] + left + (column + 0.5) * scale, box["y"] + top + (row + 0.5) * scale
