@@ -63,7 +63,7 @@ def test_a_click_outlines_and_the_outline_is_carried_and_confirmed(
 
     workplace.press("PageDown")
     page.get_by_text("outline propagated from frame 5").wait_for()
-    workplace.press("Shift+T")
+    page.get_by_role("button", name="Confirm").click()
     workplace.said("1 outline carried from frame 5 confirmed: frame 6.")
     workplace.press("u")
     work = workplace.journaled(lambda work: work["frames"]["6"]["state"] == "untouched")

@@ -44,7 +44,8 @@ function propose(annotation, source, answer, isPadding) {
   const free = (number) => annotation.frame(number).state === UNTOUCHED && !isPadding(number);
   const carried = answer.frames.filter((one) => isMask(one.mask) && free(one.frame));
   const ends = ["backward", "forward"].map((way) => answer.stopped?.[way]).filter(Boolean);
-  const stops = ends.map((end) => t("carriedEnd", { frame: end.frame, reason: end.reason })).join("; ");
+  const where = ends.map((end) => t("carriedEnd", { frame: end.frame, reason: end.reason })).join(", ");
+  const stops = where && t("carriedEnds", { ends: where });
   if (!carried.length) throw new InvalidAction(t("carriedNone", { stops }));
   /** @type {Map<number, import("./annotation.js").Proposal | null>} */
   const proposals = new Map((carriedFrames(annotation).get(source) ?? []).map((number) => [number, null]));

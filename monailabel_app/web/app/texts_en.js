@@ -222,7 +222,8 @@ export const TEXTS = {
   confirmed_one: "1 outline carried from frame {source} confirmed: frame {first}.",
   nothingToConfirm: "No carried outline between its start frame and this one: carry an outline along first (T).",
   carriedNone: "No outline could be carried along. {stops}",
-  carriedEnd: "ends at frame {frame}: {reason}",
+  carriedEnd: "frame {frame} ({reason})",
+  carriedEnds: "Stopped at {ends}.",
 
   // strip
   stripLabel: "Frames and their quality",

@@ -181,6 +181,9 @@ function ToolBar({ tool, choose, work, viewer, actions }) {
   const { annotation, info } = work;
   const available = TOOLS.filter((name) => name !== "click" || interactive.available);
   const active = viewer?.tool;
+  const { mask } = annotation.frame(work.position);
+  const carried = carriedFrames(annotation).size > 0;
+  const carry = mask || !carried ? "carry" : "confirmCarried";
   return html`
     <div class="tools" role="toolbar" aria-label=${t("tools")} aria-orientation="vertical">
       ${available.map((name) => html`
@@ -188,8 +191,9 @@ function ToolBar({ tool, choose, work, viewer, actions }) {
           <${Icon} name=${name} /><span>${t(`tool_${name}`)}</span></button>`)}
       ${(tool === "brush" || tool === "eraser") && active && html`
         <label class="radius" title=${t("radiusKeys")}>${t("radius")} <input type="range" min="2" max="60" value=${active.radius} onInput=${(event) => { active.radius = Number(event.currentTarget.value); }} /></label>`}
-      ${interactive.available && html`<button class="tool" disabled=${!annotation.frame(work.position).mask} onClick=${actions.carry} title=${`${t("key_carry")} (${keyFor("carry")})`}><${Icon} name="carry" /><span>${t("tool_carry")}</span></button>`}
-      ${carriedFrames(annotation).size > 0 && html`<button class="tool" disabled=${!work.ready} onClick=${actions.confirmCarried} title=${`${t("key_confirmCarried")} (${keyFor("confirmCarried")})`}><${Icon} name="check" /><span>${t("tool_confirmCarried")}</span></button>`}
+      ${interactive.available && html`
+        <button class="tool" disabled=${!work.ready || (!mask && !carried)} onClick=${actions[carry]} title=${`${t(`key_${carry}`)} (${keyFor(carry)})`}>
+          <${Icon} name=${mask || !carried ? "carry" : "check"} /><span>${t(`tool_${carry}`)}</span></button>`}
       <hr />
       <button class="tool" disabled=${!annotation.canUndo} onClick=${actions.undo} title=${`${t("key_undo")} (U)`}><${Icon} name="undo" /><span>${t("tool_undo")}</span></button>
       <button class="tool" disabled=${!annotation.canRedo} onClick=${actions.redo} title=${`${t("key_redo")} (Shift+U)`}><${Icon} name="redo" /><span>${t("tool_redo")}</span></button>
