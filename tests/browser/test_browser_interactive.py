@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 from app_harness import Server
-from conftest import FRAMES, SAMPLES, SOURCE
-from workplace import SWEEP, Workplace
+from workplace import FRAMES, SAMPLES, SOURCE, SWEEP, Workplace
 
 from monailabel_app.lib.browser.mask_runs import mask_of_runs
 

@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 from app_harness import Server, start, stop
-from conftest import SAMPLES
 from login_team import PASSWORD, SESSION
-from workplace import STILL, Workplace
+from workplace import SAMPLES, STILL, Workplace
 
 from fetaliqa.labels import LabelStore
 from monailabel_app.lib.access.user_accounts import Accounts
