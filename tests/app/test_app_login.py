@@ -305,6 +305,21 @@ def test_two_annotators_and_a_reviewer(team: Team) -> None:
     assert team.call("bob", "DELETE", "/datastore/label?id=case_a&tag=bob").status == 403
 
 
+def test_a_label_as_run_lengths_is_of_who_is_signed_in(team: Team) -> None:
+    label = {"masks": {}, "frame_record": judged("bob", f0="empty"), "rater": "bob"}
+    target = "/fetaliqa/v1/label?image=case_d&tag="
+    refused = team.call("anna", "POST", f"{target}bob", json=label)
+    assert (refused.status, "label bob is of bob" in refused.detail) == (403, True)
+    assert team.call("vera", "POST", f"{target}final", json=label).status == 403
+    saved = team.call("anna", "POST", f"{target}final", json=label)
+    assert saved.status == 200, saved.body
+    info = team.info("case_d", "final")
+    assert (info["user"], info["rater"], info["frame_record"]["frames"]["0"]["rater"]) == ("anna",) * 3
+    entry = team.audit()[0]
+    assert (entry["user"], entry["action"]) == ("anna", "label saved")
+    assert (entry["image"], entry["tag"], entry["version"]) == ("case_d", "final", saved.json()["version"])
+
+
 def test_labels_without_a_record_and_confirmations_carry_the_name(team: Team) -> None:
     assert team.save("anna", "case_b", "final", params={"user": "bob"}).status == 200
     assert team.info("case_b", "final")["user"] == "anna"

@@ -17,12 +17,8 @@ for folder in (HERE, HERE.parent / "app", REPOSITORY / "slicer_module" / "FetalI
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
 
-from app_harness import Server, free_port, start, stop  # noqa: E402
-from workplace import STILL, SWEEP, Workplace  # noqa: E402
-
-SAMPLES = REPOSITORY / "sample-data" / "images" / "stacked_fetal_ultrasound"
-SOURCE = "5cb3b4e9-bd03-43ef-851b-aa207eec56ca"  # of the sweep
-FRAMES = slice(56, 68)  # of it: 12, of which four show the abdomen
+from app_harness import Server, free_port, stop  # noqa: E402
+from workplace import FRAMES, SAMPLES, SOURCE, STILL, SWEEP, Workplace, start_shipped  # noqa: E402
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -56,13 +52,6 @@ def browser(playwright: Any, chromium: str) -> Iterator[Any]:
     running = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
     yield running
     running.close()
-
-
-def start_shipped(root: Path, port: int) -> Server:
-    """The server as ``make serve`` starts it, with the model that ships."""
-    command = ["-m", "monailabel_app.serve", "--studies", str(root / "studies"), "--port", str(port)]
-    conf = ["--conf", "device", "cpu", "--conf", "bundle", "abdomen", "--conf", "cache_dir", str(root / "cache")]
-    return start(root, [*command, *conf], port)
 
 
 @pytest.fixture(scope="session")

@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from app_harness import Server
-from conftest import start_shipped
-from workplace import STILL, SWEEP, Workplace
+from workplace import STILL, SWEEP, Workplace, start_shipped
 
 from fetaliqa.labels import LabelStore, LabelVersion
 from fetaliqa.sweep import read_sweep

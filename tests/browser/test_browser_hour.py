@@ -9,8 +9,7 @@ import signal
 from typing import Any
 
 from app_harness import Server
-from conftest import start_shipped
-from workplace import SWEEP, Workplace
+from workplace import SWEEP, Workplace, start_shipped
 
 from fetaliqa.labels import LabelStore
 

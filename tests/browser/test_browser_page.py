@@ -104,15 +104,19 @@ def test_an_upload_that_is_no_image_is_refused_with_a_sentence(workplace: Workpl
 
 
 def test_keys_are_those_of_the_slicer_module(workplace: Workplace) -> None:
-    from FetalIQALib.user_actions import all_actions
+    from FetalIQALib.user_actions import EDITOR_KEYS, all_actions
 
     slicer = {action.name: (action.key, action.text) for action in all_actions()}
     table = json.loads((HERE.parents[1] / "monailabel_app" / "web" / "keys.json").read_text())
     shared = {key["name"]: key["key"] for key in table if key.get("only") != "browser"}
     assert shared == {name: key for name, (key, _) in slicer.items() if name in shared}
     assert len({key["key"] for key in table}) == len(table)
-    assert not {key["key"] for key in table if key.get("only")} & {key for key, _ in slicer.values()}
+    assert not {key["key"] for key in table if key.get("only")} & {
+        *(key for key, _ in slicer.values()),
+        *EDITOR_KEYS,
+    }
     assert {"next", "accept", "empty", "optimal", "suboptimal", "undo", "nextSuggestion", "submit"} <= set(shared)
+    assert {"brush", "eraser", "click", "carry", "confirmCarried", "zoom"} <= set(shared)
     workplace.start()
     texts = workplace.page.evaluate("import('/web/app/texts_en.js').then((module) => module.TEXTS)")
     different = {"ellipse", "clear", "help"}  # drawn, ended, and shown, in another way
@@ -188,54 +192,6 @@ def test_the_age_is_that_of_the_library(workplace: Workplace) -> None:
             expected.append(None)
     assert ages == expected
     assert expected.count(None) == 3
-
-
-def test_click_prompts_and_carry_along_by_the_contract(workplace: Workplace, server: Server) -> None:
-    """The endpoints as agreed, answered by the test: a click outlines, an outline is carried along as proposed."""
-    workplace.start("Ida", "prompted")
-    page, asked = workplace.page, []
-    first, mask = (runs_of(draw_ellipse(Ellipse(180.0, 140.0, a, 50.0, 20.0), (281, 372))) for a in (60.0, 64.0))
-
-    def on_segment(route: Any) -> None:
-        asked.append(route.request.post_data_json)
-        answer = {"frame": 2, "mask": mask if asked[-1]["background"] else first, "area_px": 1}
-        route.fulfill(json={**answer, "expected_dice": None, "model": "interactive@1a"})
-
-    def on_propagate(route: Any) -> None:
-        asked.append(route.request.post_data_json)
-        frames = [{"frame": frame, "mask": mask, "expected_dice": 0.9, "area_px": 1} for frame in (1, 3)]
-        stopped = {"forward": {"frame": 3, "reason": "anatomy left"}, "backward": {"frame": 1, "reason": "limit"}}
-        route.fulfill(json={"frames": frames, "stopped": stopped, "model": "interactive@1a"})
-
-    info = server.raw("GET", "/info/").json()
-
-    def on_info(route: Any) -> None:
-        route.fulfill(json={**info, "interactive": {"model": "interactive", "endpoints": []}})
-
-    page.route("**/info/", on_info)
-    page.route("**/interactive/segment?*", on_segment)
-    page.route("**/interactive/propagate?*", on_propagate)
-    workplace.open(SWEEP)
-    workplace.go_to(2)
-    page.get_by_role("button", name="Clicks").click()
-    page.mouse.click(*workplace.point(0.5, 0.5))
-    page.locator(".status", has_text="Your outline").wait_for()
-    assert asked[0]["frame"] == 2
-    assert len(asked[0]["foreground"]) == 1
-    page.mouse.click(*workplace.point(0.2, 0.8), button="right")
-    workplace.journaled(lambda work: work["frames"]["2"]["origin"]["clicks"] == 2)
-    workplace.press("Escape", "Shift+G")
-    workplace.said("2 outlines proposed")
-    workplace.press("PageDown")
-    page.get_by_text("outline propagated from frame 2").wait_for()
-    workplace.press("d")
-    (work,) = workplace.journal()
-    assert len(asked) == 3
-    assert work["frames"]["3"]["origin"] == {"origin": "propagated", "source_frame": 2}
-    workplace.submit(1)
-    saved = server.raw("GET", f"/fetaliqa/v1/label?image={SWEEP}&tag=prompted").json()
-    assert sorted(saved["masks"]) == ["2", "3"]  # frame 1 was not confirmed
-    assert {entry["model"] for entry in saved["frame_record"]["frames"].values()} == {"interactive"}
 
 
 def test_two_raters_and_a_reviewer(browser: Any, server: Server) -> None:

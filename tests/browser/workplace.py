@@ -5,11 +5,24 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+from app_harness import REPOSITORY, Server, start
+
+SAMPLES = REPOSITORY / "sample-data" / "images" / "stacked_fetal_ultrasound"
+SOURCE = "5cb3b4e9-bd03-43ef-851b-aa207eec56ca"  # of the sweep
+FRAMES = slice(56, 68)  # of it: 12, of which four show the abdomen
 STILL = "Patient00789_Plane2_1_of_1"  # a real image
 SWEEP = "sweep"
 WAIT_MS = 60_000  # for the model on a busy machine; a decision takes milliseconds
+
+
+def start_shipped(root: Path, port: int) -> Server:
+    """The server as ``make serve`` starts it, with the model that ships."""
+    command = ["-m", "monailabel_app.serve", "--studies", str(root / "studies"), "--port", str(port)]
+    conf = ["--conf", "device", "cpu", "--conf", "bundle", "abdomen", "--conf", "cache_dir", str(root / "cache")]
+    return start(root, [*command, *conf], port)
 
 
 class Workplace:
@@ -115,3 +128,10 @@ class Workplace:
         """Where a point of the image, as shares of its size, is on the screen."""
         box = self.page.locator(".stage").bounding_box()
         return box["x"] + x * box["width"], box["y"] + y * box["height"]
+
+    def pixel(self, column: float, row: float, size: tuple[int, int]) -> tuple[float, float]:
+        """Where a pixel of an image of this size (columns, rows), which fits the stage, is on the screen."""
+        box = self.page.locator(".stage").bounding_box()
+        scale = min(box["width"] / size[0], box["height"] / size[1])
+        left, top = (box["width"] - size[0] * scale) / 2, (box["height"] - size[1] * scale) / 2
+        return box["x"] + left + (column + 0.5) * scale, box["y"] + top + (row + 0.5) * scale

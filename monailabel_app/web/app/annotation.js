@@ -189,14 +189,23 @@ export class Annotation {
     return t("copied", { frame: target });
   }
 
-  /** Offer masks for frames that are not labelled, one action. @param {Map<number, Proposal>} proposals */
+  /** Offer masks for frames that are not labelled, one action. @param {Map<number, Proposal | null>} proposals null: none any more */
   propose(proposals) {
     const after = new Map();
     for (const [number, proposal] of proposals) {
       if (this.frame(number).state === UNTOUCHED) after.set(number, { ...this.frame(number), pending: proposal });
     }
     if (after.size) this._doAll("propose", after);
-    return after.size;
+  }
+
+  /** Accept the pending masks of frames that are not labelled, one action. @param {number[]} numbers */
+  confirm(numbers) {
+    const after = new Map();
+    for (const number of numbers) {
+      const { state, pending } = this.frame(number);
+      if (state === UNTOUCHED && pending) after.set(number, this._newLabel(number, ANNOTATED, pending.mask));
+    }
+    if (after.size) this._doAll("confirm", after);
   }
 
   // -- undo ---------------------------------------------------------------------------------------

@@ -31,6 +31,8 @@ export class ClickTool {
 
   _start() {
     this._frame = this.work.position;
+    /** Own mask that the clicks led to; after another change of it they begin anew. */
+    this._mask = this.work.annotation.frame(this._frame).mask;
     this.foreground = [];
     this.background = [];
     /** @type {number[] | null} */
@@ -61,16 +63,18 @@ export class ClickTool {
 
   up(point) {
     if (!this._from) return;
+    const { _from: from, _dragged: dragged } = this;
+    if (this.work.annotation.frame(this._frame).mask !== this._mask) this._start();
+    this._from = this._dragged = null;
     const { rows, columns } = this.work.info;
     const inside = (value, last) => Math.min(last, Math.max(0, Math.round(value * 10) / 10));
-    if (this._dragged) {
-      const [left, top, right, bottom] = this._dragged;
+    if (dragged) {
+      const [left, top, right, bottom] = dragged;
       this.box = [inside(left, columns - 1), inside(top, rows - 1), inside(right, columns - 1), inside(bottom, rows - 1)];
     } else if (point.x > -0.5 && point.y > -0.5 && point.x < columns - 0.5 && point.y < rows - 0.5) {
-      const list = this._from.background ? this.background : this.foreground;
+      const list = from.background ? this.background : this.foreground;
       list.push([inside(point.x, columns - 1), inside(point.y, rows - 1)]);
     } else return;
-    this._from = this._dragged = null;
     this._ask();
   }
 
@@ -92,6 +96,7 @@ export class ClickTool {
       const origin = { origin: "interactive", clicks };
       const proposal = { mask: answer.mask, model, version, origin };
       await work.apply((annotation) => annotation.correct(frame, answer.mask, { action: "clicks", proposal }) || undefined);
+      if (frame === this._frame) this._mask = work.annotation.frame(frame).mask;
     } catch (error) {
       if (!isAbort(error)) toast(sentence(error), "error");
     } finally {

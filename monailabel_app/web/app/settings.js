@@ -1,6 +1,7 @@
 // What this browser remembers: name, label name, theme. With a login the name is the user's.
 import { V1, call, ApiError } from "./api.js";
 import { Observable } from "./observable.js";
+import { t } from "./strings.js";
 
 const KEY = "fetaliqa";
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]*$/; // of a label, and of a rater for leases
@@ -16,7 +17,8 @@ class Settings extends Observable {
     /** @type {{user: string | null, role: string | null, required: boolean}} */
     this.session = { user: null, role: null, required: false };
     this.signingIn = false;
-    this._signedIn = [];
+    /** @type {{resolve: (value?: unknown) => void, reject: (error: Error) => void}[]} */
+    this._waiting = [];
     this.applyTheme();
   }
 
@@ -60,19 +62,24 @@ class Settings extends Observable {
     this.changed();
   }
 
-  /** Ask for a login; resolves once somebody has signed in. Calls that wait for it go on then. */
+  /** Ask for a login; resolves once somebody has signed in. Calls that wait for it go on then, if it is the same person. */
   askToSignIn() {
     this.signingIn = true;
     this.changed();
-    return new Promise((resolve) => this._signedIn.push(resolve));
+    return new Promise((resolve, reject) => this._waiting.push({ resolve, reject }));
   }
 
   /** @param {string} user @param {string} password */
   async signIn(user, password) {
+    const before = this.session.user;
     await call("POST", `${V1}/session`, { json: { user, password }, quiet: true });
     await this.readSession();
     this.signingIn = false;
-    this._signedIn.splice(0).forEach((resolve) => resolve());
+    const now = this.session.user;
+    for (const { resolve, reject } of this._waiting.splice(0)) {
+      if (!before || before === now) resolve();
+      else reject(new ApiError(401, t("otherUser", { user: now ?? "" }))); // not under the name of somebody else
+    }
     this.changed();
   }
 

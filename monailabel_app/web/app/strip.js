@@ -28,7 +28,7 @@ export class Strip {
     canvas.addEventListener("pointerup", () => this._up());
     canvas.addEventListener("pointercancel", () => this._up());
     canvas.addEventListener("wheel", (event) => this._turn(event), { passive: false });
-    canvas.addEventListener("dblclick", () => this._toggle());
+    canvas.addEventListener("dblclick", () => this.toggle());
   }
 
   close() {
@@ -65,7 +65,7 @@ export class Strip {
   }
 
   /** The sweep of the shown frame alone, or all. */
-  _toggle() {
+  toggle() {
     if (this.shown) this.shown = 0;
     else {
       const [start, stop] = this.work.sweeps[this.work.sweepOf(this.work.position)];

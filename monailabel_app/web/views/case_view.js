@@ -2,7 +2,7 @@
 import { OPTIMAL, SUBOPTIMAL } from "../app/annotation.js";
 import { connection } from "../app/api.js";
 import { BrushTool } from "../app/brush_tool.js";
-import { carryAlong } from "../app/carry_along.js";
+import { carriedFrames, carryAlong, confirmCarried } from "../app/carry_along.js";
 import { CaseWork } from "../app/case_work.js";
 import { ClickTool } from "../app/click_tool.js";
 import { EllipseTool } from "../app/ellipse_tool.js";
@@ -21,7 +21,7 @@ import { Icon } from "./icons.js";
 import { StripBar } from "./strip_bar.js";
 import { openNext } from "./worklist_view.js";
 
-const TOOLS = ["ellipse", "brush", "eraser", "clicks"];
+const TOOLS = ["ellipse", "brush", "eraser", "click"];
 const JUMP = 10; // frames
 
 /** @param {{id: string}} properties */
@@ -29,6 +29,7 @@ export function CaseView({ id }) {
   const work = useMemo(() => new CaseWork(id, { rater: settings.rater, tag: settings.tag }, worklist.suggested.get(id)), [id]);
   const playback = useMemo(() => new Playback(work), [work]);
   const viewer = useRef(/** @type {Viewer | null} */ (null));
+  const strip = useRef(/** @type {import("../app/strip.js").Strip | null} */ (null));
   const stage = useRef(/** @type {HTMLDivElement | null} */ (null));
   const [tool, setTool] = useState("");
   useObserved(work, playback, interactive);
@@ -57,8 +58,8 @@ export function CaseView({ id }) {
       viewer.current.drawOverlay();
     }
   };
-  const actions = useMemo(() => actionsOf(work, playback, viewer), [work]);
-  const all = { ...actions, ...Object.fromEntries(TOOLS.map((name) => [name, () => (name === "clicks" && !interactive.available ? undefined : choose(name))])) };
+  const actions = useMemo(() => actionsOf(work, playback, viewer, strip), [work]);
+  const all = { ...actions, ...Object.fromEntries(TOOLS.map((name) => [name, () => (name === "click" && !interactive.available ? undefined : choose(name))])) };
   useEffect(() => listen(all), [tool, work]);
   useEffect(() => {
     const onKey = (event) => {
@@ -89,7 +90,7 @@ export function CaseView({ id }) {
         </div>
       </div>
       <${CasePanel} work=${work} actions=${all} viewer=${viewer} />
-      <${StripBar} work=${work} playback=${playback} actions=${all} />
+      <${StripBar} work=${work} playback=${playback} strip=${strip} actions=${all} />
       ${work.conflict && html`<${ConflictDialog} work=${work} />`}
     </div>`;
 }
@@ -100,12 +101,12 @@ const isSlider = (event) => event.target instanceof HTMLElement && event.target.
 function makeTool(name, work, redraw) {
   if (name === "ellipse") return new EllipseTool(work, redraw);
   if (name === "brush" || name === "eraser") return new BrushTool(work, redraw, name === "eraser");
-  if (name === "clicks") return new ClickTool(work, redraw);
+  if (name === "click") return new ClickTool(work, redraw);
   return null;
 }
 
 /** Functions of keys and buttons by name. */
-function actionsOf(work, playback, viewer) {
+function actionsOf(work, playback, viewer, strip) {
   const label = (action) => () => {
     const frame = work.position; // of this moment, whatever is shown when the action is done
     work.apply((annotation) => action(annotation, frame) || undefined);
@@ -128,6 +129,7 @@ function actionsOf(work, playback, viewer) {
       viewer.current.nextPreset();
       work.changed();
     },
+    zoom: () => strip.current?.toggle(),
     fit: () => viewer.current.fit(),
     accept: label((annotation, frame) => annotation.accept(frame)),
     empty: label((annotation, frame) => annotation.markEmpty(frame)),
@@ -139,6 +141,7 @@ function actionsOf(work, playback, viewer) {
     copyNext: () => work.copy(1),
     copyPrevious: () => work.copy(-1),
     carry: () => interactive.available && carryAlong(work),
+    confirmCarried: label((annotation, frame) => confirmCarried(annotation, frame)),
     submit: () => work.submit(),
     nextCase: () => openNext(work.id),
     reviewAccept: () => work.review?.accept(),
@@ -176,16 +179,21 @@ function StageNotes({ work }) {
 
 function ToolBar({ tool, choose, work, viewer, actions }) {
   const { annotation, info } = work;
-  const available = TOOLS.filter((name) => name !== "clicks" || interactive.available);
+  const available = TOOLS.filter((name) => name !== "click" || interactive.available);
   const active = viewer?.tool;
+  const { mask } = annotation.frame(work.position);
+  const carried = carriedFrames(annotation).size > 0;
+  const carry = mask || !carried ? "carry" : "confirmCarried";
   return html`
     <div class="tools" role="toolbar" aria-label=${t("tools")} aria-orientation="vertical">
       ${available.map((name) => html`
         <button class="tool" aria-pressed=${tool === name} disabled=${!info || !work.ready} onClick=${() => choose(name)} title=${`${t(`key_${name}`)} (${keyFor(name)})`}>
           <${Icon} name=${name} /><span>${t(`tool_${name}`)}</span></button>`)}
       ${(tool === "brush" || tool === "eraser") && active && html`
-        <label class="radius">${t("radius")} <input type="range" min="2" max="60" value=${active.radius} onInput=${(event) => { active.radius = Number(event.currentTarget.value); }} /></label>`}
-      ${interactive.available && html`<button class="tool" disabled=${!annotation.frame(work.position).mask} onClick=${actions.carry} title=${`${t("key_carry")} (${keyFor("carry")})`}><${Icon} name="carry" /><span>${t("tool_carry")}</span></button>`}
+        <label class="radius" title=${t("radiusKeys")}>${t("radius")} <input type="range" min="2" max="60" value=${active.radius} onInput=${(event) => { active.radius = Number(event.currentTarget.value); }} /></label>`}
+      ${interactive.available && html`
+        <button class="tool" disabled=${!work.ready || (!mask && !carried)} onClick=${actions[carry]} title=${`${t(`key_${carry}`)} (${keyFor(carry)})`}>
+          <${Icon} name=${mask || !carried ? "carry" : "check"} /><span>${t(`tool_${carry}`)}</span></button>`}
       <hr />
       <button class="tool" disabled=${!annotation.canUndo} onClick=${actions.undo} title=${`${t("key_undo")} (U)`}><${Icon} name="undo" /><span>${t("tool_undo")}</span></button>
       <button class="tool" disabled=${!annotation.canRedo} onClick=${actions.redo} title=${`${t("key_redo")} (Shift+U)`}><${Icon} name="redo" /><span>${t("tool_redo")}</span></button>

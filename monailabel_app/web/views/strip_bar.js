@@ -1,14 +1,15 @@
 // Below the image: play, speed, loop, and the quality strip.
 import { SPEEDS } from "../app/playback.js";
 import { Strip } from "../app/strip.js";
+import { keyFor } from "../app/keys.js";
 import { number, t } from "../app/strings.js";
 import { html, useEffect, useLayoutEffect, useRef } from "../app/ui.js";
 import { Icon } from "./icons.js";
 
-/** @param {{work: import("../app/case_work.js").CaseWork, playback: import("../app/playback.js").Playback, actions: any}} properties */
-export function StripBar({ work, playback, actions }) {
+/** @param {{work: import("../app/case_work.js").CaseWork, playback: import("../app/playback.js").Playback,
+  strip: {current: Strip | null}, actions: any}} properties `strip` is set here */
+export function StripBar({ work, playback, strip, actions }) {
   const canvas = useRef(/** @type {HTMLCanvasElement | null} */ (null));
-  const strip = useRef(/** @type {Strip | null} */ (null));
   useLayoutEffect(() => {
     strip.current = new Strip(/** @type {HTMLCanvasElement} */ (canvas.current), work, playback);
     return () => strip.current?.close();
@@ -35,7 +36,7 @@ export function StripBar({ work, playback, actions }) {
         <button onClick=${actions.previous} aria-label=${t("key_previous")} title=${`${t("key_previous")} (PgUp, ←)`}><${Icon} name="back" /></button>
         <button class="play" onClick=${actions.play} aria-label=${t("key_play")} title=${`${t("key_play")} (K)`}><${Icon} name=${playback.playing ? "pause" : "play"} /></button>
         <button onClick=${actions.next} aria-label=${t("key_next")} title=${`${t("key_next")} (PgDown, →)`}><${Icon} name="next" /></button>
-        <button aria-pressed=${playback.loop !== null} onClick=${actions.loop} aria-label=${t("key_loop")} title=${`${t("key_loop")} (R)`}><${Icon} name="loop" /></button>
+        <button aria-pressed=${playback.loop !== null} onClick=${actions.loop} aria-label=${t("key_loop")} title=${`${t("key_loop")} (${keyFor("loop")})`}><${Icon} name="loop" /></button>
         <label><span class="hidden">${t("speed")}</span>
           <select value=${playback.speed} onChange=${(event) => { playback.speed = Number(event.currentTarget.value); playback.changed(); }}>
             ${SPEEDS.map((speed) => html`<option value=${speed}>${t("perSecond", { speed })}</option>`)}

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Query
 from fetaliqa.labels import LabelVersion
 from fetaliqa.labels.rater_agreement import compare
 from fetaliqa.measure.field_of_view import field_of_view
+from monailabel_app.lib.access.identity import Identity
 from monailabel_app.lib.api.dependencies import ANNOTATOR, MAX_COUNT, USER, served
 from monailabel_app.lib.api.v1 import PREFIX
 from monailabel_app.lib.browser.decoded_sweeps import decoded_sweeps
@@ -61,7 +62,7 @@ def _version(image: str, tag: str, version: int | None) -> LabelVersion | None:
 
 @router.post("/label", summary="Save a label, masks as run lengths", openapi_extra=BODY)
 @in_turn("label")
-def save_label(body: MasksObject, image: str, tag: str = "final", user: Any = ANNOTATOR) -> dict[str, Any]:
+def save_label(body: MasksObject, image: str, tag: str = "final", user: Identity = ANNOTATOR) -> dict[str, Any]:
     """As ``PUT /datastore/label`` with a mask file and the same params; 409 when another version was saved since
     ``based_on``.
     """
@@ -76,6 +77,7 @@ def save_label(body: MasksObject, image: str, tag: str = "final", user: Any = AN
         with as_refusal():
             file = write_label(folder, body["masks"], decoded_sweeps.get(path).sweep())
         saved = app.datastore().save_version(image, str(file), tag, info)
+    user.note(tag=saved.tag, version=saved.version)
     app.on_save_label(image, image)
     return {"image": image, "tag": tag, "version": saved.version, "saved": saved.saved}
 
