@@ -13,9 +13,10 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 # directories whose tests share what takes long to begin with: a server, or the catalogue of real images
-SHARING = ("app", "slicer", "stills")
+SHARING = ("app", "slicer", "browser", "stills")
 SHARED = re.compile(
-    r"^(@pytest\.fixture.*\n)?def (?(1)|test_)\w+\([^)]*\b(server: Server|real_stills)\b", re.MULTILINE
+    r"^(@pytest\.fixture.*\n)?def (?(1)|test_)\w+\([^)]*\b(server: Server|workplace: Workplace|real_stills)\b",
+    re.MULTILINE,
 )
 
 # Most tests need a model that finds something in small phantom sweeps; those of the default say so themselves.

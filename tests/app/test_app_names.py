@@ -210,7 +210,8 @@ def test_our_slicer_module_takes_a_study_of_any_name(server: Server, tmp_path: P
         assert client.save_label(name, "anna", tmp_path / "mask.mha", record, never) == 1
         file, saved = client.label(name, "anna", tmp_path, never)
         assert (file.suffix, saved.version) == (".mha", 1)
-        assert [one["version"] for one in client.history(name, "anna", never)] == [1]
+        (entry,) = [entry for entry in client.worklist("anna", never) if entry.case == name]
+        assert (entry.versions, entry.last["version"]) == ({"anna": 1}, 1)
     finally:
         server.raw("DELETE", f"/datastore/image?id={quote(name, safe='')}")
 

@@ -22,6 +22,9 @@ VALUES: dict[str, Any] = {
     "model": "fetalclip_seg",
     "method": "frames",
     "strategy": "random",
+    "frame": 0,
+    "first": "final",
+    "second": "final",
 }
 
 

@@ -39,7 +39,8 @@ def chromium() -> str:
     return found
 
 
-@pytest.fixture(scope="session")
+# Not of the session: asyncio.run() of other tests refuses to run within Playwright's event loop.
+@pytest.fixture(scope="module")
 def playwright(chromium: str) -> Iterator[Any]:
     from playwright.sync_api import sync_playwright
 
@@ -47,7 +48,7 @@ def playwright(chromium: str) -> Iterator[Any]:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(playwright: Any, chromium: str) -> Iterator[Any]:
     running = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
     yield running
