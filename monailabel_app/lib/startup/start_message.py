@@ -38,7 +38,8 @@ def start_message(
         not_offered: files that are not offered as images, with the reason.
         login: whether users sign in.
     """
-    names = sorted(models, key=lambda name: (name != INTERACTIVE, name))  # which needs clicks, and is not tried
+    names = sorted(models, key=lambda name: (name == INTERACTIVE, name))
+    tried = [name for name in names if name != INTERACTIVE][-1:]  # that one needs clicks
     lines = [
         "",
         f"  FetalIQA is serving {len(images)} image(s) with {', '.join(names) or 'no model'} at {address}",
@@ -49,10 +50,10 @@ def start_message(
     ]
     if login:
         lines.append("  Users sign in; 3D Slicer and scripts need a token (fetaliqa users token, docs/access.md)")
-    if images and names:
+    if images and tried:
         first = quote(min(images), safe="")
         token = "-H 'Authorization: Bearer TOKEN' " if login else ""
-        lines += ["  Try:", f"    curl -X POST {token}'{address}/infer/{names[-1]}?image={first}&output=json'"]
+        lines += ["  Try:", f"    curl -X POST {token}'{address}/infer/{tried[0]}?image={first}&output=json'"]
     if not images:
         lines.append("  The studies folder holds no sweep yet: put .mha, .nii.gz, .nrrd or .dcm files into it")
     lines += [f"  Not offered: {one['file']}: {one['reason']}" for one in not_offered[:SHOWN]]
