@@ -37,6 +37,7 @@ from fetaliqa.registry.interactive_service import InteractiveService  # noqa: E4
 from fetaliqa.size_limits import limit_unpacked  # noqa: E402
 from monailabel_app.lib.access.label_owners import check_owner, signed_in_name  # noqa: E402
 from monailabel_app.lib.access.login_service import check_plain_server  # noqa: E402
+from monailabel_app.lib.browser.decoded_sweeps import decoded_or_read  # noqa: E402
 from monailabel_app.lib.datastore.studies_datastore import StudiesDatastore  # noqa: E402
 from monailabel_app.lib.dicomweb.archive_client import Archive  # noqa: E402
 from monailabel_app.lib.dicomweb.archive_sync import ArchiveSync  # noqa: E402
@@ -82,7 +83,7 @@ class FetalIQAApp(MONAILabelApp):
             )
             self._archive = None if archive is None else self._archive_sync(archive, Path(studies))
             self._exports = ExportTasks(Path(studies), self.server_conf.max_export_bytes)
-            self._interactive = InteractiveTask(InteractiveService(interactive_folder()))
+            self._interactive = InteractiveTask(InteractiveService(interactive_folder(), decoded_or_read))
             super().__init__(
                 app_dir=app_dir,
                 studies=studies,

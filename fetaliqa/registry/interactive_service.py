@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from fetaliqa.errors import BundleError, OptionError, RequestStopped
+from fetaliqa.file_provenance import FileProvenance
 from fetaliqa.inference.frame_measurement import outline_sizes
 from fetaliqa.inference.interactive_segmentation import EncodedFrame, InteractiveSegmenter, Outlined, Prompts
 from fetaliqa.inference.propagation import DEFAULT_LIMIT, Direction, Propagation, propagate
@@ -75,11 +77,19 @@ class InteractiveService:
 
     Args:
         folder: of the bundle; it may be missing, then ``installed`` is false.
+        read: reads a case that is not kept here; the server gives one that knows the cases of its page.
         case_bytes, frame_bytes: bounds on the memory of decoded cases and of encoded frames.
     """
 
-    def __init__(self, folder: Path, case_bytes: int = CASE_BYTES, frame_bytes: int = FRAME_BYTES) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        read: Callable[[Path], Sweep] = read_sweep,
+        case_bytes: int = CASE_BYTES,
+        frame_bytes: int = FRAME_BYTES,
+    ) -> None:
         self._folder = Path(folder)
+        self._read_sweep = read
         self._lock = threading.Lock()
         self._segmenter: InteractiveSegmenter | None = None
         self._cases: RecentValues[OpenCase] = RecentValues(case_bytes)
@@ -132,7 +142,7 @@ class InteractiveService:
         return found
 
     def _read(self, path: Path, key: tuple[Any, ...]) -> OpenCase:
-        case = OpenCase(key, read_sweep(path))
+        case = OpenCase(key, self._read_sweep(path))
         self._cases.put(key, case, case.sweep.frames.nbytes)
         return case
 
@@ -217,11 +227,6 @@ class InteractiveService:
 def _content_key(path: Path) -> tuple[Any, ...]:
     """Changes when a file of the case changes."""
     try:
-        return tuple(_stamp(one) for one in files_of(path))
+        return tuple(FileProvenance.of(one) for one in files_of(path))
     except OSError:
         return (str(path),)  # reading it says what is wrong
-
-
-def _stamp(path: Path) -> tuple[str, int, int, int]:
-    status = path.stat()
-    return str(path), status.st_mtime_ns, status.st_size, status.st_ino

@@ -5,14 +5,17 @@ from __future__ import annotations
 import io
 import json
 import struct
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from app_harness import Server, case_pixels
+from app_harness import Server, case_pixels, write_case
 from PIL import Image
 
+from fetaliqa.errors import NotFoundError
 from fetaliqa.labels import LabelStore
+from monailabel_app.lib.browser.decoded_sweeps import decoded_or_read, decoded_sweeps
 from monailabel_app.lib.browser.mask_runs import mask_of_runs, runs_of
 
 V1 = "/fetaliqa/v1"
@@ -217,3 +220,14 @@ def test_the_page_is_served_with_a_strict_policy(server: Server) -> None:
         assert server.raw("GET", f"/web/{file}").headers["content-type"] == f"{kind}; charset=utf-8"
     assert server.raw("GET", "/web/../front.py").status == 400
     assert server.raw("GET", "/web/front.py").status == 404
+
+
+def test_a_case_that_the_page_shows_is_decoded_once_for_clicks_too(tmp_path: Path) -> None:
+    path = tmp_path / "case.mha"
+    pixels = write_case(path, 3, seed=5)
+    assert decoded_or_read(path).shape == pixels.shape
+    assert decoded_sweeps.held(path) is None  # only the page keeps cases there
+    shown = decoded_sweeps.get(path)
+    assert decoded_or_read(path) is shown.sweep()
+    with pytest.raises(NotFoundError):
+        decoded_or_read(tmp_path / "missing.mha")

@@ -14,6 +14,7 @@ from fetaliqa.measure.anatomy import ABDOMEN
 from fetaliqa.model.user_folders import interactive_folder
 from fetaliqa.registry.interactive_service import InteractiveService
 from fetaliqa.registry.recent_values import RecentValues
+from fetaliqa.sweep import read_sweep
 
 CLICK = Prompts(foreground=((40.0, 30.0),))
 
@@ -36,6 +37,13 @@ def test_a_file_is_read_and_encoded_once(service: InteractiveService, tmp_path: 
     service.segment(path, 0, CLICK, ABDOMEN)
     assert service.open(path) is first
     assert service.encoded(first, 0) is service.encoded(first, 0)
+
+
+def test_a_case_that_is_decoded_elsewhere_is_not_decoded_again(tmp_path: Path) -> None:
+    path = still(tmp_path / "still.png", 15)
+    decoded = read_sweep(path)
+    service = InteractiveService(interactive_folder(), lambda _: decoded)
+    assert service.open(path).sweep is decoded
 
 
 def test_a_file_that_changed_is_read_again(service: InteractiveService, tmp_path: Path) -> None:

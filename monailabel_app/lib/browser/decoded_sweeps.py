@@ -14,7 +14,7 @@ from PIL import Image
 from fetaliqa.active.frame_profiles import source_of
 from fetaliqa.errors import FetalIQAError, OptionError, SweepError
 from fetaliqa.sweep import Sweep
-from fetaliqa.sweep.sweep_reader import decode_image, open_image
+from fetaliqa.sweep.sweep_reader import decode_image, open_image, read_sweep
 
 MAX_BYTES = 800 * 1024**2  # two cases of 840 x 562 x 744; the last one is kept whatever its size
 JPEG_QUALITY = 90  # 55 kB and 2 ms for a noisy frame of 562 x 744; WebP takes 40 ms
@@ -181,3 +181,16 @@ def single_frame(path: Path, number: int) -> np.ndarray:
 
 decoded_sweeps = DecodedSweeps()
 """The sweeps of this process."""
+
+
+def decoded_or_read(path: Path) -> Sweep:
+    """The sweep of a file: the one in memory if the page shows it, else read and not kept here.
+
+    Raises:
+        FetalIQAError: when the file cannot be decoded.
+    """
+    try:
+        held = decoded_sweeps.held(path)
+    except OSError:  # reading it says what is wrong
+        held = None
+    return read_sweep(path) if held is None else held.sweep()
