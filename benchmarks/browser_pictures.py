@@ -90,7 +90,7 @@ def save(place: Workplace, everything: Path | None, kind: str, name: str) -> Non
     if everything is not None:
         everything.mkdir(parents=True, exist_ok=True)
         place.page.screenshot(path=everything / f"{name}-{kind}.png")
-    elif name in ("case", "worklist"):
+    elif name == "case":
         SHOWN.mkdir(parents=True, exist_ok=True)
         place.page.screenshot(path=SHOWN / f"{name}-{kind.split('-')[0]}.png")
 
