@@ -38,7 +38,7 @@ def configure_calibration(parser: argparse.ArgumentParser) -> None:
         help="of cases whose reference an interval holds (default: 0.9)",
     )
     parser.add_argument(
-        "--about", metavar="TEXT", help="what the cases are and who outlined them, for every output"
+        "--about", metavar="TEXT", help="what the cases are and who outlined them, for all outputs"
     )
     parser.add_argument("--device", type=device, default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
     parser.add_argument("--weights", help="foundation-model weights (default: the imported ones)")
@@ -60,6 +60,7 @@ def calibrate_bundle(args: argparse.Namespace) -> int:
 
     from tqdm import tqdm
 
+    from fetaliqa.case_names import printable
     from fetaliqa.evaluation.interval_calibration import calibrate
     from fetaliqa.evaluation.interval_rows import interval_row
     from fetaliqa.inference import Predictor
@@ -74,7 +75,7 @@ def calibrate_bundle(args: argparse.Namespace) -> int:
     predictor = Predictor(bundle, args.device, weights=args.weights)
     bar = tqdm(cases, desc="calibrate", unit="case", leave=False, disable=None)
     rows = [interval_row(data.read(case), predictor) for case in bar]
-    about = args.about or f"{data.name}{', synthetic phantoms' if data.synthetic else ''}"
+    about = printable(args.about or "") or f"{data.name}{', synthetic phantoms' if data.synthetic else ''}"
     calibration = calibrate(rows, about, args.coverage)
     created = datetime.now(UTC).isoformat(timespec="seconds")
     written = write_intervals(directory, bundle.fingerprint, calibration, created)
@@ -106,7 +107,7 @@ def _check_own(directory: Path) -> None:
 
 
 def _cases(args: argparse.Namespace, bundle: Bundle) -> tuple[LabelledData, tuple[str, ...]]:
-    """The data set, and the cases to calibrate on; training cases are refused, where the run of the bundle is known."""
+    """The data set, and the cases to calibrate on; training cases of a known run are refused."""
     from fetaliqa.datasets.splits import custom, read_split
     from fetaliqa.errors import OptionError
     from fetaliqa.evaluation.run_evaluation import SPLIT_FILE, choose_cases, run_of
@@ -118,8 +119,7 @@ def _cases(args: argparse.Namespace, bundle: Bundle) -> tuple[LabelledData, tupl
         data = open_labelled(args.data, kind="studies", anatomy=bundle.card.anatomy)
     if data.anatomy.name != bundle.card.anatomy:
         raise OptionError(
-            f"{args.data}: outlines of the {data.anatomy.name}, and {args.name} outlines the {bundle.card.anatomy}; "
-            "give cases of that anatomy"
+            f"{args.data}: outlines of the {data.anatomy.name}; {args.name} needs the {bundle.card.anatomy}'s"
         )
     home = run_of(bundle.directory)
     trained = None if home is None else read_split(home / SPLIT_FILE)

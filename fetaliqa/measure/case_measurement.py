@@ -42,8 +42,8 @@ def combined_frames(
 ) -> tuple[int, ...]:
     """Frames that a case's circumference is taken from, best first.
 
-    The best frames with a circumference, at most five, at least 15 frames apart within a sweep, whose quality is at
-    most 0.05 below the best one's: planes beside the right one have a lower quality and another circumference.
+    The best frames with a circumference, at most five, at least 15 frames apart within a sweep, whose quality is
+    at most 0.05 below the best one's: planes beside the right one have a lower quality and another circumference.
     Frames unlike the training data and frames of a quality below 0.75 count only when there are no others, and
     then only the best one. Frames that differ by more than 20 % from the weighted median of all are left out.
 
