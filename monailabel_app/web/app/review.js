@@ -1,13 +1,13 @@
 // Review of another rater's label of the open case: overlay, agreement, accept, request changes, pick.
 import { V1, call, get, sentence } from "./api.js";
 import { framesOf } from "./annotation.js";
-import { Observable } from "./observable.js";
+import { Requests } from "./requests.js";
 import { t } from "./strings.js";
 import { toast } from "./toasts.js";
 
 const FINAL = "final";
 
-export class Review extends Observable {
+export class Review extends Requests {
   /** @param {import("./case_work.js").CaseWork} work */
   constructor(work) {
     super();
@@ -20,7 +20,6 @@ export class Review extends Observable {
     this.frames = new Map();
     this.agreement = null;
     this.error = "";
-    this.busy = false;
   }
 
   async readLabels() {
@@ -30,12 +29,16 @@ export class Review extends Observable {
     } catch (error) {
       this.error = sentence(error);
     }
-    this._changed();
+    this.changed();
   }
 
-  _changed() {
-    this.changed();
+  changed() {
+    super.changed();
     this.work.changed();
+  }
+
+  _reread() {
+    return this.readLabels();
   }
 
   /** Compare with a label; an empty tag ends it. @param {string} tag @param {number} [version] */
@@ -44,7 +47,7 @@ export class Review extends Observable {
     this.agreement = null;
     this.frames = new Map();
     this.version = 0;
-    this._changed();
+    this.changed();
     if (tag) {
       try {
         const label = await get(`${V1}/label`, { image: this.work.id, tag, version });
@@ -59,7 +62,7 @@ export class Review extends Observable {
         this.error = sentence(error);
       }
     }
-    this._changed();
+    this.changed();
   }
 
   /** The version that is compared, as the server lists it. */
@@ -93,22 +96,5 @@ export class Review extends Observable {
   async pick() {
     const query = { label: this.work.id, tag: this.tag, version: this.version, final: FINAL };
     return this._do(() => call("POST", "/datastore/label/pick", { query }), t("picked", { tag: this.tag, version: this.version }));
-  }
-
-  async _do(request, done) {
-    this.busy = true;
-    this._changed();
-    try {
-      await request();
-      toast(done, "success");
-      await this.readLabels();
-      return true;
-    } catch (error) {
-      toast(sentence(error), "error");
-      return false;
-    } finally {
-      this.busy = false;
-      this._changed();
-    }
   }
 }

@@ -151,6 +151,7 @@ export const TEXTS = {
   statusEstimated: "Not labelled; not assessed yet",
   statusProposed: "Not labelled; outline proposed by {model}",
   statusPending: "Not labelled; unconfirmed outline of {model}",
+  statusInterpolated: "Not labelled; interpolated outline",
   statusCarried: "Not labelled; outline {origin}",
   suggestedFrames: "Suggested",
   leftOf: "{left}/{total} left",
@@ -190,6 +191,7 @@ export const TEXTS = {
   action_copy: "copy",
   action_propose: "carry along",
   action_confirm: "confirm",
+  action_interpolate: "interpolate",
 
   // tools
   tools: "Tools",
@@ -224,6 +226,16 @@ export const TEXTS = {
   carriedNone: "No outline could be carried along. {stops}",
   carriedEnd: "frame {frame} ({reason})",
   carriedEnds: "Stopped at {ends}.",
+
+  interpolateBetween: "Interpolate between {first} and {last}",
+  interpolateNeeds: "Outline a frame before and a frame after this one, in the same sweep; then interpolate between them.",
+  interpolateNone: "There is no frame between {first} and {last}.",
+  interpolateFar: "Frames {first} and {last} are {gap} frames apart (limit {limit}); outline one between.",
+  interpolateShape: "Interpolation needs roughly elliptical outlines.",
+  interpolateLabelled: "All frames in between are already labelled.",
+  interpolateStopped: "Frames {first} to {last} were skipped: no abdomen.",
+  interpolated: "{count} outlines proposed between frames {first} and {last}; accept each with D.",
+  interpolated_one: "1 outline proposed between frames {first} and {last}; accept it with D.",
 
   // strip
   stripLabel: "Frames and their quality",
@@ -280,6 +292,7 @@ export const TEXTS = {
   key_confirmCarried: "confirm carried masks up to this frame",
   key_copyNext: "copy mask to the next frame",
   key_copyPrevious: "copy mask to the previous frame",
+  key_interpolate: "interpolate between two masks",
   key_clear: "clear the label",
   key_undo: "undo one action",
   key_redo: "redo one action",

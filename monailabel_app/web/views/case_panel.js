@@ -1,6 +1,7 @@
 // What is known of the frame, and what is decided about it.
 import { ANNOTATED, EMPTY, MAX_COMMENT, OPTIMAL, SUBOPTIMAL, UNTOUCHED, originText } from "../app/annotation.js";
 import { gestationalAge } from "../app/gestational_age.js";
+import { INTERPOLATION, gapAround } from "../app/interpolation.js";
 import { keyFor } from "../app/keys.js";
 import { sameMask } from "../app/run_lengths.js";
 import { number, t } from "../app/strings.js";
@@ -66,6 +67,7 @@ function Decisions({ work, actions }) {
     <button class=${`decide ${kind}`} aria-pressed=${pressed} disabled=${!ready || disabled} onClick=${actions[name]}>
       ${icon && html`<${Icon} name=${icon} />`}<span>${text}</span><kbd>${keyFor(name)}</kbd></button>`;
   const annotated = label.state === ANNOTATED;
+  const gap = gapAround(work);
   const accepted = annotated && proposal !== null && label.rater === work.rater && sameMask(label.mask, proposal.mask);
   return html`
     <section class="decisions" aria-label=${t("label")}>
@@ -76,6 +78,7 @@ function Decisions({ work, actions }) {
         ${button("optimal", "", t("optimal"), { pressed: label.plane === OPTIMAL, disabled: !annotated })}
         ${button("suboptimal", "", t("suboptimal"), { pressed: label.plane === SUBOPTIMAL, disabled: !annotated })}
       </div>
+      ${gap && button("interpolate", "between", t("interpolateBetween", { first: gap[0], last: gap[1] }))}
       ${label.state !== UNTOUCHED && html`
         <label class="comment-field"><span class="hidden">${t("frameComment")}</span>
           <input key=${position} value=${label.comment ?? ""} maxlength=${MAX_COMMENT} placeholder=${t("frameComment")} disabled=${!ready}
@@ -102,6 +105,7 @@ function statusOf(work, label, proposal) {
     return work.assessment.estimatedSet.has(work.position) && !work.complete ? t("statusEstimated") : t("statusNone");
   }
   if (label.pending?.origin) return t("statusCarried", { origin: originText(label.pending.origin) });
+  if (label.pending?.model === INTERPOLATION) return t("statusInterpolated");
   return t(label.pending ? "statusPending" : "statusProposed", { model: proposal.model });
 }
 

@@ -7,6 +7,7 @@ import { CaseWork } from "../app/case_work.js";
 import { ClickTool } from "../app/click_tool.js";
 import { EllipseTool } from "../app/ellipse_tool.js";
 import { keyFor, listen } from "../app/keys.js";
+import { interpolate } from "../app/interpolation.js";
 import { Playback } from "../app/playback.js";
 import { router } from "../app/router.js";
 import { interactive } from "../app/server_info.js";
@@ -140,6 +141,7 @@ function actionsOf(work, playback, viewer, strip) {
     redo: () => work.undoOrRedo("redo"),
     copyNext: () => work.copy(1),
     copyPrevious: () => work.copy(-1),
+    interpolate: label((annotation, frame) => interpolate(work, annotation, frame)),
     carry: () => interactive.available && carryAlong(work),
     confirmCarried: label((annotation, frame) => confirmCarried(annotation, frame)),
     submit: () => work.submit(),
