@@ -86,8 +86,16 @@ export const TEXTS = {
   dropHere: "Drop the sweeps here",
   uploads: "Uploads",
   upload_waiting: "waiting",
-  upload_sending: "uploading …",
+  upload_sending: "{percent} % of {size} MiB",
+  upload_checking: "the server checks it …",
   upload_done: "added",
+  upload_failed: "failed",
+  upload_cancelled: "cancelled; nothing of it is on the server",
+  uploadsEnded: "{ended} of {total}",
+  uploadTooLarge: "Not sent: {size} MiB is more than the {limit} MiB that this server takes.",
+  uploadBroken: "The upload was cut off; send the file again.",
+  cancelUpload: "Cancel {name}",
+  cancelAll: "Cancel all",
 
   // case
   backToCases: "Back to the cases",

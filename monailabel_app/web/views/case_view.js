@@ -10,7 +10,7 @@ import { keyFor, listen } from "../app/keys.js";
 import { interpolate } from "../app/interpolation.js";
 import { Playback } from "../app/playback.js";
 import { router } from "../app/router.js";
-import { interactive } from "../app/server_info.js";
+import { serverInfo } from "../app/server_info.js";
 import { settings } from "../app/settings.js";
 import { t } from "../app/strings.js";
 import { Viewer } from "../app/viewer.js";
@@ -33,10 +33,10 @@ export function CaseView({ id }) {
   const strip = useRef(/** @type {import("../app/strip.js").Strip | null} */ (null));
   const stage = useRef(/** @type {HTMLDivElement | null} */ (null));
   const [tool, setTool] = useState("");
-  useObserved(work, playback, interactive);
+  useObserved(work, playback, serverInfo);
   useEffect(() => {
     if (settings.rater) work.open();
-    interactive.read();
+    serverInfo.read();
     return () => {
       playback.stop();
       work.close();
@@ -60,7 +60,7 @@ export function CaseView({ id }) {
     }
   };
   const actions = useMemo(() => actionsOf(work, playback, viewer, strip), [work]);
-  const all = { ...actions, ...Object.fromEntries(TOOLS.map((name) => [name, () => (name === "click" && !interactive.available ? undefined : choose(name))])) };
+  const all = { ...actions, ...Object.fromEntries(TOOLS.map((name) => [name, () => (name === "click" && !serverInfo.interactive ? undefined : choose(name))])) };
   useEffect(() => listen(all), [tool, work]);
   useEffect(() => {
     const onKey = (event) => {
@@ -142,7 +142,7 @@ function actionsOf(work, playback, viewer, strip) {
     copyNext: () => work.copy(1),
     copyPrevious: () => work.copy(-1),
     interpolate: label((annotation, frame) => interpolate(work, annotation, frame)),
-    carry: () => interactive.available && carryAlong(work),
+    carry: () => serverInfo.interactive && carryAlong(work),
     confirmCarried: label((annotation, frame) => confirmCarried(annotation, frame)),
     submit: () => work.submit(),
     nextCase: () => openNext(work.id),
@@ -181,7 +181,7 @@ function StageNotes({ work }) {
 
 function ToolBar({ tool, choose, work, viewer, actions }) {
   const { annotation, info } = work;
-  const available = TOOLS.filter((name) => name !== "click" || interactive.available);
+  const available = TOOLS.filter((name) => name !== "click" || serverInfo.interactive);
   const active = viewer?.tool;
   const { mask } = annotation.frame(work.position);
   const carried = carriedFrames(annotation).size > 0;
@@ -193,7 +193,7 @@ function ToolBar({ tool, choose, work, viewer, actions }) {
           <${Icon} name=${name} /><span>${t(`tool_${name}`)}</span></button>`)}
       ${(tool === "brush" || tool === "eraser") && active && html`
         <label class="radius" title=${t("radiusKeys")}>${t("radius")} <input type="range" min="2" max="60" value=${active.radius} onInput=${(event) => { active.radius = Number(event.currentTarget.value); }} /></label>`}
-      ${interactive.available && html`
+      ${serverInfo.interactive && html`
         <button class="tool" disabled=${!work.ready || (!mask && !carried)} onClick=${actions[carry]} title=${`${t(`key_${carry}`)} (${keyFor(carry)})`}>
           <${Icon} name=${mask || !carried ? "carry" : "check"} /><span>${t(`tool_${carry}`)}</span></button>`}
       <hr />
