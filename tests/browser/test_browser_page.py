@@ -11,9 +11,7 @@ import pytest
 from app_harness import Server
 from workplace import STILL, SWEEP, Workplace
 
-from fetaliqa.errors import GrowthError
 from fetaliqa.measure import Ellipse, draw_ellipse, ellipse_circumference, fit_outline
-from fetaliqa.measure.fetal_growth import estimated_age
 from fetaliqa.measure.outline import BORDER_PX, away_from_border
 from monailabel_app.lib.browser.mask_runs import runs_of
 
@@ -174,24 +172,6 @@ def test_ellipses_and_masks_are_measured_as_by_the_library(workplace: Workplace)
             exact = measure(mask * field, SPACING, measurable != 0)
             assert measured["mm"] == pytest.approx(exact.circumference_mm, rel=1e-9)
     assert measurable_count > 15
-
-
-def test_the_age_is_that_of_the_library(workplace: Workplace) -> None:
-    workplace.start()
-    circumferences = [60.0, 74.0, 139.7, 209.8, 300.0, 379.0, 430.0]
-    ages = workplace.page.evaluate(
-        "all => import('/web/app/gestational_age.js').then((module) => all.map(module.gestationalAge))",
-        circumferences,
-    )
-    expected = []
-    for mm in circumferences:
-        try:
-            days = estimated_age("AC", mm).days
-            expected.append({"weeks": days // 7, "days": days % 7})
-        except GrowthError:
-            expected.append(None)
-    assert ages == expected
-    assert expected.count(None) == 3
 
 
 def test_two_raters_and_a_reviewer(browser: Any, server: Server) -> None:

@@ -1,4 +1,4 @@
-"""Files dropped on the list of cases: too large ones are not sent, others show how far they are, and can be cancelled."""
+"""Files dropped on the list of cases: refused before they are sent, followed while they are, and cancelled."""
 
 from __future__ import annotations
 

@@ -5,6 +5,7 @@ import { frameAhead, suggestedAhead } from "./frame_navigation.js";
 import { measurementOf } from "./frame_measurement.js";
 import { archive, journaledWork, keepInJournal } from "./case_journal.js";
 import { Frames } from "./frames.js";
+import { Growth } from "./growth.js";
 import { Observable } from "./observable.js";
 import { asName } from "./settings.js";
 import { pixelsOf } from "./run_lengths.js";
@@ -46,6 +47,7 @@ export class CaseWork extends Observable {
     /** @type {import("./submission.js").Conflict | null} */
     this.conflict = null;
     this.review = null; // of another rater's label, see review.js
+    this.growth = new Growth(this);
     /** @type {Promise<void>} */
     this._written = Promise.resolve();
     this._abort = new AbortController();
@@ -63,11 +65,12 @@ export class CaseWork extends Observable {
     }
     this.frames = new Frames(this.id, this.info);
     this.goTo(this.suggested[0]?.frame ?? this.info.best?.frame ?? 0, false);
-    await Promise.all([this._readLayout(), this._readLabel(), this._assess()]);
+    await Promise.all([this._readLayout(), this._readLabel(), this._assess(), this.growth.read()]);
   }
 
   close() {
     this._abort.abort();
+    this.growth.close();
     this._release();
     this.frames?.close();
   }
@@ -76,7 +79,7 @@ export class CaseWork extends Observable {
     this.error = "";
     this.changed();
     if (!this.info) this.open();
-    else Promise.all([this.layout ? null : this._readLayout(), this.ready ? null : this._readLabel(), this.complete ? null : this._assess()]);
+    else Promise.all([this.layout ? null : this._readLayout(), this.ready ? null : this._readLabel(), this.complete ? null : this._assess(), this.growth.known ? null : this.growth.read()]);
     this.frames?.retry();
   }
 

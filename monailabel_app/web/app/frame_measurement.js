@@ -5,7 +5,7 @@ import { PLAUSIBLE_MM, measureMask } from "./mask_measurement.js";
 import { pixelsOf } from "./run_lengths.js";
 import { t } from "./strings.js";
 
-/** @typedef {import("./mask_measurement.js").Measurement & {warning: string, own: boolean}} FrameMeasurement */
+/** @typedef {import("./mask_measurement.js").Measurement & {warning: string, own: boolean, interval?: [number, number] | null}} FrameMeasurement */
 
 /**
  * The model's own mask has the server's figures; an ellipse its exact circumference; any other mask that of the
@@ -42,6 +42,7 @@ function measuredByServer(found) {
     mm: found.circumference_mm ?? null,
     absent: found.circumference_absent ?? "",
     warning: found.warning ?? "",
+    interval: found.circumference_interval_mm ?? null,
   };
 }
 

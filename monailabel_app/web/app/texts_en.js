@@ -132,7 +132,7 @@ export const TEXTS = {
   acShort: "AC",
   acOwn: "your outline",
   acModel: "model's outline",
-  age: "{weeks} w {days} d by AC (Hadlock 1984)",
+  frameInterval: "{percent} % interval {low} to {high} mm",
   implausible: "Outside the plausible {low}–{high} mm; check outline and pixel spacing.",
   noMask: "no outline",
   outlineCut: "too much of the outline lies outside the field of view",

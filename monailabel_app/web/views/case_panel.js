@@ -1,12 +1,12 @@
 // What is known of the frame, and what is decided about it.
 import { ANNOTATED, EMPTY, MAX_COMMENT, OPTIMAL, SUBOPTIMAL, UNTOUCHED, originText } from "../app/annotation.js";
-import { gestationalAge } from "../app/gestational_age.js";
 import { INTERPOLATION, gapAround } from "../app/interpolation.js";
 import { keyFor } from "../app/keys.js";
 import { sameMask } from "../app/run_lengths.js";
 import { number, t } from "../app/strings.js";
 import { html } from "../app/ui.js";
 import { Icon } from "./icons.js";
+import { GrowthSection } from "./growth_section.js";
 import { ReviewPanel } from "./review_panel.js";
 
 /** @param {{work: import("../app/case_work.js").CaseWork, actions: Record<string, () => void>, viewer: any}} properties */
@@ -17,6 +17,7 @@ export function CasePanel({ work, actions }) {
       <${Measured} work=${work} />
       <${Decisions} work=${work} actions=${actions} />
       <${Suggested} work=${work} actions=${actions} />
+      <${GrowthSection} work=${work} />
       <${ReviewPanel} work=${work} />
       <${Notes} work=${work} />
     </aside>`;
@@ -44,17 +45,17 @@ function FrameFacts({ work }) {
 }
 
 function Measured({ work }) {
-  const { position, annotation } = work;
-  const { mm, absent, warning, own } = work.measurement(position);
+  const { position, annotation, assessment } = work;
+  const { mm, absent, warning, own, interval } = work.measurement(position);
   const labelled = annotation.frame(position).state !== UNTOUCHED;
-  const isAbdomen = !work.assessment || work.assessment.model.measurement === "AC";
-  const age = mm === null || !isAbdomen ? null : gestationalAge(mm);
+  const name = assessment?.model.measurement ?? "AC";
+  const coverage = assessment?.measurement?.coverage ?? 0.9;
   return html`
     <section class="measured">
-      <p class="ac" aria-live="off"><span>${isAbdomen ? t("ac") : work.assessment.model.measurement}</span>
+      <p class="ac" aria-live="off"><span>${name}</span>
         ${mm === null ? html`<b class="faint">–</b> <small>${labelled && !own ? t("labelEmpty") : absent}</small>`
     : html`<b class=${own ? "own" : "model"}>${number(mm, 1)}</b> <small>mm</small> <em>${own ? t("acOwn") : t("acModel")}</em>`}</p>
-      ${age && html`<p class="faint age">${t("age", { weeks: age.weeks, days: age.days })}</p>`}
+      ${interval && !own && html`<p class="faint age">${t("frameInterval", { percent: number(100 * coverage), low: number(interval[0], 0), high: number(interval[1], 0) })}</p>`}
       ${warning && html`<p class="warned"><${Icon} name="warning" /> ${warning}</p>`}
     </section>`;
 }

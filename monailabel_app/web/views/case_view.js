@@ -202,7 +202,9 @@ function ToolBar({ tool, choose, work, viewer, actions }) {
       <hr />
       <button class="tool" aria-pressed=${viewer?.proposals ?? true} onClick=${actions.proposals} title=${`${t("key_proposals")} (H)`}><${Icon} name="eye" /><span>${t("tool_proposals")}</span></button>
       <button class="tool" onClick=${actions.window} title=${`${t("key_window")} (P)`}><${Icon} name="contrast" /><span>${t("tool_window")}</span></button>
-      <button class="tool" onClick=${() => viewer?.zoomBy(1.4)} aria-label=${t("zoomIn")} title=${t("zoomIn")}><${Icon} name="zoomIn" /></button>
-      <button class="tool" onClick=${() => viewer?.zoomBy(1 / 1.4)} aria-label=${t("zoomOut")} title=${t("zoomOut")}><${Icon} name="zoomOut" /></button>
+      <div class="zoom-buttons">
+        <button class="tool" onClick=${() => viewer?.zoomBy(1 / 1.4)} aria-label=${t("zoomOut")} title=${t("zoomOut")}><${Icon} name="zoomOut" /></button>
+        <button class="tool" onClick=${() => viewer?.zoomBy(1.4)} aria-label=${t("zoomIn")} title=${t("zoomIn")}><${Icon} name="zoomIn" /></button>
+      </div>
     </div>`;
 }
