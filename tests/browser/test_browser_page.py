@@ -172,38 +172,3 @@ def test_ellipses_and_masks_are_measured_as_by_the_library(workplace: Workplace)
             exact = measure(mask * field, SPACING, measurable != 0)
             assert measured["mm"] == pytest.approx(exact.circumference_mm, rel=1e-9)
     assert measurable_count > 15
-
-
-def test_two_raters_and_a_reviewer(browser: Any, server: Server) -> None:
-    places = {}
-    for name in ("rita", "rolf", "vera"):
-        places[name] = Workplace(browser.new_context(viewport={"width": 1366, "height": 768}), server.url)
-        places[name].start(name, name if name != "vera" else "final")
-        places[name].open(SWEEP)
-    for name, keys in (("rita", "d"), ("rolf", "Shift+E")):
-        places[name].go_to(5)
-        places[name].press(keys)
-    places["rolf"].press("Shift+ArrowRight", "Shift+ArrowRight", "Escape")
-    for name in ("rita", "rolf"):
-        places[name].submit(1)
-    page = places["rita"].page
-    page.reload()
-    places["rita"].open(SWEEP)
-    page.get_by_label("Compare with a label").select_option("rolf")
-    page.locator(".agreement", has_text="Mean Dice").wait_for()
-    page = places["vera"].page
-    page.reload()
-    places["vera"].open(SWEEP)
-    page.get_by_label("Compare with a label").select_option("rolf")
-    page.get_by_placeholder("What should change?").fill("too far right")
-    page.get_by_role("button", name="Request changes").click()
-    places["vera"].said("Changes to version 1 of “rolf” are requested.")
-    page.get_by_label("Compare with a label").select_option("rita")
-    page.get_by_role("button", name="Make final").click()
-    places["vera"].said("Version 1 of “rita” is the final label now.")
-    page = places["rolf"].page
-    page.goto(server.url)
-    page.locator(".case", has_text="too far right").wait_for()
-    for place in places.values():
-        place.check()
-        place.context.close()

@@ -2,7 +2,7 @@
 import { ANNOTATED, Annotation, InvalidAction, UNTOUCHED, framesOf } from "./annotation.js";
 import { V1, call, get, isAbort, sentence } from "./api.js";
 import { frameAhead, suggestedAhead } from "./frame_navigation.js";
-import { measurementOf } from "./frame_measurement.js";
+import { measurementOf, measurementOfLabel } from "./frame_measurement.js";
 import { archive, journaledWork, keepInJournal } from "./case_journal.js";
 import { Frames } from "./frames.js";
 import { Growth } from "./growth.js";
@@ -46,7 +46,8 @@ export class CaseWork extends Observable {
     this.submitting = false;
     /** @type {import("./submission.js").Conflict | null} */
     this.conflict = null;
-    this.review = null; // of another rater's label, see review.js
+    /** Of another rater's label. @type {import("./review.js").Review | null} */
+    this.review = null;
     this.growth = new Growth(this);
     /** @type {Promise<void>} */
     this._written = Promise.resolve();
@@ -227,6 +228,11 @@ export class CaseWork extends Observable {
     return measurementOf(this, number, this._measured);
   }
 
+  /** Of another label. @param {number} number @param {import("./annotation.js").FrameLabel} label */
+  measurementOfLabel(number, label) {
+    return measurementOfLabel(this, number, label, this._measured);
+  }
+
   // -- navigation ---------------------------------------------------------------------------------
 
   /** @param {number | null} number @param {boolean} [byUser] */
@@ -265,6 +271,10 @@ export class CaseWork extends Observable {
   async _apply(action) {
     if (!this.ready) {
       toast(this.heldElsewhere ? t("heldElsewhere") : t("stillOpening"));
+      return false;
+    }
+    if (this.review?.others) {
+      toast(t("othersCompared")); // one's own label is not shown
       return false;
     }
     try {

@@ -18,6 +18,19 @@ import { t } from "./strings.js";
 export function measurementOf(work, number, measured) {
   const label = work.annotation.frame(number);
   const proposal = label.state === UNTOUCHED ? work.annotation.proposal(number) : null;
+  return measurementOfLabel(work, number, label, measured, proposal);
+}
+
+/**
+ * The same of a label, whoever's it is.
+ * @param {import("./case_work.js").CaseWork} work
+ * @param {number} number
+ * @param {import("./annotation.js").FrameLabel} label
+ * @param {WeakMap<object, import("./mask_measurement.js").Measurement>} measured
+ * @param {import("./annotation.js").Proposal | null} [proposal] measured where the label has no mask
+ * @returns {FrameMeasurement}
+ */
+export function measurementOfLabel(work, number, label, measured, proposal = null) {
   const mask = label.mask ?? proposal?.mask;
   const own = label.mask !== null;
   if (!mask) return { ellipse: null, mm: null, absent: t("noMask"), warning: "", own };

@@ -19,6 +19,11 @@ export class Review extends Requests {
     /** @type {Map<number, import("./annotation.js").FrameLabel>} */
     this.frames = new Map();
     this.agreement = null;
+    this.beside = false; // side by side, instead of one over the other
+    this.left = ""; // label on the left, if not one's own
+    this.leftVersion = 0;
+    /** @type {Map<number, import("./annotation.js").FrameLabel>} */
+    this.leftFrames = new Map();
     this.error = "";
   }
 
@@ -44,20 +49,77 @@ export class Review extends Requests {
   /** Compare with a label; an empty tag ends it. @param {string} tag @param {number} [version] */
   async compare(tag, version) {
     this.tag = tag;
-    this.agreement = null;
     this.frames = new Map();
     this.version = 0;
+    if (!tag || tag === this.left) this._ownOnTheLeft();
     this.changed();
     if (tag) {
+      const label = await this._label(tag, version);
+      if (!label || this.tag !== tag) return; // another one was chosen meanwhile
+      this.frames = framesOf(label);
+      this.version = label.version;
+    }
+    await this._readAgreement();
+  }
+
+  /** Show another label on the left, beside the compared one; an empty tag: one's own. @param {string} tag */
+  async showLeft(tag) {
+    this._ownOnTheLeft();
+    this.left = tag;
+    this.changed();
+    if (tag) {
+      const label = await this._label(tag);
+      if (!label || this.left !== tag) return;
+      this.leftFrames = framesOf(label);
+      this.leftVersion = label.version;
+    }
+    await this._readAgreement();
+  }
+
+  /** Side by side, or one over the other. @param {boolean} beside */
+  place(beside) {
+    this.beside = beside;
+    if (!beside && this.left) this.showLeft("");
+    this.changed();
+  }
+
+  /** Whether two other labels are compared. */
+  get others() {
+    return this.beside && this.tag !== "" && this.left !== "";
+  }
+
+  /** Whether two labels are shown side by side. */
+  get split() {
+    return this.beside && this.tag !== "";
+  }
+
+  _ownOnTheLeft() {
+    this.left = "";
+    this.leftVersion = 0;
+    this.leftFrames = new Map();
+    this.agreement = null;
+  }
+
+  async _label(tag, version) {
+    try {
+      const label = await get(`${V1}/label`, { image: this.work.id, tag, version });
+      this.error = "";
+      return label;
+    } catch (error) {
+      this.error = sentence(error);
+      this.changed();
+      return null;
+    }
+  }
+
+  /** Of the last versions of both labels. */
+  async _readAgreement() {
+    const [first, second] = [this.left || this.work.tag, this.tag];
+    this.agreement = null;
+    if (second && first !== second && this.labels[first]) {
       try {
-        const label = await get(`${V1}/label`, { image: this.work.id, tag, version });
-        if (this.tag !== tag) return; // another one was chosen meanwhile
-        this.frames = framesOf(label);
-        this.version = label.version;
-        this.error = "";
-        if (tag !== this.work.tag && this.labels[this.work.tag]) {
-          this.agreement = await get(`${V1}/agreement`, { image: this.work.id, first: this.work.tag, second: tag });
-        }
+        const found = await get(`${V1}/agreement`, { image: this.work.id, first, second });
+        if (first === (this.left || this.work.tag) && second === this.tag) this.agreement = found;
       } catch (error) {
         this.error = sentence(error);
       }

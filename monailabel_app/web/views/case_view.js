@@ -19,6 +19,7 @@ import { worklist } from "../app/worklist.js";
 import { CasePanel } from "./case_panel.js";
 import { ConflictDialog } from "./conflict_dialog.js";
 import { Icon } from "./icons.js";
+import { LeftTitle, RightPane, leftSide } from "./side_by_side.js";
 import { StripBar } from "./strip_bar.js";
 import { openNext } from "./worklist_view.js";
 
@@ -48,6 +49,8 @@ export function CaseView({ id }) {
   }, [work]);
   useEffect(() => connection.subscribe(() => connection.online && work.info && work.retry()), [work]);
   useEffect(() => {
+    if (work.review?.others && tool) choose("");
+    if (viewer.current) viewer.current.side = leftSide(work);
     viewer.current?.tool?.follow?.();
     viewer.current?.show();
   });
@@ -85,9 +88,15 @@ export function CaseView({ id }) {
       <${CaseHead} work=${work} actions=${all} />
       <div class="stage-area">
         <${ToolBar} tool=${tool} choose=${choose} work=${work} viewer=${viewer.current} actions=${all} />
-        <div class="stage" ref=${stage} style=${{ cursor }} role="img" aria-label=${t("imageOf", { frame: work.position, id })}>
-          <canvas class="frame"></canvas><canvas class="overlay"></canvas>
-          <${StageNotes} work=${work} />
+        <div class="panes">
+          <div class="pane">
+            <${LeftTitle} work=${work} />
+            <div class="stage" ref=${stage} style=${{ cursor }} role="img" aria-label=${t("imageOf", { frame: work.position, id })}>
+              <canvas class="frame"></canvas><canvas class="overlay"></canvas>
+              <${StageNotes} work=${work} />
+            </div>
+          </div>
+          ${work.review?.split && html`<${RightPane} work=${work} viewer=${viewer.current} />`}
         </div>
       </div>
       <${CasePanel} work=${work} actions=${all} viewer=${viewer} />
@@ -189,7 +198,7 @@ function ToolBar({ tool, choose, work, viewer, actions }) {
   return html`
     <div class="tools" role="toolbar" aria-label=${t("tools")} aria-orientation="vertical">
       ${available.map((name) => html`
-        <button class="tool" aria-pressed=${tool === name} disabled=${!info || !work.ready} onClick=${() => choose(name)} title=${`${t(`key_${name}`)} (${keyFor(name)})`}>
+        <button class="tool" aria-pressed=${tool === name} disabled=${!info || !work.ready || work.review?.others} onClick=${() => choose(name)} title=${`${t(`key_${name}`)} (${keyFor(name)})`}>
           <${Icon} name=${name} /><span>${t(`tool_${name}`)}</span></button>`)}
       ${(tool === "brush" || tool === "eraser") && active && html`
         <label class="radius" title=${t("radiusKeys")}>${t("radius")} <input type="range" min="2" max="60" value=${active.radius} onInput=${(event) => { active.radius = Number(event.currentTarget.value); }} /></label>`}
