@@ -12,12 +12,18 @@ from fetaliqa.measure import Ellipse
 
 OUTLINE_COLOUR = (64, 224, 208)  # RGB; turquoise reads on grey speckle, also for the colour-blind
 ELLIPSE_COLOUR = (255, 190, 70)  # RGB; amber, the colour of measurements throughout
+REFERENCE_COLOUR = (255, 190, 70)  # RGB; a rater's outline
 DASH_LENGTH = 9.0  # picture pixels, and as many between dashes
 SHIFT = 4  # fractional bits of OpenCV's drawing coordinates
 
 
 def frame_picture(
-    frame: np.ndarray, mask: np.ndarray | None = None, ellipse: Ellipse | None = None, *, width: int | None = None
+    frame: np.ndarray,
+    mask: np.ndarray | None = None,
+    ellipse: Ellipse | None = None,
+    *,
+    reference: np.ndarray | None = None,
+    width: int | None = None,
 ) -> np.ndarray:
     """Draw a frame with its mask's outline (solid) and ellipse (dashed).
 
@@ -29,6 +35,8 @@ def frame_picture(
         [H, W], non-zero inside; None or empty: no outline.
     ellipse
         In pixels of the frame; None: no ellipse.
+    reference
+        [H, W], another mask, of which the outline is drawn below the first one's; None: none.
     width
         Width of the picture in pixels, so that lines are as thin as they are shown; None: the frame's.
 
@@ -44,22 +52,28 @@ def frame_picture(
     """
     if frame.ndim != 2 or frame.dtype != np.uint8:
         raise ArrayError(f"frame of shape {frame.shape} and type {frame.dtype}; expected uint8 [H, W]")
-    if mask is not None and mask.shape != frame.shape:
-        raise ArrayError(f"mask of shape {mask.shape} for a frame of shape {frame.shape}; they must be equal")
+    for one in (mask, reference):
+        if one is not None and one.shape != frame.shape:
+            raise ArrayError(f"mask of shape {one.shape} for a frame of shape {frame.shape}; they must be equal")
     scale = 1.0 if width is None else width / frame.shape[1]
     size = (round(frame.shape[1] * scale), max(1, round(frame.shape[0] * scale)))
     smooth = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
     enlarged = frame if scale == 1 else cv2.resize(frame, size, interpolation=smooth)
     picture = np.repeat(enlarged[..., None], 3, axis=2)
-    if mask is not None:
-        contours, _ = cv2.findContours((mask != 0).astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-        for contour in contours:
-            # smooth the pixel staircase
-            line = _smoothed(contour[:, 0].astype(float), scale)
-            cv2.polylines(picture, [_fixed(line, scale)], True, OUTLINE_COLOUR, 1, cv2.LINE_AA, SHIFT)
+    for one, colour in ((reference, REFERENCE_COLOUR), (mask, OUTLINE_COLOUR)):
+        if one is not None:
+            _outline(picture, one, scale, colour)
     if ellipse is not None:
         _dashed(picture, ellipse, scale)
     return picture
+
+
+def _outline(picture: np.ndarray, mask: np.ndarray, scale: float, colour: tuple[int, int, int]) -> None:
+    contours, _ = cv2.findContours((mask != 0).astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    for contour in contours:
+        # smooth the pixel staircase
+        line = _smoothed(contour[:, 0].astype(float), scale)
+        cv2.polylines(picture, [_fixed(line, scale)], True, colour, 1, cv2.LINE_AA, SHIFT)
 
 
 def _smoothed(points: np.ndarray, scale: float) -> np.ndarray:

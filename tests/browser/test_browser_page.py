@@ -11,9 +11,7 @@ import pytest
 from app_harness import Server
 from workplace import STILL, SWEEP, Workplace
 
-from fetaliqa.errors import GrowthError
 from fetaliqa.measure import Ellipse, draw_ellipse, ellipse_circumference, fit_outline
-from fetaliqa.measure.fetal_growth import estimated_age
 from fetaliqa.measure.outline import BORDER_PX, away_from_border
 from monailabel_app.lib.browser.mask_runs import runs_of
 
@@ -174,56 +172,3 @@ def test_ellipses_and_masks_are_measured_as_by_the_library(workplace: Workplace)
             exact = measure(mask * field, SPACING, measurable != 0)
             assert measured["mm"] == pytest.approx(exact.circumference_mm, rel=1e-9)
     assert measurable_count > 15
-
-
-def test_the_age_is_that_of_the_library(workplace: Workplace) -> None:
-    workplace.start()
-    circumferences = [60.0, 74.0, 139.7, 209.8, 300.0, 379.0, 430.0]
-    ages = workplace.page.evaluate(
-        "all => import('/web/app/gestational_age.js').then((module) => all.map(module.gestationalAge))",
-        circumferences,
-    )
-    expected = []
-    for mm in circumferences:
-        try:
-            days = estimated_age("AC", mm).days
-            expected.append({"weeks": days // 7, "days": days % 7})
-        except GrowthError:
-            expected.append(None)
-    assert ages == expected
-    assert expected.count(None) == 3
-
-
-def test_two_raters_and_a_reviewer(browser: Any, server: Server) -> None:
-    places = {}
-    for name in ("rita", "rolf", "vera"):
-        places[name] = Workplace(browser.new_context(viewport={"width": 1366, "height": 768}), server.url)
-        places[name].start(name, name if name != "vera" else "final")
-        places[name].open(SWEEP)
-    for name, keys in (("rita", "d"), ("rolf", "Shift+E")):
-        places[name].go_to(5)
-        places[name].press(keys)
-    places["rolf"].press("Shift+ArrowRight", "Shift+ArrowRight", "Escape")
-    for name in ("rita", "rolf"):
-        places[name].submit(1)
-    page = places["rita"].page
-    page.reload()
-    places["rita"].open(SWEEP)
-    page.get_by_label("Compare with a label").select_option("rolf")
-    page.locator(".agreement", has_text="Mean Dice").wait_for()
-    page = places["vera"].page
-    page.reload()
-    places["vera"].open(SWEEP)
-    page.get_by_label("Compare with a label").select_option("rolf")
-    page.get_by_placeholder("What should change?").fill("too far right")
-    page.get_by_role("button", name="Request changes").click()
-    places["vera"].said("Changes to version 1 of “rolf” are requested.")
-    page.get_by_label("Compare with a label").select_option("rita")
-    page.get_by_role("button", name="Make final").click()
-    places["vera"].said("Version 1 of “rita” is the final label now.")
-    page = places["rolf"].page
-    page.goto(server.url)
-    page.locator(".case", has_text="too far right").wait_for()
-    for place in places.values():
-        place.check()
-        place.context.close()

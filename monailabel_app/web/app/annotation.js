@@ -190,12 +190,12 @@ export class Annotation {
   }
 
   /** Offer masks for frames that are not labelled, one action. @param {Map<number, Proposal | null>} proposals null: none any more */
-  propose(proposals) {
+  propose(proposals, action = "propose") {
     const after = new Map();
     for (const [number, proposal] of proposals) {
       if (this.frame(number).state === UNTOUCHED) after.set(number, { ...this.frame(number), pending: proposal });
     }
-    if (after.size) this._doAll("propose", after);
+    if (after.size) this._doAll(action, after);
   }
 
   /** Accept the pending masks of frames that are not labelled, one action. @param {number[]} numbers */

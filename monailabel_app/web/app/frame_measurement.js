@@ -5,7 +5,7 @@ import { PLAUSIBLE_MM, measureMask } from "./mask_measurement.js";
 import { pixelsOf } from "./run_lengths.js";
 import { t } from "./strings.js";
 
-/** @typedef {import("./mask_measurement.js").Measurement & {warning: string, own: boolean}} FrameMeasurement */
+/** @typedef {import("./mask_measurement.js").Measurement & {warning: string, own: boolean, interval?: [number, number] | null}} FrameMeasurement */
 
 /**
  * The model's own mask has the server's figures; an ellipse its exact circumference; any other mask that of the
@@ -18,6 +18,19 @@ import { t } from "./strings.js";
 export function measurementOf(work, number, measured) {
   const label = work.annotation.frame(number);
   const proposal = label.state === UNTOUCHED ? work.annotation.proposal(number) : null;
+  return measurementOfLabel(work, number, label, measured, proposal);
+}
+
+/**
+ * The same of a label, whoever's it is.
+ * @param {import("./case_work.js").CaseWork} work
+ * @param {number} number
+ * @param {import("./annotation.js").FrameLabel} label
+ * @param {WeakMap<object, import("./mask_measurement.js").Measurement>} measured
+ * @param {import("./annotation.js").Proposal | null} [proposal] measured where the label has no mask
+ * @returns {FrameMeasurement}
+ */
+export function measurementOfLabel(work, number, label, measured, proposal = null) {
   const mask = label.mask ?? proposal?.mask;
   const own = label.mask !== null;
   if (!mask) return { ellipse: null, mm: null, absent: t("noMask"), warning: "", own };
@@ -42,6 +55,7 @@ function measuredByServer(found) {
     mm: found.circumference_mm ?? null,
     absent: found.circumference_absent ?? "",
     warning: found.warning ?? "",
+    interval: found.circumference_interval_mm ?? null,
   };
 }
 

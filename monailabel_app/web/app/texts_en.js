@@ -86,8 +86,16 @@ export const TEXTS = {
   dropHere: "Drop the sweeps here",
   uploads: "Uploads",
   upload_waiting: "waiting",
-  upload_sending: "uploading …",
+  upload_sending: "{percent} % of {size} MiB",
+  upload_checking: "the server checks it …",
   upload_done: "added",
+  upload_failed: "failed",
+  upload_cancelled: "cancelled; nothing of it is on the server",
+  uploadsEnded: "{ended} of {total}",
+  uploadTooLarge: "Not sent: {size} MiB is more than the {limit} MiB that this server takes.",
+  uploadBroken: "The upload was cut off; send the file again.",
+  cancelUpload: "Cancel {name}",
+  cancelAll: "Cancel all",
 
   // case
   backToCases: "Back to the cases",
@@ -124,7 +132,7 @@ export const TEXTS = {
   acShort: "AC",
   acOwn: "your outline",
   acModel: "model's outline",
-  age: "{weeks} w {days} d by AC (Hadlock 1984)",
+  frameInterval: "{percent} % interval {low} to {high} mm",
   implausible: "Outside the plausible {low}–{high} mm; check outline and pixel spacing.",
   noMask: "no outline",
   outlineCut: "too much of the outline lies outside the field of view",
@@ -151,6 +159,7 @@ export const TEXTS = {
   statusEstimated: "Not labelled; not assessed yet",
   statusProposed: "Not labelled; outline proposed by {model}",
   statusPending: "Not labelled; unconfirmed outline of {model}",
+  statusInterpolated: "Not labelled; interpolated outline",
   statusCarried: "Not labelled; outline {origin}",
   suggestedFrames: "Suggested",
   leftOf: "{left}/{total} left",
@@ -190,6 +199,7 @@ export const TEXTS = {
   action_copy: "copy",
   action_propose: "carry along",
   action_confirm: "confirm",
+  action_interpolate: "interpolate",
 
   // tools
   tools: "Tools",
@@ -224,6 +234,16 @@ export const TEXTS = {
   carriedNone: "No outline could be carried along. {stops}",
   carriedEnd: "frame {frame} ({reason})",
   carriedEnds: "Stopped at {ends}.",
+
+  interpolateBetween: "Interpolate between {first} and {last}",
+  interpolateNeeds: "Outline a frame before and a frame after this one, in the same sweep; then interpolate between them.",
+  interpolateNone: "There is no frame between {first} and {last}.",
+  interpolateFar: "Frames {first} and {last} are {gap} frames apart (limit {limit}); outline one between.",
+  interpolateShape: "Interpolation needs roughly elliptical outlines.",
+  interpolateLabelled: "All frames in between are already labelled.",
+  interpolateStopped: "Frames {first} to {last} were skipped: no abdomen.",
+  interpolated: "{count} outlines proposed between frames {first} and {last}; accept each with D.",
+  interpolated_one: "1 outline proposed between frames {first} and {last}; accept it with D.",
 
   // strip
   stripLabel: "Frames and their quality",
@@ -280,6 +300,7 @@ export const TEXTS = {
   key_confirmCarried: "confirm carried masks up to this frame",
   key_copyNext: "copy mask to the next frame",
   key_copyPrevious: "copy mask to the previous frame",
+  key_interpolate: "interpolate between two masks",
   key_clear: "clear the label",
   key_undo: "undo one action",
   key_redo: "redo one action",

@@ -7,6 +7,7 @@ import { router } from "../app/router.js";
 import { settings } from "../app/settings.js";
 import { number, t, when } from "../app/strings.js";
 import { html, useEffect, useMemo, useObserved, useRef } from "../app/ui.js";
+import { GrowthReport, measurementText } from "./growth_section.js";
 import { Icon } from "./icons.js";
 
 const SHOWN = 6; // pictures
@@ -35,6 +36,7 @@ export function ReportView({ id }) {
         ${assessment.best.frame === null && html`<p>${assessment.best.reason}</p>`}
         ${assessment.warning && html`<p class="warned"><${Icon} name="warning" /> ${assessment.warning}</p>`}
         <section class="pictures">${pictures.map((frame) => html`<${Picture} key=${frame} work=${work} frame=${frame} />`)}</section>
+        <${GrowthReport} work=${work} />
         <h2>${t("qualityOfFrames")}</h2>
         <${Quality} work=${work} />`}
       ${layout && work.labelledHere.length > 0 && html`<h2>${t("labels")}</h2><${Labels} work=${work} />`}
@@ -58,10 +60,18 @@ function Facts({ work }) {
     [t("spacing"), info.spacing_mm ? `${number(info.spacing_mm[0], 3)} × ${number(info.spacing_mm[1], 3)} mm` : t("noSpacing")],
     [t("model"), assessment ? `${assessment.model.name} ${assessment.model.version}` : "…"],
     [t("bestFrameTitle"), best && best.frame !== null ? `${t("frame", { frame: best.frame })}, ${t("quality").toLowerCase()} ${number(best.quality, 2)}` : "–"],
-    [t("acOfModel"), best?.circumference_mm ? `${number(best.circumference_mm, 1)} mm` : best?.circumference_absent || "–"],
+    [t("acOfModel", { name: assessment?.model.measurement ?? "AC" }), measured(assessment)],
     [t("label"), label?.version ? t("labelLine", { tag: work.tag, version: label.version, who: label.rater || label.user || "–", when: when(label.saved) }) : t("notSubmitted")],
   ];
   return html`<dl class="facts-table">${rows.map(([name, value]) => html`<div><dt>${name}</dt><dd>${value}</dd></div>`)}</dl>`;
+}
+
+/** The case's measurement with its interval, or why there is none; of records without one, the best frame's. */
+function measured(assessment) {
+  const { measurement, best } = assessment ?? {};
+  if (!measurement) return best?.circumference_mm ? `${number(best.circumference_mm, 1)} mm` : best?.circumference_absent || "–";
+  const { frames, interval_absent: absent } = measurement;
+  return html`${measurementText(measurement)}<small class="faint">, ${t("fromFrames", { count: frames.length, frames: frames.join(", ") })}${absent ? `; ${t("noInterval", { reason: absent })}` : ""}</small>`;
 }
 
 function Picture({ work, frame }) {
