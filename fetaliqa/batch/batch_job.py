@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from fetaliqa.case_names import MAX_FILE_NAME_BYTES, fitting
 from fetaliqa.errors import OptionError
+from fetaliqa.measure.fetal_growth import GestationalAge
 from fetaliqa.registry.assessment_setup import AssessmentSetup
 from fetaliqa.sweep import case_id_of
 
@@ -25,10 +26,12 @@ class Case:
     Attributes:
         path: absolute, of a sweep file or a folder of frames.
         name: of the case, and of its folder in the results.
+        age: of the fetus, given by the user; None for the one that a DICOM header gives.
     """
 
     path: Path
     name: str
+    age: GestationalAge | None = None
 
     @classmethod
     def of(cls, path: Path) -> Case:

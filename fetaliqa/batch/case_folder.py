@@ -42,6 +42,8 @@ FRAME_COLUMNS = (
     "area_px",
     "area_mm2",
     "circumference_mm",
+    "circumference_low_mm",
+    "circumference_high_mm",
     "circumference_absent",
     "warning",
     "fit_residual",
@@ -94,9 +96,14 @@ def _write_results(folder: Path, result: AssessmentResult, mask_format: str) -> 
         result.write_masks(folder / f"masks{mask_format}")
     write_json(folder / ASSESSMENT_FILE, record)
     ranks = {frame: rank for rank, frame in enumerate(record["ranking"], start=1)}
-    rows = [frame | {"rank": ranks.get(frame["index"])} for frame in record["frames"]]
+    rows = [_frame_row(frame) | {"rank": ranks.get(frame["index"])} for frame in record["frames"]]
     write_csv(folder / "frames.csv", FRAME_COLUMNS, rows)
     contact_sheet(folder / "contact_sheet.png", frames=result.sweep.frames, masks=result.masks, assessment=record)
+
+
+def _frame_row(frame: dict[str, Any]) -> dict[str, Any]:
+    low, high = frame.get("circumference_interval_mm") or (None, None)
+    return frame | {"circumference_low_mm": low, "circumference_high_mm": high}
 
 
 def _replace_in(target: Path, written: Path) -> None:

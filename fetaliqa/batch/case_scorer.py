@@ -8,7 +8,7 @@ from typing import Any
 from fetaliqa.batch.batch_job import FAILED, SCORED, SKIPPED, Case, Outcome, ScoreJob
 from fetaliqa.batch.case_folder import write_case
 from fetaliqa.batch.case_summary import summary_row
-from fetaliqa.batch.done_marker import Marker, input_sha256, input_state, is_done
+from fetaliqa.batch.done_marker import Marker, age_of, input_sha256, input_state, is_done
 from fetaliqa.errors import BundleError, FetalIQAError, WeightsError
 from fetaliqa.inference.assessment import Progress
 from fetaliqa.inference.case_result import AssessmentResult
@@ -64,7 +64,7 @@ class Scorer:
             return Outcome(case, SKIPPED)
         state = input_state(case.path)  # before reading: a file replaced meanwhile gets no false marker
         try:
-            result = self._service.assess(case.path, progress=progress)
+            result = self._service.assess(case.path, progress=progress, age=case.age)
         except (BundleError, WeightsError):
             raise  # all other cases would fail as well
         except FetalIQAError as problem:
@@ -85,5 +85,6 @@ class Scorer:
             files={},
             summary=summary_row(result.assessment),
             run=job.run,
+            age=age_of(case),
         )
         write_case(job.out / case.name, result, marker)

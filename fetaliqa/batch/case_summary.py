@@ -22,7 +22,54 @@ def summary_row(record: dict[str, Any]) -> dict[str, Any]:
         "expected_dice": best.get("expected_dice"),
         "distance": best.get("distance"),
         "note": record["reason"] or remark(best),
+    } | _case_columns(record)
+
+
+def _case_columns(record: dict[str, Any]) -> dict[str, Any]:
+    """Columns of the case's measurement and growth; empty where there is none."""
+    measurement, growth = record.get("measurement") or {}, record.get("growth") or {}
+    low, high = measurement.get("interval_mm") or (None, None)
+    given, age, centile, weight = (growth.get(name) or {} for name in ("given_age", "age", "centile", "weight"))
+    return {
+        "measurement": measurement.get("name"),
+        "case_mm": measurement.get("mm"),
+        "case_low_mm": low,
+        "case_high_mm": high,
+        "coverage": measurement.get("coverage"),
+        "measured_frames": " ".join(map(str, measurement.get("frames", ()))),
+        "interval_absent": measurement.get("interval_absent"),
+        "given_age_days": given.get("days"),
+        "given_age_source": given.get("source"),
+        "age_days": age.get("days"),
+        "age_formula": age.get("formula"),
+        "centile": centile.get("percent"),
+        "z_score": centile.get("z"),
+        "centile_formula": centile.get("formula"),
+        "weight_g": weight.get("grams"),
+        "weight_formula": weight.get("formula"),
+        "growth_notes": "; ".join(growth.get("notes", ())),
     }
+
+
+CASE_COLUMNS = (
+    "measurement",
+    "case_mm",
+    "case_low_mm",
+    "case_high_mm",
+    "coverage",
+    "measured_frames",
+    "interval_absent",
+    "given_age_days",
+    "given_age_source",
+    "age_days",
+    "age_formula",
+    "centile",
+    "z_score",
+    "centile_formula",
+    "weight_g",
+    "weight_formula",
+    "growth_notes",
+)
 
 
 def remark(frame: Mapping[str, Any]) -> str:
@@ -33,4 +80,4 @@ def remark(frame: Mapping[str, Any]) -> str:
 def summary_columns(measurement: str) -> list[str]:
     """Of summary.csv, for a model that measures ``AC`` or ``HC``."""
     first = ["case", "frames", "sweeps", "looked_at", "positive", "best_frame", "best_sweep", "quality"]
-    return [*first, f"{measurement.lower()}_mm", "expected_dice", "distance", "note"]
+    return [*first, f"{measurement.lower()}_mm", "expected_dice", "distance", "note", *CASE_COLUMNS]

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from fetaliqa.batch.batch_job import Case, Outcome, ScoreJob
     from fetaliqa.batch.batch_run import Engine
     from fetaliqa.inference.assessment_options import AssessOptions
+    from fetaliqa.measure.fetal_growth import GestationalAge
     from fetaliqa.registry import AssessmentService
     from fetaliqa.registry.assessment_setup import AssessmentSetup
     from fetaliqa.sweep.case_paths import LeftOut
@@ -51,6 +52,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="of the encoder (default: bf16 for a large one on CUDA and on CPUs that support it, else fp32)",
     )
     parser.add_argument("--threshold", type=float, help="pixel probability threshold (default: the bundle's)")
+    age = parser.add_mutually_exclusive_group()
+    age.add_argument(
+        "--ga",
+        metavar="AGE",
+        help="gestational age of the case by dates or an earlier scan, such as 24w3d (default: a DICOM header's)",
+    )
+    age.add_argument(
+        "--ga-table", type=Path, metavar="CSV", help="gestational ages of the cases: columns case and age"
+    )
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="write masks, tables, JSON and a contact sheet per case here"
     )
@@ -97,6 +107,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from fetaliqa.batch.batch_job import FAILED, SKIPPED, Part
     from fetaliqa.errors import OptionError
+    from fetaliqa.measure.fetal_growth import GestationalAge
 
     if args.resume and not args.out:
         raise OptionError("--resume skips completed cases of a folder; name the folder with --out")
@@ -104,8 +115,10 @@ def run(args: argparse.Namespace) -> int:
         if (count := getattr(args, name)) is not None and not 1 <= count <= MAX_COUNT:
             raise OptionError(f"{name} is {count}; it must be a whole number from 1 to {MAX_COUNT}")
     part = None if args.shard is None else Part.parse(args.shard)
+    age = None if args.ga is None else GestationalAge.parse(args.ga, "--ga")
     setup = _setup(args)
     cases, left_out = _cases(args)
+    cases = _with_ages(args, age, cases)
     cases = cases if part is None else part.choose(cases)
     with contextlib.ExitStack() as stack:  # all that needs no torch has been checked
         ray = stack.enter_context(_cluster(args)) if args.engine == "ray" else None
@@ -159,6 +172,21 @@ def _cases(args: argparse.Namespace) -> tuple[list[Case], list[LeftOut]]:
     if args.json and left_out:
         print(json.dumps({"left_out": [one.to_json() for one in left_out]}), flush=True)
     return list(map(Case.of, paths)), left_out
+
+
+def _with_ages(args: argparse.Namespace, age: GestationalAge | None, cases: list[Case]) -> list[Case]:
+    from fetaliqa.errors import OptionError
+
+    if args.ga_table is not None:
+        from fetaliqa.batch.age_table import with_ages
+
+        return with_ages(cases, args.ga_table)
+    if age is not None and len(cases) > 1:
+        raise OptionError(
+            f"--ga is the age of one case, and {len(cases)} are given; name each case's age in a CSV file with "
+            "the columns case and age, and give it with --ga-table"
+        )
+    return [replace(case, age=age) for case in cases]
 
 
 def _cluster(args: argparse.Namespace) -> contextlib.AbstractContextManager[Any]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from fetaliqa.measure.case_words import growth_lines, measurement_lines
+
 if TYPE_CHECKING:
     from fetaliqa.batch.batch_job import Outcome, ScoreJob
 
@@ -50,6 +52,8 @@ def _print_case(record: dict[str, Any], *, first: bool) -> None:
         print(f"  {record['reason']}")
     else:
         _print_ranking(record, measurement)
+    for line in (*measurement_lines(record), *growth_lines(record)):
+        print(f"  {line}")
 
 
 def _print_ranking(record: dict[str, Any], measurement: str) -> None:

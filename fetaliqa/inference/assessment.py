@@ -24,12 +24,14 @@ from fetaliqa.inference.predictor import ChunkPrediction, Predictor
 from fetaliqa.inference.student import Student
 from fetaliqa.measure import rank_frames
 from fetaliqa.measure.anatomy import anatomy_named
+from fetaliqa.measure.case_growth import case_growth
+from fetaliqa.measure.case_measurement import case_measurement, combined_frames
 from fetaliqa.measure.plausibility import add_warnings, case_notes
 from fetaliqa.model import BundleCard
 from fetaliqa.sweep import Sweep
 
 ASSESSMENT_SCHEMA = 1
-ASSESSMENT_REVISION = 4  # increased when the same sweep, model and options give a different record
+ASSESSMENT_REVISION = 5  # increased when the same sweep, model and options give a different record
 Progress = Callable[[int, int], None]  # (frames done, frames in all)
 
 
@@ -258,6 +260,7 @@ def _record(
         positive[frame] = bool(values["positive"])
     add_warnings(fields, quality, positive, sweep.ranges, anatomy)
     ranking = rank_frames(quality, positive, sweep.ranges, top_n=options.top_n, unlike=unlike)
+    measurement = case_measurement(fields, combined_frames(fields, quality, positive, sweep.ranges), anatomy)
     reason = ranking.reason
     if reason is not None and guessed.any():
         reason = rank_frames(np.where(guessed, np.nan, quality), positive, sweep.ranges).reason
@@ -291,6 +294,8 @@ def _record(
         "reason": reason,
         "warning": None if ranking.best is None else fields[ranking.best].get("warning"),
         "ranking": [int(frame) for frame in ranking.frames],
+        "measurement": measurement,
+        "growth": case_growth(measurement, None),
         "sweeps": [
             {
                 "start": int(part.start),

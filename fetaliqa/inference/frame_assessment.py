@@ -40,6 +40,8 @@ class FrameAssessment:
         Of the ellipse, by Ramanujan's first approximation, in mm; None without an ellipse or a pixel spacing.
     circumference_absent
         Why there is no circumference, in words; None when there is one.
+    circumference_interval_mm
+        Lower and upper end of the interval around it, in mm; None where it cannot be stated.
     warning
         What speaks against outline or circumference, in words; None when nothing does.
     """
@@ -56,6 +58,7 @@ class FrameAssessment:
     ellipse: Ellipse | None = None
     circumference_mm: float | None = None
     circumference_absent: str | None = None
+    circumference_interval_mm: tuple[float, float] | None = None
     warning: str | None = None
 
     @classmethod
@@ -64,4 +67,7 @@ class FrameAssessment:
         attributes = {field.name: values[field.name] for field in fields(cls) if field.name in values}
         if attributes.get("ellipse") is not None:
             attributes["ellipse"] = Ellipse(**attributes["ellipse"])
+        if attributes.get("circumference_interval_mm") is not None:
+            low, high = attributes["circumference_interval_mm"]
+            attributes["circumference_interval_mm"] = (float(low), float(high))
         return cls(**attributes)

@@ -138,6 +138,7 @@ def outline_sizes(
         "ellipse": None if fit.ellipse is None else {k: round(v, 3) for k, v in asdict(fit.ellipse).items()},
         "circumference_mm": None if fit.circumference_mm is None else round(fit.circumference_mm, 2),
         "circumference_absent": fit.absent_reason,
+        "circumference_interval_mm": None,
         "fit_residual": None if fit.residual is None else round(float(fit.residual), 5),
         "warning": fit.warning(anatomy),
         "fitted_share": None if fit.fitted_share is None else round(float(fit.fitted_share), 4),

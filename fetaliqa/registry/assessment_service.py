@@ -25,8 +25,10 @@ from fetaliqa.inference.batch_halving import told_when_full
 from fetaliqa.inference.case_result import AssessmentResult
 from fetaliqa.inference.predictor import Predictor
 from fetaliqa.inference.shared_requests import SharedWork, Stopped, alone
+from fetaliqa.measure.fetal_growth import GestationalAge
 from fetaliqa.measure.plausibility import case_notes
 from fetaliqa.registry.assessment_setup import AssessmentSetup
+from fetaliqa.registry.growth_of_file import growth_of_file
 from fetaliqa.registry.opened_model import AssessmentRequest, OpenedModel
 from fetaliqa.sweep import Sweep, read_sweep
 
@@ -109,7 +111,10 @@ class AssessmentService:
             OptionError: see :meth:`check_options`.
         """
         request = self.opened.request(options or self.setup.options)
-        return self._known(Path(path), request, file_identity(Path(path), request.options.sweep_count))
+        known = self._known(Path(path), request, file_identity(Path(path), request.options.sweep_count))
+        if known is not None:
+            known.assessment["growth"] = growth_of_file(Path(path), known.assessment["measurement"])
+        return known
 
     def _known(self, path: Path, request: AssessmentRequest, identity: str | None) -> AssessmentResult | None:
         """The cached assessment of a file whose content is known by its identity, or None."""
@@ -124,6 +129,7 @@ class AssessmentService:
         *,
         with_profile: bool = False,
         stopped: Stopped | None = None,
+        age: GestationalAge | None = None,
     ) -> AssessmentResult:
         """Assess the sweep file (or folder of frames) at ``path``.
 
@@ -137,6 +143,7 @@ class AssessmentService:
             with_profile: compute again when the cached assessment has no profile.
             stopped: asked after each batch whether this request was cancelled; the computation goes on when other
                 requests wait for it.
+            age: of the fetus, for the record's ``growth``; None for the age that a DICOM header gives.
 
         Raises:
             FetalIQAError: when the file cannot be used, or the options do not fit it.
@@ -144,6 +151,18 @@ class AssessmentService:
             RequestStopped: when the request was cancelled.
         """
         path = Path(path)
+        result = self._assessed(path, options, progress, with_profile, stopped)
+        result.assessment["growth"] = growth_of_file(path, result.assessment["measurement"], age)
+        return result
+
+    def _assessed(
+        self,
+        path: Path,
+        options: AssessOptions | None,
+        progress: Progress | None,
+        with_profile: bool,
+        stopped: Stopped | None,
+    ) -> AssessmentResult:
         request = self.opened.request(options or self.setup.options)
 
         def usable(result: AssessmentResult | None) -> AssessmentResult | None:
