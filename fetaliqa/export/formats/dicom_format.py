@@ -81,6 +81,10 @@ class DicomCineWriter(Writer):
 
     A frame without an outline is an empty frame of the segmentation; unconfirmed frames are in segments of their
     own.
+
+    Attributes:
+        cine: header of the image of the case that was written last.
+        segmentation: of its frames.
     """
 
     name = "dicom-cine"
@@ -90,13 +94,14 @@ class DicomCineWriter(Writer):
         for folder in ("images", "segmentations"):
             (context.root / folder).mkdir(exist_ok=True)
         self._proposals = False
+        self.cine = self.segmentation = Dataset()
 
     def write_case(self, case: ExportCase) -> dict[int, Place]:
         image_path, mask_path = (f"{folder}/{case.stem}.dcm" for folder in ("images", "segmentations"))
         frames = list(case.entries)
-        cine = write_cine(self.context.root / image_path, case, frames)
-        segmentation = self._segmentation(case, cine, frames)
-        save_dicom(segmentation, self.context.root / mask_path)
+        self.cine = write_cine(self.context.root / image_path, case, frames)
+        self.segmentation = self._segmentation(case, self.cine, frames)
+        save_dicom(self.segmentation, self.context.root / mask_path)
         return {frame: Place(image_path, mask_path, place) for place, frame in enumerate(frames)}
 
     def finish(self, about: dict[str, Any]) -> None:

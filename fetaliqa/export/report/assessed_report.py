@@ -21,7 +21,13 @@ from fetaliqa.export.dicom_files import save_dicom
 from fetaliqa.export.dicom_parts import uid, write_cine
 from fetaliqa.export.dicom_review_state import AUTOMATIC, NOT_STATED, Algorithm, line_of
 from fetaliqa.export.export_case import ExportCase
-from fetaliqa.export.report.report_content import FrameOfImage, OutlinedFrame, ReportContent, check_reportable
+from fetaliqa.export.report.report_content import (
+    FrameOfImage,
+    OutlinedFrame,
+    ReportContent,
+    check_reportable,
+    name_of,
+)
 from fetaliqa.extras import require_extra
 from fetaliqa.inference.case_result import AssessmentResult
 from fetaliqa.inference.frame_assessment import FrameAssessment
@@ -194,14 +200,22 @@ def _content(
     for frame in frames:
         found = FrameAssessment.from_record(record["frames"][frame])
         outlined[frame] = OutlinedFrame(
-            name=f"frame {frame}",
+            name=name_of(places[frame], frame),
             place=places[frame],
             mask=result.masks[frame],
             ellipse=found.ellipse,
             circumference_mm=found.circumference_mm,
             interval_mm=found.circumference_interval_mm,
             area_mm2=found.area_mm2,
-            remarks=tuple(text for text in (found.circumference_absent, found.warning) if text),
+            remarks=tuple(
+                text
+                for text in (
+                    f"frame {frame} of {record['case_id']}, counted from 0",
+                    found.circumference_absent,
+                    found.warning,
+                )
+                if text
+            ),
             algorithm=algorithm,
         )
     measurement = record.get("measurement")
@@ -212,8 +226,4 @@ def _content(
         measurement=measurement,
         growth=record.get("growth"),
         measured=measured,
-        notes=(
-            f"Names such as 'frame {frames[0]}' count the frames of {record['case_id']} from 0; "
-            "references to frames of the image count from 1.",
-        ),
     )

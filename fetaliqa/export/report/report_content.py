@@ -35,19 +35,29 @@ class FrameOfImage:
         return cls(image, frame + 1 if image.get("NumberOfFrames") not in (None, "") else None)
 
 
+def name_of(place: FrameOfImage, frame: int) -> str:
+    """How text names a frame, counted from 1 as DICOM does: within the image, or among the images of a case.
+
+    Args:
+        place: where it is.
+        frame: its number in the case, from 0.
+    """
+    return f"image {frame + 1}" if place.number is None else f"image frame {place.number}"
+
+
 @dataclass(frozen=True, eq=False)
 class OutlinedFrame:
     """An outlined frame.
 
     Attributes:
-        name: how text names it, such as ``frame 61``.
+        name: how text names it, see :func:`name_of`.
         place: the frame that the outline lies on.
         mask: [H, W], non-zero inside.
         ellipse: fitted to the outline, in pixels; None where none fits.
         circumference_mm: of the ellipse; None without an ellipse or pixel spacing.
         interval_mm: lower and upper end of the interval around it; None without one.
         area_mm2: of the mask; None without pixel spacing.
-        remarks: sentences: why something is absent, and warnings.
+        remarks: sentences: its number in the case, why something is absent, and warnings.
         algorithm: how it was drawn.
     """
 

@@ -33,6 +33,12 @@ if TYPE_CHECKING:
 NOT_CLINICAL = "Not for clinical use."
 UNCONFIRMED = "Outlines and measurements are a model's; nobody has confirmed them."
 MAX_ERROR_PX = 1.0  # of the outline's polygon; the exact mask is in the segmentation
+BY_HEADER = "DICOM"  # source of an age: the image's header
+GIVEN_BY = {
+    BY_HEADER: "the Last Menstrual Date of the image's header",
+    "--ga": "the user (--ga)",
+    "table": "a table of ages (--ga-table)",
+}
 FETUS_ID = "1"  # the software sees one fetus, and cannot tell twins apart
 NAME_LENGTH = 64  # characters of a person's name
 
@@ -54,7 +60,16 @@ def content_of(report: ReportContent, *key: object) -> sr.MeasurementReport:
     )
     for sentence in (NOT_CLINICAL, *(() if report.confirmed else (UNCONFIRMED,)), *report.notes):
         tree[0].ContentSequence.append(_text(codes.COMMENT, sentence))
+    _separate(tree[0])
     return tree
+
+
+def _separate(item: Dataset) -> None:
+    """Items of containers are separate, not a text: programs that show them then name each one."""
+    if item.ValueType == "CONTAINER":
+        item.ContinuityOfContent = "SEPARATE"
+    for inner in item.get("ContentSequence", ()):
+        _separate(inner)
 
 
 def _code(concept: Concept) -> Code:
@@ -164,11 +179,11 @@ def _case_groups(report: ReportContent, key: Sequence[object]) -> list[Any]:
     if measurement:
         groups.append(_measurement_group(report, measurement, growth, key))
     if given:
-        by_period = given["source"] == "DICOM"
+        by_period = given["source"] == BY_HEADER
         age = _number(codes.AGE_BY_LAST_PERIOD if by_period else codes.AGE, given["days"], codes.DAY)
         group = _group(report, "gestational age, given", [age], (), key)
-        source = "Last Menstrual Date of the image's header" if by_period else str(given["source"])
-        group[0].ContentSequence.append(_text(codes.COMMENT, f"given by: {source}"))
+        source = GIVEN_BY.get(given["source"], str(given["source"]))
+        group[0].ContentSequence.append(_text(codes.COMMENT, f"given by {source}"))
         groups.append(group)
     return groups
 
@@ -232,6 +247,7 @@ def _sources(places: Iterable[FrameOfImage]) -> list[sr.SourceImageForMeasuremen
 def _number(name: Concept, value: float, unit: Concept, formula: str | None = None) -> sr.Measurement:
     """A measurement; its formula as TID 315: a coded equation, or a citation in words."""
     measured = sr.Measurement(name=_code(name), value=value, unit=_code(unit))
+    measured[0].MeasuredValueSequence[0].NumericValue = f"{value:.10g}"  # 179 d, not 179.0 d
     if formula is not None:
         equation = codes.EQUATIONS.get(formula)
         inferred: Any
