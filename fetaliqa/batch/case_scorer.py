@@ -64,6 +64,8 @@ class Scorer:
             return Outcome(case, SKIPPED)
         state = input_state(case.path)  # before reading: a file replaced meanwhile gets no false marker
         try:
+            if self.job.also is not None:
+                self.job.also.check_input(case.path)
             result = self._service.assess(case.path, progress=progress, age=case.age)
         except (BundleError, WeightsError):
             raise  # all other cases would fail as well
@@ -71,10 +73,13 @@ class Scorer:
             return Outcome(case, FAILED, str(problem))
         if self.job.out is None:
             return Outcome(case, SCORED, record=result.assessment)
-        self._write(case, state, result)
-        return Outcome(case, SCORED)
+        try:
+            note = self._write(case, state, result)
+        except FetalIQAError as problem:
+            return Outcome(case, FAILED, str(problem))
+        return Outcome(case, SCORED, note=note)
 
-    def _write(self, case: Case, state: dict[str, Any], result: AssessmentResult) -> None:
+    def _write(self, case: Case, state: dict[str, Any], result: AssessmentResult) -> str | None:
         job = self.job
         assert job.out is not None
         marker = Marker(
@@ -86,5 +91,6 @@ class Scorer:
             summary=summary_row(result.assessment),
             run=job.run,
             age=age_of(case),
+            also=None if job.also is None else job.also.name,
         )
-        write_case(job.out / case.name, result, marker)
+        return write_case(job.out / case.name, case.path, result, marker, job.also)

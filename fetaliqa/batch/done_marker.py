@@ -73,6 +73,7 @@ class Marker:
         summary: the case's row of summary.csv.
         run: name of the run that wrote it.
         age: that was given for the case: its days and source, or None. (Markers of earlier versions lack it.)
+        also: name of the job's ``also``, or None. (Markers of earlier versions lack it.)
     """
 
     input: dict[str, Any]
@@ -83,6 +84,7 @@ class Marker:
     summary: dict[str, Any]
     run: str
     age: dict[str, Any] | None = None
+    also: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-able."""
@@ -119,6 +121,8 @@ def is_done(job: ScoreJob, case: Case) -> bool:
     if marker is None or not (job.resume or marker.run == job.run):
         return False
     if (marker.made_with, marker.mask_format, marker.age) != (job.made_with, job.mask_format, age_of(case)):
+        return False
+    if job.also is not None and marker.also != job.also.name:
         return False
     if any(_size(folder / name) != size for name, size in marker.files.items()):
         return False

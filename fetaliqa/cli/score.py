@@ -14,7 +14,7 @@ from fetaliqa.cli.assessment_arguments import add_assessment_arguments, setup_fr
 from fetaliqa.cli.progress_bars import CaseBars
 
 if TYPE_CHECKING:
-    from fetaliqa.batch.batch_job import Case, Outcome, ScoreJob
+    from fetaliqa.batch.batch_job import Case, CaseWriter, Outcome, ScoreJob
     from fetaliqa.batch.batch_run import Engine
     from fetaliqa.inference.assessment_options import AssessOptions
     from fetaliqa.measure.fetal_growth import GestationalAge
@@ -95,6 +95,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--shard", metavar="I/N", help="only the I-th of N parts of the cases, such as 3/100; for arrays of jobs"
     )
+    parser.add_argument(
+        "--format",
+        choices=("sr",),
+        help="also write a DICOM measurement report (SR) of each case, with its segmentation; needs --out",
+    )
     parser.add_argument("--mask-format", default=".mha", choices=[".mha", ".nii.gz", ".nrrd"])
     parser.add_argument("--each", action="store_true", help="images in a folder are cases of one frame each")
     parser.add_argument(
@@ -111,6 +116,8 @@ def run(args: argparse.Namespace) -> int:
 
     if args.resume and not args.out:
         raise OptionError("--resume skips completed cases of a folder; name the folder with --out")
+    if args.format and not args.out:
+        raise OptionError(f"--format {args.format} writes files into a folder; name the folder with --out")
     for name in ("processes", "threads"):
         if (count := getattr(args, name)) is not None and not 1 <= count <= MAX_COUNT:
             raise OptionError(f"{name} is {count}; it must be a whole number from 1 to {MAX_COUNT}")
@@ -122,7 +129,7 @@ def run(args: argparse.Namespace) -> int:
     cases = cases if part is None else part.choose(cases)
     with contextlib.ExitStack() as stack:  # all that needs no torch has been checked
         ray = stack.enter_context(_cluster(args)) if args.engine == "ray" else None
-        job, service = _job(args, ray, setup)
+        job, service = _job(args, ray, setup, cases)
         outcomes = _score(args, ray, job, service, cases)
     failed = sum(outcome.status == FAILED for outcome in outcomes)
     skipped = sum(outcome.status == SKIPPED for outcome in outcomes)
@@ -198,7 +205,34 @@ def _cluster(args: argparse.Namespace) -> contextlib.AbstractContextManager[Any]
     return cluster(args.address, args.processes and args.processes * (args.threads or 1))
 
 
-def _job(args: argparse.Namespace, ray: Any, setup: AssessmentSetup) -> tuple[ScoreJob, AssessmentService]:
+def _also(args: argparse.Namespace, model: dict[str, Any], cases: list[Case]) -> CaseWriter | None:
+    """What writes the files of --format.
+
+    Raises:
+        FetalIQAError: when the model does not fit, or nothing can be written of any case.
+    """
+    if args.format is None:
+        return None
+    from fetaliqa.errors import FetalIQAError
+    from fetaliqa.export.report.assessed_report import ReportWriter
+
+    writer, problem = ReportWriter(), None
+    writer.check_model(model)
+    for case in cases:
+        try:
+            writer.check_input(case.path)
+        except FetalIQAError as error:
+            problem = problem or error
+        else:
+            return writer
+    if problem is not None:
+        raise problem  # rather than a folder of results without a case
+    return writer
+
+
+def _job(
+    args: argparse.Namespace, ray: Any, setup: AssessmentSetup, cases: list[Case]
+) -> tuple[ScoreJob, AssessmentService]:
     """The job, and the service that this process scores with."""
     import torch
 
@@ -211,6 +245,7 @@ def _job(args: argparse.Namespace, ray: Any, setup: AssessmentSetup) -> tuple[Sc
     device = str(service.computed_on()["device"]) if ray is None else device_of(ray, setup.device)
     # refuses what cannot be done, before anything is written
     made_with = service.made_with(device=torch.device(device))
+    also = _also(args, service.model_info(), cases)
     out = None if args.out is None else args.out.absolute()
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
@@ -222,6 +257,7 @@ def _job(args: argparse.Namespace, ray: Any, setup: AssessmentSetup) -> tuple[Sc
         out=out,
         out_id=None if ray is None or out is None else results_id(out),
         mask_format=args.mask_format,
+        also=also,
         resume=args.resume,
     )
     return job, service
@@ -245,6 +281,8 @@ def _score(
                 if outcome.status == FAILED:
                     bars.say(f"fetaliqa score: {outcome.reason}")
                     continue
+                if outcome.note is not None:
+                    bars.say(f"fetaliqa score: {outcome.case.name}: {outcome.note}")
                 with bars.aside():
                     print_outcome(job, outcome, as_json=args.json, first=printed == 0)
                 printed += 1

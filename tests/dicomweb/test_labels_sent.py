@@ -13,7 +13,7 @@ import numpy as np
 import pydicom
 import pytest
 import SimpleITK as sitk
-from archive_links import a_mask, a_store, record, segmentations
+from archive_links import a_mask, a_store, record, reports, segmentations
 from stub_archive import StubArchive
 
 from fetaliqa.export.export_options import ExportOptions
@@ -57,8 +57,8 @@ def test_a_label_is_sent_once_whoever_saved_it(stub: StubArchive, looked: tuple[
     assert len(segmentations(stub)) == 1
     (link.folder / "archive.json").unlink()  # what was sent is forgotten: it is sent again, and is the same
     link.run_once(search=True)
-    assert sum(method == "POST" for method, _ in stub.calls) == 2
-    assert len(segmentations(stub)) == 1
+    assert sum(method == "POST" for method, _ in stub.calls) == 4  # segmentation and report, each twice
+    assert (len(segmentations(stub)), len(reports(stub))) == (1, 1)
 
 
 @pytest.mark.parametrize(

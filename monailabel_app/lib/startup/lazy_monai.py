@@ -19,7 +19,9 @@ from typing import Any
 
 logger = logging.getLogger(__name__)
 
-PACKAGES = ("monai", "itk")  # itk: used by MONAI Label's writer of label files only, which this app replaces
+# itk is used by MONAI Label's writer of label files, pydicom_seg by its DICOMweb datastore: this app replaces both.
+# pydicom_seg cannot be imported beside pydicom 3.
+PACKAGES = ("monai", "itk", "pydicom_seg")
 
 
 class LazyName:
