@@ -1,9 +1,10 @@
-"""``fetaliqa models``: list, show, verify and publish model bundles, and the history of publications."""
+"""``fetaliqa models``: list, show, verify, export and publish model bundles, and the history of publications."""
 
 from __future__ import annotations
 
 import argparse
 import getpass
+import importlib
 import json
 import os
 from pathlib import Path
@@ -14,6 +15,13 @@ from fetaliqa.model.user_folders import default_model
 if TYPE_CHECKING:
     from fetaliqa.model import BundleCard
 
+# Formats of `fetaliqa models export`: what it is, and the function that writes it (module:function, imported when
+# it is used). It is called with the opened Bundle, the folder to create, which does not exist, and weights=. It
+# returns JSON values for --json, of which "lines", sentences for a person, are printed without it.
+EXPORTERS = {
+    "monai": ("a MONAI bundle", "fetaliqa.deployment.monai_export:export_monai"),
+}
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
@@ -22,7 +30,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
     verify = actions.add_parser("verify", help="check hashes, load the model and run it")
     for action in (show, verify):
         action.add_argument("name", help="NAME, NAME@VERSION, or the path of a bundle folder")
-    verify.add_argument("--weights", help="FetalCLIP weights file (default: the imported ones)")
+    export = actions.add_parser("export", help="write a model in the format of other software")
+    export.add_argument("name", help="NAME, NAME@VERSION, or the path of a bundle folder")
+    export.add_argument(
+        "--format",
+        required=True,
+        choices=list(EXPORTERS),
+        help="; ".join(f"{name}: {what}" for name, (what, _) in EXPORTERS.items()),
+    )
+    export.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to create")
+    for action in (verify, export):
+        action.add_argument("--weights", help="FetalCLIP weights file (default: the imported ones)")
     publish = actions.add_parser("publish", help="publish a candidate, an earlier version, or a bundle folder")
     publish.add_argument("name", help="NAME@VERSION, or the path of a bundle folder")
     publish.add_argument("--force", action="store_true", help="publish a candidate that the gate rejected")
@@ -31,7 +49,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     past = actions.add_parser("history", help="candidates, publications and rollbacks of a model, oldest first")
     for action in (back, past):
         action.add_argument("name", nargs="?", default="fetalclip_seg", help="default: fetalclip_seg")
-    for action in (listing, show, verify, publish, back, past):
+    for action in (listing, show, verify, export, publish, back, past):
         action.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -42,6 +60,8 @@ def run(args: argparse.Namespace) -> int:
         return _show(args.name, args.json)
     if args.action == "verify":
         return _verify(args.name, args.weights, args.json)
+    if args.action == "export":
+        return _export(args)
     if args.action == "publish":
         return _publish(args)
     return {"rollback": _rollback, "history": _history}[args.action](args.name, args.json)
@@ -189,6 +209,28 @@ def _verify(name: str, weights: str | None, as_json: bool) -> int:
     print(f"  hashes of {', '.join(result.files)} match the card")
     print("  " + ", ".join(f"{label} {count:,}" for label, count in result.parameters.items()) + " parameters")
     print(f"  forward pass finite, logits {result.logit_range[0]:.3g} to {result.logit_range[1]:.3g}")
+    return 0
+
+
+def _export(args: argparse.Namespace) -> int:
+    from fetaliqa.errors import OptionError
+    from fetaliqa.registry.model_store import resolve_bundle
+
+    folder, out = resolve_bundle(args.name), args.out.expanduser()
+    if os.path.lexists(out):
+        raise OptionError(f"{out} exists already; choose another folder")
+    # after the checks: this loads torch
+    from fetaliqa.model import Bundle
+
+    module, _, function = EXPORTERS[args.format][1].partition(":")
+    write = getattr(importlib.import_module(module), function)
+    written = write(Bundle.open(folder), out, weights=args.weights)
+    if args.json:
+        print(json.dumps({"format": args.format, "out": str(out), **written}, indent=2))
+        return 0
+    for line in written.get("lines", []):
+        print(line)
+    print(f"written to {out}")
     return 0
 
 
