@@ -7,9 +7,12 @@ import getpass
 import importlib
 import json
 import os
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fetaliqa.cli.argument_types import existing
+from fetaliqa.measure.anatomy import ANATOMIES
 from fetaliqa.model.user_folders import default_model
 
 if TYPE_CHECKING:
@@ -39,6 +42,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="; ".join(f"{name}: {what}" for name, (what, _) in EXPORTERS.items()),
     )
     export.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to create")
+    incoming = actions.add_parser("import", help="host the segmentation network of a MONAI bundle")
+    incoming.add_argument("folder", type=existing, metavar="BUNDLE", help="folder of the MONAI bundle")
+    incoming.add_argument("--anatomy", required=True, choices=sorted(ANATOMIES), help="what the network outlines")
+    incoming.add_argument("--name", help="name of the model (default: from the bundle's metadata)")
+    incoming.add_argument("--version", help="its version (default: from the bundle's metadata)")
     for action in (verify, export):
         action.add_argument("--weights", help="FetalCLIP weights file (default: the imported ones)")
     publish = actions.add_parser("publish", help="publish a candidate, an earlier version, or a bundle folder")
@@ -49,7 +57,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     past = actions.add_parser("history", help="candidates, publications and rollbacks of a model, oldest first")
     for action in (back, past):
         action.add_argument("name", nargs="?", default="fetalclip_seg", help="default: fetalclip_seg")
-    for action in (listing, show, verify, export, publish, back, past):
+    for action in (listing, show, verify, export, incoming, publish, back, past):
         action.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -62,6 +70,8 @@ def run(args: argparse.Namespace) -> int:
         return _verify(args.name, args.weights, args.json)
     if args.action == "export":
         return _export(args)
+    if args.action == "import":
+        return _import(args)
     if args.action == "publish":
         return _publish(args)
     return {"rollback": _rollback, "history": _history}[args.action](args.name, args.json)
@@ -149,6 +159,7 @@ def _show(name: str, as_json: bool) -> int:
 
 def _card_lines(card: BundleCard) -> list[tuple[str, str]]:
     from fetaliqa.model import DecoderConfig
+    from fetaliqa.model.network_config import ForegroundConfig
 
     threshold = card.threshold
     pixels = threshold.min_foreground_pixels(card.architecture.vision.image_size)
@@ -160,6 +171,8 @@ def _card_lines(card: BundleCard) -> list[tuple[str, str]]:
     if isinstance(decoder, DecoderConfig):
         taps = "/".join(map(str, decoder.taps))
         lines.append(("decoder", f"blocks {taps}, {decoder.init_filters} filters"))
+    elif isinstance(decoder, ForegroundConfig):
+        lines.append(("network", f"{card.architecture.vision.name} of MONAI, {decoder.outputs} output channel(s)"))
     elif decoder is not None:
         lines.append(("decoder", f"feature pyramid, {decoder.pyramid_channels} channels"))
     if card.lora is not None:
@@ -232,6 +245,18 @@ def _export(args: argparse.Namespace) -> int:
         print(line)
     print(f"written to {out}")
     return 0
+
+
+def _import(args: argparse.Namespace) -> int:
+    from fetaliqa.deployment.monai_import import import_monai
+    from fetaliqa.registry.publishing import publish_bundle
+
+    with tempfile.TemporaryDirectory() as folder:
+        made = import_monai(
+            args.folder, Path(folder) / "bundle", anatomy=args.anatomy, name=args.name, version=args.version
+        )
+        card = publish_bundle(made.directory).card
+    return _in_use(card.name, card.version, True, args.json)
 
 
 def _publish(args: argparse.Namespace) -> int:
