@@ -24,7 +24,7 @@ VERBS = {
     "growth": "gestational age, growth centile and estimated weight of given measurements",
     "phantom": "make synthetic blind sweeps in the ACOUSLIC-AI folder layout",
     "weights": "download, import or show the FetalCLIP foundation-model weights",
-    "models": "list, show or verify model bundles",
+    "models": "list, show, verify or export model bundles",
     "data": "check, fetch and split labelled data sets",
     "export": "export annotated frames in formats of other programs, with a data card",
     "labels": "versions of the labels that annotators saved; agreement of raters",
