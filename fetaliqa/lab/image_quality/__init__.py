@@ -5,7 +5,13 @@ each on validation frames and reports ROC-AUC, AP and F1 on test frames.
 """
 
 from fetaliqa.lab.image_quality.measure_evaluation import ClassicResult, evaluate_classic
-from fetaliqa.lab.image_quality.measure_list import MEASURES, ClassicMeasure, measure_table, runnable_measures
+from fetaliqa.lab.image_quality.measure_list import (
+    MEASURES,
+    ClassicMeasure,
+    measure_table,
+    runnable_measures,
+    trainable_measures,
+)
 from fetaliqa.lab.image_quality.measure_scores import classic_scores
 
 __all__ = [
@@ -16,4 +22,5 @@ __all__ = [
     "evaluate_classic",
     "measure_table",
     "runnable_measures",
+    "trainable_measures",
 ]
