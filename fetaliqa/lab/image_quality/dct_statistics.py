@@ -2,9 +2,9 @@
 
 Saad, Bovik & Charrier, "Blind image quality assessment: a natural scene statistics approach in the DCT domain",
 IEEE Trans. Image Processing 21(8), 2012. Of every 5 x 5 block (neighbours share two rows or columns) come four
-figures, pooled over the image twice: over the tenth of the blocks that distortion affects most, and over all. Three
-scales, a factor of two apart, give 24 features. The regressor that the authors trained is not published with the
-paper: see ``bliinds_regressor``.
+figures, pooled over the image twice: over the tenth of the blocks that distortion affects most, and over all.
+Three scales, a factor of two apart, give 24 features. The regressor that the authors trained is not published with
+the paper: see ``bliinds_regressor``.
 """
 
 from __future__ import annotations
@@ -60,9 +60,10 @@ def bliinds_features(frame: np.ndarray, inside: np.ndarray) -> np.ndarray:
 def block_statistics(image: np.ndarray, inside: np.ndarray) -> dict[str, np.ndarray]:
     """Figures of the blocks of an image that lie inside and are not flat, by name, each float64 [N].
 
-    ``shape`` is the shape parameter of the generalised Gaussian of the 24 coefficients (2: Gaussian, 1: Laplacian),
-    ``variation`` the standard deviation over the mean of their magnitudes, ``energy`` how unevenly energy is spread
-    over low, middle and high frequencies, ``orientation`` the variance of ``variation`` over three directions.
+    ``shape`` is the shape parameter of the generalised Gaussian of the 24 coefficients (2: Gaussian, 1:
+    Laplacian), ``variation`` the standard deviation over the mean of their magnitudes, ``energy`` how unevenly
+    energy is spread over low, middle and high frequencies, ``orientation`` the variance of ``variation`` over
+    three directions.
     """
     windows = np.lib.stride_tricks.sliding_window_view
     blocks = windows(image, (BLOCK, BLOCK))[::STRIDE, ::STRIDE].reshape(-1, BLOCK**2)

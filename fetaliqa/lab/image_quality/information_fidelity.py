@@ -1,9 +1,10 @@
 """The information fidelity criterion (IFC) of a frame against a reference frame.
 
 Sheikh, Bovik & de Veciana, "An information fidelity criterion for image quality assessment using natural scene
-statistics", IEEE Trans. Image Processing 14(12), 2005. The subbands of a steerable pyramid are modelled as Gaussian
-scale mixtures; in each neighbourhood the distorted band D is the reference band C, attenuated and with noise:
-D = g C + V. The criterion is the mutual information of C and D given the local variance, summed over coefficients.
+statistics", IEEE Trans. Image Processing 14(12), 2005. The subbands of a steerable pyramid are modelled as
+Gaussian scale mixtures; in each neighbourhood the distorted band D is the reference band C, attenuated and with
+noise: D = g C + V. The criterion is the mutual information of C and D given the local variance, summed over
+coefficients.
 """
 
 from __future__ import annotations

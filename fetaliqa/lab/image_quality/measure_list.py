@@ -193,8 +193,9 @@ def trainable_measures() -> list[str]:
 
 
 def measure_table() -> list[dict[str, str | bool | None]]:
-    """One row per measure: ``name``, ``label``, ``source``, ``needs_neighbours``, ``trained``, ``why_not`` (None: it
-    runs). Optional measures that cannot run here are left out.
+    """One row per measure; optional ones that cannot run here are left out.
+
+    Keys: ``name``, ``label``, ``source``, ``needs_neighbours``, ``trained``, ``why_not`` (None: it runs).
     """
     reasons = {name: measure.why_not() for name, measure in MEASURES.items()}
     return [

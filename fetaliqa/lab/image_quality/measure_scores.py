@@ -52,7 +52,7 @@ def classic_scores(
     if not len(usable):
         return {measure.name: np.full(len(frames), np.nan) for measure in measures}
     inside = (field_of_view(frames[usable]) if sector is None else np.asarray(sector)) > 0
-    box = _bounding_box(inside)
+    box = bounding_box(inside)
     inside = inside[box]
     done, steps = 0, len(measures) * len(usable)
 
@@ -121,7 +121,12 @@ def _measures(names: Sequence[str] | None, trained: Mapping[str, FrameFunction])
     return chosen
 
 
-def _bounding_box(inside: np.ndarray) -> tuple[slice, slice]:
+def bounding_box(inside: np.ndarray) -> tuple[slice, slice]:
+    """The rows and columns of a field of view, bool [H, W].
+
+    Raises:
+        ValueError: when it holds no pixel.
+    """
     rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
     if not len(rows):
         raise ValueError("the field of view holds no pixel")

@@ -1,8 +1,8 @@
 """PIQE: a no-reference measure from the distortion of active blocks.
 
-Venkatanath, Praneeth, Chandrasekhar, Channappayya & Medasani, "Blind image quality evaluation using perception based
-features", National Conference on Communications, 2015. Own code: the package pypiqe asks for opencv-python, which
-overwrites opencv-python-headless.
+Venkatanath, Praneeth, Chandrasekhar, Channappayya & Medasani, "Blind image quality evaluation using perception
+based features", National Conference on Communications, 2015. Own code: the package pypiqe asks for opencv-python,
+which overwrites opencv-python-headless.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def _has_even_segment(blocks: np.ndarray) -> np.ndarray:
 
 
 def _is_noisy(blocks: np.ndarray, variance: np.ndarray) -> np.ndarray:
-    """Whether a block's contrast σ exceeds 2 |σ - r| / max(σ, r); r: contrast of its centre over that around it."""
+    """Whether a block's contrast σ exceeds 2 |σ - r| / max(σ, r); r: contrast of its centre over that around."""
     middle = BLOCK // 2
     centre = blocks[:, :, middle - 1 : middle + 1].reshape(len(blocks), 2 * BLOCK)
     around = np.delete(blocks, (middle - 1, middle), axis=2).reshape(len(blocks), (BLOCK - 2) * BLOCK)
