@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from fetaliqa.lab.paper_tables import Outcome, Study
 
 # as in fetaliqa.lab.paper_tables, without its slow import
-NAMES = ("table1", "table2", "table3", "table4", "fig2", "fig3", "classic", "parameters", "recipes")
+NAMES = ("table1", "table2", "table3", "table4", "fig2", "fig3", "classic", "structures", "parameters", "recipes")
 EPILOG = """\
 table1      the eight models of the paper
 table2      FetalCLIP_SEG against FetalCLIP_CLS; any outline, or optimal planes only
@@ -24,7 +24,8 @@ table3      linear probe, full fine-tuning and LoRA
 table4      pre-training of the encoder
 fig2        PCA and t-SNE of penultimate features
 fig3        outlines beside the experts'
-classic     no-reference image quality measures, not made for ultrasound
+classic     image quality measures: classic ones, and networks trained on the same frames
+structures  how well the measure after FUIQA finds abdomen, stomach and umbilical vein of phantoms
 parameters  trainable parameters beside the paper's
 recipes     the paper's, the released code's and our way of training, and what each part of ours is worth
 all         all of these
@@ -82,6 +83,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--cases", type=int, default=60, metavar="N", help="phantom cases to generate (default 60)"
+    )
+    parser.add_argument(
+        "--stills",
+        type=existing_folder,
+        metavar="DIR",
+        help="for classic: real planes (african_abdomen, fp_abdomen, ...) to try the measures on too",
     )
     parser.add_argument("--accelerator", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--only-done", action="store_true", help="report completed results only; no training")
@@ -155,6 +162,7 @@ def _study(args: argparse.Namespace, stages: _Stages) -> Study:
         machine=Machine(accelerator=args.accelerator, progress=False),
         processes=args.processes,
         parts=_parts(args.parts),
+        stills=args.stills,
         only_done=args.only_done,
         report=stages.report,
     )
@@ -180,7 +188,7 @@ def _command(args: argparse.Namespace) -> str:
     words += ["DATA"] if args.data is not None else []
     words += ["--work", "WORK"]
     words += ["--anatomy", args.anatomy] if args.anatomy is not None else []
-    for name in ("split", "weights", "weights_dir", "stand_in"):
+    for name in ("split", "weights", "weights_dir", "stand_in", "stills"):
         if getattr(args, name) is not None:
             words += [f"--{name.replace('_', '-')}", name.upper()]
     words += [f"--{name.replace('_', '-')}" for name in ("reduced", "as_released") if getattr(args, name)]

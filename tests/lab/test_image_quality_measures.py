@@ -12,8 +12,10 @@ from fetaliqa.lab.image_quality import (
     MEASURES,
     classic_scores,
     evaluate_classic,
+    measure_list,
     measure_table,
     runnable_measures,
+    trainable_measures,
 )
 
 HEIGHT, WIDTH = 120, 160
@@ -142,21 +144,33 @@ def test_progress_counts_each_measure_of_each_frame():
     assert seen == [(step, 6) for step in range(1, 7)]
 
 
-def test_measures_that_cannot_run_say_why():
+def test_measures_that_cannot_run_say_why(monkeypatch):
     rows = {row["name"]: row["why_not"] for row in measure_table()}
-    assert rows["entropy"] is None
-    assert str(rows["triq"]).startswith("not run: no maintained package")
-    with pytest.raises(OptionError, match="TRIQ: not run: no maintained package"):
-        scores(speckle(1), "triq")
+    assert rows["entropy"] is rows["piqe"] is rows["iqa_cnn"] is None
+    monkeypatch.setattr(measure_list, "find_spec", lambda package: None)
+    rows = {row["name"]: row["why_not"] for row in measure_table()}
+    assert rows["ifc"] == "not run: pyrtools is not installed; install the extra iqa"
+    with pytest.raises(OptionError, match="IFC with neighbours: not run: pyrtools is not installed"):
+        scores(speckle(1), "ifc")
     with pytest.raises(OptionError, match="unknown quality measure 'nice'; known: sharpness"):
         scores(speckle(1), "nice")
 
 
+def test_a_trained_measure_is_refused_until_it_is_trained():
+    assert "iqa_cnn" in trainable_measures()
+    assert "iqa_cnn" not in runnable_measures()
+    with pytest.raises(OptionError, match="IQA-CNN: has to be trained first"):
+        scores(speckle(1), "iqa_cnn")
+    values = scores(speckle(2), "iqa_cnn", trained={"iqa_cnn": lambda frame, inside: float(inside.mean())})
+    assert values["iqa_cnn"] == pytest.approx([values["iqa_cnn"][0]] * 2)
+
+
 @pytest.mark.skipif(find_spec("pyiqa") is not None, reason="pyiqa is installed")
-def test_learned_measures_name_the_package_they_lack():
-    for name in ("cnniqa", "maniqa", "tres"):
+def test_networks_of_photographs_are_no_row_where_their_package_is_missing():
+    for name in ("cnniqa_photographs", "maniqa_photographs", "tres_photographs"):
         assert "pyiqa is not installed" in str(MEASURES[name].why_not())
         assert name not in runnable_measures()
+        assert name not in [row["name"] for row in measure_table()]
 
 
 def test_arrays_that_do_not_fit_together_are_refused():

@@ -4,8 +4,14 @@
 each on validation frames and reports ROC-AUC, AP and F1 on test frames.
 """
 
-from fetaliqa.lab.image_quality.measure_evaluation import ClassicResult, evaluate_classic
-from fetaliqa.lab.image_quality.measure_list import MEASURES, ClassicMeasure, measure_table, runnable_measures
+from fetaliqa.lab.image_quality.measure_evaluation import ClassicResult, evaluate_classic, grade_correlation
+from fetaliqa.lab.image_quality.measure_list import (
+    MEASURES,
+    ClassicMeasure,
+    measure_table,
+    runnable_measures,
+    trainable_measures,
+)
 from fetaliqa.lab.image_quality.measure_scores import classic_scores
 
 __all__ = [
@@ -14,6 +20,8 @@ __all__ = [
     "ClassicResult",
     "classic_scores",
     "evaluate_classic",
+    "grade_correlation",
     "measure_table",
     "runnable_measures",
+    "trainable_measures",
 ]

@@ -79,6 +79,30 @@ def evaluate_classic(
     ]  # fmt: skip
 
 
+def grade_correlation(result: ClassicResult, values: np.ndarray, grades: np.ndarray) -> float | None:
+    """Spearman's rank correlation of a measure with the grade of the plane (none, suboptimal, optimal).
+
+    In the direction chosen on validation; a frame without a value is ranked last.
+
+    Args:
+        result: of the measure.
+        values: float [N], NaN where undefined.
+        grades: [N]; 0 nothing to outline, 1 optimal, 2 suboptimal plane.
+
+    Returns:
+        None where it is undefined: without a direction, or where all frames or all values are alike.
+    """
+    from scipy.stats import spearmanr
+
+    if result.higher_is_positive is None:
+        return None
+    order = np.array([0, 2, 1])[grades]
+    ranked = _ranked((1.0 if result.higher_is_positive else -1.0) * np.asarray(values, float))
+    if len(np.unique(order)) < 2 or len(np.unique(ranked)) < 2:
+        return None
+    return float(spearmanr(ranked, order).statistic)
+
+
 def _evaluate(
     name: str, validation: np.ndarray, chosen_on: np.ndarray, test: np.ndarray, judged_on: np.ndarray
 ) -> ClassicResult:

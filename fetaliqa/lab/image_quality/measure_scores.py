@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from fetaliqa.errors import OptionError
-from fetaliqa.lab.image_quality.measure_list import MEASURES, ClassicMeasure, runnable_measures
+from fetaliqa.lab.image_quality.measure_list import MEASURES, ClassicMeasure, FrameFunction, runnable_measures
 from fetaliqa.measure.field_of_view import field_of_view
 
 Progress = Callable[[int, int], None]
@@ -19,6 +20,7 @@ def classic_scores(
     ranges: Sequence[tuple[int, int]],
     names: Sequence[str] | None = None,
     *,
+    trained: Mapping[str, FrameFunction] | None = None,
     sector: np.ndarray | None = None,
     progress: Progress | None = None,
 ) -> dict[str, np.ndarray]:
@@ -31,7 +33,8 @@ def classic_scores(
         frames: uint8 [T, H, W].
         padding: bool [T], True for black slots, which are not scored and not used as neighbours.
         ranges: half-open frame range of each sweep.
-        names: keys of ``MEASURES``; None for all that can run here.
+        names: keys of ``MEASURES``; None for all that can run here without training.
+        trained: for each trained measure in ``names``, what scores a frame (``trained_measures.train_measure``).
         sector: [H, W], non-zero inside the field of view; None to find it from the frames.
         progress: called with (steps done, steps in all), one step per measure and frame.
 
@@ -44,12 +47,12 @@ def classic_scores(
         ValueError: when the arrays do not fit together.
     """
     _check(frames, padding, ranges, sector)
-    measures = _measures(names)
+    measures = _measures(names, trained or {})
     usable = np.flatnonzero(~padding.astype(bool))
     if not len(usable):
         return {measure.name: np.full(len(frames), np.nan) for measure in measures}
     inside = (field_of_view(frames[usable]) if sector is None else np.asarray(sector)) > 0
-    box = _bounding_box(inside)
+    box = bounding_box(inside)
     inside = inside[box]
     done, steps = 0, len(measures) * len(usable)
 
@@ -104,7 +107,7 @@ def _neighbour_before(length: int, usable: np.ndarray, ranges: Sequence[tuple[in
     return before
 
 
-def _measures(names: Sequence[str] | None) -> list[ClassicMeasure]:
+def _measures(names: Sequence[str] | None, trained: Mapping[str, FrameFunction]) -> list[ClassicMeasure]:
     chosen = []
     for name in runnable_measures() if names is None else names:
         if name not in MEASURES:
@@ -112,11 +115,18 @@ def _measures(names: Sequence[str] | None) -> list[ClassicMeasure]:
         reason = MEASURES[name].why_not()
         if reason is not None:
             raise OptionError(f"{MEASURES[name].label}: {reason}")
-        chosen.append(MEASURES[name])
+        if MEASURES[name].trained and name not in trained:
+            raise OptionError(f"{MEASURES[name].label}: has to be trained first")
+        chosen.append(replace(MEASURES[name], score=trained[name]) if name in trained else MEASURES[name])
     return chosen
 
 
-def _bounding_box(inside: np.ndarray) -> tuple[slice, slice]:
+def bounding_box(inside: np.ndarray) -> tuple[slice, slice]:
+    """The rows and columns of a field of view, bool [H, W].
+
+    Raises:
+        ValueError: when it holds no pixel.
+    """
     rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
     if not len(rows):
         raise ValueError("the field of view holds no pixel")

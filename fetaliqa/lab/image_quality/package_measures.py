@@ -34,15 +34,6 @@ def brisque(frame: np.ndarray, _inside: np.ndarray) -> float:
         return float(_brisque_model().score(np.repeat(frame[..., None], 3, axis=2)))
 
 
-def piqe(frame: np.ndarray, _inside: np.ndarray) -> float:
-    """PIQE, 0 (good) to 100; NaN for a black frame, which it divides by."""
-    from pypiqe import piqe as pypiqe
-
-    if not frame.any():
-        return float("nan")
-    return float(pypiqe(frame)[0])
-
-
 def ssim(frame: np.ndarray, neighbour: np.ndarray) -> float:
     """Structural similarity of two frames, up to 1 (equal)."""
     import piq

@@ -15,6 +15,7 @@ from fetaliqa.lab.paper.image_quality_table import FIGURES, classic_table
 from fetaliqa.lab.paper.model_tables import make_table
 from fetaliqa.lab.paper.paper_study import Study
 from fetaliqa.lab.paper.parameter_table import parameters_table
+from fetaliqa.lab.paper.structures_table import structures_table
 from fetaliqa.lab.paper.trial_runs import RowResult
 
 
@@ -66,6 +67,11 @@ def _classic(study: Study) -> Made:
     return table, any(row[name].mean is not None for row in measured for name in FIGURES), ()
 
 
+def _structures(study: Study) -> Made:
+    table = structures_table(study)
+    return table, not table.not_run, ()
+
+
 def _picture(make: Callable[[Study], Picture]) -> Callable[[Study], Made]:
     def made(study: Study) -> Made:
         picture = make(study)
@@ -83,6 +89,7 @@ _MAKERS: dict[str, Callable[[Study], Made]] = {
     "fig2": _picture(features_figure),
     "fig3": _picture(pairs_figure),
     "classic": _classic,
+    "structures": _structures,
     "parameters": _parameters,
     "recipes": _recipes,
 }

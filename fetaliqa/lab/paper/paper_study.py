@@ -50,6 +50,7 @@ class Study:
         processes: to prepare frames with.
         parts: ablated parts in ``recipes``, one at a time: keys of ``ablation.GROUPS``, several together
             joined by ``+``; None: each of them.
+        stills: folder of real still images that the quality measures are tried on too; None: not tried.
         only_done: train nothing; missing results are reported as not run.
         report: called with stage, done, in all.
     """
@@ -68,6 +69,7 @@ class Study:
     machine: Machine = field(default_factory=lambda: Machine(progress=False))
     processes: int = 1
     parts: tuple[str, ...] | None = None
+    stills: Path | None = None
     only_done: bool = False
     report: Report = lambda *_: None
 

@@ -43,6 +43,7 @@ def open_study(
     machine: Machine | None = None,
     processes: int = 1,
     parts: tuple[str, ...] | None = None,
+    stills: Path | None = None,
     only_done: bool = False,
     report: Report = lambda *_: None,
 ) -> Study:
@@ -64,7 +65,7 @@ def open_study(
         cases: phantom cases to make.
         machine: where models train.
         processes: to render phantoms and prepare frames with.
-        parts, only_done: see ``Study``.
+        parts, stills, only_done: see ``Study``.
         report: called with stage, done, in all.
 
     Raises:
@@ -97,6 +98,7 @@ def open_study(
         machine=machine or Machine(progress=False),
         processes=processes,
         parts=parts,
+        stills=stills,
         only_done=only_done,
         report=report,
     )
