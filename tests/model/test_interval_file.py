@@ -6,11 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
+from bundle_cards import a_card
 
 from fetaliqa.measure.circumference_interval import Calibration, Quantile
-from fetaliqa.model import Bundle
+from fetaliqa.model import Architecture, Bundle, DecoderConfig, VisionConfig, build_segmentation, save_bundle
 from fetaliqa.model.interval_file import INTERVAL_FILE, read_intervals, write_intervals
 from fetaliqa.registry.model_store import resolve_bundle
+from fetaliqa.registry.publishing import publish_bundle
 
 CALIBRATION = Calibration(0.9, None, Quantile(1.2, 40, "phantoms"), Quantile(1.5, 40, "phantoms"))
 
@@ -62,3 +64,12 @@ def test_the_bundles_that_ship_are_calibrated(name: str) -> None:
     assert calibration.coverage == 0.9
     assert calibration.still is not None
     assert (calibration.sweep_case is not None) == (name == "abdomen")
+
+
+def test_a_published_bundle_keeps_its_calibration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FETALIQA_HOME", str(tmp_path / "home"))
+    tiny = Architecture("tiny", VisionConfig(32, 8, 32, 4, 2, 16, 4.0), DecoderConfig((1, 2, 3, 4), 4))
+    model = build_segmentation(tiny, random_init=True)
+    bundle = save_bundle(model, a_card(model, name="tiny", version="1.0"), tmp_path / "made")
+    write_intervals(bundle.directory, bundle.fingerprint, CALIBRATION, "2026-12-01")
+    assert publish_bundle(bundle.directory).intervals.calibration == CALIBRATION
