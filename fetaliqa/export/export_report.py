@@ -90,6 +90,9 @@ class ReportBuilder:
             if entry.quality is not None:
                 self._quality.append(entry.quality)
                 detail = f"quality {entry.quality:.3f}" + ("" if value is None else f", {value:.0f} mm")
+                if sizes[frame].get("circumference_low_mm") is not None:
+                    low, high = (sizes[frame][f"circumference_{end}_mm"] for end in ("low", "high"))
+                    detail += f", interval {low:.0f} to {high:.0f} mm"
                 if warning := sizes[frame].get("warning"):
                     detail += f" ({warning})"
                 self._best.offer(entry.quality, lambda f=frame, d=detail: _drawn(case, f, d))

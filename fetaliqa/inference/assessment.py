@@ -77,6 +77,11 @@ class Assessment:
         return tuple(self.frames[frame] for frame in self.record["ranking"])
 
     @property
+    def measurement(self) -> dict[str, Any] | None:
+        """The case's circumference in mm with its interval, as in the record; None without one in mm."""
+        return self.record["measurement"]
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What to know of the case as a whole, such as that its file has no pixel spacing; one sentence each."""
         return tuple(self.record["notes"])

@@ -12,6 +12,7 @@ from typing import Any
 from fetaliqa.errors import GrowthError
 from fetaliqa.measure.fetal_growth import GestationalAge, estimated_age, estimated_weight, growth_centile
 
+NOTICE = "not for clinical use"
 CIRCUMFERENCES = ("AC", "HC")  # the measurements that the formulae here are for
 
 
@@ -39,6 +40,7 @@ def case_growth(measurement: Mapping[str, Any] | None, given: GestationalAge | N
         "centile": None,
         "weight": None,
         "notes": [],
+        "notice": NOTICE,
     }
     if measurement is None:
         growth["notes"].append("no centile: the case has no measurement in mm")

@@ -134,8 +134,6 @@ def _title(figure: Figure, grid: GridSpec, assessment: dict[str, Any], shown: li
     version = f" {model['version']}" if model.get("version") else ""
     measurement = f" ({model['measurement']})" if model.get("measurement") else ""
     line = f"{model['name']}{version}   ·   {model['anatomy']}{measurement}   ·   {_spacing(assessment)}"
-    if (of_case := assessment.get("measurement")) and len(assessment["frames"]) > 1:
-        line += f"   ·   case: {interval_words(of_case)}"
     axes.text(0, 0.14, **lettering(line), color=MUTED, fontsize=11, va="center")
     best = assessment.get("best")
     if best is None:
@@ -153,8 +151,10 @@ def _title(figure: Figure, grid: GridSpec, assessment: dict[str, Any], shown: li
         about.append(f"expected Dice {record['expected_dice']:.2f}")
     if record.get("unlike_training_data"):
         about.append(UNLIKE)
-    if record.get("circumference_mm") is not None:
-        doubtful = ": doubtful" if record.get("warning") else ""
+    doubtful = ": doubtful" if record.get("warning") else ""
+    if (of_case := assessment.get("measurement")) and len(assessment["frames"]) > 1:
+        about.append(f"case: {interval_words(of_case)}{doubtful}")
+    elif record.get("circumference_mm") is not None:
         about.append(f"{model.get('measurement', '')} {_millimetres(record)}{doubtful}".strip())
     colour = WARN if record.get("warning") else MUTED
     axes.text(1, 0.14, "   ·   ".join(about), color=colour, fontsize=11, ha="right", va="center")
