@@ -34,6 +34,7 @@ MODULES = (
     "fetaliqa.measure.square_grid",
     "fetaliqa.registry.loaded_model",
     "fetaliqa.registry.recent_values",
+    "fetaliqa.retraining.gate_pictures",
     "fetaliqa.sweep.masks",
     "fetaliqa.sweep.sweep_ranges",
     "fetaliqa.sweep.sweep_reader",

@@ -65,7 +65,7 @@ def compared_frames(case: str, published: FrameTable, candidate: FrameTable) -> 
 
 def most_different(frames: Sequence[ComparedFrame], most: int = MOST) -> list[ComparedFrame]:
     """The frames that changed most, half of them for the worse where there are so many; then those that the
-    candidate outlines worst. At most two frames of a case.
+    candidate outlines worst. At most two frames of a case, unless there are too few cases.
 
     Examples:
         >>> frames = [ComparedFrame("a", 1, True, 0.9, 0.5), ComparedFrame("b", 7, True, 0.2, 0.9)]
@@ -75,9 +75,9 @@ def most_different(frames: Sequence[ComparedFrame], most: int = MOST) -> list[Co
     chosen: list[ComparedFrame] = []
     of_case: Counter[str] = Counter()
 
-    def take(candidates: Sequence[ComparedFrame], count: int) -> None:
+    def take(candidates: Sequence[ComparedFrame], count: int, of_one: int = MOST_OF_A_CASE) -> None:
         for one in candidates:
-            if count and one not in chosen and of_case[one.case] < MOST_OF_A_CASE:
+            if count and one not in chosen and of_case[one.case] < of_one:
                 chosen.append(one)
                 of_case[one.case] += 1
                 count -= 1
@@ -86,7 +86,9 @@ def most_different(frames: Sequence[ComparedFrame], most: int = MOST) -> list[Co
     take([one for one in by_change if one.change < -LEAST_CHANGE], most // 2)
     take([one for one in reversed(by_change) if one.change > LEAST_CHANGE], most - len(chosen))
     take([one for one in by_change if one.change < -LEAST_CHANGE], most - len(chosen))
-    take(sorted(frames, key=lambda one: one.candidate), most - len(chosen))
+    worst = sorted(frames, key=lambda one: one.candidate)
+    take(worst, most - len(chosen))
+    take(sorted(frames, key=lambda one: -abs(one.change)), most - len(chosen), most)
     return chosen
 
 

@@ -31,6 +31,7 @@ GROUP = {
             "subjects": 8,
             "sure": None,
         },
+        "score": None,  # not defined on these frames
     },
 }
 PICTURES = [

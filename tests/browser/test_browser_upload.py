@@ -22,6 +22,12 @@ def write_sweep(path: Path, seed: int) -> Path:
     return path
 
 
+def files_of_requests(server: Server) -> list[str]:
+    """Temporary files of requests; the model's compiler and MONAI Label have others there."""
+    found = [path for path in server.temporary.iterdir() if not path.name.startswith("torchinductor")]
+    return [path.name for path in found if path.suffix != ".json"]
+
+
 def drop(page: Any, files: list[Path]) -> Any:
     """Drop files as a file manager does; the session of the browser's developer tools."""
     session = page.context.new_cdp_session(page)
@@ -65,7 +71,7 @@ def test_files_are_dropped_refused_followed_and_cancelled(
     page.get_by_role("link", name="added").wait_for()
     try:
         assert sorted(path.name for path in server.images.iterdir()) == sorted([*before, "added.mha"])
-        assert server.leftovers() == []
+        assert files_of_requests(server) == []
         assert len(sent) == 2  # neither the large file nor the one that was cancelled while it waited
         page.get_by_role("button", name="Close").click()
         assert page.locator(".uploads").count() == 0

@@ -32,6 +32,8 @@ def test_gains_fill_up_where_little_got_worse_and_no_case_takes_all_places() -> 
         ("one", 0.4),
         ("one", 0.39),
         ("case-0", 0.1),
+        ("one", 0.38),  # no other case is left
+        ("one", 0.37),
     ]
 
 

@@ -54,7 +54,7 @@ function Measured({ work }) {
     <section class="measured">
       <p class="ac" aria-live="off"><span>${name}</span>
         ${mm === null ? html`<b class="faint">–</b> <small>${labelled && !own ? t("labelEmpty") : absent}</small>`
-    : html`<b class=${own ? "own" : "model"}>${number(mm, 1)}</b> <small>mm</small> <em>${own ? t("acOwn") : t("acModel")}</em>`}</p>
+    : html`<b class=${own ? "own" : "model"}>${number(mm, 1)}</b> <small>mm</small> <em>${t(own ? "acOwn" : annotation.frame(position).pending ? "acProposed" : "acModel")}</em>`}</p>
       ${interval && !own && html`<p class="faint age">${t("frameInterval", { percent: number(100 * coverage), low: number(interval[0], 0), high: number(interval[1], 0) })}</p>`}
       ${warning && html`<p class="warned"><${Icon} name="warning" /> ${warning}</p>`}
     </section>`;

@@ -4,6 +4,8 @@ import { settings } from "../app/settings.js";
 import { number, t } from "../app/strings.js";
 import { html, useEffect, useState } from "../app/ui.js";
 
+let shownOpen = true; // also in the next case
+
 /** @param {{work: import("../app/case_work.js").CaseWork}} properties */
 export function GrowthSection({ work }) {
   const { growth, assessment, position } = work;
@@ -14,8 +16,8 @@ export function GrowthSection({ work }) {
   const { figures, old } = mm === null ? { figures: null, old: false } : growth.of(name, mm);
   const ofHeader = (record?.notes ?? []).filter((note) => note.includes("DICOM"));
   return html`
-    <section class="growth" aria-label=${t("growth")}>
-      <h2>${t("growth")} <small>${t("notForClinicalUse")}</small></h2>
+    <details class="growth" aria-label=${t("growth")} open=${shownOpen} onToggle=${(event) => { shownOpen = event.currentTarget.open; }}>
+      <summary><h2>${t("growth")} <small>${t("notForClinicalUse")}</small></h2></summary>
       ${measurement && html`<p>${t("caseMeasurement")} <b>${measurementText(measurement)}</b>${" "}
         <small class="faint">${t("fromFrames", { count: measurement.frames.length, frames: measurement.frames.join(", ") })}${measurement.interval_absent ? `; ${t("noInterval", { reason: measurement.interval_absent })}` : ""}</small></p>`}
       <${AgeField} work=${work} />
@@ -23,7 +25,7 @@ export function GrowthSection({ work }) {
         <p class="faint">${t("growthOf", { name, mm: number(/** @type {number} */ (mm), 1), frame: position })}</p>
         <${GrowthList} figures=${figures} age=${growth.age} old=${old} name=${name} />`}
       ${ofHeader.map((note) => html`<p class="faint">${note}</p>`)}
-    </section>`;
+    </details>`;
 }
 
 /** On the report: of the case's measurement, else of the best frame. @param {{work: import("../app/case_work.js").CaseWork}} properties */

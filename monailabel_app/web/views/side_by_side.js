@@ -44,7 +44,8 @@ export function LeftTitle({ work }) {
   return html`<${PaneTitle} work=${work} label=${review.leftFrames.get(position)} who=${whoOf(entry, review.left)} kind="second" />`;
 }
 
-const whoOf = (entry, tag) => [entry?.rater || entry?.user, tag, entry && t("atVersion", { version: entry.version })].filter(Boolean).join(" · ");
+/** Rater, label name and version, each once. */
+const whoOf = (entry, tag) => [...new Set([entry?.rater || entry?.user, tag, entry && t("atVersion", { version: entry.version })])].filter(Boolean).join(" · ");
 
 function PaneTitle({ work, label, who, kind }) {
   const { mm, absent } = label?.mask ? work.measurementOfLabel(work.position, label) : { mm: null, absent: "" };
