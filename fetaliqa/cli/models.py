@@ -195,7 +195,7 @@ def _card_lines(card: BundleCard) -> list[tuple[str, str]]:
         taps = "/".join(map(str, decoder.taps))
         lines.append(("decoder", f"blocks {taps}, {decoder.init_filters} filters"))
     elif isinstance(decoder, ForegroundConfig):
-        lines.append(("network", f"{card.architecture.vision.name} of MONAI, {decoder.outputs} output channel(s)"))
+        lines.append(("network", f"{card.architecture.name} of MONAI, {decoder.outputs} output channel(s)"))
     elif decoder is not None:
         lines.append(("decoder", f"feature pyramid, {decoder.pyramid_channels} channels"))
     if card.lora is not None:
