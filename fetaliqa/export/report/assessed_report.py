@@ -123,7 +123,9 @@ def _headers(path: Path) -> list[Dataset]:
         try:
             header = dcmread(file, stop_before_pixels=True)
         except DAMAGE_ERRORS as error:
-            raise SweepError(f"{file.name}: its DICOM header is damaged ({reason_of(error)}); export it again") from None
+            raise SweepError(
+                f"{file.name}: its DICOM header is damaged ({reason_of(error)}); export it again"
+            ) from None
         check_reportable(header, file.name)
         headers.append(header)
     return headers

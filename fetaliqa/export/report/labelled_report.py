@@ -111,9 +111,7 @@ def _outlined(
 def _counted(labels: Mapping[int, LabelledFrame], outlined: Mapping[int, OutlinedFrame]) -> list[int]:
     """Confirmed frames with a circumference, without those on suboptimal planes if there are others."""
     measured = [
-        frame
-        for frame, one in outlined.items()
-        if one.circumference_mm is not None and one.algorithm.confirmed
+        frame for frame, one in outlined.items() if one.circumference_mm is not None and one.algorithm.confirmed
     ]
     return [frame for frame in measured if labels[frame].plane != SUBOPTIMAL] or measured
 

@@ -116,4 +116,6 @@ def check_reportable(image: Dataset, name: str) -> None:
         )
     missing = [keyword for keyword in NEEDED if not image.get(keyword)]
     if missing:
-        raise SweepError(f"{name}: the header lacks {', '.join(missing)}, which a report refers to; export it again")
+        raise SweepError(
+            f"{name}: the header lacks {', '.join(missing)}, which a report refers to; export it again"
+        )
