@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import errno
 import json
 import shutil
@@ -19,9 +20,13 @@ from pydicom.sr._concepts_dict import concepts
 from report_items import flat, groups, named, number, referenced, texts
 
 from fetaliqa.cli.main import main
+from fetaliqa.export.dicom_files import save_dicom
 from fetaliqa.export.report import report_codes
 from fetaliqa.export.report.report_codes import Concept
-from fetaliqa.measure.ellipse import ellipse_circumference
+from fetaliqa.export.report.report_content import FrameOfImage, OutlinedFrame, ReportContent
+from fetaliqa.export.report.report_document import ReportOrigin, measurement_report
+from fetaliqa.measure.anatomy import ABDOMEN, HEAD
+from fetaliqa.measure.ellipse import Ellipse, ellipse_circumference
 from fetaliqa.sweep import read_masks, read_sweep
 
 SHOWN = 5  # frame of the excerpt that shows the phantom's abdomen best
@@ -281,3 +286,104 @@ def test_dcmtk_shows_the_numbers_and_the_frame(scored, tmp_path):
         "Not for clinical use.",
     ):
         assert wanted in page
+
+
+# -- what a record may hold ------------------------------------------------------------------------------
+
+
+def a_report(record: dict, spacing: tuple[float, float] = (0.3, 0.2), shape: tuple[int, int] = (80, 100)):
+    """A report made of a record's fields, on a cine of ten frames, and its frame 6."""
+    cine = a_dataset(np.zeros((10, *shape), np.uint8))
+    cine.StudyInstanceUID = "1.2.3"
+    mask = np.zeros(shape, np.uint8)
+    mask[20:60, 30:70] = 1
+    frame = OutlinedFrame("image frame 7", FrameOfImage.of(cine, 6), mask, **record.pop("frame", {}))
+    content = ReportContent(HEAD if record.pop("head", False) else ABDOMEN, [frame], measured=[frame], **record)
+    return measurement_report(content, ReportOrigin(("test",), 1, "a test"))
+
+
+def test_an_interval_is_given_by_the_distances_to_its_ends_and_in_words(tmp_path):
+    measurement = {"name": "HC", "mm": 250.0, "interval_mm": [243.5, 258.0], "coverage": 0.9, "frames": [6]}
+    report = a_report({"head": True, "measurement": measurement})
+    case = groups(report)["HC of the case"]
+    (length,) = (one for one in case.ContentSequence if named(one) == "Head Circumference")
+    assert number(length, "+, range of upper measurement uncertainty") == (8.0, "mm")
+    assert number(length, "-, range of lower measurement uncertainty") == (6.5, "mm")
+    assert texts(case, "Comment") == ["90 % interval of HC: 243.5 to 258.0 mm"]
+    save_dicom(report, tmp_path / "report.dcm")
+    assert "Error" not in run("dciodvfy", tmp_path / "report.dcm")
+    assert '"250" (mm,UCUM,"millimeter")' in run("dsrdump", tmp_path / "report.dcm")
+
+
+def test_an_ellipse_that_leaves_the_image_is_left_out_and_the_outline_has_its_circumference():
+    """Coordinates outside of the image are not allowed (PS3.3 C.10.5.1.2)."""
+    told = {"ellipse": Ellipse(50.0, 40.0, 60.0, 20.0, 0.0), "circumference_mm": 90.0}
+    found = groups(a_report({"frame": told}))
+    assert list(found) == ["outline, image frame 7"]
+    assert number(found["outline, image frame 7"], "Abdominal Circumference") == (90.0, "mm")
+
+
+def test_coordinates_count_from_the_corner_of_the_first_pixel():
+    found = groups(a_report({"frame": {"ellipse": Ellipse(49.5, 39.5, 20.0, 10.0, 0.0)}}))
+    regions = [
+        [float(value) for value in one.GraphicData]
+        for one in flat(found["fitted ellipse, image frame 7"])
+        if one.ValueType == "SCOORD"
+    ]
+    assert regions == [[30.0, 40.0, 70.0, 40.0, 50.0, 30.0, 50.0, 50.0]]
+    (polygon,) = (one for one in flat(found["outline, image frame 7"]) if one.ValueType == "SCOORD")
+    corners = np.array(polygon.GraphicData, float).reshape(-1, 2)
+    assert (corners.min(axis=0).tolist(), corners.max(axis=0).tolist()) == (
+        [30, 20],
+        [70, 60],
+    )  # pixels 30 to 69, 20 to 59
+
+
+def test_an_age_by_the_last_period_of_the_header_is_called_that():
+    growth = {
+        "given_age": {"days": 171, "source": "DICOM"},
+        "age": None,
+        "centile": None,
+        "weight": None,
+        "notes": [],
+    }
+    given = groups(a_report({"growth": growth}))["gestational age, given"]
+    assert number(given, "Gestational Age by LMP") == (171, "d")
+
+
+# -- labels ------------------------------------------------------------------------------------------------
+
+
+def test_an_export_has_a_report_of_each_case_with_its_rater_and_the_manifests_circumferences(export):
+    exported = export("--format", "sr", "--cases", "alpha", "--states", "annotated,empty,proposed")
+    assert exported.code == 0, exported.err
+    report = pydicom.dcmread(exported.out / "reports" / "alpha.dcm")
+    image = pydicom.dcmread(exported.out / "images" / "alpha.dcm")
+    with open(exported.out / "manifest.csv", newline="") as stream:
+        rows = {int(row["slice"]): row for row in csv.DictReader(stream) if row["circumference_mm"]}
+    found = {name: group for name, group in groups(report).items() if name.startswith("ellipse")}
+    assert set(found) == {f"ellipse of AC, image frame {place + 1}" for place in rows}
+    for place, row in rows.items():
+        group = found[f"ellipse of AC, image frame {place + 1}"]
+        assert number(group, "Abdominal Circumference") == (float(row["circumference_mm"]), "mm")
+        (reference,) = referenced(group)
+        assert (reference.ReferencedSOPInstanceUID, reference.ReferencedFrameNumber) == (
+            image.SOPInstanceUID,
+            place + 1,
+        )
+        assert ("confirmed by anna" in texts(group, "Comment")) == (row["state"] == "annotated")
+    assert [str(one.PersonName) for one in flat(report) if one.ValueType == "PNAME"] == ["anna^"]
+    case = groups(report)["AC of the case"]  # confirmed, and not on a suboptimal plane
+    assert {int(one.ReferencedFrameNumber[0]) for one in referenced(case)} == {1}
+    assert report.CompletionFlag == "PARTIAL"  # one frame is only proposed
+    assert "Error" not in run("dciodvfy", exported.out / "reports" / "alpha.dcm")
+
+
+def test_a_report_of_an_export_with_pseudonyms_holds_no_name_and_no_date(export, tmp_path):
+    exported = export("--format", "sr", "--cases", "alpha", "--pseudonyms", tmp_path / "key.csv")
+    assert exported.code == 0, exported.err
+    (path,) = (exported.out / "reports").iterdir()
+    content = path.read_bytes()
+    assert not any(name in content for name in (b"alpha", b"anna", b"2026"))
+    again = export("--format", "sr", "--cases", "alpha", "--pseudonyms", tmp_path / "key.csv", name="again")
+    assert (again.out / "reports" / path.name).read_bytes() == content
