@@ -45,6 +45,8 @@ FRAME_COLUMNS = (
     "circumference_mm",
     "circumference_low_mm",
     "circumference_high_mm",
+    "bpd_mm",
+    "ofd_mm",
     "circumference_absent",
     "warning",
     "fit_residual",

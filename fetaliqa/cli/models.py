@@ -9,10 +9,11 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fetaliqa.cli.calibrate import calibrate_bundle, configure_calibration
 from fetaliqa.model.user_folders import default_model
 
 if TYPE_CHECKING:
-    from fetaliqa.model import BundleCard
+    from fetaliqa.model import Bundle, BundleCard
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -27,6 +28,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     publish.add_argument("name", help="NAME@VERSION, or the path of a bundle folder")
     publish.add_argument("--force", action="store_true", help="publish a candidate that the gate rejected")
     publish.add_argument("--reason", default="", help="reason for the history; required with --force")
+    configure_calibration(actions.add_parser("calibrate", help="calibrate a bundle's intervals on labelled cases"))
     back = actions.add_parser("rollback", help="restore the version in use before the current one")
     past = actions.add_parser("history", help="candidates, publications and rollbacks of a model, oldest first")
     for action in (back, past):
@@ -44,6 +46,8 @@ def run(args: argparse.Namespace) -> int:
         return _verify(args.name, args.weights, args.json)
     if args.action == "publish":
         return _publish(args)
+    if args.action == "calibrate":
+        return calibrate_bundle(args)
     return {"rollback": _rollback, "history": _history}[args.action](args.name, args.json)
 
 
@@ -110,6 +114,8 @@ def _show(name: str, as_json: bool) -> int:
     print(f"folder       {bundle.directory}")
     for label, text in (*_card_lines(bundle.card), ("computed on", _computed_on(bundle.card))):
         print(f"{label:<12} {text}")
+    for line in _interval_lines(bundle):
+        print(f"{'intervals':<12} {line}")
     for label, count in bundle.parameter_counts().items():
         print(f"{label:<12} {count:,} parameters")
     student = open_student(AUTO, bundle)
@@ -125,6 +131,23 @@ def _show(name: str, as_json: bool) -> int:
                 f"show the {bundle.card.anatomy}, assessing {outlines['share_looked_at']:.1%}"
             )
     return 0
+
+
+def _interval_lines(bundle: Bundle) -> list[str]:
+    calibration = bundle.intervals.calibration
+    if calibration is None:
+        return [f"none: {bundle.intervals.absent}"]
+    kinds = (
+        ("single images", calibration.still),
+        ("frames of sweeps", calibration.sweep_frame),
+        ("cases of sweeps", calibration.sweep_case),
+    )
+    return [
+        f"{calibration.coverage:.0%} for {name}: {quantile.cases} cases, {quantile.data}"
+        if quantile
+        else f"none for {name}"
+        for name, quantile in kinds
+    ]
 
 
 def _card_lines(card: BundleCard) -> list[tuple[str, str]]:

@@ -14,6 +14,7 @@ import numpy as np
 from fetaliqa.export.export_case import ExportCase
 from fetaliqa.labels.frame_record import MAX_SECONDS
 from fetaliqa.measure import fit_outline
+from fetaliqa.measure.head_axes import head_axes
 
 CSV_NAME = "manifest.csv"
 PARQUET_NAME = "manifest.parquet"
@@ -42,6 +43,10 @@ COLUMNS = {
     "area_px": WHOLE,
     "area_mm2": REAL,
     "circumference_mm": REAL,
+    "circumference_low_mm": REAL,
+    "circumference_high_mm": REAL,
+    "bpd_mm": REAL,
+    "ofd_mm": REAL,
     "circumference_absent": TEXT,
     "warning": TEXT,
     "image": TEXT,
@@ -74,10 +79,14 @@ def measured(case: ExportCase, sector: np.ndarray, frame: int) -> dict[str, Any]
     if not pixels:
         return {"area_px": 0, "area_mm2": None if area is None else 0.0}
     fit = fit_outline(mask, case.spacing, sector)
+    low, high = case.entries[frame].interval_mm or (None, None)
     return {
         "area_px": pixels,
         "area_mm2": area,
         "circumference_mm": None if fit.circumference_mm is None else round(fit.circumference_mm, 2),
+        "circumference_low_mm": low,
+        "circumference_high_mm": high,
+        **head_axes(fit.ellipse, case.spacing, case.anatomy),
         "circumference_absent": fit.absent_reason,
         "warning": case.entries[frame].warning or fit.warning(case.anatomy),
     }

@@ -25,13 +25,15 @@ from fetaliqa.inference.student import Student
 from fetaliqa.measure import rank_frames
 from fetaliqa.measure.anatomy import anatomy_named
 from fetaliqa.measure.case_growth import case_growth
-from fetaliqa.measure.case_measurement import case_measurement, combined_frames
+from fetaliqa.measure.case_measurement import add_intervals, case_measurement, combined_frames
 from fetaliqa.measure.plausibility import add_warnings, case_notes
 from fetaliqa.model import BundleCard
+from fetaliqa.model.interval_file import Intervals
 from fetaliqa.sweep import Sweep
 
 ASSESSMENT_SCHEMA = 1
 ASSESSMENT_REVISION = 5  # increased when the same sweep, model and options give a different record
+OTHER_THRESHOLD = "intervals are calibrated for the model's own threshold, and another one was asked for"
 Progress = Callable[[int, int], None]  # (frames done, frames in all)
 
 
@@ -260,7 +262,13 @@ def _record(
         positive[frame] = bool(values["positive"])
     add_warnings(fields, quality, positive, sweep.ranges, anatomy)
     ranking = rank_frames(quality, positive, sweep.ranges, top_n=options.top_n, unlike=unlike)
-    measurement = case_measurement(fields, combined_frames(fields, quality, positive, sweep.ranges), anatomy)
+    single = int((~sweep.padding).sum()) == 1
+    intervals = predictor.intervals
+    if options.threshold is not None:
+        intervals = Intervals(absent=OTHER_THRESHOLD)
+    add_intervals(fields, intervals.calibration, single)
+    combined = combined_frames(fields, quality, positive, sweep.ranges)
+    measurement = case_measurement(fields, combined, anatomy, (intervals.calibration, intervals.absent), single)
     reason = ranking.reason
     if reason is not None and guessed.any():
         reason = rank_frames(np.where(guessed, np.nan, quality), positive, sweep.ranges).reason

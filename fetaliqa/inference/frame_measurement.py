@@ -16,7 +16,9 @@ from fetaliqa.inference.cuda_transfers import on_host
 from fetaliqa.inference.predictor import Predictor
 from fetaliqa.measure import FrameEvidence, OutlineFit, fit_outline, is_unlike, main_component, quality_score
 from fetaliqa.measure.anatomy import Anatomy, anatomy_named
+from fetaliqa.measure.border_band import border_band
 from fetaliqa.measure.field_of_view import field_of_view
+from fetaliqa.measure.head_axes import head_axes
 from fetaliqa.measure.square_grid import SquareGrid
 from fetaliqa.sweep import Sweep
 
@@ -116,6 +118,7 @@ class FrameAssessor:
             fields |= {"distance": distance, "unlike_training_data": is_unlike(distance)}
         if mask is not None and fit is not None:
             fields |= outline_sizes(mask, fit, self.sweep.spacing, self.anatomy)
+            fields["border_band"] = round(border_band(on_grid, self.threshold), 5)
         return fields, mask
 
 
@@ -139,6 +142,7 @@ def outline_sizes(
         "circumference_mm": None if fit.circumference_mm is None else round(fit.circumference_mm, 2),
         "circumference_absent": fit.absent_reason,
         "circumference_interval_mm": None,
+        **head_axes(fit.ellipse, spacing, anatomy),
         "fit_residual": None if fit.residual is None else round(float(fit.residual), 5),
         "warning": fit.warning(anatomy),
         "fitted_share": None if fit.fitted_share is None else round(float(fit.fitted_share), 4),

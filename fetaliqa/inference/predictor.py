@@ -35,11 +35,13 @@ from fetaliqa.model import (
 from fetaliqa.model.compact_model import combined, reference_features
 from fetaliqa.model.decoder import UnetrDecoder
 from fetaliqa.model.fast_decoder import FastDecoder
+from fetaliqa.model.interval_file import Intervals
 
 CPU_BATCH = 16  # frames; larger batches do not make the encoder's matrix products faster
 CUDA_BATCH = 64
 CUDA_AHEAD = 2  # batches: while one is measured, one is computed and one is prepared
 CUDA_THREADS = 8  # largest number of measuring threads
+ONE_VIEW = "intervals are calibrated for one view of a frame, and several are averaged"
 VIEWS: dict[int, tuple[tuple[int, ...], ...]] = {1: ((),), 2: ((), (-1,)), 4: ((), (-1,), (-2,), (-1, -2))}
 
 
@@ -122,6 +124,7 @@ class Predictor:
         self.device = choose_device(device)
         model = bundle.load_model(weights=weights, device=self.device)
         self.fingerprint = bundle.fingerprint
+        self.intervals = bundle.intervals if views == 1 else Intervals(absent=ONE_VIEW)
         self._use(model, bundle.card, batch_size, precision, views)
 
     @classmethod
@@ -131,6 +134,7 @@ class Predictor:
         """A predictor of a loaded model in eval mode with merged adapters; the model is modified for inference."""
         predictor = cls.__new__(cls)
         predictor.device, predictor.fingerprint = next(model.parameters()).device, ""
+        predictor.intervals = Intervals()
         predictor._use(model, card, batch_size, precision, 1)
         return predictor
 

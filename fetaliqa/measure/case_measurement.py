@@ -8,8 +8,13 @@ from typing import Any
 import numpy as np
 
 from fetaliqa.measure.anatomy import Anatomy
+from fetaliqa.measure.circumference_interval import Calibration, difficulty, interval, untrusted
 from fetaliqa.measure.frame_ranking import rank_frames
+from fetaliqa.measure.head_axes import BPD, OFD
 from fetaliqa.measure.plausibility import COMPARED_FRAMES, LOW_QUALITY, MOST_DIFFERENCE
+
+QUALITY_DROP = 0.05  # chosen on nine phantom cases that no figure is measured on (seeds 94000 to 94008)
+NOT_OF_THIS_KIND = "the model's intervals are not calibrated for {}"
 
 
 def weighted_median(values: Sequence[float], weights: Sequence[float]) -> float:
@@ -37,9 +42,10 @@ def combined_frames(
 ) -> tuple[int, ...]:
     """Frames that a case's circumference is taken from, best first.
 
-    The best frames with a circumference, at most five, at least 15 frames apart within a sweep. Frames unlike the
-    training data and frames of a quality below 0.75 count only when there are no others, and then only the best
-    one. Frames that differ by more than 20 % from the weighted median of all are left out.
+    The best frames with a circumference, at most five, at least 15 frames apart within a sweep, whose quality is
+    at most 0.05 below the best one's: planes beside the right one have a lower quality and another circumference.
+    Frames unlike the training data and frames of a quality below 0.75 count only when there are no others, and
+    then only the best one. Frames that differ by more than 20 % from the weighted median of all are left out.
 
     Args:
         fields: fields of each assessed frame, by frame number.
@@ -54,13 +60,36 @@ def combined_frames(
     good = [frame for frame in ranked if quality[frame] >= LOW_QUALITY and not unlike[frame]]
     if not good:
         return tuple(ranked[:1])
-    middle = _value(fields, good)
+    least = max(quality[frame] for frame in good) - QUALITY_DROP
+    good = [frame for frame in good if quality[frame] >= least]
+    middle = case_value(fields, good)
     agreeing = [frame for frame in good if abs(_mm(fields, frame) - middle) <= MOST_DIFFERENCE * middle]
     return tuple(agreeing or good[:1])
 
 
+def add_intervals(fields: Mapping[int, dict[str, Any]], calibration: Calibration | None, single: bool) -> None:
+    """Set ``circumference_interval_mm`` of all frames with a circumference that can be trusted.
+
+    Args:
+        fields: fields of each assessed frame, changed in place.
+        calibration: of the model, or None.
+        single: whether the case has one frame.
+    """
+    quantile = None if calibration is None else calibration.of_frames(single)
+    if quantile is None:
+        return
+    for values in fields.values():
+        if values.get("circumference_mm") is not None and untrusted(values) is None:
+            around = interval(float(values["circumference_mm"]), difficulty(values), quantile)
+            values["circumference_interval_mm"] = around
+
+
 def case_measurement(
-    fields: Mapping[int, Mapping[str, Any]], frames: Sequence[int], anatomy: Anatomy
+    fields: Mapping[int, Mapping[str, Any]],
+    frames: Sequence[int],
+    anatomy: Anatomy,
+    intervals: tuple[Calibration | None, str | None],
+    single: bool,
 ) -> dict[str, Any] | None:
     """The case's circumference as JSON values (``measurement`` in docs/assessment.md); None without one.
 
@@ -68,24 +97,60 @@ def case_measurement(
         fields: fields of each assessed frame, by frame number.
         frames: from :func:`combined_frames`.
         anatomy: what is measured.
+        intervals: the model's calibration, and why there is none.
+        single: whether the case has one frame.
     """
     if not frames:
         return None
+    value = case_value(fields, frames)
+    calibration, absent = intervals
+    quantile = None if calibration is None else calibration.of_case(single)
+    if absent is None:
+        absent = NOT_OF_THIS_KIND.format("a single image" if single else "sweeps") if quantile is None else None
+    absent = absent or _untrusted_case(fields, frames, value, anatomy)
+    trusted = quantile is not None and absent is None
     return {
         "name": anatomy.measurement,
-        "mm": round(_value(fields, frames), 2),
-        "interval_mm": None,
-        "coverage": None,
+        "mm": round(value, 2),
+        "interval_mm": interval(value, case_spread(fields, frames), quantile) if trusted and quantile else None,
+        "coverage": calibration.coverage if trusted and calibration else None,
         "frames": list(frames),
-        "interval_absent": "this model has no calibrated interval",
+        "interval_absent": absent,
+        "calibrated_on": quantile.data if trusted and quantile else None,
+        **_axes(fields, frames),
     }
+
+
+def _axes(fields: Mapping[int, Mapping[str, Any]], frames: Sequence[int]) -> dict[str, float]:
+    """Median BPD and OFD of the frames, weighted by their quality; nothing of other anatomies than the head."""
+    weights = [float(fields[frame]["quality"]) for frame in frames]
+    known = [name for name in (BPD, OFD) if all(fields[frame].get(name) is not None for frame in frames)]
+    return {name: round(weighted_median([fields[frame][name] for frame in frames], weights), 2) for name in known}
+
+
+def case_value(fields: Mapping[int, Mapping[str, Any]], frames: Sequence[int]) -> float:
+    """Median of the frames' circumferences in mm, weighted by their quality."""
+    weights = [float(fields[frame]["quality"]) for frame in frames]
+    return weighted_median([_mm(fields, frame) for frame in frames], weights)
+
+
+def case_spread(fields: Mapping[int, Mapping[str, Any]], frames: Sequence[int]) -> float:
+    """Difficulty of a case, relative to its circumference: of its frames' outlines, and of their disagreement."""
+    of_outlines = float(np.median([difficulty(fields[frame]) for frame in frames]))
+    value = case_value(fields, frames)
+    apart = float(np.mean([abs(_mm(fields, frame) / value - 1) for frame in frames]))
+    return of_outlines + apart
+
+
+def _untrusted_case(
+    fields: Mapping[int, Mapping[str, Any]], frames: Sequence[int], value: float, anatomy: Anatomy
+) -> str | None:
+    low, high = anatomy.plausible_mm
+    if not low <= value <= high:
+        return f"{anatomy.measurement} {value:.0f} mm is outside of the plausible {low:.0f} to {high:.0f} mm"
+    reasons = [untrusted(fields[frame]) for frame in frames]
+    return reasons[0] if all(reasons) else None
 
 
 def _mm(fields: Mapping[int, Mapping[str, Any]], frame: int) -> float:
     return float(fields[frame]["circumference_mm"])
-
-
-def _value(fields: Mapping[int, Mapping[str, Any]], frames: Sequence[int]) -> float:
-    """Median of the frames' circumferences in mm, weighted by their quality."""
-    weights = [float(fields[frame]["quality"]) for frame in frames]
-    return weighted_median([_mm(fields, frame) for frame in frames], weights)

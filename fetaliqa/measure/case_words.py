@@ -22,8 +22,15 @@ def measurement_lines(record: Mapping[str, Any]) -> list[str]:
         return []
     frames = ", ".join(map(str, measurement["frames"]))
     line = f"{interval_words(measurement)}, from frame{'s' if len(measurement['frames']) > 1 else ''} {frames}"
-    absent = measurement["interval_absent"]
-    return [line] if absent is None else [line, f"no interval: {absent}"]
+    lines = [line]
+    if measurement["interval_absent"] is not None:
+        lines.append(f"no interval: {measurement['interval_absent']}")
+    elif measurement.get("calibrated_on"):
+        lines.append(f"interval calibrated on {measurement['calibrated_on']}")
+    if measurement.get("bpd_mm") is not None and measurement.get("ofd_mm") is not None:
+        axes = f"BPD {measurement['bpd_mm']:.1f} mm, OFD {measurement['ofd_mm']:.1f} mm"
+        lines.append(f"{axes} (axes of the ellipse, outer to outer)")
+    return lines
 
 
 def interval_words(measurement: Mapping[str, Any]) -> str:

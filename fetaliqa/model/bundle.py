@@ -34,6 +34,7 @@ from fetaliqa.model.encoder_kinds import build_encoder, encoder_parameters, enco
 from fetaliqa.model.encoder_model import EncoderModel
 from fetaliqa.model.fetalclip_weights import load_visual, read_record
 from fetaliqa.model.image_encoder import check_state
+from fetaliqa.model.interval_file import read_intervals
 from fetaliqa.model.model_kinds import model_class
 from fetaliqa.model.tensor_hashes import short, tensors_sha256
 
@@ -46,12 +47,14 @@ class Bundle:
         card: content of ``card.json``.
         fingerprint: SHA-256 of the card's bytes. The card holds the hash of every file, so two bundles with the
             same fingerprint are the same model.
+        intervals: calibration of its intervals, or why there is none.
     """
 
     def __init__(self, directory: Path, card: BundleCard, fingerprint: str) -> None:
         self.directory = directory
         self.card = card
         self.fingerprint = fingerprint
+        self.intervals = read_intervals(directory, fingerprint)
 
     @classmethod
     def open(cls, path: str | Path) -> Bundle:

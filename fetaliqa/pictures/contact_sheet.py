@@ -14,6 +14,7 @@ from matplotlib.gridspec import GridSpec
 
 from fetaliqa.atomic import atomic_path
 from fetaliqa.measure import Ellipse, rank_frames
+from fetaliqa.measure.case_words import interval_words
 from fetaliqa.measure.plausibility import LOW_EXPECTED_DICE
 from fetaliqa.pictures.colours import ACCENT, BACKGROUND, FAINT, MEASURE, MUTED, TEXT, WARN
 from fetaliqa.pictures.frame_picture import frame_picture
@@ -133,6 +134,8 @@ def _title(figure: Figure, grid: GridSpec, assessment: dict[str, Any], shown: li
     version = f" {model['version']}" if model.get("version") else ""
     measurement = f" ({model['measurement']})" if model.get("measurement") else ""
     line = f"{model['name']}{version}   ·   {model['anatomy']}{measurement}   ·   {_spacing(assessment)}"
+    if (of_case := assessment.get("measurement")) and len(assessment["frames"]) > 1:
+        line += f"   ·   case: {interval_words(of_case)}"
     axes.text(0, 0.14, **lettering(line), color=MUTED, fontsize=11, va="center")
     best = assessment.get("best")
     if best is None:
@@ -152,9 +155,17 @@ def _title(figure: Figure, grid: GridSpec, assessment: dict[str, Any], shown: li
         about.append(UNLIKE)
     if record.get("circumference_mm") is not None:
         doubtful = ": doubtful" if record.get("warning") else ""
-        about.append(f"{model.get('measurement', '')} {record['circumference_mm']:.0f} mm{doubtful}".strip())
+        about.append(f"{model.get('measurement', '')} {_millimetres(record)}{doubtful}".strip())
     colour = WARN if record.get("warning") else MUTED
     axes.text(1, 0.14, "   ·   ".join(about), color=colour, fontsize=11, ha="right", va="center")
+
+
+def _millimetres(record: dict[str, Any]) -> str:
+    """A frame's circumference, with its interval if it has one: ``210 mm (203-217)``."""
+    value = f"{record['circumference_mm']:.0f} mm"
+    if (around := record.get("circumference_interval_mm")) is None:
+        return value
+    return f"{value} ({around[0]:.0f}-{around[1]:.0f})"
 
 
 def _spacing(assessment: dict[str, Any]) -> str:
@@ -220,10 +231,11 @@ def _captions(axes: Axes, item: _Shown, assessment: dict[str, Any]) -> None:
     millimetres = item.fields.get("circumference_mm")
     measurement = str(assessment["model"].get("measurement") or "circumference")
     if millimetres is not None and item.fields.get("warning"):
-        line = f"{measurement} {millimetres:.0f} mm: doubtful"
+        line = f"{measurement} {_millimetres(item.fields)}: doubtful"
         axes.text(1, -0.02, line, color=WARN, ha="right", va="top", **style)
     elif millimetres is not None:
-        axes.text(1, -0.02, f"{measurement} {millimetres:.0f} mm", color=MEASURE, ha="right", va="top", **style)
+        line = f"{measurement} {_millimetres(item.fields)}"
+        axes.text(1, -0.02, line, color=MEASURE, ha="right", va="top", **style)
     elif item.usable:
         axes.text(1, -0.02, f"no {measurement} in mm", color=MUTED, ha="right", va="top", **style)
     _signal_caption(axes, item.fields, style)

@@ -104,8 +104,10 @@ class AssessmentService:
         """
         self.opened.student_for(options)
 
-    def cached(self, path: Path, options: AssessOptions | None = None) -> AssessmentResult | None:
-        """The cached assessment of a file, or None; reads no pixels.
+    def cached(
+        self, path: Path, options: AssessOptions | None = None, age: GestationalAge | None = None
+    ) -> AssessmentResult | None:
+        """The cached assessment of a file, or None; reads no pixels. The age is as for :meth:`assess`.
 
         Raises:
             OptionError: see :meth:`check_options`.
@@ -113,7 +115,7 @@ class AssessmentService:
         request = self.opened.request(options or self.setup.options)
         known = self._known(Path(path), request, file_identity(Path(path), request.options.sweep_count))
         if known is not None:
-            known.assessment["growth"] = growth_of_file(Path(path), known.assessment["measurement"])
+            known.assessment["growth"] = growth_of_file(Path(path), known.assessment["measurement"], age)
         return known
 
     def _known(self, path: Path, request: AssessmentRequest, identity: str | None) -> AssessmentResult | None:

@@ -42,8 +42,9 @@ class AssessmentRequest:
         """Key of the assessment in the cache."""
         how = self.made_with
         computed = (how["schema"], how["revision"], how["version"], how["device"], how["precision"])
+        model = (how["model"], how["interval"], how["classifier"])
         screened = (how["student"],) if "student" in how else ()
-        return cache_key(*computed, content_hash, how["model"], how["classifier"], how["options"], *screened)
+        return cache_key(*computed, content_hash, *model, how["options"], *screened)
 
 
 class OpenedModel:
@@ -145,6 +146,7 @@ class OpenedModel:
             "model": self.bundle.fingerprint,
             "classifier": None if self._classifier_bundle is None else self._classifier_bundle.fingerprint,
             "options": options.as_dict(),
+            "interval": self.bundle.intervals.sha256,
         }
         if student is not None:
             made_with["student"] = student.fingerprint

@@ -84,12 +84,14 @@ class Measurement:
         circumference_mm: None if it cannot be measured.
         absent: why there is no circumference.
         warning: the server's warning on mask or circumference; empty for none.
+        interval_mm: lower and upper end around the circumference of the server's own mask; None for none.
     """
 
     ellipse: Ellipse | None
     circumference_mm: float | None
     absent: str = ""
     warning: str = ""
+    interval_mm: tuple[float, float] | None = None
 
 
 def measure(

@@ -129,6 +129,8 @@ def measurement_line(controller: CaseController) -> str:
         has_mask = annotation.frame(controller.position).mask is not None
         template = _("AC {length:.1f} mm") if has_mask else _("AC {length:.1f} mm (proposed)")
         line = template.format(length=measurement.circumference_mm)
+        if measurement.interval_mm is not None:
+            line += " [{:.1f} – {:.1f}]".format(*measurement.interval_mm)
     else:
         line = _("AC – {reason}").format(reason=measurement.absent or _("not measured"))
     line = " · ".join([line, *_confidence_shown(annotation, controller.position)])

@@ -125,13 +125,20 @@ def _measured(entry: Mapping[str, Any]) -> Measurement:
     keys = ("center_x", "center_y", "semi_major", "semi_minor", "angle_deg")
     circumference_value, absent = entry.get("circumference_mm"), str(entry.get("circumference_absent") or "")
     warning = str(entry.get("warning") or "")
+    interval = _interval(entry.get("circumference_interval_mm"))
     circumference = float(circumference_value) if isinstance(circumference_value, (int, float)) else None
     values = [ellipse.get(key) for key in keys] if isinstance(ellipse, dict) else []
     numbers = [float(value) for value in values if isinstance(value, (int, float))]
     if len(numbers) != len(keys) or min(numbers[2:4]) <= 0:
-        return Measurement(None, circumference, absent, warning)
+        return Measurement(None, circumference, absent, warning, interval)
     x, y, a, b, degrees = numbers
-    return Measurement(Ellipse(x, y, a, b, math.radians(degrees)), circumference, absent, warning)
+    return Measurement(Ellipse(x, y, a, b, math.radians(degrees)), circumference, absent, warning, interval)
+
+
+def _interval(value: Any) -> tuple[float, float] | None:
+    """Two numbers, or None (servers of earlier versions send none)."""
+    numbers = [float(one) for one in value if isinstance(one, (int, float))] if isinstance(value, list) else []
+    return (numbers[0], numbers[1]) if len(numbers) == 2 else None
 
 
 def _is_frame(value: Any, count: int) -> bool:
