@@ -317,10 +317,37 @@ def test_an_interval_is_given_by_the_distances_to_its_ends_and_in_words(tmp_path
 
 def test_an_ellipse_that_leaves_the_image_is_left_out_and_the_outline_has_its_circumference():
     """Coordinates outside of the image are not allowed (PS3.3 C.10.5.1.2)."""
-    told = {"ellipse": Ellipse(50.0, 40.0, 60.0, 20.0, 0.0), "circumference_mm": 90.0}
+    told = {"ellipse": Ellipse(50.0, 40.0, 60.0, 20.0, 0.0), "size_mm": 90.0}
     found = groups(a_report({"frame": told}))
     assert list(found) == ["outline, image frame 7"]
     assert number(found["outline, image frame 7"], "Abdominal Circumference") == (90.0, "mm")
+
+
+def test_a_line_is_reported_by_its_two_ends():
+    told = {"line": np.array([[30.5, 40.0], [69.5, 40.0]]), "size_mm": 39 * 0.2}
+    group = groups(a_report({"frame": told}))["line of AC, image frame 7"]
+    (region,) = (one for one in group.ContentSequence if one.ValueType == "SCOORD")
+    assert (region.GraphicType, [float(value) for value in region.GraphicData]) == (
+        "POLYLINE",
+        [31.0, 40.5, 70.0, 40.5],
+    )
+    assert number(group, "Abdominal Circumference") == (7.8, "mm")
+
+
+def test_a_head_has_its_diameters():
+    measurement = {"name": "HC", "mm": 250.0, "bpd_mm": 70.5, "ofd_mm": 88.0, "frames": [6]}
+    told = {
+        "ellipse": Ellipse(50.0, 40.0, 20.0, 10.0, 0.0),
+        "size_mm": 251.0,
+        "axes_mm": {"BPD": 70.0, "OFD": 88.5},
+    }
+    found = groups(a_report({"head": True, "measurement": measurement, "frame": told}))
+    for group, bpd, ofd in (("HC of the case", 70.5, 88.0), ("ellipse of HC, image frame 7", 70.0, 88.5)):
+        assert number(found[group], "Biparietal Diameter") == (bpd, "mm")
+        assert number(found[group], "Occipital-Frontal Diameter") == (ofd, "mm")
+    assert texts(found["HC of the case"], "Comment") == [
+        "BPD and OFD are the axes of the ellipse, outer to outer."
+    ]
 
 
 def test_coordinates_count_from_the_corner_of_the_first_pixel():
