@@ -98,7 +98,7 @@ coverage: install chromium
 
 # The tests start an Orthanc of their own, on a free port and an empty storage.
 test-dicom: install orthanc
-	$(PYTEST) -m orthanc tests/dicomweb tests/report
+	$(PYTEST) -m orthanc tests/dicomweb
 
 # Debian starts the package as a service on port 8042, open to whoever is on this machine: it is stopped.
 orthanc:

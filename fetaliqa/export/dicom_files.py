@@ -7,9 +7,7 @@ from pathlib import Path
 import pydicom
 from pydicom.dataset import Dataset
 
-_STANDARD = (
-    {"write_like_original": False} if pydicom.__version_info__[0] == "2" else {"enforce_file_format": True}
-)
+_STANDARD = {"write_like_original": False} if pydicom.__version_info__[0] == "2" else {"enforce_file_format": True}
 
 
 def save_dicom(dataset: Dataset, path: Path) -> None:

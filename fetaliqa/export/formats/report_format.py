@@ -37,7 +37,9 @@ class DicomReportWriter(DicomCineWriter):
             from fetaliqa.export.report.report_document import ReportOrigin, measurement_report
 
             instance = self.segmentation.SOPInstanceUID  # of the same pixels, masks and labels
-            origin = ReportOrigin(("exported", str(instance), labels), REPORTS, "measurements of the exported frames")
+            origin = ReportOrigin(
+                ("exported", str(instance), labels), REPORTS, "measurements of the exported frames"
+            )
             report = measurement_report(content, origin, [self.segmentation])
             save_dicom(report, self.context.root / "reports" / f"{case.stem}.dcm")
         return places

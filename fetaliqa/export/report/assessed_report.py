@@ -25,6 +25,7 @@ from fetaliqa.export.report.report_content import (
     FrameOfImage,
     OutlinedFrame,
     ReportContent,
+    axes_of,
     check_reportable,
     name_of,
 )
@@ -123,7 +124,9 @@ def _headers(path: Path) -> list[Dataset]:
         try:
             header = dcmread(file, stop_before_pixels=True)
         except DAMAGE_ERRORS as error:
-            raise SweepError(f"{file.name}: its DICOM header is damaged ({reason_of(error)}); export it again") from None
+            raise SweepError(
+                f"{file.name}: its DICOM header is damaged ({reason_of(error)}); export it again"
+            ) from None
         check_reportable(header, file.name)
         headers.append(header)
     return headers
@@ -199,19 +202,22 @@ def _content(
     outlined = {}
     for frame in frames:
         found = FrameAssessment.from_record(record["frames"][frame])
+        line, length = getattr(found, "line", None), getattr(found, "length_mm", None)  # of a femur
         outlined[frame] = OutlinedFrame(
             name=name_of(places[frame], frame),
             place=places[frame],
             mask=result.masks[frame],
             ellipse=found.ellipse,
-            circumference_mm=found.circumference_mm,
+            line=None if line is None else line.ends(),
+            size_mm=found.circumference_mm if length is None else length,
             interval_mm=found.circumference_interval_mm,
             area_mm2=found.area_mm2,
+            axes_mm=axes_of(record["frames"][frame]),
             remarks=tuple(
                 text
                 for text in (
                     f"frame {frame} of {record['case_id']}, counted from 0",
-                    found.circumference_absent,
+                    found.circumference_absent or getattr(found, "length_absent", None),
                     found.warning,
                 )
                 if text

@@ -10,10 +10,11 @@ import numpy as np
 from pydicom.dataset import Dataset
 
 from fetaliqa.export.dicom_review_state import Algorithm
-from fetaliqa.export.report.report_content import FrameOfImage, OutlinedFrame, ReportContent, name_of
+from fetaliqa.export.report.report_content import FrameOfImage, OutlinedFrame, ReportContent, axes_of, name_of
 from fetaliqa.measure.anatomy import Anatomy
 from fetaliqa.measure.case_growth import case_growth
 from fetaliqa.measure.case_measurement import weighted_median
+from fetaliqa.measure.head_axes import head_axes
 from fetaliqa.measure.outline import fit_outline
 from fetaliqa.sweep.dicom_spacing import read_calibration
 
@@ -101,7 +102,8 @@ def _outlined(
         place=place,
         mask=mask,
         ellipse=fit.ellipse,
-        circumference_mm=None if fit.circumference_mm is None else round(fit.circumference_mm, 2),
+        size_mm=None if fit.circumference_mm is None else round(fit.circumference_mm, 2),
+        axes_mm=axes_of(head_axes(fit.ellipse, spacing, anatomy)),
         area_mm2=None if spacing is None else round(pixels * spacing[0] * spacing[1], 2),
         remarks=tuple(text for text in remarks if text),
         algorithm=label.algorithm,
@@ -110,11 +112,7 @@ def _outlined(
 
 def _counted(labels: Mapping[int, LabelledFrame], outlined: Mapping[int, OutlinedFrame]) -> list[int]:
     """Confirmed frames with a circumference, without those on suboptimal planes if there are others."""
-    measured = [
-        frame
-        for frame, one in outlined.items()
-        if one.circumference_mm is not None and one.algorithm.confirmed
-    ]
+    measured = [frame for frame, one in outlined.items() if one.size_mm is not None and one.algorithm.confirmed]
     return [frame for frame in measured if labels[frame].plane != SUBOPTIMAL] or measured
 
 
@@ -123,15 +121,21 @@ def _measurement(
 ) -> dict[str, Any] | None:
     if not frames:
         return None
-    values = [float(frame.circumference_mm or 0.0) for frame in frames]
+    values = [float(frame.size_mm or 0.0) for frame in frames]
+    axes = {f"{axis.lower()}_mm": _median([one.axes_mm[axis] for one in frames]) for axis in frames[0].axes_mm}
     return {
         "name": anatomy.measurement,
-        "mm": round(weighted_median(values, [1.0] * len(values)), 2),
+        "mm": _median(values),
+        **axes,
         "interval_mm": None,
         "coverage": None,
         "frames": list(numbers),
         "interval_absent": None,
     }
+
+
+def _median(values: Sequence[float]) -> float:
+    return round(weighted_median(values, [1.0] * len(values)), 2)
 
 
 def _notes(anatomy: Anatomy, count: int) -> tuple[str, ...]:

@@ -24,6 +24,8 @@ MEASUREMENTS = {
     "AC": Concept("11979-2", "LN", "Abdominal Circumference"),
     "HC": Concept("11984-2", "LN", "Head Circumference"),
     "FL": Concept("11963-6", "LN", "Femur Length"),
+    "BPD": Concept("11820-8", "LN", "Biparietal Diameter"),
+    "OFD": Concept("11851-3", "LN", "Occipital-Frontal Diameter"),
 }
 """CID 12005, by the name in an assessment's record."""
 

@@ -14,6 +14,7 @@ from fetaliqa.export.dicom_review_state import Algorithm
 from fetaliqa.measure.anatomy import Anatomy
 from fetaliqa.measure.ellipse import Ellipse
 
+AXES = ("BPD", "OFD")  # further lengths of the ellipse of a head
 NEEDED = ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID")
 
 
@@ -54,9 +55,11 @@ class OutlinedFrame:
         place: the frame that the outline lies on.
         mask: [H, W], non-zero inside.
         ellipse: fitted to the outline, in pixels; None where none fits.
-        circumference_mm: of the ellipse; None without an ellipse or pixel spacing.
+        line: ends of a line that was fitted to it (femur), float [2, 2] as (x, y) in pixels; None without one.
+        size_mm: circumference of the ellipse, or length of the line; None without one or without pixel spacing.
         interval_mm: lower and upper end of the interval around it; None without one.
         area_mm2: of the mask; None without pixel spacing.
+        axes_mm: further lengths of the ellipse in mm: ``BPD`` and ``OFD`` of a head.
         remarks: sentences: its number in the case, why something is absent, and warnings.
         algorithm: how it was drawn.
     """
@@ -65,9 +68,11 @@ class OutlinedFrame:
     place: FrameOfImage
     mask: np.ndarray
     ellipse: Ellipse | None = None
-    circumference_mm: float | None = None
+    line: np.ndarray | None = None
+    size_mm: float | None = None
     interval_mm: tuple[float, float] | None = None
     area_mm2: float | None = None
+    axes_mm: Mapping[str, float] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
     algorithm: Algorithm = field(default_factory=Algorithm)
 
@@ -99,6 +104,12 @@ class ReportContent:
         return all(one.algorithm.confirmed for one in self.frames)
 
 
+def axes_of(fields: Mapping[str, Any]) -> dict[str, float]:
+    """BPD and OFD in mm, of a frame of a record, or of its ``measurement``."""
+    known = {name: fields.get(f"{name.lower()}_mm") for name in AXES}
+    return {name: float(value) for name, value in known.items() if value is not None}
+
+
 def check_reportable(image: Dataset, name: str) -> None:
     """Check that a report on an image can be filed: the header names a patient, and identifies the image.
 
@@ -116,4 +127,6 @@ def check_reportable(image: Dataset, name: str) -> None:
         )
     missing = [keyword for keyword in NEEDED if not image.get(keyword)]
     if missing:
-        raise SweepError(f"{name}: the header lacks {', '.join(missing)}, which a report refers to; export it again")
+        raise SweepError(
+            f"{name}: the header lacks {', '.join(missing)}, which a report refers to; export it again"
+        )

@@ -9,7 +9,7 @@ weight. Coordinates are those of PS3.3 section C.18.6: (0, 0) is the corner of t
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -23,15 +23,17 @@ from fetaliqa.export.dicom_review_state import TYPES, line_of
 from fetaliqa.export.pixel_outlines import pixel_polygons
 from fetaliqa.export.report import report_codes as codes
 from fetaliqa.export.report.report_codes import Concept
-from fetaliqa.export.report.report_content import FrameOfImage, OutlinedFrame, ReportContent
+from fetaliqa.export.report.report_content import FrameOfImage, OutlinedFrame, ReportContent, axes_of
 from fetaliqa.measure.ellipse import Ellipse
 from fetaliqa.measure.outline import main_component
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
+OUTER = "BPD and OFD are the axes of the ellipse, outer to outer."
 NOT_CLINICAL = "Not for clinical use."
 UNCONFIRMED = "Outlines and measurements are a model's; nobody has confirmed them."
+PIXEL_CENTRE = 0.5  # of the first pixel, in DICOM's coordinates
 MAX_ERROR_PX = 1.0  # of the outline's polygon; the exact mask is in the segmentation
 BY_HEADER = "DICOM"  # source of an age: the image's header
 GIVEN_BY = {
@@ -110,22 +112,21 @@ def person(name: str) -> str:
 
 
 def _groups_of(report: ReportContent, frame: OutlinedFrame, key: Sequence[object]) -> list[Any]:
-    """The groups of a frame: ellipse with circumference where there is one, and outline with area."""
+    """The groups of a frame: what was fitted, with its size, where there is one, and the outline with its area."""
     name = report.anatomy.measurement
     length = []
-    if frame.circumference_mm is not None:
-        measured = _number(codes.MEASUREMENTS[name], frame.circumference_mm, codes.MILLIMETRE)
-        length = [_with_interval(measured, frame.circumference_mm, frame.interval_mm)]
+    if frame.size_mm is not None:
+        measured = _number(codes.MEASUREMENTS[name], frame.size_mm, codes.MILLIMETRE)
+        length = [_with_interval(measured, frame.size_mm, frame.interval_mm), *_axes(frame.axes_mm)]
     area = [] if frame.area_mm2 is None else [_number(codes.AREA, frame.area_mm2, codes.SQUARE_MILLIMETRE)]
-    outline = _outline(frame.mask)
-    ellipse = None if frame.ellipse is None else _ellipse(frame.ellipse, frame.mask.shape)
     groups = []
-    if ellipse is not None:
-        what = f"ellipse of {name}" if length else "fitted ellipse"
-        region = _region("ELLIPSE", ellipse, frame.place)
+    if (fitted := _fitted(frame)) is not None:
+        kind, shape, points = fitted
+        what = f"{shape} of {name}" if length else f"fitted {shape}"
+        region = _region(kind, points, frame.place)
         groups.append(_region_group(report, frame, f"{what}, {frame.name}", region, length, key))
         length = []
-    region = _region("POLYLINE", outline, frame.place)
+    region = _region("POLYLINE", _outline(frame.mask), frame.place)
     groups.append(_region_group(report, frame, f"outline, {frame.name}", region, length + area, key))
     for remark in frame.remarks:
         groups[0][0].ContentSequence.append(_text(codes.COMMENT, remark))
@@ -194,7 +195,9 @@ def _measurement_group(
     name, value = measurement["name"], float(measurement["mm"])
     first = _number(codes.MEASUREMENTS[name], value, codes.MILLIMETRE)
     numbers = [_with_interval(first, value, measurement.get("interval_mm"))]
-    sentences = list(growth.get("notes", ()))
+    axes = axes_of(measurement)
+    numbers += _axes(axes)
+    sentences = [*([OUTER] if axes else []), *growth.get("notes", ())]
     if measurement.get("interval_mm"):
         low, high = measurement["interval_mm"]
         share = f"{measurement['coverage']:.0%}".replace("%", " %")
@@ -261,6 +264,10 @@ def _number(name: Concept, value: float, unit: Concept, formula: str | None = No
     return measured
 
 
+def _axes(axes: Mapping[str, float]) -> list[sr.Measurement]:
+    return [_number(codes.MEASUREMENTS[name], value, codes.MILLIMETRE) for name, value in axes.items()]
+
+
 def _with_interval(measured: sr.Measurement, value: float, interval: Sequence[float] | None) -> sr.Measurement:
     """Add the distances from the value to the ends of its interval (TID 310), in mm."""
     if interval is not None:
@@ -285,15 +292,26 @@ def _add(measured: sr.Measurement, item: Any) -> None:
     number.ContentSequence.append(item)
 
 
-def _ellipse(ellipse: Ellipse, shape: tuple[int, ...]) -> np.ndarray | None:
-    """Ends of the longer, then of the shorter axis, float [4, 2]; None where one lies outside of the image."""
+def _fitted(frame: OutlinedFrame) -> tuple[str, str, np.ndarray] | None:
+    """Graphic type, name and points of the shape that was fitted; None without one inside of the image."""
+    if frame.line is not None:
+        kind, shape, points = "POLYLINE", "line", np.asarray(frame.line, float) + PIXEL_CENTRE
+    elif frame.ellipse is not None:
+        kind, shape, points = "ELLIPSE", "ellipse", _ends(frame.ellipse)
+    else:
+        return None
+    rows, columns = frame.mask.shape
+    inside = (points >= 0).all() and (points <= (columns, rows)).all()
+    return (kind, shape, points) if inside else None
+
+
+def _ends(ellipse: Ellipse) -> np.ndarray:
+    """Ends of the longer, then of the shorter axis, float [4, 2] as (x, y)."""
     angle = math.radians(ellipse.angle_deg)
     along = ellipse.semi_major * np.array([math.cos(angle), math.sin(angle)])
     across = ellipse.semi_minor * np.array([-math.sin(angle), math.cos(angle)])
-    center = np.array([ellipse.center_x + 0.5, ellipse.center_y + 0.5])
-    points = np.stack([center - along, center + along, center - across, center + across])
-    inside = (points >= 0).all() and (points <= (shape[1], shape[0])).all()
-    return points if inside else None
+    center = np.array([ellipse.center_x, ellipse.center_y]) + PIXEL_CENTRE
+    return np.stack([center - along, center + along, center - across, center + across])
 
 
 def _outline(mask: np.ndarray) -> np.ndarray:

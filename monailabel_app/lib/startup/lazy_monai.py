@@ -19,8 +19,8 @@ from typing import Any
 
 logger = logging.getLogger(__name__)
 
-# itk is used by MONAI Label's writer of label files, pydicom_seg by its DICOMweb datastore: this app replaces both.
-# pydicom_seg cannot be imported beside pydicom 3.
+# This app replaces what MONAI Label uses itk for (its writer of label files) and pydicom_seg (its DICOMweb
+# datastore); pydicom_seg cannot be imported beside pydicom 3.
 PACKAGES = ("monai", "itk", "pydicom_seg")
 
 
