@@ -43,6 +43,12 @@ FRAME_COLUMNS = (
     "area_mm2",
     "circumference_mm",
     "circumference_absent",
+    "length_mm",
+    "length_absent",
+    "line_x1",
+    "line_y1",
+    "line_x2",
+    "line_y2",
     "warning",
     "fit_residual",
     "fitted_share",
@@ -94,9 +100,14 @@ def _write_results(folder: Path, result: AssessmentResult, mask_format: str) -> 
         result.write_masks(folder / f"masks{mask_format}")
     write_json(folder / ASSESSMENT_FILE, record)
     ranks = {frame: rank for rank, frame in enumerate(record["ranking"], start=1)}
-    rows = [frame | {"rank": ranks.get(frame["index"])} for frame in record["frames"]]
+    rows = [frame | _line_cells(frame) | {"rank": ranks.get(frame["index"])} for frame in record["frames"]]
     write_csv(folder / "frames.csv", FRAME_COLUMNS, rows)
     contact_sheet(folder / "contact_sheet.png", frames=result.sweep.frames, masks=result.masks, assessment=record)
+
+
+def _line_cells(frame: dict[str, Any]) -> dict[str, float]:
+    """The ends of a frame's line, for the table."""
+    return {f"line_{name}": value for name, value in (frame.get("line") or {}).items()}
 
 
 def _replace_in(target: Path, written: Path) -> None:

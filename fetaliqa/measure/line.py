@@ -22,7 +22,7 @@ MIN_BAND_PX = 3.0
 # Of a band's width: below, the mask is no line. A band of BAND_SHARE and a seventh of the image has a ratio of 4.
 MIN_ELONGATION = 1.8
 END_REACH = 1.0  # in units of the width: the part of a band whose middle gives the place of its end
-# IoU of the mask and the band of its own width along its line. Held-out bands of the shipped model: docs/real-images.md
+# IoU of the mask and the band of its own width along its line
 POOR_OVERLAP = 0.55
 
 
@@ -133,6 +133,11 @@ class LineFit:
     overlap: float | None = None
     fitted_share: float = 0.0
 
+    @property
+    def size_mm(self) -> float | None:
+        """The length, under the name that it shares with the circumference of an ellipse."""
+        return self.length_mm
+
     def warning(self, anatomy: Anatomy) -> str | None:
         """Warning about an implausible length or a doubtful line; None without one."""
         if self.line is None:
@@ -145,7 +150,9 @@ class LineFit:
                 f"{low:.0f}-{high:.0f} mm; check the ends and the pixel spacing"
             )
         if self.fitted_share < 1:
-            warnings.append("an end of the line lies at the border of the field of view; check that none is cut off")
+            warnings.append(
+                "an end lies at the border of the field of view; check that none is cut off"
+            )
         if self.overlap is not None and self.overlap < POOR_OVERLAP:
             warnings.append(f"the mask is not straight (overlap with its line {self.overlap:.2f}); check the ends")
         return "; ".join(warnings) or None
@@ -248,9 +255,7 @@ def _crossing(centres: np.ndarray, profile: np.ndarray, index: int, step: int, l
     return float(centres[index] + share * (centres[outer] - centres[index]))
 
 
-def _ends_inside(
-    line: Line, shape: tuple[int, ...], field_of_view: np.ndarray | None, border_px: int
-) -> float:
+def _ends_inside(line: Line, shape: tuple[int, ...], field_of_view: np.ndarray | None, border_px: int) -> float:
     free = away_from_border(shape, field_of_view, border_px)
     at = np.round(line.ends()).astype(int)
     within = (at >= 0).all(axis=1) & (at[:, 0] < shape[1]) & (at[:, 1] < shape[0])

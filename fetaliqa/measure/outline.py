@@ -59,6 +59,11 @@ class OutlineFit:
     overlap: float | None = None
     axis_ratio: float | None = None
 
+    @property
+    def size_mm(self) -> float | None:
+        """The circumference, under the name that it shares with the length of a line."""
+        return self.circumference_mm
+
     def warning(self, anatomy: Anatomy) -> str | None:
         """Warning about an implausible circumference or a poor fit; None without one."""
         if self.circumference_mm is None:

@@ -42,8 +42,10 @@ def _teaches_abdomens(still: Still) -> bool:
 
 
 def _teaches_femurs(still: Still) -> bool:
-    return _teaches_abdomens(still) and still.plane != "other" and not (
-        still.source == "spanish" and still.plane == "femur"
+    return (
+        _teaches_abdomens(still)
+        and still.plane != "other"
+        and not (still.source == "spanish" and still.plane == "femur")
     )
 
 
