@@ -218,18 +218,17 @@ def _ends(points: np.ndarray, area: float, pixel: float) -> tuple[np.ndarray, fl
     values, vectors = np.linalg.eigh(centred.T @ centred / len(points))
     if values[1] <= 0:
         return None
-    axis = vectors[:, 1]
+    axis = vectors[:, 1] if vectors[0, 1] >= 0 else -vectors[:, 1]
     along, across = centred @ axis, centred @ (-axis[1], axis[0])
-    first, last = along.min() - 2 * pixel, along.max() + 2 * pixel
-    # a pixel is spread over its own width along the axis, so that a slanted band has a smooth profile
-    edges = np.arange(first, last + pixel, pixel)
-    counts = np.histogram(along, edges)[0] * (area / pixel)
-    profile = np.convolve(counts, (0.25, 0.5, 0.25), mode="same")
-    centres = edges[:-1] + pixel / 2
-    filled = counts[counts > 0]
-    if len(filled) < 3:
-        return None
-    width = float(np.median(profile[len(profile) // 4 : -(len(profile) // 4) or None]))
+    first = along.min() - 2 * pixel
+    # each pixel counts in part at both places next to it, so that a slanted band has a smooth profile
+    places = (along - first) / pixel
+    below = places.astype(int)
+    share, count = places - below, int(below.max()) + 4
+    profile = np.bincount(below, 1 - share, count) + np.bincount(below + 1, share, count)
+    profile *= area / pixel
+    centres = first + pixel * np.arange(count)
+    width = float(np.median(profile[count // 4 : count - count // 4]))
     above = np.flatnonzero(profile >= width / 2)
     if width <= 0 or not len(above):
         return None

@@ -2,6 +2,7 @@
 import { ANNOTATED, originText } from "../app/annotation.js";
 import { CaseWork } from "../app/case_work.js";
 import { ELLIPSE, OWN, PROPOSAL, qualityColour } from "../app/colours.js";
+import { linePath } from "../app/line_tool.js";
 import { outlinePath } from "../app/outline_path.js";
 import { router } from "../app/router.js";
 import { settings } from "../app/settings.js";
@@ -53,12 +54,13 @@ function picturesOf(work) {
 function Facts({ work }) {
   const { info, assessment, sweeps, label } = work;
   const { best } = assessment ?? {};
+  const size = best?.length_mm ?? best?.circumference_mm;
   const rows = [
     [t("frames"), `${info.frames} (${info.rows} × ${info.columns}), ${t("sweepCount", { count: sweeps.length })}`],
     [t("spacing"), info.spacing_mm ? `${number(info.spacing_mm[0], 3)} × ${number(info.spacing_mm[1], 3)} mm` : t("noSpacing")],
     [t("model"), assessment ? `${assessment.model.name} ${assessment.model.version}` : "…"],
     [t("bestFrameTitle"), best && best.frame !== null ? `${t("frame", { frame: best.frame })}, ${t("quality").toLowerCase()} ${number(best.quality, 2)}` : "–"],
-    [t("acOfModel"), best?.circumference_mm ? `${number(best.circumference_mm, 1)} mm` : best?.circumference_absent || "–"],
+    [t("acOfModel"), size ? `${number(size, 1)} mm` : best?.length_absent || best?.circumference_absent || "–"],
     [t("label"), label?.version ? t("labelLine", { tag: work.tag, version: label.version, who: label.rater || label.user || "–", when: when(label.saved) }) : t("notSubmitted")],
   ];
   return html`<dl class="facts-table">${rows.map(([name, value]) => html`<div><dt>${name}</dt><dd>${value}</dd></div>`)}</dl>`;
@@ -91,6 +93,7 @@ function Picture({ work, frame }) {
     };
     const mask = label.mask ?? proposal?.mask;
     if (mask) stroke(outlinePath(mask), label.mask ? OWN : PROPOSAL, 4);
+    if (measured.line) stroke(linePath(measured.line), ELLIPSE, 3, [8, 8]);
     if (measured.ellipse) {
       const path = new Path2D();
       path.ellipse(measured.ellipse.x, measured.ellipse.y, measured.ellipse.a, measured.ellipse.b, measured.ellipse.angle, 0, 2 * Math.PI);
