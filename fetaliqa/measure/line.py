@@ -150,9 +150,7 @@ class LineFit:
                 f"{low:.0f}-{high:.0f} mm; check the ends and the pixel spacing"
             )
         if self.fitted_share < 1:
-            warnings.append(
-                "an end lies at the border of the field of view; check that none is cut off"
-            )
+            warnings.append("an end lies at the border of the field of view; check that none is cut off")
         if self.overlap is not None and self.overlap < POOR_OVERLAP:
             warnings.append(f"the mask is not straight (overlap with its line {self.overlap:.2f}); check the ends")
         return "; ".join(warnings) or None
