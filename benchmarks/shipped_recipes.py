@@ -113,7 +113,10 @@ VERSIONS = {"abdomen": "1.1", "head": "1.0", "femur": "1.0"}
 HEAD_RECIPE = CompactRecipe(950, plane_weight=0.2)
 # Femurs, from the abdomen model, as standard planes only: in another field of view, as abdomens are shown in, the
 # images without a line would come out much smaller than those with one.
-FEMUR_RECIPE = CompactRecipe(450, learning_rate=1e-3, average=0.995, plane_weight=0.4)
+FEMUR_RECIPES = (
+    CompactRecipe(450, learning_rate=1e-3, average=0.995, plane_weight=0.4),
+    CompactRecipe(330, learning_rate=8e-4, average=0.99, plane_weight=0.4, dropout=0.1, seed=1),
+)
 FEMUR_SETTINGS = Settings(rotation_deg=40.0, scale=(0.55, 1.3), p_flip=0.3, p_view=0.0, p_marks=0.4)
 FEMUR_SHARES = (10, 2, 2, 2)  # of each batch: femurs, abdomens, thoraces and brains, heads
 FEMUR_FOREGROUND = 0.002  # share of the grid: a band 8 wide and 13 long

@@ -6,7 +6,8 @@
     python benchmarks/train_shipped.py abdomen FOLDER --start runs/head --without Malawi Egypt --out runs/left-out
 
 FOLDER holds the public sets that ``fetaliqa/lab/stills/still_sources.py`` names. The head model starts from the
-ImageNet weights of its encoder, the abdomen model from the head model, the femur model from the abdomen model. Held-out images:
+ImageNet weights of its encoder, the abdomen model from the head model, the femur model from the abdomen
+model. Held-out images:
 ``fetaliqa/lab/stills/shipped_split.py``.
 """
 
@@ -28,7 +29,7 @@ from shipped_recipes import (
     ABDOMEN_STAGES,
     EXPECTED_DICE_BATCHES,
     FEMUR_FOREGROUND,
-    FEMUR_RECIPE,
+    FEMUR_RECIPES,
     FEMUR_SETTINGS,
     FEMUR_SHARES,
     FRAME_HEAD,
@@ -272,9 +273,10 @@ def main() -> None:
         data = last = head_data(stills)
         train(model, data, recipes[0])
     elif args.anatomy == "femur":
-        recipes = [_shortened(FEMUR_RECIPE, args.steps)]
+        recipes = [_shortened(recipe, args.steps) for recipe in FEMUR_RECIPES]
         data = last = femur_data(stills)
-        train(model, data, recipes[0])
+        for recipe in recipes:
+            train(model, data, recipe)
     else:
         frames = rendered()
         phantoms = frames.images

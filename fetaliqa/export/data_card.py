@@ -124,7 +124,7 @@ def _line_text(anatomy: str) -> list[str]:
     if not anatomy_named(anatomy).is_line:
         return []
     return [
-        "- Each mask is the band of a line: its length in mm (FL) is the column `length_mm` of `manifest.csv`, its "
+        "- Each mask is the band of a line: its length (FL) is the column `length_mm` of `manifest.csv`, its "
         "width says nothing"
     ]
 

@@ -45,7 +45,8 @@ class Anatomy:
 ABDOMEN = Anatomy("abdomen", "AC", (100.0, 450.0), 1.8)
 # HC range: the HC18 training set spans 44.3-346.4 mm.
 HEAD = Anatomy("head", "HC", (40.0, 420.0), 1.9)
-# FL range: INTERGROWTH-21st's 3rd to 97th centiles span 11 mm (14 weeks) to 77 mm (40 weeks); a margin on each side.
+# FL range: calipers of 14 Spanish femurs span 34-69 mm; a margin covers the 12th week (8 mm) and large fetuses at
+# term (80 mm), close to `fetal_growth.PLAUSIBLE_MM`.
 FEMUR = Anatomy("femur", "FL", (5.0, 90.0), shape="line")
 
 ANATOMIES = {anatomy.name: anatomy for anatomy in (ABDOMEN, HEAD, FEMUR)}

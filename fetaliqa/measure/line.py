@@ -1,8 +1,8 @@
 """Lines: the two ends of a bone, the thin band that stands for a line in a mask, and the line of a band.
 
-A label of a frame is a mask, for every anatomy. A line is written as a band: a rectangle with flat ends, as long as
-the line and ``band_thickness`` wide. ``fit_line`` gets the line back from it, from the band that a model outlines,
-and from a band drawn with a round brush.
+A label of a frame is a mask, for every anatomy. A line is written as a band: a rectangle with flat ends, as long
+as the line and ``band_thickness`` wide. ``fit_line`` gets the line back from it, from the band that a model
+outlines, and from a band drawn with a round brush.
 """
 
 from __future__ import annotations

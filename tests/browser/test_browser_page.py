@@ -247,12 +247,13 @@ def test_lines_are_drawn_and_measured_as_by_the_library(workplace: Workplace) ->
         """async ({ lines, spacing, rows, columns }) => {
           const { drawLine, lengthMm, measureLine } = await import('/web/app/line.js');
           const { maskOf } = await import('/web/app/run_lengths.js');
+          const short = { x1: 50, y1: 50, x2: 53, y2: 50 };
           const masks = lines.map((one) => drawLine(one, rows, columns));
           return {
             mm: lines.map((one) => lengthMm(one, spacing)),
             drawn: masks.map((one) => maskOf(one, rows, columns).runs),
             measured: masks.map((one) => measureLine(one, rows, columns, spacing, null)),
-            round: measureLine(drawLine({ x1: 50, y1: 50, x2: 53, y2: 50 }, rows, columns), rows, columns, spacing, null),
+            round: measureLine(drawLine(short, rows, columns), rows, columns, spacing, null),
           };
         }""",
         {"lines": [vars(line) for line in lines], "spacing": SPACING, "rows": SHAPE[0], "columns": SHAPE[1]},

@@ -74,8 +74,8 @@ class AcouslicWriter(Writer):
 def _check_anatomy(name: str, context: ExportContext) -> None:
     if context.anatomy.is_line:
         raise OptionError(
-            f"format {name}: it is made for circumferences, and the {context.anatomy.name} is a line; choose another "
-            "format, such as coco or nnunet"
+            f"format {name}: it is made for circumferences, and the {context.anatomy.name} is a line; choose "
+            "another format, such as coco or nnunet"
         )
 
 

@@ -17,7 +17,6 @@ from fetaliqa.export.pixel_outlines import pixel_polygons
 from fetaliqa.export.still_files import png_bytes
 from fetaliqa.measure import fit_line
 
-
 LINE_CATEGORY = {"keypoints": ["left_end", "right_end"], "skeleton": [[1, 2]]}
 VISIBLE = 2  # COCO's flag of a keypoint
 

@@ -1,9 +1,9 @@
 """Training and held-out images of the shipped models.
 
-The abdomen model: a quarter of the patients, by hash, and besides never trained on are the Spanish abdomens, whose
-calipers are the reference; ACOUSLIC-AI's frames, by their licence; and NatalIA's phantom. The femur model: the same
-patients, and besides the Spanish femurs and all "other" planes. The head model: a fifth of HC18's patients, and of the
-other images, by hash.
+The abdomen model: a quarter of the patients, by hash, and besides never trained on are the Spanish abdomens,
+whose calipers are the reference; ACOUSLIC-AI's frames, by their licence; and NatalIA's phantom. The femur model:
+the same patients, and besides the Spanish femurs and all "other" planes. The head model: a fifth of HC18's
+patients, and of the other images, by hash.
 """
 
 from __future__ import annotations
