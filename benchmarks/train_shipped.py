@@ -28,10 +28,10 @@ import torch
 from shipped_recipes import (
     ABDOMEN_STAGES,
     EXPECTED_DICE_BATCHES,
-    FEMUR_FOREGROUND,
-    FEMUR_RECIPES,
+    FEMUR_RECIPE,
     FEMUR_SETTINGS,
     FEMUR_SHARES,
+    FEMUR_THRESHOLD,
     FRAME_HEAD,
     HEAD_RECIPE,
     HEAD_SETTINGS,
@@ -199,7 +199,7 @@ def make_card(anatomy: str, name: str, data: Data, recipes: Sequence[CompactReci
         base=BaseReference("included", "0" * 64),
         anatomy=anatomy,
         training_data=TrainingData("real still images", digest, f"{data.described}. {ATTRIBUTION}. {stages}"),
-        threshold=Threshold(min_foreground_fraction=FEMUR_FOREGROUND) if anatomy == "femur" else Threshold(),
+        threshold=FEMUR_THRESHOLD if anatomy == "femur" else Threshold(),
         licence="Apache-2.0; trained on CC BY 4.0 images, which are attributed under training_data",
         intended_use=INTENDED,
         limitations=LIMITS[anatomy],
@@ -273,10 +273,9 @@ def main() -> None:
         data = last = head_data(stills)
         train(model, data, recipes[0])
     elif args.anatomy == "femur":
-        recipes = [_shortened(recipe, args.steps) for recipe in FEMUR_RECIPES]
+        recipes = [_shortened(FEMUR_RECIPE, args.steps)]
         data = last = femur_data(stills)
-        for recipe in recipes:
-            train(model, data, recipe)
+        train(model, data, recipes[0])
     else:
         frames = rendered()
         phantoms = frames.images

@@ -102,10 +102,9 @@ def _tile(one: FemurOutcome, reference: Line | None) -> np.ndarray:
         ends = line.ends() * factor
         across = (ends[1] - ends[0])[::-1] * (-1, 1) / max(np.linalg.norm(ends[1] - ends[0]), 1e-6)
         for end in ends:
-            bar = np.array([end - 9 * across, end + 9 * across]).round().astype(int)
-            cv2.line(small, *(tuple(map(int, point)) for point in bar), colour, 1, cv2.LINE_AA)
+            _draw(small, end - 9 * across, end + 9 * across, colour)
         if colour == FOUND:
-            cv2.line(small, *(tuple(map(int, point)) for point in ends.round()), colour, 1, cv2.LINE_AA)
+            _draw(small, ends[0], ends[1], colour)
     tile = np.zeros((TILE + 14, TILE, 3), np.uint8)
     tile[: size[1], : size[0]] = small
     error = "-" if one.error is None or one.error.error_percent is None else f"{one.error.error_percent:+.1f} %"
@@ -113,6 +112,11 @@ def _tile(one: FemurOutcome, reference: Line | None) -> np.ndarray:
     text = f"{one.still.name[:14]} {error} {signals} {one.still.confidence or ''}"
     cv2.putText(tile, text, (2, TILE + 11), cv2.FONT_HERSHEY_SIMPLEX, 0.36, (255, 255, 255), 1)
     return tile
+
+
+def _draw(picture: np.ndarray, one: np.ndarray, other: np.ndarray, colour: tuple[int, int, int]) -> None:
+    (x1, y1), (x2, y2) = one.round().astype(int).tolist(), other.round().astype(int).tolist()
+    cv2.line(picture, (x1, y1), (x2, y2), colour, 1, cv2.LINE_AA)
 
 
 def _spread(values: np.ndarray) -> dict[str, float] | None:

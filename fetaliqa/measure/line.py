@@ -199,7 +199,7 @@ def fit_line(
     ends, width = found
     line = Line.between(*(ends / (column_mm, row_mm)))
     thickness = width / pixel
-    drawn = draw_line(line, component.shape, thickness)
+    drawn = draw_line(line, (component.shape[0], component.shape[1]), thickness)
     if field_of_view is not None:
         drawn &= (field_of_view != 0).astype(np.uint8)
     overlap = cv2.countNonZero(drawn & component) / max(cv2.countNonZero(drawn | component), 1)
@@ -224,7 +224,7 @@ def _ends(points: np.ndarray, area: float, pixel: float) -> tuple[np.ndarray, fl
     below = places.astype(int)
     share, count = places - below, int(below.max()) + 4
     profile = np.bincount(below, 1 - share, count) + np.bincount(below + 1, share, count)
-    profile *= area / pixel
+    profile = profile * (area / pixel)
     centres = first + pixel * np.arange(count)
     width = float(np.median(profile[count // 4 : count - count // 4]))
     above = np.flatnonzero(profile >= width / 2)

@@ -64,5 +64,6 @@ def test_an_end_is_dragged_and_its_band_is_submitted(browser: Any, femurs: tuple
     assert (fit.line.x2, fit.line.y2) == pytest.approx((400, 100), abs=5)
     assert fit.thickness == pytest.approx(band_thickness(SHAPE), rel=0.15)
     place.page.goto(f"{server.url}/#/")
-    assert "FL" in place.page.locator("li.case").first.inner_text()
+    place.page.reload()
+    place.page.locator("li.case", has_text="FL").wait_for()
     place.check()

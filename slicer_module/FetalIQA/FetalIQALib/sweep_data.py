@@ -149,8 +149,9 @@ def _measured(entry: Mapping[str, Any]) -> Measurement:
     warning = str(entry.get("warning") or "")
     circumference = float(circumference_value) if isinstance(circumference_value, (int, float)) else None
     corners = [line.get(key) for key in ("x1", "y1", "x2", "y2")] if isinstance(line, dict) else []
-    if corners and all(isinstance(value, (int, float)) for value in corners):
-        return Measurement(None, circumference, absent, warning, Line(*map(float, corners)))
+    ends = [float(value) for value in corners if isinstance(value, (int, float))]
+    if len(ends) == 4:
+        return Measurement(None, circumference, absent, warning, Line(*ends))
     values = [ellipse.get(key) for key in keys] if isinstance(ellipse, dict) else []
     numbers = [float(value) for value in values if isinstance(value, (int, float))]
     if len(numbers) != len(keys) or min(numbers[2:4]) <= 0:
