@@ -24,6 +24,8 @@ MODULES = (
     "fetaliqa.measure.ellipse",
     "fetaliqa.measure.fetal_growth",
     "fetaliqa.measure.frame_ranking",
+    "fetaliqa.measure.frame_size",
+    "fetaliqa.measure.line",
     "fetaliqa.measure.run_lengths",
     "fetaliqa.measure.square_grid",
     "fetaliqa.registry.loaded_model",
