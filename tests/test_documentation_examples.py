@@ -16,6 +16,7 @@ REPOSITORY = Path(__file__).parents[1]
 MODULES = (
     "fetaliqa.case_names",
     "fetaliqa.evaluation.frame_metrics",
+    "fetaliqa.evaluation.line_figures",
     "fetaliqa.evaluation.ranking_metrics",
     "fetaliqa.evaluation.score_calibration",
     "fetaliqa.inference.interactive_segmentation",
