@@ -16,6 +16,7 @@ REPOSITORY = Path(__file__).parents[1]
 MODULES = (
     "fetaliqa.case_names",
     "fetaliqa.evaluation.frame_metrics",
+    "fetaliqa.evaluation.line_figures",
     "fetaliqa.evaluation.ranking_metrics",
     "fetaliqa.evaluation.score_calibration",
     "fetaliqa.inference.interactive_segmentation",
@@ -29,7 +30,9 @@ MODULES = (
     "fetaliqa.measure.ellipse",
     "fetaliqa.measure.fetal_growth",
     "fetaliqa.measure.frame_ranking",
+    "fetaliqa.measure.frame_size",
     "fetaliqa.measure.head_axes",
+    "fetaliqa.measure.line",
     "fetaliqa.measure.run_lengths",
     "fetaliqa.measure.square_grid",
     "fetaliqa.registry.loaded_model",

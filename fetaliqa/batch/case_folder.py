@@ -48,6 +48,12 @@ FRAME_COLUMNS = (
     "bpd_mm",
     "ofd_mm",
     "circumference_absent",
+    "length_mm",
+    "length_absent",
+    "line_x1",
+    "line_y1",
+    "line_x2",
+    "line_y2",
     "warning",
     "fit_residual",
     "fitted_share",
@@ -115,8 +121,10 @@ def _write_results(folder: Path, result: AssessmentResult, mask_format: str) -> 
 
 
 def _frame_row(frame: dict[str, Any]) -> dict[str, Any]:
+    """A frame's fields, with the ends of its interval and of its line as columns of their own."""
     low, high = frame.get("circumference_interval_mm") or (None, None)
-    return frame | {"circumference_low_mm": low, "circumference_high_mm": high}
+    ends = {f"line_{name}": value for name, value in (frame.get("line") or {}).items()}
+    return frame | {"circumference_low_mm": low, "circumference_high_mm": high} | ends
 
 
 def _replace_in(target: Path, written: Path, more: Iterable[str]) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from fetaliqa.measure.frame_size import recorded_absence, recorded_mm
+
 
 def summary_row(record: dict[str, Any]) -> dict[str, Any]:
     """One row of summary.csv, from an assessment."""
@@ -18,7 +20,7 @@ def summary_row(record: dict[str, Any]) -> dict[str, Any]:
         "best_frame": record["best"],
         "best_sweep": best.get("sweep"),
         "quality": best.get("quality"),
-        f"{record['model']['measurement'].lower()}_mm": best.get("circumference_mm"),
+        f"{record['model']['measurement'].lower()}_mm": recorded_mm(best),
         "expected_dice": best.get("expected_dice"),
         "distance": best.get("distance"),
         "note": record["reason"] or remark(best),
@@ -77,11 +79,11 @@ CASE_COLUMNS = (
 
 
 def remark(frame: Mapping[str, Any]) -> str:
-    """Remark on a ranked frame: why it has no circumference, and its warning."""
-    return "; ".join(frame[name] for name in ("circumference_absent", "warning") if frame.get(name))
+    """Remark on a ranked frame: why it has no circumference or length, and its warning."""
+    return "; ".join(text for text in (recorded_absence(frame), frame.get("warning")) if text)
 
 
 def summary_columns(measurement: str) -> list[str]:
-    """Of summary.csv, for a model that measures ``AC`` or ``HC``."""
+    """Of summary.csv, for a model that measures ``AC``, ``HC`` or ``FL``."""
     first = ["case", "frames", "sweeps", "looked_at", "positive", "best_frame", "best_sweep", "quality"]
     return [*first, f"{measurement.lower()}_mm", "expected_dice", "distance", "note", *CASE_COLUMNS]

@@ -90,7 +90,7 @@ class Assessment:
         model, best = self.record["model"], self.best
         positive = sum(frame.positive is True for frame in self.frames)
         counted = f"{positive} of {len(self.frames)} frame(s) show the {model['anatomy']}"
-        size = None if best is None else best.circumference_mm
+        size = None if best is None else best.size_mm
         measured = "" if size is None else f", {model['measurement']} {size:.1f} mm"
         shown = "none" if best is None else f"{best.index}, quality {best.quality:.2f}{measured}"
         return f"Assessment({self.record['case_id']!r}, {counted}; best frame: {shown}; not for clinical use)"

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from fetaliqa.measure.ellipse import Ellipse
+from fetaliqa.measure.line import Line
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,12 @@ class FrameAssessment:
         Why there is no circumference, in words; None when there is one.
     circumference_interval_mm
         Lower and upper end of the interval around it, in mm; None where it cannot be stated.
+    line
+        Of the femur, between the ends of its shaft, in pixels of the frame; None of other anatomies.
+    length_mm
+        Of the line in mm; None without a line or a pixel spacing.
+    length_absent
+        Why there is no length, in words; None when there is one.
     warning
         What speaks against outline or circumference, in words; None when nothing does.
     """
@@ -59,7 +66,15 @@ class FrameAssessment:
     circumference_mm: float | None = None
     circumference_absent: str | None = None
     circumference_interval_mm: tuple[float, float] | None = None
+    line: Line | None = None
+    length_mm: float | None = None
+    length_absent: str | None = None
     warning: str | None = None
+
+    @property
+    def size_mm(self) -> float | None:
+        """Circumference or length in mm, whichever the anatomy has; None without one."""
+        return self.circumference_mm if self.length_mm is None else self.length_mm
 
     @classmethod
     def from_record(cls, values: Mapping[str, Any]) -> FrameAssessment:
@@ -70,4 +85,6 @@ class FrameAssessment:
         if attributes.get("circumference_interval_mm") is not None:
             low, high = attributes["circumference_interval_mm"]
             attributes["circumference_interval_mm"] = (float(low), float(high))
+        if attributes.get("line") is not None:
+            attributes["line"] = Line(**attributes["line"])
         return cls(**attributes)

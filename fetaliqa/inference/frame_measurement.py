@@ -6,7 +6,7 @@ import math
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,11 +14,13 @@ import torch
 
 from fetaliqa.inference.cuda_transfers import on_host
 from fetaliqa.inference.predictor import Predictor
-from fetaliqa.measure import FrameEvidence, OutlineFit, fit_outline, is_unlike, main_component, quality_score
+from fetaliqa.measure import FrameEvidence, ShapeFit, fit_mask, is_unlike, main_component, quality_score
 from fetaliqa.measure.anatomy import Anatomy, anatomy_named
 from fetaliqa.measure.border_band import border_band
 from fetaliqa.measure.field_of_view import field_of_view
+from fetaliqa.measure.frame_size import fit_fields
 from fetaliqa.measure.head_axes import head_axes
+from fetaliqa.measure.line import LineFit
 from fetaliqa.measure.square_grid import SquareGrid
 from fetaliqa.sweep import Sweep
 
@@ -84,12 +86,14 @@ class FrameAssessor:
         """
         on_grid, native = outline.on_grid, outline.native
         fraction = float((on_grid > self.threshold).mean())
-        mask, fit = None, None
+        mask: np.ndarray | None = None
+        fit: ShapeFit | None = None
         expected_dice, distance = _rounded(signals, native is not None)
         if native is not None:
             native[self.field_of_view == 0] = 0  # no outline outside of the field of view
             mask = main_component(native)
-            fit = None if mask is None else fit_outline(mask, self.sweep.spacing, self.field_of_view)
+            if mask is not None:
+                fit = fit_mask(mask, self.sweep.spacing, self.field_of_view, self.anatomy)
         quality = quality_score(
             FrameEvidence(
                 probabilities=on_grid,
@@ -123,9 +127,9 @@ class FrameAssessor:
 
 
 def outline_sizes(
-    mask: np.ndarray, fit: OutlineFit, spacing: tuple[float, float] | None, anatomy: Anatomy
+    mask: np.ndarray, fit: ShapeFit, spacing: tuple[float, float] | None, anatomy: Anatomy
 ) -> dict[str, Any]:
-    """Area, ellipse and circumference of a frame's mask, as JSON values.
+    """Area, ellipse and circumference (or line and length) of a frame's mask, as JSON values.
 
     Args:
         mask: uint8 [H, W] of 0 and 1.
@@ -138,12 +142,9 @@ def outline_sizes(
     return {
         "area_px": pixels,
         "area_mm2": None if row is None or column is None else round(pixels * row * column, 2),
-        "ellipse": None if fit.ellipse is None else {k: round(v, 3) for k, v in asdict(fit.ellipse).items()},
-        "circumference_mm": None if fit.circumference_mm is None else round(fit.circumference_mm, 2),
-        "circumference_absent": fit.absent_reason,
+        **fit_fields(fit),
         "circumference_interval_mm": None,
-        **head_axes(fit.ellipse, spacing, anatomy),
-        "fit_residual": None if fit.residual is None else round(float(fit.residual), 5),
+        **({} if isinstance(fit, LineFit) else head_axes(fit.ellipse, spacing, anatomy)),
         "warning": fit.warning(anatomy),
         "fitted_share": None if fit.fitted_share is None else round(float(fit.fitted_share), 4),
     }

@@ -10,6 +10,7 @@ import numpy as np
 from fetaliqa.measure.anatomy import Anatomy
 from fetaliqa.measure.circumference_interval import Calibration, difficulty, interval, untrusted
 from fetaliqa.measure.frame_ranking import rank_frames
+from fetaliqa.measure.frame_size import recorded_mm
 from fetaliqa.measure.head_axes import BPD, OFD
 from fetaliqa.measure.plausibility import COMPARED_FRAMES, LOW_QUALITY, MOST_DIFFERENCE
 
@@ -40,9 +41,9 @@ def combined_frames(
     positive: np.ndarray,
     ranges: Sequence[tuple[int, int]],
 ) -> tuple[int, ...]:
-    """Frames that a case's circumference is taken from, best first.
+    """Frames that a case's circumference or length is taken from, best first.
 
-    The best frames with a circumference, at most five, at least 15 frames apart within a sweep, whose quality is
+    The best frames with one, at most five, at least 15 frames apart within a sweep, whose quality is
     at most 0.05 below the best one's: planes beside the right one have a lower quality and another circumference.
     Frames unlike the training data and frames of a quality below 0.75 count only when there are no others, and
     then only the best one. Frames that differ by more than 20 % from the weighted median of all are left out.
@@ -54,7 +55,7 @@ def combined_frames(
     """
     measured, unlike = np.zeros((2, len(quality)), bool)
     for frame, values in fields.items():
-        measured[frame] = values.get("circumference_mm") is not None
+        measured[frame] = recorded_mm(values) is not None
         unlike[frame] = bool(values.get("unlike_training_data"))
     ranked = rank_frames(quality, positive & measured, ranges, top_n=COMPARED_FRAMES, unlike=unlike).frames
     good = [frame for frame in ranked if quality[frame] >= LOW_QUALITY and not unlike[frame]]
@@ -91,7 +92,7 @@ def case_measurement(
     intervals: tuple[Calibration | None, str | None],
     single: bool,
 ) -> dict[str, Any] | None:
-    """The case's circumference as JSON values (``measurement`` in docs/assessment.md); None without one.
+    """The case's circumference or length as JSON values (``measurement`` in docs/assessment.md); None without one.
 
     Args:
         fields: fields of each assessed frame, by frame number.
@@ -129,7 +130,7 @@ def _axes(fields: Mapping[int, Mapping[str, Any]], frames: Sequence[int]) -> dic
 
 
 def case_value(fields: Mapping[int, Mapping[str, Any]], frames: Sequence[int]) -> float:
-    """Median of the frames' circumferences in mm, weighted by their quality."""
+    """Median of the frames' circumferences or lengths in mm, weighted by their quality."""
     weights = [float(fields[frame]["quality"]) for frame in frames]
     return weighted_median([_mm(fields, frame) for frame in frames], weights)
 
@@ -153,4 +154,7 @@ def _untrusted_case(
 
 
 def _mm(fields: Mapping[int, Mapping[str, Any]], frame: int) -> float:
-    return float(fields[frame]["circumference_mm"])
+    size = recorded_mm(fields[frame])
+    if size is None:
+        raise ValueError(f"frame {frame} has no circumference or length")
+    return size

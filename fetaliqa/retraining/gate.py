@@ -14,7 +14,8 @@ from fetaliqa.evaluation.case_scores import case_outcome, worth_assessing
 from fetaliqa.evaluation.frame_scorers import BundleScorer
 from fetaliqa.evaluation.frame_table import CaseReader
 from fetaliqa.inference.predictor import Predictor
-from fetaliqa.measure import fit_outline, main_component
+from fetaliqa.measure import fit_mask, main_component
+from fetaliqa.measure.anatomy import Anatomy, anatomy_named
 from fetaliqa.measure.field_of_view import field_of_view
 from fetaliqa.measure.square_grid import SquareGrid
 from fetaliqa.model import Bundle
@@ -133,6 +134,7 @@ class _Outlines:
 
     def __init__(self, predictor: Predictor, case: LabelledCase) -> None:
         self._case = case
+        self.anatomy = anatomy_named(predictor.card.anatomy)
         self._threshold = predictor.card.threshold.probability
         self._reader = CaseReader(BundleScorer(predictor), case, 0, "any", None)
         self.circumferences = self._circumferences()  # first: these predictions are reused
@@ -140,7 +142,7 @@ class _Outlines:
         self.table = self._reader.table()
 
     def _circumferences(self) -> dict[int, float]:
-        """Circumference by frame, where rater and model have an outline; mm, or pixels (only ratios are used)."""
+        """Size by frame, where rater and model have an outline; mm, or pixels (only ratios are used)."""
         case = self._case
         grid = SquareGrid(case.frames.shape[1], case.frames.shape[2], self._reader.image_size)
         seen = field_of_view(case.frames)
@@ -151,7 +153,7 @@ class _Outlines:
                 continue
             masks = grid.masks_to_native(chunk.probabilities, self._threshold)
             for frame, mask in zip(chunk.indices, masks):
-                size = _circumference(np.where(seen > 0, mask, 0).astype(np.uint8), case, seen)
+                size = _size(np.where(seen > 0, mask, 0).astype(np.uint8), case, seen, self.anatomy)
                 if size is not None:
                     sizes[int(frame)] = size
         return sizes
@@ -181,9 +183,9 @@ class _Outlines:
         return np.array([np.nan_to_num(dice).sum(), len(dice), *kinds, 0, 0, *score], float)
 
 
-def _circumference(mask: np.ndarray, case: LabelledCase, seen: np.ndarray) -> float | None:
+def _size(mask: np.ndarray, case: LabelledCase, seen: np.ndarray, anatomy: Anatomy) -> float | None:
     outline = main_component(mask)
-    return None if outline is None else fit_outline(outline, case.spacing or (1.0, 1.0), seen).circumference_mm
+    return None if outline is None else fit_mask(outline, case.spacing or (1.0, 1.0), seen, anatomy).size_mm
 
 
 def _paired_ac_errors(published: _Outlines, candidate: _Outlines) -> np.ndarray:
@@ -195,7 +197,7 @@ def _paired_ac_errors(published: _Outlines, candidate: _Outlines) -> np.ndarray:
     seen = field_of_view(case.frames)
     result = np.zeros((2, 2))
     for frame in published.circumferences.keys() & candidate.circumferences.keys():
-        reference = _circumference((case.masks[frame] > 0).astype(np.uint8), case, seen)
+        reference = _size((case.masks[frame] > 0).astype(np.uint8), case, seen, published.anatomy)
         if reference:
             for which, one in enumerate((published, candidate)):
                 result[which] += [abs(one.circumferences[frame] - reference) / reference, 1]

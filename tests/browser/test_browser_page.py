@@ -11,7 +11,15 @@ import pytest
 from app_harness import Server
 from workplace import STILL, SWEEP, Workplace
 
-from fetaliqa.measure import Ellipse, draw_ellipse, ellipse_circumference, fit_outline
+from fetaliqa.measure import (
+    Ellipse,
+    Line,
+    draw_ellipse,
+    draw_line,
+    ellipse_circumference,
+    fit_line,
+    fit_outline,
+)
 from fetaliqa.measure.outline import BORDER_PX, away_from_border
 from monailabel_app.lib.browser.mask_runs import runs_of
 
@@ -172,3 +180,35 @@ def test_ellipses_and_masks_are_measured_as_by_the_library(workplace: Workplace)
             exact = measure(mask * field, SPACING, measurable != 0)
             assert measured["mm"] == pytest.approx(exact.circumference_mm, rel=1e-9)
     assert measurable_count > 15
+
+
+def test_lines_are_drawn_and_measured_as_by_the_library(workplace: Workplace) -> None:
+    workplace.start()
+    random = np.random.default_rng(7)
+    drawn = [Line.between(*random.uniform((12, 12), (SHAPE[1] - 12, SHAPE[0] - 12), (2, 2))) for _ in range(40)]
+    lines = [line for line in drawn if line.length > 25]
+    masks = [draw_line(line, SHAPE) for line in lines]
+    found = workplace.page.evaluate(
+        """async ({ lines, spacing, rows, columns }) => {
+          const { drawLine, lengthMm, measureLine } = await import('/web/app/line.js');
+          const { maskOf } = await import('/web/app/run_lengths.js');
+          const short = { x1: 50, y1: 50, x2: 53, y2: 50 };
+          const masks = lines.map((one) => drawLine(one, rows, columns));
+          return {
+            mm: lines.map((one) => lengthMm(one, spacing)),
+            drawn: masks.map((one) => maskOf(one, rows, columns).runs),
+            measured: masks.map((one) => measureLine(one, rows, columns, spacing, null)),
+            round: measureLine(drawLine(short, rows, columns), rows, columns, spacing, null),
+          };
+        }""",
+        {"lines": [vars(line) for line in lines], "spacing": SPACING, "rows": SHAPE[0], "columns": SHAPE[1]},
+    )
+    assert len(lines) > 20
+    assert found["mm"] == pytest.approx([line.length_mm(SPACING) for line in lines])
+    assert found["drawn"] == [runs_of(mask)["runs"] for mask in masks]
+    for mask, measured in zip(masks, found["measured"]):
+        fit = fit_line(mask, SPACING)
+        assert measured["mm"] == pytest.approx(fit.length_mm, abs=0.05)
+        assert measured["line"] == pytest.approx(vars(fit.line), abs=0.3)
+    assert found["round"]["line"] is None
+    assert "round" in found["round"]["absent"]

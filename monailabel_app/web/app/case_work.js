@@ -9,7 +9,7 @@ import { Growth } from "./growth.js";
 import { Observable } from "./observable.js";
 import { asName } from "./settings.js";
 import { pixelsOf } from "./run_lengths.js";
-import { t } from "./strings.js";
+import { nameAnatomy, t } from "./strings.js";
 import { snapshot, submit } from "./submission.js";
 import { toast } from "./toasts.js";
 
@@ -64,6 +64,7 @@ export class CaseWork extends Observable {
       if (!isAbort(error)) this._fail(error);
       return;
     }
+    nameAnatomy(this.info.model);
     this.frames = new Frames(this.id, this.info);
     this.goTo(this.suggested[0]?.frame ?? this.info.best?.frame ?? 0, false);
     await Promise.all([this._readLayout(), this._readLabel(), this._assess(), this.growth.read()]);
@@ -190,6 +191,11 @@ export class CaseWork extends Observable {
 
   get sweeps() {
     return this.assessment?.sweeps ?? this.layout?.sweeps ?? [[0, this.count]];
+  }
+
+  /** Whether the anatomy is a line, not an ellipse. */
+  get isLine() {
+    return this.info?.model?.shape === "line";
   }
 
   sweepOf(number) {

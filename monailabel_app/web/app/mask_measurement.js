@@ -8,7 +8,7 @@ const MIN_FITTED_SHARE = 0.4; // of the outline that must be visible
 const MAX_GAP_DEG = 160; // longest missing arc
 const MIN_OVERLAP = 0.6; // least Jaccard index of mask and ellipse
 const MAX_POINTS = 720;
-export const PLAUSIBLE_MM = [100, 450]; // of an abdominal circumference
+export const PLAUSIBLE_MM = [100, 450]; // of an abdominal circumference, where the server names no model
 
 /**
  * @typedef {object} Measurement

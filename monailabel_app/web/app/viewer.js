@@ -2,6 +2,7 @@
 import { CARRIED, ELLIPSE, EMPTY, OTHER, OWN, PROPOSAL } from "./colours.js";
 import { UNTOUCHED } from "./annotation.js";
 import { axisEnds } from "./ellipse.js";
+import { linePath } from "./line_tool.js";
 import { outlinePath } from "./outline_path.js";
 import { t } from "./strings.js";
 import { ViewerPointer } from "./viewer_pointer.js";
@@ -309,7 +310,8 @@ export class Viewer {
     const { annotation, position } = this.work;
     const labelled = annotation.frame(position).state !== UNTOUCHED;
     if (!labelled && !this.proposals) return;
-    const { ellipse } = this.work.measurement(position);
+    const { ellipse, line } = this.work.measurement(position);
+    if (line) this.stroke(context, linePath(line), ELLIPSE, 1.5, [4, 4]);
     if (ellipse) this.strokeEllipse(context, ellipse, ELLIPSE, 1, [4, 4]);
   }
 

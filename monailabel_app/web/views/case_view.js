@@ -6,6 +6,7 @@ import { carriedFrames, carryAlong, confirmCarried } from "../app/carry_along.js
 import { CaseWork } from "../app/case_work.js";
 import { ClickTool } from "../app/click_tool.js";
 import { EllipseTool } from "../app/ellipse_tool.js";
+import { LineTool } from "../app/line_tool.js";
 import { keyFor, listen } from "../app/keys.js";
 import { interpolate } from "../app/interpolation.js";
 import { Playback } from "../app/playback.js";
@@ -109,7 +110,7 @@ const isSlider = (event) => event.target instanceof HTMLElement && event.target.
 
 /** @returns {import("../app/viewer.js").Tool | null} */
 function makeTool(name, work, redraw) {
-  if (name === "ellipse") return new EllipseTool(work, redraw);
+  if (name === "ellipse") return work.isLine ? new LineTool(work, redraw) : new EllipseTool(work, redraw);
   if (name === "brush" || name === "eraser") return new BrushTool(work, redraw, name === "eraser");
   if (name === "click") return new ClickTool(work, redraw);
   return null;
@@ -192,14 +193,15 @@ function ToolBar({ tool, choose, work, viewer, actions }) {
   const { annotation, info } = work;
   const available = TOOLS.filter((name) => name !== "click" || serverInfo.interactive);
   const active = viewer?.tool;
+  const shown = (name) => (name === "ellipse" && work.isLine ? "line" : name); // the same key
   const { mask } = annotation.frame(work.position);
   const carried = carriedFrames(annotation).size > 0;
   const carry = mask || !carried ? "carry" : "confirmCarried";
   return html`
     <div class="tools" role="toolbar" aria-label=${t("tools")} aria-orientation="vertical">
       ${available.map((name) => html`
-        <button class="tool" aria-pressed=${tool === name} disabled=${!info || !work.ready || work.review?.others} onClick=${() => choose(name)} title=${`${t(`key_${name}`)} (${keyFor(name)})`}>
-          <${Icon} name=${name} /><span>${t(`tool_${name}`)}</span></button>`)}
+        <button class="tool" aria-pressed=${tool === name} disabled=${!info || !work.ready || work.review?.others} onClick=${() => choose(name)} title=${`${t(`key_${shown(name)}`)} (${keyFor(name)})`}>
+          <${Icon} name=${shown(name)} /><span>${t(`tool_${shown(name)}`)}</span></button>`)}
       ${(tool === "brush" || tool === "eraser") && active && html`
         <label class="radius" title=${t("radiusKeys")}>${t("radius")} <input type="range" min="2" max="60" value=${active.radius} onInput=${(event) => { active.radius = Number(event.currentTarget.value); }} /></label>`}
       ${serverInfo.interactive && html`

@@ -32,7 +32,7 @@ export function GrowthSection({ work }) {
 export function GrowthReport({ work }) {
   const { growth, assessment } = work;
   const { measurement, best, model } = assessment;
-  const mm = measurement?.mm ?? best.circumference_mm ?? null;
+  const mm = measurement?.mm ?? best.length_mm ?? best.circumference_mm ?? null;
   const name = measurement?.name ?? model.measurement;
   const { figures } = mm === null ? { figures: null } : growth.of(name, mm);
   const { age } = growth;

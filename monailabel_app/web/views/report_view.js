@@ -2,6 +2,7 @@
 import { ANNOTATED, originText } from "../app/annotation.js";
 import { CaseWork } from "../app/case_work.js";
 import { ELLIPSE, OWN, PROPOSAL, qualityColour } from "../app/colours.js";
+import { linePath } from "../app/line_tool.js";
 import { outlinePath } from "../app/outline_path.js";
 import { router } from "../app/router.js";
 import { settings } from "../app/settings.js";
@@ -69,7 +70,8 @@ function Facts({ work }) {
 /** The case's measurement with its interval, or why there is none; of records without one, the best frame's. */
 function measured(assessment) {
   const { measurement, best } = assessment ?? {};
-  if (!measurement) return best?.circumference_mm ? `${number(best.circumference_mm, 1)} mm` : best?.circumference_absent || "–";
+  const size = best?.length_mm ?? best?.circumference_mm;
+  if (!measurement) return size ? `${number(size, 1)} mm` : best?.length_absent || best?.circumference_absent || "–";
   const { frames, interval_absent: absent } = measurement;
   return html`${measurementText(measurement)}<small class="faint">, ${t("fromFrames", { count: frames.length, frames: frames.join(", ") })}${absent ? `; ${t("noInterval", { reason: absent })}` : ""}</small>`;
 }
@@ -101,6 +103,7 @@ function Picture({ work, frame }) {
     };
     const mask = label.mask ?? proposal?.mask;
     if (mask) stroke(outlinePath(mask), label.mask ? OWN : PROPOSAL, 4);
+    if (measured.line) stroke(linePath(measured.line), ELLIPSE, 3, [8, 8]);
     if (measured.ellipse) {
       const path = new Path2D();
       path.ellipse(measured.ellipse.x, measured.ellipse.y, measured.ellipse.a, measured.ellipse.b, measured.ellipse.angle, 0, 2 * Math.PI);
