@@ -112,7 +112,7 @@ function Picture({ work, frame }) {
   };
   const parts = [
     `${t("frame", { frame })}, ${t("sweepNumber", { sweep: work.sweepOf(frame) })}`,
-    measured.mm === null ? measured.absent : `${t("ac")} ${number(measured.mm, 1)} mm`,
+    measured.mm === null ? measured.absent : `${work.assessment?.model.measurement ?? t("ac")} ${number(measured.mm, 1)} mm`,
     label.state === ANNOTATED ? t("acOwn") : t("acModel"),
   ];
   return html`
