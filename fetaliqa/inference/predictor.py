@@ -108,6 +108,7 @@ class Predictor:
     ahead = 0
     threads = 0
     captured: CapturedForward | None = None
+    intervals = Intervals()  # of a bundle; a model without one has none
 
     def __init__(
         self,
@@ -134,7 +135,6 @@ class Predictor:
         """A predictor of a loaded model in eval mode with merged adapters; the model is modified for inference."""
         predictor = cls.__new__(cls)
         predictor.device, predictor.fingerprint = next(model.parameters()).device, ""
-        predictor.intervals = Intervals()
         predictor._use(model, card, batch_size, precision, 1)
         return predictor
 
