@@ -5,14 +5,16 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from fetaliqa.case_names import MAX_FILE_NAME_BYTES, fitting
 from fetaliqa.errors import OptionError
-from fetaliqa.inference.case_result import AssessmentResult
 from fetaliqa.measure.fetal_growth import GestationalAge
 from fetaliqa.registry.assessment_setup import AssessmentSetup
 from fetaliqa.sweep import case_id_of
+
+if TYPE_CHECKING:
+    from fetaliqa.inference.case_result import AssessmentResult
 
 SCORED: Literal["scored"] = "scored"
 SKIPPED: Literal["skipped"] = "skipped"

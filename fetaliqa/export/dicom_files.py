@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pydicom
@@ -16,4 +18,11 @@ def save_dicom(dataset: Dataset, path: Path) -> None:
     Raises:
         OSError: when the disk does not take it.
     """
-    dataset.save_as(path, **_STANDARD)  # type: ignore[arg-type]
+    try:
+        dataset.save_as(path, **_STANDARD)  # type: ignore[arg-type]
+    except OSError as problem:  # pydicom makes a new one of it, with a traceback as its message
+        first: BaseException = problem
+        while getattr(first, "errno", None) is None and first.__cause__ is not None:
+            first = first.__cause__
+        number = getattr(first, "errno", None)
+        raise OSError(number, os.strerror(number or errno.EIO), str(path)) from None

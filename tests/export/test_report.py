@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import errno
 import json
 import shutil
 import subprocess
@@ -224,13 +223,12 @@ def test_of_several_cases_only_the_one_without_patient_is_left_out(scored, excer
 def test_a_full_disk_leaves_nothing_of_the_case(scored, tmp_path, monkeypatch, capsys):
     from fetaliqa.export.report import assessed_report
 
-    def full(dataset, path):
-        raise OSError(errno.ENOSPC, "No space left on device", str(path))
-
-    monkeypatch.setattr(assessed_report, "save_dicom", full)
+    monkeypatch.setattr(assessed_report, "save_dicom", lambda dataset, _: save_dicom(dataset, Path("/dev/full")))
     assert score(scored.path, "--out", tmp_path / "out") == 2
     (sentence,) = capsys.readouterr().err.strip().splitlines()
-    assert "no space left on device" in sentence
+    assert sentence == (
+        "fetaliqa score: /dev/full: no space left on device; check the path, its permissions and the disk"
+    )
     assert list((tmp_path / "out").rglob("*")) == []
 
 

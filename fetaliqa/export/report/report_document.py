@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,8 +18,8 @@ from fetaliqa.export.dicom_review_state import TEXT_LENGTH
 from fetaliqa.export.report.report_content import ReportContent
 from fetaliqa.export.report.report_tree import content_of
 
-logger = logging.getLogger(__name__)
 READ_BY_HIGHDICOM = (*OF_PATIENT_AND_STUDY, "InstitutionName")
+WITH_CURRENT_TIME = ("TimezoneOffsetFromUTC", "ContributingEquipmentSequence")  # set by highdicom
 DATES = {"InstanceCreationDate": "%Y%m%d", "ContentDate": "%Y%m%d", "SeriesDate": "%Y%m%d"}
 TIMES = {"InstanceCreationTime": "%H%M%S", "ContentTime": "%H%M%S", "SeriesTime": "%H%M%S"}
 
@@ -85,7 +84,9 @@ def measurement_report(report: ReportContent, origin: ReportOrigin, beside: Sequ
     for names, fixed in ((DATES, FIXED_DATE), (TIMES, FIXED_TIME)):
         for keyword, form in names.items():
             setattr(document, keyword, fixed if origin.made is None else format(origin.made, form))
-    document.pop("TimezoneOffsetFromUTC", None)
+    for keyword in WITH_CURRENT_TIME:
+        if keyword in document:
+            delattr(document, keyword)
     return document
 
 
