@@ -167,9 +167,11 @@ def phantom_pictures(seeds: range) -> Iterator[tuple[int, np.ndarray, bool]]:
 
 def sets(args: argparse.Namespace) -> list[Frames]:
     """What is classified."""
-    seeds, pictures, positive = zip(*phantom_pictures(range(TEST, TEST + args.cases)))
-    found = [Frames(f"phantoms, {args.cases} cases", list(pictures), np.array(positive), np.array(seeds))]
-    if args.stills is not None:
+    found = []
+    if args.cases:
+        seeds, pictures, positive = zip(*phantom_pictures(range(TEST, TEST + args.cases)))
+        found.append(Frames("phantoms", list(pictures), np.array(positive), np.array(seeds)))
+    if args.stills is not None and not args.phantoms_only:
         stills = [
             one for one in held_out(read_catalogue(args.stills), "abdomen") if one.source in ("african", "spanish")
         ]
@@ -225,9 +227,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--stills", type=Path)
+    parser.add_argument("--phantoms-only", action="store_true", help="learn from the stills, do not classify them")
     parser.add_argument("--networks", type=Path)
     parser.add_argument("--model", default="abdomen")
-    parser.add_argument("--cases", type=int, default=20)
+    parser.add_argument("--cases", type=int, default=20, help="phantoms; 0 for none")
     args = parser.parse_args()
     torch.set_num_threads(1)
     scorer = BundleScorer(Predictor(Bundle.open(resolve_bundle(args.model))))

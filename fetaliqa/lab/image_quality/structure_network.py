@@ -31,6 +31,8 @@ from fetaliqa.model.backbone import IMAGENET_BACKBONE
 from fetaliqa.model.preprocess import normalise
 
 SAMPLING = Sampling(annotated=5, hard=2, easy=1)  # of each sweep, to train
+ORGAN_SHARE = 0.75  # of a batch: frames that show stomach or vein, which are few
+PRIOR_LOGIT = -3.0  # of an untrained network; about one pixel in twenty
 DECODER = (64, 48, 32, 16, 8)  # channels
 SCALES, GAMMAS = (0.8, 2.0), (0.6, 1.5)  # in training: on real planes the abdomen is larger than in sweeps
 PRESENT = 0.5  # probability from which on a pixel is of a structure
@@ -48,6 +50,8 @@ class StructureNetwork(nn.Module):
         self.net = smp.Unet(
             f"tu-{IMAGENET_BACKBONE}", encoder_weights=None, decoder_channels=DECODER, classes=len(STRUCTURES)
         )
+        # no step is spent on learning that most pixels show none of them
+        nn.init.constant_(self.net.segmentation_head[0].bias, PRIOR_LOGIT)
         if encoder_state is not None:
             self.net.encoder.model.load_state_dict(encoder_state, strict=False)  # counters stay 0
 
@@ -99,6 +103,7 @@ class StructureBatches:
 
     def __init__(self, drawn: StructureFrames, size: int, seed: int) -> None:
         self.drawn, self.size = drawn, size
+        self._organs = np.flatnonzero(drawn.masks[:, 1:].any(axis=(1, 2, 3)))
         self._random = np.random.default_rng(seed)
 
     def __iter__(self) -> StructureBatches:
@@ -106,6 +111,9 @@ class StructureBatches:
 
     def __next__(self) -> tuple[torch.Tensor, torch.Tensor]:
         chosen = self._random.integers(0, len(self.drawn.frames), self.size)
+        if len(self._organs):
+            count = round(ORGAN_SHARE * self.size)
+            chosen[:count] = self._random.choice(self._organs, count)
         pairs = [_turned(self.drawn.frames[number], self.drawn.masks[number], self._random) for number in chosen]
         frames, masks = (np.stack(part) for part in zip(*pairs))
         return torch.from_numpy(frames), torch.from_numpy(masks.astype(np.float32))

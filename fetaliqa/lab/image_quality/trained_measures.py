@@ -61,9 +61,9 @@ class Effort:
 
 EFFORTS = {
     "iqa_cnn": Effort(1200, 128, 1e-3),
-    "triq": Effort(350, 8, 5e-4),
-    "maniqa": Effort(350, 8, 5e-4),
-    "fuiqa": Effort(400, 8, 1e-3, phantoms=100),
+    "triq": Effort(240, 8, 5e-4),
+    "maniqa": Effort(240, 8, 5e-4),
+    "fuiqa": Effort(240, 8, 2e-3, phantoms=60),
 }
 
 
