@@ -223,8 +223,8 @@ def _ends(points: np.ndarray, area: float, pixel: float) -> tuple[np.ndarray, fl
     places = (along - first) / pixel
     below = places.astype(int)
     share, count = places - below, int(below.max()) + 4
-    profile = np.bincount(below, 1 - share, count) + np.bincount(below + 1, share, count)
-    profile = profile * (area / pixel)
+    counted = np.bincount(below, 1 - share, count) + np.bincount(below + 1, share, count)
+    profile = counted * (area / pixel)  # width across the axis
     centres = first + pixel * np.arange(count)
     width = float(np.median(profile[count // 4 : count - count // 4]))
     above = np.flatnonzero(profile >= width / 2)

@@ -159,7 +159,7 @@ CARD_EDITS = [
     (lambda card: card.pop("licence"), "'licence' is missing"),
     (lambda card: card.update(surprise=1), "'surprise' is not known"),
     (lambda card: card.update(task="detection"), "task is 'detection'"),
-    (lambda card: card.update(anatomy="femur"), "anatomy 'femur'"),
+    (lambda card: card.update(anatomy="kidney"), "anatomy 'kidney'"),
     (lambda card: card.update(name="../up"), "not a usable name"),
     (lambda card: card["lora"].update(rank="8"), "rank is '8'; int is needed"),
     (lambda card: card["lora"].update(rank=True), "rank is True; int is needed"),

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from FetalIQALib.case_annotation import CaseAnnotation
+from FetalIQALib.frame_masks import Mask
+from FetalIQALib.journal import Journals
 from FetalIQALib.line_measurement import Line, measure_line
 from FetalIQALib.sweep_data import parse_assessment
-from test_slicer_scene import Bench
+from FetalIQALib.workspace import Workspace
 from workspaces import SHAPE, a_sweep
 
 from fetaliqa.measure import Line as LibraryLine
@@ -39,11 +44,27 @@ def femur(sweep):
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Bench:
-    return Bench(tmp_path, femur(a_sweep()))
+def bench(tmp_path: Path) -> Iterator[SimpleNamespace]:
+    """An open case of a femur model, and its scene on real MRML, no server."""
+    reason = "slicer-core cannot be imported: pip install -e '.[dev]'"
+    pytest.importorskip("slicer", reason=reason, exc_type=ImportError)
+    # not at the top: they import vtk
+    from FetalIQALib.sweep_scene import SweepScene
+    from slice_view import Mrml
+
+    mrml, workspace = Mrml(), Workspace(tmp_path)
+    workspace.journals = Journals(tmp_path, "http://none")
+    scene = SweepScene(mrml.scene, mrml.sequences, workspace.controller)
+    workspace.controller.annotation = CaseAnnotation(femur(a_sweep()), "anna")
+    workspace.controller.position = 0
+    workspace.session.notify("case")
+    yield SimpleNamespace(
+        scene=scene, controller=workspace.controller, annotation=workspace.controller.annotation, mrml=mrml
+    )
+    scene.clear()
 
 
-def test_two_clicks_make_a_line_and_a_drag_moves_it(bench: Bench) -> None:
+def test_two_clicks_make_a_line_and_a_drag_moves_it(bench: SimpleNamespace) -> None:
     bench.controller.go_to(4)
     assert bench.scene.start_ellipse()
     tool = bench.scene.line_tool
@@ -69,8 +90,6 @@ def test_two_clicks_make_a_line_and_a_drag_moves_it(bench: Bench) -> None:
 def test_a_record_with_lengths_is_read() -> None:
     line = {"x1": 1.0, "y1": 2.0, "x2": 30.0, "y2": 4.0}
     frame = {"index": 0, "quality": 0.9, "line": line, "length_mm": 41.5, "circumference_mm": None}
-    from FetalIQALib.frame_masks import Mask
-
     record = {"frames": [frame], "model": {"measurement": "FL", "anatomy": "femur"}, "sweeps": []}
     found = parse_assessment(record, {0: Mask.of(np.ones((3, 3), np.uint8))}, 1)
     assert found.is_line
