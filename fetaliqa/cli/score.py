@@ -172,8 +172,6 @@ def _cluster(args: argparse.Namespace) -> contextlib.AbstractContextManager[Any]
 
 def _job(args: argparse.Namespace, ray: Any, setup: AssessmentSetup) -> tuple[ScoreJob, AssessmentService]:
     """The job, and the service that this process scores with."""
-    import torch
-
     from fetaliqa.batch.batch_job import ScoreJob
     from fetaliqa.batch.case_folder import remove_unfinished
     from fetaliqa.batch.ray_engine import device_of, results_id
@@ -182,7 +180,7 @@ def _job(args: argparse.Namespace, ray: Any, setup: AssessmentSetup) -> tuple[Sc
     service = AssessmentService(setup)
     device = str(service.computed_on()["device"]) if ray is None else device_of(ray, setup.device)
     # refuses what cannot be done, before anything is written
-    made_with = service.made_with(device=torch.device(device))
+    made_with = service.made_with(device=device)
     out = None if args.out is None else args.out.absolute()
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
