@@ -1,4 +1,4 @@
-"""``fetaliqa models``: list, show, verify and publish model bundles, and the history of publications."""
+"""``fetaliqa models``: list, show, verify, export and publish model bundles; the history of publications."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fetaliqa.cli import models_export
 from fetaliqa.model.user_folders import default_model
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     for action in (show, verify):
         action.add_argument("name", help="NAME, NAME@VERSION, or the path of a bundle folder")
     verify.add_argument("--weights", help="FetalCLIP weights file (default: the imported ones)")
+    export = actions.add_parser("export", help="write a model for ONNX Runtime or OpenVINO")
+    models_export.configure(export)
     publish = actions.add_parser("publish", help="publish a candidate, an earlier version, or a bundle folder")
     publish.add_argument("name", help="NAME@VERSION, or the path of a bundle folder")
     publish.add_argument("--force", action="store_true", help="publish a candidate that the gate rejected")
@@ -31,7 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     past = actions.add_parser("history", help="candidates, publications and rollbacks of a model, oldest first")
     for action in (back, past):
         action.add_argument("name", nargs="?", default="fetalclip_seg", help="default: fetalclip_seg")
-    for action in (listing, show, verify, publish, back, past):
+    for action in (listing, show, verify, export, publish, back, past):
         action.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -42,6 +45,8 @@ def run(args: argparse.Namespace) -> int:
         return _show(args.name, args.json)
     if args.action == "verify":
         return _verify(args.name, args.weights, args.json)
+    if args.action == "export":
+        return models_export.run(args)
     if args.action == "publish":
         return _publish(args)
     return {"rollback": _rollback, "history": _history}[args.action](args.name, args.json)

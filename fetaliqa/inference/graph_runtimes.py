@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from importlib.util import find_spec
+from typing import Any
 
 import numpy as np
 
 from fetaliqa.errors import BundleError, OptionError
 from fetaliqa.extras import require_extra
 from fetaliqa.inference.chunk_prediction import ONNXRUNTIME, OPENVINO, TORCH
-from fetaliqa.model.onnx_file import INPUT, OnnxModel
+from fetaliqa.model.onnx_file import CONTRACT, INPUT, OnnxModel
 
 AUTO = "auto"
 RUNTIMES = (AUTO, TORCH, ONNXRUNTIME, OPENVINO)
@@ -59,7 +61,13 @@ def chosen_runtime(name: str, *, onnx_file: bool) -> str:
     if name == AUTO:
         if not onnx_file and find_spec("torch") is not None:
             return TORCH
-        name = next((one for one in GRAPH_RUNTIMES if find_spec(one) is not None), ONNXRUNTIME)
+        found = next((one for one in GRAPH_RUNTIMES if find_spec(one) is not None), None)
+        if found is None:
+            raise OptionError(
+                "no library to compute the model is installed; run `pip install 'fetaliqa[onnx]'` (small, scores) or "
+                "`pip install 'fetaliqa[torch]'`"
+            )
+        return found
     if name == TORCH:
         require_extra("torch", "this runtime", {"torch": "torch"})
     else:
@@ -111,11 +119,20 @@ def _by_onnxruntime(model: OnnxModel, precision: str) -> Compiled:
     return lambda squares: dict(zip(names, session.run(names, {INPUT: squares})))
 
 
+def as_openvino(model: OnnxModel) -> Any:
+    """A model as OpenVINO's ``Model``, with the card under ``fetaliqa`` in its runtime information."""
+    import openvino
+
+    graph = openvino.Core().read_model(model.source if isinstance(model.source, bytes) else str(model.source))
+    graph.set_rt_info(json.dumps(model.card.to_json()), ["fetaliqa", "card"])
+    graph.set_rt_info(str(CONTRACT), ["fetaliqa", "contract"])
+    return graph
+
+
 def _by_openvino(model: OnnxModel, precision: str) -> Compiled:
     import openvino
 
-    core = openvino.Core()
-    graph = core.read_model(model.source if isinstance(model.source, bytes) else str(model.source))
+    graph = as_openvino(model)
     side = model.card.architecture.vision.image_size
     graph.reshape([-1, side, side])
     settings = {
@@ -123,7 +140,7 @@ def _by_openvino(model: OnnxModel, precision: str) -> Compiled:
         "INFERENCE_NUM_THREADS": graph_threads(),
         "NUM_STREAMS": 1,
     }
-    program = core.compile_model(graph, "CPU", settings)
+    program = openvino.Core().compile_model(graph, "CPU", settings)
     names = [output.get_any_name() for output in program.outputs]
 
     def compute(squares: np.ndarray) -> dict[str, np.ndarray]:
