@@ -1,7 +1,7 @@
 """Write the graph of the compact architecture without weights: ``fetaliqa/model/graphs/compact.onnx``.
 
-``fetaliqa.model.onnx_bundle`` adds the weights of a bundle, without torch. Run it again when the compact model's code
-changes, which ``tests/model/test_onnx_export.py`` shows.
+``fetaliqa.model.onnx_bundle`` adds the weights of a bundle, without torch. Run it again when the code of the
+compact model changes: ``tests/model/test_onnx_export.py`` fails then.
 
     python tools/compact_graph.py
 """
@@ -41,4 +41,4 @@ def compact_graph() -> bytes:
 if __name__ == "__main__":
     TARGET.parent.mkdir(exist_ok=True)
     TARGET.write_bytes(compact_graph())
-    print(f"{TARGET}: {TARGET.stat().st_size:,} bytes")
+    print(f"{TARGET}: {TARGET.stat().st_size:,} bytes")  # noqa: T201

@@ -17,9 +17,9 @@ from fetaliqa.batch.batch_job import LOST, Case, Outcome, ScoreJob
 from fetaliqa.batch.batch_run import Shard
 from fetaliqa.batch.case_scorer import Scorer
 from fetaliqa.errors import FetalIQAError, ScoringError
+from fetaliqa.inference.assessment import Progress
 from fetaliqa.inference.chunk_prediction import TORCH
 from fetaliqa.inference.graph_runtimes import set_graph_threads
-from fetaliqa.inference.assessment import Progress
 
 DEATHS = 2  # of each child, before any case is completed: more of them are not caused by the cases
 END_SECONDS = 5  # for a child to end after SIGTERM

@@ -14,8 +14,8 @@ import numpy as np
 from fetaliqa.inference.chunk_prediction import TORCH, FramePredictor
 from fetaliqa.measure import FrameEvidence, OutlineFit, fit_outline, is_unlike, main_component, quality_score
 from fetaliqa.measure.anatomy import Anatomy, anatomy_named
-from fetaliqa.measure.field_of_view import field_of_view
 from fetaliqa.measure.array_resampling import foreground_arrays, mask_array
+from fetaliqa.measure.field_of_view import field_of_view
 from fetaliqa.measure.square_grid import SquareGrid
 from fetaliqa.sweep import Sweep
 
@@ -83,9 +83,7 @@ class FrameAssessor:
 
     def _positive(self, on_grid: np.ndarray) -> np.ndarray:
         """Positions of the frames that show the anatomy, int [P]."""
-        return np.flatnonzero(
-            [float((one > self.frame_threshold).mean()) > self.min_fraction for one in on_grid]
-        )
+        return np.flatnonzero([float((one > self.frame_threshold).mean()) > self.min_fraction for one in on_grid])
 
     def measured(
         self, outline: FrameOutline, cls: float | None, signals: tuple[float, float] | None = None

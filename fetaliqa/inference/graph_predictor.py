@@ -85,18 +85,20 @@ def graph_precision(name: str, runtime: str) -> str:
         OptionError: when the runtime does not have it.
     """
     if name == "bf16" and runtime != OPENVINO:
-        raise OptionError(f"precision is bf16, which {runtime} does not have; use auto or fp32, or --runtime openvino")
+        raise OptionError(
+            f"precision is bf16, which {runtime} does not have; use auto or fp32, or --runtime openvino"
+        )
     return "bf16" if name == "bf16" else "fp32"
 
 
 class _Duplicates:
-    """``DuplicateFrames`` for arrays: a frame like the one before it and like the last encoded one is a duplicate."""
+    """``DuplicateFrames`` for arrays: a duplicate is like the frame before it and like the last encoded one."""
 
     def __init__(self) -> None:
         self._encoded: np.ndarray | None = None
 
     def sources(self, squares: np.ndarray) -> tuple[list[int], list[int]]:
-        """Positions to encode; and for each frame the one-based number of its source, 0 is the last encoded one."""
+        """See ``DuplicateFrames.sources``."""
         encoded: list[int] = []
         sources: list[int] = []
         before = self._encoded

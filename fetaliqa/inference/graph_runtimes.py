@@ -47,8 +47,8 @@ def chosen_runtime(name: str, *, onnx_file: bool) -> str:
     """Resolve a runtime option.
 
     Args:
-        name: one of ``RUNTIMES``; ``auto`` is torch where it is installed and the model is a bundle, else the first
-            installed of the others.
+        name: one of ``RUNTIMES``; ``auto`` is torch where it is installed and the model is a bundle, else the
+            first installed of the others.
         onnx_file: whether the model is an ONNX file.
 
     Raises:
@@ -64,8 +64,8 @@ def chosen_runtime(name: str, *, onnx_file: bool) -> str:
         found = next((one for one in GRAPH_RUNTIMES if find_spec(one) is not None), None)
         if found is None:
             raise OptionError(
-                "no library to compute the model is installed; run `pip install 'fetaliqa[onnx]'` (small, scores) or "
-                "`pip install 'fetaliqa[torch]'`"
+                "no library to compute the model is installed; run `pip install 'fetaliqa[onnx]'`, which is small "
+                "and scores, or `pip install 'fetaliqa[torch]'`"
             )
         return found
     if name == TORCH:
@@ -99,7 +99,7 @@ def compiled(model: OnnxModel, runtime: str, precision: str) -> Compiled:
     compile_ = _by_onnxruntime if runtime == ONNXRUNTIME else _by_openvino
     try:
         return compile_(model, precision)
-    except Exception as problem:  # the runtimes' errors have no base class below Exception
+    except Exception as problem:  # noqa: BLE001  the runtimes' errors have no other base class
         first = (str(problem).strip().splitlines() or [type(problem).__name__])[0][:200]
         raise BundleError(f"{model.name}: {runtime} cannot compile this graph ({first})") from None
 

@@ -15,7 +15,7 @@ import numpy as np
 from fetaliqa.atomic import atomic_path
 from fetaliqa.errors import BundleError, OptionError
 from fetaliqa.extras import require_extra
-from fetaliqa.inference.chunk_prediction import ONNXRUNTIME, OPENVINO
+from fetaliqa.inference.chunk_prediction import OPENVINO
 from fetaliqa.inference.graph_predictor import GraphPredictor
 from fetaliqa.inference.graph_runtimes import GRAPH_RUNTIMES, as_openvino
 from fetaliqa.model.bundle import Bundle
@@ -35,8 +35,8 @@ class Exported:
 
     Attributes:
         files: their paths.
-        difference: largest difference of an output from PyTorch's on test frames; None where PyTorch or the runtime
-            is not installed, so that nothing was compared.
+        difference: largest difference of an output from PyTorch's on test frames; None where PyTorch or the
+            runtime is not installed, so that nothing was compared.
         runtime: that was compared; None without one.
     """
 
@@ -59,7 +59,9 @@ def export_model(bundle: Bundle, target: Path, kind: str, weights: str | None = 
         BundleError: when the bundle is damaged, or its outputs differ from PyTorch's; nothing is written.
     """
     if target.suffix.lower() != FORMATS[kind]:
-        raise OptionError(f"{target}: a file of the format {kind} ends in {FORMATS[kind]}; give --out another name")
+        raise OptionError(
+            f"{target}: a file of the format {kind} ends in {FORMATS[kind]}; give --out another name"
+        )
     binary = target.with_suffix(".bin")
     for file in (target, binary)[: 2 if kind == OPENVINO else 1]:
         if file.exists():
@@ -79,7 +81,7 @@ def export_model(bundle: Bundle, target: Path, kind: str, weights: str | None = 
                 pass
             return Exported((target, binary), difference, runtime)
         temporary.write_bytes(model.source)
-    return Exported((target,), difference, ONNXRUNTIME if runtime == ONNXRUNTIME else runtime)
+    return Exported((target,), difference, runtime)
 
 
 @contextlib.contextmanager
@@ -108,7 +110,8 @@ def _difference(bundle: Bundle, model: OnnxModel, runtime: str | None, weights: 
     expected = next(Predictor(bundle, "cpu", weights=weights, precision="fp32").predict(frames, numbers))
     found = next(GraphPredictor(model, runtime, batch_size=len(frames)).predict(frames, numbers))
     if expected.probabilities is None:
-        assert expected.scores is not None and found.scores is not None
+        assert expected.scores is not None
+        assert found.scores is not None
         difference = float(np.abs(found.scores - expected.scores).max())
     else:
         difference = float(np.abs(found.probabilities - np.asarray(expected.probabilities)).max())
@@ -117,8 +120,8 @@ def _difference(bundle: Bundle, model: OnnxModel, runtime: str | None, weights: 
             difference = max(difference, float(dice.max()))
     if not difference <= LARGEST_DIFFERENCE:
         raise BundleError(
-            f"{bundle.directory}: outputs of {runtime} differ by {difference:.2g} from PyTorch's; nothing is written, "
-            "please report it"
+            f"{bundle.directory}: outputs of {runtime} differ by {difference:.2g} from PyTorch's; "
+            "nothing is written, please report it"
         )
     return difference
 
@@ -134,6 +137,7 @@ def check_frames(side: int) -> np.ndarray:
         image = grey[(rows * pieces).astype(int), (columns * pieces).astype(int)]
         if number % 2:
             away = np.hypot(rows - 0.5, (columns - 0.5) * random.uniform(0.8, 1.2)) / random.uniform(0.2, 0.4)
-            image = np.where(away < 1, 70 + 0.2 * image, 0.5 * image) + 120 * np.exp(-(((away - 1) / 0.06) ** 2))
+            rim = 120 * np.exp(-(((away - 1) / 0.06) ** 2))
+            image = np.where(away < 1, 70 + 0.2 * image, 0.5 * image) + rim
         frames.append(np.clip(image * random.gamma(8, 1 / 8, image.shape), 0, 255).astype(np.uint8))
     return np.stack(frames)

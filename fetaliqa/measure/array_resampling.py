@@ -1,9 +1,9 @@
 """``SquareGrid``'s resampling without torch: frames to the bit, masks and probabilities to rounding errors.
 
 torch's antialiased bicubic kernel for 8-bit values (``_compute_index_ranges_int16_weights`` of its
-``UpSampleKernel.cpp``) rounds the weights to 16 bits, and each of its two passes to whole grey levels. Here a pass is a
-product with the matrix of these weights, in blocks of outputs, because few inputs count for each; it is exact in
-float64. Probabilities are resampled by OpenCV, whose bilinear interpolation has the same pixel-centre convention.
+``UpSampleKernel.cpp``) rounds the weights to 16 bits, and each of its two passes to whole grey levels. Here a pass
+is a product with the matrix of these weights, in blocks of outputs, because few inputs count for each; it is exact
+in float64. Probabilities are resampled by OpenCV, whose bilinear interpolation has the same pixel-centre convention.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def _precision(largest: float) -> int:
 
 
 def mask_array(grid: SquareGrid, mask: np.ndarray) -> np.ndarray:
-    """A mask [height, width] on the model's grid: uint8 [size, size], 1 where the share of foreground is >= 1/2."""
+    """A mask [height, width] on the model's grid: uint8 [size, size], as ``SquareGrid.mask_to_square``."""
     padded = np.zeros((grid.side, grid.side), np.float32)
     padded[grid.top : grid.top + grid.height, grid.left : grid.left + grid.width] = mask != 0
     shares = Image.fromarray(padded).resize((grid.size, grid.size), Image.Resampling.BILINEAR)

@@ -1,9 +1,9 @@
 """A model as one computation from native 8-bit frames to its outputs, for export as an ONNX graph.
 
-Padding and resampling to the square grid are part of it, as two matrix products: ONNX has no resampling that rounds to
-8 bits between its passes. The weights are those of ``fetaliqa.measure.array_resampling``, in operations of the graph,
-so that it takes frames of any size; frames of the grid's own size pass through unchanged. The products are in float32,
-so that a pixel that lies between two grey levels may be rounded to the other one.
+Padding and resampling to the square grid are part of it, as two matrix products: ONNX has no resampling that
+rounds to 8 bits between its passes. The weights are those of ``fetaliqa.measure.array_resampling``, in operations
+of the graph, so that it takes frames of any size; frames of the grid's own size pass through unchanged. It
+computes in float32: a pixel half-way between two grey levels may be rounded to the other one.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class GraphModel(nn.Module):
         limit = ((1 << WEIGHT_BITS) - 0.5) / (kernels / totals).amax(dim=(0, 1))
         unit = torch.exp2(limit.log2().ceil() - 1)
         weights = self._kernels(torch.arange(length) + (side - length) // 2, side) / totals * unit
-        return ((weights.abs() + 0.5).floor() * weights.sign() / unit)
+        return (weights.abs() + 0.5).floor() * weights.sign() / unit
 
     def _kernels(self, pixels: torch.Tensor, side: int) -> torch.Tensor:
         """float [S, P]: the kernel of each grid pixel at native pixels [P]."""

@@ -1,4 +1,4 @@
-"""Bundles as ONNX models. A bundle of the compact architecture needs no torch: its weights join a shipped graph."""
+"""Bundles as ONNX models; without torch for the compact architecture, whose graph ships without weights."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
 """ONNX files of FetalIQA: reading and checking them, adding weights and metadata, without the package ``onnx``.
 
 An ONNX file is one protobuf message, ``ModelProto`` (https://github.com/onnx/onnx/blob/main/onnx/onnx.proto). The
-protobuf encoding allows what is used here: messages of one type that are written one after the other are read as one
-message, whose lists are joined (https://protobuf.dev/programming-guides/encoding/#last-one-wins). So weights and
-metadata are added by appending, and a checksum can be the end of the file. The package ``onnx`` does the same after
-loading everything, and brings 40 MB that scoring does not need.
+protobuf encoding allows what is used here: messages of one type that are written one after the other are read as
+one message, whose lists are joined (https://protobuf.dev/programming-guides/encoding/#last-one-wins). So weights
+and metadata are added by appending, and a checksum can be the end of the file. The package ``onnx`` could do the
+same, and brings 40 MB that scoring does not need.
 """
 
 from __future__ import annotations
@@ -176,7 +176,7 @@ def _metadata(content: Any, path: Path) -> dict[str, str]:
         if not known:
             raise _not_onnx(path) from None
         raise BundleError(
-            f"{path}: the file is truncated; copy it again, or export the model again with `fetaliqa models export`"
+            f"{path}: the file is truncated; copy it again, or export the model with `fetaliqa models export`"
         ) from None
     except (_Alien, UnicodeDecodeError):
         raise _not_onnx(path) from None

@@ -19,8 +19,8 @@ from fetaliqa.inference.assessment_cache import (
     file_identity,
 )
 from fetaliqa.inference.assessment_options import AssessOptions
-from fetaliqa.inference.chunk_prediction import TORCH, FramePredictor, told_of_full_device
 from fetaliqa.inference.case_result import AssessmentResult
+from fetaliqa.inference.chunk_prediction import TORCH, FramePredictor, told_of_full_device
 from fetaliqa.inference.shared_requests import SharedWork, Stopped, alone
 from fetaliqa.measure.plausibility import case_notes
 from fetaliqa.registry.assessment_request import AssessmentRequest
@@ -81,9 +81,7 @@ class AssessmentService:
         """Device, card and precision as JSON values, see :meth:`OpenedModel.computed_on`."""
         return self.opened.computed_on()
 
-    def made_with(
-        self, options: AssessOptions | None = None, device: str | None = None
-    ) -> dict[str, Any]:
+    def made_with(self, options: AssessOptions | None = None, device: str | None = None) -> dict[str, Any]:
         """What an assessment depends on besides the sweep, as JSON-able values.
 
         Args:

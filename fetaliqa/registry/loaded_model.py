@@ -69,7 +69,8 @@ def load_model(
     ----------
     name
         ``abdomen``, ``head`` or ``demo``, which ship; a published ``NAME`` (its current version) or
-        ``NAME@VERSION``; the folder of a model bundle; or an ONNX file of ``fetaliqa models export``. None: ``$FETALIQA_DEFAULT_MODEL``, else ``abdomen``.
+        ``NAME@VERSION``; the folder of a model bundle; or an ONNX file of ``fetaliqa models export``. None:
+        ``$FETALIQA_DEFAULT_MODEL``, else ``abdomen``.
     device
         ``auto``, ``cpu``, ``cuda`` or ``cuda:N``; ``auto`` is the first CUDA card that works, else the CPU.
     weights
@@ -77,8 +78,8 @@ def load_model(
     precision
         ``auto``, ``fp32`` or ``bf16``.
     runtime
-        ``auto``, ``torch``, ``onnxruntime`` or ``openvino``; ``auto`` is torch, or another for an ONNX file and where
-        torch is not installed. Others than torch compute on the CPU.
+        ``auto``, ``torch``, ``onnxruntime`` or ``openvino``; ``auto`` is torch, or another for an ONNX file and
+        where torch is not installed. Others than torch compute on the CPU.
 
     Returns
     -------

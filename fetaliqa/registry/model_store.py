@@ -69,7 +69,9 @@ def resolve_model(spec: str | Path) -> Path:
     if not is_onnx_path(path) or path.is_dir():
         return resolve_bundle(spec)
     if not path.is_file():
-        raise NotFoundError(f"{spec}: no such file; check the path, or export a model with `fetaliqa models export`")
+        raise NotFoundError(
+            f"{spec}: no such file; check the path, or export a model with `fetaliqa models export`"
+        )
     return path
 
 

@@ -131,5 +131,3 @@ def _check_exportable(bundle: Bundle) -> None:
             f"{bundle.card.name} {bundle.card.version}: {problem}; or export it elsewhere with "
             "`fetaliqa models export` and give the ONNX file"
         ) from None
-
-
