@@ -33,10 +33,10 @@ class ChunkPrediction:
     """
 
     indices: np.ndarray
-    probabilities: torch.Tensor | np.ndarray | None
+    probabilities: Any
     scores: np.ndarray | None
     appearance: torch.Tensor | None = None
-    signals: torch.Tensor | np.ndarray | None = None
+    signals: Any = None
     computed: torch.cuda.Event | None = None
 
 

@@ -3,7 +3,7 @@
 torch's antialiased bicubic kernel for 8-bit values (``_compute_index_ranges_int16_weights`` of its
 ``UpSampleKernel.cpp``) rounds the weights to 16 bits, and each of its two passes to whole grey levels. Here a pass
 is a product with the matrix of these weights, in blocks of outputs, because few inputs count for each; it is exact
-in float64. Probabilities are resampled by OpenCV, whose bilinear interpolation has the same pixel-centre convention.
+in float64. Probabilities are resampled by OpenCV: its bilinear interpolation has the same pixel-centre convention.
 """
 
 from __future__ import annotations

@@ -8,6 +8,8 @@ computes in float32: a pixel half-way between two grey levels may be rounded to 
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -63,7 +65,7 @@ class GraphModel(nn.Module):
     def squares(self, frames: torch.Tensor) -> torch.Tensor:
         """Frames uint8 [N, H, W] on the square grid: float [N, S, S] of whole grey levels."""
         height, width = frames.shape[1], frames.shape[2]
-        side = torch.sym_max(height, width)
+        side: Any = torch.sym_max(height, width)  # symbolic while the graph is traced
         narrow = grey_levels(frames.float() @ self._weights(side, width).T)
         return grey_levels(self._weights(side, height) @ narrow)
 
@@ -80,7 +82,8 @@ class GraphModel(nn.Module):
         """float [S, P]: the kernel of each grid pixel at native pixels [P]."""
         # in units of half a pixel of the coarser grid's size: whole numbers, which float32 keeps
         apart = (2 * pixels[None] + 1) * self.size - (2 * torch.arange(self.size)[:, None] + 1) * side
-        away = apart.abs().float() / (2 * torch.sym_max(side, self.size))
+        larger: Any = torch.sym_max(side, self.size)
+        away = apart.abs().float() / (2 * larger)
         near = ((CUBIC + 2) * away - (CUBIC + 3)) * away * away + 1
         far = ((CUBIC * away - 5 * CUBIC) * away + 8 * CUBIC) * away - 4 * CUBIC
         return torch.where(away < 1, near, torch.where(away < REACH, far, torch.zeros_like(away)))
