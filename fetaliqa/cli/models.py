@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import getpass
-import importlib
 import json
 import os
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fetaliqa.cli import models_export
 from fetaliqa.cli.argument_types import existing
 from fetaliqa.cli.calibrate import calibrate_bundle, configure_calibration
 from fetaliqa.measure.anatomy import ANATOMIES
@@ -18,13 +18,6 @@ from fetaliqa.model.user_folders import default_model
 
 if TYPE_CHECKING:
     from fetaliqa.model import Bundle, BundleCard
-
-# Formats of `fetaliqa models export`: what it is, and the function that writes it (module:function, imported when
-# it is used). It is called with the opened Bundle, the folder to create, which does not exist, and weights=. It
-# returns JSON values for --json, of which "lines", sentences for a person, are printed without it.
-EXPORTERS = {
-    "monai": ("a MONAI bundle", "fetaliqa.deployment.monai_export:export_monai"),
-}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -34,22 +27,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     verify = actions.add_parser("verify", help="check hashes, load the model and run it")
     for action in (show, verify):
         action.add_argument("name", help="NAME, NAME@VERSION, or the path of a bundle folder")
+    verify.add_argument("--weights", help="FetalCLIP weights file (default: the imported ones)")
     export = actions.add_parser("export", help="write a model in the format of other software")
-    export.add_argument("name", help="NAME, NAME@VERSION, or the path of a bundle folder")
-    export.add_argument(
-        "--format",
-        required=True,
-        choices=list(EXPORTERS),
-        help="; ".join(f"{name}: {what}" for name, (what, _) in EXPORTERS.items()),
-    )
-    export.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to create")
+    models_export.configure(export)
     incoming = actions.add_parser("import", help="host the segmentation network of a MONAI bundle")
     incoming.add_argument("folder", type=existing, metavar="BUNDLE", help="folder of the MONAI bundle")
     incoming.add_argument("--anatomy", required=True, choices=sorted(ANATOMIES), help="what the network outlines")
     incoming.add_argument("--name", help="name of the model (default: from the bundle's metadata)")
     incoming.add_argument("--version", help="its version (default: from the bundle's metadata)")
-    for action in (verify, export):
-        action.add_argument("--weights", help="FetalCLIP weights file (default: the imported ones)")
     publish = actions.add_parser("publish", help="publish a candidate, an earlier version, or a bundle folder")
     publish.add_argument("name", help="NAME@VERSION, or the path of a bundle folder")
     publish.add_argument("--force", action="store_true", help="publish a candidate that the gate rejected")
@@ -71,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     if args.action == "verify":
         return _verify(args.name, args.weights, args.json)
     if args.action == "export":
-        return _export(args)
+        return models_export.run(args)
     if args.action == "import":
         return _import(args)
     if args.action == "publish":
@@ -245,28 +230,6 @@ def _verify(name: str, weights: str | None, as_json: bool) -> int:
     print(f"  hashes of {', '.join(result.files)} match the card")
     print("  " + ", ".join(f"{label} {count:,}" for label, count in result.parameters.items()) + " parameters")
     print(f"  forward pass finite, logits {result.logit_range[0]:.3g} to {result.logit_range[1]:.3g}")
-    return 0
-
-
-def _export(args: argparse.Namespace) -> int:
-    from fetaliqa.errors import OptionError
-    from fetaliqa.registry.model_store import resolve_bundle
-
-    folder, out = resolve_bundle(args.name), args.out.expanduser()
-    if os.path.lexists(out):
-        raise OptionError(f"{out} exists already; choose another folder")
-    # after the checks: this loads torch
-    from fetaliqa.model import Bundle
-
-    module, _, function = EXPORTERS[args.format][1].partition(":")
-    write = getattr(importlib.import_module(module), function)
-    written = write(Bundle.open(folder), out, weights=args.weights)
-    if args.json:
-        print(json.dumps({"format": args.format, "out": str(out), **written}, indent=2))
-        return 0
-    for line in written.get("lines", []):
-        print(line)
-    print(f"written to {out}")
     return 0
 
 

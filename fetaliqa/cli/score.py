@@ -234,8 +234,6 @@ def _job(
     args: argparse.Namespace, ray: Any, setup: AssessmentSetup, cases: list[Case]
 ) -> tuple[ScoreJob, AssessmentService]:
     """The job, and the service that this process scores with."""
-    import torch
-
     from fetaliqa.batch.batch_job import ScoreJob
     from fetaliqa.batch.case_folder import remove_unfinished
     from fetaliqa.batch.ray_engine import device_of, results_id
@@ -244,7 +242,7 @@ def _job(
     service = AssessmentService(setup)
     device = str(service.computed_on()["device"]) if ray is None else device_of(ray, setup.device)
     # refuses what cannot be done, before anything is written
-    made_with = service.made_with(device=torch.device(device))
+    made_with = service.made_with(device=device)
     also = _also(args, service.model_info(), cases)
     out = None if args.out is None else args.out.absolute()
     if out is not None:

@@ -14,6 +14,7 @@ import torch
 
 from fetaliqa.errors import OptionError
 from fetaliqa.inference.batch_halving import Compute, HalvingForward
+from fetaliqa.inference.chunk_prediction import TORCH, ChunkPrediction
 from fetaliqa.inference.cuda_graphs import CapturedForward
 from fetaliqa.inference.cuda_transfers import Lane, mark, on_host, reading, send, take_over
 from fetaliqa.inference.devices import choose_device
@@ -46,28 +47,6 @@ VIEWS: dict[int, tuple[tuple[int, ...], ...]] = {1: ((),), 2: ((), (-1,)), 4: ((
 
 
 @dataclass(frozen=True)
-class ChunkPrediction:
-    """Model output for some frames of a stack.
-
-    Attributes:
-        indices: frame numbers in the stack, int [N].
-        probabilities: float32 [N, S, S] on the model's square grid (segmentation), else None.
-        scores: float32 [N] frame probability (classification), else None.
-        appearance: float [N, C], mean over the encoder's deepest map (segmentation), else None.
-        signals: float [N, 2]: expected Dice of the outline, and distance to the training data (out of distribution
-            at 1 and more); None if the model does not provide them.
-        computed: event after the computation on CUDA, so that reading does not wait for later batches.
-    """
-
-    indices: np.ndarray
-    probabilities: torch.Tensor | None
-    scores: np.ndarray | None
-    appearance: torch.Tensor | None = None
-    signals: torch.Tensor | None = None
-    computed: torch.cuda.Event | None = None
-
-
-@dataclass(frozen=True)
 class _Batch:
     """A batch of frames, prepared for the model.
 
@@ -89,6 +68,7 @@ class Predictor:
     """A bundle loaded once and ready to predict.
 
     Attributes:
+        runtime: the library that computes.
         ahead: batches that are started before a result is yielded; 0 on a CPU, where nothing overlaps.
         threads: threads that measure frames while the next batch is computed; 0 to measure in the caller's thread.
 
@@ -105,6 +85,7 @@ class Predictor:
         OptionError: when the device does not exist here, or ``views`` is another number.
     """
 
+    runtime = TORCH
     ahead = 0
     threads = 0
     captured: CapturedForward | None = None

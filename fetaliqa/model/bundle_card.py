@@ -13,7 +13,7 @@ from fetaliqa.measure.anatomy import ANATOMIES
 from fetaliqa.model.architecture import Architecture, VisionConfig
 from fetaliqa.model.bundle_names import CARD_FILE, valid_name
 from fetaliqa.model.json_records import from_json, to_json
-from fetaliqa.model.lora import LoraSettings
+from fetaliqa.model.lora_settings import LoraSettings
 from fetaliqa.model.network_config import NetworkConfig
 from fetaliqa.model.preprocess import Preprocessing
 from fetaliqa.model.tensor_hashes import SHA256_PATTERN
