@@ -13,7 +13,7 @@ import hashlib
 import json
 import mmap
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +61,7 @@ class OnnxModel:
     card: BundleCard
     fingerprint: str
     name: str
-    intervals: Intervals = Intervals()
+    intervals: Intervals = field(default_factory=Intervals)
 
 
 def is_onnx_path(path: Path) -> bool:

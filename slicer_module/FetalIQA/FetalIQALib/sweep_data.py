@@ -152,7 +152,7 @@ def _measured(entry: Mapping[str, Any]) -> Measurement:
     corners = [line.get(key) for key in ("x1", "y1", "x2", "y2")] if isinstance(line, dict) else []
     ends = [float(value) for value in corners if isinstance(value, (int, float))]
     if len(ends) == 4:
-        return Measurement(None, circumference, absent, warning, Line(*ends))
+        return Measurement(None, circumference, absent, warning, line=Line(*ends))
     values = [ellipse.get(key) for key in keys] if isinstance(ellipse, dict) else []
     numbers = [float(value) for value in values if isinstance(value, (int, float))]
     if len(numbers) != len(keys) or min(numbers[2:4]) <= 0:
