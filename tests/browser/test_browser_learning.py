@@ -88,7 +88,8 @@ def test_a_training_is_started_followed_and_decided_on_in_the_page(
     report = learning.raw("GET", "/fetaliqa/v1/models/report?version=1").json()
     verdict = "accepted" if report["gate"]["passed"] else "refused"
     page.locator("h2 .tag", has_text=verdict).wait_for()
-    assert page.get_by_text(report["sentence"]).first.is_visible()
+    gate = page.locator(".card", has=page.get_by_role("heading", name="Gate: version 1"))
+    assert gate.get_by_text(report["sentence"]).is_visible()
     dice = report["gate"]["groups"]["confirmed"]["figures"]["dice"]
     row = page.locator("table.gate tr", has_text="dice").first.inner_text()
     assert f"{dice['published']:.3f}" in row
