@@ -14,8 +14,10 @@ RUN useradd --create-home --uid 1000 fetaliqa \
 
 WORKDIR /app
 COPY constraints.txt ./
-# sam2, which MONAI Label needs, is built: with this torch, not with another one that pip would download for it
-RUN pip install --no-cache-dir --constraint constraints.txt --no-deps --index-url "$TORCH_INDEX" torch torchvision \
+# sam2, which MONAI Label needs, is built: with this torch, not with another one that pip would download for it.
+# Early versions of pip take more than ten minutes to find out what is installed already.
+RUN pip install --no-cache-dir --constraint constraints.txt --upgrade pip \
+    && pip install --no-cache-dir --constraint constraints.txt --no-deps --index-url "$TORCH_INDEX" torch torchvision \
     && pip install --no-cache-dir --constraint constraints.txt torch torchvision setuptools wheel \
     && SAM2_BUILD_CUDA=0 pip install --no-cache-dir --constraint constraints.txt --no-build-isolation sam2
 
