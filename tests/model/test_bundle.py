@@ -236,12 +236,13 @@ def test_a_server_learns_without_loading_that_its_weights_are_not_here(tiny, car
     with pytest.raises(WeightsError, match="none are imported on this machine"):
         bundle.check_base()
     record = WeightsRecord("FetalCLIP_weights.pt", "0" * 64, "1" * 64, "2" * 64, 446, "2026-01-01T00:00:00+00:00")
-    monkeypatch.setattr("fetaliqa.model.fetalclip_weights.read_record", lambda: record)
-    with pytest.raises(BundleError, match="111111111111"):
+    with monkeypatch.context() as known:
+        known.setattr("fetaliqa.model.fetalclip_weights.read_record", lambda: record)
+        with pytest.raises(BundleError, match="111111111111"):
+            bundle.check_base()
+        fitting = replace(record, visual_sha256=bundle.card.base.sha256)
+        known.setattr("fetaliqa.model.fetalclip_weights.read_record", lambda: fitting)
         bundle.check_base()
-    fitting = replace(record, visual_sha256=bundle.card.base.sha256)
-    monkeypatch.setattr("fetaliqa.model.fetalclip_weights.read_record", lambda: fitting)
-    bundle.check_base()
     with pytest.raises(WeightsError, match="no FetalCLIP weights"):
         bundle.load_model()  # the record alone is not the weights
 
