@@ -209,8 +209,8 @@ def test_a_final_label_is_found_in_the_archive_with_its_frames_and_geometry(
     settled(server, lambda status: not status["waiting"])
     (found,) = segmentations(orthanc, cine)
     shown = {}
-    for frame, groups in zip(found.pixel_array, found.PerFrameFunctionalGroupsSequence):
-        (source,) = groups.DerivationImageSequence[0].SourceImageSequence
+    for frame, of_frame in zip(found.pixel_array, found.PerFrameFunctionalGroupsSequence):
+        (source,) = of_frame.DerivationImageSequence[0].SourceImageSequence
         assert source.ReferencedSOPInstanceUID == cine.SOPInstanceUID
         segment = groups.SegmentIdentificationSequence[0].ReferencedSegmentNumber
         shown[int(source.ReferencedFrameNumber) - 1] = (int(segment), frame)
@@ -228,7 +228,8 @@ def test_a_final_label_is_found_in_the_archive_with_its_frames_and_geometry(
     assert info["archive"]["SOPInstanceUID"] == found.SOPInstanceUID
     report = fetched(orthanc, found.StudyInstanceUID, info["archive"]["ReportInstanceUID"])
     places = {(one.ReferencedSOPInstanceUID, one.ReferencedFrameNumber) for one in referenced(report)}
-    assert places == {(cine.SOPInstanceUID, 5), (cine.SOPInstanceUID, 10)}  # from 1; not the empty, the proposed one
+    # frames from 1; not the empty one, nor the proposed one
+    assert places == {(cine.SOPInstanceUID, 5), (cine.SOPInstanceUID, 10)}
     people = [str(one.PersonName) for one in flat(report) if one.ValueType == "PNAME"]
     assert people == ["ben^", "Änne^"]
     assert str(report.PatientName) == PATIENT
