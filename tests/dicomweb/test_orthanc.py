@@ -212,7 +212,7 @@ def test_a_final_label_is_found_in_the_archive_with_its_frames_and_geometry(
     for frame, of_frame in zip(found.pixel_array, found.PerFrameFunctionalGroupsSequence):
         (source,) = of_frame.DerivationImageSequence[0].SourceImageSequence
         assert source.ReferencedSOPInstanceUID == cine.SOPInstanceUID
-        segment = groups.SegmentIdentificationSequence[0].ReferencedSegmentNumber
+        segment = of_frame.SegmentIdentificationSequence[0].ReferencedSegmentNumber
         shown[int(source.ReferencedFrameNumber) - 1] = (int(segment), frame)
     assert sorted(shown) == [4, 6, 9]
     assert [shown[frame][0] for frame in (4, 6, 9)] == [1, 1, 2]
