@@ -84,7 +84,7 @@ def test_the_masks_are_those_of_the_slicer_module(workplace: Workplace) -> None:
 
 
 def test_a_gap_is_filled_with_proposals_that_are_accepted_one_by_one(workplace: Workplace, server: Server) -> None:
-    workplace.start("Ines", "between")
+    workplace.start("Inge", "between")
     workplace.open(SWEEP)
     page = workplace.page
     workplace.go_to(5)
@@ -104,7 +104,7 @@ def test_a_gap_is_filled_with_proposals_that_are_accepted_one_by_one(workplace: 
     saved = server.raw("GET", f"/fetaliqa/v1/label?image={SWEEP}&tag=between").json()
     entries = saved["frame_record"]["frames"]
     assert sorted(entries) == sorted(saved["masks"]) == ["4", "6", "7"]  # 5 was proposed, and not accepted
-    assert (entries["6"]["model"], entries["6"]["rater"]) == ("interpolation", "Ines")
+    assert (entries["6"]["model"], entries["6"]["rater"]) == ("interpolation", "Inge")
     workplace.press("u", "u")
     workplace.counted("2 outlined")
     assert page.get_by_role("button", name="Interpolate 4–7").is_visible()

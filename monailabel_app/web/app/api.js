@@ -122,10 +122,10 @@ export async function call(method, path, options = {}) {
 }
 
 /** @param {Response} response */
-const detailOf = async (response) => detailIn(await response.text().catch(() => ""), response.status);
+const detailOf = async (response) => detailFrom(await response.text().catch(() => ""), response.status);
 
 /** @param {string} body of an error @param {number} status */
-function detailIn(body, status) {
+function detailFrom(body, status) {
   try {
     const { detail } = JSON.parse(body);
     // a first word, unlike a file's name, begins with a capital letter
@@ -153,7 +153,7 @@ export async function upload(path, file, { signal, onProgress, quiet = false }) 
     await signIn();
     await upload(path, file, { signal, onProgress, quiet: true });
   } else if (status < 200 || status > 299) {
-    throw new ApiError(status, detailIn(body, status));
+    throw new ApiError(status, detailFrom(body, status));
   }
 }
 
