@@ -57,7 +57,7 @@ def main(settings):
         result["models"] = sorted(fetch("/info/", **bearer)["models"])
         path = f"/infer/fetalclip_seg?image={settings['case']}&output=json"
         answer = fetch(path, body=b"", **bearer)
-        result["assessment"] = answer.get("params", answer)
+        result["assessment"] = answer["fetaliqa"]
     finally:
         server.terminate()
         server.wait(timeout=60)

@@ -1,6 +1,7 @@
 """The steps of the Dockerfile, carried out in a Debian file system (chroot): no container engine is needed.
 
-What differs from the image: the base is Debian 12 with its Python 3.11 instead of python:3.11-slim; packages come
+What differs from the image: the base is Debian 12 with its Python 3.11.2 instead of python:3.11-slim, and packages
+that need a later one are not pinned (soupsieve 4); packages come
 from the indexes that pip is set up with here (where PyTorch's cannot be reached, torch is PyPI's, with CUDA);
 pip's downloads are cached.
 ``FETALIQA_CHROOT`` names a folder with a finished base, from ``debootstrap``, to copy instead of a new one.
@@ -16,14 +17,18 @@ import shutil
 import socket
 import subprocess
 import sys
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 from dockerfile_steps import assignments, environment, exec_form, health_check, instructions, last
+from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
 
 REPOSITORY = Path(__file__).parents[2]
+PYTHON = "3.11.2"  # of Debian 12
 PACKAGES = "python3,python3-venv,python3-pip,ca-certificates"
 CASE = "Patient01171_Plane2_1_of_1"
 CUDA_PARTS = ("nvidia", "triton", "cuda", "torch/lib/*cuda*", "torch/lib/*cudnn*", "torch/lib/*nccl*")
@@ -208,6 +213,17 @@ def copy(arguments: list[str], folder: Path) -> None:
             shutil.copytree(path, folder / target, dirs_exist_ok=True, ignore=ignored)
         else:
             shutil.copy(path, folder / target)
+            if source == "constraints.txt":
+                leave_out_newer(folder / target / source)
+
+
+def leave_out_newer(constraints: Path) -> None:
+    """Leave out the pins of packages that need a later Python 3.11 than Debian's."""
+    needed = {canonicalize_name(one.name): one.metadata["Requires-Python"] or "" for one in distributions()}
+    lines = constraints.read_text(encoding="utf-8").splitlines(keepends=True)
+    names = [canonicalize_name(line.partition("==")[0].strip()) for line in lines]
+    kept = [line for line, name in zip(lines, names) if SpecifierSet(needed.get(name, "")).contains(PYTHON)]
+    constraints.write_text("".join(kept), encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
