@@ -119,7 +119,7 @@ class ReportWriter:
 
 def _headers(path: Path) -> list[Dataset]:
     """Headers of a case's DICOM images, in the order of the frames; none of a case that is not DICOM."""
-    headers = []
+    headers: list[Dataset] = []
     for file in dicom_files_of(path):
         try:
             header = dcmread(file, stop_before_pixels=True)

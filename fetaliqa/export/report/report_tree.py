@@ -91,14 +91,14 @@ def _observed_by(report: ReportContent) -> sr.ObservationContext:
         model_name=f"{MODEL_NAME.split()[0]} {__version__}",
     )
     context = sr.ObservationContext(
-        observer_device_context=sr.ObserverContext(Code("121007", "DCM", "Device"), device),
-        subject_context=sr.SubjectContext(_code(codes.FETUS), sr.SubjectContextFetus(FETUS_ID)),
+        observer_device_context=sr.ObserverContext(sr.CodedConcept("121007", "DCM", "Device"), device),
+        subject_context=sr.SubjectContext(sr.CodedConcept(*codes.FETUS), sr.SubjectContextFetus(FETUS_ID)),
     )
     people = [
         item
         for rater in report.raters
         for item in sr.ObserverContext(
-            Code("121006", "DCM", "Person"), sr.PersonObserverIdentifyingAttributes(person(rater))
+            sr.CodedConcept("121006", "DCM", "Person"), sr.PersonObserverIdentifyingAttributes(person(rater))
         )
     ]
     for place, item in enumerate(people):  # people first, as in TID 1001
@@ -154,7 +154,7 @@ def _region_group(
         finding_type=_anatomy(report),
         finding_sites=[sr.FindingSite(_anatomy(report))],
         algorithm_id=_algorithm(frame),
-        measurements=measurements or None,
+        measurements=measurements,
     )
 
 
