@@ -92,9 +92,7 @@ def _observed_by(report: ReportContent) -> sr.ObservationContext:
     )
     context = sr.ObservationContext(
         observer_device_context=sr.ObserverContext(sr.CodedConcept("121007", "DCM", "Device"), device),
-        subject_context=sr.SubjectContext(
-            sr.CodedConcept.from_code(_code(codes.FETUS)), sr.SubjectContextFetus(FETUS_ID)
-        ),
+        subject_context=sr.SubjectContext(sr.CodedConcept(*codes.FETUS), sr.SubjectContextFetus(FETUS_ID)),
     )
     people = [
         item
@@ -156,7 +154,7 @@ def _region_group(
         finding_type=_anatomy(report),
         finding_sites=[sr.FindingSite(_anatomy(report))],
         algorithm_id=_algorithm(frame),
-        measurements=measurements or None,  # type: ignore[arg-type]  # None is right: highdicom omits them
+        measurements=measurements,
     )
 
 
