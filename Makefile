@@ -24,6 +24,8 @@ UV_INSTALL = { \
 
 TSC := npx --yes --package typescript@5.9.3 tsc
 ORTHANC_PLUGIN := /usr/share/orthanc/plugins/libOrthancDicomWeb.so
+# an archive, and independent readers of our files: dsr2html and dsrdump of DCMTK, dciodvfy of dicom3tools
+DICOM_PACKAGES := orthanc orthanc-dicomweb dcmtk dicom3tools
 
 .PHONY: help venv install serve shell test selected-tests test-fast test-full-size test-long \
   test-dicom coverage orthanc chromium lint docs format sample-data clean
@@ -33,7 +35,7 @@ help:
 	@echo "make shell      a shell in which the command fetaliqa is found"
 	@echo "make test       set everything up and run lint, the documentation's build and all tests but those of test-dicom and test-long"
 	@echo "make test-fast  the tests that neither train nor start many processes, for use while you work"
-	@echo "make test-dicom the tests on a real DICOM archive; installs Orthanc with apt-get where it is missing"
+	@echo "make test-dicom the tests on a real DICOM archive; installs Orthanc and DICOM tools with apt-get where they are missing"
 	@echo "make test-long  the tests that repeat at length what others check; run every night"
 	@echo "make coverage   all tests but those of test-dicom, with the share of lines that they execute"
 	@echo "make lint       formatting, lint, types, imports, spelling and vocabulary"
@@ -100,12 +102,12 @@ test-dicom: install orthanc
 
 # Debian starts the package as a service on port 8042, open to whoever is on this machine: it is stopped.
 orthanc:
-	@{ command -v Orthanc && test -e $(ORTHANC_PLUGIN); } >/dev/null || { \
+	@{ command -v Orthanc && test -e $(ORTHANC_PLUGIN) && command -v dsr2html && command -v dciodvfy; } >/dev/null || { \
 	  test "$$(id -u)" = 0 && command -v apt-get >/dev/null || { \
-	    echo "Orthanc is missing: as root on Debian or Ubuntu, apt-get install orthanc orthanc-dicomweb"; exit 1; }; \
-	  echo "installing Orthanc"; apt-get update -qq; \
-	  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq orthanc orthanc-dicomweb >/dev/null || { \
-	    echo "Orthanc could not be installed: see what apt-get says above"; exit 1; }; \
+	    echo "Orthanc or DICOM tools are missing: as root on Debian or Ubuntu, apt-get install $(DICOM_PACKAGES)"; exit 1; }; \
+	  echo "installing Orthanc and DICOM tools"; apt-get update -qq; \
+	  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $(DICOM_PACKAGES) >/dev/null || { \
+	    echo "Orthanc and DICOM tools could not be installed: see what apt-get says above"; exit 1; }; \
 	  service orthanc stop >/dev/null 2>&1; update-rc.d orthanc disable >/dev/null 2>&1; true; }
 
 # For the tests of the page; without it they are skipped and say so. Not an error: elsewhere it may have another name.

@@ -69,6 +69,7 @@ def views(place: Workplace, save: Any) -> None:
     place.press("Escape", "Shift+F1")
     save("keys")
     place.press("Escape")
+    page.wait_for_selector("dialog[open]", state="detached")  # keys are not the page's while it is open
     place.press("Control+Enter")
     place.said("Submitted")
     page.get_by_label("Compare with a label").select_option("final")

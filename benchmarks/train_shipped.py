@@ -2,10 +2,12 @@
 
     python benchmarks/train_shipped.py head FOLDER --out runs/head
     python benchmarks/train_shipped.py abdomen FOLDER --start runs/head --out runs/abdomen
+    python benchmarks/train_shipped.py femur FOLDER --start abdomen --out runs/femur
     python benchmarks/train_shipped.py abdomen FOLDER --start runs/head --without Malawi Egypt --out runs/left-out
 
 FOLDER holds the public sets that ``fetaliqa/lab/stills/still_sources.py`` names. The head model starts from the
-ImageNet weights of its encoder, the abdomen model from the head model. Held-out images:
+ImageNet weights of its encoder, the abdomen model from the head model, the femur model from the abdomen
+model. Held-out images:
 ``fetaliqa/lab/stills/shipped_split.py``.
 """
 
@@ -26,6 +28,10 @@ import torch
 from shipped_recipes import (
     ABDOMEN_STAGES,
     EXPECTED_DICE_BATCHES,
+    FEMUR_RECIPE,
+    FEMUR_SETTINGS,
+    FEMUR_SHARES,
+    FEMUR_THRESHOLD,
     FRAME_HEAD,
     HEAD_RECIPE,
     HEAD_SETTINGS,
@@ -46,6 +52,7 @@ from tqdm import tqdm
 
 from fetaliqa.lab.distillation.student_start import IMAGENET, starting_model
 from fetaliqa.lab.phantom.phantom_frames import phantom_frames
+from fetaliqa.lab.stills.band_samples import BandSet
 from fetaliqa.lab.stills.shipped_split import learnt_from
 from fetaliqa.lab.stills.still_augmentation import NONE, Settings, augmented
 from fetaliqa.lab.stills.still_catalogue import read_catalogue
@@ -56,12 +63,13 @@ from fetaliqa.model import (
     BaseReference,
     BundleCard,
     CompactSeg,
+    Threshold,
     TrainingData,
     load_architecture,
     save_bundle,
 )
 from fetaliqa.model.feature_reference import fit_reference
-from fetaliqa.training.compact_training import CompactRecipe, Drawn, Share, Step, train_compact
+from fetaliqa.training.compact_training import CompactRecipe, SampleSource, Share, Step, train_compact
 from fetaliqa.training.frame_head_fit import fit_expected_dice, fit_frame_head
 from fetaliqa.training.training_frames import FrameSet
 from fetaliqa.training.weight_averaging import move_towards
@@ -75,6 +83,9 @@ INTENDED = "Research and development. Not for any clinical use."
 LIMITS = {
     "abdomen": "Learnt from few standard planes outlined by non-sonographers, and from synthetic phantom sweeps; "
     "no labelled blind sweep of a patient was available. Figures: docs/real-images.md.",
+    "femur": "Learnt from few standard planes whose lines were drawn by a reader who is no clinician, or follow "
+    "burned-in calipers; not from phantoms or sweeps, on most frames of which it was not tried. Figures: "
+    "docs/real-images.md.",
     "head": "Learnt from standard planes of one centre (HC18). Figures: docs/real-images.md.",
 }
 
@@ -115,6 +126,18 @@ def head_data(stills: Sequence[Still]) -> Data:
     return Data(shares, [*heads, *others], _counts([*heads, *others]))
 
 
+def femur_data(stills: Sequence[Still]) -> Data:
+    """Femurs with a line; abdomens, thoraces, brains and heads as negatives."""
+    femurs = [one for one in stills if one.plane == "femur"]
+    abdomens = [one for one in stills if one.plane == "abdomen"]
+    planes = [one for one in stills if one.plane in ("thorax", "brain")]
+    heads = sorted((one for one in stills if one.plane == "head"), key=lambda one: one.sha256)
+    kinds = (femurs, abdomens, planes, heads[:HEADS_AS_NEGATIVES])
+    shares = [Share(BandSet(kind, "femur", FEMUR_SETTINGS), count) for kind, count in zip(kinds, FEMUR_SHARES)]
+    used = [one for kind in kinds for one in kind]
+    return Data(shares, used, _counts(used))
+
+
 def rendered() -> FrameSet:
     """The phantom frames that train, with a progress bar."""
     bar = tqdm(desc="phantom frames", unit="case", total=len(PHANTOM_SEEDS))
@@ -136,7 +159,7 @@ def abdomen_data(stills: Sequence[Still], frames: FrameSet, stage: Stage) -> Dat
     heads = sorted((one for one in stills if one.plane == "head"), key=lambda one: one.sha256)
     heads = heads[:HEADS_AS_NEGATIVES]
     positive = frames.grades > 0
-    samples: tuple[Drawn, ...] = (
+    samples: tuple[SampleSource, ...] = (
         *(StillSet(some, "abdomen", stage.stills) for some in (outlined, planes, heads)),
         *(
             Phantoms(frames, chosen, stage.phantoms)
@@ -176,6 +199,7 @@ def make_card(anatomy: str, name: str, data: Data, recipes: Sequence[CompactReci
         base=BaseReference("included", "0" * 64),
         anatomy=anatomy,
         training_data=TrainingData("real still images", digest, f"{data.described}. {ATTRIBUTION}. {stages}"),
+        threshold=FEMUR_THRESHOLD if anatomy == "femur" else Threshold(),
         licence="Apache-2.0; trained on CC BY 4.0 images, which are attributed under training_data",
         intended_use=INTENDED,
         limitations=LIMITS[anatomy],
@@ -231,7 +255,7 @@ def outlined_samples(data: Data) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
 def main() -> None:
     """Train and save."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("anatomy", choices=["abdomen", "head"])
+    parser.add_argument("anatomy", choices=["abdomen", "head", "femur"])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--start", type=Path, help="bundle to start from (default: ImageNet weights)")
     parser.add_argument("--without", nargs="+", default=[], metavar="COUNTRY", help="leave these countries out")
@@ -247,6 +271,10 @@ def main() -> None:
     if args.anatomy == "head":
         recipes = [_shortened(HEAD_RECIPE, args.steps)]
         data = last = head_data(stills)
+        train(model, data, recipes[0])
+    elif args.anatomy == "femur":
+        recipes = [_shortened(FEMUR_RECIPE, args.steps)]
+        data = last = femur_data(stills)
         train(model, data, recipes[0])
     else:
         frames = rendered()

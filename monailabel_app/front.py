@@ -46,7 +46,7 @@ from monailabel_app.lib.api import (
     training_routes,
 )
 from monailabel_app.lib.api.file_responses import AnyJSONResponse
-from monailabel_app.lib.api.v1 import case_routes, label_routes, overview_routes, worklist_routes
+from monailabel_app.lib.api.v1 import case_routes, growth_routes, label_routes, overview_routes, worklist_routes
 from monailabel_app.lib.dicomweb.archive_address import studies_folder
 from monailabel_app.lib.files.scratch import scratch
 from monailabel_app.lib.http.error_replies import add_error_replies
@@ -161,6 +161,7 @@ def make_app() -> FastAPI:
         worklist_routes,
         case_routes,
         label_routes,
+        growth_routes,
         overview_routes,
     )
     routers = (*monailabel_routes.routers(), *(module.router for module in own))

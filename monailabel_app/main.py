@@ -147,6 +147,7 @@ class FetalIQAApp(MONAILabelApp):
             **super().info(),
             "interactive": interactive.described(),
             "not_offered": self._datastore.not_offered(),
+            "uploads": {"max_bytes": self.server_conf.max_upload_bytes},
         }
         if interactive.is_valid():
             info["models"] = {**info["models"], INTERACTIVE: interactive.info()}

@@ -5,12 +5,16 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from fetaliqa.case_names import MAX_FILE_NAME_BYTES, fitting
 from fetaliqa.errors import OptionError
+from fetaliqa.measure.fetal_growth import GestationalAge
 from fetaliqa.registry.assessment_setup import AssessmentSetup
 from fetaliqa.sweep import case_id_of
+
+if TYPE_CHECKING:
+    from fetaliqa.inference.case_result import AssessmentResult
 
 SCORED: Literal["scored"] = "scored"
 SKIPPED: Literal["skipped"] = "skipped"
@@ -25,10 +29,12 @@ class Case:
     Attributes:
         path: absolute, of a sweep file or a folder of frames.
         name: of the case, and of its folder in the results.
+        age: of the fetus, given by the user; None for the one that a DICOM header gives.
     """
 
     path: Path
     name: str
+    age: GestationalAge | None = None
 
     @classmethod
     def of(cls, path: Path) -> Case:
@@ -46,12 +52,32 @@ class Outcome:
             ``lost`` when its process ended.
         reason: of a failed or lost case, one sentence.
         record: its assessment, when no folder was written that holds it.
+        note: on a scored case, what its folder lacks that was asked for, one sentence.
     """
 
     case: Case
     status: Literal["scored", "skipped", "failed", "lost"]
     reason: str = ""
     record: dict[str, Any] | None = None
+    note: str | None = None
+
+
+class CaseWriter(Protocol):
+    """Writes more files into a case's folder; it is sent to other processes."""
+
+    @property
+    def name(self) -> str:
+        """Of what it writes, on the command line."""
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Names of the files that it may write."""
+
+    def check_input(self, path: Path) -> None:
+        """Raise a FetalIQAError when nothing can be written for a case, before it is assessed."""
+
+    def write(self, folder: Path, path: Path, result: AssessmentResult) -> str | None:
+        """Write the files of a case; returns a sentence when there is nothing to write."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +92,7 @@ class ScoreJob:
         out: absolute folder of the results; None writes none.
         out_id: identifies ``out``, so that machines can check that they see the same folder.
         mask_format: suffix of the mask files.
+        also: writes more files into each case's folder; None writes none.
         resume: skip cases that an earlier run completed with the same input, model and options.
         run: identifies this run: a shard that is tried again skips the cases that it has completed.
     """
@@ -76,6 +103,7 @@ class ScoreJob:
     out: Path | None = None
     out_id: str | None = None
     mask_format: str = ".mha"
+    also: CaseWriter | None = None
     resume: bool = False
     run: str = field(default_factory=lambda: uuid.uuid4().hex)
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from fetaliqa.atomic import atomic_path, sync_directory, write_json
+from fetaliqa.batch.batch_job import CaseWriter
 from fetaliqa.batch.done_marker import MARKER_FILE, Marker
 from fetaliqa.case_names import UNFINISHED
 from fetaliqa.inference.case_result import AssessmentResult
@@ -42,7 +43,17 @@ FRAME_COLUMNS = (
     "area_px",
     "area_mm2",
     "circumference_mm",
+    "circumference_low_mm",
+    "circumference_high_mm",
+    "bpd_mm",
+    "ofd_mm",
     "circumference_absent",
+    "length_mm",
+    "length_absent",
+    "line_x1",
+    "line_y1",
+    "line_x2",
+    "line_y2",
     "warning",
     "fit_residual",
     "fitted_share",
@@ -59,7 +70,9 @@ OWN_FILES = (
 STALE_SECONDS = 24 * 3600  # another machine's unfinished folder of this age belongs to a process that died
 
 
-def write_case(target: Path, result: AssessmentResult, marker: Marker) -> None:
+def write_case(
+    target: Path, path: Path, result: AssessmentResult, marker: Marker, also: CaseWriter | None = None
+) -> str | None:
     """Write a case's results: masks, assessment.json, frames.csv, contact_sheet.png and the marker.
 
     A new folder appears complete. In an existing one the marker is removed first and written last; each file
@@ -68,14 +81,21 @@ def write_case(target: Path, result: AssessmentResult, marker: Marker) -> None:
 
     Args:
         target: the folder; its parent must exist.
+        path: the case, a file or a folder of frames.
         result: to be written.
         marker: its ``files`` are filled in here.
+        also: writes more files.
+
+    Returns:
+        None, or a sentence on what ``also`` could not write.
 
     Raises:
+        FetalIQAError: when ``also`` cannot write what was asked for; nothing is written.
         OSError: when the disk does not take it.
     """
     with _unfinished(target.parent) as folder:
         _write_results(folder, result, marker.mask_format)
+        note = None if also is None else also.write(folder, path, result)
         sizes = {path.name: path.stat().st_size for path in sorted(folder.iterdir())}
         write_json(folder / MARKER_FILE, replace(marker, files=sizes).as_dict())
         try:
@@ -83,9 +103,10 @@ def write_case(target: Path, result: AssessmentResult, marker: Marker) -> None:
         except OSError as problem:
             if problem.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
-            _replace_in(target, folder)
+            _replace_in(target, folder, () if also is None else also.files)
             sync_directory(target)
         sync_directory(target.parent)
+    return note
 
 
 def _write_results(folder: Path, result: AssessmentResult, mask_format: str) -> None:
@@ -94,14 +115,21 @@ def _write_results(folder: Path, result: AssessmentResult, mask_format: str) -> 
         result.write_masks(folder / f"masks{mask_format}")
     write_json(folder / ASSESSMENT_FILE, record)
     ranks = {frame: rank for rank, frame in enumerate(record["ranking"], start=1)}
-    rows = [frame | {"rank": ranks.get(frame["index"])} for frame in record["frames"]]
+    rows = [_frame_row(frame) | {"rank": ranks.get(frame["index"])} for frame in record["frames"]]
     write_csv(folder / "frames.csv", FRAME_COLUMNS, rows)
     contact_sheet(folder / "contact_sheet.png", frames=result.sweep.frames, masks=result.masks, assessment=record)
 
 
-def _replace_in(target: Path, written: Path) -> None:
+def _frame_row(frame: dict[str, Any]) -> dict[str, Any]:
+    """A frame's fields, with the ends of its interval and of its line as columns of their own."""
+    low, high = frame.get("circumference_interval_mm") or (None, None)
+    ends = {f"line_{name}": value for name, value in (frame.get("line") or {}).items()}
+    return frame | {"circumference_low_mm": low, "circumference_high_mm": high} | ends
+
+
+def _replace_in(target: Path, written: Path, more: Iterable[str]) -> None:
     (target / MARKER_FILE).unlink(missing_ok=True)
-    for name in OWN_FILES:
+    for name in (*OWN_FILES, *more):
         if name != MARKER_FILE and not (written / name).exists():
             (target / name).unlink(missing_ok=True)
     for path in sorted(written.iterdir(), key=lambda path: path.name == MARKER_FILE):

@@ -8,7 +8,7 @@ from typing import Any
 from fetaliqa.batch.batch_job import FAILED, SCORED, SKIPPED, Case, Outcome, ScoreJob
 from fetaliqa.batch.case_folder import write_case
 from fetaliqa.batch.case_summary import summary_row
-from fetaliqa.batch.done_marker import Marker, input_sha256, input_state, is_done
+from fetaliqa.batch.done_marker import Marker, age_of, input_sha256, input_state, is_done
 from fetaliqa.errors import BundleError, FetalIQAError, WeightsError
 from fetaliqa.inference.assessment import Progress
 from fetaliqa.inference.case_result import AssessmentResult
@@ -64,17 +64,22 @@ class Scorer:
             return Outcome(case, SKIPPED)
         state = input_state(case.path)  # before reading: a file replaced meanwhile gets no false marker
         try:
-            result = self._service.assess(case.path, progress=progress)
+            if self.job.also is not None:
+                self.job.also.check_input(case.path)
+            result = self._service.assess(case.path, progress=progress, age=case.age)
         except (BundleError, WeightsError):
             raise  # all other cases would fail as well
         except FetalIQAError as problem:
             return Outcome(case, FAILED, str(problem))
         if self.job.out is None:
             return Outcome(case, SCORED, record=result.assessment)
-        self._write(case, state, result)
-        return Outcome(case, SCORED)
+        try:
+            note = self._write(case, state, result)
+        except FetalIQAError as problem:
+            return Outcome(case, FAILED, str(problem))
+        return Outcome(case, SCORED, note=note)
 
-    def _write(self, case: Case, state: dict[str, Any], result: AssessmentResult) -> None:
+    def _write(self, case: Case, state: dict[str, Any], result: AssessmentResult) -> str | None:
         job = self.job
         assert job.out is not None
         marker = Marker(
@@ -85,5 +90,7 @@ class Scorer:
             files={},
             summary=summary_row(result.assessment),
             run=job.run,
+            age=age_of(case),
+            also=None if job.also is None else job.also.name,
         )
-        write_case(job.out / case.name, result, marker)
+        return write_case(job.out / case.name, case.path, result, marker, job.also)

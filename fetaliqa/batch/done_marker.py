@@ -38,6 +38,11 @@ def input_state(path: Path) -> dict[str, Any]:
     return {"path": str(path), "files": [[file.path.name, *file.state] for file in files]}
 
 
+def age_of(case: Case) -> dict[str, Any] | None:
+    """The age given for a case, as the marker stores it."""
+    return None if case.age is None else {"days": case.age.days, "source": case.age.source}
+
+
 def input_sha256(path: Path, state: dict[str, Any]) -> str:
     """Hash (hex) of the names and bytes of an input's files; empty when it cannot be read, or is in another state.
 
@@ -67,6 +72,8 @@ class Marker:
         files: size in bytes of the folder's other files, by name.
         summary: the case's row of summary.csv.
         run: name of the run that wrote it.
+        age: that was given for the case: its days and source, or None. (Markers of earlier versions lack it.)
+        also: name of the job's ``also``, or None. (Markers of earlier versions lack it.)
     """
 
     input: dict[str, Any]
@@ -76,6 +83,8 @@ class Marker:
     files: dict[str, int]
     summary: dict[str, Any]
     run: str
+    age: dict[str, Any] | None = None
+    also: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-able."""
@@ -111,7 +120,9 @@ def is_done(job: ScoreJob, case: Case) -> bool:
     marker = read_marker(folder)
     if marker is None or not (job.resume or marker.run == job.run):
         return False
-    if (marker.made_with, marker.mask_format) != (job.made_with, job.mask_format):
+    if (marker.made_with, marker.mask_format, marker.age) != (job.made_with, job.mask_format, age_of(case)):
+        return False
+    if job.also is not None and marker.also != job.also.name:
         return False
     if any(_size(folder / name) != size for name, size in marker.files.items()):
         return False

@@ -18,6 +18,8 @@ from fetaliqa.batch.batch_run import Shard
 from fetaliqa.batch.case_scorer import Scorer
 from fetaliqa.errors import FetalIQAError, ScoringError
 from fetaliqa.inference.assessment import Progress
+from fetaliqa.inference.chunk_prediction import TORCH
+from fetaliqa.inference.graph_runtimes import set_graph_threads
 
 DEATHS = 2  # of each child, before any case is completed: more of them are not caused by the cases
 END_SECONDS = 5  # for a child to end after SIGTERM
@@ -28,13 +30,21 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def use_threads(count: int) -> None:
-    """Let the libraries of this process compute with ``count`` threads."""
+def use_threads(count: int, runtime: str = TORCH) -> None:
+    """Let the libraries of this process compute with ``count`` threads.
+
+    Args:
+        count: how many.
+        runtime: that computes the model; others than torch do not load it.
+    """
     import cv2
     import SimpleITK
-    import torch
 
-    torch.set_num_threads(count)
+    if runtime == TORCH:
+        import torch
+
+        torch.set_num_threads(count)
+    set_graph_threads(count)
     cv2.setNumThreads(count)
     SimpleITK.ProcessObject.SetGlobalDefaultNumberOfThreads(count)
 
@@ -57,7 +67,7 @@ class ThisProcess:
         self._scorer = scorer
         self._progress = progress
         if threads is not None:
-            use_threads(threads)
+            use_threads(threads, scorer.job.setup.runtime)
 
     def run(self, shards: Sequence[Shard]) -> Iterator[Outcome]:
         """See :class:`fetaliqa.batch.batch_run.Engine`."""
@@ -180,7 +190,7 @@ def _score_received_cases(connection: Connection, job: ScoreJob, threads: int, d
     """Main function of a child: scores cases until its parent closes the pipe."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent gets it too, and ends its children
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    use_threads(threads)
+    use_threads(threads, job.setup.runtime)
     try:
         scorer = Scorer.open(job, device)
         while (case := _next_case(connection)) is not None:

@@ -147,7 +147,7 @@ def score_shard(job: ScoreJob, shard: Shard, threads: int) -> list[Outcome]:
     assert job.out is not None
     _check_shared(job.out, job.out_id)
     if job.run not in _scorers:
-        use_threads(threads)
+        use_threads(threads, job.setup.runtime)
         _scorers.clear()
         _scorers[job.run] = Scorer.open(job)
     return [_scorers[job.run].score(case) for case in shard]

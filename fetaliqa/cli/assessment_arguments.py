@@ -18,7 +18,13 @@ def add_assessment_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--model",
         default=default_model(),
-        help=f"bundle folder, name, or name@version (default: {default_model()})",
+        help=f"bundle folder, name, name@version, or ONNX file (default: {default_model()})",
+    )
+    parser.add_argument(
+        "--runtime",
+        default="auto",
+        choices=("auto", "torch", "onnxruntime", "openvino"),
+        help="library that computes the model (default: torch; another for an ONNX file, or without torch)",
     )
     parser.add_argument("--weights", help="foundation-model weights (default: the imported ones)")
     parser.add_argument(
@@ -54,6 +60,7 @@ def setup_from(
 
     Raises:
         NotFoundError, BundleError: when there is no such bundle.
+        OptionError: when the runtime is not installed, or cannot compute the model.
     """
     from fetaliqa.registry.assessment_setup import AssessmentSetup, default_cache_directory
 
@@ -61,6 +68,7 @@ def setup_from(
         args.model,
         classifier=classifier,
         student=args.student,
+        runtime=args.runtime,
         options=options,
         device=args.device,
         precision=precision,

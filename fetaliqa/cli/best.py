@@ -83,8 +83,10 @@ def _result(service: AssessmentService, case: Path, bars: CaseBars) -> Assessmen
 
 def _answer(record: dict[str, Any]) -> dict[str, Any]:
     from fetaliqa.batch.case_summary import summary_row
+    from fetaliqa.measure.anatomy import anatomy_named
 
     row, measurement = summary_row(record), record["model"]["measurement"]
+    quantity = anatomy_named(record["model"]["anatomy"]).quantity
     return {
         "case": row["case"],
         "frame": row["best_frame"],
@@ -93,7 +95,7 @@ def _answer(record: dict[str, Any]) -> dict[str, Any]:
         "expected_dice": row["expected_dice"],
         "distance": row["distance"],
         "measurement": measurement,
-        "circumference_mm": row[f"{measurement.lower()}_mm"],
+        f"{quantity}_mm": row[f"{measurement.lower()}_mm"],
         "remark": row["note"] or None,
         "notes": record["notes"],
         "frames_looked_at": row["looked_at"],
@@ -102,6 +104,8 @@ def _answer(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def _print_answer(answer: dict[str, Any], record: dict[str, Any], *, first: bool) -> None:
+    from fetaliqa.measure.frame_size import recorded_mm
+
     if first:
         model = record["model"]
         print(f"model {model['name']} {model['version']}: {model['anatomy']}; not for clinical use")
@@ -111,7 +115,7 @@ def _print_answer(answer: dict[str, Any], record: dict[str, Any], *, first: bool
         print(f"{answer['case']}: no frame; {answer['remark']} ({evaluated})")
         _print_notes(answer)
         return
-    size, remark = answer["circumference_mm"], answer["remark"]
+    size, remark = recorded_mm(answer), answer["remark"]
     parts = [f"frame {answer['frame']} (sweep {answer['sweep']})", f"quality {answer['quality']:.3f}"]
     parts += [] if answer["expected_dice"] is None else [f"expected Dice {answer['expected_dice']:.2f}"]
     parts += [] if size is None else [f"{answer['measurement']} {size:.1f} mm"]
@@ -131,15 +135,12 @@ def _write_picture(folder: Path, result: AssessmentResult) -> Path:
 
     from fetaliqa.atomic import atomic_path
     from fetaliqa.case_names import MAX_FILE_NAME_BYTES, fitting
-    from fetaliqa.measure import Ellipse
-    from fetaliqa.pictures.frame_picture import frame_picture
+    from fetaliqa.pictures.frame_picture import frame_picture, shapes_of
 
     record = result.assessment
     frame = record["best"]
-    ellipse = record["frames"][frame].get("ellipse")
-    picture = frame_picture(
-        result.sweep.frames[frame], result.masks[frame], None if ellipse is None else Ellipse(**ellipse)
-    )
+    shapes = shapes_of(record["frames"][frame])
+    picture = frame_picture(result.sweep.frames[frame], result.masks[frame], **shapes)
     folder.mkdir(parents=True, exist_ok=True)
     ending = f"_frame{frame}.png"
     path = folder / f"{fitting(record['case_id'], MAX_FILE_NAME_BYTES - len(ending))}{ending}"

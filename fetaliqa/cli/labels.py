@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from fetaliqa.cli import labels_import
 from fetaliqa.cli.argument_types import existing_folder
+from fetaliqa.measure.anatomy import ANATOMIES, anatomy_named
 
 if TYPE_CHECKING:
     from fetaliqa.labels import LabelStore
@@ -36,6 +37,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     agreement.add_argument("case", nargs="?", metavar="CASE", help="default: all cases that both have labelled")
     agreement.add_argument("first", metavar="TAG")
     agreement.add_argument("second", metavar="TAG")
+    agreement.add_argument(
+        "--anatomy", choices=sorted(ANATOMIES), default="abdomen", help="what is outlined (default: abdomen)"
+    )
     check = actions.add_parser("check", help="check that all versions are intact")
     importing = actions.add_parser("import", help="labels made elsewhere, as new versions; overwrites nothing")
     labels_import.configure(importing)
@@ -123,9 +127,9 @@ def _confirm(args: argparse.Namespace, store: LabelStore) -> int:
 def _agreement(args: argparse.Namespace, store: LabelStore) -> int:
     from fetaliqa.labels.rater_agreement import joined
 
-    tags = [args.first, args.second]
+    tags, anatomy = [args.first, args.second], anatomy_named(args.anatomy)
     cases = [args.case] if args.case is not None else _labelled_by_both(store, tags)
-    comparisons = {case: _compared(args.studies, store, case, tags) for case in cases}
+    comparisons = {case: _compared(args.studies, store, case, tags, args.anatomy) for case in cases}
     together = joined(list(comparisons.values())).agreement()
     if args.json:
         if args.case is not None:
@@ -140,16 +144,16 @@ def _agreement(args: argparse.Namespace, store: LabelStore) -> int:
             difference = _figure(agreement.circumference_difference, percent=True)
             print(
                 f"{case}: {agreement.outlined_by_both} of {agreement.frames} frames outlined by both, Dice "
-                f"{_figure(agreement.dice)}, circumference {difference}"
+                f"{_figure(agreement.dice)}, {anatomy.quantity} {difference}"
             )
     print(
         f"{args.case or f'{len(cases)} cases'}: {args.first} and {args.second} both labelled {together.frames} "
         f"frames, both outlined {together.outlined_by_both}"
     )
     print(f"  Dice: {_figure(together.dice)}")
-    print(f"  difference of circumference: {_figure(together.circumference_difference, percent=True)}")
-    print(f"  AC difference: {_figure(together.ac_difference_mm, ' mm')}")
-    print(f"  AC bias: {_figure(together.ac_bias_mm, ' mm')}")
+    print(f"  difference of {anatomy.quantity}: {_figure(together.circumference_difference, percent=True)}")
+    print(f"  {anatomy.measurement} difference: {_figure(together.ac_difference_mm, ' mm')}")
+    print(f"  {anatomy.measurement} bias: {_figure(together.ac_bias_mm, ' mm')}")
     print(f"  kappa of the plane: {_figure(together.kappa)}")
     return 0
 
@@ -175,7 +179,7 @@ def _labelled_by_both(store: LabelStore, tags: list[str]) -> list[str]:
     return cases
 
 
-def _compared(studies: Path, store: LabelStore, case: str, tags: list[str]) -> Comparison:
+def _compared(studies: Path, store: LabelStore, case: str, tags: list[str], anatomy: str) -> Comparison:
     """Compare two raters' labels of a case frame by frame."""
     from fetaliqa.errors import LabelError, NotFoundError
     from fetaliqa.labels.rater_agreement import compare
@@ -191,7 +195,7 @@ def _compared(studies: Path, store: LabelStore, case: str, tags: list[str]) -> C
         if version.record is None:
             raise LabelError(f"{case}, {tag}: saved without a frame record, so the reviewed frames are unknown")
         sides.append((version.masks(sweep), version.record))
-    return compare(sides[0], sides[1], sweep.spacing, field_of_view(sweep.frames))
+    return compare(sides[0], sides[1], sweep.spacing, field_of_view(sweep.frames), anatomy_named(anatomy))
 
 
 def _image(studies: Path, case: str) -> Path:

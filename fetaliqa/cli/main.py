@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from fetaliqa import __version__
 from fetaliqa.case_names import printable
 from fetaliqa.errors import FetalIQAError
+from fetaliqa.extras import extra_of
 
 VERBS = {
     "score": "assess sweeps: rank frames, outline the anatomy, measure its circumference",
@@ -24,7 +25,7 @@ VERBS = {
     "growth": "gestational age, growth centile and estimated weight of given measurements",
     "phantom": "make synthetic blind sweeps in the ACOUSLIC-AI folder layout",
     "weights": "download, import or show the FetalCLIP foundation-model weights",
-    "models": "list, show or verify model bundles",
+    "models": "list, show, verify, export, import, calibrate or publish model bundles",
     "data": "check, fetch and split labelled data sets",
     "export": "export annotated frames in formats of other programs, with a data card",
     "labels": "versions of the labels that annotators saved; agreement of raters",
@@ -65,6 +66,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     except FetalIQAError as error:
         print(f"{name}: {error}", file=sys.stderr)
         return error.exit_code
+    except ModuleNotFoundError as problem:
+        extra = extra_of(problem.name)
+        if extra is None:
+            raise
+        print(
+            f"{name}: this needs {problem.name}, which is not installed; run `pip install 'fetaliqa[{extra}]'`",
+            file=sys.stderr,
+        )
+        return 2
     except BrokenPipeError:  # `fetaliqa ... | head` is not an error
         sys.stderr.close()
         return 0

@@ -1,4 +1,4 @@
-"""``fetaliqa models``: list, show, verify and publish model bundles, and the history of publications."""
+"""``fetaliqa models``: list, show, verify, export and publish model bundles, and the history of publications."""
 
 from __future__ import annotations
 
@@ -6,13 +6,18 @@ import argparse
 import getpass
 import json
 import os
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fetaliqa.cli import models_export
+from fetaliqa.cli.argument_types import existing
+from fetaliqa.cli.calibrate import calibrate_bundle, configure_calibration
+from fetaliqa.measure.anatomy import ANATOMIES
 from fetaliqa.model.user_folders import default_model
 
 if TYPE_CHECKING:
-    from fetaliqa.model import BundleCard
+    from fetaliqa.model import Bundle, BundleCard
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -23,15 +28,23 @@ def configure(parser: argparse.ArgumentParser) -> None:
     for action in (show, verify):
         action.add_argument("name", help="NAME, NAME@VERSION, or the path of a bundle folder")
     verify.add_argument("--weights", help="FetalCLIP weights file (default: the imported ones)")
+    export = actions.add_parser("export", help="write a model in the format of other software")
+    models_export.configure(export)
+    incoming = actions.add_parser("import", help="host the segmentation network of a MONAI bundle")
+    incoming.add_argument("folder", type=existing, metavar="BUNDLE", help="folder of the MONAI bundle")
+    incoming.add_argument("--anatomy", required=True, choices=sorted(ANATOMIES), help="what the network outlines")
+    incoming.add_argument("--name", help="name of the model (default: from the bundle's metadata)")
+    incoming.add_argument("--version", help="its version (default: from the bundle's metadata)")
     publish = actions.add_parser("publish", help="publish a candidate, an earlier version, or a bundle folder")
     publish.add_argument("name", help="NAME@VERSION, or the path of a bundle folder")
     publish.add_argument("--force", action="store_true", help="publish a candidate that the gate rejected")
     publish.add_argument("--reason", default="", help="reason for the history; required with --force")
+    configure_calibration(actions.add_parser("calibrate", help="calibrate a bundle's intervals on labelled cases"))
     back = actions.add_parser("rollback", help="restore the version in use before the current one")
     past = actions.add_parser("history", help="candidates, publications and rollbacks of a model, oldest first")
     for action in (back, past):
         action.add_argument("name", nargs="?", default="fetalclip_seg", help="default: fetalclip_seg")
-    for action in (listing, show, verify, publish, back, past):
+    for action in (listing, show, verify, export, incoming, publish, back, past):
         action.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -42,8 +55,14 @@ def run(args: argparse.Namespace) -> int:
         return _show(args.name, args.json)
     if args.action == "verify":
         return _verify(args.name, args.weights, args.json)
+    if args.action == "export":
+        return models_export.run(args)
+    if args.action == "import":
+        return _import(args)
     if args.action == "publish":
         return _publish(args)
+    if args.action == "calibrate":
+        return calibrate_bundle(args)
     return {"rollback": _rollback, "history": _history}[args.action](args.name, args.json)
 
 
@@ -110,6 +129,8 @@ def _show(name: str, as_json: bool) -> int:
     print(f"folder       {bundle.directory}")
     for label, text in (*_card_lines(bundle.card), ("computed on", _computed_on(bundle.card))):
         print(f"{label:<12} {text}")
+    for line in _interval_lines(bundle):
+        print(f"{'intervals':<12} {line}")
     for label, count in bundle.parameter_counts().items():
         print(f"{label:<12} {count:,} parameters")
     student = open_student(AUTO, bundle)
@@ -127,8 +148,26 @@ def _show(name: str, as_json: bool) -> int:
     return 0
 
 
+def _interval_lines(bundle: Bundle) -> list[str]:
+    calibration = bundle.intervals.calibration
+    if calibration is None:
+        return [f"none: {bundle.intervals.absent}"]
+    kinds = (
+        ("single images", calibration.still),
+        ("frames of sweeps", calibration.sweep_frame),
+        ("cases of sweeps", calibration.sweep_case),
+    )
+    return [
+        f"{calibration.coverage:.0%} for {name}: {quantile.cases} cases, {quantile.data}"
+        if quantile
+        else f"none for {name}"
+        for name, quantile in kinds
+    ]
+
+
 def _card_lines(card: BundleCard) -> list[tuple[str, str]]:
     from fetaliqa.model import DecoderConfig
+    from fetaliqa.model.network_config import ForegroundConfig
 
     threshold = card.threshold
     pixels = threshold.min_foreground_pixels(card.architecture.vision.image_size)
@@ -140,6 +179,8 @@ def _card_lines(card: BundleCard) -> list[tuple[str, str]]:
     if isinstance(decoder, DecoderConfig):
         taps = "/".join(map(str, decoder.taps))
         lines.append(("decoder", f"blocks {taps}, {decoder.init_filters} filters"))
+    elif isinstance(decoder, ForegroundConfig):
+        lines.append(("network", f"{card.architecture.name} of MONAI, {decoder.outputs} output channel(s)"))
     elif decoder is not None:
         lines.append(("decoder", f"feature pyramid, {decoder.pyramid_channels} channels"))
     if card.lora is not None:
@@ -190,6 +231,18 @@ def _verify(name: str, weights: str | None, as_json: bool) -> int:
     print("  " + ", ".join(f"{label} {count:,}" for label, count in result.parameters.items()) + " parameters")
     print(f"  forward pass finite, logits {result.logit_range[0]:.3g} to {result.logit_range[1]:.3g}")
     return 0
+
+
+def _import(args: argparse.Namespace) -> int:
+    from fetaliqa.deployment.monai_import import import_monai
+    from fetaliqa.registry.publishing import publish_bundle
+
+    with tempfile.TemporaryDirectory() as folder:
+        made = import_monai(
+            args.folder, Path(folder) / "bundle", anatomy=args.anatomy, name=args.name, version=args.version
+        )
+        card = publish_bundle(made.directory).card
+    return _in_use(card.name, card.version, True, args.json)
 
 
 def _publish(args: argparse.Namespace) -> int:

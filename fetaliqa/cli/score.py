@@ -14,9 +14,10 @@ from fetaliqa.cli.assessment_arguments import add_assessment_arguments, setup_fr
 from fetaliqa.cli.progress_bars import CaseBars
 
 if TYPE_CHECKING:
-    from fetaliqa.batch.batch_job import Case, Outcome, ScoreJob
+    from fetaliqa.batch.batch_job import Case, CaseWriter, Outcome, ScoreJob
     from fetaliqa.batch.batch_run import Engine
     from fetaliqa.inference.assessment_options import AssessOptions
+    from fetaliqa.measure.fetal_growth import GestationalAge
     from fetaliqa.registry import AssessmentService
     from fetaliqa.registry.assessment_setup import AssessmentSetup
     from fetaliqa.sweep.case_paths import LeftOut
@@ -51,6 +52,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="of the encoder (default: bf16 for a large one on CUDA and on CPUs that support it, else fp32)",
     )
     parser.add_argument("--threshold", type=float, help="pixel probability threshold (default: the bundle's)")
+    age = parser.add_mutually_exclusive_group()
+    age.add_argument(
+        "--ga",
+        metavar="AGE",
+        help="gestational age of the case by dates or an earlier scan, such as 24w3d (default: a DICOM header's)",
+    )
+    age.add_argument(
+        "--ga-table", type=Path, metavar="CSV", help="gestational ages of the cases: columns case and age"
+    )
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="write masks, tables, JSON and a contact sheet per case here"
     )
@@ -85,6 +95,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--shard", metavar="I/N", help="only the I-th of N parts of the cases, such as 3/100; for arrays of jobs"
     )
+    parser.add_argument(
+        "--format",
+        choices=("sr",),
+        help="also write a DICOM measurement report (SR) of each case, with its segmentation; needs --out",
+    )
     parser.add_argument("--mask-format", default=".mha", choices=[".mha", ".nii.gz", ".nrrd"])
     parser.add_argument("--each", action="store_true", help="images in a folder are cases of one frame each")
     parser.add_argument(
@@ -97,19 +112,24 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from fetaliqa.batch.batch_job import FAILED, SKIPPED, Part
     from fetaliqa.errors import OptionError
+    from fetaliqa.measure.fetal_growth import GestationalAge
 
     if args.resume and not args.out:
         raise OptionError("--resume skips completed cases of a folder; name the folder with --out")
+    if args.format and not args.out:
+        raise OptionError(f"--format {args.format} writes files into a folder; name the folder with --out")
     for name in ("processes", "threads"):
         if (count := getattr(args, name)) is not None and not 1 <= count <= MAX_COUNT:
             raise OptionError(f"{name} is {count}; it must be a whole number from 1 to {MAX_COUNT}")
     part = None if args.shard is None else Part.parse(args.shard)
+    age = None if args.ga is None else GestationalAge.parse(args.ga, "--ga")
     setup = _setup(args)
     cases, left_out = _cases(args)
+    cases = _with_ages(args, age, cases)
     cases = cases if part is None else part.choose(cases)
     with contextlib.ExitStack() as stack:  # all that needs no torch has been checked
         ray = stack.enter_context(_cluster(args)) if args.engine == "ray" else None
-        job, service = _job(args, ray, setup)
+        job, service = _job(args, ray, setup, cases)
         outcomes = _score(args, ray, job, service, cases)
     failed = sum(outcome.status == FAILED for outcome in outcomes)
     skipped = sum(outcome.status == SKIPPED for outcome in outcomes)
@@ -161,6 +181,21 @@ def _cases(args: argparse.Namespace) -> tuple[list[Case], list[LeftOut]]:
     return list(map(Case.of, paths)), left_out
 
 
+def _with_ages(args: argparse.Namespace, age: GestationalAge | None, cases: list[Case]) -> list[Case]:
+    from fetaliqa.errors import OptionError
+
+    if args.ga_table is not None:
+        from fetaliqa.batch.age_table import with_ages
+
+        return with_ages(cases, args.ga_table)
+    if age is not None and len(cases) > 1:
+        raise OptionError(
+            f"--ga is the age of one case, and {len(cases)} are given; name each case's age in a CSV file with "
+            "the columns case and age, and give it with --ga-table"
+        )
+    return [replace(case, age=age) for case in cases]
+
+
 def _cluster(args: argparse.Namespace) -> contextlib.AbstractContextManager[Any]:
     from fetaliqa.batch.ray_engine import cluster
     from fetaliqa.errors import OptionError
@@ -170,10 +205,35 @@ def _cluster(args: argparse.Namespace) -> contextlib.AbstractContextManager[Any]
     return cluster(args.address, args.processes and args.processes * (args.threads or 1))
 
 
-def _job(args: argparse.Namespace, ray: Any, setup: AssessmentSetup) -> tuple[ScoreJob, AssessmentService]:
-    """The job, and the service that this process scores with."""
-    import torch
+def _also(args: argparse.Namespace, model: dict[str, Any], cases: list[Case]) -> CaseWriter | None:
+    """What writes the files of --format.
 
+    Raises:
+        FetalIQAError: when the model does not fit, or nothing can be written of any case.
+    """
+    if args.format is None:
+        return None
+    from fetaliqa.errors import FetalIQAError
+    from fetaliqa.export.report.assessed_report import ReportWriter
+
+    writer, problem = ReportWriter(), None
+    writer.check_model(model)
+    for case in cases:
+        try:
+            writer.check_input(case.path)
+        except FetalIQAError as error:
+            problem = problem or error
+        else:
+            return writer
+    if problem is not None:
+        raise problem  # rather than a folder of results without a case
+    return writer
+
+
+def _job(
+    args: argparse.Namespace, ray: Any, setup: AssessmentSetup, cases: list[Case]
+) -> tuple[ScoreJob, AssessmentService]:
+    """The job, and the service that this process scores with."""
     from fetaliqa.batch.batch_job import ScoreJob
     from fetaliqa.batch.case_folder import remove_unfinished
     from fetaliqa.batch.ray_engine import device_of, results_id
@@ -182,7 +242,8 @@ def _job(args: argparse.Namespace, ray: Any, setup: AssessmentSetup) -> tuple[Sc
     service = AssessmentService(setup)
     device = str(service.computed_on()["device"]) if ray is None else device_of(ray, setup.device)
     # refuses what cannot be done, before anything is written
-    made_with = service.made_with(device=torch.device(device))
+    made_with = service.made_with(device=device)
+    also = _also(args, service.model_info(), cases)
     out = None if args.out is None else args.out.absolute()
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
@@ -194,6 +255,7 @@ def _job(args: argparse.Namespace, ray: Any, setup: AssessmentSetup) -> tuple[Sc
         out=out,
         out_id=None if ray is None or out is None else results_id(out),
         mask_format=args.mask_format,
+        also=also,
         resume=args.resume,
     )
     return job, service
@@ -217,6 +279,8 @@ def _score(
                 if outcome.status == FAILED:
                     bars.say(f"fetaliqa score: {outcome.reason}")
                     continue
+                if outcome.note is not None:
+                    bars.say(f"fetaliqa score: {outcome.case.name}: {outcome.note}")
                 with bars.aside():
                     print_outcome(job, outcome, as_json=args.json, first=printed == 0)
                 printed += 1

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from fetaliqa.measure.case_words import growth_lines, measurement_lines
+
 if TYPE_CHECKING:
     from fetaliqa.batch.batch_job import Outcome, ScoreJob
 
@@ -50,19 +52,22 @@ def _print_case(record: dict[str, Any], *, first: bool) -> None:
         print(f"  {record['reason']}")
     else:
         _print_ranking(record, measurement)
+    for line in (*measurement_lines(record), *growth_lines(record)):
+        print(f"  {line}")
 
 
 def _print_ranking(record: dict[str, Any], measurement: str) -> None:
     from fetaliqa.batch.case_summary import remark
+    from fetaliqa.measure.frame_size import recorded_mm
 
     has_dice = any("expected_dice" in record["frames"][index] for index in record["ranking"])
     columns = f"{'rank':>4} {'frame':>6} {'sweep':>6} {'quality':>8} {'expected Dice' if has_dice else ''}"
     print(f"  {columns.rstrip()} {measurement + ' mm':>8}  remark")
     for rank, index in enumerate(record["ranking"], start=1):
         frame = record["frames"][index]
-        circumference = frame.get("circumference_mm")
+        size = recorded_mm(frame)
         dice = f" {format(frame['expected_dice'], '.2f'):>13}" if has_dice else ""
         print(
             f"  {rank:>4} {index:>6} {frame['sweep']:>6} {frame['quality']:>8.3f}{dice} "
-            f"{'-' if circumference is None else format(circumference, '.1f'):>8}  {remark(frame)}"
+            f"{'-' if size is None else format(size, '.1f'):>8}  {remark(frame)}"
         )

@@ -66,9 +66,18 @@ def run(args: argparse.Namespace) -> int:
 
     from monailabel_app.lib.access.audit_log import AuditLog
     from monailabel_app.lib.access.user_accounts import Accounts
-    from monailabel_app.lib.dicomweb.archive_address import studies_folder
+    from monailabel_app.lib.dicomweb.archive_address import (
+        archive_folder,
+        checked_address,
+        is_address,
+        studies_folder,
+    )
 
-    folder = studies_folder(args.studies)
+    if args.action == "add" and is_address(args.studies):
+        # its server does not start in a network before there is a user
+        folder = archive_folder(checked_address(args.studies), None)
+    else:
+        folder = studies_folder(args.studies)
     if not folder.is_dir():
         raise NotFoundError(f"--studies {args.studies}: no such folder; check the path, or start its server first")
     doing = {"list": _list, "add": _add, "remove": _remove, "passwd": _passwd, "role": _role, "token": _token}

@@ -22,8 +22,11 @@ from fetaliqa.evaluation.bootstrap import ratios
 from fetaliqa.evaluation.frame_figures import Figure, with_intervals
 from fetaliqa.evaluation.frame_metrics import dice
 from fetaliqa.evaluation.frame_table import CaseReader
+from fetaliqa.evaluation.line_figures import LineError, line_errors
 from fetaliqa.inference.assessment import Assessment, assess
 from fetaliqa.inference.predictor import Predictor
+from fetaliqa.measure import recorded_mm
+from fetaliqa.measure.anatomy import anatomy_named
 from fetaliqa.measure.field_of_view import field_of_view
 from fetaliqa.sweep import sweep_from_array
 
@@ -57,6 +60,7 @@ class CaseOutcome:
         scores: challenge figures by mode; None for single images, and without any reference circumference.
         measurements: one per sweep with a reference circumference.
         image_dice: Dice on the native grid of a single image with a reference outline, else None.
+        lines: errors on labelled frames of an anatomy that is a line.
     """
 
     case: int
@@ -65,11 +69,12 @@ class CaseOutcome:
     scores: dict[Mode, CaseScore] | None
     measurements: tuple[Measurement, ...]
     image_dice: float | None
+    lines: tuple[LineError, ...] = ()
 
 
 def worth_assessing(case: LabelledCase, reader: CaseReader) -> bool:
     """Whether figures of the whole case can be computed: the model outlines, and the case has a reference."""
-    measured = any(value is not None for value in case.circumferences_mm)
+    measured = any(value is not None for value in case.circumferences_mm) or _is_line(reader)
     return reader.is_segmentation and not reader.padding.all() and (measured or len(case.frames) == 1)
 
 
@@ -86,7 +91,8 @@ def case_outcome(case: LabelledCase, number: int, reader: CaseReader) -> CaseOut
     # predict
     assessment = assess(sweep, cast(Predictor, reader))
     single = len(case.frames) == 1
-    scores = None if single else {mode: _challenge(case, assessment, mode) for mode in MODES}
+    lines = _is_line(reader)
+    scores = None if single or lines else {mode: _challenge(case, assessment, mode) for mode in MODES}
     outlined = single and bool(case.masks.any())
     return CaseOutcome(
         case=number,
@@ -95,7 +101,12 @@ def case_outcome(case: LabelledCase, number: int, reader: CaseReader) -> CaseOut
         scores=scores,
         measurements=_measurements(case, number, assessment.record),
         image_dice=dice(assessment.masks[0], case.masks[0]) if outlined else None,
+        lines=line_errors(case, number, assessment) if lines else (),
     )
+
+
+def _is_line(reader: CaseReader) -> bool:
+    return anatomy_named(reader.card.anatomy).is_line
 
 
 CHALLENGE_NOTE = (
@@ -126,7 +137,7 @@ def _measurements(case: LabelledCase, number: int, record: dict[str, Any]) -> tu
             continue
         # a single image with a reference shows the plane, whatever its quality score
         frame = 0 if len(case.frames) == 1 else record["sweeps"][sweep]["best"]
-        measured = None if frame is None else record["frames"][frame].get("circumference_mm")
+        measured = None if frame is None else recorded_mm(record["frames"][frame])
         measurements.append(Measurement(number, case.case_id, sweep, frame, reference, measured))
     return tuple(measurements)
 

@@ -19,6 +19,7 @@ GROUPS = {
     "challenge_corrected": "corrected",
     "circumference": "circumference",
     "images": "single images",
+    "lines": "lines",
 }
 CHALLENGE = ("challenge_official", "challenge_corrected")
 # name, decimals, description
@@ -48,6 +49,12 @@ FIGURES: dict[str, tuple[str, int, str]] = {
     "dice": ("mean Dice", 4, "on the image's native grid; a missed image counts 0"),
     "dice_median": ("median Dice", 4, ""),
     "dice_min": ("lowest Dice", 4, ""),
+    "found_share": ("lines found", 4, "share of the frames with a reference line"),
+    "length_mm": ("mean absolute error of the length (mm)", 2, "frames with a pixel spacing"),
+    "length_percent": ("mean absolute error of the length (%)", 2, "of the reference"),
+    "length_bias_percent": ("bias of the length (%)", 2, "found minus reference"),
+    "end_mm": ("distance of an end (mm)", 2, "mean of both ends; frames with a pixel spacing"),
+    "end_px": ("distance of an end (px)", 2, "mean of both ends"),
 }
 
 
@@ -102,6 +109,7 @@ def figure_tables(result: EvaluationResult) -> list[dict[str, Any]]:
         ),
         (f"Circumference ({measurement})", _circumference_text(result), ["circumference"]),
         ("Single images", _images_text(result), ["images"]),
+        (f"Length ({measurement})", _lines_text(result), ["lines"]),
     ]
     return [
         _table(title, text, columns, groups) for title, text, columns in tables if columns and columns[0] in groups
@@ -119,6 +127,12 @@ def _circumference_text(result: EvaluationResult) -> str:
 
 def _images_text(result: EvaluationResult) -> str:
     return "" if result.images is None else f"{result.images['images']} images with an outline."
+
+
+def _lines_text(result: EvaluationResult) -> str:
+    if result.lines is None:
+        return ""
+    return f"A line was found on {result.lines['lines_found']} of {result.lines['lines']} frames with a reference."
 
 
 def _table(title: str, text: str, columns: list[str], groups: dict[str, dict[str, Figure]]) -> dict[str, Any]:

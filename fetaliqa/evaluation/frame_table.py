@@ -13,6 +13,7 @@ from fetaliqa.datasets.labelled_data import LabelledCase, LabelledData
 from fetaliqa.evaluation.frame_scorers import BundleScorer, FrameAnswers, FrameScorer
 from fetaliqa.inference.predictor import ChunkPrediction
 from fetaliqa.measure.square_grid import SquareGrid
+from fetaliqa.model.interval_file import Intervals
 from fetaliqa.sweep.sweep_ranges import black_slots
 
 Labels = Literal["any", "optimal"]
@@ -98,6 +99,7 @@ class CaseReader:
     """
 
     threads = 0
+    intervals = Intervals()  # evaluations need none
 
     def __init__(
         self, scorer: FrameScorer, case: LabelledCase, number: int, labels: Labels, progress: CaseProgress | None

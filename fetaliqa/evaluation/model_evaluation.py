@@ -22,6 +22,7 @@ from fetaliqa.evaluation.case_scores import (
 from fetaliqa.evaluation.frame_figures import Figure, Protocol, judge
 from fetaliqa.evaluation.frame_scorers import BundleScorer, FrameScorer
 from fetaliqa.evaluation.frame_table import CaseProgress, CaseReader, FrameTable, Labels, collect
+from fetaliqa.evaluation.line_figures import line_figures
 from fetaliqa.inference.assessment import model_info
 from fetaliqa.inference.predictor import Predictor
 from fetaliqa.measure.anatomy import anatomy_named
@@ -49,6 +50,7 @@ class EvaluationResult:
         challenge: figures by mode (``official``, ``corrected``), or None.
         circumference: see ``circumference_figures``, or None.
         images: see ``image_figures``, or None.
+        lines: see ``line_figures``, or None.
         notes: notes for the reader, one sentence each.
         table: table of all frames.
         outcomes: results of all assessed cases.
@@ -65,6 +67,7 @@ class EvaluationResult:
     notes: tuple[str, ...]
     table: FrameTable
     outcomes: tuple[CaseOutcome, ...]
+    lines: dict[str, Any] | None = None
 
     def measurements(self) -> list[Measurement]:
         """Measurements of all sweeps with a reference circumference."""
@@ -84,6 +87,7 @@ class EvaluationResult:
             else {mode: _plain(figures) for mode, figures in self.challenge.items()},
             "circumference": _plain(self.circumference),
             "images": _plain(self.images),
+            "lines": _plain(self.lines),
             "measurements": [asdict(measurement) for measurement in self.measurements()],
             "case_ids": list(self.case_ids),
         }
@@ -183,6 +187,7 @@ def evaluate(
         notes=(*_notes(scorer, data, case_ids, outcomes, scores), *notes),
         table=table,
         outcomes=tuple(outcomes),
+        lines=line_figures([each for outcome in outcomes for each in outcome.lines], draws),
     )
 
 

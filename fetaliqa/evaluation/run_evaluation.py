@@ -242,11 +242,15 @@ def summarise(trials: Sequence[EvaluationResult]) -> dict[str, dict[str, TrialSu
 
 
 def figure_groups(result: EvaluationResult) -> dict[str, dict[str, Figure]]:
-    """All figures of a result, by group: the protocols, then challenge, circumference and images."""
+    """All figures of a result, by group: the protocols, then challenge, circumference, images and lines."""
     groups = {name: part.figures for name, part in result.protocols.items() if part is not None}
     for mode, figures in (result.challenge or {}).items():
         groups[f"challenge_{mode}"] = figures
-    for name, values in (("circumference", result.circumference), ("images", result.images)):
+    for name, values in (
+        ("circumference", result.circumference),
+        ("images", result.images),
+        ("lines", result.lines),
+    ):
         if values is not None:
             groups[name] = {key: value for key, value in values.items() if isinstance(value, Figure)}
     return groups

@@ -13,6 +13,7 @@ from typing import Any
 
 from fetaliqa import __version__
 from fetaliqa.file_provenance import file_sha256
+from fetaliqa.measure.anatomy import anatomy_named
 
 Each = Callable[[Callable[[Path], str], Iterable[Path]], Iterable[str]]
 SCHEMA = 1
@@ -73,6 +74,7 @@ def readme_text(about: dict[str, Any]) -> str:
         f"- Names: {'pseudonyms; the key stays with the owner' if about['pseudonyms'] else 'as in the source'}",
         f"- Outside of the ultrasound sector: {_blanking(about['blanking'])}",
         f"- Labels in masks: {_labels(about['labels'])}",
+        *_line_text(source["anatomy"]),
         f"- Scored by: {_model(about['model'])}",
         f"- Written by: {', '.join(f'{name} {version}' for name, version in about['software'].items())}",
         "",
@@ -116,6 +118,15 @@ def _blanking(blanking: dict[str, Any] | None) -> str:
     if blanking["whole_images"]:
         return f"blanked, except in {len(blanking['whole_images'])} cases whose sector fills the image (see notes)"
     return "blanked"
+
+
+def _line_text(anatomy: str) -> list[str]:
+    if not anatomy_named(anatomy).is_line:
+        return []
+    return [
+        "- Each mask is the band of a line: its length (FL) is the column `length_mm` of `manifest.csv`, its "
+        "width says nothing"
+    ]
 
 
 def _labels(labels: dict[str, int]) -> str:

@@ -11,6 +11,7 @@ from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian, UltrasoundMultiFrameImageStorage, generate_uid
 
 from fetaliqa import __version__
+from fetaliqa.export.dicom_files import save_dicom
 from fetaliqa.export.export_case import ExportCase
 
 MANUFACTURER, MODEL_NAME, SERIAL = "FetalIQA", "fetaliqa export", "0"
@@ -95,7 +96,7 @@ def write_cine(path: Path, case: ExportCase, frames: list[int]) -> Dataset:
         dataset.SequenceOfUltrasoundRegions = [region]
     dataset.PixelData = pixels.tobytes() + b"\0" * (pixels.nbytes % 2)
     dataset["PixelData"].VR = "OB"
-    dataset.save_as(path, write_like_original=False)
+    save_dicom(dataset, path)
     del dataset.PixelData
     return dataset
 

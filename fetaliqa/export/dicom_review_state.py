@@ -10,7 +10,11 @@ from fetaliqa.export.export_case import FrameEntry
 from fetaliqa.export.frame_selection import PROPOSED
 
 MANUAL, SEMIAUTOMATIC, AUTOMATIC = "MANUAL", "SEMIAUTOMATIC", "AUTOMATIC"  # PS3.3 C.8.20.2, (0062,0008)
-TYPES = {"abdomen": ("113345001", "Abdomen"), "head": ("69536005", "Head")}  # SNOMED CT
+TYPES = {
+    "abdomen": ("113345001", "Abdomen"),
+    "head": ("69536005", "Head"),
+    "femur": ("71341001", "Femur"),
+}  # SNOMED CT
 CATEGORY = ("123037004", "SCT", "Anatomical Structure")
 ARTIFICIAL = ("123110", "DCM", "Artificial Intelligence")  # PS3.16 CID 7162
 UNCONFIRMED = "_proposed"  # at the end of a segment's name: viewers show the name, but rarely the algorithm type

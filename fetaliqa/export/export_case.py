@@ -27,6 +27,7 @@ class FrameEntry:
         origin, clicks, source_frame: how the mask came about, as in a frame record.
         quality: score in [0, 1]; None when no model scored it.
         warning: doubts about a proposed outline or its circumference, from the assessment; or None.
+        interval_mm: lower and upper end around a proposed outline's circumference, from the assessment; or None.
     """
 
     frame: int
@@ -43,6 +44,7 @@ class FrameEntry:
     source_frame: int | None = None
     quality: float | None = None
     warning: str | None = None
+    interval_mm: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, eq=False)

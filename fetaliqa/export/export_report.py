@@ -15,6 +15,7 @@ from fetaliqa.evaluation.frame_metrics import dice
 from fetaliqa.export.export_case import ExportCase
 from fetaliqa.labels import FrameLabel
 from fetaliqa.measure.anatomy import anatomy_named
+from fetaliqa.measure.frame_size import recorded_mm
 from fetaliqa.pictures.frame_picture import ELLIPSE_COLOUR, OUTLINE_COLOUR, frame_picture
 from fetaliqa.pictures.html_report import render
 
@@ -72,7 +73,7 @@ class ReportBuilder:
     def __init__(self) -> None:
         self._best, self._worst, self._disagreed = _Sheet(), _Sheet(), _Sheet()
         self._quality: list[float] = []
-        self._circumference: list[float] = []
+        self._sizes_mm: list[float] = []
         self._compared = 0
 
     def add(self, case: ExportCase, sizes: Mapping[int, Mapping[str, Any]]) -> None:
@@ -84,12 +85,15 @@ class ReportBuilder:
         """
         for frame in sizes:
             entry = case.entries[frame]
-            value = sizes[frame].get("circumference_mm")
+            value = recorded_mm(sizes[frame])
             if value is not None:
-                self._circumference.append(value)
+                self._sizes_mm.append(value)
             if entry.quality is not None:
                 self._quality.append(entry.quality)
                 detail = f"quality {entry.quality:.3f}" + ("" if value is None else f", {value:.0f} mm")
+                if sizes[frame].get("circumference_low_mm") is not None:
+                    low, high = (sizes[frame][f"circumference_{end}_mm"] for end in ("low", "high"))
+                    detail += f", interval {low:.0f} to {high:.0f} mm"
                 if warning := sizes[frame].get("warning"):
                     detail += f" ({warning})"
                 self._best.offer(entry.quality, lambda f=frame, d=detail: _drawn(case, f, d))
@@ -112,7 +116,7 @@ class ReportBuilder:
             measurement=measurement,
             plots=[
                 _histogram("quality score", self._quality, (0.0, 1.0), ""),
-                _histogram(f"{measurement} of the exported masks", self._circumference, None, "mm"),
+                _histogram(f"{measurement} of the exported masks", self._sizes_mm, None, "mm"),
             ],
             compared=self._compared,
             sheets=[

@@ -262,6 +262,7 @@ class _Export:
                 "kind": self.source.name,
                 "synthetic": self.source.synthetic,
                 "anatomy": self.source.anatomy.name,
+                "measurement": self.source.anatomy.measurement,
             },
             "licence": options.licence or self.source.licence or NO_LICENCE,
             "pseudonyms": self.names is not None,

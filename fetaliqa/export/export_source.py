@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -197,8 +197,14 @@ class ExportSource:
                 model_version=model["version"],
                 quality=answer["quality"],
                 warning=answer.get("warning"),
+                interval_mm=_interval(answer),
             )
         return replace(case, entries=entries, masks=masks)
+
+
+def _interval(answer: Mapping[str, Any]) -> tuple[float, float] | None:
+    around = answer.get("circumference_interval_mm")
+    return None if around is None else (float(around[0]), float(around[1]))
 
 
 def _plain_grid(spacing: tuple[float, float] | None) -> Grid:

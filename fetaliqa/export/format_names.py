@@ -16,6 +16,10 @@ FORMATS = {
         "dicom_format:DicomCineWriter",
         "DICOM Ultrasound Multi-frame of each case, with a segmentation",
     ),
+    "sr": (
+        "report_format:DicomReportWriter",
+        "dicom-cine, and a DICOM measurement report (SR) of each case",
+    ),
     "acouslic": ("acouslic_format:AcouslicWriter", "the layout of ACOUSLIC-AI, which fetaliqa train reads"),
     "challenge": (
         "acouslic_format:ChallengeWriter",

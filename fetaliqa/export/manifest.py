@@ -13,7 +13,8 @@ import numpy as np
 
 from fetaliqa.export.export_case import ExportCase
 from fetaliqa.labels.frame_record import MAX_SECONDS
-from fetaliqa.measure import fit_outline
+from fetaliqa.measure import LineFit, fit_mask
+from fetaliqa.measure.head_axes import head_axes
 
 CSV_NAME = "manifest.csv"
 PARQUET_NAME = "manifest.parquet"
@@ -42,7 +43,13 @@ COLUMNS = {
     "area_px": WHOLE,
     "area_mm2": REAL,
     "circumference_mm": REAL,
+    "circumference_low_mm": REAL,
+    "circumference_high_mm": REAL,
+    "bpd_mm": REAL,
+    "ofd_mm": REAL,
     "circumference_absent": TEXT,
+    "length_mm": REAL,
+    "length_absent": TEXT,
     "warning": TEXT,
     "image": TEXT,
     "mask": TEXT,
@@ -67,18 +74,23 @@ class Place:
 
 
 def measured(case: ExportCase, sector: np.ndarray, frame: int) -> dict[str, Any]:
-    """Area and circumference of a frame's mask; the circumference by an ellipse fitted to that very mask."""
+    """Area and circumference or length of a frame's mask, by an ellipse or line fitted to that very mask."""
     mask = case.masks[frame]
     pixels = int(np.count_nonzero(mask))
     area = None if case.spacing is None else round(pixels * case.spacing[0] * case.spacing[1], 2)
     if not pixels:
         return {"area_px": 0, "area_mm2": None if area is None else 0.0}
-    fit = fit_outline(mask, case.spacing, sector)
+    fit = fit_mask(mask, case.spacing, sector, case.anatomy)
+    quantity = "length" if isinstance(fit, LineFit) else "circumference"
+    low, high = case.entries[frame].interval_mm or (None, None)
     return {
         "area_px": pixels,
         "area_mm2": area,
-        "circumference_mm": None if fit.circumference_mm is None else round(fit.circumference_mm, 2),
-        "circumference_absent": fit.absent_reason,
+        f"{quantity}_mm": None if fit.size_mm is None else round(fit.size_mm, 2),
+        f"{quantity}_absent": fit.absent_reason,
+        "circumference_low_mm": low,
+        "circumference_high_mm": high,
+        **({} if isinstance(fit, LineFit) else head_axes(fit.ellipse, case.spacing, case.anatomy)),
         "warning": case.entries[frame].warning or fit.warning(case.anatomy),
     }
 

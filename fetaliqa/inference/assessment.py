@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,20 +16,25 @@ from fetaliqa.errors import OptionError
 from fetaliqa.inference.assessment_options import AssessOptions
 from fetaliqa.inference.case_screen import CaseScreen
 from fetaliqa.inference.case_search import CaseSearch
-from fetaliqa.inference.cuda_transfers import on_host, reading
+from fetaliqa.inference.chunk_prediction import ChunkPrediction, FramePredictor
 from fetaliqa.inference.frame_assessment import FrameAssessment
 from fetaliqa.inference.frame_measurement import Findings, FrameAssessor
 from fetaliqa.inference.frame_profile import FrameProfile, ProfileMaker
-from fetaliqa.inference.predictor import ChunkPrediction, Predictor
-from fetaliqa.inference.student import Student
 from fetaliqa.measure import rank_frames
 from fetaliqa.measure.anatomy import anatomy_named
+from fetaliqa.measure.case_growth import case_growth
+from fetaliqa.measure.case_measurement import add_intervals, case_measurement, combined_frames
 from fetaliqa.measure.plausibility import add_warnings, case_notes
-from fetaliqa.model import BundleCard
+from fetaliqa.model.bundle_card import BundleCard
+from fetaliqa.model.interval_file import Intervals
 from fetaliqa.sweep import Sweep
 
+if TYPE_CHECKING:
+    from fetaliqa.inference.student import Student
+
 ASSESSMENT_SCHEMA = 1
-ASSESSMENT_REVISION = 4  # increased when the same sweep, model and options give a different record
+ASSESSMENT_REVISION = 5  # increased when the same sweep, model and options give a different record
+OTHER_THRESHOLD = "intervals are calibrated for the model's own threshold, and another one was asked for"
 Progress = Callable[[int, int], None]  # (frames done, frames in all)
 
 
@@ -44,7 +49,7 @@ class Assessment:
     masks
         uint8 [T, H, W], 1 inside the outlined anatomy on positive frames, on the native grid.
     profile
-        What active learning goes by; None of a classifier.
+        What active learning goes by; None of a classifier, and without PyTorch.
     """
 
     record: dict[str, Any]
@@ -73,6 +78,11 @@ class Assessment:
         return tuple(self.frames[frame] for frame in self.record["ranking"])
 
     @property
+    def measurement(self) -> dict[str, Any] | None:
+        """The case's circumference in mm with its interval, as in the record; None without one in mm."""
+        return self.record["measurement"]
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What to know of the case as a whole, such as that its file has no pixel spacing; one sentence each."""
         return tuple(self.record["notes"])
@@ -81,7 +91,7 @@ class Assessment:
         model, best = self.record["model"], self.best
         positive = sum(frame.positive is True for frame in self.frames)
         counted = f"{positive} of {len(self.frames)} frame(s) show the {model['anatomy']}"
-        size = None if best is None else best.circumference_mm
+        size = None if best is None else best.size_mm
         measured = "" if size is None else f", {model['measurement']} {size:.1f} mm"
         shown = "none" if best is None else f"{best.index}, quality {best.quality:.2f}{measured}"
         return f"Assessment({self.record['case_id']!r}, {counted}; best frame: {shown}; not for clinical use)"
@@ -117,10 +127,10 @@ def chosen_frames(sweep: Sweep, options: AssessOptions) -> np.ndarray:
 
 def assess(
     sweep: Sweep,
-    predictor: Predictor,
+    predictor: FramePredictor,
     options: AssessOptions | None = None,
     *,
-    classifier: Predictor | None = None,
+    classifier: FramePredictor | None = None,
     student: Student | None = None,
     progress: Progress | None = None,
 ) -> Assessment:
@@ -191,18 +201,24 @@ def _add_outlines(
 ) -> None:
     """Measure the frames of a batch: tensor operations here, the rest in the threads of ``findings``."""
     assert chunk.probabilities is not None
-    with reading(chunk.probabilities.device, chunk.computed):
+    if isinstance(chunk.probabilities, np.ndarray):
         outlines = assessor.on_both_grids(chunk.probabilities)
-        signals = [None] * len(outlines) if chunk.signals is None else on_host(chunk.signals).tolist()
-        if chunk.appearance is not None:
-            profile.add(chunk.indices, chunk.probabilities, chunk.appearance)
-    for frame, outline, signal in zip(chunk.indices.tolist(), outlines, signals):
+        signals = None if chunk.signals is None else chunk.signals.tolist()
+    else:
+        from fetaliqa.inference.cuda_transfers import on_host, reading
+
+        with reading(chunk.probabilities.device, chunk.computed):
+            outlines = assessor.on_both_grids(chunk.probabilities)
+            signals = None if chunk.signals is None else on_host(chunk.signals).tolist()  # type: ignore[arg-type]
+            if chunk.appearance is not None:
+                profile.add(chunk.indices, chunk.probabilities, chunk.appearance)
+    for frame, outline, signal in zip(chunk.indices.tolist(), outlines, signals or [None] * len(outlines)):
         findings.add(frame, partial(assessor.measured, outline, cls_scores.get(frame), signal))
 
 
 def _predicted(
     sweep: Sweep,
-    predictor: Predictor,
+    predictor: FramePredictor,
     indices: np.ndarray,
     search: CaseSearch | CaseScreen | None,
     findings: Findings,
@@ -215,7 +231,7 @@ def _predicted(
         yield from predictor.predict(sweep.frames, wanted)
 
 
-def _classifier_scores(sweep: Sweep, classifier: Predictor | None, indices: np.ndarray) -> dict[int, float]:
+def _classifier_scores(sweep: Sweep, classifier: FramePredictor | None, indices: np.ndarray) -> dict[int, float]:
     if classifier is None:
         return {}
     return {
@@ -240,8 +256,8 @@ def model_info(card: BundleCard) -> dict[str, Any]:
 
 def _record(
     sweep: Sweep,
-    predictor: Predictor,
-    classifier: Predictor | None,
+    predictor: FramePredictor,
+    classifier: FramePredictor | None,
     student: Student | None,
     options: AssessOptions,
     thresholds: tuple[float, float],
@@ -258,6 +274,13 @@ def _record(
         positive[frame] = bool(values["positive"])
     add_warnings(fields, quality, positive, sweep.ranges, anatomy)
     ranking = rank_frames(quality, positive, sweep.ranges, top_n=options.top_n, unlike=unlike)
+    single = int((~sweep.padding).sum()) == 1
+    intervals = predictor.intervals
+    if options.threshold is not None:
+        intervals = Intervals(absent=OTHER_THRESHOLD)
+    add_intervals(fields, intervals.calibration, single)
+    combined = combined_frames(fields, quality, positive, sweep.ranges)
+    measurement = case_measurement(fields, combined, anatomy, (intervals.calibration, intervals.absent), single)
     reason = ranking.reason
     if reason is not None and guessed.any():
         reason = rank_frames(np.where(guessed, np.nan, quality), positive, sweep.ranges).reason
@@ -291,6 +314,8 @@ def _record(
         "reason": reason,
         "warning": None if ranking.best is None else fields[ranking.best].get("warning"),
         "ranking": [int(frame) for frame in ranking.frames],
+        "measurement": measurement,
+        "growth": case_growth(measurement, None),
         "sweeps": [
             {
                 "start": int(part.start),

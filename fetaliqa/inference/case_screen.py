@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fetaliqa.errors import OptionError
 from fetaliqa.inference.case_search import Fields, guessed_fields, parts_of
 from fetaliqa.inference.frame_screening import Screen, wanted_in_case
-from fetaliqa.inference.student import Student
 from fetaliqa.sweep import Sweep
+
+if TYPE_CHECKING:
+    from fetaliqa.inference.student import Student
 
 
 def screen_floor(student: Student | None) -> float:

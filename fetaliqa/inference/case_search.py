@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fetaliqa.inference.best_frame_search import Search, SweepSearch
 from fetaliqa.inference.screened_search import ScreenedSearch
-from fetaliqa.inference.student import Student
 from fetaliqa.sweep import Sweep
+
+if TYPE_CHECKING:
+    from fetaliqa.inference.student import Student
 
 Fields = Mapping[int, Mapping[str, Any]]  # fields of the frames assessed so far, by number; see docs/assessment.md
 

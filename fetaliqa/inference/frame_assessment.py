@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from fetaliqa.measure.ellipse import Ellipse
+from fetaliqa.measure.line import Line
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,14 @@ class FrameAssessment:
         Of the ellipse, by Ramanujan's first approximation, in mm; None without an ellipse or a pixel spacing.
     circumference_absent
         Why there is no circumference, in words; None when there is one.
+    circumference_interval_mm
+        Lower and upper end of the interval around it, in mm; None where it cannot be stated.
+    line
+        Of the femur, between the ends of its shaft, in pixels of the frame; None of other anatomies.
+    length_mm
+        Of the line in mm; None without a line or a pixel spacing.
+    length_absent
+        Why there is no length, in words; None when there is one.
     warning
         What speaks against outline or circumference, in words; None when nothing does.
     """
@@ -56,7 +65,16 @@ class FrameAssessment:
     ellipse: Ellipse | None = None
     circumference_mm: float | None = None
     circumference_absent: str | None = None
+    circumference_interval_mm: tuple[float, float] | None = None
+    line: Line | None = None
+    length_mm: float | None = None
+    length_absent: str | None = None
     warning: str | None = None
+
+    @property
+    def size_mm(self) -> float | None:
+        """Circumference or length in mm, whichever the anatomy has; None without one."""
+        return self.circumference_mm if self.length_mm is None else self.length_mm
 
     @classmethod
     def from_record(cls, values: Mapping[str, Any]) -> FrameAssessment:
@@ -64,4 +82,9 @@ class FrameAssessment:
         attributes = {field.name: values[field.name] for field in fields(cls) if field.name in values}
         if attributes.get("ellipse") is not None:
             attributes["ellipse"] = Ellipse(**attributes["ellipse"])
+        if attributes.get("circumference_interval_mm") is not None:
+            low, high = attributes["circumference_interval_mm"]
+            attributes["circumference_interval_mm"] = (float(low), float(high))
+        if attributes.get("line") is not None:
+            attributes["line"] = Line(**attributes["line"])
         return cls(**attributes)

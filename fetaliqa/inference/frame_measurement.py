@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
-from fetaliqa.inference.cuda_transfers import on_host
-from fetaliqa.inference.predictor import Predictor
-from fetaliqa.measure import FrameEvidence, OutlineFit, fit_outline, is_unlike, main_component, quality_score
+from fetaliqa.inference.chunk_prediction import TORCH, FramePredictor
+from fetaliqa.measure import FrameEvidence, ShapeFit, fit_mask, is_unlike, main_component, quality_score
 from fetaliqa.measure.anatomy import Anatomy, anatomy_named
+from fetaliqa.measure.array_resampling import foreground_arrays, mask_array
+from fetaliqa.measure.border_band import border_band
 from fetaliqa.measure.field_of_view import field_of_view
+from fetaliqa.measure.frame_size import fit_fields
+from fetaliqa.measure.head_axes import head_axes
+from fetaliqa.measure.line import LineFit
 from fetaliqa.measure.square_grid import SquareGrid
 from fetaliqa.sweep import Sweep
+
+if TYPE_CHECKING:
+    import torch
 
 MOST_WAITING = 128  # limit of frames queued for measurement: their maps take 0.6 MB each
 
@@ -41,7 +47,7 @@ class FrameOutline:
 class FrameAssessor:
     """Computes a frame's record of the assessment from its probabilities."""
 
-    def __init__(self, sweep: Sweep, predictor: Predictor, threshold: float, frame_threshold: float) -> None:
+    def __init__(self, sweep: Sweep, predictor: FramePredictor, threshold: float, frame_threshold: float) -> None:
         self.sweep = sweep
         self.threshold = threshold
         self.frame_threshold = frame_threshold
@@ -49,25 +55,39 @@ class FrameAssessor:
         self.anatomy = anatomy_named(predictor.card.anatomy)
         self.grid = SquareGrid(sweep.frames.shape[1], sweep.frames.shape[2], predictor.image_size)
         self.field_of_view = field_of_view(sweep.frames)
-        self.sector_on_grid = self.grid.mask_to_square(self.field_of_view[None])[0]
+        if predictor.runtime == TORCH:
+            self.sector_on_grid = self.grid.mask_to_square(self.field_of_view[None])[0]
+        else:
+            self.sector_on_grid = mask_array(self.grid, self.field_of_view)
         self.grid_pixel_mm = None
         if sweep.spacing is not None:
             self.grid_pixel_mm = float(np.sqrt(sweep.spacing[0] * sweep.spacing[1])) * self.grid.pixel_scale
 
-    def on_both_grids(self, probabilities: torch.Tensor) -> list[FrameOutline]:
+    def on_both_grids(self, probabilities: torch.Tensor | np.ndarray) -> list[FrameOutline]:
         """Copy the outputs of a batch to host memory, on both grids.
 
         Args:
-            probabilities: [N, 224, 224], on the device that resamples them to the native grid.
+            probabilities: [N, 224, 224], an array, or a tensor on the device that resamples it to the native grid.
         """
+        if isinstance(probabilities, np.ndarray):
+            numbers = self._positive(probabilities)
+            return _outlines(
+                probabilities, numbers, foreground_arrays(self.grid, probabilities[numbers], self.threshold)
+            )
+        import torch
+
+        from fetaliqa.inference.cuda_transfers import on_host
+
         on_grid = on_host(probabilities).numpy()
-        positive = [float((one > self.frame_threshold).mean()) > self.min_fraction for one in on_grid]
-        numbers = np.flatnonzero(positive)
-        native: dict[int, np.ndarray] = {}
-        if len(numbers):
-            masks = self.grid.foreground_on_native(probabilities[torch.from_numpy(numbers)], self.threshold)
-            native = dict(zip(numbers.tolist(), on_host(masks).numpy()))
-        return [FrameOutline(one, native.get(position)) for position, one in enumerate(on_grid)]
+        numbers = self._positive(on_grid)
+        if not len(numbers):
+            return _outlines(on_grid, numbers, ())
+        masks = self.grid.foreground_on_native(probabilities[torch.from_numpy(numbers)], self.threshold)
+        return _outlines(on_grid, numbers, on_host(masks).numpy())
+
+    def _positive(self, on_grid: np.ndarray) -> np.ndarray:
+        """Positions of the frames that show the anatomy, int [P]."""
+        return np.flatnonzero([float((one > self.frame_threshold).mean()) > self.min_fraction for one in on_grid])
 
     def measured(
         self, outline: FrameOutline, cls: float | None, signals: tuple[float, float] | None = None
@@ -82,12 +102,14 @@ class FrameAssessor:
         """
         on_grid, native = outline.on_grid, outline.native
         fraction = float((on_grid > self.threshold).mean())
-        mask, fit = None, None
+        mask: np.ndarray | None = None
+        fit: ShapeFit | None = None
         expected_dice, distance = _rounded(signals, native is not None)
         if native is not None:
             native[self.field_of_view == 0] = 0  # no outline outside of the field of view
             mask = main_component(native)
-            fit = None if mask is None else fit_outline(mask, self.sweep.spacing, self.field_of_view)
+            if mask is not None:
+                fit = fit_mask(mask, self.sweep.spacing, self.field_of_view, self.anatomy)
         quality = quality_score(
             FrameEvidence(
                 probabilities=on_grid,
@@ -116,13 +138,19 @@ class FrameAssessor:
             fields |= {"distance": distance, "unlike_training_data": is_unlike(distance)}
         if mask is not None and fit is not None:
             fields |= outline_sizes(mask, fit, self.sweep.spacing, self.anatomy)
+            fields["border_band"] = round(border_band(on_grid, self.threshold), 5)
         return fields, mask
 
 
+def _outlines(on_grid: np.ndarray, numbers: np.ndarray, masks: Iterable[np.ndarray]) -> list[FrameOutline]:
+    native = dict(zip(numbers.tolist(), masks))
+    return [FrameOutline(one, native.get(position)) for position, one in enumerate(on_grid)]
+
+
 def outline_sizes(
-    mask: np.ndarray, fit: OutlineFit, spacing: tuple[float, float] | None, anatomy: Anatomy
+    mask: np.ndarray, fit: ShapeFit, spacing: tuple[float, float] | None, anatomy: Anatomy
 ) -> dict[str, Any]:
-    """Area, ellipse and circumference of a frame's mask, as JSON values.
+    """Area, ellipse and circumference (or line and length) of a frame's mask, as JSON values.
 
     Args:
         mask: uint8 [H, W] of 0 and 1.
@@ -135,10 +163,9 @@ def outline_sizes(
     return {
         "area_px": pixels,
         "area_mm2": None if row is None or column is None else round(pixels * row * column, 2),
-        "ellipse": None if fit.ellipse is None else {k: round(v, 3) for k, v in asdict(fit.ellipse).items()},
-        "circumference_mm": None if fit.circumference_mm is None else round(fit.circumference_mm, 2),
-        "circumference_absent": fit.absent_reason,
-        "fit_residual": None if fit.residual is None else round(float(fit.residual), 5),
+        **fit_fields(fit),
+        "circumference_interval_mm": None,
+        **({} if isinstance(fit, LineFit) else head_axes(fit.ellipse, spacing, anatomy)),
         "warning": fit.warning(anatomy),
         "fitted_share": None if fit.fitted_share is None else round(float(fit.fitted_share), 4),
     }

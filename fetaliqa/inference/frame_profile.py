@@ -10,10 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-import torch.nn.functional as functional
+
+if TYPE_CHECKING:
+    import torch
 
 BAND_PIXELS = 3  # on each side of the outline, on the square grid
 MASK_PROBABILITY = 0.5  # where binary entropy is largest, independent of a bundle's threshold
@@ -104,6 +106,8 @@ def outline_uncertainty(probabilities: torch.Tensor, likeliest: torch.Tensor) ->
     Returns:
         float [n], 0 to 1.
     """
+    import torch
+
     uncertainty = binary_entropy(likeliest).mean(dim=1)
     masks = probabilities > MASK_PROBABILITY
     with_mask = torch.nonzero(masks.flatten(1).sum(dim=1) >= likeliest.shape[1])[:, 0]
@@ -117,6 +121,8 @@ def outline_uncertainty(probabilities: torch.Tensor, likeliest: torch.Tensor) ->
 
 def _widened(masks: torch.Tensor) -> torch.Tensor:
     """Dilate masks [n, S, S] by ``BAND_PIXELS`` on each side: rows, then columns (a square is separable)."""
+    import torch.nn.functional as functional
+
     side = 2 * BAND_PIXELS + 1
     rows = functional.max_pool2d(masks[:, None], (side, 1), 1, (BAND_PIXELS, 0))
     return functional.max_pool2d(rows, (1, side), 1, (0, BAND_PIXELS))[:, 0]
@@ -134,6 +140,9 @@ def embed(appearance: torch.Tensor) -> torch.Tensor:
     A fixed random projection approximately preserves distances (Johnson and Lindenstrauss) and, unlike principal
     components, needs no data to fit.
     """
+    import torch
+    import torch.nn.functional as functional
+
     channels = appearance.shape[1]
     levelled = functional.layer_norm(appearance.float(), (channels,)).clamp(-CLIP, CLIP)
     return levelled @ torch.from_numpy(_projection(channels)).to(levelled.device)

@@ -12,6 +12,7 @@ import torch.nn.functional as functional
 from torch import nn
 
 from fetaliqa.inference.precision import LEAST_PARAMETERS, cpu_has_bf16
+from fetaliqa.model.architecture import VisionConfig
 from fetaliqa.model.encoder_kinds import encoder_parameters
 from fetaliqa.model.encoder_model import EncoderModel
 
@@ -83,7 +84,10 @@ def pack_encoder(model: EncoderModel, precision: str) -> bool:
         model: model on a CPU, in eval mode with merged adapters, in its precision.
         precision: ``fp32`` or ``bf16``.
     """
-    if encoder_parameters(model.architecture.vision) < LEAST_PARAMETERS or not can_pack(precision):
+    vision = model.architecture.vision
+    if not isinstance(vision, VisionConfig):
+        return False
+    if encoder_parameters(vision) < LEAST_PARAMETERS or not can_pack(precision):
         return False
     for block in model.visual.transformer.resblocks:  # type: ignore[union-attr]
         attention = block.attn

@@ -18,7 +18,7 @@ from torch import nn
 from fetaliqa.errors import OptionError
 from fetaliqa.inference.assessment_options import PRECISIONS
 from fetaliqa.inference.devices import cuda_has_bf16
-from fetaliqa.model.architecture import BackboneConfig, EncoderConfig
+from fetaliqa.model.architecture import EncoderConfig, VisionConfig
 from fetaliqa.model.encoder_kinds import encoder_parameters
 from fetaliqa.model.encoder_model import EncoderModel
 
@@ -37,16 +37,16 @@ def chosen_precision(name: str, device: torch.device, vision: EncoderConfig) -> 
     Args:
         name: ``auto``, ``fp32`` or ``bf16``; ``auto`` uses bfloat16 for a large encoder if the device supports it.
         device: device of the computation.
-        vision: the encoder; a convolutional one computes in float32 only.
+        vision: the encoder; others than transformers compute in float32 only.
 
     Raises:
         OptionError: for another name, or when bfloat16 is not possible.
     """
     if name not in PRECISIONS:
         raise OptionError(f"precision is {name!r}; it must be one of {', '.join(PRECISIONS)}")
-    if isinstance(vision, BackboneConfig):
+    if not isinstance(vision, VisionConfig):
         if name == "bf16":
-            raise OptionError(f"precision is bf16, which {vision.backbone} does not support; use auto or fp32")
+            raise OptionError(f"precision is bf16, which {vision.name} does not support; use auto or fp32")
         return "fp32"
     if name != "auto":
         return name

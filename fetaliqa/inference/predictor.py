@@ -14,6 +14,7 @@ import torch
 
 from fetaliqa.errors import OptionError
 from fetaliqa.inference.batch_halving import Compute, HalvingForward
+from fetaliqa.inference.chunk_prediction import TORCH, ChunkPrediction
 from fetaliqa.inference.cuda_graphs import CapturedForward
 from fetaliqa.inference.cuda_transfers import Lane, mark, on_host, reading, send, take_over
 from fetaliqa.inference.devices import choose_device
@@ -35,34 +36,14 @@ from fetaliqa.model import (
 from fetaliqa.model.compact_model import combined, reference_features
 from fetaliqa.model.decoder import UnetrDecoder
 from fetaliqa.model.fast_decoder import FastDecoder
+from fetaliqa.model.interval_file import Intervals
 
 CPU_BATCH = 16  # frames; larger batches do not make the encoder's matrix products faster
 CUDA_BATCH = 64
 CUDA_AHEAD = 2  # batches: while one is measured, one is computed and one is prepared
 CUDA_THREADS = 8  # largest number of measuring threads
+ONE_VIEW = "intervals are calibrated for one view of a frame, and several are averaged"
 VIEWS: dict[int, tuple[tuple[int, ...], ...]] = {1: ((),), 2: ((), (-1,)), 4: ((), (-1,), (-2,), (-1, -2))}
-
-
-@dataclass(frozen=True)
-class ChunkPrediction:
-    """Model output for some frames of a stack.
-
-    Attributes:
-        indices: frame numbers in the stack, int [N].
-        probabilities: float32 [N, S, S] on the model's square grid (segmentation), else None.
-        scores: float32 [N] frame probability (classification), else None.
-        appearance: float [N, C], mean over the encoder's deepest map (segmentation), else None.
-        signals: float [N, 2]: expected Dice of the outline, and distance to the training data (out of distribution
-            at 1 and more); None if the model does not provide them.
-        computed: event after the computation on CUDA, so that reading does not wait for later batches.
-    """
-
-    indices: np.ndarray
-    probabilities: torch.Tensor | None
-    scores: np.ndarray | None
-    appearance: torch.Tensor | None = None
-    signals: torch.Tensor | None = None
-    computed: torch.cuda.Event | None = None
 
 
 @dataclass(frozen=True)
@@ -87,6 +68,7 @@ class Predictor:
     """A bundle loaded once and ready to predict.
 
     Attributes:
+        runtime: the library that computes.
         ahead: batches that are started before a result is yielded; 0 on a CPU, where nothing overlaps.
         threads: threads that measure frames while the next batch is computed; 0 to measure in the caller's thread.
 
@@ -103,9 +85,11 @@ class Predictor:
         OptionError: when the device does not exist here, or ``views`` is another number.
     """
 
+    runtime = TORCH
     ahead = 0
     threads = 0
     captured: CapturedForward | None = None
+    intervals = Intervals()  # of a bundle; a model without one has none
 
     def __init__(
         self,
@@ -122,6 +106,7 @@ class Predictor:
         self.device = choose_device(device)
         model = bundle.load_model(weights=weights, device=self.device)
         self.fingerprint = bundle.fingerprint
+        self.intervals = bundle.intervals if views == 1 else Intervals(absent=ONE_VIEW)
         self._use(model, bundle.card, batch_size, precision, views)
 
     @classmethod

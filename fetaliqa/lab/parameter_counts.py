@@ -17,7 +17,7 @@ from fetaliqa.model.architecture import Architecture, load_architecture
 from fetaliqa.model.classification_model import FetalCLIPCls
 from fetaliqa.model.encoder_model import EncoderModel, trainable_count
 from fetaliqa.model.image_encoder import empty_tower
-from fetaliqa.model.lora import TARGETS, LoraSettings
+from fetaliqa.model.lora_settings import TARGETS, LoraSettings
 from fetaliqa.model.segmentation_model import FetalCLIPSeg
 
 COUNT_BATCH = 2  # images; batch norm in training needs more than one value per channel

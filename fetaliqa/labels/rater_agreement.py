@@ -10,7 +10,8 @@ import numpy as np
 
 from fetaliqa.evaluation.frame_metrics import dice
 from fetaliqa.labels.frame_record import FrameRecord
-from fetaliqa.measure import fit_outline
+from fetaliqa.measure import fit_mask
+from fetaliqa.measure.anatomy import ABDOMEN, Anatomy
 
 GRADES = ("none", "suboptimal", "optimal")
 PIXELS = (1.0, 1.0)  # spacing of an image without one, whose circumferences are compared as shares only
@@ -79,6 +80,7 @@ def compare(
     second: tuple[np.ndarray, FrameRecord],
     spacing: tuple[float, float] | None,
     sector: np.ndarray | None = None,
+    anatomy: Anatomy = ABDOMEN,
 ) -> Comparison:
     """Compare two labels of a case.
 
@@ -86,6 +88,7 @@ def compare(
         first, second: masks uint8 [T, H, W], positive inside, and the frame record.
         spacing: row and column pitch, mm; None when unknown: then no circumference is given in mm.
         sector: uint8 [H, W], positive inside the field of view; None for the whole frame.
+        anatomy: what is outlined; of a line its length is compared in place of a circumference.
 
     Raises:
         ValueError: when the stacks differ in shape.
@@ -100,8 +103,8 @@ def compare(
         if not (one.any() and two.any()):
             continue
         comparison.overlaps.append(dice(one, two))
-        fits = [fit_outline(mask.astype(np.uint8), spacing or PIXELS, sector) for mask in (one, two)]
-        before, after = (fit.circumference_mm for fit in fits)
+        fits = [fit_mask(mask.astype(np.uint8), spacing or PIXELS, sector, anatomy) for mask in (one, two)]
+        before, after = (fit.size_mm for fit in fits)
         if before is not None and after is not None:
             comparison.relative.append(2 * (after - before) / (after + before))
             if spacing is not None:

@@ -11,6 +11,15 @@ from .frame_ranking import CaseRanking as CaseRanking
 from .frame_ranking import SweepRanking as SweepRanking
 from .frame_ranking import frame_support as frame_support
 from .frame_ranking import rank_frames as rank_frames
+from .frame_size import ShapeFit as ShapeFit
+from .frame_size import fit_mask as fit_mask
+from .frame_size import recorded_absence as recorded_absence
+from .frame_size import recorded_mm as recorded_mm
+from .line import Line as Line
+from .line import LineFit as LineFit
+from .line import band_thickness as band_thickness
+from .line import draw_line as draw_line
+from .line import fit_line as fit_line
 from .outline import OutlineFit as OutlineFit
 from .outline import fit_outline as fit_outline
 from .outline import main_component as main_component

@@ -16,6 +16,7 @@ from fetaliqa.measure.anatomy import Anatomy
 NAMES = {
     "abdomen": ("abdomen", "abdominal", "abdominal circumference", "abdomen circumference", "abd", "AC"),
     "head": ("head", "head circumference", "HC"),
+    "femur": ("femur", "femoral", "femur length", "femoral length", "thigh bone", "FL"),
 }
 """Names of each anatomy. "Skull" and "brain" are not the head: their outlines differ."""
 

@@ -6,9 +6,11 @@ The score lies in [0, 1] and combines components in [0, 1], each higher for a be
 confidence              mean probability inside the mask, from the threshold (0) to certainty (1)
 sharpness               expected Dice of the mask if the probabilities are calibrated: low when the
                         outline is a wide uncertain band or probability lies elsewhere
-area                    the mask's size against plausible sizes (in mm, else as a share of the sector)
-shape                   IoU of mask and fitted ellipse, and the ellipse's axis ratio
-visible                 share of the outline that is inside the field of view
+area                    the mask's size against plausible sizes (in mm, else as a share of the sector); of a line
+                        its length (0.8 without a pixel spacing)
+shape                   IoU of mask and fitted ellipse, and the ellipse's axis ratio; of a line IoU of the mask and
+                        the line's band
+visible                 share of the outline, or of a line's two ends, that is inside the field of view
 expected_dice           Dice predicted by the model for its own outline, if it has such an output
 classifier              probability of a classification model, when one was run
 ======================  ==========================================================================
@@ -30,8 +32,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from fetaliqa.measure import OutlineFit
 from fetaliqa.measure.anatomy import Anatomy
+from fetaliqa.measure.frame_size import ShapeFit
+from fetaliqa.measure.line import LineFit
 
 NEGATIVE_CEILING = 0.1
 WEIGHTS = {"confidence": 0.25, "sharpness": 0.20, "area": 0.15, "shape": 0.25, "visible": 0.15}
@@ -43,6 +46,9 @@ UNLIKE_DISTANCE = (
 UNLIKE_CEILING = 0.15  # narrow: other frames keep nearly the scale of a model without distances
 # IoU at which the shape component is 0: below 0.5 a mask fits its ellipse worse than a half disc does.
 WORST_OVERLAP = 0.5
+GOOD_LINE_OVERLAP = 0.8  # IoU of a mask and its line's band at which the shape component is 1
+NO_LINE_LENGTH = 0.05  # length component without a line
+NO_SPACING_LENGTH = 0.8  # and of a line of unknown length: neither for nor against it
 NO_ELLIPSE_SHAPE = 0.05  # shape without a fitted ellipse: low, but the other components still order such frames
 MIN_VISIBLE = 0.05  # above 0, so that frames without a usable outline are ordered by the other components
 # Shares of the sector for images without spacing. ACOUSLIC-AI abdomens of AC 141-351 mm cover 7-47 % of its
@@ -60,7 +66,7 @@ class FrameEvidence:
         min_foreground_fraction: a frame is positive when more than this share of the grid is foreground.
         grid_pixel_mm: side of a grid pixel in mm; None without spacing.
         sector: [S, S], non-zero inside the field of view; None: the whole grid.
-        fit: the outline's ellipse; needed on positive frames, ignored on negative ones.
+        fit: the outline's ellipse, or the line; needed on positive frames, ignored on negative ones.
         cls_probability: probability of a classification model; None when none was run.
         anatomy: what is outlined.
         expected_dice: Dice predicted by the model for its outline, 0 to 1; None without such an output.
@@ -72,7 +78,7 @@ class FrameEvidence:
     min_foreground_fraction: float
     grid_pixel_mm: float | None
     sector: np.ndarray | None
-    fit: OutlineFit | None
+    fit: ShapeFit | None
     cls_probability: float | None
     anatomy: Anatomy
     expected_dice: float | None = None
@@ -156,6 +162,8 @@ def _area_part(evidence: FrameEvidence, pixels: int) -> float:
     With spacing the size is the circumference of the disc of equal area, to be compared with
     ``Anatomy.plausible_mm``; the component is 0 at half the smallest and at 1.25 times the largest of these.
     """
+    if evidence.anatomy.is_line:
+        return _length_part(evidence)
     if evidence.grid_pixel_mm is None:
         sector = evidence.probabilities.size if evidence.sector is None else int(np.count_nonzero(evidence.sector))
         return _along(pixels / max(sector, 1), SECTOR_SHARES)
@@ -164,8 +172,21 @@ def _area_part(evidence: FrameEvidence, pixels: int) -> float:
     return _along(around, ((0.5 * low, 0.0), (low, 0.6), (0.8 * high, 1.0), (high, 1.0), (1.25 * high, 0.0)))
 
 
+def _length_part(evidence: FrameEvidence) -> float:
+    """Length of a line against plausible lengths; it does not rise within their range, as all femurs are whole."""
+    fit = evidence.fit
+    if not isinstance(fit, LineFit) or fit.line is None:
+        return NO_LINE_LENGTH
+    low, high = evidence.anatomy.plausible_mm
+    if fit.length_mm is None:
+        return NO_SPACING_LENGTH
+    return _along(fit.length_mm, ((0.5 * low, 0.0), (low, 0.6), (3 * low, 1.0), (high, 1.0), (1.25 * high, 0.0)))
+
+
 def _shape_part(evidence: FrameEvidence) -> float:
     fit = evidence.fit
+    if isinstance(fit, LineFit):
+        return max(NO_ELLIPSE_SHAPE, 0.0 if fit.overlap is None else _unit(fit.overlap / GOOD_LINE_OVERLAP))
     if fit is None or fit.ellipse is None or fit.overlap is None or fit.axis_ratio is None:
         return NO_ELLIPSE_SHAPE
     agreement = _unit((fit.overlap - WORST_OVERLAP) / (1 - WORST_OVERLAP))

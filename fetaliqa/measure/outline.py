@@ -59,6 +59,11 @@ class OutlineFit:
     overlap: float | None = None
     axis_ratio: float | None = None
 
+    @property
+    def size_mm(self) -> float | None:
+        """The circumference, under the name that it shares with the length of a line."""
+        return self.circumference_mm
+
     def warning(self, anatomy: Anatomy) -> str | None:
         """Warning about an implausible circumference or a poor fit; None without one."""
         if self.circumference_mm is None:
@@ -101,7 +106,7 @@ def fit_outline(
     Raises:
         ValueError: when shapes differ, or a spacing is not positive.
     """
-    _check(mask, spacing, field_of_view)
+    check_mask(mask, spacing, field_of_view)
     inside = (mask != 0) if field_of_view is None else (mask != 0) & (field_of_view != 0)
     component = main_component(inside)
     if component is None:
@@ -152,7 +157,8 @@ def _fitted(
     return OutlineFit(pixels, length, None, residual, share, overlap, ellipse.axis_ratio)
 
 
-def _check(mask: np.ndarray, spacing: tuple[float, float] | None, field_of_view: np.ndarray | None) -> None:
+def check_mask(mask: np.ndarray, spacing: tuple[float, float] | None, field_of_view: np.ndarray | None) -> None:
+    """Raise ValueError for arguments of a fit that do not go together."""
     if mask.ndim != 2:
         raise ValueError(f"mask of shape {mask.shape}; expected [H, W]")
     if field_of_view is not None and field_of_view.shape != mask.shape:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from fetaliqa.measure import UNLIKE_DISTANCE, rank_frames
+from fetaliqa.measure import UNLIKE_DISTANCE, rank_frames, recorded_mm
 from fetaliqa.measure.anatomy import Anatomy
 
 # On held-out phantoms, circumferences within 10 % of the truth had a quality of 0.87 or more; one that was a third
@@ -33,7 +33,7 @@ def add_warnings(
     ranges: Sequence[tuple[int, int]],
     anatomy: Anatomy,
 ) -> None:
-    """Set the ``warning`` of frames whose outline or circumference is doubtful.
+    """Set the ``warning`` of frames whose outline, circumference or length is doubtful.
 
     Args:
         fields: fields of each frame's record, by frame number; changed in place.
@@ -42,9 +42,7 @@ def add_warnings(
         anatomy: what is outlined.
     """
     measured = {
-        frame: float(record["circumference_mm"])
-        for frame, record in fields.items()
-        if record.get("circumference_mm") is not None
+        frame: float(size) for frame, record in fields.items() if (size := recorded_mm(record)) is not None
     }
     best = rank_frames(quality, positive, ranges, top_n=COMPARED_FRAMES).frames
     compared = {frame: measured[frame] for frame in best if frame in measured and quality[frame] >= LOW_QUALITY}

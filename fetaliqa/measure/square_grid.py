@@ -9,10 +9,12 @@ then removal of the padding.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-import torch.nn.functional as functional
+
+if TYPE_CHECKING:
+    import torch
 
 GRID = 224  # pixels; FetalCLIP's image_size
 
@@ -23,6 +25,9 @@ def _resize_rounding_between_passes(padded: torch.Tensor, size: int) -> torch.Te
     Columns first, then rows, rounded and clamped to 0-255 after each pass, as Pillow does: clamping only
     at the end differs by tens of grey levels where bright speckle makes the kernel overshoot.
     """
+    import torch
+    import torch.nn.functional as functional
+
     side = padded.shape[-1]
     values = padded.float()
     for shape in ((side, size), (size, size)):
@@ -75,6 +80,8 @@ class SquareGrid:
         return self.side / self.size
 
     def _pad(self, frames: torch.Tensor) -> torch.Tensor:
+        import torch.nn.functional as functional
+
         right = self.side - self.width - self.left
         bottom = self.side - self.height - self.top
         return functional.pad(frames, (self.left, right, self.top, bottom))
@@ -93,11 +100,15 @@ class SquareGrid:
         Returns:
             uint8 tensor [N, size, size] on ``device``.
         """
+        import torch
+
         self._checked(frames)
         return self.stack_to_square(torch.from_numpy(np.ascontiguousarray(frames)).to(device))
 
     def stack_to_square(self, frames: torch.Tensor) -> torch.Tensor:
         """``to_square`` for a tensor uint8 [N, height, width], computed on its device."""
+        import torch.nn.functional as functional
+
         self._checked(frames)
         padded = self._pad(frames[:, None])
         if self.side == self.size:
@@ -120,6 +131,9 @@ class SquareGrid:
         Returns:
             float [N, size, size] from 0 to 1.
         """
+        import torch
+        import torch.nn.functional as functional
+
         self._checked(masks)
         stack = torch.from_numpy(np.ascontiguousarray(masks != 0)).float()[:, None]
         return functional.interpolate(
@@ -128,6 +142,8 @@ class SquareGrid:
 
     def mask_to_square(self, masks: np.ndarray) -> np.ndarray:
         """Binary masks on the grid (training targets): uint8 [N, size, size], 1 where the share is >= 1/2."""
+        import torch
+
         return (self.share_to_square(masks) >= 0.5).to(torch.uint8).numpy()
 
     def to_native(self, values: torch.Tensor) -> torch.Tensor:
@@ -139,6 +155,8 @@ class SquareGrid:
         Returns:
             float [N, height, width] on the same device.
         """
+        import torch.nn.functional as functional
+
         if values.ndim != 3 or values.shape[1:] != (self.size, self.size):
             raise ValueError(f"values of shape {tuple(values.shape)}; expected [N, {self.size}, {self.size}]")
         square = functional.interpolate(
@@ -148,6 +166,8 @@ class SquareGrid:
 
     def foreground_on_native(self, probabilities: torch.Tensor, threshold: float) -> torch.Tensor:
         """Foreground (p > ``threshold``) on the native grid: uint8 [N, height, width], on the same device."""
+        import torch
+
         if probabilities.device.type == "cpu" and len(probabilities) > 1:
             # one frame at a time: its maps stay in the CPU caches
             return torch.cat([self.foreground_on_native(one[None], threshold) for one in probabilities])

@@ -11,7 +11,6 @@ from .architecture import (
     load_architecture as load_architecture,
 )
 from .bundle import Bundle as Bundle
-from .bundle import save_bundle as save_bundle
 from .bundle_card import (
     BaseReference as BaseReference,
 )
@@ -24,6 +23,7 @@ from .bundle_card import (
 from .bundle_card import (
     TrainingData as TrainingData,
 )
+from .bundle_tensors import save_bundle as save_bundle
 from .classification_model import FetalCLIPCls as FetalCLIPCls
 from .compact_model import CompactSeg as CompactSeg
 from .encoder_model import (
@@ -38,7 +38,7 @@ from .encoder_model import (
 from .encoder_model import (
     trainable_parameters as trainable_parameters,
 )
-from .lora import LoraSettings as LoraSettings
+from .lora_settings import LoraSettings as LoraSettings
 from .model_builders import build_classification as build_classification
 from .model_builders import build_segmentation as build_segmentation
 from .preprocess import Preprocessing as Preprocessing

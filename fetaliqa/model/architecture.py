@@ -13,6 +13,7 @@ from importlib import resources
 
 from fetaliqa.errors import OptionError
 from fetaliqa.model.json_records import from_json
+from fetaliqa.model.network_config import ForegroundConfig, NetworkConfig
 
 DECODER_STRIDE = 16  # the decoder upsamples its grid by 2 four times
 PYRAMID_GROUPS = 32  # of the decoder's group normalisation
@@ -97,6 +98,11 @@ class BackboneConfig:
             raise ValueError(f"image_size is {self.image_size}; a multiple of {BACKBONE_STRIDE} is needed")
 
     @property
+    def name(self) -> str:
+        """Name of the network."""
+        return self.backbone
+
+    @property
     def channels(self) -> tuple[int, ...]:
         """Channels of the feature maps at strides 2, 4, 8, 16 and 32."""
         return BACKBONES[self.backbone]
@@ -107,7 +113,7 @@ class BackboneConfig:
         return self.channels[-1]
 
 
-EncoderConfig = VisionConfig | BackboneConfig
+EncoderConfig = VisionConfig | BackboneConfig | NetworkConfig
 
 
 @dataclass(frozen=True)
@@ -177,10 +183,16 @@ class Architecture:
     """An encoder and the decoder of a segmentation model (None for a classifier)."""
 
     name: str
-    vision: VisionConfig | BackboneConfig
-    decoder: DecoderConfig | PyramidConfig | None
+    vision: VisionConfig | BackboneConfig | NetworkConfig
+    decoder: DecoderConfig | PyramidConfig | ForegroundConfig | None
 
     def __post_init__(self) -> None:
+        if isinstance(self.vision, NetworkConfig) != isinstance(self.decoder, ForegroundConfig):
+            raise ValueError(
+                "a network of MONAI, and no other encoder, has outputs and an activation as its decoder"
+            )
+        if isinstance(self.vision, NetworkConfig) or isinstance(self.decoder, ForegroundConfig):
+            return
         if isinstance(self.vision, BackboneConfig):
             if not isinstance(self.decoder, PyramidConfig):
                 raise ValueError(f"encoder {self.vision.backbone} needs a feature pyramid decoder")

@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from fetaliqa.errors import BundleError
+from fetaliqa.errors import BundleError, OptionError
 from fetaliqa.measure.anatomy import ANATOMIES
-from fetaliqa.model.architecture import Architecture, BackboneConfig
+from fetaliqa.model.architecture import Architecture, VisionConfig
 from fetaliqa.model.bundle_names import CARD_FILE, valid_name
 from fetaliqa.model.json_records import from_json, to_json
-from fetaliqa.model.lora import LoraSettings
+from fetaliqa.model.lora_settings import LoraSettings
+from fetaliqa.model.network_config import NetworkConfig
 from fetaliqa.model.preprocess import Preprocessing
 from fetaliqa.model.tensor_hashes import SHA256_PATTERN
 
@@ -117,13 +118,12 @@ class BundleCard:
                 raise ValueError(f"{name!r} is not a usable name; letters, digits, '.', '_' and '-' are")
         if self.anatomy not in ANATOMIES:
             raise ValueError(f"anatomy {self.anatomy!r} is not known; known are {', '.join(sorted(ANATOMIES))}")
-        if isinstance(self.architecture.vision, BackboneConfig):
+        if not isinstance(self.architecture.vision, VisionConfig):
+            encoder = self.architecture.vision.name
             if self.lora is not None:
-                raise ValueError(
-                    f"adapters in {self.architecture.vision.backbone}, which has no transformer blocks"
-                )
+                raise ValueError(f"adapters in {encoder}, which has no transformer blocks")
             if self.base.kind != "included":
-                raise ValueError(f"base {self.base.kind} of a {self.architecture.vision.backbone}; it is included")
+                raise ValueError(f"base {self.base.kind} of a {encoder}; it is included")
         if (self.task == "segmentation") != (self.architecture.decoder is not None):
             raise ValueError(f"a {self.task} card {'has no' if self.task == 'segmentation' else 'has a'} decoder")
 
@@ -136,6 +136,15 @@ class BundleCard:
         if self.base.kind == "included":
             names.add(BASE_FILE)
         return names
+
+    def check_trainable(self, name: str) -> None:
+        """Check that this software can train the model.
+
+        Raises:
+            OptionError: (beginning with ``name``) when it was imported, and can only be used.
+        """
+        if isinstance(self.architecture.vision, NetworkConfig):
+            raise OptionError(f"{name}: imported from a MONAI bundle; such models are used, not trained here")
 
     def to_json(self) -> dict[str, Any]:
         """The card as JSON values, the schema number first."""

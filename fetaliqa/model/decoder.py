@@ -63,8 +63,10 @@ def fuse_batch_norms(module: nn.Module) -> None:
     Args:
         module: module in eval mode. A batch norm that is the next child after a convolution is assumed to be
             applied right after it, as in ``nn.Sequential`` and timm's blocks. The activation of timm's norms is
-            kept.
+            kept. A module with ``keeps_batch_norms`` is left as it is.
     """
+    if getattr(module, "keeps_batch_norms", False):
+        return
     for part in list(module.modules()):
         before: tuple[str, nn.Conv2d] | None = None
         for name, child in list(part.named_children()):

@@ -12,6 +12,8 @@ from fetaliqa.model import lora
 from fetaliqa.model.architecture import BackboneConfig, EncoderConfig
 from fetaliqa.model.backbone import backbone_shapes, backbone_state, build_backbone
 from fetaliqa.model.image_encoder import build_tower, tower_shapes
+from fetaliqa.model.monai_network import build_network, network_shapes, network_state
+from fetaliqa.model.network_config import NetworkConfig
 
 
 def build_encoder(
@@ -24,11 +26,15 @@ def build_encoder(
     """
     if isinstance(vision, BackboneConfig):
         return build_backbone(vision, state=state, random_init=random_init)
+    if isinstance(vision, NetworkConfig):
+        return build_network(vision, state=state, random_init=random_init)
     return build_tower(vision, state=state, random_init=random_init)
 
 
 def encoder_shapes(vision: EncoderConfig) -> dict[str, tuple[int, ...]]:
     """Name and shape of every tensor of the encoder."""
+    if isinstance(vision, NetworkConfig):
+        return network_shapes(vision)
     return backbone_shapes(vision) if isinstance(vision, BackboneConfig) else tower_shapes(vision)
 
 
@@ -39,4 +45,6 @@ def encoder_parameters(vision: EncoderConfig) -> int:
 
 def encoder_state(vision: EncoderConfig, encoder: nn.Module) -> dict[str, torch.Tensor]:
     """The encoder's own tensors, without those of adapters."""
+    if isinstance(vision, NetworkConfig):
+        return network_state(encoder)
     return backbone_state(encoder) if isinstance(vision, BackboneConfig) else lora.base_state(encoder)

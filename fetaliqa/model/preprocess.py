@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import torch
-from torch import nn
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
 
 # OpenAI CLIP's channel statistics (fractions of full scale, RGB), open_clip.constants.OPENAI_DATASET_MEAN/STD
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -44,6 +46,8 @@ def normalise(frames: torch.Tensor | np.ndarray) -> torch.Tensor:
     Raises:
         ValueError: when the frames are not uint8 of three dimensions.
     """
+    import torch
+
     stack = torch.from_numpy(np.ascontiguousarray(frames)) if isinstance(frames, np.ndarray) else frames
     if stack.dtype != torch.uint8 or stack.ndim != 3:
         raise ValueError(f"frames are {stack.dtype} {tuple(stack.shape)}; uint8 [N, S, S] is needed")
@@ -55,6 +59,8 @@ def normalise(frames: torch.Tensor | np.ndarray) -> torch.Tensor:
 @lru_cache(maxsize=16)
 def _statistics(device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
     """CLIP's mean and standard deviation as [1, 3, 1, 1], cached per device to avoid repeated copies."""
+    import torch
+
     with torch.inference_mode(False):  # the cached tensors are used in training too
         mean, std = (torch.tensor(values, device=device).view(1, 3, 1, 1) for values in (CLIP_MEAN, CLIP_STD))
     return mean, std

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 CHUNK_BYTES = 1 << 20
 SHA256_PATTERN = re.compile(r"[0-9a-f]{64}")
@@ -18,6 +20,8 @@ def tensors_sha256(state: Mapping[str, torch.Tensor]) -> str:
 
     The same weights have the same hash whether read from a pickle, wrapped or flat, or from safetensors.
     """
+    import torch
+
     digest = hashlib.sha256()
     for name in sorted(state):
         tensor = state[name].detach().cpu().contiguous()

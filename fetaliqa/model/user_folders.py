@@ -13,7 +13,7 @@ HOME_VARIABLE = "FETALIQA_HOME"
 DEMO_VARIABLE = "FETALIQA_DEMO_MODEL"
 DEFAULT_VARIABLE = "FETALIQA_DEFAULT_MODEL"
 INTERACTIVE_VARIABLE = "FETALIQA_INTERACTIVE_MODEL"
-SHIPPED = ("abdomen", "head")  # bundles in this package, trained on real images
+SHIPPED = ("abdomen", "head", "femur")  # bundles in this package, trained on real images
 
 
 def weights_folder() -> Path:

@@ -13,10 +13,11 @@ from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpec
 
 from fetaliqa.atomic import atomic_path
-from fetaliqa.measure import Ellipse, rank_frames
+from fetaliqa.measure import rank_frames, recorded_mm
+from fetaliqa.measure.case_words import interval_words
 from fetaliqa.measure.plausibility import LOW_EXPECTED_DICE
 from fetaliqa.pictures.colours import ACCENT, BACKGROUND, FAINT, MEASURE, MUTED, TEXT, WARN
-from fetaliqa.pictures.frame_picture import frame_picture
+from fetaliqa.pictures.frame_picture import frame_picture, shapes_of
 from fetaliqa.pictures.quality_curve import draw_curve
 from fetaliqa.pictures.text_rendering import lettering
 
@@ -27,7 +28,7 @@ MAX_FRAMES = 15  # frames on a sheet; more would be too small
 CURVE_INCHES = 3.0
 CAPTION_INCHES = 0.36  # above and below each row of pictures
 SIGNAL_INCHES = 0.22  # additional, for a second caption line: expected Dice and distance
-LEGEND = ("solid: outline of the mask", "dashed: fitted ellipse")
+LEGEND = ("solid: outline of the mask", "dashed: fitted ellipse or line")
 CURVE_LEGEND = ("bright curve: positive frames", "hatched: padding")
 UNLIKE = "unlike the training data"
 LEAST_BAD = 5  # highest-scoring frames shown when none is usable
@@ -150,11 +151,21 @@ def _title(figure: Figure, grid: GridSpec, assessment: dict[str, Any], shown: li
         about.append(f"expected Dice {record['expected_dice']:.2f}")
     if record.get("unlike_training_data"):
         about.append(UNLIKE)
-    if record.get("circumference_mm") is not None:
-        doubtful = ": doubtful" if record.get("warning") else ""
-        about.append(f"{model.get('measurement', '')} {record['circumference_mm']:.0f} mm{doubtful}".strip())
+    doubtful = ": doubtful" if record.get("warning") else ""
+    if (of_case := assessment.get("measurement")) and len(assessment["frames"]) > 1:
+        about.append(f"case: {interval_words(of_case)}{doubtful}")
+    elif recorded_mm(record) is not None:
+        about.append(f"{model.get('measurement', '')} {_millimetres(record)}{doubtful}".strip())
     colour = WARN if record.get("warning") else MUTED
     axes.text(1, 0.14, "   ·   ".join(about), color=colour, fontsize=11, ha="right", va="center")
+
+
+def _millimetres(record: dict[str, Any]) -> str:
+    """A frame's circumference or length, with its interval if it has one: ``210 mm (203-217)``."""
+    value = f"{recorded_mm(record):.0f} mm"
+    if (around := record.get("circumference_interval_mm")) is None:
+        return value
+    return f"{value} ({around[0]:.0f}-{around[1]:.0f})"
 
 
 def _spacing(assessment: dict[str, Any]) -> str:
@@ -189,13 +200,7 @@ def _picture_row(
                 )
             continue
         item = shown[number]
-        ellipse = item.fields.get("ellipse")
-        picture = frame_picture(
-            frames[item.index],
-            masks[item.index],
-            None if ellipse is None else Ellipse(**ellipse),
-            width=width,
-        )
+        picture = frame_picture(frames[item.index], masks[item.index], width=width, **shapes_of(item.fields))
         axes.imshow(picture, aspect="equal", interpolation="antialiased")
         _mark_best(axes, picture, item.index == assessment.get("best"))
         _captions(axes, item, assessment)
@@ -217,13 +222,14 @@ def _captions(axes: Axes, item: _Shown, assessment: dict[str, Any]) -> None:
     axes.text(1, 1.015, f"sweep {item.fields['sweep']}", color=MUTED, ha="right", va="bottom", **style)
     digits = 2 if item.usable else 4  # scores of unusable frames differ in later digits
     axes.text(0, -0.02, f"quality {item.fields['quality']:.{digits}f}", color=TEXT, va="top", **style)
-    millimetres = item.fields.get("circumference_mm")
+    millimetres = recorded_mm(item.fields)
     measurement = str(assessment["model"].get("measurement") or "circumference")
     if millimetres is not None and item.fields.get("warning"):
-        line = f"{measurement} {millimetres:.0f} mm: doubtful"
+        line = f"{measurement} {_millimetres(item.fields)}: doubtful"
         axes.text(1, -0.02, line, color=WARN, ha="right", va="top", **style)
     elif millimetres is not None:
-        axes.text(1, -0.02, f"{measurement} {millimetres:.0f} mm", color=MEASURE, ha="right", va="top", **style)
+        line = f"{measurement} {_millimetres(item.fields)}"
+        axes.text(1, -0.02, line, color=MEASURE, ha="right", va="top", **style)
     elif item.usable:
         axes.text(1, -0.02, f"no {measurement} in mm", color=MUTED, ha="right", va="top", **style)
     _signal_caption(axes, item.fields, style)

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
+from fetaliqa.measure.frame_size import recorded_mm
 from fetaliqa.pictures.colours import (
     ACCENT,
     BACKGROUND,
@@ -126,12 +127,12 @@ def _line(axes: Axes, start: int, quality: np.ndarray, positive: np.ndarray, cou
 
 
 def _measurements(axes: Axes, assessment: dict[str, Any], records: list[dict[str, Any]]) -> None:
-    """Circumferences on a second axis; no axis where there are none."""
-    measured = [record for record in records if record.get("circumference_mm") is not None]
+    """Circumferences or lengths on a second axis; no axis where there are none."""
+    measured = [record for record in records if recorded_mm(record) is not None]
     if not measured:
         return
     frames = np.array([record["index"] for record in measured])
-    millimetres = np.array([float(record["circumference_mm"]) for record in measured])
+    millimetres = np.array([recorded_mm(record) for record in measured], float)
     doubtful = np.array([bool(record.get("warning")) for record in measured])
     axis = axes.twinx()
     style: dict[str, Any] = {"markersize": 2.6, "alpha": 0.85, "linewidth": 0, "zorder": 5}

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from fetaliqa.errors import RequestStopped
 from fetaliqa.inference.assessment import (
@@ -21,14 +19,19 @@ from fetaliqa.inference.assessment_cache import (
     file_identity,
 )
 from fetaliqa.inference.assessment_options import AssessOptions
-from fetaliqa.inference.batch_halving import told_when_full
 from fetaliqa.inference.case_result import AssessmentResult
-from fetaliqa.inference.predictor import Predictor
+from fetaliqa.inference.chunk_prediction import TORCH, FramePredictor, told_of_full_device
 from fetaliqa.inference.shared_requests import SharedWork, Stopped, alone
+from fetaliqa.measure.fetal_growth import GestationalAge
 from fetaliqa.measure.plausibility import case_notes
+from fetaliqa.registry.assessment_request import AssessmentRequest
 from fetaliqa.registry.assessment_setup import AssessmentSetup
-from fetaliqa.registry.opened_model import AssessmentRequest, OpenedModel
+from fetaliqa.registry.growth_of_file import growth_of_file
 from fetaliqa.sweep import Sweep, read_sweep
+
+if TYPE_CHECKING:
+    from fetaliqa.registry.opened_graph import OpenedGraph
+    from fetaliqa.registry.opened_model import OpenedModel
 
 
 class AssessmentService:
@@ -50,19 +53,19 @@ class AssessmentService:
         if not isinstance(setup, AssessmentSetup):
             setup = AssessmentSetup.resolve(setup, **settings)
         self.setup = setup
-        self.opened = OpenedModel(setup)
+        self.opened = _opened(setup)
         self._cache = None if setup.cache_dir is None else AssessmentCache(setup.cache_dir, setup.cache_bytes)
         self._work: SharedWork[AssessmentResult] = SharedWork()
 
     @property
     def card(self) -> Any:
         """The bundle's card."""
-        return self.opened.bundle.card
+        return self.opened.card
 
     @property
     def fingerprint(self) -> str:
         """SHA-256 (hex) of the bundle."""
-        return self.opened.bundle.fingerprint
+        return self.opened.fingerprint
 
     def model_info(self) -> dict[str, Any]:
         """Name, version, task, anatomy and measurement, without loading the model."""
@@ -72,7 +75,7 @@ class AssessmentService:
         """Check that the foundation-model weights are here, see :meth:`OpenedModel.check`."""
         self.opened.check()
 
-    def load(self) -> Predictor:
+    def load(self) -> FramePredictor:
         """The model, loaded on the first call, see :meth:`OpenedModel.load`."""
         return self.opened.load()
 
@@ -80,9 +83,7 @@ class AssessmentService:
         """Device, card and precision as JSON values, see :meth:`OpenedModel.computed_on`."""
         return self.opened.computed_on()
 
-    def made_with(
-        self, options: AssessOptions | None = None, device: torch.device | None = None
-    ) -> dict[str, Any]:
+    def made_with(self, options: AssessOptions | None = None, device: str | None = None) -> dict[str, Any]:
         """What an assessment depends on besides the sweep, as JSON-able values.
 
         Args:
@@ -102,14 +103,19 @@ class AssessmentService:
         """
         self.opened.student_for(options)
 
-    def cached(self, path: Path, options: AssessOptions | None = None) -> AssessmentResult | None:
-        """The cached assessment of a file, or None; reads no pixels.
+    def cached(
+        self, path: Path, options: AssessOptions | None = None, age: GestationalAge | None = None
+    ) -> AssessmentResult | None:
+        """The cached assessment of a file, or None; reads no pixels. The age is as for :meth:`assess`.
 
         Raises:
             OptionError: see :meth:`check_options`.
         """
         request = self.opened.request(options or self.setup.options)
-        return self._known(Path(path), request, file_identity(Path(path), request.options.sweep_count))
+        known = self._known(Path(path), request, file_identity(Path(path), request.options.sweep_count))
+        if known is not None:
+            known.assessment["growth"] = growth_of_file(Path(path), known.assessment["measurement"], age)
+        return known
 
     def _known(self, path: Path, request: AssessmentRequest, identity: str | None) -> AssessmentResult | None:
         """The cached assessment of a file whose content is known by its identity, or None."""
@@ -124,6 +130,7 @@ class AssessmentService:
         *,
         with_profile: bool = False,
         stopped: Stopped | None = None,
+        age: GestationalAge | None = None,
     ) -> AssessmentResult:
         """Assess the sweep file (or folder of frames) at ``path``.
 
@@ -137,6 +144,7 @@ class AssessmentService:
             with_profile: compute again when the cached assessment has no profile.
             stopped: asked after each batch whether this request was cancelled; the computation goes on when other
                 requests wait for it.
+            age: of the fetus, for the record's ``growth``; None for the age that a DICOM header gives.
 
         Raises:
             FetalIQAError: when the file cannot be used, or the options do not fit it.
@@ -144,6 +152,18 @@ class AssessmentService:
             RequestStopped: when the request was cancelled.
         """
         path = Path(path)
+        result = self._assessed(path, options, progress, with_profile, stopped)
+        result.assessment["growth"] = growth_of_file(path, result.assessment["measurement"], age)
+        return result
+
+    def _assessed(
+        self,
+        path: Path,
+        options: AssessOptions | None,
+        progress: Progress | None,
+        with_profile: bool,
+        stopped: Stopped | None,
+    ) -> AssessmentResult:
         request = self.opened.request(options or self.setup.options)
 
         def usable(result: AssessmentResult | None) -> AssessmentResult | None:
@@ -185,7 +205,7 @@ class AssessmentService:
                 sweep, predictor, request.options, classifier=classifier, student=student, progress=progress
             )
 
-        result = told_when_full(assessed, predictor.device)
+        result = told_of_full_device(assessed, predictor)
         key = request.key(sweep.content_hash)
         if self._cache is not None:
             arrays = None if result.profile is None else result.profile.arrays()
@@ -216,3 +236,13 @@ class AssessmentService:
         record["case_id"] = content.case_id
         record["notes"] = case_notes(content.notes, record["frames"], record["model"]["anatomy"])
         return AssessmentResult(record, True, path, options, packed, None, sweep, self._cache, key, content.grid)
+
+
+def _opened(setup: AssessmentSetup) -> OpenedModel | OpenedGraph:
+    if setup.runtime == TORCH:
+        from fetaliqa.registry.opened_model import OpenedModel
+
+        return OpenedModel(setup)
+    from fetaliqa.registry.opened_graph import OpenedGraph
+
+    return OpenedGraph(setup)

@@ -18,7 +18,7 @@ from fetaliqa.inference.frame_measurement import outline_sizes
 from fetaliqa.inference.interactive_segmentation import EncodedFrame, InteractiveSegmenter, Outlined, Prompts
 from fetaliqa.inference.propagation import DEFAULT_LIMIT, Direction, Propagation, propagate
 from fetaliqa.inference.shared_requests import SharedWork, Stopped
-from fetaliqa.measure import fit_outline
+from fetaliqa.measure import fit_mask
 from fetaliqa.measure.anatomy import Anatomy
 from fetaliqa.measure.field_of_view import field_of_view
 from fetaliqa.model.bundle_names import CARD_FILE
@@ -181,7 +181,7 @@ class InteractiveService:
         encode = time.perf_counter()
         outlined = segmenter.segment(encoded, prompts)
         decode = time.perf_counter()
-        fit = fit_outline(outlined.mask, case.sweep.spacing, case.field_of_view)
+        fit = fit_mask(outlined.mask, case.sweep.spacing, case.field_of_view, anatomy)
         measurement = outline_sizes(outlined.mask, fit, case.sweep.spacing, anatomy)
         seconds = {"read": read - started, "encode": encode - read, "decode": decode - encode}
         seconds["total"] = time.perf_counter() - started

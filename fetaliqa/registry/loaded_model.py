@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias, overload
+from typing import TYPE_CHECKING, TypeAlias, overload
 
 import numpy as np
 
@@ -14,16 +14,18 @@ from fetaliqa.errors import BundleError
 from fetaliqa.inference import assessment
 from fetaliqa.inference.assessment import Assessment, Progress
 from fetaliqa.inference.assessment_options import AssessOptions
-from fetaliqa.inference.batch_halving import told_when_full
-from fetaliqa.inference.devices import choose_device
-from fetaliqa.inference.predictor import Predictor
-from fetaliqa.inference.student import Student, open_student
+from fetaliqa.inference.chunk_prediction import TORCH, FramePredictor, told_of_full_device
+from fetaliqa.inference.graph_runtimes import check_computes, chosen_runtime
 from fetaliqa.model.bundle import Bundle
 from fetaliqa.model.bundle_card import BundleCard
 from fetaliqa.model.bundle_names import AUTO
+from fetaliqa.model.onnx_file import is_onnx_path
 from fetaliqa.model.user_folders import default_model
-from fetaliqa.registry.model_store import resolve_bundle
+from fetaliqa.registry.model_store import resolve_model
 from fetaliqa.sweep import Sweep, read_sweep, sweep_from_array
+
+if TYPE_CHECKING:
+    from fetaliqa.inference.student import Student
 
 Case: TypeAlias = Sweep | str | os.PathLike[str] | np.ndarray
 """A sweep, the path of one, or its frames."""
@@ -44,7 +46,7 @@ class Model:
     """
 
     card: BundleCard
-    predictor: Predictor
+    predictor: FramePredictor
     student: Student | None = None
 
     def __repr__(self) -> str:
@@ -59,6 +61,7 @@ def load_model(
     *,
     weights: str | Path | None = None,
     precision: str = "auto",
+    runtime: str = "auto",
 ) -> Model:
     """Load a model.
 
@@ -66,13 +69,17 @@ def load_model(
     ----------
     name
         ``abdomen``, ``head`` or ``demo``, which ship; a published ``NAME`` (its current version) or
-        ``NAME@VERSION``; or the folder of a model bundle. None: ``$FETALIQA_DEFAULT_MODEL``, else ``abdomen``.
+        ``NAME@VERSION``; the folder of a model bundle; or an ONNX file of ``fetaliqa models export``. None:
+        ``$FETALIQA_DEFAULT_MODEL``, else ``abdomen``.
     device
         ``auto``, ``cpu``, ``cuda`` or ``cuda:N``; ``auto`` is the first CUDA card that works, else the CPU.
     weights
         FetalCLIP weights, for a bundle that does not include its encoder; None for the imported ones.
     precision
         ``auto``, ``fp32`` or ``bf16``.
+    runtime
+        ``auto``, ``torch``, ``onnxruntime`` or ``openvino``; ``auto`` is torch, or another for an ONNX file and
+        where torch is not installed. Others than torch compute on the CPU.
 
     Returns
     -------
@@ -88,7 +95,7 @@ def load_model(
     WeightsError
         When the weights that it needs are missing.
     OptionError
-        When the device does not exist here.
+        When the device does not exist here, or the runtime is not installed.
     DeviceFull
         When the device has no memory for it.
 
@@ -98,11 +105,31 @@ def load_model(
     >>> fetaliqa.load_model("abdomen", "cpu")
     Model('abdomen', version 1.1, segmentation of the fetal abdomen, on cpu; not for clinical use)
     """
-    bundle = Bundle.open(resolve_bundle(default_model() if name is None else name))
-    where = choose_device(device)
+    path = resolve_model(default_model() if name is None else name)
+    runtime = chosen_runtime(runtime, onnx_file=is_onnx_path(path))
     chosen = None if weights is None else str(weights)
+    if runtime != TORCH:
+        return _graph_model(path, runtime, device, chosen, precision)
+    from fetaliqa.inference.batch_halving import told_when_full
+    from fetaliqa.inference.devices import choose_device
+    from fetaliqa.inference.predictor import Predictor
+    from fetaliqa.inference.student import open_student
+
+    bundle = Bundle.open(path)
+    where = choose_device(device)
     predictor = told_when_full(lambda: Predictor(bundle, str(where), weights=chosen, precision=precision), where)
     return Model(bundle.card, predictor, open_student(AUTO, bundle, str(where)))
+
+
+def _graph_model(path: Path, runtime: str, device: str, weights: str | None, precision: str) -> Model:
+    from fetaliqa.inference.graph_predictor import GraphPredictor
+    from fetaliqa.model.onnx_bundle import onnx_bundle
+    from fetaliqa.registry.opened_graph import open_graph
+
+    check_computes(runtime, device)
+    opened = open_graph(path)
+    model = onnx_bundle(opened, weights) if isinstance(opened, Bundle) else opened
+    return Model(model.card, GraphPredictor(model, runtime, precision))
 
 
 @overload
@@ -223,7 +250,7 @@ def assess(
     def assessed(case: Case) -> Assessment:
         read = _sweep(case)
         student = model.student if threshold is None and classifier is None else None
-        return told_when_full(
+        return told_of_full_device(
             lambda: assessment.assess(
                 read,
                 model.predictor,
@@ -232,7 +259,7 @@ def assess(
                 student=student,
                 progress=progress,
             ),
-            model.predictor.device,
+            model.predictor,
         )
 
     if isinstance(sweep, Sweep | str | os.PathLike | np.ndarray):

@@ -19,6 +19,7 @@ from typing import Any
 
 from fetaliqa.errors import BundleError, NotFoundError
 from fetaliqa.model.bundle_names import CARD_FILE, valid_name
+from fetaliqa.model.onnx_file import is_onnx_path
 from fetaliqa.model.user_folders import SHIPPED, demo_folder, models_folder, shipped_folder
 
 CURRENT_FILE = "current"
@@ -56,6 +57,22 @@ def resolve_bundle(spec: str | Path) -> Path:
         raise NotFoundError(f"{text}: a folder without {CARD_FILE}, so not a model bundle")
     known = [*RESERVED_NAMES, *published_names()]
     raise NotFoundError(f"no model bundle {text!r}: neither a known one ({', '.join(known)}) nor a folder")
+
+
+def resolve_model(spec: str | Path) -> Path:
+    """As :func:`resolve_bundle`, or the path of an ONNX file.
+
+    Raises:
+        NotFoundError, BundleError: when there is no such file or bundle.
+    """
+    path = Path(spec).expanduser()
+    if not is_onnx_path(path) or path.is_dir():
+        return resolve_bundle(spec)
+    if not path.is_file():
+        raise NotFoundError(
+            f"{spec}: no such file; check the path, or export a model with `fetaliqa models export`"
+        )
+    return path
 
 
 def _packaged(name: str, folder: Path) -> Path:

@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
-from typing import Any
 
 import torch
 
-from fetaliqa import __version__
 from fetaliqa.errors import BundleError, OptionError
-from fetaliqa.inference.assessment import ASSESSMENT_REVISION, ASSESSMENT_SCHEMA
-from fetaliqa.inference.assessment_cache import cache_key
 from fetaliqa.inference.assessment_options import AssessOptions
 from fetaliqa.inference.batch_halving import told_when_full
 from fetaliqa.inference.case_screen import screen_floor
@@ -19,31 +14,10 @@ from fetaliqa.inference.devices import card_name, choose_device
 from fetaliqa.inference.precision import chosen_precision
 from fetaliqa.inference.predictor import Predictor
 from fetaliqa.inference.student import Student, open_student
-from fetaliqa.model import Bundle
+from fetaliqa.model import Bundle, BundleCard
 from fetaliqa.model.bundle_names import AUTO, STUDENT_FOLDER
+from fetaliqa.registry.assessment_request import AssessmentRequest, common_made_with
 from fetaliqa.registry.assessment_setup import AssessmentSetup
-
-
-@dataclass(frozen=True)
-class AssessmentRequest:
-    """Options and student of one request, fixed at its start, so that its result is cached under the right key.
-
-    Attributes:
-        options: of the assessment.
-        student: screening model, or None.
-        made_with: all that the assessment depends on besides the sweep, see :meth:`AssessmentService.made_with`.
-    """
-
-    options: AssessOptions
-    student: Student | None
-    made_with: dict[str, Any]
-
-    def key(self, content_hash: str) -> str:
-        """Key of the assessment in the cache."""
-        how = self.made_with
-        computed = (how["schema"], how["revision"], how["version"], how["device"], how["precision"])
-        screened = (how["student"],) if "student" in how else ()
-        return cache_key(*computed, content_hash, how["model"], how["classifier"], how["options"], *screened)
 
 
 class OpenedModel:
@@ -75,6 +49,16 @@ class OpenedModel:
         self._lock = threading.Lock()
         self._predictor: Predictor | None = None
         self.classifier: Predictor | None = None
+
+    @property
+    def card(self) -> BundleCard:
+        """The bundle's card."""
+        return self.bundle.card
+
+    @property
+    def fingerprint(self) -> str:
+        """The bundle's fingerprint."""
+        return self.bundle.fingerprint
 
     def check(self) -> None:
         """Check that the foundation-model weights the bundles need are here, without loading them.
@@ -128,24 +112,18 @@ class OpenedModel:
         device = self.device()
         return {"device": str(device), "card": card_name(device), "precision": self._precision_on(device)}
 
-    def request(self, options: AssessOptions, device: torch.device | None = None) -> AssessmentRequest:
+    def request(self, options: AssessOptions, device: str | None = None) -> AssessmentRequest:
         """A request with these options, at this time.
 
         Raises:
             OptionError: when frames cannot be screened without a student, or the device does not exist here.
         """
-        device = device or self.device()
+        where = self.device() if device is None else torch.device(device)
         student = self.student_for(options)
-        made_with: dict[str, Any] = {
-            "schema": ASSESSMENT_SCHEMA,
-            "revision": ASSESSMENT_REVISION,
-            "version": __version__,  # measurements may differ between versions
-            "device": device.type,  # a GPU rounds differently
-            "precision": self._precision_on(device),
-            "model": self.bundle.fingerprint,
-            "classifier": None if self._classifier_bundle is None else self._classifier_bundle.fingerprint,
-            "options": options.as_dict(),
-        }
+        precision, interval = self._precision_on(where), self.bundle.intervals.sha256
+        made_with = common_made_with(self.bundle.fingerprint, options, where.type, precision, interval)
+        if self._classifier_bundle is not None:
+            made_with["classifier"] = self._classifier_bundle.fingerprint
         if student is not None:
             made_with["student"] = student.fingerprint
         return AssessmentRequest(options, student, made_with)

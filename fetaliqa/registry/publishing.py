@@ -16,6 +16,7 @@ from fetaliqa.errors import BundleError, NotFoundError, StoreConflict, StoreMove
 from fetaliqa.model.bundle import Bundle
 from fetaliqa.model.bundle_card import read_card
 from fetaliqa.model.bundle_names import CARD_FILE, STUDENT_FOLDER, valid_name
+from fetaliqa.model.interval_file import INTERVAL_FILE
 from fetaliqa.model.user_folders import models_folder
 from fetaliqa.registry.model_store import (
     CANDIDATES,
@@ -181,6 +182,8 @@ def publish_bundle(
         with changing(name), atomic_directory(target) as temporary:
             for file in (CARD_FILE, *sorted(source.card.files)):
                 shutil.copyfile(source.directory / file, temporary / file)
+            if (source.directory / INTERVAL_FILE).is_file():
+                shutil.copyfile(source.directory / INTERVAL_FILE, temporary / INTERVAL_FILE)
             if (source.directory / STUDENT_FOLDER).is_dir():
                 shutil.copytree(source.directory / STUDENT_FOLDER, temporary / STUDENT_FOLDER)
             published = Bundle.open(temporary)

@@ -25,6 +25,7 @@ from fetaliqa.registry.refused_candidates import short_figures
 from fetaliqa.retraining import retraining_paths
 from fetaliqa.retraining.confirmed_frames import Confirmed, check_enough, confirmed_cases, recorded_split
 from fetaliqa.retraining.gate import CONFIRMED, ORIGINAL, SWEEPS, GateGroup, compare
+from fetaliqa.retraining.gate_pictures import FOLDER
 from fetaliqa.retraining.gate_verdict import advice, remarks, sentence
 from fetaliqa.retraining.progress_callback import TrainingProgress
 from fetaliqa.retraining.progress_file import Progress
@@ -287,6 +288,7 @@ class _Retraining:
             device=self.machine.device,
             weights=run.asked["weights"],
             progress=lambda done, total: self._stage("compare", done, total),
+            pictures=run.folder / FOLDER,
         )
         gate["instead_of"], gate["advice"] = now, "" if gate["passed"] else advice(gate, run.asked["mode"])
         write_json(file, gate)

@@ -61,11 +61,12 @@ def warm_start(bundle: Bundle, name: str, weights: str | None = None) -> WarmSta
     """A base that continues from a segmentation bundle.
 
     Raises:
-        OptionError: when it is a classifier's.
+        OptionError: when it is a classifier's, or cannot be trained.
     """
     card = bundle.card
     if card.task != "segmentation":
         raise OptionError(f"{name}: a bundle for {card.task}; only segmentation models are retrained")
+    card.check_trainable(name)
     synthetic = card.training_data.synthetic
     return WarmStart(
         name, card.architecture, card.base.kind, synthetic, None, card.licence, card.threshold, bundle, weights

@@ -199,6 +199,22 @@ def _opened(files: list[DicomFrames], name: str, notes: list[str]) -> OpenImage:
     return OpenImage(Pixels((count, rows, columns), slabs, tuple(notes), reading_notes), grid, spacing)
 
 
+def frame_files(paths: Sequence[Path], name: str) -> list[Path]:
+    """The files that hold images, in frame order.
+
+    Args:
+        paths: the files, in the order of their names.
+        name: what the user named, for messages.
+
+    Raises:
+        SweepError: when a file is not DICOM, or the files do not belong together.
+    """
+    try:
+        return [file.path for file in _ordered(_image_files(paths)[0], name)[0]]
+    except DAMAGE_ERRORS as error:
+        raise SweepError(f"{name}: its DICOM header is damaged ({reason_of(error)}); export it again") from None
+
+
 def frame_instances(paths: Sequence[Path], name: str) -> list[str]:
     """SOP instance UID of each file, in frame order.
 

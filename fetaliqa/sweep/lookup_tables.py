@@ -12,9 +12,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from pydicom.dataset import Dataset
-from pydicom.pixel_data_handlers.util import _expand_segmented_lut  # apply_color_lut relies on the declared width
 
 from fetaliqa.errors import SweepError
+
+try:  # apply_color_lut relies on the declared width
+    from pydicom.pixels.processing import _expand_segmented_lut
+except ImportError:  # pydicom 2
+    from pydicom.pixel_data_handlers.util import _expand_segmented_lut
 
 MAX_ENTRIES = 1 << 16
 

@@ -89,6 +89,25 @@ def files_of(path: Path) -> list[Path]:
     return [path, *(file for file in pixels if file.resolve() != path.resolve())]
 
 
+def dicom_files_of(path: Path) -> list[Path]:
+    """DICOM files that hold the frames of a case, in frame order; none of a case that is not DICOM.
+
+    Raises:
+        SweepError: when the files of a folder do not belong together.
+        OSError: when the path does not exist or is not readable.
+    """
+    if path.is_dir():
+        files = _dicom_files(path)
+    else:
+        other = sweep_suffix(path) in (*_OPENERS, *image_folder.IMAGE_SUFFIXES)
+        files = [] if other or not _is_dicom(path) else [path]
+    if len(files) < 2:
+        return files
+    from fetaliqa.sweep.dicom_sweep import frame_files
+
+    return frame_files(files, path.name)
+
+
 def is_sweep_path(path: str | Path) -> bool:
     """Whether ``path`` is a file of a supported format, or a folder of frames (images or DICOM).
 

@@ -156,6 +156,7 @@ def open_base(name: str, weights: str | None = None) -> Base:
     bundle = Bundle.open(resolve_bundle(name))
     if bundle.card.base.kind != "included":
         raise OptionError(f"{name}: this bundle has no encoder of its own; use --base {FETALCLIP}")
+    bundle.card.check_trainable(name)
     architecture = bundle.card.architecture
     if architecture.decoder is None:
         raise OptionError(f"{name}: a classifier's bundle names no decoder; use a segmentation bundle as the base")

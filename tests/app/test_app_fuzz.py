@@ -134,6 +134,8 @@ class Fuzzing:
             "version": [1, 2],
             "session_id": self._session(image),
             "output": ["json", "all", "image"],
+            "measurement": ["AC", "HC"],
+            "mm": [209.8],
         }
 
     def _session(self, image: bytes) -> list[str]:

@@ -148,6 +148,19 @@ def test_corrections_become_a_better_model_that_is_served_at_once(
     (line,) = server.raw("GET", "/models/history").json()
     assert (line["action"], line["version"], line["reason"]) == ("publish", "1", gate["sentence"])
 
+    # pictures of the confirmed frames on which the two models differ most
+    report = server.raw("GET", "/fetaliqa/v1/models/report?version=1").json()
+    pictures = report["gate"]["pictures"]
+    assert 0 < len(pictures) <= 6
+    assert {one["case"] for one in pictures} <= {f"case-{seed}" for seed in LABELLED}
+    address = "/fetaliqa/v1/models/report/picture?version=1"
+    shown = [server.raw("GET", f"{address}&number=0&side={side}") for side in ("published", "candidate")]
+    assert {one.headers["content-type"] for one in shown} == {"image/jpeg"}
+    assert shown[0].body != shown[1].body
+    assert server.raw("GET", f"{address}&number={len(pictures)}&side=candidate").status == 404
+    assert server.raw("GET", f"{address}&number=0&side=../gate").status in (400, 422)
+    assert server.raw("GET", f"{address.replace('version=1', 'version=9')}&number=0&side=candidate").status == 404
+
 
 def test_going_back_and_forth_finds_what_each_version_had_assessed(
     learning: Server, cases: dict[str, Any], tmp_path: Path

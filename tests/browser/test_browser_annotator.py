@@ -193,34 +193,3 @@ def test_a_second_tab_does_not_overwrite_the_first(workplace: Workplace) -> None
     second.locator(".problem", has_text="open in another tab").wait_for()
     assert second.locator(".decide:not([disabled])").count() == 0
     assert len(workplace.journal()[0]["frames"]) == 1
-
-
-def test_an_expired_session_in_the_middle_of_a_case_loses_nothing(workplace: Workplace, server: Server) -> None:
-    workplace.start("Eve", "expired")
-    workplace.open(SWEEP)
-    workplace.go_to(6)
-    workplace.press("d")
-    page, signed_in = workplace.page, []
-
-    def on_session(route: Any) -> None:
-        if route.request.method == "POST":
-            signed_in.append(route.request.post_data_json)
-            route.fulfill(json={"user": "eve", "role": "annotator"})
-        else:
-            route.fulfill(json={"user": "eve" if signed_in else None, "role": "annotator", "required": True})
-
-    def on_label(route: Any) -> None:
-        if signed_in:
-            route.continue_()
-        else:
-            route.fulfill(status=401, json={"detail": "sign in"})
-
-    page.route("**/fetaliqa/v1/session", on_session)
-    page.route("**/fetaliqa/v1/label?*", on_label)
-    workplace.press("Control+Enter")
-    page.get_by_label("User").fill("eve")
-    page.get_by_label("Password").fill("secret")
-    page.get_by_role("dialog").get_by_role("button", name="Sign in").click()
-    workplace.said("Submitted as version 1.")
-    assert signed_in == [{"user": "eve", "password": "secret"}]
-    assert sorted(masks_of(server, stored(server, SWEEP, "expired"))) == [6]

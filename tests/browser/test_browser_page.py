@@ -11,9 +11,15 @@ import pytest
 from app_harness import Server
 from workplace import STILL, SWEEP, Workplace
 
-from fetaliqa.errors import GrowthError
-from fetaliqa.measure import Ellipse, draw_ellipse, ellipse_circumference, fit_outline
-from fetaliqa.measure.fetal_growth import estimated_age
+from fetaliqa.measure import (
+    Ellipse,
+    Line,
+    draw_ellipse,
+    draw_line,
+    ellipse_circumference,
+    fit_line,
+    fit_outline,
+)
 from fetaliqa.measure.outline import BORDER_PX, away_from_border
 from monailabel_app.lib.browser.mask_runs import runs_of
 
@@ -176,54 +182,33 @@ def test_ellipses_and_masks_are_measured_as_by_the_library(workplace: Workplace)
     assert measurable_count > 15
 
 
-def test_the_age_is_that_of_the_library(workplace: Workplace) -> None:
+def test_lines_are_drawn_and_measured_as_by_the_library(workplace: Workplace) -> None:
     workplace.start()
-    circumferences = [60.0, 74.0, 139.7, 209.8, 300.0, 379.0, 430.0]
-    ages = workplace.page.evaluate(
-        "all => import('/web/app/gestational_age.js').then((module) => all.map(module.gestationalAge))",
-        circumferences,
+    random = np.random.default_rng(7)
+    drawn = [Line.between(*random.uniform((12, 12), (SHAPE[1] - 12, SHAPE[0] - 12), (2, 2))) for _ in range(40)]
+    lines = [line for line in drawn if line.length > 25]
+    masks = [draw_line(line, SHAPE) for line in lines]
+    found = workplace.page.evaluate(
+        """async ({ lines, spacing, rows, columns }) => {
+          const { drawLine, lengthMm, measureLine } = await import('/web/app/line.js');
+          const { maskOf } = await import('/web/app/run_lengths.js');
+          const short = { x1: 50, y1: 50, x2: 53, y2: 50 };
+          const masks = lines.map((one) => drawLine(one, rows, columns));
+          return {
+            mm: lines.map((one) => lengthMm(one, spacing)),
+            drawn: masks.map((one) => maskOf(one, rows, columns).runs),
+            measured: masks.map((one) => measureLine(one, rows, columns, spacing, null)),
+            round: measureLine(drawLine(short, rows, columns), rows, columns, spacing, null),
+          };
+        }""",
+        {"lines": [vars(line) for line in lines], "spacing": SPACING, "rows": SHAPE[0], "columns": SHAPE[1]},
     )
-    expected = []
-    for mm in circumferences:
-        try:
-            days = estimated_age("AC", mm).days
-            expected.append({"weeks": days // 7, "days": days % 7})
-        except GrowthError:
-            expected.append(None)
-    assert ages == expected
-    assert expected.count(None) == 3
-
-
-def test_two_raters_and_a_reviewer(browser: Any, server: Server) -> None:
-    places = {}
-    for name in ("rita", "rolf", "vera"):
-        places[name] = Workplace(browser.new_context(viewport={"width": 1366, "height": 768}), server.url)
-        places[name].start(name, name if name != "vera" else "final")
-        places[name].open(SWEEP)
-    for name, keys in (("rita", "d"), ("rolf", "Shift+E")):
-        places[name].go_to(5)
-        places[name].press(keys)
-    places["rolf"].press("Shift+ArrowRight", "Shift+ArrowRight", "Escape")
-    for name in ("rita", "rolf"):
-        places[name].submit(1)
-    page = places["rita"].page
-    page.reload()
-    places["rita"].open(SWEEP)
-    page.get_by_label("Compare with a label").select_option("rolf")
-    page.locator(".agreement", has_text="Mean Dice").wait_for()
-    page = places["vera"].page
-    page.reload()
-    places["vera"].open(SWEEP)
-    page.get_by_label("Compare with a label").select_option("rolf")
-    page.get_by_placeholder("What should change?").fill("too far right")
-    page.get_by_role("button", name="Request changes").click()
-    places["vera"].said("Changes to version 1 of “rolf” are requested.")
-    page.get_by_label("Compare with a label").select_option("rita")
-    page.get_by_role("button", name="Make final").click()
-    places["vera"].said("Version 1 of “rita” is the final label now.")
-    page = places["rolf"].page
-    page.goto(server.url)
-    page.locator(".case", has_text="too far right").wait_for()
-    for place in places.values():
-        place.check()
-        place.context.close()
+    assert len(lines) > 20
+    assert found["mm"] == pytest.approx([line.length_mm(SPACING) for line in lines])
+    assert found["drawn"] == [runs_of(mask)["runs"] for mask in masks]
+    for mask, measured in zip(masks, found["measured"]):
+        fit = fit_line(mask, SPACING)
+        assert measured["mm"] == pytest.approx(fit.length_mm, abs=0.05)
+        assert measured["line"] == pytest.approx(vars(fit.line), abs=0.3)
+    assert found["round"]["line"] is None
+    assert "round" in found["round"]["absent"]

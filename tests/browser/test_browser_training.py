@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from workplace import Workplace
+from workplace import SAMPLES, STILL, Workplace
 
 GROUP = {
     "cases": 9,
@@ -31,12 +31,17 @@ GROUP = {
             "subjects": 8,
             "sure": None,
         },
+        "score": None,  # not defined on these frames
     },
 }
+PICTURES = [
+    {"case": "one", "frame": 12, "outlined": True, "published": 0.91, "candidate": 0.84},
+    {"case": "two", "frame": 3, "outlined": False, "published": 0.0, "candidate": 1.0},
+]
 REPORT = {
     "version": "2",
     "sentence": "dice is significantly better",
-    "gate": {"passed": True, "groups": {"confirmed": GROUP}},
+    "gate": {"passed": True, "groups": {"confirmed": GROUP}, "pictures": PICTURES},
 }
 MODELS = {
     "name": "fetalclip_seg",
@@ -87,6 +92,7 @@ def mocked(place: Workplace, asked: list[tuple[str, str, Any]]) -> None:
     page.route("**/models/", lambda route: route.fulfill(json=MODELS))
     page.route("**/models/history", lambda route: route.fulfill(json=HISTORY))
     page.route("**/models/report?*", lambda route: route.fulfill(json=REPORT))
+    page.route("**/models/report/picture?*", lambda route: route.fulfill(path=SAMPLES / f"{STILL}.png"))
     page.route("**/models/publish", on_change)
     page.route("**/models/rollback", on_change)
     page.route(
@@ -111,6 +117,11 @@ def test_a_training_is_watched_stopped_and_its_versions_are_chosen(workplace: Wo
     row = page.locator("table.gate tr", has_text="dice")
     assert [text in row.inner_text() for text in ("0.861", "0.902", "+0.041", "better")] == [True] * 4
     assert row.get_by_role("img", name="+0.012 … +0.070").count() == 1
+    pictures = page.locator(".compared")
+    assert ["worse" in pictures.nth(0).inner_text(), "better" in pictures.nth(1).inner_text()] == [True] * 2
+    page.get_by_role("img", name="Published: case one, frame 12; Dice 0.91").scroll_into_view_if_needed()
+    assert page.get_by_role("img", name="Candidate: case two, frame 3; empty, and called so").count() == 1
+    assert pictures.nth(1).get_by_role("link", name="two").get_attribute("href") == "#/case/two"
     page.get_by_role("button", name="Publish", exact=True).click()
     page.get_by_label("Reason").fill("checked by eye")
     page.get_by_role("button", name="Publish anyway").click()

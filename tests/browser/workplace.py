@@ -18,10 +18,10 @@ SWEEP = "sweep"
 WAIT_MS = 60_000  # for the model on a busy machine; a decision takes milliseconds
 
 
-def start_shipped(root: Path, port: int) -> Server:
-    """The server as ``make serve`` starts it, with the model that ships."""
+def start_shipped(root: Path, port: int, bundle: str = "abdomen") -> Server:
+    """The server as ``make serve`` starts it, with a model that ships."""
     command = ["-m", "monailabel_app.serve", "--studies", str(root / "studies"), "--port", str(port)]
-    conf = ["--conf", "device", "cpu", "--conf", "bundle", "abdomen", "--conf", "cache_dir", str(root / "cache")]
+    conf = ["--conf", "device", "cpu", "--conf", "bundle", bundle, "--conf", "cache_dir", str(root / "cache")]
     return start(root, [*command, *conf], port)
 
 

@@ -73,3 +73,16 @@ def test_a_folder_that_does_not_exist_is_not_made(tmp_path, capsys):
     assert main(["users", "list", "--studies", str(tmp_path / "none")]) == 2
     assert "no such folder" in capsys.readouterr().err
     assert not (tmp_path / "none").exists()
+
+
+def test_the_first_user_of_an_archive_is_added_before_its_server_has_ever_started(tmp_path, capsys, monkeypatch):
+    from monailabel_app.lib.access.login_setting import check_login
+    from monailabel_app.lib.dicomweb.archive_address import studies_folder
+
+    monkeypatch.setenv("FETALIQA_HOME", str(tmp_path))
+    archive = "http://archive.example:8042/dicom-web"
+    assert main(["users", "list", "--studies", archive]) == 2
+    monkeypatch.setattr("sys.stdin", io.StringIO(PASSWORD))
+    assert main(["users", "add", "anna", "--role", "admin", "--password-stdin", "--studies", archive]) == 0
+    assert "anna can sign in" in capsys.readouterr().out
+    assert check_login("0.0.0.0", None, None, archive, studies_folder(archive), keycloak=False)

@@ -108,7 +108,7 @@ def test_mistakes_are_one_sentence_and_exit_code_2(home, capsys, arguments, sent
 def test_models_are_listed_shown_and_verified(published, capsys):
     assert main(["models", "list", "--json"]) == 0
     *shipped, entry = json.loads(capsys.readouterr().out)
-    assert [one["spec"] for one in shipped] == ["abdomen", "head"]
+    assert [one["spec"] for one in shipped] == ["abdomen", "head", "femur"]
     assert (entry["spec"], entry["current"], entry["base"]) == ("tiny@1.0", True, "included")
     assert main(["models", "list"]) == 0
     assert "* tiny@1.0" in capsys.readouterr().out

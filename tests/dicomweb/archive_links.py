@@ -43,3 +43,7 @@ def record(state: str = "annotated") -> dict[str, Any]:
 
 def segmentations(stub: StubArchive) -> list[pydicom.Dataset]:
     return [one for one in stub.instances if one.Modality == "SEG"]
+
+
+def reports(stub: StubArchive) -> list[pydicom.Dataset]:
+    return [one for one in stub.instances if one.Modality == "SR"]

@@ -13,7 +13,9 @@ import numpy as np
 import pydicom
 import pytest
 import SimpleITK as sitk
-from archive_links import a_mask, a_store, record, segmentations
+from archive_links import a_mask, a_store, record, reports, segmentations
+from cines import SPACING
+from report_items import flat, named, referenced
 from stub_archive import StubArchive
 
 from fetaliqa.export.export_options import ExportOptions
@@ -57,8 +59,8 @@ def test_a_label_is_sent_once_whoever_saved_it(stub: StubArchive, looked: tuple[
     assert len(segmentations(stub)) == 1
     (link.folder / "archive.json").unlink()  # what was sent is forgotten: it is sent again, and is the same
     link.run_once(search=True)
-    assert sum(method == "POST" for method, _ in stub.calls) == 2
-    assert len(segmentations(stub)) == 1
+    assert sum(method == "POST" for method, _ in stub.calls) == 4  # segmentation and report, each twice
+    assert (len(segmentations(stub)), len(reports(stub))) == (1, 1)
 
 
 @pytest.mark.parametrize(
@@ -242,7 +244,7 @@ def test_a_label_does_not_wait_for_all_cines_to_be_copied(
         for method, path in stub.calls
         if "/instances/" in path or method == "POST"
     ]
-    assert calls == ["fetch", "fetch", "POST", "fetch"]
+    assert calls == ["fetch", "fetch", "POST", "POST", "fetch"]  # segmentation and report
 
 
 def test_labels_are_taken_back_one_at_a_time(
@@ -276,3 +278,43 @@ def test_labels_are_taken_back_one_at_a_time(
     assert [labels.latest(name, "final") for name in images] == [1, 1, 1]
     assert most == 1
     assert list(other.folder.glob(".segmentation-*")) == []
+
+
+def test_a_report_says_the_size_of_the_confirmed_outline_and_who_confirmed_it(
+    stub: StubArchive, looked: tuple[ArchiveSync, str], cines: list[pydicom.Dataset]
+) -> None:
+    link, image_id = looked
+    store = a_store(link)
+    told = record()
+    told["frame_record"]["frames"]["4"] = {"state": "empty", "rater": "bo"}
+    store.save_label(image_id, str(a_mask(link, image_id)), "final", told)
+    link.run_once(search=False)
+    (report,), (segmentation,) = reports(stub), segmentations(stub)
+    (cine,) = (one for one in cines if one.SeriesInstanceUID == image_id)
+    assert (report.StudyInstanceUID, report.PatientID) == (cine.StudyInstanceUID, cine.PatientID)
+    assert (report.CompletionFlag, report.VerificationFlag) == ("COMPLETE", "UNVERIFIED")
+    (other,) = report.PertinentOtherEvidenceSequence
+    (series,) = other.ReferencedSeriesSequence
+    assert series.ReferencedSOPSequence[0].ReferencedSOPInstanceUID == segmentation.SOPInstanceUID
+    items = list(flat(report))
+    assert [str(one.PersonName) for one in items if one.ValueType == "PNAME"] == ["anna^"]
+    images = {(one.ReferencedSOPInstanceUID, one.ReferencedFrameNumber) for one in referenced(report)}
+    assert images == {(cine.SOPInstanceUID, 3)}  # frame 2 of the mask; the empty frame 4 has nothing to report
+    areas = [one.MeasuredValueSequence[0].NumericValue for one in items if named(one) == "Area"]
+    assert areas == [pytest.approx(9 * 16 * SPACING[0] * SPACING[1], abs=0.01)]
+    archived = store.get_label_info(image_id, "final")["archive"]
+    assert archived["ReportInstanceUID"] == report.SOPInstanceUID
+
+
+def test_a_label_without_outlines_has_a_segmentation_and_no_report(
+    stub: StubArchive, looked: tuple[ArchiveSync, str]
+) -> None:
+    link, image_id = looked
+    store, told = (
+        a_store(link),
+        {"frame_record": {"schema": 1, "frames": {"4": {"state": "empty", "rater": "bo"}}}},
+    )
+    store.save_label(image_id, str(a_mask(link, image_id)), "final", told)
+    link.run_once(search=False)
+    assert (len(segmentations(stub)), len(reports(stub))) == (1, 0)
+    assert "ReportInstanceUID" not in store.get_label_info(image_id, "final")["archive"]

@@ -17,7 +17,9 @@ from app_harness import REPOSITORY, Answer, Server, free_port, start, stop
 from cines import PATIENT, a_cine
 from monailabel.config import settings
 from orthanc_process import LOGIN, Orthanc, new_orthanc
+from report_items import flat, groups, number, referenced
 
+from fetaliqa.cli.main import main
 from fetaliqa.labels import LabelStore
 from fetaliqa.measure.anatomy import ABDOMEN
 from fetaliqa.sweep import read_sweep
@@ -207,10 +209,10 @@ def test_a_final_label_is_found_in_the_archive_with_its_frames_and_geometry(
     settled(server, lambda status: not status["waiting"])
     (found,) = segmentations(orthanc, cine)
     shown = {}
-    for frame, groups in zip(found.pixel_array, found.PerFrameFunctionalGroupsSequence):
-        (source,) = groups.DerivationImageSequence[0].SourceImageSequence
+    for frame, of_frame in zip(found.pixel_array, found.PerFrameFunctionalGroupsSequence):
+        (source,) = of_frame.DerivationImageSequence[0].SourceImageSequence
         assert source.ReferencedSOPInstanceUID == cine.SOPInstanceUID
-        segment = groups.SegmentIdentificationSequence[0].ReferencedSegmentNumber
+        segment = of_frame.SegmentIdentificationSequence[0].ReferencedSegmentNumber
         shown[int(source.ReferencedFrameNumber) - 1] = (int(segment), frame)
     assert sorted(shown) == [4, 6, 9]
     assert [shown[frame][0] for frame in (4, 6, 9)] == [1, 1, 2]
@@ -224,6 +226,46 @@ def test_a_final_label_is_found_in_the_archive_with_its_frames_and_geometry(
     assert (str(found.PatientName), str(found.ContentCreatorName)) == (PATIENT, "ben, Änne^")
     info = server.raw("GET", f"/datastore/label/info?label={image_id}&tag=final").json()
     assert info["archive"]["SOPInstanceUID"] == found.SOPInstanceUID
+    report = fetched(orthanc, found.StudyInstanceUID, info["archive"]["ReportInstanceUID"])
+    places = {(one.ReferencedSOPInstanceUID, one.ReferencedFrameNumber) for one in referenced(report)}
+    # frames from 1; not the empty one, nor the proposed one
+    assert places == {(cine.SOPInstanceUID, 5), (cine.SOPInstanceUID, 10)}
+    people = [str(one.PersonName) for one in flat(report) if one.ValueType == "PNAME"]
+    assert people == ["ben^", "Änne^"]
+    assert str(report.PatientName) == PATIENT
+
+
+def fetched(orthanc: Orthanc, study: str, instance: str) -> pydicom.Dataset:
+    """A report of a study, by DICOMweb."""
+    client = orthanc.client
+    for series in client.search_for_series(study, search_filters={"Modality": "SR"}):
+        uid = pydicom.Dataset.from_json(series).SeriesInstanceUID
+        for one in client.search_for_instances(study, uid):
+            if pydicom.Dataset.from_json(one).SOPInstanceUID == instance:
+                return client.retrieve_instance(study, uid, instance)
+    pytest.fail(f"the archive has no report {instance} in study {study}")
+
+
+def test_the_report_of_a_scored_case_is_stored_with_its_image_and_its_segmentation(
+    orthanc: Orthanc, sample_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    case = sample_data / "images/stacked_fetal_ultrasound/5cb3b4e9-bd03-43ef-851b-aa207eec56ca.mha"
+    assert main(["score", str(case), "--ga", "24w3d", "--out", str(tmp_path), "--format", "sr", "--quiet"]) == 0
+    written = {path.stem: pydicom.dcmread(path) for path in (tmp_path / case.stem).glob("*.dcm")}
+    assert set(written) == {"image", "report", "segmentation"}
+    orthanc.client.store_instances(list(written.values()))
+    report = fetched(orthanc, written["image"].StudyInstanceUID, written["report"].SOPInstanceUID)
+    assert report == written["report"]
+    found = groups(report)["AC of the case"]
+    record = json.loads((tmp_path / case.stem / "assessment.json").read_text())
+    assert number(found, "Abdominal Circumference") == (record["measurement"]["mm"], "mm")
+    for reference in referenced(report):
+        image = written["image"]
+        frames = orthanc.client.retrieve_instance_frames(
+            image.StudyInstanceUID, image.SeriesInstanceUID, reference.ReferencedSOPInstanceUID, [1]
+        )
+        assert len(frames[0]) == image.Rows * image.Columns
 
 
 def test_an_archive_that_is_away_costs_no_label_and_gets_it_later(

@@ -249,7 +249,12 @@ def test_parts_follow_the_split_and_never_share_a_subject(export):
 
 def test_an_acouslic_folder_exports_its_experts_frames(export, sample_data):
     exported = export("--states", "annotated", folder=sample_data)
-    assert exported.card["source"] == {"kind": "phantom", "synthetic": True, "anatomy": "abdomen"}
+    assert exported.card["source"] == {
+        "kind": "phantom",
+        "synthetic": True,
+        "anatomy": "abdomen",
+        "measurement": "AC",
+    }
     assert set(exported.card["counts"]["planes"]) <= {"optimal", "suboptimal"}
     assert exported.card["counts"]["outlined"] == exported.card["counts"]["frames"] > 0
 

@@ -152,7 +152,7 @@ def test_what_goes_wrong_in_a_thread_is_told(monkeypatch):
     def fail(*_):
         raise ValueError("no such ellipse")
 
-    monkeypatch.setattr("fetaliqa.inference.frame_measurement.fit_outline", fail)
+    monkeypatch.setattr("fetaliqa.inference.frame_measurement.fit_mask", fail)
     with pytest.raises(ValueError, match="no such ellipse"):
         assess(some_sweeps(), overlapped(brightness_predictor()))
 

@@ -258,8 +258,8 @@ def test_indexes_that_are_damaged_or_lead_elsewhere_are_refused(tmp_path, index)
 def test_folders_and_anatomies_that_are_unknown_are_refused(tmp_path):
     with pytest.raises(NotFoundError, match="neither"):
         Studies(tmp_path)
-    with pytest.raises(OptionError, match="anatomy 'femur'"):
-        Studies(plain(tmp_path, {1: 1}), "femur")
+    with pytest.raises(OptionError, match="anatomy 'kidney'"):
+        Studies(plain(tmp_path, {1: 1}), "kidney")
 
 
 def test_two_images_of_one_name_are_refused(tmp_path):

@@ -159,7 +159,7 @@ CARD_EDITS = [
     (lambda card: card.pop("licence"), "'licence' is missing"),
     (lambda card: card.update(surprise=1), "'surprise' is not known"),
     (lambda card: card.update(task="detection"), "task is 'detection'"),
-    (lambda card: card.update(anatomy="femur"), "anatomy 'femur'"),
+    (lambda card: card.update(anatomy="kidney"), "anatomy 'kidney'"),
     (lambda card: card.update(name="../up"), "not a usable name"),
     (lambda card: card["lora"].update(rank="8"), "rank is '8'; int is needed"),
     (lambda card: card["lora"].update(rank=True), "rank is True; int is needed"),
@@ -201,7 +201,7 @@ def test_a_folder_or_file_without_a_card_is_refused(tmp_path):
 def _fetalclip_bundle(model, card_for, folder: Path, monkeypatch) -> Bundle:
     """A bundle that refers to its base; the tiny encoder stands in for FetalCLIP's."""
     tiny_as_fetalclip = replace(load_architecture("fetalclip"), vision=model.architecture.vision, decoder=None)
-    monkeypatch.setattr("fetaliqa.model.bundle.load_architecture", lambda _: tiny_as_fetalclip)
+    monkeypatch.setattr("fetaliqa.model.bundle_tensors.load_architecture", lambda _: tiny_as_fetalclip)
     return save_bundle(model, card_for(model, "fetalclip"), folder)
 
 
@@ -236,12 +236,13 @@ def test_a_server_learns_without_loading_that_its_weights_are_not_here(tiny, car
     with pytest.raises(WeightsError, match="none are imported on this machine"):
         bundle.check_base()
     record = WeightsRecord("FetalCLIP_weights.pt", "0" * 64, "1" * 64, "2" * 64, 446, "2026-01-01T00:00:00+00:00")
-    monkeypatch.setattr("fetaliqa.model.bundle.read_record", lambda: record)
-    with pytest.raises(BundleError, match="111111111111"):
+    with monkeypatch.context() as known:
+        known.setattr("fetaliqa.model.fetalclip_weights.read_record", lambda: record)
+        with pytest.raises(BundleError, match="111111111111"):
+            bundle.check_base()
+        fitting = replace(record, visual_sha256=bundle.card.base.sha256)
+        known.setattr("fetaliqa.model.fetalclip_weights.read_record", lambda: fitting)
         bundle.check_base()
-    fitting = replace(record, visual_sha256=bundle.card.base.sha256)
-    monkeypatch.setattr("fetaliqa.model.bundle.read_record", lambda: fitting)
-    bundle.check_base()
     with pytest.raises(WeightsError, match="no FetalCLIP weights"):
         bundle.load_model()  # the record alone is not the weights
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import subprocess
@@ -10,11 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 import pytest
 import SimpleITK as sitk
 
+import fetaliqa
 from fetaliqa.errors import BundleError
 from fetaliqa.evaluation.frame_metrics import dice
+from fetaliqa.lab.stills.outline_tables import PACKAGED
+from fetaliqa.measure import Line
 from fetaliqa.model import Bundle
 from fetaliqa.model.bundle_verification import verify_bundle
 from fetaliqa.model.user_folders import DEFAULT_VARIABLE, HOME_VARIABLE, SHIPPED, default_model, shipped_folder
@@ -116,3 +121,17 @@ def test_a_still_that_is_unlike_the_training_data_is_told_so_and_no_other(name: 
     noted = any("unlike the images" in note for note in assessment["notes"])
     assert assessment["frames"][0]["distance"] >= 0
     assert noted == assessment["frames"][0]["unlike_training_data"] == (assessment["frames"][0]["distance"] >= 1)
+
+
+def test_a_real_femur_is_measured_as_a_line_close_to_the_one_that_was_drawn(sample_data: Path) -> None:
+    still = sample_data / "images" / "stacked_fetal_ultrasound" / f"{FEMUR}.png"
+    with (PACKAGED / "african_femur_lines.csv").open(encoding="utf-8") as stream:
+        row = next(row for row in csv.DictReader(stream) if row["file"] == still.name)
+    drawn = Line(*(float(row[name]) for name in ("x1", "y1", "x2", "y2")))
+    frame = fetaliqa.assess(fetaliqa.read_sweep(still), fetaliqa.load_model("femur", "cpu")).best
+    assert frame is not None
+    assert frame.line is not None
+    assert frame.line.length == pytest.approx(drawn.length, rel=0.12)
+    assert np.abs(frame.line.ends() - drawn.ends()).max() < 0.12 * drawn.length
+    assert frame.length_absent == "no pixel spacing in the file"
+    assert frame.circumference_mm is None

@@ -99,5 +99,5 @@ def test_paths_and_the_demo_are_found(home, make, tmp_path):
 
 def test_unknown_name_lists_the_known_ones(home, make):
     publish_bundle(make("1.0").directory)
-    with pytest.raises(NotFoundError, match=r"no model bundle 'other'.*demo, abdomen, head, tiny"):
+    with pytest.raises(NotFoundError, match=r"no model bundle 'other'.*demo, abdomen, head, femur, tiny"):
         resolve_bundle("other")

@@ -72,6 +72,13 @@ def test_a_model_learns_and_is_published_and_a_worse_one_is_kept_apart(
     assert published.card.threshold == untrained.card.threshold
     progress = read_progress(studies)
     assert (progress["state"], progress["gate"]["sentence"]) == ("done", result["sentence"])
+    shown = result["gate"]["pictures"]
+    assert {one["case"] for one in shown} <= set(result["split"]["validation"])
+    drawn = sorted(path.name for path in (studies / "retraining" / "runs" / "1" / "pictures").iterdir())
+    assert drawn == sorted(
+        f"{number}-{side}.jpg" for number in range(len(shown)) for side in ("candidate", "published")
+    )
+    assert shown
     assert len(progress["losses"]) > 10
     assert any("epoch 6 of 6" in line for line in messages)
     assert json.loads((studies / "retraining/replay.json").read_text())["path"] == str(old)

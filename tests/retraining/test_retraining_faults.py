@@ -13,7 +13,7 @@ from phantom_studies import disc_studies
 
 from fetaliqa.errors import OptionError, StorageError, StoreConflict
 from fetaliqa.labels.studies import Studies
-from fetaliqa.model import Bundle, bundle
+from fetaliqa.model import Bundle, bundle_tensors
 from fetaliqa.registry.model_store import current_version
 from fetaliqa.registry.publishing import add_candidate, history, publish, rollback
 from fetaliqa.retraining import pipeline as retraining
@@ -54,7 +54,7 @@ def test_a_second_run_that_makes_the_same_bundle_is_published_in_its_own_right(s
         def now(cls, tz=None):
             return datetime(2026, 11, 27, tzinfo=tz)
 
-    monkeypatch.setattr(bundle, "datetime", Stopped)
+    monkeypatch.setattr(bundle_tensors, "datetime", Stopped)
     monkeypatch.setattr(retraining, "compare", compared())
     first = retrain(studies, request_)
     rollback("seg")

@@ -9,9 +9,8 @@ import zlib
 
 import numpy as np
 import pytest
-from dicom_files import a_dataset, encapsulated, saved
+from dicom_files import a_dataset, saved
 from PIL import Image
-from pydicom.pixel_data_handlers.rle_handler import rle_encode_frame
 from pydicom.uid import DeflatedExplicitVRLittleEndian, RLELossless
 from video_files import a_video
 from volume_files import cine, metaimage, nifti, nrrd
@@ -127,7 +126,8 @@ def test_a_deflated_dicom_file_is_inflated_no_further_than_is_allowed(tmp_path, 
 
 def test_frames_that_a_dicom_file_announces_are_bounded(tmp_path, eight_mebibytes):
     frames = np.zeros((9, 1024, 1024), np.uint8)
-    dataset = encapsulated(a_dataset(frames), [rle_encode_frame(frame) for frame in frames], RLELossless)
+    dataset = a_dataset(frames)
+    dataset.compress(RLELossless)
     saved(dataset, tmp_path / "a.dcm")
     with pytest.raises(size_limits.UnpackedTooLarge, match=r"a\.dcm"):
         read_sweep(tmp_path / "a.dcm")

@@ -34,6 +34,7 @@ class AcouslicWriter(Writer):
 
     def __init__(self, context: ExportContext) -> None:
         super().__init__(context)
+        _check_anatomy(self.name, context)
         self._rows: list[Circumferences] = []
 
     def write_case(self, case: ExportCase) -> dict[int, Place]:
@@ -70,6 +71,14 @@ class AcouslicWriter(Writer):
         return tuple(_of_sweep(case, fitted, number) for number in range(len(case.ranges)))
 
 
+def _check_anatomy(name: str, context: ExportContext) -> None:
+    if context.anatomy.is_line:
+        raise OptionError(
+            f"format {name}: it is made for circumferences, and the {context.anatomy.name} is a line; choose "
+            "another format, such as coco or nnunet"
+        )
+
+
 def _of_sweep(case: ExportCase, fitted: Mapping[int, float], number: int) -> float | None:
     here = {frame: value for frame, value in fitted.items() if case.entries[frame].sweep == number}
     better = [value for frame, value in here.items() if case.entries[frame].plane != "suboptimal"]
@@ -89,6 +98,7 @@ class ChallengeWriter(Writer):
 
     def __init__(self, context: ExportContext) -> None:
         super().__init__(context)
+        _check_anatomy(self.name, context)
         self._cases: list[str] = []
 
     def write_case(self, case: ExportCase) -> dict[int, Place]:

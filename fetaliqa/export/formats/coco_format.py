@@ -1,4 +1,7 @@
-"""Writer of COCO instance segmentation (cocodataset.org/#format-data): lossless RLE, and polygons."""
+"""Writer of COCO instance segmentation (cocodataset.org/#format-data): lossless RLE, and polygons.
+
+A line (femur) has keypoints too: its two ends.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,10 @@ from fetaliqa.export.formats.format_writer import ExportContext, Writer, stem_of
 from fetaliqa.export.manifest import Place
 from fetaliqa.export.pixel_outlines import pixel_polygons
 from fetaliqa.export.still_files import png_bytes
+from fetaliqa.measure import fit_line
+
+LINE_CATEGORY = {"keypoints": ["left_end", "right_end"], "skeleton": [[1, 2]]}
+VISIBLE = 2  # COCO's flag of a keypoint
 
 
 class CocoWriter(Writer):
@@ -58,6 +65,8 @@ class CocoWriter(Writer):
         for value in sorted(set(np.unique(mask).tolist()) - {0}):
             self._annotation_id += 1
             about = _about(mask == value)
+            if case.anatomy.is_line:
+                about |= _keypoints(mask == value)
             about |= {
                 "id": self._annotation_id,
                 "image_id": self._image_id,
@@ -82,6 +91,7 @@ class CocoWriter(Writer):
             "licenses": [{"id": 1, "name": about["licence"], "url": ""}],
             "categories": [
                 {"id": value, "name": name, "supercategory": self.context.anatomy.name}
+                | (LINE_CATEGORY if self.context.anatomy.is_line else {})
                 for name, value in self.context.labels().items()
             ],
         }
@@ -97,6 +107,15 @@ def _about(inside: np.ndarray) -> dict[str, Any]:
     left, top = int(columns[0]), int(rows[0])
     box = [left, top, int(columns[-1]) - left + 1, int(rows[-1]) - top + 1]
     return {"area": int(inside.sum()), "bbox": box}
+
+
+def _keypoints(inside: np.ndarray) -> dict[str, Any]:
+    """The ends of a line's band, in pixels (the centre of the first pixel is 0, 0); none when it is no line."""
+    line = fit_line(inside, None).line
+    if line is None:
+        return {"keypoints": [0, 0, 0, 0, 0, 0], "num_keypoints": 0}
+    points = [value for x, y in line.ends().round(2).tolist() for value in (x, y, VISIBLE)]
+    return {"keypoints": points, "num_keypoints": 2}
 
 
 def _rle(inside: np.ndarray) -> dict[str, Any]:

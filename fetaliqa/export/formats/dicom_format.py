@@ -10,6 +10,7 @@ from pydicom.dataset import Dataset, FileDataset
 
 from fetaliqa import __version__
 from fetaliqa.export.cine_segments import Origin, segmentation_of_cine
+from fetaliqa.export.dicom_files import save_dicom
 from fetaliqa.export.dicom_parts import (
     MANUFACTURER,
     MODEL_NAME,
@@ -65,13 +66,13 @@ class DicomStillWriter(Writer):
     def _write(self, case: ExportCase, frame: int) -> Place:
         image_path, mask_path = (f"{folder}/{stem_of(case, frame)}.dcm" for folder in ("images", "segmentations"))
         image = _still(case, frame)
-        image.save_as(self.context.root / image_path, write_like_original=False)
+        save_dicom(image, self.context.root / image_path)
         mask = self.context.mask(case, frame)
         if not mask.any():
             return Place(image_path)
         names = {value: name for name, value in self.context.labels().items()}
         segmentation = _segmentation(case, frame, image, mask, names)
-        segmentation.save_as(self.context.root / mask_path, write_like_original=False)
+        save_dicom(segmentation, self.context.root / mask_path)
         return Place(image_path, mask_path)
 
 
@@ -80,6 +81,10 @@ class DicomCineWriter(Writer):
 
     A frame without an outline is an empty frame of the segmentation; unconfirmed frames are in segments of their
     own.
+
+    Attributes:
+        cine: header of the image of the case that was written last.
+        segmentation: of its frames.
     """
 
     name = "dicom-cine"
@@ -89,13 +94,14 @@ class DicomCineWriter(Writer):
         for folder in ("images", "segmentations"):
             (context.root / folder).mkdir(exist_ok=True)
         self._proposals = False
+        self.cine = self.segmentation = Dataset()
 
     def write_case(self, case: ExportCase) -> dict[int, Place]:
         image_path, mask_path = (f"{folder}/{case.stem}.dcm" for folder in ("images", "segmentations"))
         frames = list(case.entries)
-        cine = write_cine(self.context.root / image_path, case, frames)
-        segmentation = self._segmentation(case, cine, frames)
-        segmentation.save_as(self.context.root / mask_path, write_like_original=False)
+        self.cine = write_cine(self.context.root / image_path, case, frames)
+        self.segmentation = self._segmentation(case, self.cine, frames)
+        save_dicom(self.segmentation, self.context.root / mask_path)
         return {frame: Place(image_path, mask_path, place) for place, frame in enumerate(frames)}
 
     def finish(self, about: dict[str, Any]) -> None:

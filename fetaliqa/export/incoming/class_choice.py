@@ -18,6 +18,7 @@ from fetaliqa.measure.anatomy_names import grade_of, is_background, is_ignored, 
 CODES = {
     "abdomen": ("SCT:113345001", "SCT:818981001", "SRT:T-D4000", "99SDM:T-D4000"),
     "head": ("SCT:69536005", "SRT:T-D1100", "99SDM:T-D1100"),
+    "femur": ("SCT:71341001", "SRT:T-12710", "99SDM:T-12710"),
 }
 """Property types of DICOM segments (SNOMED CT, and the SRT codes of older files)."""
 

@@ -48,7 +48,8 @@ def bliinds_features(frame: np.ndarray, inside: np.ndarray) -> np.ndarray:
         float64 [24], by scale, figure and pooling (worst tenth, all); NaN where a scale has no block that counts.
     """
     features: list[float] = []
-    image, mask = frame.astype(np.float64), inside.astype(np.uint8)
+    image: np.ndarray = frame.astype(np.float64)
+    mask: np.ndarray = inside.astype(np.uint8)
     for scale in range(SCALES):
         if scale:
             image = cv2.GaussianBlur(image, (3, 3), 0)[::2, ::2]

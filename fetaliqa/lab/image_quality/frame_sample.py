@@ -93,6 +93,7 @@ def fitted(image: np.ndarray) -> np.ndarray:
     rows, columns = image.shape
     factor = min(INPUT_ROWS / rows, INPUT_COLUMNS / columns)
     height, width = max(1, round(rows * factor)), max(1, round(columns * factor))
+    small: np.ndarray
     if image.dtype == bool:
         small = cv2.resize(image.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST) > 0
     else:

@@ -7,6 +7,8 @@ which overwrites opencv-python-headless.
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 
@@ -38,7 +40,7 @@ def piqe(frame: np.ndarray, _inside: np.ndarray) -> float:
 
 def _normalised(pixels: np.ndarray) -> np.ndarray:
     """Mean-subtracted, contrast-normalised pixels."""
-    blurred = {"ksize": (7, 7), "sigmaX": 7 / 6, "borderType": cv2.BORDER_REPLICATE}
+    blurred: dict[str, Any] = {"ksize": (7, 7), "sigmaX": 7 / 6, "borderType": cv2.BORDER_REPLICATE}
     mean = cv2.GaussianBlur(pixels, **blurred)
     spread = np.sqrt(np.abs(cv2.GaussianBlur(pixels * pixels, **blurred) - mean * mean))
     normalised: np.ndarray = (pixels - mean) / (spread + 1.0)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -125,7 +126,8 @@ def _turned(frame: np.ndarray, masks: np.ndarray, random: np.random.Generator) -
     places = np.argwhere(masks[0])
     middle = places.mean(axis=0) if len(places) else np.array([rows / 2, columns / 2])
     scale, angle = np.exp(random.uniform(*np.log(SCALES))), random.uniform(-180.0, 180.0)
-    matrix = cv2.getRotationMatrix2D((float(middle[1]), float(middle[0])), angle, float(scale))
+    centre = (float(middle[1]), float(middle[0]))
+    matrix: np.ndarray = cv2.getRotationMatrix2D(centre, angle, float(scale))
     # where the abdomen stays, and moves a little towards the centre of the input
     matrix[:, 2] += random.uniform(0.0, 1.0) * (np.array([columns / 2, rows / 2]) - middle[::-1])
     if random.random() < 0.5:
@@ -180,7 +182,7 @@ def plane_structures(network: StructureNetwork, frame: np.ndarray, inside: np.nd
     if area < MIN_ABDOMEN * region.size:
         return PlaneStructures(0.0, 0.0, 0.0, masks)
     kernel = np.ones((3, 3), np.uint8)
-    zeros = {"borderType": cv2.BORDER_CONSTANT, "borderValue": [0.0]}
+    zeros: dict[str, Any] = {"borderType": cv2.BORDER_CONSTANT, "borderValue": [0.0]}
     edge = region & (cv2.erode(region.astype(np.uint8), kernel, **zeros) == 0)
     clear = cv2.erode(view, kernel, iterations=2, **zeros) > 0
     in_view = float(shares[0][region].mean()) * float(clear[edge].mean())

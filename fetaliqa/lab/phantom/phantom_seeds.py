@@ -13,5 +13,7 @@ VALIDATION = 20_000  # 24 cases chose the demo bundle's threshold; replayed in v
 TEST = 30_000  # what a bundle is measured on
 SAMPLE = 40_000  # in sample-data/
 STAND_IN = 50_000  # the experiments' stand-in encoder
+INTERVAL = 95_000  # calibrated the abdomen bundle's intervals on sweeps (benchmarks/interval_coverage.py)
+INTERVAL_TEST = 96_000  # measured their coverage
 STRUCTURES = 110_000  # 60 cases teach the measure after FUIQA where stomach and vein are
 STRUCTURES_TEST = 115_000  # what it is measured on

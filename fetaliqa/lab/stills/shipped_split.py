@@ -1,8 +1,9 @@
 """Training and held-out images of the shipped models.
 
-The abdomen model: a quarter of the patients, by hash, and besides never trained on are the Spanish abdomens, whose
-calipers are the reference; ACOUSLIC-AI's frames, by their licence; and NatalIA's phantom. The head model: a fifth
-of HC18's patients, and of the other images, by hash.
+The abdomen model: a quarter of the patients, by hash, and besides never trained on are the Spanish abdomens,
+whose calipers are the reference; ACOUSLIC-AI's frames, by their licence; and NatalIA's phantom. The femur model:
+the same patients, and besides the Spanish femurs and all "other" planes. The head model: a fifth of HC18's
+patients, and of the other images, by hash.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ def learnt_from(stills: Sequence[Still], anatomy: Anatomy) -> list[Still]:
     if anatomy == "head":
         return usable([one for one in stills if _teaches_heads(one)], anatomy)
     train, _ = patient_split(stills, ABDOMEN_TEST_SHARE)
+    if anatomy == "femur":
+        return usable([one for one in train if _teaches_femurs(one)], anatomy)
     return usable([one for one in train if _teaches_abdomens(one)], anatomy)
 
 
@@ -36,6 +39,14 @@ def _teaches_abdomens(still: Still) -> bool:
     if not still.trainable or still.plane == "phantom":
         return False
     return not (still.source == "spanish" and still.plane == "abdomen")
+
+
+def _teaches_femurs(still: Still) -> bool:
+    return (
+        _teaches_abdomens(still)
+        and still.plane != "other"
+        and not (still.source == "spanish" and still.plane == "femur")
+    )
 
 
 def _teaches_heads(still: Still) -> bool:

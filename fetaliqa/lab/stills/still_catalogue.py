@@ -59,7 +59,7 @@ def _patients_merged(read: Iterable[Read]) -> list[Still]:
 def _without_copies(stills: list[Still]) -> list[Still]:
     unique: dict[str, Still] = {}
     # of duplicates, one with an outline is preferred
-    for still in sorted(stills, key=lambda still: still.ellipse is None):
+    for still in sorted(stills, key=lambda still: still.ellipse is None and still.line is None):
         first = unique.get(still.sha256)
         unique[still.sha256] = replace(first, also=(*first.also, still.name)) if first else still
     order = {still.file: number for number, still in enumerate(stills)}

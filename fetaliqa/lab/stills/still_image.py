@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from fetaliqa.errors import NotFoundError, SweepError
-from fetaliqa.measure import Ellipse
+from fetaliqa.measure import Ellipse, Line
 
 Plane = Literal["abdomen", "femur", "thorax", "brain", "head", "other", "phantom"]
 
@@ -38,6 +38,8 @@ class Still:
         outliner: who drew it.
         confidence: the outliner's own grade: sure, fair or doubtful; None where ungraded.
         caliper_ellipse: ellipse through an expert's calipers (CC BY-NC-SA: evaluation only).
+        line: of the femur in native pixels; None without one.
+        caliper_line: through an expert's calipers (CC BY-NC-SA: evaluation only).
         mask_file: an expert's mask (evaluation only).
         pixel_mm: pixel size in mm; None when unknown.
         circumference_mm: the reference table's circumference; None without one.
@@ -59,6 +61,8 @@ class Still:
     outliner: str | None = None
     confidence: str | None = None
     caliper_ellipse: Ellipse | None = None
+    line: Line | None = None
+    caliper_line: Line | None = None
     mask_file: Path | None = None
     pixel_mm: float | None = None
     circumference_mm: float | None = None

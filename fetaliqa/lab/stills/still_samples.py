@@ -12,15 +12,19 @@ from fetaliqa.errors import OptionError
 from fetaliqa.lab.stills.burned_in_marks import without_marks
 from fetaliqa.lab.stills.still_augmentation import Settings, augmented
 from fetaliqa.lab.stills.still_image import Still, read_grey
-from fetaliqa.measure import draw_ellipse
+from fetaliqa.measure import draw_ellipse, draw_line
 from fetaliqa.measure.field_of_view import field_of_view
 from fetaliqa.measure.square_grid import SquareGrid
 
 LONGEST_SIDE = 512  # pixels kept in memory: more than twice the grid, so that zooming in finds detail
 
-Anatomy = Literal["abdomen", "head"]
+Anatomy = Literal["abdomen", "head", "femur"]
 # Planes that show the anatomy: an image of them without an outline is not a negative.
-SHOWING: dict[Anatomy, tuple[str, ...]] = {"abdomen": ("abdomen", "phantom"), "head": ("head", "brain", "phantom")}
+SHOWING: dict[Anatomy, tuple[str, ...]] = {
+    "abdomen": ("abdomen", "phantom"),
+    "head": ("head", "brain", "phantom"),
+    "femur": ("femur", "phantom"),
+}
 
 
 def usable(stills: Sequence[Still], anatomy: Anatomy) -> list[Still]:
@@ -34,13 +38,17 @@ def usable(stills: Sequence[Still], anatomy: Anatomy) -> list[Still]:
 
 def outlined(still: Still, anatomy: Anatomy) -> bool:
     """Whether an image carries an outline of the anatomy."""
+    if anatomy == "femur":
+        return still.line is not None
     return still.plane == anatomy and (still.ellipse is not None or still.mask_file is not None)
 
 
 def native_mask(still: Still, anatomy: Anatomy) -> np.ndarray:
-    """The filled outline, uint8 [H, W] of 0 and 1; all 0 for an image of another plane."""
+    """The filled outline or the line's band, uint8 [H, W] of 0 and 1; all 0 for an image of another plane."""
     if not outlined(still, anatomy):
         return np.zeros(still.shape, np.uint8)
+    if anatomy == "femur" and still.line is not None:
+        return draw_line(still.line, still.shape)
     if still.ellipse is not None:
         return draw_ellipse(still.ellipse, still.shape)
     assert still.mask_file is not None

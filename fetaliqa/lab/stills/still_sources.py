@@ -21,6 +21,7 @@ from typing import Any
 
 from fetaliqa.datasets.hc18 import hc18_table, line_ellipse, patient_of, read_table
 from fetaliqa.errors import SweepError
+from fetaliqa.lab.stills.line_tables import LineRow, caliper_table, fitting_line, line_table
 from fetaliqa.lab.stills.outline_tables import PACKAGED, OutlineRow, fitting_row, outline_table
 from fetaliqa.lab.stills.still_image import CC_BY, CC_BY_NC_SA, Picture, Plane, Still, read_grey, read_picture
 from fetaliqa.measure import Ellipse, fit_outline
@@ -38,6 +39,7 @@ COUNTRIES = {"DZA": "Algeria", "EGY": "Egypt", "GHA": "Ghana", "MWI": "Malawi", 
 MARKED_COUNTRIES = ("Ghana", "Uganda")  # their scanners' calipers are in the pictures
 SPANISH = re.compile(r"Patient(\d+)_")
 MASK_SUFFIX = "_mask_gt"
+OUTLINER = "maintainer, no clinician"
 AFRICAN_PLANES: dict[str, Plane] = {
     "african_abdomen": "abdomen",
     "african_femur": "femur",
@@ -111,11 +113,19 @@ def _outlined(row: OutlineRow | None) -> dict[str, Any]:
     """What a still has of an outline that was drawn for this project."""
     if row is None:
         return {}
-    return {"ellipse": row.ellipse, "outliner": "maintainer, no clinician", "confidence": row.confidence or None}
+    return {"ellipse": row.ellipse, "outliner": OUTLINER, "confidence": row.confidence or None}
+
+
+def _lined(row: LineRow | None) -> dict[str, Any]:
+    """What a still has of a line that was drawn for this project."""
+    if row is None:
+        return {}
+    return {"line": row.line, "outliner": OUTLINER, "confidence": row.confidence or None}
 
 
 def african(folder: Path) -> Iterator[Read]:
-    """Abdomens, femurs and thoraces of five African countries; the abdomens with this project's outlines."""
+    """Abdomens, femurs and thoraces of five African countries, with this project's outlines and lines."""
+    lines = line_table(PACKAGED / "african_femur_lines.csv")
     beside = folder / "african_abdomen"
     drawn = outline_table(PACKAGED / "african.csv"), outline_table(beside / "ellipses.csv")
     dotted = outline_table(PACKAGED / "african_burned_in.csv"), outline_table(beside / "ellipses_burned_in.csv")
@@ -128,6 +138,7 @@ def african(folder: Path) -> Iterator[Read]:
             centre = COUNTRIES.get(named.group(2), named.group(2))
             row = fitting_row(picture, file.name, *drawn) if plane == "abdomen" else None
             marks = fitting_row(picture, file.name, *dotted) if row else None
+            line = fitting_line(picture, file.name, lines) if plane == "femur" else None
             still = Still(
                 file=file,
                 sha256=picture.sha256,
@@ -139,6 +150,7 @@ def african(folder: Path) -> Iterator[Read]:
                 licence=CC_BY,
                 trainable=True,
                 **_outlined(row),
+                **_lined(line),
                 burned_in=row.calipers == "yes" if row and row.calipers else centre in MARKED_COUNTRIES,
                 burned_in_ellipse=marks.ellipse if marks else None,
             )
@@ -146,7 +158,8 @@ def african(folder: Path) -> Iterator[Read]:
 
 
 def spanish(folder: Path) -> Iterator[Read]:
-    """FETAL_PLANES_DB; the abdomens with this project's outlines and the ellipses through experts' calipers."""
+    """FETAL_PLANES_DB; the abdomens with this project's outlines; experts' calipers of abdomens and femurs."""
+    lines = caliper_table(folder / "fp_femur" / "FP_Femur_rows_original.csv")
     drawn = outline_table(PACKAGED / "spanish.csv"), outline_table(folder / "fp_abdomen" / "ellipses.csv")
     calipers = outline_table(folder / "fp_abdomen" / "ellipses_through_calipers.csv")
     for part, plane in SPANISH_PLANES.items():
@@ -157,6 +170,7 @@ def spanish(folder: Path) -> Iterator[Read]:
             picture = read_picture(file)
             row = fitting_row(picture, file.name, *drawn) if plane == "abdomen" else None
             expert = calipers.get(file.name) if plane == "abdomen" else None
+            line = lines.get(file.name) if plane == "femur" else None
             still = Still(
                 file=file,
                 sha256=picture.sha256,
@@ -170,6 +184,8 @@ def spanish(folder: Path) -> Iterator[Read]:
                 **_outlined(row),
                 burned_in=bool(row and row.calipers == "yes"),
                 caliper_ellipse=expert.ellipse if expert else None,
+                caliper_line=line.line if line else None,
+                pixel_mm=line.pixel_mm if line else None,
             )
             yield still, picture
 

@@ -29,6 +29,7 @@ ACTIONS = {
     ("DELETE", "/datastore/"): "image removed",
     ("DELETE", "/datastore/image"): "image removed",
     ("PUT", "/datastore/image/info"): "image described",
+    ("PUT", "/fetaliqa/v1/case/age"): "age given",
     ("PUT", "/datastore/label"): "label saved",
     ("POST", "/fetaliqa/v1/label"): "label saved",
     ("DELETE", "/datastore/label"): "label removed",

@@ -112,7 +112,9 @@ class OwnLogin:
         if len(password) > MAX_LENGTH or not is_password(password, None if account is None else account.password):
             # a name that is not known may be a password in the wrong field
             self._record("sign-in failed", account, address, known=account is not None, delayed=delays or None)
-            raise Refused(401, "user name or password is wrong; passwords are set with `fetaliqa users passwd`")
+            raise Refused(
+                401, "user name or password is wrong; an administrator of this server can set a new password"
+            )
         assert account is not None
         self.failures.succeeded(name, address)
         secret = self.sessions.start(account)

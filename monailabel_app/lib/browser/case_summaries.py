@@ -81,6 +81,8 @@ def best_frame(record: Mapping[str, Any]) -> dict[str, Any]:
         "quality",
         "circumference_mm",
         "circumference_absent",
+        "length_mm",
+        "length_absent",
         "warning",
         "expected_dice",
         "unlike_training_data",

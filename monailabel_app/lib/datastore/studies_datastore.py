@@ -22,6 +22,7 @@ from fetaliqa.errors import FetalIQAError
 from fetaliqa.inference.case_result import AssessmentResult
 from fetaliqa.labels import LabelStore, LabelVersion
 from fetaliqa.labels.frame_record import KEY
+from fetaliqa.labels.given_ages import GivenAges
 from fetaliqa.labels.label_store import FOLDER
 from fetaliqa.labels.served_masks import Ledger
 from fetaliqa.sweep.case_paths import images_below
@@ -88,6 +89,7 @@ class StudiesDatastore(Datastore):
         self._archive = archive
         self.index = ImageIndex(studies, images, auto_reload=auto_reload, read_only=read_only)
         self.labels = LabelStore(Path(studies) / FOLDER)
+        self._ages = GivenAges(Path(studies))
         self._images = ImageWriter(self.index, self.labels, max_file_bytes)
         self.downloads, self._ledger = Downloads(), DownloadLedger(Ledger(self.labels.folder))
         self._projection = LabelProjection(self.index, self.labels)
@@ -182,6 +184,10 @@ class StudiesDatastore(Datastore):
 
     def remove_image(self, image_id: str) -> None:
         """See ``ImageWriter.remove``. A DICOM archive keeps what it has."""
+        self.index.check_not_read_only()
+        self.index.image_path(image_id)
+        with as_refusal():
+            self._ages.forget(image_id)  # otherwise an image of the same id would inherit its age
         self._images.remove(image_id)
         if self._archive is not None:
             self._archive.image_removed(image_id)

@@ -101,7 +101,8 @@ class ArchiveSync:
         sent = self.catalog.read().sent.get(image_id)
         if tag != FINAL or not sent or sent["version"] != version or not sent["instance"]:
             return None
-        return {"SeriesInstanceUID": sent["series"], "SOPInstanceUID": sent["instance"]}
+        found = {"SeriesInstanceUID": sent["series"], "SOPInstanceUID": sent["instance"]}
+        return found | ({"ReportInstanceUID": sent["report"]} if sent.get("report") else {})
 
     def status(self) -> dict[str, Any]:
         """State of the synchronisation, as clients see it."""

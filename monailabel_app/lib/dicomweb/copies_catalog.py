@@ -36,7 +36,8 @@ class CatalogContent:
         counts: number of instances in a series when all of its cines had been copied, or its segmentations read.
         removed: instances that were removed here and are not to be copied again.
         sent: by image id, ``version`` of the final label that the archive has, with the UIDs of its ``series`` and
-            ``instance`` there (null where that version held nothing to send).
+            ``instance`` there (null where that version held nothing to send), and of its ``report`` (null where
+            no frame has an outline; entries of earlier versions lack it).
     """
 
     cines: dict[str, Cine] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""Sends final labels to the archive, each as a DICOM segmentation of its cine.
+"""Sends final labels to the archive, each as a DICOM segmentation of its cine and a measurement report (SR).
 
 There is no queue that a crash could lose: the catalog lists what was sent, and all other versions of labels are
 pending. As in training, only frames that somebody confirmed are sent.
@@ -24,6 +24,7 @@ from fetaliqa.sweep.pixel_conversion import to_labels
 from fetaliqa.sweep.sweep_reader import open_image
 from monailabel_app.lib.dicomweb.archive_client import Archive, ArchiveUnavailable
 from monailabel_app.lib.dicomweb.copies_catalog import Catalog
+from monailabel_app.lib.dicomweb.label_report import label_report
 
 logger = logging.getLogger(__name__)
 FINAL = DefaultLabelTag.FINAL.value
@@ -78,31 +79,36 @@ class LabelUpload:
                 version = self._labels.version(image_id, FINAL, number)
                 if version.returned:
                     continue  # changes requested; may be accepted yet
-                segmentation = None if _is_empty(version) else self._segmentation(version)
-                if segmentation is not None:
-                    self._archive.store(segmentation)
+                objects = [] if _is_empty(version) else self._objects(version)
+                for one in objects:
+                    self._archive.store(one)
             except ArchiveUnavailable:
                 raise
             except FetalIQAError as problem:
                 problems.append(f"label {FINAL} of {image_id}, version {number}, could not be sent: {problem}")
                 continue
-            self._note_sent(image_id, number, segmentation)
+            self._note_sent(image_id, number, objects)
         return problems
 
-    def _note_sent(self, image_id: str, number: int, segmentation: Dataset | None) -> None:
-        entry: dict[str, Any] = {"version": number, "series": None, "instance": None}
-        if segmentation is not None:
-            entry["series"] = str(segmentation.SeriesInstanceUID)
-            entry["instance"] = str(segmentation.SOPInstanceUID)
+    def _note_sent(self, image_id: str, number: int, objects: list[Dataset]) -> None:
+        entry: dict[str, Any] = {"version": number, "series": None, "instance": None, "report": None}
+        if objects:
+            entry["series"] = str(objects[0].SeriesInstanceUID)
+            entry["instance"] = str(objects[0].SOPInstanceUID)
+            entry["report"] = str(objects[1].SOPInstanceUID) if len(objects) > 1 else None
             logger.info("label %s of %s, version %d, was sent to the archive", FINAL, image_id, number)
         with self._catalog.changing() as content:
             content.sent[image_id] = entry
 
-    def _segmentation(self, version: LabelVersion) -> Dataset | None:
-        """The segmentation of a version; None when record and mask contradict each other in all frames."""
+    def _objects(self, version: LabelVersion) -> list[Dataset]:
+        """The segmentation of a version, and the report of its outlines if there are any.
+
+        None of both when record and mask contradict each other in all frames.
+        """
         assert version.record is not None
+        copy = self._catalog.copy_of(version.case)
         try:
-            header = dcmread(self._catalog.copy_of(version.case), stop_before_pixels=True)
+            header = dcmread(copy, stop_before_pixels=True)
             shape = int(header.get("NumberOfFrames") or 1), int(header.Rows), int(header.Columns)
         except (ValueError, AttributeError, EOFError, LookupError) as problem:
             raise FetalIQAError(f"its copy {version.case}.dcm is damaged ({type(problem).__name__})") from None
@@ -111,8 +117,17 @@ class LabelUpload:
             masks = to_labels(open_image(version.mask).pixels, version.mask.name)
         masks, frames = confirmed(masks, version.record)
         if not frames:
-            return None
-        return cine_segmentation(header, masks, frames, self._anatomy(), _authorship(version, frames))
+            return []
+        anatomy = self._anatomy()
+        segmentation = cine_segmentation(header, masks, frames, anatomy, _authorship(version, frames))
+        try:
+            report = label_report(version, copy, header, masks, frames, anatomy, segmentation)
+        except FetalIQAError as problem:  # the outlines are worth more than their sizes
+            logger.warning(
+                "label %s of %s, version %d, has no report: %s", FINAL, version.case, version.version, problem
+            )
+            report = None
+        return [segmentation] if report is None else [segmentation, report]
 
 
 def confirmed(masks: np.ndarray, record: FrameRecord) -> tuple[np.ndarray, list[int]]:

@@ -19,7 +19,9 @@ from typing import Any
 
 logger = logging.getLogger(__name__)
 
-PACKAGES = ("monai", "itk")  # itk: used by MONAI Label's writer of label files only, which this app replaces
+# This app replaces what MONAI Label uses itk for (its writer of label files) and pydicom_seg (its DICOMweb
+# datastore); pydicom_seg cannot be imported beside pydicom 3.
+PACKAGES = ("monai", "itk", "pydicom_seg")
 
 
 class LazyName:

@@ -9,6 +9,7 @@ from typing import Any
 
 from fetaliqa.errors import OptionError
 from fetaliqa.inference import AssessOptions
+from fetaliqa.measure.fetal_growth import GestationalAge
 from fetaliqa.sweep import MASK_SUFFIXES
 from monailabel_app.lib.http.refusal import as_refusal
 
@@ -26,6 +27,7 @@ class InferenceRequest:
         output: ``all``, ``json``, ``image`` or None.
         image_id: in the studies folder; None for a file that the client sent.
         client: who asks, empty when that is unknown.
+        age: gestational age, sent as ``gestational_age`` (``24w3d``); None for a DICOM header's.
     """
 
     path: Path
@@ -34,6 +36,7 @@ class InferenceRequest:
     output: str | None
     image_id: str | None
     client: str
+    age: GestationalAge | None = None
 
     @classmethod
     def of(cls, request: Mapping[str, Any], path: Path, image_id: str | None = None) -> InferenceRequest:
@@ -51,12 +54,22 @@ class InferenceRequest:
                 request.get("output"),
                 image_id,
                 client if isinstance(client, str) else "",
+                _age(request.get("gestational_age")),
             )
 
     @property
     def name(self) -> str:
         """For the log."""
         return self.image_id or self.path.name
+
+
+def _age(value: Any) -> GestationalAge | None:
+    """The age that a client sends.
+
+    Raises:
+        GrowthError: when it is not understood.
+    """
+    return None if value in (None, "") else GestationalAge.parse(str(value), "request")
 
 
 def mask_suffix(value: Any) -> str:

@@ -91,7 +91,9 @@ class SweepTask(InferTask):
             started = time.perf_counter()
             progress = _progress_log(request.name)
             service = self.serving.current()
-            result = service.assess(request.path, request.options, progress=progress, stopped=stopped)
+            result = service.assess(
+                request.path, request.options, progress=progress, stopped=stopped, age=request.age
+            )
             return self._reply(request, result, started)
 
     def cached(self, request: InferenceRequest) -> tuple[str | None, dict[str, Any]] | None:
@@ -102,7 +104,7 @@ class SweepTask(InferTask):
         """
         with as_refusal():
             started = time.perf_counter()
-            result = self.serving.current().cached(request.path, request.options)
+            result = self.serving.current().cached(request.path, request.options, request.age)
             return None if result is None else self._reply(request, result, started)
 
     def _reply(

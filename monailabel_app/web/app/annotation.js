@@ -44,6 +44,7 @@ const SAME_ACTION_MS = 1500; // moves by key within this time are one action
  * @property {number | null} seconds
  * @property {Proposal | null} pending
  * @property {import("./ellipse.js").Ellipse | null} [ellipse] that the mask was drawn as
+ * @property {import("./line.js").Line | null} [line] that the mask was drawn as
  */
 
 /** @type {FrameLabel} */
@@ -128,14 +129,15 @@ export class Annotation {
    * @param {object} [source]
    * @param {string} [source.action]
    * @param {import("./ellipse.js").Ellipse | null} [source.ellipse]
+   * @param {import("./line.js").Line | null} [source.line]
    * @param {Proposal | null} [source.proposal] that was corrected, instead of the frame's
    * @param {boolean} [source.joined] with the action before, if it is the same and just done
    */
-  correct(number, mask, { action = "draw", ellipse = null, proposal = null, joined = false } = {}) {
+  correct(number, mask, { action = "draw", ellipse = null, line = null, proposal = null, joined = false } = {}) {
     const frame = this.frame(number);
     if (sameMask(mask, frame.mask)) return "";
     const label = mask
-      ? { ...this._newLabel(number, ANNOTATED, mask, proposal), ellipse }
+      ? { ...this._newLabel(number, ANNOTATED, mask, proposal), ellipse, line }
       : { ...NO_LABEL, pending: frame.pending };
     this._do(mask ? action : "erase", number, label, joined);
     return mask ? "" : t("erased", { frame: number });
@@ -165,7 +167,7 @@ export class Annotation {
     const frame = this.frame(number);
     if (frame.state !== ANNOTATED) throw new InvalidAction(t("gradeNeedsMask"));
     const graded = frame.plane === plane ? null : plane;
-    const label = { ...this._newLabel(number, ANNOTATED, frame.mask), plane: graded, ellipse: frame.ellipse };
+    const label = { ...this._newLabel(number, ANNOTATED, frame.mask), plane: graded, ellipse: frame.ellipse, line: frame.line };
     this._do("grade", number, { ...label, model: frame.model, version: frame.version, origin: frame.origin });
     return t(graded ? `graded_${graded}` : "gradeRemoved", { frame: number });
   }
@@ -185,17 +187,17 @@ export class Annotation {
     if (!from.mask) throw new InvalidAction(t("nothingToCopy"));
     if (target < 0 || this._isPadding(target) || !sameSweep) throw new InvalidAction(t("noFrameThere"));
     if (this.frame(target).state !== UNTOUCHED) throw new InvalidAction(t("alreadyLabelled", { frame: target }));
-    this._do("copy", target, { ...this._newLabel(target, ANNOTATED, from.mask), ellipse: from.ellipse });
+    this._do("copy", target, { ...this._newLabel(target, ANNOTATED, from.mask), ellipse: from.ellipse, line: from.line });
     return t("copied", { frame: target });
   }
 
   /** Offer masks for frames that are not labelled, one action. @param {Map<number, Proposal | null>} proposals null: none any more */
-  propose(proposals) {
+  propose(proposals, action = "propose") {
     const after = new Map();
     for (const [number, proposal] of proposals) {
       if (this.frame(number).state === UNTOUCHED) after.set(number, { ...this.frame(number), pending: proposal });
     }
-    if (after.size) this._doAll("propose", after);
+    if (after.size) this._doAll(action, after);
   }
 
   /** Accept the pending masks of frames that are not labelled, one action. @param {number[]} numbers */

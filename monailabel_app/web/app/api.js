@@ -122,15 +122,54 @@ export async function call(method, path, options = {}) {
 }
 
 /** @param {Response} response */
-async function detailOf(response) {
+const detailOf = async (response) => detailFrom(await response.text().catch(() => ""), response.status);
+
+/** @param {string} body of an error @param {number} status */
+function detailFrom(body, status) {
   try {
-    const { detail } = await response.json();
+    const { detail } = JSON.parse(body);
     // a first word, unlike a file's name, begins with a capital letter
     if (typeof detail === "string" && detail) return detail.replace(/^[a-z]+(?=[ ,:])/, (word) => word[0].toUpperCase() + word.slice(1));
   } catch {
     // no JSON: of a proxy
   }
-  return t("refused", { status: response.status });
+  return t("refused", { status });
+}
+
+/**
+ * Send a file; `fetch` does not say how far it is.
+ * @param {string} path
+ * @param {File} file
+ * @param {{signal: AbortSignal, onProgress: (bytes: number, total: number) => void, quiet?: boolean}} options
+ * @returns {Promise<void>}
+ * @throws {ApiError}
+ */
+export async function upload(path, file, { signal, onProgress, quiet = false }) {
+  const form = new FormData();
+  form.append("file", file);
+  const { status, body } = await sent("PUT", address(path), form, signal, onProgress);
+  connection.set(true);
+  if (status === 401 && !quiet) {
+    await signIn();
+    await upload(path, file, { signal, onProgress, quiet: true });
+  } else if (status < 200 || status > 299) {
+    throw new ApiError(status, detailFrom(body, status));
+  }
+}
+
+/** @returns {Promise<{status: number, body: string}>} */
+function sent(method, url, form, signal, onProgress) {
+  return new Promise((resolve, reject) => {
+    const request = new XMLHttpRequest();
+    request.open(method, url);
+    request.upload.onprogress = (event) => onProgress(event.loaded, event.total);
+    request.onload = () => resolve({ status: request.status, body: request.responseText });
+    request.onerror = () => reject(new ApiError(0, t("uploadBroken")));
+    request.onabort = () => reject(new DOMException("", "AbortError"));
+    signal.addEventListener("abort", () => request.abort(), { once: true });
+    if (signal.aborted) request.abort();
+    else request.send(form);
+  });
 }
 
 /** @param {string} path @param {Record<string, any>} [query] @param {CallOptions} [options] */

@@ -2,13 +2,14 @@
 import { ANNOTATED, Annotation, InvalidAction, UNTOUCHED, framesOf } from "./annotation.js";
 import { V1, call, get, isAbort, sentence } from "./api.js";
 import { frameAhead, suggestedAhead } from "./frame_navigation.js";
-import { measurementOf } from "./frame_measurement.js";
+import { measurementOf, measurementOfLabel } from "./frame_measurement.js";
 import { archive, journaledWork, keepInJournal } from "./case_journal.js";
 import { Frames } from "./frames.js";
+import { Growth } from "./growth.js";
 import { Observable } from "./observable.js";
 import { asName } from "./settings.js";
 import { pixelsOf } from "./run_lengths.js";
-import { t } from "./strings.js";
+import { nameAnatomy, t } from "./strings.js";
 import { snapshot, submit } from "./submission.js";
 import { toast } from "./toasts.js";
 
@@ -45,7 +46,9 @@ export class CaseWork extends Observable {
     this.submitting = false;
     /** @type {import("./submission.js").Conflict | null} */
     this.conflict = null;
-    this.review = null; // of another rater's label, see review.js
+    /** Of another rater's label. @type {import("./review.js").Review | null} */
+    this.review = null;
+    this.growth = new Growth(this);
     /** @type {Promise<void>} */
     this._written = Promise.resolve();
     this._abort = new AbortController();
@@ -61,13 +64,15 @@ export class CaseWork extends Observable {
       if (!isAbort(error)) this._fail(error);
       return;
     }
+    nameAnatomy(this.info.model);
     this.frames = new Frames(this.id, this.info);
     this.goTo(this.suggested[0]?.frame ?? this.info.best?.frame ?? 0, false);
-    await Promise.all([this._readLayout(), this._readLabel(), this._assess()]);
+    await Promise.all([this._readLayout(), this._readLabel(), this._assess(), this.growth.read()]);
   }
 
   close() {
     this._abort.abort();
+    this.growth.close();
     this._release();
     this.frames?.close();
   }
@@ -76,7 +81,7 @@ export class CaseWork extends Observable {
     this.error = "";
     this.changed();
     if (!this.info) this.open();
-    else Promise.all([this.layout ? null : this._readLayout(), this.ready ? null : this._readLabel(), this.complete ? null : this._assess()]);
+    else Promise.all([this.layout ? null : this._readLayout(), this.ready ? null : this._readLabel(), this.complete ? null : this._assess(), this.growth.known ? null : this.growth.read()]);
     this.frames?.retry();
   }
 
@@ -188,6 +193,11 @@ export class CaseWork extends Observable {
     return this.assessment?.sweeps ?? this.layout?.sweeps ?? [[0, this.count]];
   }
 
+  /** Whether the anatomy is a line, not an ellipse. */
+  get isLine() {
+    return this.info?.model?.shape === "line";
+  }
+
   sweepOf(number) {
     return Math.max(0, this.sweeps.findIndex(([start, stop]) => number >= start && number < stop));
   }
@@ -222,6 +232,11 @@ export class CaseWork extends Observable {
   /** Of the label, else of the proposal. @param {number} number */
   measurement(number) {
     return measurementOf(this, number, this._measured);
+  }
+
+  /** Of another label. @param {number} number @param {import("./annotation.js").FrameLabel} label */
+  measurementOfLabel(number, label) {
+    return measurementOfLabel(this, number, label, this._measured);
   }
 
   // -- navigation ---------------------------------------------------------------------------------
@@ -262,6 +277,10 @@ export class CaseWork extends Observable {
   async _apply(action) {
     if (!this.ready) {
       toast(this.heldElsewhere ? t("heldElsewhere") : t("stillOpening"));
+      return false;
+    }
+    if (this.review?.others) {
+      toast(t("othersCompared")); // one's own label is not shown
       return false;
     }
     try {

@@ -4,6 +4,7 @@ export const PROPOSAL = "#56b4e9"; // the model's
 export const CARRIED = "#009e73"; // proposed by carrying along
 export const ELLIPSE = "#f0e442"; // the measured ellipse
 export const OTHER = "#cc79a7"; // another rater
+export const SECOND = "#56b4e9"; // a second one, beside that
 export const EMPTY = "#d55e00"; // confirmed: no abdomen
 export const PADDING = "#2c3036";
 

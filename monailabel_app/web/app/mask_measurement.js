@@ -8,7 +8,7 @@ const MIN_FITTED_SHARE = 0.4; // of the outline that must be visible
 const MAX_GAP_DEG = 160; // longest missing arc
 const MIN_OVERLAP = 0.6; // least Jaccard index of mask and ellipse
 const MAX_POINTS = 720;
-export const PLAUSIBLE_MM = [100, 450]; // of an abdominal circumference
+export const PLAUSIBLE_MM = [100, 450]; // of an abdominal circumference, where the server names no model
 
 /**
  * @typedef {object} Measurement
@@ -29,7 +29,7 @@ export const PLAUSIBLE_MM = [100, 450]; // of an abdominal circumference
 export function measureMask(pixels, rows, columns, spacing, field, measurable) {
   const part = mainPart(pixels, rows, columns, field);
   if (!part) return { ellipse: null, mm: null, absent: t("noMask") };
-  const { points, free } = outline(part, rows, columns, measurable);
+  const { points, free } = outlinePoints(part, rows, columns, measurable);
   if (free.length / 2 < MIN_FITTED_SHARE * points) {
     return { ellipse: null, mm: null, absent: t("outlineCut") };
   }
@@ -55,7 +55,7 @@ export function measureMask(pixels, rows, columns, spacing, field, measurable) {
  * Points half-way between neighbouring inside and outside pixels.
  * @returns {{points: number, free: number[]}} how many there are; x, y of those in `measurable`
  */
-function outline(part, rows, columns, measurable) {
+export function outlinePoints(part, rows, columns, measurable) {
   let points = 0;
   /** @type {number[]} */
   const free = [];

@@ -1,13 +1,13 @@
 // Review of another rater's label of the open case: overlay, agreement, accept, request changes, pick.
 import { V1, call, get, sentence } from "./api.js";
 import { framesOf } from "./annotation.js";
-import { Observable } from "./observable.js";
+import { Requests } from "./requests.js";
 import { t } from "./strings.js";
 import { toast } from "./toasts.js";
 
 const FINAL = "final";
 
-export class Review extends Observable {
+export class Review extends Requests {
   /** @param {import("./case_work.js").CaseWork} work */
   constructor(work) {
     super();
@@ -19,8 +19,12 @@ export class Review extends Observable {
     /** @type {Map<number, import("./annotation.js").FrameLabel>} */
     this.frames = new Map();
     this.agreement = null;
+    this.beside = false; // side by side, instead of one over the other
+    this.left = ""; // label on the left, if not one's own
+    this.leftVersion = 0;
+    /** @type {Map<number, import("./annotation.js").FrameLabel>} */
+    this.leftFrames = new Map();
     this.error = "";
-    this.busy = false;
   }
 
   async readLabels() {
@@ -30,36 +34,97 @@ export class Review extends Observable {
     } catch (error) {
       this.error = sentence(error);
     }
-    this._changed();
+    this.changed();
   }
 
-  _changed() {
-    this.changed();
+  changed() {
+    super.changed();
     this.work.changed();
+  }
+
+  _reread() {
+    return this.readLabels();
   }
 
   /** Compare with a label; an empty tag ends it. @param {string} tag @param {number} [version] */
   async compare(tag, version) {
     this.tag = tag;
-    this.agreement = null;
     this.frames = new Map();
     this.version = 0;
-    this._changed();
+    if (!tag || tag === this.left) this._ownOnTheLeft();
+    this.changed();
     if (tag) {
+      const label = await this._label(tag, version);
+      if (!label || this.tag !== tag) return; // another one was chosen meanwhile
+      this.frames = framesOf(label);
+      this.version = label.version;
+    }
+    await this._readAgreement();
+  }
+
+  /** Show another label on the left, beside the compared one; an empty tag: one's own. @param {string} tag */
+  async showLeft(tag) {
+    this._ownOnTheLeft();
+    this.left = tag;
+    this.changed();
+    if (tag) {
+      const label = await this._label(tag);
+      if (!label || this.left !== tag) return;
+      this.leftFrames = framesOf(label);
+      this.leftVersion = label.version;
+    }
+    await this._readAgreement();
+  }
+
+  /** Side by side, or one over the other. @param {boolean} beside */
+  place(beside) {
+    this.beside = beside;
+    if (!beside && this.left) this.showLeft("");
+    this.changed();
+  }
+
+  /** Whether two other labels are compared. */
+  get others() {
+    return this.beside && this.tag !== "" && this.left !== "";
+  }
+
+  /** Whether two labels are shown side by side. */
+  get split() {
+    return this.beside && this.tag !== "";
+  }
+
+  _ownOnTheLeft() {
+    this.left = "";
+    this.leftVersion = 0;
+    this.leftFrames = new Map();
+    this.agreement = null;
+  }
+
+  async _label(tag, version) {
+    try {
+      const label = await get(`${V1}/label`, { image: this.work.id, tag, version });
+      this.error = "";
+      return label;
+    } catch (error) {
+      this.error = sentence(error);
+      this.changed();
+      return null;
+    }
+  }
+
+  /** Of the last versions of both labels. */
+  async _readAgreement() {
+    const [first, second] = [this.left || this.work.tag, this.tag];
+    this.agreement = null;
+    if (second && first !== second && this.labels[first]) {
       try {
-        const label = await get(`${V1}/label`, { image: this.work.id, tag, version });
-        if (this.tag !== tag) return; // another one was chosen meanwhile
-        this.frames = framesOf(label);
-        this.version = label.version;
-        this.error = "";
-        if (tag !== this.work.tag && this.labels[this.work.tag]) {
-          this.agreement = await get(`${V1}/agreement`, { image: this.work.id, first: this.work.tag, second: tag });
-        }
+        const found = await get(`${V1}/agreement`, { image: this.work.id, first, second });
+        if (first === (this.left || this.work.tag) && second === this.tag) this.agreement = found;
       } catch (error) {
         this.error = sentence(error);
       }
     }
-    this._changed();
+    this.changed();
   }
 
   /** The version that is compared, as the server lists it. */
@@ -93,22 +158,5 @@ export class Review extends Observable {
   async pick() {
     const query = { label: this.work.id, tag: this.tag, version: this.version, final: FINAL };
     return this._do(() => call("POST", "/datastore/label/pick", { query }), t("picked", { tag: this.tag, version: this.version }));
-  }
-
-  async _do(request, done) {
-    this.busy = true;
-    this._changed();
-    try {
-      await request();
-      toast(done, "success");
-      await this.readLabels();
-      return true;
-    } catch (error) {
-      toast(sentence(error), "error");
-      return false;
-    } finally {
-      this.busy = false;
-      this._changed();
-    }
   }
 }

@@ -1,11 +1,12 @@
-// What the server offers: click prompts and carry-along, where an interactive model is installed.
+// What the server offers: click prompts and carry-along, where an interactive model is installed, and its limits.
 import { get } from "./api.js";
 import { Observable } from "./observable.js";
 
-class Interactive extends Observable {
+class ServerInfo extends Observable {
   constructor() {
     super();
-    this.available = false;
+    this.interactive = false;
+    this.maxUpload = Infinity; // bytes of a request
     this._read = false;
   }
 
@@ -14,12 +15,13 @@ class Interactive extends Observable {
     try {
       const info = await get("/info/");
       this._read = true;
-      this.available = Boolean(info.interactive);
+      this.interactive = Boolean(info.interactive);
+      this.maxUpload = info.uploads?.max_bytes ?? Infinity;
       this.changed();
     } catch {
-      // asked again with the next case
+      // asked again with the next view
     }
   }
 }
 
-export const interactive = new Interactive();
+export const serverInfo = new ServerInfo();

@@ -6,6 +6,7 @@ import { t } from "./strings.js";
 const KEY = "fetaliqa";
 const NAME = /^[A-Za-z0-9][A-Za-z0-9._-]*$/; // of a label, and of a rater for leases
 const FINAL = "final";
+const dark = window.matchMedia("(prefers-color-scheme: dark)"); // the system's wish
 
 class Settings extends Observable {
   constructor() {
@@ -20,6 +21,7 @@ class Settings extends Observable {
     /** @type {{resolve: (value?: unknown) => void, reject: (error: Error) => void}[]} */
     this._waiting = [];
     this.applyTheme();
+    dark.addEventListener("change", () => this.applyTheme());
   }
 
   /** Who labels. */
@@ -46,8 +48,7 @@ class Settings extends Observable {
   }
 
   applyTheme() {
-    if (this.theme === "auto") delete document.documentElement.dataset.theme;
-    else document.documentElement.dataset.theme = this.theme;
+    document.documentElement.dataset.theme = this.theme !== "auto" ? this.theme : dark.matches ? "dark" : "light";
   }
 
   /** Who is logged in; servers without a login do not know the call. */

@@ -1,13 +1,12 @@
 // Training: labels since the last one, progress, the gate's decision, versions of the model.
 import { SEGMENTATION, V1, ApiError, call, get, sentence } from "./api.js";
-import { Observable } from "./observable.js";
+import { Requests } from "./requests.js";
 import { t } from "./strings.js";
-import { toast } from "./toasts.js";
 
 const POLL_MS = 2000; // while a training runs
 const IDLE_MS = 15000;
 
-export class Training extends Observable {
+export class Training extends Requests {
   constructor() {
     super();
     this.stats = null; // train_stats of GET /info/
@@ -18,7 +17,6 @@ export class Training extends Observable {
     this.log = [];
     this.report = null; // GET /fetaliqa/v1/models/report
     this.error = "";
-    this.busy = false;
     /** Losses by step, of this visit. @type {Map<number, number>} */
     this.losses = new Map();
     /** Validation figures by epoch. @type {Map<number, Record<string, number>>} */
@@ -110,21 +108,8 @@ export class Training extends Observable {
     return this._do(() => call("POST", "/models/rollback"), t("rolledBack"));
   }
 
-  async _do(request, done) {
-    this.busy = true;
-    this.changed();
-    try {
-      await request();
-      toast(done, "success");
-      this.models = null;
-      await this.refresh();
-      return true;
-    } catch (error) {
-      toast(sentence(error), "error");
-      return false;
-    } finally {
-      this.busy = false;
-      this.changed();
-    }
+  async _reread() {
+    this.models = null;
+    await this.refresh();
   }
 }

@@ -2,13 +2,14 @@
 import { CARRIED, ELLIPSE, EMPTY, OTHER, OWN, PROPOSAL } from "./colours.js";
 import { UNTOUCHED } from "./annotation.js";
 import { axisEnds } from "./ellipse.js";
+import { linePath } from "./line_tool.js";
 import { outlinePath } from "./outline_path.js";
 import { t } from "./strings.js";
+import { ViewerPointer } from "./viewer_pointer.js";
 
 /** Window/level presets: grey levels shown as black and as white, 0 to 1. */
 export const PRESETS = [[0, 1], [0, 0.7], [0, 0.5], [0.05, 0.6], [0.12, 0.85]];
 const MAX_ZOOM = 12;
-const WHEEL_STEP = 60; // px of a wheel's delta for one frame
 const FIT_MARGIN = 8; // px
 const BLANK_MS = 250; // for which a frame may be late
 
@@ -27,6 +28,7 @@ const BLANK_MS = 250; // for which a frame may be late
  */
 
 /** @typedef {{x: number, y: number}} Point */
+/** @typedef {{colour: string, labelOf: (position: number) => import("./annotation.js").FrameLabel | undefined}} Side */
 
 export class Viewer {
   /**
@@ -34,6 +36,10 @@ export class Viewer {
    * @param {import("./case_work.js").CaseWork} work
    */
   constructor(element, work) {
+    /** Another label that is shown instead of one's own. @type {Side | null} */
+    this.side = null;
+    /** That moves, zooms and sets its grey levels with this one. @type {Viewer | null} */
+    this.partner = null;
     this.element = element;
     this.work = work;
     this.image = /** @type {HTMLCanvasElement} */ (element.querySelector("canvas.frame"));
@@ -48,21 +54,16 @@ export class Viewer {
     this.tool = null;
     this._bitmap = null;
     this._shown = -1;
-    this._wheel = 0;
-    this._pointers = new Map();
-    /** What is dragged. @type {any} */
-    this._drag = null;
-    /** @type {(event: KeyboardEvent) => void} */
-    this._key = () => {};
     this._resize = new ResizeObserver(() => this.redraw());
     this._resize.observe(element);
-    this._listen();
+    this._pointer = new ViewerPointer(this);
     this.onShown = () => {};
   }
 
   close() {
+    this.unlink();
     this._resize.disconnect();
-    window.removeEventListener("keydown", this._key, true);
+    this._pointer.close();
   }
 
   // -- geometry -----------------------------------------------------------------------------------
@@ -120,13 +121,42 @@ export class Viewer {
     const { scale, down } = this.transform;
     this.pan = { x: this.pan.x + (after.x - before.x) * scale, y: this.pan.y + (after.y - before.y) * down };
     this._bound();
+    this._moved();
+  }
+
+  /** @param {Point} pan screen px */
+  move(pan) {
+    this.pan = pan;
+    this._bound();
+    this._moved();
+  }
+
+  /** Move, zoom and set grey levels together with another viewer. @param {Viewer} other */
+  link(other) {
+    this.partner = other;
+    other.partner = this;
+    this._moved();
+    this.applyLevel();
+  }
+
+  unlink() {
+    if (this.partner) this.partner.partner = null;
+    this.partner = null;
+  }
+
+  _moved() {
     this.redraw();
+    const { partner } = this;
+    if (!partner) return;
+    partner.zoom = this.zoom;
+    partner.pan = { ...this.pan };
+    partner.redraw();
   }
 
   fit() {
     this.zoom = 1;
     this.pan = { x: 0, y: 0 };
-    this.redraw();
+    this._moved();
   }
 
   _bound() {
@@ -151,6 +181,9 @@ export class Viewer {
     const slope = 1 / Math.max(0.02, high - low);
     const contrast = 1 + 2 * low * slope;
     this.image.style.filter = slope === 1 && low === 0 ? "" : `brightness(${slope / contrast}) contrast(${contrast})`;
+    if (!this.partner) return;
+    Object.assign(this.partner, { level: this.level, preset: this.preset });
+    this.partner.image.style.filter = this.image.style.filter;
   }
 
   // -- drawing ------------------------------------------------------------------------------------
@@ -226,6 +259,10 @@ export class Viewer {
       return;
     }
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
+    if (this.side) {
+      this._drawSide(context, this.side);
+      return;
+    }
     const { annotation, position, review } = this.work;
     const label = annotation.frame(position);
     const proposal = annotation.proposal(position);
@@ -233,12 +270,22 @@ export class Viewer {
       const dashes = label.state === UNTOUCHED ? [] : [5, 4];
       this.stroke(context, outlinePath(proposal.mask), label.pending ? CARRIED : PROPOSAL, label.state === UNTOUCHED ? 2 : 1.25, dashes);
     }
-    const other = review?.frames.get(position)?.mask;
+    const other = review?.beside ? null : review?.frames.get(position)?.mask;
     if (other) this.stroke(context, outlinePath(other), OTHER, 2);
     if (label.mask && !this.tool?.hidesOwn) this.stroke(context, outlinePath(label.mask), OWN, 2.25);
     if (label.state === "empty") this._note(context, t("labelEmpty"), EMPTY);
     if (this.ellipses && !this.tool?.hidesOwn) this._ellipse(context);
     this.tool?.draw?.(context, this);
+  }
+
+  /** @param {CanvasRenderingContext2D} context @param {Side} side */
+  _drawSide(context, { labelOf, colour }) {
+    const { position } = this.work;
+    const label = labelOf(position);
+    if (label?.mask) this.stroke(context, outlinePath(label.mask), colour, 2.25);
+    if (label?.state === "empty") this._note(context, t("labelEmpty"), EMPTY);
+    const ellipse = label?.mask && this.ellipses ? this.work.measurementOfLabel(position, label).ellipse : null;
+    if (ellipse) this.strokeEllipse(context, ellipse, ELLIPSE, 1, [4, 4]);
   }
 
   /** @param {CanvasRenderingContext2D} context @param {Path2D} path in pixels of the file */
@@ -263,7 +310,8 @@ export class Viewer {
     const { annotation, position } = this.work;
     const labelled = annotation.frame(position).state !== UNTOUCHED;
     if (!labelled && !this.proposals) return;
-    const { ellipse } = this.work.measurement(position);
+    const { ellipse, line } = this.work.measurement(position);
+    if (line) this.stroke(context, linePath(line), ELLIPSE, 1.5, [4, 4]);
     if (ellipse) this.strokeEllipse(context, ellipse, ELLIPSE, 1, [4, 4]);
   }
 
@@ -286,97 +334,5 @@ export class Viewer {
     context.fillRect(12, 12, width + 20, 30);
     context.fillStyle = colour;
     context.fillText(text, 22, 32);
-  }
-
-  // -- pointer ------------------------------------------------------------------------------------
-
-  _listen() {
-    const { element } = this;
-    element.addEventListener("pointerdown", (event) => this._down(event));
-    element.addEventListener("pointermove", (event) => this._move(event));
-    element.addEventListener("pointerup", (event) => this._up(event));
-    element.addEventListener("pointercancel", (event) => this._up(event));
-    element.addEventListener("pointerleave", () => this.tool?.hover?.(null));
-    element.addEventListener("contextmenu", (event) => event.preventDefault());
-    element.addEventListener("dblclick", () => !this.tool && this.fit());
-    element.addEventListener("wheel", (event) => this._turn(event), { passive: false });
-    this._key = (event) => {
-      const typing = event.target instanceof HTMLElement && event.target.matches("input:not([type=range]), select, textarea");
-      if (typing || document.querySelector("dialog[open]") || !this.tool?.key?.(event)) return;
-      event.preventDefault();
-      event.stopPropagation();
-    };
-    window.addEventListener("keydown", this._key, true);
-  }
-
-  _down(event) {
-    this._pointers.set(event.pointerId, event);
-    this.element.setPointerCapture(event.pointerId);
-    if (this._pointers.size === 2) {
-      this._drag = { kind: "pinch", ...this._pinch() };
-      return;
-    }
-    if (event.button !== 1 && this.tool?.down?.(this.pointOf(event), event)) this._drag = { kind: "tool" };
-    else if (event.button === 2) this._drag = { kind: "level", x: event.clientX, y: event.clientY, level: [...this.level] };
-    else this._drag = { kind: "pan", x: event.clientX, y: event.clientY, pan: { ...this.pan } };
-  }
-
-  _move(event) {
-    if (this._pointers.has(event.pointerId)) this._pointers.set(event.pointerId, event);
-    const drag = this._drag;
-    if (!drag) {
-      this.tool?.hover?.(this.pointOf(event));
-      return;
-    }
-    if (drag.kind === "tool") this.tool?.move?.(this.pointOf(event), event);
-    else if (drag.kind === "pinch" && this._pointers.size === 2) {
-      const now = this._pinch();
-      this.zoomBy(now.distance / drag.distance, { clientX: now.x, clientY: now.y });
-      this.pan.x += now.x - drag.x;
-      this.pan.y += now.y - drag.y;
-      this._drag = { kind: "pinch", ...now };
-    } else if (drag.kind === "level") {
-      const width = Math.min(1, Math.max(0.05, drag.level[1] - drag.level[0] + (event.clientX - drag.x) / 400));
-      const middle = Math.min(0.9, Math.max(0.05, (drag.level[0] + drag.level[1]) / 2 + (event.clientY - drag.y) / 400));
-      this.level = [Math.max(0, middle - width / 2), Math.max(0, middle - width / 2) + width];
-      this.applyLevel();
-      return;
-    } else if (drag.kind === "pan") {
-      this.pan = { x: drag.pan.x + event.clientX - drag.x, y: drag.pan.y + event.clientY - drag.y };
-    }
-    if (drag.kind === "tool") return;
-    this._bound();
-    this.redraw();
-  }
-
-  _up(event) {
-    if (this._drag?.kind === "tool") this.tool?.up?.(this.pointOf(event), event);
-    this._pointers.delete(event.pointerId);
-    this._drag = null;
-  }
-
-  _pinch() {
-    const [one, two] = [...this._pointers.values()];
-    return {
-      x: (one.clientX + two.clientX) / 2,
-      y: (one.clientY + two.clientY) / 2,
-      distance: Math.max(1, Math.hypot(one.clientX - two.clientX, one.clientY - two.clientY)),
-    };
-  }
-
-  _turn(event) {
-    event.preventDefault();
-    if (this._drag?.kind === "tool") return;
-    if (event.ctrlKey || event.metaKey) {
-      this.zoomBy(Math.exp(-event.deltaY / 300), event);
-      return;
-    }
-    if (event.altKey && this.tool?.wheel?.(event.deltaY)) return;
-    const lines = event.deltaMode === 1 ? 30 : 1;
-    this._wheel += event.deltaY * lines;
-    const steps = Math.trunc(this._wheel / WHEEL_STEP);
-    if (!steps) return;
-    this._wheel -= steps * WHEEL_STEP;
-    this.work.goTo(this.work.next(steps));
   }
 }

@@ -3,7 +3,7 @@ import { V1, call, get, sentence } from "./api.js";
 import { allWork } from "./journal.js";
 import { Observable } from "./observable.js";
 import { asName, settings } from "./settings.js";
-import { t } from "./strings.js";
+import { nameAnatomy, t } from "./strings.js";
 import { toast } from "./toasts.js";
 
 export const IN_PROGRESS = "in progress";
@@ -41,6 +41,7 @@ class Worklist extends Observable {
       const open = new Set(mine);
       this.rows = answer.cases.map((row) => (open.has(row.id) ? { ...row, state: IN_PROGRESS } : row));
       this.notOffered = answer.not_offered;
+      nameAnatomy(answer.model);
       this.error = "";
     } catch (error) {
       this.error = sentence(error);
@@ -57,7 +58,7 @@ class Worklist extends Observable {
       name: (row) => row.id.toLowerCase(),
       state: (row) => STATES.indexOf(row.state),
       quality: (row) => row.best?.quality ?? -1,
-      ac: (row) => row.best?.circumference_mm ?? -1,
+      ac: (row) => row.best?.length_mm ?? row.best?.circumference_mm ?? -1,
       saved: (row) => row.saved ?? "",
     }[this.order];
     const way = this.descending ? -1 : 1;

@@ -1,11 +1,12 @@
 // What is known of the frame, and what is decided about it.
 import { ANNOTATED, EMPTY, MAX_COMMENT, OPTIMAL, SUBOPTIMAL, UNTOUCHED, originText } from "../app/annotation.js";
-import { gestationalAge } from "../app/gestational_age.js";
+import { INTERPOLATION, gapAround } from "../app/interpolation.js";
 import { keyFor } from "../app/keys.js";
 import { sameMask } from "../app/run_lengths.js";
 import { number, t } from "../app/strings.js";
 import { html } from "../app/ui.js";
 import { Icon } from "./icons.js";
+import { GrowthSection } from "./growth_section.js";
 import { ReviewPanel } from "./review_panel.js";
 
 /** @param {{work: import("../app/case_work.js").CaseWork, actions: Record<string, () => void>, viewer: any}} properties */
@@ -16,6 +17,7 @@ export function CasePanel({ work, actions }) {
       <${Measured} work=${work} />
       <${Decisions} work=${work} actions=${actions} />
       <${Suggested} work=${work} actions=${actions} />
+      <${GrowthSection} work=${work} />
       <${ReviewPanel} work=${work} />
       <${Notes} work=${work} />
     </aside>`;
@@ -43,17 +45,17 @@ function FrameFacts({ work }) {
 }
 
 function Measured({ work }) {
-  const { position, annotation } = work;
-  const { mm, absent, warning, own } = work.measurement(position);
+  const { position, annotation, assessment } = work;
+  const { mm, absent, warning, own, interval } = work.measurement(position);
   const labelled = annotation.frame(position).state !== UNTOUCHED;
-  const isAbdomen = !work.assessment || work.assessment.model.measurement === "AC";
-  const age = mm === null || !isAbdomen ? null : gestationalAge(mm);
+  const name = assessment?.model.measurement ?? "AC";
+  const coverage = assessment?.measurement?.coverage ?? 0.9;
   return html`
     <section class="measured">
-      <p class="ac" aria-live="off"><span>${isAbdomen ? t("ac") : work.assessment.model.measurement}</span>
+      <p class="ac" aria-live="off"><span>${name}</span>
         ${mm === null ? html`<b class="faint">–</b> <small>${labelled && !own ? t("labelEmpty") : absent}</small>`
-    : html`<b class=${own ? "own" : "model"}>${number(mm, 1)}</b> <small>mm</small> <em>${own ? t("acOwn") : t("acModel")}</em>`}</p>
-      ${age && html`<p class="faint age">${t("age", { weeks: age.weeks, days: age.days })}</p>`}
+    : html`<b class=${own ? "own" : "model"}>${number(mm, 1)}</b> <small>mm</small> <em>${t(own ? "acOwn" : annotation.frame(position).pending ? "acProposed" : "acModel")}</em>`}</p>
+      ${interval && !own && html`<p class="faint age">${t("frameInterval", { percent: number(100 * coverage), low: number(interval[0], 0), high: number(interval[1], 0) })}</p>`}
       ${warning && html`<p class="warned"><${Icon} name="warning" /> ${warning}</p>`}
     </section>`;
 }
@@ -66,6 +68,7 @@ function Decisions({ work, actions }) {
     <button class=${`decide ${kind}`} aria-pressed=${pressed} disabled=${!ready || disabled} onClick=${actions[name]}>
       ${icon && html`<${Icon} name=${icon} />`}<span>${text}</span><kbd>${keyFor(name)}</kbd></button>`;
   const annotated = label.state === ANNOTATED;
+  const gap = gapAround(work);
   const accepted = annotated && proposal !== null && label.rater === work.rater && sameMask(label.mask, proposal.mask);
   return html`
     <section class="decisions" aria-label=${t("label")}>
@@ -76,6 +79,7 @@ function Decisions({ work, actions }) {
         ${button("optimal", "", t("optimal"), { pressed: label.plane === OPTIMAL, disabled: !annotated })}
         ${button("suboptimal", "", t("suboptimal"), { pressed: label.plane === SUBOPTIMAL, disabled: !annotated })}
       </div>
+      ${gap && button("interpolate", "between", t("interpolateBetween", { first: gap[0], last: gap[1] }))}
       ${label.state !== UNTOUCHED && html`
         <label class="comment-field"><span class="hidden">${t("frameComment")}</span>
           <input key=${position} value=${label.comment ?? ""} maxlength=${MAX_COMMENT} placeholder=${t("frameComment")} disabled=${!ready}
@@ -102,6 +106,7 @@ function statusOf(work, label, proposal) {
     return work.assessment.estimatedSet.has(work.position) && !work.complete ? t("statusEstimated") : t("statusNone");
   }
   if (label.pending?.origin) return t("statusCarried", { origin: originText(label.pending.origin) });
+  if (label.pending?.model === INTERPOLATION) return t("statusInterpolated");
   return t(label.pending ? "statusPending" : "statusProposed", { model: proposal.model });
 }
 

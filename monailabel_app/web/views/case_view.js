@@ -6,10 +6,12 @@ import { carriedFrames, carryAlong, confirmCarried } from "../app/carry_along.js
 import { CaseWork } from "../app/case_work.js";
 import { ClickTool } from "../app/click_tool.js";
 import { EllipseTool } from "../app/ellipse_tool.js";
+import { LineTool } from "../app/line_tool.js";
 import { keyFor, listen } from "../app/keys.js";
+import { interpolate } from "../app/interpolation.js";
 import { Playback } from "../app/playback.js";
 import { router } from "../app/router.js";
-import { interactive } from "../app/server_info.js";
+import { serverInfo } from "../app/server_info.js";
 import { settings } from "../app/settings.js";
 import { t } from "../app/strings.js";
 import { Viewer } from "../app/viewer.js";
@@ -18,6 +20,7 @@ import { worklist } from "../app/worklist.js";
 import { CasePanel } from "./case_panel.js";
 import { ConflictDialog } from "./conflict_dialog.js";
 import { Icon } from "./icons.js";
+import { LeftTitle, RightPane, leftSide } from "./side_by_side.js";
 import { StripBar } from "./strip_bar.js";
 import { openNext } from "./worklist_view.js";
 
@@ -32,10 +35,10 @@ export function CaseView({ id }) {
   const strip = useRef(/** @type {import("../app/strip.js").Strip | null} */ (null));
   const stage = useRef(/** @type {HTMLDivElement | null} */ (null));
   const [tool, setTool] = useState("");
-  useObserved(work, playback, interactive);
+  useObserved(work, playback, serverInfo);
   useEffect(() => {
     if (settings.rater) work.open();
-    interactive.read();
+    serverInfo.read();
     return () => {
       playback.stop();
       work.close();
@@ -47,6 +50,8 @@ export function CaseView({ id }) {
   }, [work]);
   useEffect(() => connection.subscribe(() => connection.online && work.info && work.retry()), [work]);
   useEffect(() => {
+    if (work.review?.others && tool) choose("");
+    if (viewer.current) viewer.current.side = leftSide(work);
     viewer.current?.tool?.follow?.();
     viewer.current?.show();
   });
@@ -59,7 +64,7 @@ export function CaseView({ id }) {
     }
   };
   const actions = useMemo(() => actionsOf(work, playback, viewer, strip), [work]);
-  const all = { ...actions, ...Object.fromEntries(TOOLS.map((name) => [name, () => (name === "click" && !interactive.available ? undefined : choose(name))])) };
+  const all = { ...actions, ...Object.fromEntries(TOOLS.map((name) => [name, () => (name === "click" && !serverInfo.interactive ? undefined : choose(name))])) };
   useEffect(() => listen(all), [tool, work]);
   useEffect(() => {
     const onKey = (event) => {
@@ -84,9 +89,15 @@ export function CaseView({ id }) {
       <${CaseHead} work=${work} actions=${all} />
       <div class="stage-area">
         <${ToolBar} tool=${tool} choose=${choose} work=${work} viewer=${viewer.current} actions=${all} />
-        <div class="stage" ref=${stage} style=${{ cursor }} role="img" aria-label=${t("imageOf", { frame: work.position, id })}>
-          <canvas class="frame"></canvas><canvas class="overlay"></canvas>
-          <${StageNotes} work=${work} />
+        <div class="panes">
+          <div class="pane">
+            <${LeftTitle} work=${work} />
+            <div class="stage" ref=${stage} style=${{ cursor }} role="img" aria-label=${t("imageOf", { frame: work.position, id })}>
+              <canvas class="frame"></canvas><canvas class="overlay"></canvas>
+              <${StageNotes} work=${work} />
+            </div>
+          </div>
+          ${work.review?.split && html`<${RightPane} work=${work} viewer=${viewer.current} />`}
         </div>
       </div>
       <${CasePanel} work=${work} actions=${all} viewer=${viewer} />
@@ -99,7 +110,7 @@ const isSlider = (event) => event.target instanceof HTMLElement && event.target.
 
 /** @returns {import("../app/viewer.js").Tool | null} */
 function makeTool(name, work, redraw) {
-  if (name === "ellipse") return new EllipseTool(work, redraw);
+  if (name === "ellipse") return work.isLine ? new LineTool(work, redraw) : new EllipseTool(work, redraw);
   if (name === "brush" || name === "eraser") return new BrushTool(work, redraw, name === "eraser");
   if (name === "click") return new ClickTool(work, redraw);
   return null;
@@ -140,7 +151,8 @@ function actionsOf(work, playback, viewer, strip) {
     redo: () => work.undoOrRedo("redo"),
     copyNext: () => work.copy(1),
     copyPrevious: () => work.copy(-1),
-    carry: () => interactive.available && carryAlong(work),
+    interpolate: label((annotation, frame) => interpolate(work, annotation, frame)),
+    carry: () => serverInfo.interactive && carryAlong(work),
     confirmCarried: label((annotation, frame) => confirmCarried(annotation, frame)),
     submit: () => work.submit(),
     nextCase: () => openNext(work.id),
@@ -179,19 +191,20 @@ function StageNotes({ work }) {
 
 function ToolBar({ tool, choose, work, viewer, actions }) {
   const { annotation, info } = work;
-  const available = TOOLS.filter((name) => name !== "click" || interactive.available);
+  const available = TOOLS.filter((name) => name !== "click" || serverInfo.interactive);
   const active = viewer?.tool;
+  const shown = (name) => (name === "ellipse" && work.isLine ? "line" : name); // the same key
   const { mask } = annotation.frame(work.position);
   const carried = carriedFrames(annotation).size > 0;
   const carry = mask || !carried ? "carry" : "confirmCarried";
   return html`
     <div class="tools" role="toolbar" aria-label=${t("tools")} aria-orientation="vertical">
       ${available.map((name) => html`
-        <button class="tool" aria-pressed=${tool === name} disabled=${!info || !work.ready} onClick=${() => choose(name)} title=${`${t(`key_${name}`)} (${keyFor(name)})`}>
-          <${Icon} name=${name} /><span>${t(`tool_${name}`)}</span></button>`)}
+        <button class="tool" aria-pressed=${tool === name} disabled=${!info || !work.ready || work.review?.others} onClick=${() => choose(name)} title=${`${t(`key_${shown(name)}`)} (${keyFor(name)})`}>
+          <${Icon} name=${shown(name)} /><span>${t(`tool_${shown(name)}`)}</span></button>`)}
       ${(tool === "brush" || tool === "eraser") && active && html`
         <label class="radius" title=${t("radiusKeys")}>${t("radius")} <input type="range" min="2" max="60" value=${active.radius} onInput=${(event) => { active.radius = Number(event.currentTarget.value); }} /></label>`}
-      ${interactive.available && html`
+      ${serverInfo.interactive && html`
         <button class="tool" disabled=${!work.ready || (!mask && !carried)} onClick=${actions[carry]} title=${`${t(`key_${carry}`)} (${keyFor(carry)})`}>
           <${Icon} name=${mask || !carried ? "carry" : "check"} /><span>${t(`tool_${carry}`)}</span></button>`}
       <hr />
@@ -200,7 +213,9 @@ function ToolBar({ tool, choose, work, viewer, actions }) {
       <hr />
       <button class="tool" aria-pressed=${viewer?.proposals ?? true} onClick=${actions.proposals} title=${`${t("key_proposals")} (H)`}><${Icon} name="eye" /><span>${t("tool_proposals")}</span></button>
       <button class="tool" onClick=${actions.window} title=${`${t("key_window")} (P)`}><${Icon} name="contrast" /><span>${t("tool_window")}</span></button>
-      <button class="tool" onClick=${() => viewer?.zoomBy(1.4)} aria-label=${t("zoomIn")} title=${t("zoomIn")}><${Icon} name="zoomIn" /></button>
-      <button class="tool" onClick=${() => viewer?.zoomBy(1 / 1.4)} aria-label=${t("zoomOut")} title=${t("zoomOut")}><${Icon} name="zoomOut" /></button>
+      <div class="zoom-buttons">
+        <button class="tool" onClick=${() => viewer?.zoomBy(1 / 1.4)} aria-label=${t("zoomOut")} title=${t("zoomOut")}><${Icon} name="zoomOut" /></button>
+        <button class="tool" onClick=${() => viewer?.zoomBy(1.4)} aria-label=${t("zoomIn")} title=${t("zoomIn")}><${Icon} name="zoomIn" /></button>
+      </div>
     </div>`;
 }

@@ -7,7 +7,10 @@ const [WIDTH, HEIGHT] = [150, 18];
 /** @param {{gate: any}} properties */
 export function GateTable({ gate }) {
   const groups = Object.entries(gate.groups ?? gate).filter(([, group]) => group && typeof group === "object" && group.figures);
-  const rows = groups.flatMap(([name, group]) => Object.entries(group.figures).map(([figure, values], index) => ({ name, group, figure, values, first: index === 0, count: Object.keys(group.figures).length })));
+  const rows = groups.flatMap(([name, group]) => {
+    const defined = Object.entries(group.figures).filter(([, values]) => values); // null: not defined on these frames
+    return defined.map(([figure, values], index) => ({ name, group, figure, values, first: index === 0, count: defined.length }));
+  });
   const most = Math.max(0.01, ...rows.flatMap(({ values }) => [values.difference, ...(values.interval ?? [])]).filter((value) => typeof value === "number").map(Math.abs));
   if (!rows.length) return null;
   return html`

@@ -5,6 +5,7 @@ import { Training } from "../app/training.js";
 import { html, useEffect, useMemo, useObserved, useState } from "../app/ui.js";
 import { Curve } from "./curve.js";
 import { Dialog } from "./dialog.js";
+import { GatePictures } from "./gate_pictures.js";
 import { GateTable } from "./gate_table.js";
 
 export function LearnView() {
@@ -89,6 +90,7 @@ function Gate({ training }) {
       <p>${report.sentence ?? report.gate.reason}</p>
       ${report.gate.advice && html`<p class="faint">${report.gate.advice}</p>`}
       <${GateTable} gate=${report.gate} />
+      <${GatePictures} report=${report} />
     </section>`;
 }
 

@@ -2,11 +2,13 @@
 import { ANNOTATED, originText } from "../app/annotation.js";
 import { CaseWork } from "../app/case_work.js";
 import { ELLIPSE, OWN, PROPOSAL, qualityColour } from "../app/colours.js";
+import { linePath } from "../app/line_tool.js";
 import { outlinePath } from "../app/outline_path.js";
 import { router } from "../app/router.js";
 import { settings } from "../app/settings.js";
 import { number, t, when } from "../app/strings.js";
 import { html, useEffect, useMemo, useObserved, useRef } from "../app/ui.js";
+import { GrowthReport, measurementText } from "./growth_section.js";
 import { Icon } from "./icons.js";
 
 const SHOWN = 6; // pictures
@@ -35,6 +37,7 @@ export function ReportView({ id }) {
         ${assessment.best.frame === null && html`<p>${assessment.best.reason}</p>`}
         ${assessment.warning && html`<p class="warned"><${Icon} name="warning" /> ${assessment.warning}</p>`}
         <section class="pictures">${pictures.map((frame) => html`<${Picture} key=${frame} work=${work} frame=${frame} />`)}</section>
+        <${GrowthReport} work=${work} />
         <h2>${t("qualityOfFrames")}</h2>
         <${Quality} work=${work} />`}
       ${layout && work.labelledHere.length > 0 && html`<h2>${t("labels")}</h2><${Labels} work=${work} />`}
@@ -58,10 +61,19 @@ function Facts({ work }) {
     [t("spacing"), info.spacing_mm ? `${number(info.spacing_mm[0], 3)} × ${number(info.spacing_mm[1], 3)} mm` : t("noSpacing")],
     [t("model"), assessment ? `${assessment.model.name} ${assessment.model.version}` : "…"],
     [t("bestFrameTitle"), best && best.frame !== null ? `${t("frame", { frame: best.frame })}, ${t("quality").toLowerCase()} ${number(best.quality, 2)}` : "–"],
-    [t("acOfModel"), best?.circumference_mm ? `${number(best.circumference_mm, 1)} mm` : best?.circumference_absent || "–"],
+    [t("acOfModel", { name: assessment?.model.measurement ?? "AC" }), measured(assessment)],
     [t("label"), label?.version ? t("labelLine", { tag: work.tag, version: label.version, who: label.rater || label.user || "–", when: when(label.saved) }) : t("notSubmitted")],
   ];
   return html`<dl class="facts-table">${rows.map(([name, value]) => html`<div><dt>${name}</dt><dd>${value}</dd></div>`)}</dl>`;
+}
+
+/** The case's measurement with its interval, or why there is none; of records without one, the best frame's. */
+function measured(assessment) {
+  const { measurement, best } = assessment ?? {};
+  const size = best?.length_mm ?? best?.circumference_mm;
+  if (!measurement) return size ? `${number(size, 1)} mm` : best?.length_absent || best?.circumference_absent || "–";
+  const { frames, interval_absent: absent } = measurement;
+  return html`${measurementText(measurement)}<small class="faint">, ${t("fromFrames", { count: frames.length, frames: frames.join(", ") })}${absent ? `; ${t("noInterval", { reason: absent })}` : ""}</small>`;
 }
 
 function Picture({ work, frame }) {
@@ -91,6 +103,7 @@ function Picture({ work, frame }) {
     };
     const mask = label.mask ?? proposal?.mask;
     if (mask) stroke(outlinePath(mask), label.mask ? OWN : PROPOSAL, 4);
+    if (measured.line) stroke(linePath(measured.line), ELLIPSE, 3, [8, 8]);
     if (measured.ellipse) {
       const path = new Path2D();
       path.ellipse(measured.ellipse.x, measured.ellipse.y, measured.ellipse.a, measured.ellipse.b, measured.ellipse.angle, 0, 2 * Math.PI);
@@ -99,7 +112,7 @@ function Picture({ work, frame }) {
   };
   const parts = [
     `${t("frame", { frame })}, ${t("sweepNumber", { sweep: work.sweepOf(frame) })}`,
-    measured.mm === null ? measured.absent : `${t("ac")} ${number(measured.mm, 1)} mm`,
+    measured.mm === null ? measured.absent : `${work.assessment?.model.measurement ?? t("ac")} ${number(measured.mm, 1)} mm`,
     label.state === ANNOTATED ? t("acOwn") : t("acModel"),
   ];
   return html`

@@ -33,6 +33,16 @@ export function ReviewPanel({ work }) {
       ${review.tag && html`
         ${entry && html`<p class="faint">${t("savedBy", { who: entry.rater || entry.user || t("somebody"), when: when(entry.saved) })}
           ${verdict && html` · ${t(verdict.state === "accepted" ? "verdictAccepted" : "verdictReturned", { who: verdict.reviewer })}`}</p>`}
+        <div class="pair placing" role="group" aria-label=${t("placing")}>
+          <button aria-pressed=${!review.beside} onClick=${() => review.place(false)}>${t("overlay")}</button>
+          <button aria-pressed=${review.beside} onClick=${() => review.place(true)}>${t("sideBySide")}</button>
+        </div>
+        ${review.beside && html`
+          <label class="line">${t("onTheLeft")}
+            <select value=${review.left} onChange=${(event) => review.showLeft(event.currentTarget.value)}>
+              <option value="">${t("yourLabel")}</option>
+              ${tags.filter((tag) => tag !== review.tag && tag !== work.tag).map((tag) => html`<option value=${tag}>${tag} · ${last(tag).rater || last(tag).user || ""}</option>`)}
+            </select></label>`}
         <${OnThisFrame} work=${work} review=${review} />
         ${agreement && html`<${Agreement} agreement=${agreement} work=${work} />`}
         ${settings.may("reviewer") && html`<div class="pair">
@@ -56,10 +66,10 @@ export function ReviewPanel({ work }) {
 }
 
 function OnThisFrame({ work, review }) {
-  const mine = work.annotation.frame(work.position);
+  const mine = review.others ? review.leftFrames.get(work.position) : work.annotation.frame(work.position);
   const theirs = review.frames.get(work.position);
   if (!theirs) return html`<p class="faint">${t("theyNot")}</p>`;
-  const both = mine.state === ANNOTATED && theirs.state === ANNOTATED;
+  const both = mine?.state === ANNOTATED && theirs.state === ANNOTATED;
   return html`<p><i class="swatch other"></i> ${theirs.state === ANNOTATED ? t(`plane_${theirs.plane ?? "none"}`) : t("labelEmpty")}
     ${both && html` · <b>Dice ${number(dice(mine.mask, theirs.mask), 2)}</b>`}</p>`;
 }

@@ -1,39 +1,20 @@
 // Sweeps in: files are dropped on the worklist, or chosen; the server checks each one.
-import { call, sentence } from "../app/api.js";
+import { serverInfo } from "../app/server_info.js";
 import { t } from "../app/strings.js";
-import { html, useRef, useState } from "../app/ui.js";
-import { worklist } from "../app/worklist.js";
+import { html, useEffect, useObserved, useRef, useState } from "../app/ui.js";
+import { mebibytes, uploads } from "../app/uploads.js";
 import { Icon } from "./icons.js";
-
-/** @typedef {{name: string, state: "waiting" | "sending" | "done" | "failed", text: string}} Sent */
 
 /** @param {{children?: any}} properties a function that is given what opens the choice of files */
 export function Upload({ children }) {
   const [over, setOver] = useState(false);
-  const [files, setFiles] = useState(/** @type {Sent[]} */ ([]));
   const input = useRef(/** @type {HTMLInputElement | null} */ (null));
-  const send = async (/** @type {File[]} */ chosen) => {
-    const list = chosen.map((file) => ({ name: file.name, state: "waiting", text: "" }));
-    setFiles(/** @type {Sent[]} */ (list));
-    for (const [index, file] of chosen.entries()) {
-      const note = (state, text = "") => setFiles((before) => before.map((one, at) => (at === index ? { ...one, state, text } : one)));
-      note("sending");
-      const form = new FormData();
-      form.append("file", file);
-      try {
-        await call("PUT", "/datastore/image", { form });
-        note("done");
-      } catch (error) {
-        note("failed", sentence(error));
-      }
-    }
-    worklist.refresh();
-  };
+  useEffect(() => { serverInfo.read(); }, []);
   const onDrop = (event) => {
     event.preventDefault();
     setOver(false);
     const dropped = [...(event.dataTransfer?.files ?? [])];
-    if (dropped.length) send(dropped);
+    if (dropped.length) uploads.add(dropped);
   };
   const onDrag = (event) => {
     if (![...(event.dataTransfer?.types ?? [])].includes("Files")) return;
@@ -41,16 +22,41 @@ export function Upload({ children }) {
     if (event.type === "dragleave" && event.currentTarget.contains(event.relatedTarget)) return;
     setOver(event.type !== "dragleave");
   };
-  const busy = files.some((one) => one.state === "waiting" || one.state === "sending");
   return html`
     <div class=${`upload ${over ? "over" : ""}`} onDragOver=${onDrag} onDragEnter=${onDrag} onDragLeave=${onDrag} onDrop=${onDrop}>
       ${children(() => input.current?.click())}
       ${over && html`<p class="drop-here"><${Icon} name="upload" /> ${t("dropHere")}</p>`}
-      ${files.length > 0 && html`
-        <section class="uploads" aria-live="polite" aria-label=${t("uploads")}>
-          <ul>${files.map((one) => html`<li class=${one.state}><b>${one.name}</b> <span>${one.text || t(`upload_${one.state}`)}</span></li>`)}</ul>
-          ${!busy && html`<button class="quiet" onClick=${() => setFiles([])}>${t("close")}</button>`}
-        </section>`}
-      <input ref=${input} type="file" multiple hidden aria-label=${t("addCases")} onChange=${(event) => { send([...event.currentTarget.files]); event.currentTarget.value = ""; }} />
+      <${Uploaded} />
+      <input ref=${input} type="file" multiple hidden aria-label=${t("addCases")} onChange=${(event) => { uploads.add([...event.currentTarget.files]); event.currentTarget.value = ""; }} />
     </div>`;
+}
+
+function Uploaded() {
+  useObserved(uploads);
+  const { list, busy } = uploads;
+  if (!list.length) return null;
+  const open = list.filter((one) => one.state === "waiting" || one.state === "sending");
+  const ended = list.filter((one) => ["done", "failed", "cancelled"].includes(one.state));
+  return html`
+    <section class="uploads" aria-label=${t("uploads")}>
+      <h2>${t("uploads")} <small>${t("uploadsEnded", { ended: ended.length, total: list.length })}</small>
+        ${open.length > 1 && html`<button class="quiet" onClick=${() => uploads.cancelAll()}>${t("cancelAll")}</button>`}
+        ${!busy && html`<button class="quiet" onClick=${() => uploads.clear()}>${t("close")}</button>`}</h2>
+      <ul>${list.map((one) => html`<${One} key=${one.id} one=${one} />`)}</ul>
+      <p class="hidden" role="status">${ended.map((one) => `${one.name}: ${one.text || t(`upload_${one.state}`)}`).pop() ?? ""}</p>
+    </section>`;
+}
+
+function One({ one }) {
+  const { id, name, size, state, sent, text } = one;
+  const part = size ? Math.floor((100 * sent) / size) : 100;
+  const values = { percent: part, size: mebibytes(size) };
+  return html`
+    <li class=${state}>
+      <p><b>${name}</b> <span>${text || t(`upload_${state}`, values)}</span></p>
+      ${(state === "waiting" || state === "sending") && html`
+        <button class="quiet" onClick=${() => uploads.cancel(id)} aria-label=${t("cancelUpload", { name })} title=${t("cancelUpload", { name })}>×</button>`}
+      ${state === "sending" && html`<progress max="100" value=${part} aria-label=${name}></progress>`}
+      ${state === "checking" && html`<progress aria-label=${name}></progress>`}
+    </li>`;
 }

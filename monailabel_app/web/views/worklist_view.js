@@ -105,6 +105,7 @@ function Case({ row }) {
   const [failed, setFailed] = useState(false);
   const held = lease && lease.rater !== asName(settings.rater) ? lease.rater : null;
   const version = `${best?.frame ?? ""}`;
+  const size = best?.length_mm ?? best?.circumference_mm;
   return html`
     <li class="case">
       <a href=${router.href("case", row.id)}>
@@ -114,7 +115,7 @@ function Case({ row }) {
           ${row.comment && html`<em class="comment">“${row.comment}” ${row.reviewer ? `– ${row.reviewer}` : ""}</em>`}
           ${best?.warning && html`<em class="warned"><${Icon} name="warning" /> ${best.warning}</em>`}
         </span>
-        <span class="figure">${best?.circumference_mm ? html`<b>${number(best.circumference_mm, 0)}</b> mm<small>${t("acShort")}</small>` : html`<span class="faint">–</span>`}</span>
+        <span class="figure">${size ? html`<b>${number(size, 0)}</b> mm<small>${t("acShort")}</small>` : html`<span class="faint">–</span>`}</span>
         <span class="figure">${best?.quality != null ? html`<b>${number(best.quality, 2)}</b><small>${t("quality")}</small>` : html`<span class="faint">${best ? "–" : t("notAssessed")}</span>`}</span>
         <span class="state"><i class=${`dot ${stateKey(state)}`}></i><span>${t(stateKey(state))}
           <small>${summary(row, held)}</small></span></span>

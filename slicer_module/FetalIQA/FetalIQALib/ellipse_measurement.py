@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -81,15 +82,19 @@ class Measurement:
 
     Attributes:
         ellipse: in pixels; None without a fit.
-        circumference_mm: None if it cannot be measured.
+        circumference_mm: of a line its length; None if it cannot be measured.
         absent: why there is no circumference.
         warning: the server's warning on mask or circumference; empty for none.
+        interval_mm: lower and upper end around the circumference of the server's own mask; None for none.
+        line: ``line_measurement.Line`` in pixels, of an anatomy that is one (femur).
     """
 
     ellipse: Ellipse | None
     circumference_mm: float | None
     absent: str = ""
     warning: str = ""
+    interval_mm: tuple[float, float] | None = None
+    line: Any = None
 
 
 def measure(

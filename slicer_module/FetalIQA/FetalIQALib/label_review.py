@@ -13,10 +13,10 @@ from FetalIQALib.case_annotation import CaseAnnotation
 from FetalIQALib.case_controller import CaseController
 from FetalIQALib.case_loading import load_label
 from FetalIQALib.client_errors import FetalIQAError, InvalidAction, NotFound
-from FetalIQALib.ellipse_measurement import measure
 from FetalIQALib.frame_annotations import FrameAnnotation
 from FetalIQALib.frame_masks import Mask, dice
 from FetalIQALib.http_client import Cancel
+from FetalIQALib.measurement_cache import measured
 from FetalIQALib.server_client import ServerClient
 from FetalIQALib.server_responses import LabelVersion
 from FetalIQALib.server_session import ServerChange, ServerSession
@@ -68,7 +68,7 @@ def agreement(
     differences = []
     for frame in outlined:
         lengths = [
-            measure(mask.full(), sweep.spacing_mm, sweep.measurable).circumference_mm
+            measured(mask.full(), sweep).circumference_mm
             for mask in (first[frame].mask, second[frame].mask)
             if mask is not None
         ]

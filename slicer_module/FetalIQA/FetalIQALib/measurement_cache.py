@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from FetalIQALib.case_annotation import CaseAnnotation
 from FetalIQALib.ellipse_measurement import Measurement, measure
+from FetalIQALib.line_measurement import measure_line
+from FetalIQALib.sweep_data import Sweep
 from FetalIQALib.translation import _
 
 MAX_MEASURED = 2000  # masks in the cache
+
+
+def measured(mask: np.ndarray, sweep: Sweep) -> Measurement:
+    """The ellipse of a mask, or its line where the anatomy is one."""
+    if sweep.assessment is not None and sweep.assessment.is_line:
+        return measure_line(mask, sweep.spacing_mm)
+    return measure(mask, sweep.spacing_mm, sweep.measurable)
 
 
 class MeasurementCache:
@@ -26,11 +37,10 @@ class MeasurementCache:
         assessment = annotation.sweep.assessment
         if assessment is not None and frame in assessment.measured and mask == assessment.proposals[frame].mask:
             return assessment.measured[frame]  # the model's mask, measured by the server
-        key = (mask, annotation.sweep.spacing_mm, id(annotation.sweep.measurable))
+        is_line = assessment is not None and assessment.is_line
+        key = (mask, annotation.sweep.spacing_mm, id(annotation.sweep.measurable), is_line)
         if key not in self._measurements:
             if len(self._measurements) >= MAX_MEASURED:
                 self._measurements.clear()
-            self._measurements[key] = measure(
-                mask.full(), annotation.sweep.spacing_mm, annotation.sweep.measurable
-            )
+            self._measurements[key] = measured(mask.full(), annotation.sweep)
         return self._measurements[key]

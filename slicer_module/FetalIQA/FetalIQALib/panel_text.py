@@ -125,12 +125,16 @@ def measurement_line(controller: CaseController) -> str:
     if annotation is None:
         return ""
     measurement = controller.measurement(controller.position)
+    assessment = annotation.sweep.assessment
+    name = "AC" if assessment is None else assessment.measurement
     if measurement.circumference_mm is not None:
         has_mask = annotation.frame(controller.position).mask is not None
-        template = _("AC {length:.1f} mm") if has_mask else _("AC {length:.1f} mm (proposed)")
-        line = template.format(length=measurement.circumference_mm)
+        template = _("{name} {length:.1f} mm") if has_mask else _("{name} {length:.1f} mm (proposed)")
+        line = template.format(name=name, length=measurement.circumference_mm)
+        if measurement.interval_mm is not None:
+            line += " [{:.1f} – {:.1f}]".format(*measurement.interval_mm)
     else:
-        line = _("AC – {reason}").format(reason=measurement.absent or _("not measured"))
+        line = _("{name} – {reason}").format(name=name, reason=measurement.absent or _("not measured"))
     line = " · ".join([line, *_confidence_shown(annotation, controller.position)])
     return f"{line} – {measurement.warning}" if measurement.warning else line
 

@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from FetalIQALib.client_errors import FileError, InvalidAction
-from FetalIQALib.ellipse_measurement import measure
 from FetalIQALib.frame_annotations import FrameAnnotation
 from FetalIQALib.http_client import Cancel
+from FetalIQALib.measurement_cache import measured
 from FetalIQALib.sweep_data import Sweep
 from FetalIQALib.translation import _
 
@@ -102,7 +102,7 @@ def _export_frame(sweep: Sweep, number: int, frame: FrameAnnotation, folder: Pat
     mask_image = np.zeros(sweep.shape, np.uint8) if frame.mask is None else frame.mask.full()
     (folder / image).write_bytes(png(sweep.stack.frames[number]))
     (folder / mask).write_bytes(png(mask_image * np.uint8(255)))
-    length = measure(mask_image, sweep.spacing_mm, sweep.measurable).circumference_mm
+    length = measured(mask_image, sweep).circumference_mm
     quality = np.nan if sweep.assessment is None else sweep.assessment.assessed_quality(number)
     row, column = sweep.spacing_mm or ("", "")
     return {

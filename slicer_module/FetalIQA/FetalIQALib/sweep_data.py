@@ -14,9 +14,11 @@ from FetalIQALib.ellipse_measurement import Ellipse, Measurement
 from FetalIQALib.frame_annotations import Proposal
 from FetalIQALib.frame_masks import Mask
 from FetalIQALib.image_files import FrameStack
+from FetalIQALib.line_measurement import Line
 from FetalIQALib.server_responses import SuggestedFrame
 from FetalIQALib.translation import _
 
+LINE_ANATOMY = "femur"
 BLACK_LEVEL = 4  # frames without brighter pixels are padding at the end of a sweep
 
 
@@ -38,6 +40,8 @@ class Assessment:
         out_of_distribution: numbers of frames that are unlike the training data.
         warning: on the best frame; empty for none.
         spacing_mm: of rows and columns; None if the file has none.
+        measurement: abbreviation of what is measured, such as AC.
+        anatomy: what is outlined.
     """
 
     quality: np.ndarray
@@ -54,6 +58,13 @@ class Assessment:
     expected_dice: Mapping[int, float] = field(default_factory=dict)
     out_of_distribution: frozenset[int] = frozenset()
     warning: str = ""
+    measurement: str = "AC"
+    anatomy: str = "abdomen"
+
+    @property
+    def is_line(self) -> bool:
+        """Whether the anatomy is measured as a line."""
+        return self.anatomy == LINE_ANATOMY
 
     @property
     def complete(self) -> bool:
@@ -99,7 +110,7 @@ def parse_assessment(record: Mapping[str, Any], masks: Mapping[int, Mask], count
     return Assessment(
         quality=_numbers(entries, "quality"),
         estimated=np.array([entry.get("interpolated") is True for entry in entries], bool),
-        circumference_mm=_numbers(entries, "circumference_mm"),
+        circumference_mm=_sizes(entries),
         ranges=_ranges(record.get("sweeps"), count),
         best=best if _is_frame(best, count) else None,
         reason=str(record.get("reason") or ""),
@@ -117,21 +128,43 @@ def parse_assessment(record: Mapping[str, Any], masks: Mapping[int, Mask], count
             frame for frame, entry in enumerate(entries) if entry.get("unlike_training_data") is True
         ),
         warning=str(record.get("warning") or ""),
+        measurement=str(model.get("measurement") or "AC"),
+        anatomy=str(model.get("anatomy") or "abdomen"),
     )
+
+
+def _sizes(entries: Sequence[Mapping[str, Any]]) -> np.ndarray:
+    """Circumference or length of each frame, mm; nan where there is neither."""
+    lengths = _numbers(entries, "length_mm")
+    return np.where(np.isnan(lengths), _numbers(entries, "circumference_mm"), lengths)
 
 
 def _measured(entry: Mapping[str, Any]) -> Measurement:
     ellipse = entry.get("ellipse")
     keys = ("center_x", "center_y", "semi_major", "semi_minor", "angle_deg")
     circumference_value, absent = entry.get("circumference_mm"), str(entry.get("circumference_absent") or "")
+    line = entry.get("line")
+    if "length_mm" in entry:
+        circumference_value, absent = entry["length_mm"], str(entry.get("length_absent") or "")
     warning = str(entry.get("warning") or "")
+    interval = _interval(entry.get("circumference_interval_mm"))
     circumference = float(circumference_value) if isinstance(circumference_value, (int, float)) else None
+    corners = [line.get(key) for key in ("x1", "y1", "x2", "y2")] if isinstance(line, dict) else []
+    ends = [float(value) for value in corners if isinstance(value, (int, float))]
+    if len(ends) == 4:
+        return Measurement(None, circumference, absent, warning, line=Line(*ends))
     values = [ellipse.get(key) for key in keys] if isinstance(ellipse, dict) else []
     numbers = [float(value) for value in values if isinstance(value, (int, float))]
     if len(numbers) != len(keys) or min(numbers[2:4]) <= 0:
-        return Measurement(None, circumference, absent, warning)
+        return Measurement(None, circumference, absent, warning, interval)
     x, y, a, b, degrees = numbers
-    return Measurement(Ellipse(x, y, a, b, math.radians(degrees)), circumference, absent, warning)
+    return Measurement(Ellipse(x, y, a, b, math.radians(degrees)), circumference, absent, warning, interval)
+
+
+def _interval(value: Any) -> tuple[float, float] | None:
+    """Two numbers, or None (servers of earlier versions send none)."""
+    numbers = [float(one) for one in value if isinstance(one, (int, float))] if isinstance(value, list) else []
+    return (numbers[0], numbers[1]) if len(numbers) == 2 else None
 
 
 def _is_frame(value: Any, count: int) -> bool:

@@ -13,11 +13,15 @@ from FetalIQALib.ellipse_tool import EllipseTool
 from FetalIQALib.frame_annotations import Origin
 from FetalIQALib.frame_masks import Mask
 from FetalIQALib.image_sequence import ImageSequence
+from FetalIQALib.line_measurement import Line
+from FetalIQALib.line_tool import LineTool
 from FetalIQALib.mask_overlay import MaskOverlay
 from FetalIQALib.quality_plot import QualityPlot
 from FetalIQALib.server_session import PROBLEM
 from FetalIQALib.sweep_data import Sweep
 from FetalIQALib.translation import _
+
+SHOWN_LINE_PX = 2.0  # width of the measured line in the overlay
 
 
 class SweepScene:
@@ -41,7 +45,8 @@ class SweepScene:
         self.frames = ImageSequence(scene, sequences)
         self.overlay = MaskOverlay(scene)
         self.plots = QualityPlot(scene)
-        self.tool = EllipseTool(scene, self._placed)
+        self.ellipse_tool = EllipseTool(scene, self._placed)
+        self.line_tool = LineTool(scene, self._lined)
         self.loaded: Callable[[bool], None] = lambda new_case: None
         self.merged: Callable[[], None] = lambda: None
         self.other_rater_mask: Callable[[int], Mask | None] = lambda frame: None
@@ -51,6 +56,17 @@ class SweepScene:
         self._collecting = False
         controller.before_action = self.collect_strokes
         controller.session.add_listener(self._on_change)
+
+    @property
+    def tool(self) -> EllipseTool | LineTool:
+        """The tool for the anatomy: ellipse, or line where it is one."""
+        return self.line_tool if self._is_line else self.ellipse_tool
+
+    @property
+    def _is_line(self) -> bool:
+        annotation = self.controller.annotation
+        assessment = None if annotation is None else annotation.sweep.assessment
+        return assessment is not None and assessment.is_line
 
     # -- controller to scene ------------------------------------------------------------------------
 
@@ -73,7 +89,7 @@ class SweepScene:
         self._sweep = sweep
         if changed or spacing_changed or not self.frames.complete or not self.overlay.complete:
             self._frame = -1
-            self.tool.stop()
+            self._stop_tools()
             self.frames.load(sweep)
             self.overlay.load(sweep.case, self.frames.volume, sweep.shape)
             self.overlay.set_reference_visible(self.proposals_shown)
@@ -105,8 +121,13 @@ class SweepScene:
         self.plots.show(frame)
 
     def _ellipse(self, frame: int) -> np.ndarray | None:
-        ellipse = self.controller.measurement(frame).ellipse
-        return None if ellipse is None or self._sweep is None else ellipse.draw(self._sweep.shape)
+        """The ellipse that is measured, or the line, as a mask."""
+        measurement = self.controller.measurement(frame)
+        if self._sweep is None:
+            return None
+        if measurement.line is not None:
+            return measurement.line.draw(self._sweep.shape, SHOWN_LINE_PX)
+        return None if measurement.ellipse is None else measurement.ellipse.draw(self._sweep.shape)
 
     @property
     def complete(self) -> bool:
@@ -120,7 +141,7 @@ class SweepScene:
 
     def clear(self) -> None:
         """Remove this module's nodes from the scene."""
-        self.tool.stop()
+        self._stop_tools()
         self.overlay.remove()
         self.plots.remove()
         self.frames.remove()
@@ -198,20 +219,41 @@ class SweepScene:
     # -- tools --------------------------------------------------------------------------------------
 
     def start_ellipse(self) -> bool:
-        """Start the ellipse tool."""
+        """Start the ellipse tool, or the line tool where the anatomy is a line."""
         if self.controller.annotation is None or not self.complete:
             return False
-        self.tool.start(self.frames.volume)
+        if self._is_line:
+            line = self.controller.measurement(self.controller.position).line
+            self.line_tool.start(self.frames.volume, line)
+            message = (
+                _("Click both ends of the bone's shaft.") if line is None else _("Drag the ends of the line.")
+            )
+            self.controller.session.show_status(message)
+            return True
+        self.ellipse_tool.start(self.frames.volume)
         self.controller.session.show_status(_("Click both ends of one axis, then both ends of the other."))
         return True
 
     def cancel_ellipse(self) -> bool:
         """Cancel the ellipse tool and remove its points; False if it is not active."""
-        if not self.tool.active:
-            return False
-        self.tool.stop()
-        self.controller.session.show_status(_("Ellipse canceled."))
-        return True
+        active = [tool for tool in (self.ellipse_tool, self.line_tool) if tool.active]
+        self._stop_tools()
+        if active:
+            self.controller.session.show_status(
+                _("Line ended; the mask stays.") if active[0] is self.line_tool else _("Ellipse canceled.")
+            )
+        return bool(active)
+
+    def _stop_tools(self) -> None:
+        for tool in (self.ellipse_tool, self.line_tool):
+            if tool.active:
+                tool.stop()
+
+    def _lined(self, line: Line) -> None:
+        annotation = self.controller.annotation
+        if annotation is None:
+            return
+        self.controller.draw_mask(self.controller.position, line.draw(annotation.sweep.shape), _("line"), Origin())
 
     def _placed(self, ellipse: Ellipse | None) -> None:
         annotation = self.controller.annotation

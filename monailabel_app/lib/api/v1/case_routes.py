@@ -18,7 +18,7 @@ from fetaliqa.measure.outline import BORDER_PX, away_from_border
 from monailabel_app.lib.api.dependencies import MAX_COUNT, USER, served
 from monailabel_app.lib.api.inference_routes import inference_limiter
 from monailabel_app.lib.api.v1 import PREFIX
-from monailabel_app.lib.api.v1.worklist_routes import service_in_use, summaries
+from monailabel_app.lib.api.v1.worklist_routes import anatomy_in_use, service_in_use, summaries
 from monailabel_app.lib.browser.assessed_case import assessed_case
 from monailabel_app.lib.browser.decoded_sweeps import decoded_sweeps, file_version, jpeg
 from monailabel_app.lib.browser.mask_runs import runs_of
@@ -55,6 +55,7 @@ def case(image: str, user: Any = USER) -> dict[str, Any]:
             "columns": columns,
             "spacing_mm": None if sweep.spacing is None else list(sweep.spacing),
             "best": known.best(image, path, store.sources().get(image, ""), service_in_use()),
+            "model": anatomy_in_use(),
             "labels": {tag: store.labels.latest(image, tag) for tag in known.row(image, "final")["tags"]},
         }
 

@@ -15,6 +15,7 @@ from fastapi.responses import Response
 from fetaliqa.active.leases import Leases
 from fetaliqa.errors import FetalIQAError
 from fetaliqa.inference.case_result import AssessmentResult
+from fetaliqa.measure.anatomy import anatomy_named
 from fetaliqa.pictures.frame_picture import frame_picture
 from fetaliqa.registry import AssessmentService
 from fetaliqa.sweep.sweep_reader import open_image
@@ -40,6 +41,20 @@ def service_in_use() -> AssessmentService | None:
     """The segmentation model's service, immediately; None on a server without one."""
     task = served()._infers.get(SEG_MODEL)
     return None if task is None else task.serving.peek()
+
+
+def anatomy_in_use() -> dict[str, Any] | None:
+    """What the model outlines, and how it is measured; None on a server without a segmentation model."""
+    service = service_in_use()
+    if service is None:
+        return None
+    anatomy = anatomy_named(service.card.anatomy)
+    return {
+        "anatomy": anatomy.name,
+        "measurement": anatomy.measurement,
+        "shape": anatomy.shape,
+        "plausible_mm": list(anatomy.plausible_mm),
+    }
 
 
 def summaries() -> CaseSummaries:
@@ -72,7 +87,12 @@ def worklist(tag: Annotated[str, Query(max_length=200)] = "final", user: Any = U
                 "lease": None if lease is None else {"rater": lease.rater, "until": round(lease.until)},
             }
         )
-    return {"cases": rows, "counts": _counts(rows), "not_offered": store.not_offered()}
+    return {
+        "cases": rows,
+        "counts": _counts(rows),
+        "not_offered": store.not_offered(),
+        "model": anatomy_in_use(),
+    }
 
 
 def _counts(rows: list[dict[str, Any]]) -> dict[str, int]:

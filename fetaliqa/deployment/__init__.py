@@ -1,0 +1,1 @@
+"""Models for other software: exports of a model bundle that run without FetalIQA."""

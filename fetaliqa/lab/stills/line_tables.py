@@ -1,0 +1,95 @@
+"""Tables of lines for still images: the femurs of this package, and the calipers that lie beside the images.
+
+``outlines/african_femur_lines.csv`` has one line for each femur, drawn for this project by one reader who is no
+clinician: columns ``file, sha256, x1, y1, x2, y2, confidence, calipers, source, note`` in native pixels (centre of
+the first pixel is 0, 0). The ends are those of the ossified shaft. Where a sonographer's calipers are burned into
+the image, the line is theirs (``source`` is ``burned_in``). ``african_femur_second_reading.csv`` has the second
+reading of some of them by the same reader.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from fetaliqa.datasets.csv_text import csv_text
+from fetaliqa.errors import SweepError
+from fetaliqa.lab.stills.still_image import Picture
+from fetaliqa.measure import Line
+
+NEEDED = ("file", "x1", "y1", "x2", "y2")
+CALIPERS = ("image_name", "fl_1_x", "fl_1_y", "fl_2_x", "fl_2_y", "px_to_mm_rate", "Algo")
+# Their pixel size is another in each image of this scanner, and circumferences by it are implausible; see
+# docs/real-images.md.
+NO_PIXEL_SIZE = "AlokaFit"
+
+
+@dataclass(frozen=True)
+class LineRow:
+    """One row of a table of lines; the texts are empty where the table does not say."""
+
+    line: Line
+    sha256: str = ""
+    confidence: str = ""
+    calipers: str = ""
+    source: str = ""
+    pixel_mm: float | None = None
+
+    def fits(self, picture: Picture) -> bool:
+        """Whether the row was drawn on this picture: a file of the same name may hold another image."""
+        return not self.sha256 or self.sha256 in (picture.sha256, picture.file_sha256)
+
+
+def line_table(path: Path) -> dict[str, LineRow]:
+    """Rows by file name; empty when there is no such table.
+
+    Raises:
+        SweepError: when a column is missing or a value is no number.
+    """
+    return {row["file"]: _row(path, row, "file", NEEDED[1:]) for row in _rows(path, NEEDED)}
+
+
+def caliper_table(path: Path) -> dict[str, LineRow]:
+    """Calipers of femurs by file name, with the pixel size where it can be relied on; empty without a table.
+
+    The columns are those of the Multicentre fetal biometry annotations.
+
+    Raises:
+        SweepError: when a column is missing or a value is no number.
+    """
+    rows = [row for row in _rows(path, CALIPERS) if (row["fl_1_x"] or "").strip()]
+    return {row["image_name"]: _row(path, row, "image_name", CALIPERS[1:5]) for row in rows}
+
+
+def fitting_line(picture: Picture, name: str, table: Mapping[str, LineRow]) -> LineRow | None:
+    """The row of a file where it was drawn on this picture, if any."""
+    row = table.get(name)
+    return row if row is not None and row.fits(picture) else None
+
+
+def _rows(path: Path, needed: tuple[str, ...]) -> list[dict[str, str]]:
+    if not path.is_file():
+        return []
+    with csv_text(path) as stream:
+        reader = csv.DictReader(stream)
+        missing = [name for name in needed if name not in (reader.fieldnames or [])]
+        if missing:
+            raise SweepError(f"{path.name}: no column {', '.join(missing)}; needed are {', '.join(needed)}")
+        return list(reader)
+
+
+def _row(path: Path, row: dict[str, str], name: str, columns: tuple[str, ...]) -> LineRow:
+    try:
+        values = [float(row[column]) for column in columns]
+        rate = float(row.get("px_to_mm_rate") or "nan")
+    except (TypeError, ValueError):
+        raise SweepError(f"{path.name}: {row[name]} needs four numbers for its line") from None
+    line = Line.between(values[:2], values[2:])
+    if not all(map(math.isfinite, values)) or line.length == 0:
+        raise SweepError(f"{path.name}: the line of {row[name]} has no length")
+    pixel_mm = rate if math.isfinite(rate) and row.get("Algo") != NO_PIXEL_SIZE else None
+    texts = {key: (row.get(key) or "").strip() for key in ("sha256", "confidence", "calipers", "source")}
+    return LineRow(line, pixel_mm=pixel_mm, **texts)

@@ -1,0 +1,3 @@
+from monai_bundles import foreign, home
+
+__all__ = ["foreign", "home"]
