@@ -47,13 +47,9 @@ from fetaliqa.registry.model_store import resolve_bundle
 
 FACTORS = (2, 4, 8)
 SAMPLING = Sampling(annotated=4, hard=2, easy=1)  # frames of a sweep
-PATCH, BATCH, STEPS, RATE = (
-    24,
-    16,
-    1500,
-    1e-3,
-)  # of training: pixels of the small image, patches, steps, learning rate
-TRAINING_CASES = 30  # phantoms
+PATCH, BATCH = 24, 16  # of training: pixels of the small image, patches in a step
+STEPS, RATE = 500, 1e-3  # steps, learning rate
+TRAINING_CASES = 15  # phantoms
 DRAWS, LEVEL = 2000, 0.95
 Enlarge = Callable[[np.ndarray, tuple[int, int]], np.ndarray]  # small frame, (rows, columns) -> frame
 
