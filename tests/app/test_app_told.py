@@ -23,6 +23,10 @@ VALUES: dict[str, Any] = {
     "method": "frames",
     "strategy": "random",
     "frame": 0,
+    "number": 0,
+    "side": "candidate",
+    "measurement": "AC",
+    "mm": 200,
     "first": "final",
     "second": "final",
 }

@@ -21,11 +21,13 @@ from report_items import flat, groups, named, number, referenced, texts
 from fetaliqa.cli.main import main
 from fetaliqa.export.dicom_files import save_dicom
 from fetaliqa.export.report import report_codes
+from fetaliqa.export.report.labelled_report import LabelledFrame, labelled_content
 from fetaliqa.export.report.report_codes import Concept
 from fetaliqa.export.report.report_content import FrameOfImage, OutlinedFrame, ReportContent
 from fetaliqa.export.report.report_document import ReportOrigin, measurement_report
-from fetaliqa.measure.anatomy import ABDOMEN, HEAD
+from fetaliqa.measure.anatomy import ABDOMEN, FEMUR, HEAD
 from fetaliqa.measure.ellipse import Ellipse, ellipse_circumference
+from fetaliqa.measure.line import Line, draw_line
 from fetaliqa.sweep import read_masks, read_sweep
 
 SHOWN = 5  # frame of the excerpt that shows the phantom's abdomen best
@@ -330,6 +332,20 @@ def test_a_line_is_reported_by_its_two_ends():
         [31.0, 40.5, 70.0, 40.5],
     )
     assert number(group, "Abdominal Circumference") == (7.8, "mm")
+
+
+def test_a_label_of_a_femur_is_reported_by_its_line(excerpt):
+    line = Line(100.0, 120.0, 180.0, 140.0)
+    masks = np.zeros(excerpt.frames.shape, np.uint8)
+    masks[2] = draw_line(line, masks[2].shape)
+    confirmed = LabelledFrame("anna's frame 2", rater="anna")
+    content = labelled_content(a_cine(excerpt), masks, {2: confirmed}, FEMUR)
+    assert content is not None
+    assert content.measurement is not None
+    assert (content.measurement["name"], content.frames[0].ellipse) == ("FL", None)
+    assert content.measurement["mm"] == pytest.approx(line.length_mm(excerpt.spacing), abs=0.5)
+    report = measurement_report(content, ReportOrigin(("test",), 1, "a test"))
+    assert number(groups(report)["FL of the case"], "Femur Length") == (content.measurement["mm"], "mm")
 
 
 def test_a_head_has_its_diameters():

@@ -14,8 +14,9 @@ from fetaliqa.export.report.report_content import FrameOfImage, OutlinedFrame, R
 from fetaliqa.measure.anatomy import Anatomy
 from fetaliqa.measure.case_growth import case_growth
 from fetaliqa.measure.case_measurement import weighted_median
+from fetaliqa.measure.frame_size import fit_mask
 from fetaliqa.measure.head_axes import head_axes
-from fetaliqa.measure.outline import fit_outline
+from fetaliqa.measure.line import LineFit
 from fetaliqa.sweep.dicom_spacing import read_calibration
 
 SUBOPTIMAL = "suboptimal"
@@ -91,7 +92,8 @@ def _outlined(
     spacing: tuple[float, float] | None,
     sector: np.ndarray | None,
 ) -> OutlinedFrame:
-    fit = fit_outline(mask, spacing, sector)
+    fit = fit_mask(mask, spacing, sector, anatomy)
+    ellipse, line = (None, fit.line) if isinstance(fit, LineFit) else (fit.ellipse, None)
     by = f"confirmed by {label.rater}" if label.rater else None
     plane = f"{label.plane} plane" if label.plane else None
     remarks = (label.name, by, plane, fit.absent_reason, label.warning or fit.warning(anatomy))
@@ -101,9 +103,10 @@ def _outlined(
         name=name_of(place, frame),
         place=place,
         mask=mask,
-        ellipse=fit.ellipse,
-        size_mm=None if fit.circumference_mm is None else round(fit.circumference_mm, 2),
-        axes_mm=axes_of(head_axes(fit.ellipse, spacing, anatomy)),
+        ellipse=ellipse,
+        line=None if line is None else np.array([[line.x1, line.y1], [line.x2, line.y2]]),
+        size_mm=None if fit.size_mm is None else round(fit.size_mm, 2),
+        axes_mm=axes_of(head_axes(ellipse, spacing, anatomy)),
         area_mm2=None if spacing is None else round(pixels * spacing[0] * spacing[1], 2),
         remarks=tuple(text for text in remarks if text),
         algorithm=label.algorithm,
@@ -111,7 +114,7 @@ def _outlined(
 
 
 def _counted(labels: Mapping[int, LabelledFrame], outlined: Mapping[int, OutlinedFrame]) -> list[int]:
-    """Confirmed frames with a circumference, without those on suboptimal planes if there are others."""
+    """Confirmed frames with a circumference or length, without those on suboptimal planes if there are others."""
     measured = [frame for frame, one in outlined.items() if one.size_mm is not None and one.algorithm.confirmed]
     return [frame for frame in measured if labels[frame].plane != SUBOPTIMAL] or measured
 
