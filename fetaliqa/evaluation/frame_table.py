@@ -11,7 +11,7 @@ import torch
 
 from fetaliqa.datasets.labelled_data import LabelledCase, LabelledData
 from fetaliqa.evaluation.frame_scorers import BundleScorer, FrameAnswers, FrameScorer
-from fetaliqa.inference.predictor import ChunkPrediction
+from fetaliqa.inference.chunk_prediction import TORCH, ChunkPrediction
 from fetaliqa.measure.square_grid import SquareGrid
 from fetaliqa.model.interval_file import Intervals
 from fetaliqa.sweep.sweep_ranges import black_slots
@@ -98,7 +98,7 @@ class CaseReader:
     It replaces a ``Predictor`` in an assessment, so that a case is predicted once for assessment and table.
     """
 
-    threads = 0
+    threads, device, runtime = 0, "cpu", TORCH
     intervals = Intervals()  # evaluations need none
 
     def __init__(

@@ -18,6 +18,7 @@ from fetaliqa.lab.phantom import PhantomSettings, generate_case
 from fetaliqa.lab.phantom_evaluation import evaluate_on_phantoms
 from fetaliqa.measure.square_grid import SquareGrid
 from fetaliqa.model import Threshold
+from fetaliqa.model.interval_file import Intervals
 from fetaliqa.model.user_folders import demo_folder
 
 SMALL = PhantomSettings(scale="half", sweeps=2, slots=24)
@@ -30,6 +31,8 @@ class KnowingPredictor:
     is_segmentation = True
     image_size = 224
     threads = 0
+    runtime = "torch"
+    intervals = Intervals()
     card = SimpleNamespace(
         name="knowing", version="1", task="segmentation", anatomy="abdomen", threshold=Threshold()
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -12,10 +12,11 @@ from fetaliqa.active.frame_pool import Pool
 from fetaliqa.evaluation.acouslic_metrics import mean_score
 from fetaliqa.evaluation.case_scores import case_outcome, worth_assessing
 from fetaliqa.evaluation.frame_metrics import frame_metrics
+from fetaliqa.inference.chunk_prediction import TORCH, ChunkPrediction
 from fetaliqa.inference.frame_profile import FrameProfile, ProfileMaker
-from fetaliqa.inference.predictor import ChunkPrediction
 from fetaliqa.lab.efficiency.simulation_data import SubsampledCase
 from fetaliqa.model import BundleCard, FetalCLIPSeg, Threshold, normalise
+from fetaliqa.model.interval_file import Intervals
 from fetaliqa.training.batch_sampling import make_order
 from fetaliqa.training.plain_loop import Cycle, train_outlines
 from fetaliqa.training.recipes import DECODER
@@ -138,6 +139,9 @@ class _Reader:
     padding: np.ndarray
     is_segmentation: bool = True
     threads: int = 0
+    device: str = "cpu"
+    runtime: str = TORCH
+    intervals: Intervals = field(default_factory=Intervals)
 
     def predict(self, frames: np.ndarray, indices: np.ndarray) -> Iterator[ChunkPrediction]:
         for start in range(0, len(indices), CHUNK):
