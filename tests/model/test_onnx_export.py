@@ -100,6 +100,8 @@ def test_the_file_states_its_card_contract_and_opset(content: bytes, abdomen: Bu
     file = tmp_path / "one.onnx"
     file.write_bytes(content)
     assert read_onnx(file).card == abdomen.card
+    assert abdomen.intervals.calibration is not None
+    assert read_onnx(file).intervals.calibration == abdomen.intervals.calibration
     onnx = pytest.importorskip("onnx")
     proto = onnx.load_from_string(content)
     onnx.checker.check_model(proto, full_check=True)
@@ -148,7 +150,7 @@ def test_a_file_that_cannot_be_used_is_one_sentence(
 
 
 def test_a_graph_that_the_runtime_refuses_is_one_sentence(abdomen: Bundle) -> None:
-    without_weights = with_metadata(shipped_graph(), abdomen.card, abdomen.fingerprint)
+    without_weights = with_metadata(shipped_graph(), abdomen.card, abdomen.fingerprint, abdomen.intervals)
     with pytest.raises(BundleError, match="onnxruntime cannot compile this graph"):
         GraphPredictor(OnnxModel(without_weights, abdomen.card, "", "here"), "onnxruntime")
 
