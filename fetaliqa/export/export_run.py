@@ -301,7 +301,10 @@ class _Export:
 
     def _nothing_selected(self) -> str:
         if not self.entries:
-            return f"{self.source.folder.name}: no case to export; check it with `fetaliqa data`"
+            return (
+                f"{self.source.folder.name}: no case with a label to export; submit a label first, or check "
+                "the folder with `fetaliqa data`"
+            )
         offered = self.counts.offered
         there = (
             ", ".join(f"{number} {state}" for state, number in sorted(offered.items())) or "no frame with a label"
