@@ -42,7 +42,7 @@ def test_nnunet_finds_nothing_wrong_and_reads_what_was_written(export):
 
     exported = export("--format", "nnunet")
     folder = exported.out / "Dataset501_FetalIQA"
-    # a process of its own: it forks, and threads of other libraries may hold locks in this one
+    # from a small process of its own: nnU-Net starts processes, and a test worker once hung while it did so
     checked = subprocess.run([sys.executable, "-c", VERIFY, folder], capture_output=True, text=True, timeout=300)
     assert checked.returncode == 0, checked.stderr
     reader, rows = NaturalImage2DIO(), rows_of(exported.out)
