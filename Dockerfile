@@ -1,11 +1,12 @@
 # The FetalIQA server; see docs/containers.md. Not for clinical use.
 #
-#   docker build -t fetaliqa .                                                                   CPU
-#   docker build -t fetaliqa:cuda --build-arg TORCH_INDEX=https://pypi.org/simple .              CUDA
+#   docker build -t fetaliqa .                                             CPU
+#   docker build -t fetaliqa:cuda --build-arg TORCH_INDEX= .              CUDA
 
 FROM python:3.11-slim
 
-# Where torch and torchvision come from. PyTorch's index of CPU wheels; on PyPI the wheels for x86 Linux have CUDA.
+# Where torch and torchvision come from: PyTorch's index of CPU wheels. Empty: pip's own index, PyPI, whose wheels for x86
+# Linux have CUDA.
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 
 RUN useradd --create-home --uid 1000 fetaliqa \
@@ -17,7 +18,7 @@ COPY constraints.txt ./
 # sam2, which MONAI Label needs, is built: with this torch, not with another one that pip would download for it.
 # Early versions of pip take more than ten minutes to find out what is installed already.
 RUN pip install --no-cache-dir --constraint constraints.txt --upgrade pip \
-    && pip install --no-cache-dir --constraint constraints.txt --no-deps --index-url "$TORCH_INDEX" torch torchvision \
+    && pip install --no-cache-dir --constraint constraints.txt --no-deps ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} torch torchvision \
     && pip install --no-cache-dir --constraint constraints.txt torch torchvision setuptools wheel \
     && SAM2_BUILD_CUDA=0 pip install --no-cache-dir --constraint constraints.txt --no-build-isolation sam2
 

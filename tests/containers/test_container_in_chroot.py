@@ -197,7 +197,7 @@ def image(base: Path) -> Root:
         elif name == "RUN":
             script = rest.replace("--no-cache-dir", "")
             if not has_torch_index():
-                script = script.replace('--index-url "$TORCH_INDEX"', "")
+                script = script.replace('${TORCH_INDEX:+--index-url "$TORCH_INDEX"}', "")
             root.run(["/bin/sh", "-c", script], user, cwd, **variables, **settings)
     return root
 
