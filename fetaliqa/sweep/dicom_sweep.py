@@ -6,8 +6,9 @@ Only pixels, their calibration and their order are read, nothing that identifies
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from pydicom.dataset import Dataset
@@ -20,6 +21,7 @@ from fetaliqa.sweep.pixel_conversion import Pixels
 from fetaliqa.sweep.sweep_types import Grid
 from fetaliqa.sweep.volume_file import OpenImage, check_frame_spacing
 
+Value = TypeVar("Value")
 NOT_IMAGES = (
     "SR",
     "PR",
@@ -209,24 +211,17 @@ def frame_files(paths: Sequence[Path], name: str) -> list[Path]:
     Raises:
         SweepError: when a file is not DICOM, or the files do not belong together.
     """
-    try:
-        return [file.path for file in _ordered(_image_files(paths)[0], name)[0]]
-    except DAMAGE_ERRORS as error:
-        raise SweepError(f"{name}: its DICOM header is damaged ({reason_of(error)}); export it again") from None
+    return _of_frames(paths, name, lambda file: file.path)
 
 
 def frame_instances(paths: Sequence[Path], name: str) -> list[str]:
-    """SOP instance UID of each file, in frame order.
+    """SOP instance UID of each file, in frame order; arguments and errors as of :func:`frame_files`."""
+    return _of_frames(paths, name, lambda file: str(file.dataset.SOPInstanceUID))
 
-    Args:
-        paths: the files, in the order of their names.
-        name: what the user named, for messages.
 
-    Raises:
-        SweepError: when a file is not DICOM, or the files do not belong together.
-    """
+def _of_frames(paths: Sequence[Path], name: str, value: Callable[[DicomFrames], Value]) -> list[Value]:
+    """A value of each file that holds an image, in frame order; damage of a header is told as a ``SweepError``."""
     try:
-        files, _ = _ordered(_image_files(paths)[0], name)
-        return [str(file.dataset.SOPInstanceUID) for file in files]
+        return [value(file) for file in _ordered(_image_files(paths)[0], name)[0]]
     except DAMAGE_ERRORS as error:
         raise SweepError(f"{name}: its DICOM header is damaged ({reason_of(error)}); export it again") from None

@@ -6,10 +6,8 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import vtk
-
 from FetalIQALib.ellipse_measurement import Ellipse
-from FetalIQALib.image_sequence import mark_owned
+from FetalIQALib.point_tool import PointTool
 from FetalIQALib.translation import _
 
 POINTS = 4
@@ -41,7 +39,7 @@ def ellipse_of_axes(ends: Sequence[tuple[float, float]]) -> Ellipse | None:
     return Ellipse(x, y, first / 2, second / 2, angle % math.pi)
 
 
-class EllipseTool:
+class EllipseTool(PointTool):
     """Lets the user place four points in the image.
 
     Args:
@@ -50,66 +48,23 @@ class EllipseTool:
     """
 
     def __init__(self, scene: Any, done: Callable[[Ellipse | None], None]) -> None:
-        self.scene = scene
-        self.node: Any = None
+        super().__init__(scene, POINTS)
         self._done = done
-        self._matrix = vtk.vtkMatrix4x4()
-
-    @property
-    def active(self) -> bool:
-        """Whether points are being placed."""
-        return self.node is not None and self.node.GetScene() is self.scene
-
-    @property
-    def canceled(self) -> bool:
-        """Whether the user left place mode (Esc, or another mouse mode) before all points were placed."""
-        interaction = self.scene.GetNodeByID("vtkMRMLInteractionNodeSingleton")
-        return (
-            self.active
-            and interaction is not None
-            and interaction.GetCurrentInteractionMode() != interaction.Place
-            and self.node.GetNumberOfDefinedControlPoints() < POINTS
-        )
 
     def start(self, volume: Any) -> None:
         """Start placing: both ends of the first axis, then both ends of the second."""
         self.stop()
-        volume.GetIJKToRASMatrix(self._matrix)
-        self._matrix.Invert()
-        self.node = mark_owned(self.scene.AddNewNodeByClass("vtkMRMLMarkupsFiducialNode", _("Axis")))
-        self.node.SetSaveWithScene(False)
+        self._add_node(volume, "vtkMRMLMarkupsFiducialNode", _("Axis"))
         self.node.SetMaximumNumberOfControlPoints(POINTS)
-        selection = self.scene.GetNodeByID("vtkMRMLSelectionNodeSingleton")
-        interaction = self.scene.GetNodeByID("vtkMRMLInteractionNodeSingleton")
-        if selection is not None and interaction is not None:
-            selection.SetReferenceActivePlaceNodeClassName("vtkMRMLMarkupsFiducialNode")
-            selection.SetActivePlaceNodeID(self.node.GetID())
-            interaction.SetPlaceModePersistence(1)
-            interaction.SetCurrentInteractionMode(interaction.Place)
-
-    def stop(self) -> None:
-        """Cancel placing."""
-        interaction = self.scene.GetNodeByID("vtkMRMLInteractionNodeSingleton")
-        if self.node is not None and interaction is not None:
-            interaction.SetPlaceModePersistence(0)
-            interaction.SetCurrentInteractionMode(interaction.ViewTransform)
-        if self.active:
-            self.scene.RemoveNode(self.node)
-        self.node = None
+        self._place()
 
     def finish(self) -> None:
         """Return the ellipse after all points are placed; called by the timer.
 
         Not called in the event of the last point, because Slicer is still processing it.
         """
-        if not self.active or self.node.GetNumberOfDefinedControlPoints() < POINTS:
+        if not self.active or not self._placed():
             return
         points = [self._pixel(number) for number in range(POINTS)]
         self.stop()
         self._done(ellipse_of_axes(points))
-
-    def _pixel(self, number: int) -> tuple[float, float]:
-        position = [0.0, 0.0, 0.0]
-        self.node.GetNthControlPointPositionWorld(number, position)
-        column, row, _slice, _one = self._matrix.MultiplyPoint((*position, 1.0))
-        return (column, row)
