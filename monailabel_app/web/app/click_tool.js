@@ -1,8 +1,8 @@
 // Click prompts: the server outlines the anatomy from clicks inside (left) and outside (right, or with Alt).
 import { OWN } from "./colours.js";
 import { ApiError, V1, call, isAbort, sentence } from "./api.js";
-import { hint } from "./ellipse_tool.js";
 import { isMask } from "./run_lengths.js";
+import { hint } from "./shape_tool.js";
 import { t } from "./strings.js";
 import { toast } from "./toasts.js";
 
