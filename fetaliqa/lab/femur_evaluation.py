@@ -12,12 +12,12 @@ import numpy as np
 from fetaliqa.evaluation.line_figures import LineError, line_error
 from fetaliqa.inference import Predictor, assess
 from fetaliqa.inference.assessment_options import AssessOptions
+from fetaliqa.lab.overlay_tiles import FOUND, REFERENCE, in_rows, tile
 from fetaliqa.lab.stills.still_image import Still, read_grey
 from fetaliqa.measure import Line
 from fetaliqa.sweep import sweep_from_array
 
 TILE = 300  # pixels of an overlay's side
-REFERENCE, FOUND = (80, 220, 80), (60, 60, 255)  # BGR: green, red
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,32 +86,24 @@ def femur_overlays(
 ) -> np.ndarray:
     """A picture of all images: the reference's ends green, the model's line red, the error below."""
     tiles = [_tile(one, line) for one, line in zip(outcomes, references)]
-    while len(tiles) % columns:
-        tiles.append(np.zeros_like(tiles[0]))
-    return np.vstack([np.hstack(tiles[start : start + columns]) for start in range(0, len(tiles), columns)])
+    return in_rows(tiles, columns)
 
 
 def _tile(one: FemurOutcome, reference: Line | None) -> np.ndarray:
-    image = cv2.cvtColor(read_grey(one.still.file), cv2.COLOR_GRAY2BGR)
-    factor = TILE / max(image.shape[:2])
-    size = (max(1, round(image.shape[1] * factor)), max(1, round(image.shape[0] * factor)))
-    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    for line, colour in ((reference, REFERENCE), (one.line, FOUND)):
-        if line is None:
-            continue
-        ends = line.ends() * factor
-        across = (ends[1] - ends[0])[::-1] * (-1, 1) / max(np.linalg.norm(ends[1] - ends[0]), 1e-6)
-        for end in ends:
-            _draw(small, end - 9 * across, end + 9 * across, colour)
-        if colour == FOUND:
-            _draw(small, ends[0], ends[1], colour)
-    tile = np.zeros((TILE + 14, TILE, 3), np.uint8)
-    tile[: size[1], : size[0]] = small
+    def draw(small: np.ndarray, factor: float) -> None:
+        for line, colour in ((reference, REFERENCE), (one.line, FOUND)):
+            if line is None:
+                continue
+            ends = line.ends() * factor
+            across = (ends[1] - ends[0])[::-1] * (-1, 1) / max(np.linalg.norm(ends[1] - ends[0]), 1e-6)
+            for end in ends:
+                _draw(small, end - 9 * across, end + 9 * across, colour)
+            if colour == FOUND:
+                _draw(small, ends[0], ends[1], colour)
+
     error = "-" if one.error is None or one.error.error_percent is None else f"{one.error.error_percent:+.1f} %"
     signals = f"q{one.quality:.2f} d{one.distance or 0:.1f}"
-    text = f"{one.still.name[:14]} {error} {signals} {one.still.confidence or ''}"
-    cv2.putText(tile, text, (2, TILE + 11), cv2.FONT_HERSHEY_SIMPLEX, 0.36, (255, 255, 255), 1)
-    return tile
+    return tile(one.still, TILE, draw, f"{one.still.name[:14]} {error} {signals} {one.still.confidence or ''}")
 
 
 def _draw(picture: np.ndarray, one: np.ndarray, other: np.ndarray, colour: tuple[int, int, int]) -> None:

@@ -17,12 +17,12 @@ from fetaliqa.evaluation.frame_metrics import dice
 from fetaliqa.evaluation.ranking_metrics import roc_auc
 from fetaliqa.inference import Predictor, assess
 from fetaliqa.inference.assessment_options import AssessOptions
+from fetaliqa.lab.overlay_tiles import FOUND, REFERENCE, in_rows, tile
 from fetaliqa.lab.stills.still_image import Still, read_grey
 from fetaliqa.measure import Ellipse, draw_ellipse, ellipse_circumference
 from fetaliqa.sweep import sweep_from_array
 
 TILE = 224  # pixels of an overlay's side
-REFERENCE, FOUND = (80, 220, 80), (60, 60, 255)  # BGR: green, red
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,30 +156,22 @@ def rank_correlation(outcomes: Sequence[Outcome]) -> float | None:
 
 def overlays(outcomes: Sequence[Outcome], columns: int = 6) -> np.ndarray:
     """A picture of all images: reference outline green, the model's red, Dice and expected Dice below."""
-    tiles = [_tile(one) for one in outcomes]
-    while len(tiles) % columns:
-        tiles.append(np.zeros_like(tiles[0]))
-    rows = [np.hstack(tiles[start : start + columns]) for start in range(0, len(tiles), columns)]
-    return np.vstack(rows)
+    return in_rows([_tile(one) for one in outcomes], columns)
 
 
 def _tile(one: Outcome) -> np.ndarray:
-    image = cv2.cvtColor(read_grey(one.still.file), cv2.COLOR_GRAY2BGR)
-    factor = TILE / max(image.shape[:2])
-    size = (max(1, round(image.shape[1] * factor)), max(1, round(image.shape[0] * factor)))
-    small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    for mask, colour in ((one.reference, REFERENCE), (one.mask, FOUND)):
-        if mask is not None and mask.any():
-            drawn = cv2.resize(mask.astype(np.uint8) * 255, size, interpolation=cv2.INTER_AREA) > 127
-            contours, _ = cv2.findContours(drawn.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-            cv2.drawContours(small, contours, -1, colour, 1)
-    tile = np.zeros((TILE + 14, TILE, 3), np.uint8)
-    tile[: size[1], : size[0]] = small
+    def draw(small: np.ndarray, factor: float) -> None:
+        size = small.shape[1::-1]
+        for mask, colour in ((one.reference, REFERENCE), (one.mask, FOUND)):
+            if mask is not None and mask.any():
+                drawn = cv2.resize(mask.astype(np.uint8) * 255, size, interpolation=cv2.INTER_AREA) > 127
+                contours, _ = cv2.findContours(drawn.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+                cv2.drawContours(small, contours, -1, colour, 1)
+
     parts = [one.still.name[:16], "-" if one.dice is None else f"D{one.dice:.2f}"]
     if one.expected_dice is not None and one.distance is not None:
         parts.append(f"e{one.expected_dice:.2f} d{one.distance:.1f}")
-    cv2.putText(tile, " ".join(parts), (2, TILE + 11), cv2.FONT_HERSHEY_SIMPLEX, 0.36, (255, 255, 255), 1)
-    return tile
+    return tile(one.still, TILE, draw, " ".join(parts))
 
 
 def _spread(values: np.ndarray) -> dict[str, float]:

@@ -9,15 +9,12 @@ reading of some of them by the same reader.
 
 from __future__ import annotations
 
-import csv
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from fetaliqa.datasets.csv_text import csv_text
 from fetaliqa.errors import SweepError
-from fetaliqa.lab.stills.still_image import Picture
+from fetaliqa.lab.stills.drawn_tables import DrawnRow, rows_of, texts_of
 from fetaliqa.measure import Line
 
 NEEDED = ("file", "x1", "y1", "x2", "y2")
@@ -28,19 +25,11 @@ NO_PIXEL_SIZE = "AlokaFit"
 
 
 @dataclass(frozen=True)
-class LineRow:
-    """One row of a table of lines; the texts are empty where the table does not say."""
+class LineRow(DrawnRow):
+    """One row of a table of lines."""
 
     line: Line
-    sha256: str = ""
-    confidence: str = ""
-    calipers: str = ""
-    source: str = ""
     pixel_mm: float | None = None
-
-    def fits(self, picture: Picture) -> bool:
-        """Whether the row was drawn on this picture: a file of the same name may hold another image."""
-        return not self.sha256 or self.sha256 in (picture.sha256, picture.file_sha256)
 
 
 def line_table(path: Path) -> dict[str, LineRow]:
@@ -64,21 +53,8 @@ def caliper_table(path: Path) -> dict[str, LineRow]:
     return {row["image_name"]: _row(path, row, "image_name", CALIPERS[1:5]) for row in rows}
 
 
-def fitting_line(picture: Picture, name: str, table: Mapping[str, LineRow]) -> LineRow | None:
-    """The row of a file where it was drawn on this picture, if any."""
-    row = table.get(name)
-    return row if row is not None and row.fits(picture) else None
-
-
 def _rows(path: Path, needed: tuple[str, ...]) -> list[dict[str, str]]:
-    if not path.is_file():
-        return []
-    with csv_text(path) as stream:
-        reader = csv.DictReader(stream)
-        missing = [name for name in needed if name not in (reader.fieldnames or [])]
-        if missing:
-            raise SweepError(f"{path.name}: no column {', '.join(missing)}; needed are {', '.join(needed)}")
-        return list(reader)
+    return [row for _, row in rows_of(path, needed)] if path.is_file() else []
 
 
 def _row(path: Path, row: dict[str, str], name: str, columns: tuple[str, ...]) -> LineRow:
@@ -91,5 +67,4 @@ def _row(path: Path, row: dict[str, str], name: str, columns: tuple[str, ...]) -
     if not all(map(math.isfinite, values)) or line.length == 0:
         raise SweepError(f"{path.name}: the line of {row[name]} has no length")
     pixel_mm = rate if math.isfinite(rate) and row.get("Algo") != NO_PIXEL_SIZE else None
-    texts = {key: (row.get(key) or "").strip() for key in ("sha256", "confidence", "calipers", "source")}
-    return LineRow(line, pixel_mm=pixel_mm, **texts)
+    return LineRow(line, pixel_mm=pixel_mm, **texts_of(row))

@@ -21,8 +21,9 @@ from typing import Any
 
 from fetaliqa.datasets.hc18 import hc18_table, line_ellipse, patient_of, read_table
 from fetaliqa.errors import SweepError
-from fetaliqa.lab.stills.line_tables import LineRow, caliper_table, fitting_line, line_table
-from fetaliqa.lab.stills.outline_tables import PACKAGED, OutlineRow, fitting_row, outline_table
+from fetaliqa.lab.stills.drawn_tables import fitting_row
+from fetaliqa.lab.stills.line_tables import LineRow, caliper_table, line_table
+from fetaliqa.lab.stills.outline_tables import PACKAGED, OutlineRow, outline_table
 from fetaliqa.lab.stills.still_image import CC_BY, CC_BY_NC_SA, Picture, Plane, Still, read_grey, read_picture
 from fetaliqa.measure import Ellipse, fit_outline
 
@@ -138,7 +139,7 @@ def african(folder: Path) -> Iterator[Read]:
             centre = COUNTRIES.get(named.group(2), named.group(2))
             row = fitting_row(picture, file.name, *drawn) if plane == "abdomen" else None
             marks = fitting_row(picture, file.name, *dotted) if row else None
-            line = fitting_line(picture, file.name, lines) if plane == "femur" else None
+            line = fitting_row(picture, file.name, lines) if plane == "femur" else None
             still = Still(
                 file=file,
                 sha256=picture.sha256,
