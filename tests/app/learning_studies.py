@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import SimpleITK as sitk
-from app_harness import Server
+from app_harness import Server, free_port, start, stop
 
 from fetaliqa.datasets.subsample import Sampling
 from fetaliqa.evaluation.frame_metrics import dice
 from fetaliqa.lab.phantom.phantom_data import SampledPhantoms
 from fetaliqa.lab.phantom.phantom_settings import PhantomSettings
+from fetaliqa.model.user_folders import demo_folder
 
 SHORT = PhantomSettings(scale="half", sweeps=2)
+REPLAYED = (50_021, 50_022)
 FEW = Sampling(annotated=4, hard=2, easy=1)
 
 
@@ -72,3 +77,31 @@ def assessed(server: Server, case_id: str, case: Any, work: Path) -> tuple[dict[
     masks = sitk.GetArrayFromImage(sitk.ReadImage(str(work / name)))
     outlined = np.flatnonzero(case.masks.any(axis=(1, 2)))
     return params, float(np.mean([dice(masks[frame], case.masks[frame] > 0) for frame in outlined]))
+
+
+@contextlib.contextmanager
+def learning_server(root: Path, cases: Mapping[str, Any], **settings: object) -> Iterator[Server]:
+    """A server of phantoms with a weak model, a home of its own, and two cases to train on again.
+
+    Args:
+        root: folder for all of it.
+        cases: phantoms by name.
+        settings: of ``--conf``.
+    """
+    for name, case in cases.items():
+        write_stack(root / "studies" / f"{name}.mha", case.frames)
+    for seed in REPLAYED:
+        case = phantom(seed)
+        write_stack(root / "replay" / "images" / f"old-{seed}.mha", case.frames)
+        write_stack(root / "replay" / "labels" / f"old-{seed}.mha", case.masks)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FETALIQA_DEMO_MODEL", str(weakened_demo(root / "weak", demo_folder())))
+        patch.setenv("FETALIQA_HOME", str(root / "home" / "fetaliqa"))
+        port = free_port()
+        command = ["-m", "monailabel_app.serve", "--studies", str(root / "studies"), "--port", str(port)]
+        known = {"device": "cpu", "cache_dir": root / "cache", "replay": root / "replay", "train_epochs": 1}
+        for key, value in {**known, **settings}.items():
+            command += ["--conf", key, str(value)]
+        running = start(root, command, port)
+        yield running
+        stop(running)

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from app_harness import Server, free_port, start, stop
-from learning_studies import assessed, phantom, save_truth, weakened_demo, write_stack
+from app_harness import Server
+from learning_studies import assessed, learning_server, phantom, save_truth
 from monailabel.client import MONAILabelClient
 
 from fetaliqa.model.user_folders import demo_folder
@@ -18,7 +18,6 @@ from fetaliqa.registry import publishing
 
 LABELLED = range(50_001, 50_005)
 HELD_OUT = (50_011, 50_012)
-REPLAYED = (50_021, 50_022)
 AUTO = 40  # newly confirmed frames; the four labelled cases have more, three of them less
 DEMO = demo_folder()
 
@@ -34,29 +33,8 @@ def cases() -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def learning(tmp_path_factory: pytest.TempPathFactory, cases: dict[str, Any]) -> Iterator[Server]:
-    root = tmp_path_factory.mktemp("learning")
-    for name, case in cases.items():
-        write_stack(root / "studies" / f"{name}.mha", case.frames)
-    for seed in REPLAYED:
-        case = phantom(seed)
-        write_stack(root / "replay" / "images" / f"old-{seed}.mha", case.frames)
-        write_stack(root / "replay" / "labels" / f"old-{seed}.mha", case.masks)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FETALIQA_DEMO_MODEL", str(weakened_demo(root / "weak", DEMO)))
-        patch.setenv("FETALIQA_HOME", str(root / "home" / "fetaliqa"))
-        port = free_port()
-        command = ["-m", "monailabel_app.serve", "--studies", str(root / "studies"), "--port", str(port)]
-        for key, value in (
-            ("device", "cpu"),
-            ("cache_dir", root / "cache"),
-            ("replay", root / "replay"),
-            ("train_epochs", 1),
-            ("auto_retrain", AUTO),
-        ):
-            command += ["--conf", key, str(value)]
-        running = start(root, command, port)
+    with learning_server(tmp_path_factory.mktemp("learning"), cases, auto_retrain=AUTO) as running:
         yield running
-        stop(running)
 
 
 def stats(server: Server) -> dict[str, Any]:

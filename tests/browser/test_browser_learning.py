@@ -6,17 +6,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from app_harness import Server, free_port, start, stop
-from learning_studies import phantom, save_truth, weakened_demo, write_stack
+from app_harness import Server
+from learning_studies import learning_server, phantom, save_truth
 from workplace import Workplace
-
-from fetaliqa.model.user_folders import demo_folder
 
 IN_THE_PAGE = 50_001  # labelled there
 BY_OTHERS = (50_002, 50_003, 50_004)
-REPLAYED = (50_021, 50_022)
 TRAINING_MS = 400_000
-DEMO = demo_folder()
 
 pytestmark = [pytest.mark.slow, pytest.mark.long]  # test_browser_training.py checks the same on a server's answers
 
@@ -30,23 +26,8 @@ def cases() -> dict[str, Any]:
 def learning(tmp_path_factory: pytest.TempPathFactory, cases: dict[str, Any]) -> Iterator[Server]:
     """A server with a weak model, whose trainings have one epoch."""
     root = tmp_path_factory.mktemp("browser-learning")
-    for name, case in cases.items():
-        write_stack(root / "studies" / f"{name}.mha", case.frames)
-    for seed in REPLAYED:
-        case = phantom(seed)
-        write_stack(root / "replay" / "images" / f"old-{seed}.mha", case.frames)
-        write_stack(root / "replay" / "labels" / f"old-{seed}.mha", case.masks)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FETALIQA_DEMO_MODEL", str(weakened_demo(root / "weak", DEMO)))
-        patch.setenv("FETALIQA_HOME", str(root / "home" / "fetaliqa"))
-        port = free_port()
-        command = ["-m", "monailabel_app.serve", "--studies", str(root / "studies"), "--port", str(port)]
-        settings = {"device": "cpu", "cache_dir": root / "cache", "replay": root / "replay", "train_epochs": 1}
-        for key, value in settings.items():
-            command += ["--conf", key, str(value)]
-        running = start(root, command, port)
+    with learning_server(root, cases) as running:
         yield running
-        stop(running)
     assert "Traceback" not in (root / "server.log").read_text()
 
 
