@@ -48,7 +48,8 @@ def shown(place: Workplace) -> tuple[int, int]:
 
 
 def settled(place: Workplace) -> dict[str, Any] | None:
-    """The journal, once it holds what the page shows."""
+    """The journal, once every action is done and it holds what the page shows."""
+    place.saved()
 
     def agrees(work: dict[str, Any]) -> bool:
         states = [state for state, _ in labels(work).values()]

@@ -110,6 +110,12 @@ class Workplace:
     def counts(self) -> str:
         return str(self.page.locator(".case-head .counts").inner_text())
 
+    def saved(self) -> None:
+        """Wait until every action is done and in the journal."""
+        drawn = "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+        self.page.evaluate(drawn)  # what was pressed last shows
+        self.page.wait_for_selector(".case-head[data-saving='false']")
+
     def journal(self) -> list[dict[str, Any]]:
         """All unsubmitted work in this browser."""
         return self.page.evaluate("import('/web/app/journal.js').then((module) => module.allWork())")

@@ -13,15 +13,14 @@ MODULE = Path(__file__).resolve().parents[2] / "slicer_module"
 LIBRARY = MODULE / "FetalIQA" / "FetalIQALib"
 FILES = sorted(MODULE.rglob("*.py"))
 KNOW_SLICER = {
-    *(
-        "click_tool",
-        "ellipse_tool",
-        "line_tool",
-        "image_sequence",
-        "mask_overlay",
-        "quality_plot",
-        "sequence_nodes",
-    ),
+    "click_tool",
+    "ellipse_tool",
+    "image_sequence",
+    "line_tool",
+    "mask_overlay",
+    "point_tool",
+    "quality_plot",
+    "sequence_nodes",
     "slicer_app",
 }
 KNOW_QT = {"qt_helpers", "main_panel", "playback", "interactive_panel", "send_panel"}

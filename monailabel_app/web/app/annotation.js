@@ -109,6 +109,16 @@ export class Annotation {
     return { annotated: count(ANNOTATED), empty: count(EMPTY) };
   }
 
+  /** Numbers of the labelled frames, in order. @returns {number[]} */
+  get labelled() {
+    return [...this.frames].filter(([, label]) => label.state !== UNTOUCHED).map(([number]) => number).sort((one, two) => one - two);
+  }
+
+  /** Numbers of the outlined frames, in order. @returns {number[]} */
+  get outlined() {
+    return this.labelled.filter((number) => this.frame(number).state === ANNOTATED);
+  }
+
   // -- actions ------------------------------------------------------------------------------------
 
   accept(number) {

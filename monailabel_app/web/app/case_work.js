@@ -1,5 +1,6 @@
 // One open case: frames, assessment, labels with their journal, and what is shown. The panels follow it.
-import { ANNOTATED, Annotation, InvalidAction, UNTOUCHED, framesOf } from "./annotation.js";
+import { ActionQueue } from "./action_queue.js";
+import { Annotation, InvalidAction, framesOf } from "./annotation.js";
 import { V1, call, get, isAbort, sentence } from "./api.js";
 import { frameAhead, suggestedAhead } from "./frame_navigation.js";
 import { measurementOf, measurementOfLabel } from "./frame_measurement.js";
@@ -49,8 +50,7 @@ export class CaseWork extends Observable {
     /** Of another rater's label. @type {import("./review.js").Review | null} */
     this.review = null;
     this.growth = new Growth(this);
-    /** @type {Promise<void>} */
-    this._written = Promise.resolve();
+    this.actions = new ActionQueue((action) => this._apply(action), () => this.changed());
     this._abort = new AbortController();
     this._release = () => {};
     this._measured = new WeakMap();
@@ -269,9 +269,7 @@ export class CaseWork extends Observable {
    * @returns {Promise<boolean>} whether it was possible
    */
   apply(action) {
-    const done = this._written.then(() => this._apply(action));
-    this._written = done.then(() => {}, () => {});
-    return done;
+    return this.actions.add(action);
   }
 
   async _apply(action) {
@@ -339,7 +337,7 @@ export class CaseWork extends Observable {
     this.submitting = true;
     this.changed();
     try {
-      await this._written;
+      await this.actions.done;
       const submission = snapshot(this.id, tag, annotation);
       if (tag !== this.tag) submission.body.based_on = 0;
       await this._write(); // with the token: should the answer be lost, it is recognised
@@ -394,13 +392,5 @@ export class CaseWork extends Observable {
     this.restored = false;
     await this._write();
     this.changed();
-  }
-
-  get labelledHere() {
-    return [...this.annotation.frames].filter(([, label]) => label.state !== UNTOUCHED).map(([number]) => number).sort((one, two) => one - two);
-  }
-
-  get outlinedHere() {
-    return this.labelledHere.filter((number) => this.annotation.frame(number).state === ANNOTATED);
   }
 }

@@ -79,7 +79,7 @@ export function CaseView({ id }) {
     return () => window.removeEventListener("keydown", onKey);
   }, [tool, work]);
   useEffect(() => {
-    const onLeave = (event) => { if (work.journalError && work.annotation.unsaved) event.preventDefault(); };
+    const onLeave = (event) => { if (work.actions.busy || (work.journalError && work.annotation.unsaved)) event.preventDefault(); };
     window.addEventListener("beforeunload", onLeave);
     return () => window.removeEventListener("beforeunload", onLeave);
   }, [work]);
@@ -166,7 +166,7 @@ function CaseHead({ work, actions }) {
   const { annotated, empty } = annotation.counts();
   const state = annotation.unsaved ? t("unsubmitted") : annotation.basedOn ? t("atVersion", { version: annotation.basedOn }) : t("notSubmitted");
   return html`
-    <div class="case-head">
+    <div class="case-head" data-saving=${work.actions.busy}>
       <a class="button quiet" href="#/" aria-label=${t("backToCases")} title=${t("backToCases")}><${Icon} name="back" /></a>
       <h1 title=${work.id}>${work.id}</h1>
       <span class="counts">${ready && `${t("labelCounts", { annotated, empty })} · ${state}`}</span>

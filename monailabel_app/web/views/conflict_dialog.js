@@ -25,7 +25,7 @@ export function ConflictDialog({ work }) {
   const differences = differing(work.annotation.frames, conflict.frames);
   return html`
     <${Dialog} title=${t("conflictTitle", { who: conflict.who || t("somebody"), version: conflict.version })} onClose=${() => { work.conflict = null; work.changed(); }}>
-      <p>${t("conflictText", { mine: work.labelledHere.length, theirs: conflict.frames.size })}</p>
+      <p>${t("conflictText", { mine: work.annotation.labelled.length, theirs: conflict.frames.size })}</p>
       ${differences.length > 0 && html`
         <ul class="differences">${differences.slice(0, 8).map(([frame, text]) => html`<li><b>${t("frame", { frame })}</b> ${text}</li>`)}
           ${differences.length > 8 && html`<li>${t("andMore", { count: differences.length - 8 })}</li>`}</ul>`}

@@ -40,7 +40,7 @@ export function ReportView({ id }) {
         <${GrowthReport} work=${work} />
         <h2>${t("qualityOfFrames")}</h2>
         <${Quality} work=${work} />`}
-      ${layout && work.labelledHere.length > 0 && html`<h2>${t("labels")}</h2><${Labels} work=${work} />`}
+      ${layout && work.annotation.labelled.length > 0 && html`<h2>${t("labels")}</h2><${Labels} work=${work} />`}
       ${assessment && html`<section class="notes">${assessment.notes.map((note) => html`<p class="faint">${note}</p>`)}</section>`}
       <footer>${t("reportFooter", { when: new Date().toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "short" }) })}</footer>
     </article>`;
@@ -49,7 +49,7 @@ export function ReportView({ id }) {
 /** Labelled frames first, then the model's best ones. */
 function picturesOf(work) {
   const best = work.assessment?.best.frame;
-  const frames = [...(best === null || best === undefined ? [] : [best]), ...work.outlinedHere, ...(work.assessment?.ranking ?? [])];
+  const frames = [...(best === null || best === undefined ? [] : [best]), ...work.annotation.outlined, ...(work.assessment?.ranking ?? [])];
   return [...new Set(frames)].slice(0, SHOWN);
 }
 
@@ -139,7 +139,7 @@ function Labels({ work }) {
   return html`
     <table>
       <thead><tr>${["frameHead", "sweepHead", "label", "plane", "ac", "rater", "time", "source"].map((key) => html`<th>${t(key)}</th>`)}</tr></thead>
-      <tbody>${work.labelledHere.map((frame) => {
+      <tbody>${work.annotation.labelled.map((frame) => {
     const label = work.annotation.frame(frame);
     const { mm, absent } = work.measurement(frame);
     const outlined = label.state === ANNOTATED;
