@@ -13,6 +13,7 @@ from FetalIQALib.case_annotation import CaseAnnotation
 from FetalIQALib.frame_masks import Mask
 from FetalIQALib.journal import Journals
 from FetalIQALib.line_measurement import Line, measure_line
+from FetalIQALib.panel_text import label_line, measurement_line
 from FetalIQALib.sweep_data import parse_assessment
 from FetalIQALib.workspace import Workspace
 from workspaces import SHAPE, a_sweep
@@ -85,6 +86,13 @@ def test_two_clicks_make_a_line_and_a_drag_moves_it(bench: SimpleNamespace) -> N
     assert bench.scene.start_ellipse()  # with the line of the mask
     assert tool.node.GetNumberOfDefinedControlPoints() == 2
     assert tool._kept.x2 == pytest.approx(66, abs=0.7)
+
+
+def test_texts_and_plot_name_the_femur_and_its_length(bench: SimpleNamespace) -> None:
+    bench.annotation.mark_empty(0)
+    assert label_line(bench.controller).startswith("Confirmed: no femur")
+    assert measurement_line(bench.controller).startswith("FL – ")
+    assert bench.scene.plots.chart.GetYAxisTitle() == "quality; FL / 100 mm"
 
 
 def test_a_record_with_lengths_is_read() -> None:

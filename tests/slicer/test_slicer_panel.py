@@ -251,7 +251,7 @@ def test_keys_are_the_users_own_and_conflicts_are_refused(window: Window, tmp_pa
 
     before = panel.key_table.keys()
     refused = assign("accept the proposed mask", "e")
-    assert "no abdomen in this frame" in refused
+    assert "mark the frame as empty" in refused
     assert "Segment Editor" in assign("accept the proposed mask", "Space")
     assert "Slicer" in assign("accept the proposed mask", "ctrl+w")
     for nothing in ("", "Flurb", "A, B"):

@@ -43,7 +43,7 @@ def test_two_raters_are_compared_and_a_version_is_reviewed_and_made_final(server
     result = anna.review.agreement
     assert (result.both, result.same, result.worst[0]) == (2, 2, frames[1])
     assert 0.9 < result.dice < 1
-    assert 0 < result.ac_difference_mm < 3  # moved, not resized; the border of the field of view cuts it a little
+    assert 0 < result.difference_mm < 3  # moved, not resized; the border of the field of view cuts it a little
     assert anna.review.mask(frames[0]) == annotation.masks()[frames[0]]
 
     assert not anna.review.request_changes(" ")
@@ -76,7 +76,7 @@ def test_agreement_counts_only_frames_that_both_labelled() -> None:
     second.correct(4, ellipse_mask())
     first.accept(12)
     result = agreement(first.frames, second.frames, first.sweep)
-    assert (result.both, result.same, result.dice, result.ac_difference_mm) == (3, 2, 1.0, 0.0)
+    assert (result.both, result.same, result.dice, result.difference_mm) == (3, 2, 1.0, 0.0)
     assert result.worst == (4, 15)
     assert "ben" in agreement({}, second.frames, first.sweep).message("ben")
 

@@ -122,7 +122,8 @@ class CaseAnnotation:
         """
         proposal = self.proposal(number)
         if proposal is None:
-            raise InvalidAction(_("No mask is proposed for this frame: draw one, or press E for no abdomen."))
+            message = _("No mask is proposed for this frame: draw one, or press E for no {anatomy}.")
+            raise InvalidAction(message.format(anatomy=self.sweep.anatomy))
         frame = self.frame(number)
         if frame.mask == proposal.mask and frame.rater == self.rater:
             return _("Frame {frame} is already accepted.").format(frame=number)
@@ -164,7 +165,7 @@ class CaseAnnotation:
         return self._do(_("click"), {number: label})
 
     def mark_empty(self, number: int) -> None:
-        """Label a frame as empty (no abdomen).
+        """Label a frame as empty: what is outlined is not in it.
 
         Raises:
             InvalidAction: if the frame is padding.
@@ -173,7 +174,7 @@ class CaseAnnotation:
             raise InvalidAction(_("Frame {frame} is black padding and needs no label.").format(frame=number))
         if self.frame(number).state == EMPTY:
             return
-        self._do(_("no abdomen"), {number: self._new_label(number, EMPTY, None)})
+        self._do(_("empty frame"), {number: self._new_label(number, EMPTY, None)})
 
     def clear(self, number: int) -> None:
         """Remove the label of a frame.

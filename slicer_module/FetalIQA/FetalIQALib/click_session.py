@@ -84,7 +84,9 @@ class ClickSession:
         self.stop()
         self._annotation, self.frame = annotation, self.controller.position
         session.show_status(
-            _("Click on the abdomen; Shift+click where the mask is too large; drag a box around it. Esc ends.")
+            _(
+                "Click on the {anatomy}; Shift+click where the mask is too large; drag a box around it. Esc ends."
+            ).format(anatomy=annotation.sweep.anatomy)
         )
         self.changed()
         return True
@@ -144,7 +146,8 @@ class ClickSession:
             raise InvalidAction(_("The server does not keep up; wait for its answer."))
         nothing = annotation.frame(self.frame).mask is None and annotation.proposal(self.frame) is None
         if nothing and not click.positive and not self.clicks():
-            raise InvalidAction(_("There is no mask to reduce: click on the abdomen first, without Shift."))
+            message = _("There is no mask to reduce: click on the {anatomy} first, without Shift.")
+            raise InvalidAction(message.format(anatomy=annotation.sweep.anatomy))
 
     def _behind_mask(self) -> list[Click]:
         """The clicks that made the current mask: those after the last stroke or other change of the frame."""

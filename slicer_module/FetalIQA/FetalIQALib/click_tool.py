@@ -111,7 +111,7 @@ class ClickTool:
     def _points(self, name: str) -> Any:
         node = self.nodes.get(name)
         if node is None or node.GetScene() is not self.scene:
-            titles = {"positive": _("Clicks on the abdomen"), "negative": _("Clicks beside it")}
+            titles = {"positive": _("Clicks inside"), "negative": _("Clicks outside")}
             node = self._node("vtkMRMLMarkupsFiducialNode", titles[name])
             display = node.GetDisplayNode()
             positive = name == "positive"
@@ -128,7 +128,7 @@ class ClickTool:
         if node is None or node.GetScene() is not self.scene:
             if box is None:
                 return
-            node = self._node("vtkMRMLMarkupsClosedCurveNode", _("Box around the abdomen"))
+            node = self._node("vtkMRMLMarkupsClosedCurveNode", _("Box"))
             node.SetCurveTypeToLinear()
             display = node.GetDisplayNode()
             display.SetColor(*display_colours.unit_rgb(display_colours.CLICK_IN))

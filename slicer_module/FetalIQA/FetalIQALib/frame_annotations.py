@@ -90,7 +90,7 @@ class FrameAnnotation:
     """Label of one frame; immutable.
 
     Attributes:
-        state: ``untouched`` (not labelled; the default), ``annotated`` or ``empty`` (no abdomen).
+        state: ``untouched`` (not labelled; the default), ``annotated`` or ``empty`` (nothing to outline).
         mask: set if and only if annotated.
         plane: grade of an annotated frame, ``optimal``, ``suboptimal`` or None.
         rater, time: of the label; ISO 8601.

@@ -80,6 +80,8 @@ class FrameSection:
             mark = css(readable(colour, background_of(ui.annotationLabel), MARK_CONTRAST))
             text = f'<span style="color:{mark}">■</span> {text}'
         ui.annotationLabel.setText(text)
+        if controller.annotation is not None:
+            ui.emptyButton.setText(_("No {anatomy}").format(anatomy=controller.annotation.sweep.anatomy))
         ui.measureLabel.setText(panel_text.measurement_line(controller))
         ui.caseLabel.setText(panel_text.case_line(controller))
         ui.caseLabel.setToolTip(panel_text.case_line(controller))

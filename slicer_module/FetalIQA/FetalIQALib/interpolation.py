@@ -17,7 +17,7 @@ from FetalIQALib.translation import _
 MAX_GAP = 40  # frames; farther apart, a hand-held probe has left the plane
 QUALITY_GONE = 0.1  # threshold of the assessment between frames with and without abdomen
 ANGLES = 180  # directions in which the radius of an outline is sampled
-GONE_RUN = 2  # consecutive frames without abdomen; a single one may be a model error
+GONE_RUN = 2  # consecutive empty frames; a single one may be a model error
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,8 @@ def annotated_neighbours(
 def interpolate(sweep: Sweep, frames: Mapping[int, FrameAnnotation], first: int, last: int) -> Interpolation:
     """Masks for the frames between two annotated ones.
 
-    From each side the masks continue only while the abdomen is visible: up to a frame labelled empty, or up to
-    the first of ``GONE_RUN`` consecutive frames without abdomen. Labelled frames are not changed.
+    From each side the masks continue only while the anatomy is visible: up to a frame labelled empty, or up to
+    the first of ``GONE_RUN`` consecutive empty frames. Labelled frames are not changed.
 
     Raises:
         InvalidAction: if the frames are too far apart, or no ellipse fits their masks.
@@ -64,10 +64,10 @@ def interpolate(sweep: Sweep, frames: Mapping[int, FrameAnnotation], first: int,
                 first=first, last=last, gap=last - first, limit=MAX_GAP
             )
         )
-    forward_ends = [frame for frame in range(first + 1, last) if _without_abdomen(sweep, frames, frame, last)]
+    forward_ends = [frame for frame in range(first + 1, last) if _is_empty(sweep, frames, frame, last)]
     from_left = forward_ends[0] if forward_ends else last
     backward_ends = [
-        frame for frame in range(first + 1, last) if _without_abdomen(sweep, frames, frame, last, backwards=True)
+        frame for frame in range(first + 1, last) if _is_empty(sweep, frames, frame, last, backwards=True)
     ]
     from_right = backward_ends[-1] if backward_ends else first
     targets = [
@@ -85,16 +85,18 @@ def interpolate(sweep: Sweep, frames: Mapping[int, FrameAnnotation], first: int,
             masks[frame] = Proposal(mask, INTERPOLATION)
     stopped = ""
     if forward_ends:
-        stopped = _("Frames {first} to {last} were skipped: no abdomen.").format(first=from_left, last=from_right)
+        stopped = _("Frames {first} to {last} were skipped: no {anatomy}.").format(
+            first=from_left, last=from_right, anatomy=sweep.anatomy
+        )
     if not masks:
         raise InvalidAction(stopped or _("All frames in between are already labelled."))
     return Interpolation(masks, stopped)
 
 
-def _without_abdomen(
+def _is_empty(
     sweep: Sweep, frames: Mapping[int, FrameAnnotation], frame: int, last: int, backwards: bool = False
 ) -> bool:
-    """Whether a frame has no abdomen: labelled empty, or not found by the model in it and the next frame."""
+    """Whether the anatomy is not in a frame: labelled empty, or not found by the model in it and the next."""
     if frames.get(frame, FrameAnnotation()).state == EMPTY or sweep.padding[frame]:
         return True
     if sweep.assessment is None:

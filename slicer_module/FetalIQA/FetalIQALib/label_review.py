@@ -31,17 +31,19 @@ class Agreement:
 
     Attributes:
         both: number of frames.
-        same: number of frames with the same state (with or without abdomen).
+        same: number of frames with the same state (outlined or empty).
         dice: mean Dice coefficient of frames that both outlined; None without such frames.
-        ac_difference_mm: mean absolute difference of the circumference; None if not measurable.
+        difference_mm: mean absolute difference of what is measured; None if not measurable.
+        measurement: what is measured: AC, HC or FL.
         worst: frames by agreement, lowest first.
     """
 
     both: int
     same: int
     dice: float | None
-    ac_difference_mm: float | None
+    difference_mm: float | None
     worst: tuple[int, ...]
+    measurement: str = "AC"
 
     def message(self, other: str) -> str:
         """Summary for the panel."""
@@ -52,8 +54,9 @@ class Agreement:
         ]
         if self.dice is not None:
             parts.append(_("Dice {dice:.2f}").format(dice=self.dice))
-        if self.ac_difference_mm is not None:
-            parts.append(_("mean AC difference {difference:.1f} mm").format(difference=self.ac_difference_mm))
+        if self.difference_mm is not None:
+            text = _("mean {name} difference {difference:.1f} mm")
+            parts.append(text.format(name=self.measurement, difference=self.difference_mm))
         return ", ".join(parts) + "."
 
 
@@ -79,8 +82,9 @@ def agreement(
         both=len(both),
         same=len(same),
         dice=float(np.mean(list(overlaps.values()))) if overlaps else None,
-        ac_difference_mm=float(np.mean(differences)) if differences else None,
+        difference_mm=float(np.mean(differences)) if differences else None,
         worst=(*different, *sorted(overlaps, key=lambda frame: overlaps[frame])),
+        measurement=sweep.measurement,
     )
 
 

@@ -87,7 +87,7 @@ def label_line(controller: CaseController) -> str:
         if frame.rater and frame.rater != annotation.rater:
             text = _("Mask of {rater}, {plane}").format(rater=frame.rater, plane=planes[frame.plane])
     elif frame.state == EMPTY:
-        text = _("Confirmed: no abdomen")
+        text = _("Confirmed: no {anatomy}").format(anatomy=annotation.sweep.anatomy)
     elif proposal is None and _is_estimated(annotation.sweep, controller.position):
         text = _("Not labelled; not assessed by the model yet")
     elif proposal is None:
@@ -125,8 +125,7 @@ def measurement_line(controller: CaseController) -> str:
     if annotation is None:
         return ""
     measurement = controller.measurement(controller.position)
-    assessment = annotation.sweep.assessment
-    name = "AC" if assessment is None else assessment.measurement
+    name = annotation.sweep.measurement
     if measurement.circumference_mm is not None:
         has_mask = annotation.frame(controller.position).mask is not None
         template = _("{name} {length:.1f} mm") if has_mask else _("{name} {length:.1f} mm (proposed)")

@@ -47,7 +47,7 @@ def export_case(sweep: Sweep, frames: Mapping[int, FrameAnnotation], folder: Pat
     """Write the labelled frames of a case to a new folder in ``folder``; runs in a task's thread.
 
     ``frames.csv`` has one line for each annotated or empty frame (frames and sweeps counted from 0, as on the
-    server), ``images`` and ``masks`` a PNG for each (masks: 0 and 255, all 0 where there is no abdomen).
+    server), ``images`` and ``masks`` a PNG for each (masks: 0 and 255, all 0 of an empty frame).
 
     Returns:
         The new folder.

@@ -1,4 +1,4 @@
-"""Plot of quality and circumference by frame."""
+"""Plot of quality and size by frame."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from vtk.util import numpy_support
 
 from FetalIQALib import display_colours
 from FetalIQALib.image_sequence import mark_owned
+from FetalIQALib.sweep_data import Assessment
 from FetalIQALib.translation import _
 
-FRAME, QUALITY, AC, CURRENT = "frame", "quality", "AC", "current"
-AC_SCALE_MM = 400.0  # plotted as 1, so that both curves share an axis from 0 to 1; an AC at term is about 350 mm
+FRAME, QUALITY, CURRENT = "frame", "quality", "current"
+# Plotted as 1, so that both curves share an axis from 0 to 1: at term an AC is about 350 mm, a femur 75 mm.
+CIRCUMFERENCE_SCALE_MM, LENGTH_SCALE_MM = 400.0, 100.0
 
 
 class QualityPlot:
@@ -30,23 +32,24 @@ class QualityPlot:
         self._series: list[Any] = []
         self._position: Any = None
 
-    def load(self, quality: np.ndarray, circumference_mm: np.ndarray) -> None:
-        """Plot the curves, float [T] each; nan is not drawn."""
+    def load(self, assessment: Assessment) -> None:
+        """Plot quality and size of all frames; nan is not drawn."""
         self.remove()
-        count = len(quality)
+        count, name = len(assessment.quality), assessment.measurement
+        scale = LENGTH_SCALE_MM if assessment.is_line else CIRCUMFERENCE_SCALE_MM
         self.table = mark_owned(self.scene.AddNewNodeByClass("vtkMRMLTableNode", _("FetalIQA frames")))
         self._column(self.table, FRAME, np.arange(count, dtype=float))
-        self._column(self.table, QUALITY, quality)
-        self._column(self.table, AC, circumference_mm / AC_SCALE_MM)
+        self._column(self.table, QUALITY, assessment.quality)
+        self._column(self.table, name, assessment.circumference_mm / scale)
         self._position = mark_owned(self.scene.AddNewNodeByClass("vtkMRMLTableNode", _("FetalIQA current frame")))
         self._column(self._position, FRAME, np.array([0.0, 0.0]))
         self._column(self._position, CURRENT, np.array([0.0, 1.0]))
         self.chart = mark_owned(self.scene.AddNewNodeByClass("vtkMRMLPlotChartNode", _("FetalIQA")))
         self.chart.SetXAxisTitle(_("frame"))
-        self.chart.SetYAxisTitle(_("quality; AC / {scale} mm").format(scale=int(AC_SCALE_MM)))
+        self.chart.SetYAxisTitle(_("quality; {name} / {scale} mm").format(name=name, scale=int(scale)))
         self.chart.SetTitleVisibility(False)
         self._curve(self.table, QUALITY, _("quality"), display_colours.PROPOSAL)
-        self._curve(self.table, AC, _("AC"), display_colours.HUMAN)
+        self._curve(self.table, name, name, display_colours.HUMAN)
         self._curve(self._position, CURRENT, _("current frame"), display_colours.OTHER)
 
     @property

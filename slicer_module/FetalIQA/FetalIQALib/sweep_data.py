@@ -230,6 +230,16 @@ class Sweep:
         return self.stack.spacing_mm if self.assessment is None else self.assessment.spacing_mm
 
     @property
+    def anatomy(self) -> str:
+        """What is outlined, or measured by a line."""
+        return Assessment.anatomy if self.assessment is None else self.assessment.anatomy
+
+    @property
+    def measurement(self) -> str:
+        """Abbreviation of what is measured: AC, HC or FL."""
+        return Assessment.measurement if self.assessment is None else self.assessment.measurement
+
+    @property
     def ranges(self) -> tuple[tuple[int, int], ...]:
         """(first, last + 1) frame of each sweep; before the assessment, split at five or more black frames."""
         return self.assessment.ranges if self.assessment is not None else _ranges_of(self.padding)

@@ -100,7 +100,7 @@ class SweepScene:
 
     def _plot(self, sweep: Sweep) -> None:
         if sweep.assessment is not None:
-            self.plots.load(sweep.assessment.quality, sweep.assessment.circumference_mm)
+            self.plots.load(sweep.assessment)
         else:
             self.plots.remove()
 

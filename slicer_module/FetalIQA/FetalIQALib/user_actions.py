@@ -70,7 +70,7 @@ def all_actions() -> list[Action]:
         Action("loopStart", "Shift+PgUp", view, _("play from this frame on")),
         Action("loopEnd", "Shift+PgDown", view, _("play up to this frame")),
         Action("accept", "D", label, _("accept the proposed mask")),
-        Action("empty", "E", label, _("no abdomen in this frame")),
+        Action("empty", "E", label, _("mark the frame as empty")),
         Action("optimal", "O", label, _("optimal plane (again: remove grade)")),
         Action("suboptimal", "S", label, _("suboptimal plane (again: remove grade)")),
         Action("brush", "B", label, _("brush, on or off")),
@@ -122,7 +122,7 @@ class Actions:
             "previousSuggestion": lambda: go(next_suggested(self.controller, -1)),
             "best": self._best,
             "accept": lambda: label(_("accepted"), lambda annotation, frame: annotation.accept(frame)),
-            "empty": lambda: label(_("no abdomen"), lambda annotation, frame: annotation.mark_empty(frame)),
+            "empty": lambda: label(_("empty frame"), lambda annotation, frame: annotation.mark_empty(frame)),
             "optimal": lambda: label(
                 _("plane graded"), lambda annotation, frame: annotation.grade(frame, OPTIMAL)
             ),

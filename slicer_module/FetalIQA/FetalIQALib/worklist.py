@@ -32,7 +32,7 @@ class WorklistRow:
     Attributes:
         case, suffix: id, and suffix of its image file.
         state: one of ``STATES``.
-        annotated, empty: number of frames with a mask, and without abdomen, in the last version on the server.
+        annotated, empty: number of frames with a mask, and empty ones, in the last version on the server.
         version: of the label on the server, 0 for none.
         comment: of the reviewer.
         note: of the rater: why the case is skipped, and the comment on it.
