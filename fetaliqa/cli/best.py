@@ -96,6 +96,7 @@ def _answer(record: dict[str, Any]) -> dict[str, Any]:
         "distance": row["distance"],
         "measurement": measurement,
         f"{quantity}_mm": row[f"{measurement.lower()}_mm"],
+        "case_measurement": record["measurement"],
         "remark": row["note"] or None,
         "notes": record["notes"],
         "frames_looked_at": row["looked_at"],
@@ -104,6 +105,7 @@ def _answer(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def _print_answer(answer: dict[str, Any], record: dict[str, Any], *, first: bool) -> None:
+    from fetaliqa.measure.case_words import measurement_lines
     from fetaliqa.measure.frame_size import recorded_mm
 
     if first:
@@ -120,6 +122,8 @@ def _print_answer(answer: dict[str, Any], record: dict[str, Any], *, first: bool
     parts += [] if answer["expected_dice"] is None else [f"expected Dice {answer['expected_dice']:.2f}"]
     parts += [] if size is None else [f"{answer['measurement']} {size:.1f} mm"]
     print(f"{answer['case']}: {', '.join(parts)}{'' if remark is None else f'; {remark}'} ({evaluated})")
+    for line in measurement_lines(record):
+        print(f"  {line}")
     _print_notes(answer)
     if "picture" in answer:
         print(f"  {answer['picture']}")

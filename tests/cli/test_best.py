@@ -29,6 +29,8 @@ def test_the_best_frame_is_found_without_looking_at_all(sample_case, tmp_path, c
     printed = capsys.readouterr().out
     assert f"frame {whole['frame']} (sweep {whole['sweep']})" in printed  # who looked at all of them knows best
     assert "not for clinical use" in printed
+    assert "no interval: " in printed  # the demo model is not calibrated
+    assert whole["case_measurement"]["interval_absent"] in printed
 
 
 def test_a_search_is_answered_by_a_whole_assessment_of_before(sample_case, capsys, monkeypatch):
