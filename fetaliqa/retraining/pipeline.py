@@ -18,6 +18,7 @@ from fetaliqa.errors import FetalIQAError, NotFoundError, OptionError, StorageEr
 from fetaliqa.labels.studies import Studies
 from fetaliqa.model import Bundle
 from fetaliqa.model.bundle_names import STUDENT_FOLDER, valid_name
+from fetaliqa.model.interval_file import read_intervals
 from fetaliqa.out_of_memory import is_out_of_memory
 from fetaliqa.registry.model_store import RESERVED_NAMES, current_version, resolve_bundle
 from fetaliqa.registry.publishing import add_candidate, keep_report, publish, record_candidate, was_published
@@ -253,13 +254,22 @@ class _Retraining:
     def _remarks(self, version: str) -> list[str]:
         """Remarks for those who use this version."""
         base, name = self.run.base.bundle, self.run.asked["name"]
-        if base is None or not (base.directory / STUDENT_FOLDER).is_dir():
+        if base is None:
             return []
-        return [
-            f"{name} {version} has no student, unlike its predecessor: the search evaluates more frames and "
-            "screening is not available, until "
-            f"`fetaliqa distill {self.run.studies} --student --model {name}` has made one"
-        ]
+        found = []
+        if read_intervals(base.directory, base.fingerprint).calibration is not None:
+            found.append(
+                f"{name} {version} gives no interval around its measurements, unlike its predecessor, until "
+                f"`fetaliqa models calibrate {name}@{version} DATA` has calibrated it on labelled cases that it "
+                "was not trained on"
+            )
+        if (base.directory / STUDENT_FOLDER).is_dir():
+            found.append(
+                f"{name} {version} has no student, unlike its predecessor: the search evaluates more frames and "
+                "screening is not available, until "
+                f"`fetaliqa distill {self.run.studies} --student --model {name}` has made one"
+            )
+        return found
 
     def _origin(self) -> str:
         """Origin of the candidate: bundle and run, since two short runs can make identical bundles."""

@@ -13,7 +13,9 @@ from phantom_studies import disc_studies
 
 from fetaliqa.errors import OptionError, StorageError, StoreConflict
 from fetaliqa.labels.studies import Studies
+from fetaliqa.measure.circumference_interval import Calibration, Quantile
 from fetaliqa.model import Bundle, bundle_tensors
+from fetaliqa.model.interval_file import write_intervals
 from fetaliqa.registry.model_store import current_version
 from fetaliqa.registry.publishing import add_candidate, history, publish, rollback
 from fetaliqa.retraining import pipeline as retraining
@@ -75,6 +77,18 @@ def test_a_published_model_that_left_its_student_behind_says_so(studies, untrain
     retrain(studies, request_, say=messages.append)
     assert "seg 2 has no student" in messages[-1]
     assert f"`fetaliqa distill {studies.resolve()} --student --model seg` has made one" in messages[-1]
+
+
+def test_a_published_model_without_the_intervals_of_its_predecessor_says_so(
+    studies, untrained, request_, monkeypatch
+):
+    monkeypatch.setattr(retraining, "compare", compared())
+    calibration = Calibration(0.9, Quantile(1.2, 20, "single images of a test"), None, None)
+    write_intervals(untrained.directory, untrained.fingerprint, calibration, "2026-12-01")
+    messages: list[str] = []
+    result = retrain(studies, request_, say=messages.append)
+    assert "seg 1 gives no interval" in result["remarks"][-1]
+    assert "`fetaliqa models calibrate seg@1 DATA`" in messages[-1]
 
 
 def test_a_version_published_during_the_comparison_is_compared_with_too(
