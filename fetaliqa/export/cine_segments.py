@@ -1,4 +1,4 @@
-"""DICOM segmentation files of ultrasound cines, written with pydicom.
+"""DICOM segmentation files of ultrasound cines and of series of single images, written with pydicom.
 
 highdicom 0.22 requires a frame of reference for multi-frame segmentations, which a freehand sweep does not have.
 DICOM allows none where each frame of the segmentation references the frame of the image it was drawn on (PS3.3
@@ -8,7 +8,7 @@ A.51, functional group Derivation Image), as written here.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
@@ -93,25 +93,42 @@ def segmentation_of_cine(
 
     Args:
         image: header of the cine; patient and study are taken from it as they are.
-        masks: uint8 [T, H, W], T frames of the cine; 0 background, other values as in ``names``.
+        masks, frames, names, anatomy, origin: see ``segmentation_of_images``.
+
+    Raises:
+        OptionError: when the masks are not of the cine's size, or no frame is given.
+    """
+    check_fits(image, masks, frames)
+    return segmentation_of_images([image], masks, frames, names, anatomy, origin)
+
+
+def segmentation_of_images(
+    images: Sequence[Dataset],
+    masks: np.ndarray,
+    frames: Mapping[int, Algorithm],
+    names: Mapping[int, str],
+    anatomy: Anatomy,
+    origin: Origin,
+) -> FileDataset:
+    """Make a binary segmentation of some frames of a cine, or of some images of one frame each.
+
+    Args:
+        images: header of the cine, or of each image; patient and study are taken from the first one as they are.
+        masks: uint8 [T, H, W], T frames of the cine, or T images; 0 background, other values as in ``names``.
         frames: how each frame was drawn, by its number from 0. Each is in the segmentation, one without an outline
             as an empty frame. Frames drawn in different ways are in different segments, and the name of an
             unconfirmed segment ends in ``_proposed``.
         names: of the segments, by value in the masks.
         anatomy: what is outlined.
         origin: its identification.
-
-    Raises:
-        OptionError: when the masks are not of the cine's size, or no frame is given.
     """
-    check_fits(image, masks, frames)
     segments, drawn = _segments_of(masks, frames)
-    dataset = _started(image, origin)
+    dataset = _started(images[0], origin)
     dataset.SegmentSequence = [
         _described(number, segment, names.get(segment.value, f"{anatomy.name}_{segment.value}"), anatomy)
         for number, segment in enumerate(segments, start=1)
     ]
-    _add_frames(dataset, image, drawn)
+    _add_frames(dataset, images, drawn)
     bits = b"".join(_packed(masks[frame] == segments[number - 1].value for number, frame in drawn))
     dataset.PixelData = bits + b"\0" * (len(bits) % 2)
     dataset["PixelData"].VR = "OB"
@@ -220,17 +237,16 @@ def _described(number: int, one: _Segment, name: str, anatomy: Anatomy) -> Datas
     return segment
 
 
-def _add_frames(dataset: FileDataset, image: Dataset, frames: list[tuple[int, int]]) -> None:
-    """Which segment each frame is of, and on which frame of the image it lies.
+def _add_frames(dataset: FileDataset, images: Sequence[Dataset], frames: list[tuple[int, int]]) -> None:
+    """Which segment each frame is of, and on which frame or image it lies.
 
     Args:
         dataset: gets it.
-        image: header of the cine.
-        frames: (segment, frame of the cine from 0).
+        images: header of the cine, or of each image.
+        frames: (segment, frame of the cine or number of the image, from 0).
     """
-    series, instance = Dataset(), _reference(image)
-    series.SeriesInstanceUID, series.ReferencedInstanceSequence = image.SeriesInstanceUID, [instance]
-    dataset.ReferencedSeriesSequence = [series]
+    drawn_on = images if len(images) == 1 else [images[frame] for frame in sorted({frame for _, frame in frames})]
+    dataset.ReferencedSeriesSequence = _series_of(drawn_on)
     dimension = uid("cine segmentation dimensions", dataset.SOPInstanceUID)
     organization = Dataset()
     organization.DimensionOrganizationUID = dimension
@@ -240,8 +256,8 @@ def _add_frames(dataset: FileDataset, image: Dataset, frames: list[tuple[int, in
         _dimension(dimension, "InStackPositionNumber", "FrameContentSequence"),
     ]
     shared = Dataset()
-    spacing = read_calibration(image).spacing
-    if spacing is not None:
+    spacing, *others = {read_calibration(image).spacing for image in drawn_on}
+    if spacing is not None and not others:
         measures = Dataset()
         measures.PixelSpacing = [f"{value:.10g}" for value in spacing]
         shared.PixelMeasuresSequence = [measures]
@@ -249,16 +265,33 @@ def _add_frames(dataset: FileDataset, image: Dataset, frames: list[tuple[int, in
     positions = {frame: place for place, frame in enumerate(sorted({frame for _, frame in frames}), start=1)}
     dataset.NumberOfFrames = len(frames)
     dataset.PerFrameFunctionalGroupsSequence = [
-        _frame_groups(image, segment, frame, positions[frame]) for segment, frame in frames
+        _frame_groups(_source(images, frame), segment, positions[frame]) for segment, frame in frames
     ]
 
 
-def _frame_groups(image: Dataset, segment: int, frame: int, position: int) -> Dataset:
+def _series_of(images: Sequence[Dataset]) -> list[Dataset]:
+    """References of images, by series."""
+    found: dict[str, Dataset] = {}
+    for image in images:
+        series = found.setdefault(str(image.SeriesInstanceUID), Dataset())
+        series.SeriesInstanceUID = image.SeriesInstanceUID
+        series.ReferencedInstanceSequence = [*series.get("ReferencedInstanceSequence", ()), _reference(image)]
+    return list(found.values())
+
+
+def _source(images: Sequence[Dataset], frame: int) -> Dataset:
+    """Reference of a frame of a cine, or of an image of one frame, which has no frame number."""
+    if len(images) > 1:
+        return _reference(images[frame])
+    source = _reference(images[0])
+    source.ReferencedFrameNumber = frame + 1
+    return source
+
+
+def _frame_groups(source: Dataset, segment: int, position: int) -> Dataset:
     groups, content, derived, of = (Dataset() for _ in range(4))
     content.StackID, content.InStackPositionNumber = "1", position
     content.DimensionIndexValues = [segment, position]
-    source = _reference(image)
-    source.ReferencedFrameNumber = frame + 1
     source.SpatialLocationsPreserved = "YES"
     source.PurposeOfReferenceCodeSequence = [_code("121322", "DCM", "Source Image for Image Processing Operation")]
     derived.SourceImageSequence = [source]

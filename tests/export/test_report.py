@@ -196,6 +196,28 @@ def test_frames_in_files_of_their_own_are_referred_to_as_images(excerpt, tmp_pat
     places = {one.ReferencedSOPInstanceUID for one in referenced(groups(report)["AC of the case"])}
     assert places == {f"1.2.3.{SHOWN + 1 - frame}" for frame in record["measurement"]["frames"]}
     assert all("ReferencedFrameNumber" not in one for one in referenced(report))
+    segmentation = pydicom.dcmread(tmp_path / "out" / "series" / "segmentation.dcm")
+    case = read_sweep(tmp_path / "series")
+    masks = read_masks(tmp_path / "out" / "series" / "masks.mha", case)
+    drawn_on = {}
+    for pixels, of in zip(
+        segmentation.pixel_array.reshape(-1, *masks.shape[1:]), segmentation.PerFrameFunctionalGroupsSequence
+    ):
+        source = of.DerivationImageSequence[0].SourceImageSequence[0]
+        assert "ReferencedFrameNumber" not in source
+        frame = SHOWN + 1 - int(source.ReferencedSOPInstanceUID.rpartition(".")[2])  # as the cases are ordered
+        assert np.array_equal(pixels, masks[frame])
+        drawn_on[source.ReferencedSOPInstanceUID] = frame
+    assert places <= set(drawn_on)
+    listed = segmentation.ReferencedSeriesSequence[0].ReferencedInstanceSequence
+    assert [one.ReferencedSOPInstanceUID for one in listed] == [
+        name for name, _ in sorted(drawn_on.items(), key=lambda pair: pair[1])
+    ]
+    assert segmentation.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].PixelSpacing == pytest.approx(
+        excerpt.spacing, rel=1e-6
+    )
+    for name in ("report.dcm", "segmentation.dcm"):
+        assert "Error" not in run("dciodvfy", tmp_path / "out" / "series" / name)
 
 
 @pytest.mark.parametrize(

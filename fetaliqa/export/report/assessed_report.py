@@ -16,7 +16,7 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 
 from fetaliqa.errors import OptionError, SweepError
-from fetaliqa.export.cine_segments import Origin, segmentation_of_cine
+from fetaliqa.export.cine_segments import Origin, segmentation_of_images
 from fetaliqa.export.dicom_files import save_dicom
 from fetaliqa.export.dicom_parts import uid, write_cine
 from fetaliqa.export.dicom_review_state import AUTOMATIC, NOT_STATED, Algorithm, line_of
@@ -112,8 +112,7 @@ class ReportWriter:
             series_description="FetalIQA measurement report, not confirmed",
             made=made,
         )
-        beside = () if segmentation is None else (segmentation,)
-        save_dicom(measurement_report(content, origin, beside), folder / REPORT_FILE)
+        save_dicom(measurement_report(content, origin, (segmentation,)), folder / REPORT_FILE)
         return None
 
 
@@ -141,18 +140,19 @@ def _reported(record: dict[str, Any]) -> list[int]:
 
 def _evidence(
     folder: Path, path: Path, result: AssessmentResult, frames: list[int], algorithm: Algorithm
-) -> tuple[dict[int, FrameOfImage], Dataset | None]:
-    """Where each reported frame is, and the segmentation (None of a folder of single frames)."""
+) -> tuple[dict[int, FrameOfImage], Dataset]:
+    """Where each reported frame is, and the segmentation."""
     headers = _headers(path)
     if not headers:
         image = write_cine(folder / IMAGE_FILE, _export_case(result), frames)
         places = {frame: FrameOfImage.of(image, place) for place, frame in enumerate(frames)}
         masks = result.masks[frames]
-        return places, _segmentation(folder, image, masks, list(range(len(frames))), result, algorithm)
+        return places, _segmentation(folder, [image], masks, list(range(len(frames))), result, algorithm)
     if len(headers) > 1:
-        return {frame: FrameOfImage.of(headers[frame], 0) for frame in frames}, None
-    places = {frame: FrameOfImage.of(headers[0], frame) for frame in frames}
-    return places, _segmentation(folder, headers[0], result.masks, frames, result, algorithm)
+        places = {frame: FrameOfImage.of(headers[frame], 0) for frame in frames}
+    else:
+        places = {frame: FrameOfImage.of(headers[0], frame) for frame in frames}
+    return places, _segmentation(folder, headers, result.masks, frames, result, algorithm)
 
 
 def _export_case(result: AssessmentResult) -> ExportCase:
@@ -171,14 +171,16 @@ def _export_case(result: AssessmentResult) -> ExportCase:
 
 def _segmentation(
     folder: Path,
-    image: Dataset,
+    images: list[Dataset],
     masks: np.ndarray,
     frames: list[int],
     result: AssessmentResult,
     algorithm: Algorithm,
 ) -> Dataset:
     anatomy = anatomy_named(result.assessment["model"]["anatomy"])
-    instance = uid("assessed segmentation", str(image.SOPInstanceUID), algorithm, masks[frames].tobytes())
+    drawn_on = images if len(images) == 1 else [images[frame] for frame in frames]
+    names = [str(image.SOPInstanceUID) for image in drawn_on]
+    instance = uid("assessed segmentation", *names, algorithm, masks[frames].tobytes())
     origin = Origin(
         instance=instance,
         series=uid("assessed segmentation series", instance),
@@ -187,8 +189,8 @@ def _segmentation(
         description="proposed by a model, not confirmed",
         made=datetime.now(UTC),
     )
-    segmentation = segmentation_of_cine(
-        image, masks, dict.fromkeys(frames, algorithm), {1: anatomy.name}, anatomy, origin
+    segmentation = segmentation_of_images(
+        images, masks, dict.fromkeys(frames, algorithm), {1: anatomy.name}, anatomy, origin
     )
     save_dicom(segmentation, folder / SEGMENTATION_FILE)
     return segmentation
