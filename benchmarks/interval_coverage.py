@@ -1,6 +1,7 @@
 """Coverage of the intervals around circumferences, on phantoms and real images that no model was trained on.
 
     python benchmarks/interval_coverage.py phantoms ROWS.jsonl --first 95000 --cases 16     # assess; minutes
+    python benchmarks/interval_coverage.py phantoms ROWS.jsonl --first 96000 --cases 16 --search
     python benchmarks/interval_coverage.py stills ROWS.jsonl FOLDER                         # assess; minutes
     python benchmarks/interval_coverage.py report ROWS.jsonl [ROWS.jsonl ...] [--json] [--write]
 
@@ -46,6 +47,7 @@ from fetaliqa.evaluation.interval_calibration import (
 )
 from fetaliqa.evaluation.interval_rows import IntervalRow, interval_row
 from fetaliqa.inference import Predictor
+from fetaliqa.inference.assessment import AssessOptions
 from fetaliqa.lab.phantom.phantom_data import WholePhantoms
 from fetaliqa.lab.phantom.phantom_seeds import INTERVAL, INTERVAL_TEST, PHANTOM
 from fetaliqa.lab.stills.labelled_stills import labelled_still
@@ -59,6 +61,7 @@ from fetaliqa.registry.model_store import resolve_bundle
 SWEEPS = 3  # of a phantom case, the ones that cross the abdomen: half the time, and a plane in every case
 HEADS, AFRICAN, SPANISH = "HC18 heads", "African abdomens", "Spanish abdomens"
 CALIPERS, ACOUSLIC, PHANTOMS = "Spanish abdomens, calipers", "ACOUSLIC-AI frames", "phantom sweeps"
+SEARCHED = "phantom sweeps, searched"  # assessed as `fetaliqa best` does, by the quantile of whole assessments
 EXPERTS = "calipers and ACOUSLIC-AI together"
 DATA = {
     "still head": "single images of HC18, outlined by its expert",
@@ -72,9 +75,10 @@ Rows = dict[str, list[IntervalRow]]
 def assess_phantoms(args: argparse.Namespace) -> None:
     """Assess phantom cases of three sweeps, and add a row for each to the file."""
     predictor = Predictor(Bundle.open(resolve_bundle("abdomen")), "cpu")
+    options, name = (AssessOptions(search=True), SEARCHED) if args.search else (None, PHANTOMS)
     data = WholePhantoms(tuple(range(args.first, args.first + args.cases)), 1, replace(PHANTOM, sweeps=SWEEPS))
-    for entry in tqdm(data.entries(), desc=PHANTOMS):
-        _keep(args.rows, PHANTOMS, interval_row(data.read(entry.case_id), predictor))
+    for entry in tqdm(data.entries(), desc=name):
+        _keep(args.rows, name, interval_row(data.read(entry.case_id), predictor, options))
 
 
 def assess_stills(args: argparse.Namespace) -> None:
@@ -131,7 +135,8 @@ def report(rows: Rows) -> tuple[dict[str, Coverage], dict[str, Quantile]]:
 
     fitted = [one for one in rows[PHANTOMS] if seed_of(one) < INTERVAL_TEST]
     tested = [one for one in rows[PHANTOMS] if seed_of(one) >= INTERVAL_TEST]
-    measure("sweep_case", case_outcomes, fitted, {f"{PHANTOMS}, case": tested})
+    searched = {f"{SEARCHED}, case": rows[SEARCHED]} if SEARCHED in rows else {}
+    measure("sweep_case", case_outcomes, fitted, {f"{PHANTOMS}, case": tested, **searched})
     measure("sweep_frame", frame_outcomes, fitted, {f"{PHANTOMS}, one frame of each case": tested})
     first = [one for one in rows[HEADS] if calibrates(one.subject_id)]
     second = [one for one in rows[HEADS] if not calibrates(one.subject_id)]
@@ -198,6 +203,9 @@ def main() -> None:
     phantoms.add_argument("rows", type=Path)
     phantoms.add_argument("--first", type=int, default=INTERVAL, help="first seed")
     phantoms.add_argument("--cases", type=int, default=16)
+    phantoms.add_argument(
+        "--search", action="store_true", help="search, as `fetaliqa best` does"
+    )
     stills = actions.add_parser("stills")
     stills.add_argument("rows", type=Path)
     stills.add_argument("folder", type=Path)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from fetaliqa.datasets.labelled_data import LabelledCase
-from fetaliqa.inference.assessment import assess
+from fetaliqa.inference.assessment import AssessOptions, assess
 from fetaliqa.inference.predictor import Predictor
 from fetaliqa.measure import Ellipse, ellipse_circumference, fit_outline
 from fetaliqa.measure.field_of_view import field_of_view
@@ -73,15 +73,16 @@ class IntervalRow:
         )
 
 
-def interval_row(case: LabelledCase, predictor: Predictor) -> IntervalRow:
+def interval_row(case: LabelledCase, predictor: Predictor, options: AssessOptions | None = None) -> IntervalRow:
     """Assess a case as ``fetaliqa score`` does, and keep what its intervals depend on.
 
     Args:
         case: with reference outlines, and reference circumferences of its sweeps if it has several frames.
         predictor: a segmentation model.
+        options: of the assessment; None for all frames.
     """
     sweep = sweep_from_array(case.frames, case.spacing, sweeps=case.ranges, case_id=case.case_id)
-    record = assess(sweep, predictor).record
+    record = assess(sweep, predictor, options).record
     sector = field_of_view(case.frames)
     outlined = case.masks.reshape(len(case.masks), -1).any(axis=1) & case.known
     frames = {}
