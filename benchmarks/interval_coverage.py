@@ -203,9 +203,7 @@ def main() -> None:
     phantoms.add_argument("rows", type=Path)
     phantoms.add_argument("--first", type=int, default=INTERVAL, help="first seed")
     phantoms.add_argument("--cases", type=int, default=16)
-    phantoms.add_argument(
-        "--search", action="store_true", help="search, as `fetaliqa best` does"
-    )
+    phantoms.add_argument("--search", action="store_true", help="search, as `fetaliqa best` does")
     stills = actions.add_parser("stills")
     stills.add_argument("rows", type=Path)
     stills.add_argument("folder", type=Path)
