@@ -33,7 +33,7 @@ VIEWER = "http://viewer.example:3000"
 MATPLOTLIB_CACHE = str(
     Path(tempfile.gettempdir()) / "fetaliqa-tests-matplotlib"
 )  # its list of fonts takes seconds
-LONG_FRAMES = 840  # six sweeps of 140, the size of a whole ACOUSLIC-AI case
+LONG_FRAMES = 420  # half of a whole ACOUSLIC-AI case
 
 
 def case_pixels(frames: int, seed: int = 0, size: tuple[int, int] = (48, 64)) -> np.ndarray:

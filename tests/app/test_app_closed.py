@@ -12,7 +12,7 @@ from app_harness import REPOSITORY, environment, write_case
 
 pytestmark = pytest.mark.slow
 
-APPS = 10
+APPS = 6
 # each app does what one that serves does
 CODE = """
 import gc, json, sys, threading, time, weakref
@@ -50,7 +50,7 @@ print("FOUND", json.dumps([threads, during, [model() is None for model in models
 """
 
 
-def test_ten_apps_one_after_the_other_leave_no_thread_and_no_model(tmp_path: Path, bundle: Path) -> None:
+def test_apps_one_after_the_other_leave_no_thread_and_no_model(tmp_path: Path, bundle: Path) -> None:
     write_case(tmp_path / "studies" / "case_a.mha", 3)
     for folder in ("temporary", "home"):
         (tmp_path / folder).mkdir()

@@ -62,4 +62,4 @@ def test_the_model_is_not_asked_for_more_frames_once_nobody_waits(server: Server
 
     with pytest.raises(RequestStopped):
         service.assess(server.images / "long.mha", progress=progress, stopped=gone.is_set)
-    assert len(seen) == 1  # of 53 batches
+    assert len(seen) == 1  # of many batches

@@ -11,7 +11,7 @@ import pytest
 import SimpleITK as sitk
 from app_harness import LONG_FRAMES, UPLOAD_LIMIT_MB, Server, write_case
 
-LONG_PART = 360  # frames: 3 s of an idle core, 25 s of a busy one
+LONG_PART = 240  # frames: 2 s of an idle core, 17 s of a busy one
 
 
 def read_back(content: bytes, name: str, folder: Path) -> sitk.Image:

@@ -73,6 +73,7 @@ def workers_at_work() -> list[int]:
     return workers
 
 
+@pytest.mark.long  # test_processes.py kills a worker of the other engine
 def test_a_killed_worker_costs_its_shard_only_and_the_results_are_the_same(
     small_cases, tmp_path, score, whole_run, contents
 ):

@@ -55,6 +55,7 @@ def check_full_card(found: dict[str, Any]) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_one_step_runs_on_a_cpu_in_small(gpu_day, tmp_path):
     out = tmp_path / "results.json"
     options = ["--device", "cpu", "--small", "--out", str(out), "--seconds", "9000"]

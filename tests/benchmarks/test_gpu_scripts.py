@@ -45,6 +45,7 @@ class NoRecorder:
         raise RuntimeError("operation not permitted when stream is capturing")
 
 
+@pytest.mark.long
 def test_a_case_says_which_batches_could_not_be_recorded_and_times_none_of_them(script, capsys, monkeypatch):
     use = Predictor._use
 
@@ -74,6 +75,7 @@ def gflop_of_the_demo_encoder():
     return (layers * block + 2 * (tokens - 1) * 3 * patch**2 * width) / 1e9
 
 
+@pytest.mark.long
 def test_training_is_timed_with_counted_flops(script, capsys):
     result = run(script("training_throughput").main, capsys, "--steps", "2")
     assert result["computed"]["device"] == "cpu"

@@ -116,6 +116,7 @@ def test_a_compact_bundle_learns_to_outline_as_its_teacher_does(
     assert (assessment["student"], whole["student"]) == (student.fingerprint, None)
 
 
+@pytest.mark.long
 def test_a_bundle_that_cannot_screen_is_no_student_and_is_not_written(
     cases, bright_teacher, small_batches, tmp_path, monkeypatch, capsys
 ):

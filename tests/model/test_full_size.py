@@ -138,6 +138,7 @@ def test_published_file_through_import_load_bundle_and_reload(
         assert torch.equal(bundle.load_model(merge=False)(images), expected)
 
 
+@pytest.mark.long
 def test_flat_published_file_is_used_in_place_and_another_is_refused(whole, model, scratch):
     bundle = save_bundle(model, a_card(model, base=BaseReference("fetalclip", "0" * 64)), scratch / "bundle")
     file: Path = scratch / "FetalCLIP_weights.pt"

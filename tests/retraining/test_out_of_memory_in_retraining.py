@@ -41,6 +41,7 @@ STAGES = [
     (MemoryError(), retraining, "add_candidate", "publish"),
     (MemoryError(), retraining, "publish", "publish"),
 ]
+AGAIN = ("predict", "publish")  # in stages that are tested with another step
 
 
 def run_out(error: Exception):
@@ -81,7 +82,10 @@ def published(trained, studies, tmp_path) -> str:
     return version
 
 
-@pytest.mark.parametrize(("error", "where", "what", "stage"), STAGES, ids=[stage[2] for stage in STAGES])
+@pytest.mark.parametrize(
+    ("error", "where", "what", "stage"),
+    [pytest.param(*stage, id=stage[2], marks=pytest.mark.long if stage[2] in AGAIN else ()) for stage in STAGES],
+)
 def test_each_stage_ends_failed_and_goes_on_once_there_is_memory(
     error, where, what, stage, studies, a_request, published, monkeypatch
 ):
