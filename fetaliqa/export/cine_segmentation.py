@@ -10,7 +10,7 @@ from pydicom.dataset import Dataset, FileDataset
 from pydicom.uid import SegmentationStorage
 
 from fetaliqa.errors import OptionError
-from fetaliqa.export.cine_segments import Origin, check_fits, segmentation_of_cine
+from fetaliqa.export.cine_segments import Origin, check_fits, segmentation_of_images
 from fetaliqa.export.dicom_parts import MANUFACTURER, uid
 from fetaliqa.export.dicom_review_state import AUTOMATIC, SEMIAUTOMATIC, UNCONFIRMED, Algorithm
 from fetaliqa.labels.frame_record import PLANES, FrameLabel, FrameRecord
@@ -55,7 +55,7 @@ def cine_segmentation(
     Raises:
         OptionError: when the masks are not of the cine's size, or no frame is given.
     """
-    check_fits(image, masks, frames)
+    check_fits([image], masks, frames)
     instance = uid("cine segmentation", image.SOPInstanceUID, by, masks[frames].tobytes())
     names = {PLANES["optimal"]: anatomy.name, PLANES["suboptimal"]: f"{anatomy.name}{SUBOPTIMAL}"}
     algorithm = Algorithm() if by.model is None else Algorithm(SEMIAUTOMATIC, by.model)
@@ -68,7 +68,7 @@ def cine_segmentation(
         made=by.saved,
         creator=by.creator,
     )
-    return segmentation_of_cine(image, masks, dict.fromkeys(frames, algorithm), names, anatomy, origin)
+    return segmentation_of_images([image], masks, dict.fromkeys(frames, algorithm), names, anatomy, origin)
 
 
 def read_cine_segmentation(dataset: Dataset, shape: tuple[int, int, int]) -> tuple[np.ndarray, FrameRecord]:

@@ -81,27 +81,6 @@ class _Segment:
     value: int
 
 
-def segmentation_of_cine(
-    image: Dataset,
-    masks: np.ndarray,
-    frames: Mapping[int, Algorithm],
-    names: Mapping[int, str],
-    anatomy: Anatomy,
-    origin: Origin,
-) -> FileDataset:
-    """Make a binary segmentation of some frames of a cine.
-
-    Args:
-        image: header of the cine; patient and study are taken from it as they are.
-        masks, frames, names, anatomy, origin: see ``segmentation_of_images``.
-
-    Raises:
-        OptionError: when the masks are not of the cine's size, or no frame is given.
-    """
-    check_fits(image, masks, frames)
-    return segmentation_of_images([image], masks, frames, names, anatomy, origin)
-
-
 def segmentation_of_images(
     images: Sequence[Dataset],
     masks: np.ndarray,
@@ -121,7 +100,11 @@ def segmentation_of_images(
         names: of the segments, by value in the masks.
         anatomy: what is outlined.
         origin: its identification.
+
+    Raises:
+        OptionError: when the masks are not of the images' size, or no frame is given.
     """
+    check_fits(images, masks, frames)
     segments, drawn = _segments_of(masks, frames)
     dataset = _started(images[0], origin)
     dataset.SegmentSequence = [
@@ -135,13 +118,14 @@ def segmentation_of_images(
     return dataset
 
 
-def check_fits(image: Dataset, masks: np.ndarray, frames: Collection[int]) -> None:
-    """Check that the masks fit the cine, and that there is a frame to segment.
+def check_fits(images: Sequence[Dataset], masks: np.ndarray, frames: Collection[int]) -> None:
+    """Check that the masks fit the cine or the images, and that there is a frame to segment.
 
     Raises:
         OptionError: when they do not fit, or no frame is given.
     """
-    shape = int(image.get("NumberOfFrames") or 1), int(image.Rows), int(image.Columns)
+    count = len(images) if len(images) > 1 else int(images[0].get("NumberOfFrames") or 1)
+    shape = count, int(images[0].Rows), int(images[0].Columns)
     if masks.shape != shape:
         raise OptionError(f"masks of {masks.shape} for a cine of {shape}; label the cine itself")
     if not frames:

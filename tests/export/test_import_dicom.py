@@ -13,7 +13,7 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset, FileDataset
 from pydicom.sequence import Sequence
 
-from fetaliqa.export.cine_segments import Origin, segmentation_of_cine
+from fetaliqa.export.cine_segments import Origin, segmentation_of_images
 from fetaliqa.export.dicom_parts import uid, write_cine
 from fetaliqa.export.dicom_review_state import Algorithm
 from fetaliqa.export.export_case import ExportCase
@@ -49,7 +49,7 @@ def segmentation(header: Dataset, names: dict[int, str] | None = None) -> FileDa
     masks[2][OTHER] = 2
     origin = Origin(uid("i"), uid("s"), 1, "made elsewhere", "made elsewhere")
     names = names or {1: "Fetal abdomen", 2: "Placenta"}
-    dataset = segmentation_of_cine(header, masks, dict.fromkeys(FRAMES, Algorithm()), names, ABDOMEN, origin)
+    dataset = segmentation_of_images([header], masks, dict.fromkeys(FRAMES, Algorithm()), names, ABDOMEN, origin)
     dataset.Manufacturer = "Another"
     return dataset
 

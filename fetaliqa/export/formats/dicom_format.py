@@ -9,7 +9,7 @@ import numpy as np
 from pydicom.dataset import Dataset, FileDataset
 
 from fetaliqa import __version__
-from fetaliqa.export.cine_segments import Origin, segmentation_of_cine
+from fetaliqa.export.cine_segments import Origin, segmentation_of_images
 from fetaliqa.export.dicom_files import save_dicom
 from fetaliqa.export.dicom_parts import (
     MANUFACTURER,
@@ -120,7 +120,7 @@ class DicomCineWriter(Writer):
             description=description_of(case.entries.values()),
         )
         names = {value: name for name, value in self.context.labels().items()}
-        return segmentation_of_cine(cine, masks, algorithms, names, case.anatomy, origin)
+        return segmentation_of_images([cine], masks, algorithms, names, case.anatomy, origin)
 
 
 def _still(case: ExportCase, frame: int) -> Any:
