@@ -44,6 +44,18 @@ def _suffix(target: Path) -> str:
 
 
 @contextlib.contextmanager
+def _told_of(target: Path) -> Iterator[None]:
+    """An error in making a temporary file names the target, not a random name."""
+    try:
+        yield
+    except FileExistsError:  # of the folder's own path
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(target.parent)) from None
+    except OSError as problem:
+        problem.filename = str(target)
+        raise
+
+
+@contextlib.contextmanager
 def atomic_path(target: Path, mode: int = 0o666 & ~_UMASK) -> Iterator[Path]:
     """Yield a temporary path beside ``target`` (same suffixes) that replaces it on success.
 
@@ -54,8 +66,9 @@ def atomic_path(target: Path, mode: int = 0o666 & ~_UMASK) -> Iterator[Path]:
         mode: its permissions, by default those of a new file.
     """
     target = Path(target)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=_prefix(target), suffix=_suffix(target), dir=target.parent)
+    with _told_of(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=_prefix(target), suffix=_suffix(target), dir=target.parent)
     os.close(handle)
     temporary = Path(name)
     try:
@@ -79,8 +92,9 @@ def atomic_directory(target: Path) -> Iterator[Path]:
     target = Path(target)
     if target.exists():
         raise FileExistsError(str(target))
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=_prefix(target), dir=target.parent))
+    with _told_of(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=_prefix(target), dir=target.parent))
     try:
         yield temporary
         os.chmod(temporary, 0o777 & ~_UMASK)

@@ -46,16 +46,18 @@ def _ages(table: Path) -> list[tuple[str, GestationalAge | None]]:
         with csv_text(table) as stream:
             reader = csv.DictReader(stream)
             if missing := [name for name in COLUMNS if name not in (reader.fieldnames or ())]:
-                found = ", ".join(map(printable, reader.fieldnames or ())) or "none"
+                found = ", ".join(repr(printable(name)) for name in reader.fieldnames or ()) or "none"
                 raise OptionError(
-                    f"{table}: no column {' and '.join(map(repr, missing))}; the columns are {found}, "
-                    "and case and age are needed"
+                    f"{table}: no column {' and '.join(map(repr, missing))} in its first line, which has {found}; "
+                    "'case' and 'age' are needed, separated by a comma"
                 )
             return [_row(table, reader.line_num, row) for row in reader]
     except FileNotFoundError:
         raise NotFoundError(f"{table}: no such table of ages; check the path") from None
     except (OSError, csv.Error) as problem:
-        raise OptionError(f"{table}: not a readable CSV file ({problem})") from None
+        raise OptionError(
+            f"{table}: not a readable CSV file ({getattr(problem, 'strerror', None) or problem})"
+        ) from None
 
 
 def _row(table: Path, line: int, row: dict[str, str | None]) -> tuple[str, GestationalAge | None]:

@@ -24,7 +24,7 @@ def add_assessment_arguments(parser: argparse.ArgumentParser) -> None:
         "--runtime",
         default="auto",
         choices=("auto", "torch", "onnxruntime", "openvino"),
-        help="library that computes the model (default: torch; onnxruntime for an ONNX file, or without torch)",
+        help="library that computes the model (default: auto: torch, except for an ONNX file or without torch)",
     )
     parser.add_argument("--weights", help="foundation-model weights (default: the imported ones)")
     parser.add_argument(

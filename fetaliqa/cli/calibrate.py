@@ -64,6 +64,7 @@ def calibrate_bundle(args: argparse.Namespace) -> int:
     from fetaliqa.evaluation.interval_calibration import calibrate
     from fetaliqa.evaluation.interval_rows import interval_row
     from fetaliqa.inference import Predictor
+    from fetaliqa.measure.anatomy import anatomy_named
     from fetaliqa.model import Bundle
     from fetaliqa.model.interval_file import INTERVAL_FILE, write_intervals
     from fetaliqa.model.json_records import to_json
@@ -71,6 +72,8 @@ def calibrate_bundle(args: argparse.Namespace) -> int:
     bundle = Bundle.open(directory)
     if bundle.card.task != "segmentation":
         raise OptionError(f"{args.name}: a {bundle.card.task} bundle; only one that outlines has intervals")
+    if anatomy_named(bundle.card.anatomy).is_line:
+        raise OptionError(f"{args.name} measures a length; there are intervals of circumferences only")
     data, cases = _cases(args, bundle)
     predictor = Predictor(bundle, args.device, weights=args.weights)
     bar = tqdm(cases, desc="calibrate", unit="case", leave=False, disable=None)

@@ -6,7 +6,13 @@ import argparse
 import json
 from typing import Any
 
-from fetaliqa.measure.fetal_growth import GestationalAge, estimated_age, estimated_weight, growth_centile
+from fetaliqa.measure.fetal_growth import (
+    GestationalAge,
+    centile_words,
+    estimated_age,
+    estimated_weight,
+    growth_centile,
+)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -75,7 +81,7 @@ def growth_report(
 def _lines(report: dict[str, Any]) -> list[str]:
     lines = [f"age by {row['formula']}: {row['age']}" for row in report["ages"]]
     lines += [
-        f"centile of {row['measurement']} {row['mm']:g} mm at {row['age']}: {row['centile']:g} "
+        f"centile of {row['measurement']} {row['mm']:g} mm at {row['age']}: {centile_words(row['centile'])} "
         f"(z {row['z_score']:+.2f}), {row['formula']}"
         for row in report["centiles"]
     ]

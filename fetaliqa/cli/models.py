@@ -242,6 +242,8 @@ def _import(args: argparse.Namespace) -> int:
             args.folder, Path(folder) / "bundle", anatomy=args.anatomy, name=args.name, version=args.version
         )
         card = publish_bundle(made.directory).card
+    if not args.json:
+        print(f"imported as {card.name} {card.version}, which nobody here has evaluated; not for clinical use")
     return _in_use(card.name, card.version, True, args.json)
 
 

@@ -96,7 +96,7 @@ def read_cine_segmentation(dataset: Dataset, shape: tuple[int, int, int]) -> tup
         frames = {}
         for drawn, groups in zip(pixels, dataset.PerFrameFunctionalGroupsSequence, strict=True):
             source = groups.DerivationImageSequence[0].SourceImageSequence[0]
-            frame = int(source.ReferencedFrameNumber) - 1
+            frame = int(source.get("ReferencedFrameNumber", 1)) - 1
             segment = segments[int(groups.SegmentIdentificationSequence[0].ReferencedSegmentNumber)]
             suboptimal = segment.SegmentLabel.removesuffix(UNCONFIRMED).endswith(SUBOPTIMAL)
             masks[frame][drawn > 0] = PLANES["suboptimal" if suboptimal else "optimal"]

@@ -264,11 +264,11 @@ def _series_of(images: Sequence[Dataset]) -> list[Dataset]:
 
 
 def _source(images: Sequence[Dataset], frame: int) -> Dataset:
-    """Reference of a frame of a cine, or of an image of one frame, which has no frame number."""
-    if len(images) > 1:
-        return _reference(images[frame])
-    source = _reference(images[0])
-    source.ReferencedFrameNumber = frame + 1
+    """Reference of a frame of a cine, or of one of several images; a single-frame image has no frame numbers."""
+    image, number = (images[0], frame + 1) if len(images) == 1 else (images[frame], 1)
+    source = _reference(image)
+    if image.get("NumberOfFrames") not in (None, ""):
+        source.ReferencedFrameNumber = number
     return source
 
 

@@ -14,7 +14,7 @@ from fetaliqa import __version__
 from fetaliqa.export.dicom_files import save_dicom
 from fetaliqa.export.export_case import ExportCase
 
-MANUFACTURER, MODEL_NAME, SERIAL = "FetalIQA", "fetaliqa export", "0"
+MANUFACTURER, MODEL_NAME, SERIAL = "FetalIQA", "fetaliqa", "0"
 FIXED_DATE, FIXED_TIME = "19000101", "000000"  # DICOM wants a date; when a frame was labelled is in the manifest
 DATE_KEYWORDS = {
     "ContentDate": FIXED_DATE,

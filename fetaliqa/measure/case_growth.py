@@ -51,6 +51,8 @@ def case_growth(measurement: Mapping[str, Any] | None, given: GestationalAge | N
             except GrowthError as problem:
                 if (note := str(problem)) not in growth["notes"]:
                     growth["notes"].append(note)
+    elif given is not None:
+        growth["notes"].append(f"no age, centile or weight: no formula here is for {measurement['name']} alone")
     return growth
 
 

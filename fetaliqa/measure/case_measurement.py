@@ -16,6 +16,7 @@ from fetaliqa.measure.plausibility import COMPARED_FRAMES, LOW_QUALITY, MOST_DIF
 
 QUALITY_DROP = 0.05  # chosen on nine phantom cases that no figure is measured on (seeds 94000 to 94008)
 NOT_OF_THIS_KIND = "the model's intervals are not calibrated for {}"
+NOT_OF_LENGTHS = "there are intervals of circumferences only, not of lengths"
 
 
 def weighted_median(values: Sequence[float], weights: Sequence[float]) -> float:
@@ -106,7 +107,9 @@ def case_measurement(
     value = case_value(fields, frames)
     calibration, absent = intervals
     quantile = None if calibration is None else calibration.of_case(single)
-    if absent is None:
+    if anatomy.is_line:
+        absent = NOT_OF_LENGTHS
+    elif absent is None:
         absent = NOT_OF_THIS_KIND.format("a single image" if single else "sweeps") if quantile is None else None
     absent = absent or _untrusted_case(fields, frames, value, anatomy)
     trusted = quantile is not None and absent is None

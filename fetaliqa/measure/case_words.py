@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from fetaliqa.measure.fetal_growth import GestationalAge
+from fetaliqa.measure.fetal_growth import GestationalAge, centile_words
 
 
 def measurement_lines(record: Mapping[str, Any]) -> list[str]:
@@ -60,7 +60,7 @@ def growth_lines(record: Mapping[str, Any]) -> list[str]:
     if centile is not None and given is not None and measurement:
         lines.append(
             f"centile of {measurement['name']} {measurement['mm']:.1f} mm at {GestationalAge(given['days'])}: "
-            f"{centile['percent']:g} (z {centile['z']:+.2f}), {centile['formula']}"
+            f"{centile_words(centile['percent'])} (z {centile['z']:+.2f}), {centile['formula']}"
         )
     if weight is not None:
         lines.append(f"estimated weight by {weight['formula']}: {weight['grams']} g")

@@ -33,6 +33,7 @@ PLAUSIBLE_MM = {
     "HC": (50.0, 420.0),
     "FL": (5.0, 95.0),
 }  # else a wrong unit or outline
+MAX_Z = 6.0  # a measurement this far from the mean has another unit or age, or a wrong outline
 FROM_22_WEEKS = "the formula was fitted to fetuses of 22 weeks and more"
 _AGE_TEXT = re.compile(
     r"\s*(\d{1,2})\s*(?:w|weeks?)\s*(?:\+?\s*(\d)\s*(?:d|days?)?)?\s*|\s*(\d{1,2})\s*\+\s*(\d)\s*"
@@ -152,7 +153,8 @@ def growth_centile(measurement: Measurement, value_mm: float, age: GestationalAg
         age: 14 to 40 weeks, known from elsewhere.
 
     Raises:
-        GrowthError: for an age outside of the charts, or an age that was estimated from the same measurement.
+        GrowthError: for an age outside of the charts, an age that was estimated from the same measurement, or a
+            value more than 6 standard deviations from the mean.
 
     Examples:
         >>> round(growth_centile("AC", 139.7, GestationalAge.parse("19w0d")).centile, 1)
@@ -169,7 +171,24 @@ def growth_centile(measurement: Measurement, value_mm: float, age: GestationalAg
         raise GrowthError(f"gestational age {age} is outside of INTERGROWTH-21st's charts, {low} to {high} weeks")
     mean, sd = _STANDARDS[measurement](age.weeks)
     z = (value_mm - mean) / sd
+    if abs(z) > MAX_Z:
+        raise GrowthError(
+            f"{measurement} {value_mm:g} mm is {abs(z):.0f} standard deviations from the mean at {age}, "
+            f"{mean:.0f} mm; check the age, the unit and the outline"
+        )
     return GrowthCentile(100 * NormalDist().cdf(z), z, mean, sd, f"INTERGROWTH-21st 2014 ({measurement})")
+
+
+def centile_words(percent: float) -> str:
+    """A centile as text, never 0 or 100.
+
+    Examples:
+        >>> centile_words(66.4), centile_words(99.97)
+        ('66.4', 'above 99.9')
+    """
+    if percent < 0.1:
+        return "below 0.1"
+    return "above 99.9" if percent > 99.9 else f"{percent:.3g}"
 
 
 def estimated_weight(ac_mm: float, hc_mm: float | None = None, fl_mm: float | None = None) -> FetalWeight:
@@ -200,6 +219,8 @@ def estimated_weight(ac_mm: float, hc_mm: float | None = None, fl_mm: float | No
         log = 5.084820 - 54.06633 * metres**3 - 95.80076 * metres**3 * math.log(metres) + 3.136370 * hc / 100
         return FetalWeight(math.exp(log), "INTERGROWTH-21st 2017 (AC, HC)", FROM_22_WEEKS)
     note = "from AC alone, rougher than with HC and FL"
+    if fl is not None:
+        note += "; FL counts only together with HC"
     return FetalWeight(1000 * math.exp(-4.564 + 0.282 * ac - 0.00331 * ac**2), "Campbell 1975 (AC)", note)
 
 

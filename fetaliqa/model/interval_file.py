@@ -20,7 +20,7 @@ from fetaliqa.model.tensor_hashes import short
 
 INTERVAL_FILE = "interval.json"
 INTERVAL_SCHEMA = 1
-HOW_TO = "run `fetaliqa models calibrate` with labelled cases that it was not trained on"
+HOW_TO = "run `fetaliqa models calibrate` on it, or on a copy if it ships, with cases that it did not learn from"
 
 
 @dataclass(frozen=True)

@@ -155,15 +155,21 @@ def _title(figure: Figure, grid: GridSpec, assessment: dict[str, Any], shown: li
     if (of_case := assessment.get("measurement")) and len(assessment["frames"]) > 1:
         about.append(f"case: {interval_words(of_case)}{doubtful}")
     elif recorded_mm(record) is not None:
-        about.append(f"{model.get('measurement', '')} {_millimetres(record)}{doubtful}".strip())
+        about.append(f"{model.get('measurement', '')} {_millimetres(record, interval=True)}{doubtful}".strip())
+    elif doubtful:
+        about.append(_shortened(str(record["warning"]), 70))
     colour = WARN if record.get("warning") else MUTED
     axes.text(1, 0.14, "   ·   ".join(about), color=colour, fontsize=11, ha="right", va="center")
 
 
-def _millimetres(record: dict[str, Any]) -> str:
-    """A frame's circumference or length, with its interval if it has one: ``210 mm (203-217)``."""
+def _millimetres(record: dict[str, Any], *, interval: bool) -> str:
+    """A frame's circumference or length, with its interval if it has one: ``210 mm (203-217)``.
+
+    Of a case of several frames the interval of the case is shown, which is another one.
+    """
     value = f"{recorded_mm(record):.0f} mm"
-    if (around := record.get("circumference_interval_mm")) is None:
+    around = record.get("circumference_interval_mm") if interval else None
+    if around is None:
         return value
     return f"{value} ({around[0]:.0f}-{around[1]:.0f})"
 
@@ -222,16 +228,18 @@ def _captions(axes: Axes, item: _Shown, assessment: dict[str, Any]) -> None:
     axes.text(1, 1.015, f"sweep {item.fields['sweep']}", color=MUTED, ha="right", va="bottom", **style)
     digits = 2 if item.usable else 4  # scores of unusable frames differ in later digits
     axes.text(0, -0.02, f"quality {item.fields['quality']:.{digits}f}", color=TEXT, va="top", **style)
-    millimetres = recorded_mm(item.fields)
+    millimetres, single = recorded_mm(item.fields), len(assessment["frames"]) == 1
     measurement = str(assessment["model"].get("measurement") or "circumference")
     if millimetres is not None and item.fields.get("warning"):
-        line = f"{measurement} {_millimetres(item.fields)}: doubtful"
+        line = f"{measurement} {_millimetres(item.fields, interval=single)}: doubtful"
         axes.text(1, -0.02, line, color=WARN, ha="right", va="top", **style)
     elif millimetres is not None:
-        line = f"{measurement} {_millimetres(item.fields)}"
+        line = f"{measurement} {_millimetres(item.fields, interval=single)}"
         axes.text(1, -0.02, line, color=MEASURE, ha="right", va="top", **style)
     elif item.usable:
-        axes.text(1, -0.02, f"no {measurement} in mm", color=MUTED, ha="right", va="top", **style)
+        doubtful = ": doubtful" if item.fields.get("warning") else ""
+        colour = WARN if doubtful else MUTED
+        axes.text(1, -0.02, f"no {measurement} in mm{doubtful}", color=colour, ha="right", va="top", **style)
     _signal_caption(axes, item.fields, style)
 
 
@@ -274,7 +282,7 @@ def _footer(figure: Figure, grid: GridSpec, assessment: dict[str, Any]) -> None:
     axes.text(
         1,
         0.6,
-        **lettering(_shortened(notes or "for research, not for diagnosis", 120)),
+        **lettering(_shortened("; ".join(filter(None, ("not for clinical use", notes))), 120)),
         color=MUTED,
         fontsize=9,
         ha="right",

@@ -168,9 +168,12 @@ def publish_bundle(
     source = Bundle.open(directory)
     source.check_files()
     name, version = source.card.name, source.card.version
-    if name in RESERVED_NAMES or version in RESERVED:
-        names, versions = (", ".join(map(repr, some)) for some in (RESERVED_NAMES, RESERVED))
-        raise BundleError(f"{name}@{version}: the names {names} and the versions {versions} are reserved")
+    for given, reserved, what in ((name, RESERVED_NAMES, "name"), (version, RESERVED, "version")):
+        if given in reserved:
+            raise BundleError(
+                f"a model cannot have the {what} {given!r}: {', '.join(map(repr, reserved))} are reserved; "
+                f"choose another {what}"
+            )
 
     _check_not_refused(source, override)
     if version in candidates(name):

@@ -182,6 +182,23 @@ def test_other_files_get_an_image_that_the_report_refers_to(excerpt, tmp_path):
     assert "no pixel spacing in the file" in texts(group, "Comment")
 
 
+def test_a_single_dicom_image_has_no_frame_numbers(excerpt, tmp_path):
+    still = a_cine(SimpleNamespace(frames=excerpt.frames[SHOWN][None], spacing=excerpt.spacing))
+    del still.NumberOfFrames
+    still.SOPClassUID = still.file_meta.MediaStorageSOPClassUID = pydicom.uid.UltrasoundImageStorage
+    case = saved(still, tmp_path / "still.dcm")
+    assert score(case, "--out", tmp_path / "out") == 0
+    report, segmentation = (
+        pydicom.dcmread(tmp_path / "out" / "still" / name) for name in ("report.dcm", "segmentation.dcm")
+    )
+    assert all("ReferencedFrameNumber" not in one for one in referenced(report))
+    source = segmentation.PerFrameFunctionalGroupsSequence[0].DerivationImageSequence[0].SourceImageSequence[0]
+    assert "ReferencedFrameNumber" not in source
+    assert source.ReferencedSOPInstanceUID == still.SOPInstanceUID
+    for name in ("report.dcm", "segmentation.dcm"):
+        assert "Error" not in run("dciodvfy", tmp_path / "out" / "still" / name)
+
+
 def test_frames_in_files_of_their_own_are_referred_to_as_images(excerpt, tmp_path):
     for index in range(SHOWN - 1, SHOWN + 2):
         still = a_cine(SimpleNamespace(frames=excerpt.frames[index][None], spacing=excerpt.spacing))

@@ -58,3 +58,7 @@ def test_a_length_has_no_age_of_a_circumference() -> None:
     growth = case_growth({"name": "FL", "mm": 40.0}, None)
     assert growth is not None
     assert (growth["age"], growth["weight"], growth["notes"]) == (None, None, [])
+    given = case_growth({"name": "FL", "mm": 40.0}, GestationalAge(171))
+    assert given is not None
+    assert given["centile"] is None
+    assert "FL" in given["notes"][0]

@@ -11,7 +11,13 @@ import pytest
 
 from fetaliqa.cli.main import main
 from fetaliqa.errors import GrowthError
-from fetaliqa.measure.fetal_growth import GestationalAge, estimated_age, estimated_weight, growth_centile
+from fetaliqa.measure.fetal_growth import (
+    GestationalAge,
+    centile_words,
+    estimated_age,
+    estimated_weight,
+    growth_centile,
+)
 
 CENTILES = (3, 5, 10, 50, 90, 95, 97)
 
@@ -30,7 +36,7 @@ def test_ac_centiles_are_those_of_the_official_table_within_a_tenth_of_a_millime
     table = _official_table(shared_data)
     assert sorted(table) == list(range(14, 41))
     for week, values in table.items():
-        standard = growth_centile("AC", 200.0, GestationalAge(week * 7))
+        standard = growth_centile("AC", values[3], GestationalAge(week * 7))
         for centile, value in zip(CENTILES, values, strict=True):
             z = {3: -1.88079, 5: -1.64485, 10: -1.28155, 50: 0.0, 90: 1.28155, 95: 1.64485, 97: 1.88079}[centile]
             assert standard.mean_mm + z * standard.sd_mm == pytest.approx(value, abs=0.1), (week, centile)
@@ -39,7 +45,7 @@ def test_ac_centiles_are_those_of_the_official_table_within_a_tenth_of_a_millime
 @pytest.mark.parametrize(("weeks", "median_mm"), [(14, 98), (20, 175), (30, 278), (40, 337)])
 def test_hc_medians_are_near_the_published_chart(weeks: int, median_mm: float) -> None:
     # medians of another chart, Hadlock 1984: the same head at most 3 % apart
-    assert growth_centile("HC", 200.0, GestationalAge(weeks * 7)).mean_mm == pytest.approx(median_mm, rel=0.03)
+    assert growth_centile("HC", median_mm, GestationalAge(weeks * 7)).mean_mm == pytest.approx(median_mm, rel=0.03)
 
 
 def test_age_by_ac_is_what_a_scanner_shows() -> None:
@@ -118,3 +124,27 @@ def test_the_command_refuses_in_one_sentence(arguments: list[str], capsys: pytes
     output = capsys.readouterr()
     assert output.out == ""
     assert len(output.err.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(("value", "days"), [(300.0, 98), (90.0, 238)])
+def test_a_circumference_that_cannot_be_of_that_age_has_no_centile(value: float, days: int) -> None:
+    with pytest.raises(GrowthError, match="standard deviations"):
+        growth_centile("AC", value, GestationalAge(days))
+
+
+def test_a_length_without_a_head_is_said_not_to_count() -> None:
+    alone, with_length = estimated_weight(300.0), estimated_weight(300.0, fl_mm=65.0)
+    assert with_length.grams == alone.grams
+    assert "FL" in str(with_length.note).replace(str(alone.note), "")
+
+
+def test_centiles_are_never_0_or_100() -> None:
+    assert [centile_words(value) for value in (0.0, 0.04, 0.1, 50.0, 99.9, 99.96, 100.0)] == [
+        "below 0.1",
+        "below 0.1",
+        "0.1",
+        "50",
+        "99.9",
+        "above 99.9",
+        "above 99.9",
+    ]

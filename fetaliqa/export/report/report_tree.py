@@ -88,7 +88,7 @@ def _observed_by(report: ReportContent) -> sr.ObservationContext:
         uid=uid("software", MANUFACTURER, __version__),
         name=MANUFACTURER,
         manufacturer_name=MANUFACTURER,
-        model_name=f"{MODEL_NAME.split()[0]} {__version__}",
+        model_name=f"{MODEL_NAME} {__version__}",
     )
     context = sr.ObservationContext(
         observer_device_context=sr.ObserverContext(sr.CodedConcept("121007", "DCM", "Device"), device),
@@ -112,13 +112,18 @@ def person(name: str) -> str:
 
 
 def _groups_of(report: ReportContent, frame: OutlinedFrame, key: Sequence[object]) -> list[Any]:
-    """The groups of a frame: what was fitted, with its size, where there is one, and the outline with its area."""
+    """The groups of a frame: what was fitted, with its size, where there is one, and the outline with its area.
+
+    A line has no area: the width of its mask is drawn, not measured.
+    """
     name = report.anatomy.measurement
     length = []
     if frame.size_mm is not None:
         measured = _number(codes.MEASUREMENTS[name], frame.size_mm, codes.MILLIMETRE)
         length = [_with_interval(measured, frame.size_mm, frame.interval_mm), *_axes(frame.axes_mm)]
-    area = [] if frame.area_mm2 is None else [_number(codes.AREA, frame.area_mm2, codes.SQUARE_MILLIMETRE)]
+    area = []
+    if frame.area_mm2 is not None and not report.anatomy.is_line:
+        area = [_number(codes.AREA, frame.area_mm2, codes.SQUARE_MILLIMETRE)]
     groups = []
     if (fitted := _fitted(frame)) is not None:
         kind, shape, points = fitted
