@@ -42,7 +42,7 @@ def _print_case(record: dict[str, Any], *, first: bool) -> None:
         print("frames and sweeps are counted from 0")
     summary = summary_row(record)
     print(
-        f"\n{summary['case']}: {summary['frames']} frames in {summary['sweeps']} sweep(s), "
+        f"\n{summary['case']}: {_counted(summary['frames'], 'frame')} in {_counted(summary['sweeps'], 'sweep')}, "
         f"{summary['positive']} show the {record['model']['anatomy']}"
         + (f" ({summary['looked_at']} evaluated)" if summary["looked_at"] < summary["frames"] else "")
     )
@@ -54,6 +54,10 @@ def _print_case(record: dict[str, Any], *, first: bool) -> None:
         _print_ranking(record, measurement)
     for line in (*measurement_lines(record), *growth_lines(record)):
         print(f"  {line}")
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _print_ranking(record: dict[str, Any], measurement: str) -> None:

@@ -21,7 +21,7 @@ from fetaliqa.model.bundle_card import Threshold
 from fetaliqa.model.bundle_names import valid_name
 from fetaliqa.model.fetalclip_checkpoint import read_tensors
 from fetaliqa.model.monai_model import MonaiSeg
-from fetaliqa.model.monai_network import build_network
+from fetaliqa.model.monai_network import build_network, network_shapes
 from fetaliqa.model.preprocess import normalise
 
 CHECKPOINTS = ("model.safetensors", "model.pt")
@@ -46,6 +46,10 @@ def import_monai(folder: Path, out: Path, *, anatomy: str, name: str | None, ver
     metadata = read_object(folder / "configs" / "metadata.json")
     file, config = read_config(folder)
     found = read_network(file, config, metadata)
+    try:
+        network_shapes(found.config)
+    except WeightsError as problem:
+        raise BundleError(f"{file}: {problem}") from None
     checkpoint, state = _checkpoint(folder)
     architecture = Architecture(found.config.network, found.config, found.foreground)
     try:

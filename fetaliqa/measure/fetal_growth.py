@@ -36,7 +36,8 @@ PLAUSIBLE_MM = {
 MAX_Z = 6.0  # a measurement this far from the mean has another unit or age, or a wrong outline
 FROM_22_WEEKS = "the formula was fitted to fetuses of 22 weeks and more"
 _AGE_TEXT = re.compile(
-    r"\s*(\d{1,2})\s*(?:w|weeks?)\s*(?:\+?\s*(\d)\s*(?:d|days?)?)?\s*|\s*(\d{1,2})\s*\+\s*(\d)\s*"
+    r"\s*(\d{1,2})\s*(?:w|weeks?)\s*(?:\+?\s*(\d)\s*(?:d|days?)?)?\s*|\s*(\d{1,2})\s*\+\s*(\d)\s*",
+    re.IGNORECASE,
 )
 
 
