@@ -79,7 +79,10 @@ def sample_frames(count: int) -> np.ndarray:
 
 
 def encoder(threads: int, rounds: int, folder: Path) -> dict[str, dict[str, float]]:
-    """FetalCLIP's encoder up to the maps that the decoder reads, random weights."""
+    """FetalCLIP's encoder up to the maps that the decoder reads, random weights.
+
+    In bfloat16 only where the processor has instructions for it: else a frame takes minutes.
+    """
     import copy
 
     import onnxruntime
@@ -87,12 +90,10 @@ def encoder(threads: int, rounds: int, folder: Path) -> dict[str, dict[str, floa
     from openvino_encoder import HINTS, Maps, by_openvino, by_torch, phantom_images
     from straightforward import full_size_model
 
-    from fetaliqa.inference.precision import set_precision
+    from fetaliqa.inference.precision import cpu_has_bf16, set_precision
 
     torch.set_num_threads(threads)
     images, model = phantom_images(ENCODER_FRAMES), full_size_model()
-    short = copy.deepcopy(model)
-    set_precision(short, "bf16", torch.device("cpu"))
     file = folder / "encoder.onnx"
     if not file.exists():
         batch = torch.export.Dim("frames")
@@ -109,9 +110,15 @@ def encoder(threads: int, rounds: int, folder: Path) -> dict[str, dict[str, floa
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
-    encoders = {"torch bf16": by_torch(Maps(short)), "torch fp32": by_torch(Maps(model))}
+    encoders = {"torch fp32": by_torch(Maps(model))}
+    if cpu_has_bf16():
+        short = copy.deepcopy(model)
+        set_precision(short, "bf16", torch.device("cpu"))
+        encoders["torch bf16"] = by_torch(Maps(short))
     encoders["onnxruntime fp32"] = lambda values: session.run(None, {"images": values.numpy()})
     for name, hint in HINTS.items():
+        if name == "bf16" and not cpu_has_bf16():
+            continue
         graph = openvino.Core().read_model(str(file))
         graph.reshape(list(images.shape))
         encoders[f"openvino {name}"] = by_openvino(openvino, graph, hint)[0]

@@ -149,7 +149,12 @@ def _show(name: str, as_json: bool) -> int:
 
 
 def _interval_lines(bundle: Bundle) -> list[str]:
+    from fetaliqa.measure.anatomy import anatomy_named
+    from fetaliqa.measure.case_measurement import NOT_OF_LENGTHS
+
     calibration = bundle.intervals.calibration
+    if anatomy_named(bundle.card.anatomy).is_line:
+        return [f"none: {NOT_OF_LENGTHS}"]
     if calibration is None:
         return [f"none: {bundle.intervals.absent}"]
     kinds = (
