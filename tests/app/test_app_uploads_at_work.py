@@ -35,8 +35,10 @@ def begun_uploads(server: Server, target: str, count: int):
 def test_a_label_is_saved_while_all_places_of_image_uploads_are_taken(server: Server, tmp_path) -> None:
     large = b"\0" * 1_500_000
     with begun_uploads(server, "/datastore/image?image=slow", RECEIVED["image"]):
-        deadline = time.monotonic() + SECONDS
-        while server.call("PUT", "/session/", files={"files": ("x.mha", large)}).status != 503:
+        deadline, refused = time.monotonic() + SECONDS, 0
+        while refused < 3:  # one refusal may be due to the request before, which is still counted
+            answer = server.call("PUT", "/session/", files={"files": ("x.mha", large)})
+            refused = refused + 1 if answer.status == 503 else 0
             assert time.monotonic() < deadline, "the begun uploads are not counted"
         for method, target, field in (
             ("PUT", "/datastore/image?image=one", "file"),

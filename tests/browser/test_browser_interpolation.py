@@ -53,7 +53,12 @@ def test_the_masks_are_those_of_the_slicer_module(workplace: Workplace) -> None:
     assessment = SimpleNamespace(assessed_quality=lambda number: quality[number])
     padding = np.arange(16) == 10
     sweep: Any = SimpleNamespace(
-        padding=padding, assessment=assessment, count=16, proposal=lambda number: None, ranges=((0, 16),)
+        padding=padding,
+        assessment=assessment,
+        count=16,
+        proposal=lambda number: None,
+        ranges=((0, 16),),
+        anatomy="abdomen",
     )
     expected = interpolation.interpolate(sweep, expected_frames, 2, 12)
     assert sorted(expected.masks) == [3, 11]

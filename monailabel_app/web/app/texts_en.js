@@ -294,7 +294,7 @@ export const TEXTS = {
   key_loop: "loop this sweep",
   key_fit: "fit the image",
   key_accept: "accept the proposed mask",
-  key_empty: "no abdomen in this frame",
+  key_empty: "mark the frame as empty",
   key_optimal: "optimal plane (again: remove grade)",
   key_suboptimal: "suboptimal plane (again: remove grade)",
   key_ellipse: "draw an ellipse",
