@@ -67,6 +67,7 @@ def views(place: Workplace, save: Any) -> None:
     page.mouse.move(*place.point(0.5, 0.5))
     save("brush")
     place.press("Escape", "Shift+F1")
+    page.wait_for_selector("dialog[open]")
     save("keys")
     place.press("Escape")
     page.wait_for_selector("dialog[open]", state="detached")  # keys are not the page's while it is open
