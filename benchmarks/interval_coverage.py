@@ -47,7 +47,7 @@ from fetaliqa.evaluation.interval_calibration import (
 )
 from fetaliqa.evaluation.interval_rows import IntervalRow, interval_row
 from fetaliqa.inference import Predictor
-from fetaliqa.inference.assessment import AssessOptions
+from fetaliqa.inference.assessment_options import AssessOptions
 from fetaliqa.lab.phantom.phantom_data import WholePhantoms
 from fetaliqa.lab.phantom.phantom_seeds import INTERVAL, INTERVAL_TEST, PHANTOM
 from fetaliqa.lab.stills.labelled_stills import labelled_still

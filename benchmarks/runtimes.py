@@ -110,15 +110,14 @@ def encoder(threads: int, rounds: int, folder: Path) -> dict[str, dict[str, floa
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+    hints = HINTS if cpu_has_bf16() else {"fp32": HINTS["fp32"]}
     encoders = {"torch fp32": by_torch(Maps(model))}
-    if cpu_has_bf16():
+    if "bf16" in hints:
         short = copy.deepcopy(model)
         set_precision(short, "bf16", torch.device("cpu"))
         encoders["torch bf16"] = by_torch(Maps(short))
     encoders["onnxruntime fp32"] = lambda values: session.run(None, {"images": values.numpy()})
-    for name, hint in HINTS.items():
-        if name == "bf16" and not cpu_has_bf16():
-            continue
+    for name, hint in hints.items():
         graph = openvino.Core().read_model(str(file))
         graph.reshape(list(images.shape))
         encoders[f"openvino {name}"] = by_openvino(openvino, graph, hint)[0]

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from fetaliqa.datasets.labelled_data import LabelledCase
-from fetaliqa.inference.assessment import AssessOptions, assess
+from fetaliqa.inference.assessment import assess
+from fetaliqa.inference.assessment_options import AssessOptions
 from fetaliqa.inference.predictor import Predictor
 from fetaliqa.measure import Ellipse, ellipse_circumference, fit_outline
 from fetaliqa.measure.field_of_view import field_of_view

@@ -8,7 +8,7 @@ A.51, functional group Derivation Image), as written here.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
@@ -32,6 +32,7 @@ from fetaliqa.export.dicom_review_state import (
     line_of,
     segment_name,
 )
+from fetaliqa.export.frame_of_image import FrameOfImage
 from fetaliqa.labels.frame_record import PLANES
 from fetaliqa.measure.anatomy import Anatomy
 from fetaliqa.sweep.dicom_spacing import read_calibration
@@ -229,8 +230,10 @@ def _add_frames(dataset: FileDataset, images: Sequence[Dataset], frames: list[tu
         images: header of the cine, or of each image.
         frames: (segment, frame of the cine or number of the image, from 0).
     """
-    drawn_on = images if len(images) == 1 else [images[frame] for frame in sorted({frame for _, frame in frames})]
-    dataset.ReferencedSeriesSequence = _series_of(drawn_on)
+    shown = sorted({frame for _, frame in frames})
+    places = {frame: FrameOfImage.among(images, frame) for frame in shown}
+    drawn_on = {str(place.image.SOPInstanceUID): place.image for place in places.values()}
+    dataset.ReferencedSeriesSequence = _series_of(drawn_on.values())
     dimension = uid("cine segmentation dimensions", dataset.SOPInstanceUID)
     organization = Dataset()
     organization.DimensionOrganizationUID = dimension
@@ -240,20 +243,20 @@ def _add_frames(dataset: FileDataset, images: Sequence[Dataset], frames: list[tu
         _dimension(dimension, "InStackPositionNumber", "FrameContentSequence"),
     ]
     shared = Dataset()
-    spacing, *others = {read_calibration(image).spacing for image in drawn_on}
+    spacing, *others = {read_calibration(image).spacing for image in drawn_on.values()}
     if spacing is not None and not others:
         measures = Dataset()
         measures.PixelSpacing = [f"{value:.10g}" for value in spacing]
         shared.PixelMeasuresSequence = [measures]
     dataset.SharedFunctionalGroupsSequence = [shared]
-    positions = {frame: place for place, frame in enumerate(sorted({frame for _, frame in frames}), start=1)}
+    positions = {frame: place for place, frame in enumerate(shown, start=1)}
     dataset.NumberOfFrames = len(frames)
     dataset.PerFrameFunctionalGroupsSequence = [
-        _frame_groups(_source(images, frame), segment, positions[frame]) for segment, frame in frames
+        _frame_groups(places[frame], segment, positions[frame]) for segment, frame in frames
     ]
 
 
-def _series_of(images: Sequence[Dataset]) -> list[Dataset]:
+def _series_of(images: Iterable[Dataset]) -> list[Dataset]:
     """References of images, by series."""
     found: dict[str, Dataset] = {}
     for image in images:
@@ -263,19 +266,13 @@ def _series_of(images: Sequence[Dataset]) -> list[Dataset]:
     return list(found.values())
 
 
-def _source(images: Sequence[Dataset], frame: int) -> Dataset:
-    """Reference of a frame of a cine, or of one of several images; a single-frame image has no frame numbers."""
-    image, number = (images[0], frame + 1) if len(images) == 1 else (images[frame], 1)
-    source = _reference(image)
-    if image.get("NumberOfFrames") not in (None, ""):
-        source.ReferencedFrameNumber = number
-    return source
-
-
-def _frame_groups(source: Dataset, segment: int, position: int) -> Dataset:
+def _frame_groups(place: FrameOfImage, segment: int, position: int) -> Dataset:
     groups, content, derived, of = (Dataset() for _ in range(4))
     content.StackID, content.InStackPositionNumber = "1", position
     content.DimensionIndexValues = [segment, position]
+    source = _reference(place.image)
+    if place.number is not None:
+        source.ReferencedFrameNumber = place.number
     source.SpatialLocationsPreserved = "YES"
     source.PurposeOfReferenceCodeSequence = [_code("121322", "DCM", "Source Image for Image Processing Operation")]
     derived.SourceImageSequence = [source]

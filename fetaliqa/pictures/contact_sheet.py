@@ -230,16 +230,13 @@ def _captions(axes: Axes, item: _Shown, assessment: dict[str, Any]) -> None:
     axes.text(0, -0.02, f"quality {item.fields['quality']:.{digits}f}", color=TEXT, va="top", **style)
     millimetres, single = recorded_mm(item.fields), len(assessment["frames"]) == 1
     measurement = str(assessment["model"].get("measurement") or "circumference")
-    if millimetres is not None and item.fields.get("warning"):
-        line = f"{measurement} {_millimetres(item.fields, interval=single)}: doubtful"
-        axes.text(1, -0.02, line, color=WARN, ha="right", va="top", **style)
-    elif millimetres is not None:
-        line = f"{measurement} {_millimetres(item.fields, interval=single)}"
-        axes.text(1, -0.02, line, color=MEASURE, ha="right", va="top", **style)
-    elif item.usable:
-        doubtful = ": doubtful" if item.fields.get("warning") else ""
-        colour = WARN if doubtful else MUTED
-        axes.text(1, -0.02, f"no {measurement} in mm{doubtful}", color=colour, ha="right", va="top", **style)
+    doubtful = ": doubtful" if item.fields.get("warning") else ""
+    if millimetres is not None:
+        line, colour = f"{measurement} {_millimetres(item.fields, interval=single)}", MEASURE
+    else:
+        line, colour = f"no {measurement} in mm", MUTED
+    if millimetres is not None or item.usable:
+        axes.text(1, -0.02, line + doubtful, color=WARN if doubtful else colour, ha="right", va="top", **style)
     _signal_caption(axes, item.fields, style)
 
 

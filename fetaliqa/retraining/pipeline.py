@@ -18,7 +18,6 @@ from fetaliqa.errors import FetalIQAError, NotFoundError, OptionError, StorageEr
 from fetaliqa.labels.studies import Studies
 from fetaliqa.model import Bundle
 from fetaliqa.model.bundle_names import STUDENT_FOLDER, valid_name
-from fetaliqa.model.interval_file import read_intervals
 from fetaliqa.out_of_memory import is_out_of_memory
 from fetaliqa.registry.model_store import RESERVED_NAMES, current_version, resolve_bundle
 from fetaliqa.registry.publishing import add_candidate, keep_report, publish, record_candidate, was_published
@@ -257,7 +256,7 @@ class _Retraining:
         if base is None:
             return []
         found = []
-        if read_intervals(base.directory, base.fingerprint).calibration is not None:
+        if base.intervals.calibration is not None:
             found.append(
                 f"{name} {version} gives no interval around its measurements, unlike its predecessor, until "
                 f"`fetaliqa models calibrate {name}@{version} DATA` has calibrated it on labelled cases that it "

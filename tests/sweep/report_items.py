@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from collections.abc import Iterator
 
 import pydicom
+import pytest
 
 
 def flat(item: pydicom.Dataset) -> Iterator[pydicom.Dataset]:
@@ -40,3 +43,13 @@ def number(item: pydicom.Dataset, name: str) -> tuple[float, str]:
 def referenced(item: pydicom.Dataset) -> list[pydicom.Dataset]:
     """References to images in an item and below it."""
     return [one.ReferencedSOPSequence[0] for one in flat(item) if one.ValueType == "IMAGE"]
+
+
+def run(*words: object) -> str:
+    """Run a program of others on a file; what it printed. Skips the test where the program is not installed."""
+    program = str(words[0])
+    if shutil.which(program) is None:
+        pytest.skip(f"{program} is not installed: apt-get install dcmtk dicom3tools, or `make orthanc`")
+    done = subprocess.run(list(map(str, words)), capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return done.stdout + done.stderr

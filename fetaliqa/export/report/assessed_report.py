@@ -21,8 +21,8 @@ from fetaliqa.export.dicom_files import save_dicom
 from fetaliqa.export.dicom_parts import uid, write_cine
 from fetaliqa.export.dicom_review_state import AUTOMATIC, NOT_STATED, Algorithm, line_of
 from fetaliqa.export.export_case import ExportCase
+from fetaliqa.export.frame_of_image import FrameOfImage
 from fetaliqa.export.report.report_content import (
-    FrameOfImage,
     OutlinedFrame,
     ReportContent,
     axes_of,
@@ -148,10 +148,7 @@ def _evidence(
         places = {frame: FrameOfImage.of(image, place) for place, frame in enumerate(frames)}
         masks = result.masks[frames]
         return places, _segmentation(folder, [image], masks, list(range(len(frames))), result, algorithm)
-    if len(headers) > 1:
-        places = {frame: FrameOfImage.of(headers[frame], 0) for frame in frames}
-    else:
-        places = {frame: FrameOfImage.of(headers[0], frame) for frame in frames}
+    places = {frame: FrameOfImage.among(headers, frame) for frame in frames}
     return places, _segmentation(folder, headers, result.masks, frames, result, algorithm)
 
 
@@ -178,8 +175,7 @@ def _segmentation(
     algorithm: Algorithm,
 ) -> Dataset:
     anatomy = anatomy_named(result.assessment["model"]["anatomy"])
-    drawn_on = images if len(images) == 1 else [images[frame] for frame in frames]
-    names = [str(image.SOPInstanceUID) for image in drawn_on]
+    names = [str(image.SOPInstanceUID) for image in images]
     instance = uid("assessed segmentation", *names, algorithm, masks[frames].tobytes())
     origin = Origin(
         instance=instance,

@@ -10,7 +10,8 @@ import numpy as np
 from pydicom.dataset import Dataset
 
 from fetaliqa.export.dicom_review_state import Algorithm
-from fetaliqa.export.report.report_content import FrameOfImage, OutlinedFrame, ReportContent, axes_of, name_of
+from fetaliqa.export.frame_of_image import FrameOfImage
+from fetaliqa.export.report.report_content import OutlinedFrame, ReportContent, axes_of, name_of
 from fetaliqa.measure.anatomy import Anatomy
 from fetaliqa.measure.case_growth import case_growth
 from fetaliqa.measure.case_measurement import weighted_median

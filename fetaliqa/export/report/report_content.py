@@ -11,29 +11,12 @@ from pydicom.dataset import Dataset
 
 from fetaliqa.errors import SweepError
 from fetaliqa.export.dicom_review_state import Algorithm
+from fetaliqa.export.frame_of_image import FrameOfImage
 from fetaliqa.measure.anatomy import Anatomy
 from fetaliqa.measure.ellipse import Ellipse
 
 AXES = ("BPD", "OFD")  # further lengths of the ellipse of a head
 NEEDED = ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID")
-
-
-@dataclass(frozen=True)
-class FrameOfImage:
-    """A frame of a DICOM image.
-
-    Attributes:
-        image: header of the image.
-        number: of the frame, from 1; None where the image is a single frame.
-    """
-
-    image: Dataset
-    number: int | None = None
-
-    @classmethod
-    def of(cls, image: Dataset, frame: int) -> FrameOfImage:
-        """Frame ``frame`` (from 0) of an image; a single-frame image has no frame numbers."""
-        return cls(image, frame + 1 if image.get("NumberOfFrames") not in (None, "") else None)
 
 
 def name_of(place: FrameOfImage, frame: int) -> str:

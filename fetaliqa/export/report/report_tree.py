@@ -20,10 +20,11 @@ from pydicom.sr.coding import Code
 from fetaliqa import __version__
 from fetaliqa.export.dicom_parts import MANUFACTURER, MODEL_NAME, uid
 from fetaliqa.export.dicom_review_state import TYPES, line_of
+from fetaliqa.export.frame_of_image import FrameOfImage
 from fetaliqa.export.pixel_outlines import pixel_polygons
 from fetaliqa.export.report import report_codes as codes
 from fetaliqa.export.report.report_codes import Concept
-from fetaliqa.export.report.report_content import FrameOfImage, OutlinedFrame, ReportContent, axes_of
+from fetaliqa.export.report.report_content import OutlinedFrame, ReportContent, axes_of
 from fetaliqa.measure.ellipse import Ellipse
 from fetaliqa.measure.outline import main_component
 

@@ -15,7 +15,7 @@ MAX_MEASURED = 2000  # masks in the cache
 
 def measured(mask: np.ndarray, sweep: Sweep) -> Measurement:
     """The ellipse of a mask, or its line where the anatomy is one."""
-    if sweep.assessment is not None and sweep.assessment.is_line:
+    if sweep.is_line:
         return measure_line(mask, sweep.spacing_mm)
     return measure(mask, sweep.spacing_mm, sweep.measurable)
 
@@ -37,8 +37,8 @@ class MeasurementCache:
         assessment = annotation.sweep.assessment
         if assessment is not None and frame in assessment.measured and mask == assessment.proposals[frame].mask:
             return assessment.measured[frame]  # the model's mask, measured by the server
-        is_line = assessment is not None and assessment.is_line
-        key = (mask, annotation.sweep.spacing_mm, id(annotation.sweep.measurable), is_line)
+        sweep = annotation.sweep
+        key = (mask, sweep.spacing_mm, id(sweep.measurable), sweep.is_line)
         if key not in self._measurements:
             if len(self._measurements) >= MAX_MEASURED:
                 self._measurements.clear()

@@ -235,6 +235,11 @@ class Sweep:
         return Assessment.anatomy if self.assessment is None else self.assessment.anatomy
 
     @property
+    def is_line(self) -> bool:
+        """Whether the anatomy is measured as a line."""
+        return self.assessment is not None and self.assessment.is_line
+
+    @property
     def measurement(self) -> str:
         """Abbreviation of what is measured: AC, HC or FL."""
         return Assessment.measurement if self.assessment is None else self.assessment.measurement

@@ -65,8 +65,7 @@ class SweepScene:
     @property
     def _is_line(self) -> bool:
         annotation = self.controller.annotation
-        assessment = None if annotation is None else annotation.sweep.assessment
-        return assessment is not None and assessment.is_line
+        return annotation is not None and annotation.sweep.is_line
 
     # -- controller to scene ------------------------------------------------------------------------
 
