@@ -35,6 +35,7 @@ def begun_uploads(server: Server, target: str, count: int):
 def test_a_label_is_saved_while_all_places_of_image_uploads_are_taken(server: Server, tmp_path) -> None:
     large = b"\0" * 1_500_000
     with begun_uploads(server, "/datastore/image?image=slow", RECEIVED["image"]):
+        time.sleep(1.0)  # else the first request below may take the place of a begun upload, which is refused then
         deadline, refused = time.monotonic() + SECONDS, 0
         while refused < 3:  # one refusal may be due to the request before, which is still counted
             answer = server.call("PUT", "/session/", files={"files": ("x.mha", large)})

@@ -105,6 +105,7 @@ def test_keys_that_are_pressed_faster_than_the_journal_writes_reach_their_frames
     field.fill("d e and u are typed here")
     field.press("Enter")
     workplace.press("o", "PageDown", "d", "s", "PageDown", "d", "PageDown", "PageDown", "e", "u", "u")
+    workplace.saved()
     work = workplace.journaled(lambda work: sorted(work["frames"]) == ["4", "5"])
     labels = {frame: (one["state"], one["plane"]) for frame, one in work["frames"].items()}
     assert labels == {"4": ("annotated", "optimal"), "5": ("annotated", "suboptimal")}
